@@ -1,0 +1,3 @@
+//! The `bitsback` command.
+
+fn main() {}

@@ -1,0 +1,52 @@
+//! What training learned, as plain numbers: the last file that knows of burn's side, bar fine-tuning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::network::Topology;
+
+/// Which prior the group scales had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Prior {
+    /// Group normal-Jeffreys; importance is read from log α.
+    #[default]
+    NormalJeffreys,
+    /// Group horseshoe; importance is read from the negative log-mode v − m.
+    Horseshoe,
+}
+
+/// The posterior of one affine layer.
+///
+/// A *group* is an input of a dense layer or a filter of a convolution; it shares one scale z.
+/// # Shapes
+/// `weight_*` as [`crate::network::Affine::weight`]; `bias_*`: outputs; the rest: groups.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerPosterior {
+    /// Mean of w given z = 1.
+    pub weight_mean: Vec<f32>,
+    /// Variance of w given z = 1.
+    pub weight_variance: Vec<f32>,
+    /// Mean of the bias (a convolution's bias is multiplied by z, too).
+    pub bias_mean: Vec<f32>,
+    /// Variance of the bias.
+    pub bias_variance: Vec<f32>,
+    /// E[z] per group.
+    pub scale_mean: Vec<f32>,
+    /// V[z] per group.
+    pub scale_variance: Vec<f32>,
+    /// log α (normal-Jeffreys) or v − m (horseshoe) per group: *higher means less needed*.
+    pub unimportance: Vec<f32>,
+}
+
+/// The posterior of a whole network (without batch normalisation, which is folded before).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Posterior {
+    /// Which prior.
+    pub prior: Prior,
+    /// What is computed, at the shapes that training ended with.
+    pub topology: Topology,
+    /// One entry per affine layer, in order.
+    pub layers: Vec<LayerPosterior>,
+    /// KL divergence from the prior in nats, untempered: the bits-back description length.
+    pub description_length_nats: f64,
+}
