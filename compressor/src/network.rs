@@ -159,3 +159,32 @@ pub struct FloatNetwork {
     /// One entry per [`Layer::BatchNorm`], in order.
     pub norms: Vec<Norm>,
 }
+
+impl Topology {
+    /// Name of the `index`-th affine layer (dense or convolution), counted from 0, as shown to
+    /// people: `conv2d_1`, `dense_1`, … counted from 1 within each kind.
+    pub fn affine_name(&self, index: usize) -> String {
+        let (mut conv, mut dense) = (0, 0);
+        for (i, layer) in self.affine_layers().enumerate() {
+            let name = match layer {
+                Layer::Conv2d { .. } => {
+                    conv += 1;
+                    format!("conv2d_{conv}")
+                }
+                _ => {
+                    dense += 1;
+                    format!("dense_{dense}")
+                }
+            };
+            if i == index {
+                return name;
+            }
+        }
+        format!("affine_{}", index + 1)
+    }
+
+    /// The dense layers and convolutions, in order.
+    pub fn affine_layers(&self) -> impl Iterator<Item = &Layer> {
+        self.layers.iter().filter(|l| matches!(l, Layer::Dense { .. } | Layer::Conv2d { .. }))
+    }
+}

@@ -1,1 +1,5 @@
-//! (in the making)
+//! Training: deterministic pre-training, variational training, fine-tuning.
+
+mod config;
+
+pub use config::*;
