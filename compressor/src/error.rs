@@ -23,7 +23,8 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
-use crate::report::ReportError;
+use crate::files::FileError;
+use crate::metrics::MetricsError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -120,8 +121,10 @@ macro_rules! errors {
 errors! {
     /// The command line.
     Cli(CliError) => CliError::kind;
-    /// The report and the other files for people.
-    Report(ReportError) => |_| Kind::Io;
+    /// Files that can't be read or written.
+    File(FileError) => |_| Kind::Io;
+    /// `metrics.jsonl`.
+    Metrics(MetricsError) => |_| Kind::Io;
 }
 
 /// `{"error":{"kind","message","hint"}}`, one line.

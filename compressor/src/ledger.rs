@@ -1,8 +1,10 @@
 //! The ledger: every group and every layer's bits, with the numbers behind each decision.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError};
 
 /// Why a group was kept or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,26 +91,13 @@ pub const GROUPS_FILE: &str = "ledger.csv";
 /// File of [`Ledger::bits`]; columns as the fields of [`BitRecord`].
 pub const BITS_FILE: &str = "ledger-bits.csv";
 
-/// The ledger can't be written.
-#[derive(Debug, thiserror::Error)]
-pub enum LedgerError {
-    /// The disk, or a record that is no row.
-    #[error("can't write {}: {source}", path.display())]
-    Csv {
-        /// The file.
-        path: PathBuf,
-        /// What went wrong.
-        source: csv::Error,
-    },
-}
-
 impl Ledger {
     /// Writes [`GROUPS_FILE`] and [`BITS_FILE`] into `folder`, which exists. Two files because
     /// their columns differ, and a table program wants one table a file.
     ///
     /// # Errors
-    /// [`LedgerError`] names the file.
-    pub fn write_csv(&self, folder: &Path) -> Result<(), LedgerError> {
+    /// [`FileError::Write`] names the file.
+    pub fn write_csv(&self, folder: &Path) -> Result<(), FileError> {
         write_rows(&folder.join(GROUPS_FILE), GROUP_COLUMNS, &self.groups)?;
         write_rows(&folder.join(BITS_FILE), BIT_COLUMNS, &self.bits)
     }
@@ -121,15 +110,15 @@ const GROUP_COLUMNS: &[&str] =
 const BIT_COLUMNS: &[&str] =
     &["layer", "weights", "mean_variance", "largest", "fraction", "bits", "rule"];
 
-fn write_rows<R: Serialize>(path: &Path, columns: &[&str], rows: &[R]) -> Result<(), LedgerError> {
-    let failed = |source| LedgerError::Csv { path: path.to_owned(), source };
-    let mut writer =
-        csv::WriterBuilder::new().has_headers(false).from_path(path).map_err(failed)?;
-    writer.write_record(columns).map_err(failed)?;
-    for row in rows {
-        writer.serialize(row).map_err(failed)?;
-    }
-    writer.flush().map_err(|source| failed(source.into()))
+fn write_rows<R: Serialize>(path: &Path, columns: &[&str], rows: &[R]) -> Result<(), FileError> {
+    files::write_atomic_with(path, |file| {
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+        writer.write_record(columns)?;
+        for row in rows {
+            writer.serialize(row)?;
+        }
+        writer.flush()
+    })
 }
 
 #[cfg(test)]

@@ -3,11 +3,13 @@
 //! A job that is killed has written rows for steps that it will run again. [`Metrics::resume`]
 //! drops those, so that the file of a resumed job has each step once, as an uninterrupted job's.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError};
 
 /// Longest file that is read back: far above any job's (a row an epoch), so that a wrong path
 /// can't exhaust memory.
@@ -52,15 +54,8 @@ pub struct MetricRow {
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// It can't be read or written.
-    #[error("can't {action} {}: {source}", path.display())]
-    Io {
-        /// What was tried.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A line in the middle isn't a row.
     #[error("{}, line {line}: {source}; delete the line, or the file", path.display())]
     Row {
@@ -70,14 +65,6 @@ pub enum MetricsError {
         line: usize,
         /// The decoder's word.
         source: serde_json::Error,
-    },
-    /// It is longer than any job writes.
-    #[error("{} has {bytes} bytes, more than {MAX_METRICS_BYTES}: is it a metrics file?", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        bytes: u64,
     },
 }
 
@@ -92,10 +79,9 @@ impl Metrics {
     /// Starts an empty file.
     ///
     /// # Errors
-    /// [`MetricsError::Io`].
+    /// [`MetricsError::File`].
     pub fn create(path: &Path) -> Result<Self, MetricsError> {
-        let file = File::create(path).map_err(failed("create", path))?;
-        Ok(Self { file, path: path.to_owned() })
+        Self::open(path, OpenOptions::new().write(true).create(true).truncate(true))
     }
 
     /// Reopens the file of a job whose checkpoint was taken in `stage` after `step` steps: later
@@ -112,30 +98,34 @@ impl Metrics {
     ) -> Result<(Self, Vec<MetricRow>), MetricsError> {
         let mut rows = if path.exists() { read(path)? } else { Vec::new() };
         rows.truncate(rows_up_to(&rows, stage, step));
-        // Written beside and renamed: being killed here must not lose what was kept.
-        let beside = path.with_extension("jsonl.tmp");
-        let mut metrics = Self::create(&beside)?;
-        for row in &rows {
-            metrics.append(row)?;
+        // Being killed here must not lose what is kept.
+        files::write_atomic_with(path, |file| rows.iter().try_for_each(|row| put(file, row)))?;
+        Ok((Self::open(path, OpenOptions::new().append(true))?, rows))
+    }
+
+    fn open(path: &Path, options: &OpenOptions) -> Result<Self, MetricsError> {
+        match options.open(path) {
+            Ok(file) => Ok(Self { file, path: path.to_owned() }),
+            Err(source) => Err(FileError::Write { path: path.to_owned(), source }.into()),
         }
-        fs::rename(&beside, path).map_err(failed("rename", &beside))?;
-        let file = OpenOptions::new().append(true).open(path).map_err(failed("open", path))?;
-        Ok((Self { file, path: path.to_owned() }, rows))
     }
 
     /// Adds a row in one write, so that a kill leaves at most one cut line, at the end.
     ///
     /// # Errors
-    /// [`MetricsError::Io`].
+    /// [`MetricsError::File`].
     pub fn append(&mut self, row: &MetricRow) -> Result<(), MetricsError> {
-        let failure = failed("write", &self.path);
-        let mut line = match serde_json::to_vec(row) {
-            Ok(line) => line,
-            Err(source) => return Err(failure(source.into())),
-        };
-        line.push(b'\n');
-        self.file.write_all(&line).map_err(failure)
+        let mut line = Vec::new();
+        put(&mut line, row)
+            .and_then(|()| self.file.write_all(&line))
+            .map_err(|source| FileError::Write { path: self.path.clone(), source }.into())
     }
+}
+
+/// One row as a line.
+fn put(out: &mut (impl Write + ?Sized), row: &MetricRow) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, row)?;
+    out.write_all(b"\n")
 }
 
 /// All rows of a file; a last line without its line break was cut off and doesn't count.
@@ -143,13 +133,7 @@ impl Metrics {
 /// # Errors
 /// [`MetricsError`].
 pub fn read(path: &Path) -> Result<Vec<MetricRow>, MetricsError> {
-    let file = File::open(path).map_err(failed("open", path))?;
-    let bytes = file.metadata().map_err(failed("read", path))?.len();
-    if bytes > MAX_METRICS_BYTES {
-        return Err(MetricsError::TooLarge { path: path.to_owned(), bytes });
-    }
-    let mut text = Vec::new();
-    file.take(MAX_METRICS_BYTES).read_to_end(&mut text).map_err(failed("read", path))?;
+    let text = files::read(path, MAX_METRICS_BYTES)?;
     let whole = text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
     let mut rows = Vec::new();
     for (i, line) in text[..whole].split(|&byte| byte == b'\n').enumerate() {
@@ -174,12 +158,6 @@ fn rows_up_to(rows: &[MetricRow], stage: &str, step: u64) -> usize {
     };
     let later = rows[begin..].iter().position(|row| row.stage != stage || row.step > step);
     later.map_or(rows.len(), |n| begin + n)
-}
-
-/// For `map_err`.
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> MetricsError {
-    let path = path.to_owned();
-    move |source| MetricsError::Io { action, path, source }
 }
 
 #[cfg(test)]
@@ -246,8 +224,9 @@ mod tests {
         let error = read(&path).unwrap_err();
         assert!(matches!(error, MetricsError::Row { line: 2, .. }), "{error}");
         let error = Metrics::create(&folder.path().join("no/such")).unwrap_err();
-        assert!(matches!(error, MetricsError::Io { action: "create", .. }), "{error}");
+        assert!(matches!(error, MetricsError::File(FileError::Write { .. })), "{error}");
         file.set_len(MAX_METRICS_BYTES + 1).unwrap();
-        assert!(matches!(read(&path).unwrap_err(), MetricsError::TooLarge { .. }));
+        let error = read(&path).unwrap_err();
+        assert!(matches!(error, MetricsError::File(FileError::TooLarge { .. })), "{error}");
     }
 }

@@ -1,5 +1,7 @@
 //! The top of the page: one sentence, and four figures before and after.
 
+use std::borrow::Cow;
+
 use super::html::esc;
 use super::latency::Latency;
 use super::number::{bytes, count, significant, thousands, times};
@@ -24,9 +26,9 @@ pub(super) fn verdict(summary: &Summary) -> String {
     );
     if let (Some(before), Some(after)) = intervals {
         text += if before.0 <= after.1 && after.0 <= before.1 {
-            " A difference of this size is within what so many examples can tell apart."
+            " The 95 % intervals of the two error rates overlap."
         } else {
-            " The difference is larger than chance explains with so many examples."
+            " The 95 % intervals of the two error rates do not overlap."
         };
     }
     format!("<p class=\"verdict\">{text}</p>\n")
@@ -34,7 +36,7 @@ pub(super) fn verdict(summary: &Summary) -> String {
 
 /// One card.
 struct Card<'a> {
-    title: &'a str,
+    title: Cow<'a, str>,
     before: String,
     after: String,
     change: String,
@@ -51,7 +53,7 @@ pub(super) fn cards(summary: &Summary, latencies: &[Latency]) -> String {
 
 fn size(summary: &Summary) -> Card<'static> {
     Card {
-        title: "Size",
+        title: "Size".into(),
         before: bytes(summary.dense.file_bytes),
         after: bytes(summary.compressed.file_bytes),
         change: format!("{} smaller", times(summary.row.ratio)),
@@ -72,7 +74,7 @@ fn error(summary: &Summary) -> Card<'static> {
         None => String::new(),
     };
     Card {
-        title: "Error",
+        title: "Error".into(),
         before: format!("{} %", significant(summary.dense.error_percent)),
         after: format!("{} %", significant(summary.compressed.error_percent)),
         change: match change {
@@ -93,7 +95,7 @@ fn macs(summary: &Summary) -> Card<'static> {
         None => String::new(),
     };
     Card {
-        title: "Multiply-accumulates",
+        title: "Multiply-accumulates".into(),
         before: count(summary.dense.macs),
         after: count(summary.compressed.macs),
         change: format!("{} fewer", times(summary.macs_ratio())),
@@ -108,11 +110,11 @@ fn macs(summary: &Summary) -> Card<'static> {
 fn latency(latency: &Latency) -> Card<'_> {
     let factor = if latency.after_ms > 0.0 { latency.before_ms / latency.after_ms } else { 0.0 };
     Card {
-        title: &latency.target,
+        title: format!("Time on {}", latency.target).into(),
         before: format!("{} ms", significant(latency.before_ms)),
         after: format!("{} ms", significant(latency.after_ms)),
         change: format!("{} faster", times(factor)),
-        basis: format!("{}: {}", latency.provenance.name(), latency.basis),
+        basis: format!("{}: the calculation stands under Provenance", latency.provenance.name()),
     }
 }
 
@@ -121,7 +123,7 @@ fn render(card: &Card<'_>) -> String {
         "<div class=\"card\"><h3>{}</h3>\n<p class=\"figures\"><span class=\"before\">{}</span> \
          <span class=\"arrow\">→</span> <span class=\"after\">{}</span></p>\n\
          <p class=\"change\">{}</p>\n<p class=\"basis\">{}</p></div>\n",
-        esc(card.title),
+        esc(&card.title),
         esc(&card.before),
         esc(&card.after),
         esc(&card.change),

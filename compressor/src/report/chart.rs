@@ -70,7 +70,9 @@ impl Axis {
 
 /// A range that isn't empty, isn't infinite, and for logarithms is positive.
 fn widen(scale: Scale, low: f64, high: f64) -> (f64, f64) {
-    let finite = low.is_finite() && high.is_finite() && low <= high;
+    // Sizes and ratios of values beyond these overflow or vanish; nothing real comes near.
+    let plain = |x: f64| x == 0.0 || (1e-100..1e100).contains(&x.abs());
+    let finite = plain(low) && plain(high) && low <= high;
     match scale {
         Scale::Linear if !finite => (0.0, 1.0),
         Scale::Linear if high - low < 1e-12 * high.abs().max(1e-12) => (low - 0.5, high + 0.5),
@@ -125,10 +127,10 @@ pub(super) fn label(value: f64) -> String {
     }
 }
 
-/// Grid, ticks and axis names; what is plotted goes between this and [`close`].
-pub(super) fn open(title: &str, x: &Axis, y: &Axis, x_name: &str) -> String {
+/// Grid, ticks and axis names over a `background`; what is plotted goes between this and [`close`].
+pub(super) fn open(title: &str, x: &Axis, y: &Axis, x_name: &str, background: &str) -> String {
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n",
+        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">\n{background}",
         esc(title)
     );
     let (right, floor) = (WIDTH - RIGHT, HEIGHT - BOTTOM);

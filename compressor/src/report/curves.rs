@@ -100,10 +100,12 @@ fn plot(quantity: &Quantity, rows: &[MetricRow], bands: &[Band]) -> Option<Strin
     let (low, high) = range(quantity, &points);
     let x = Axis::horizontal(0.0, end / unit);
     let y = Axis::vertical(quantity.scale, low, high);
-    let mut svg = chart::open(quantity.title, &x, &y, name);
-    for (i, band) in bands.iter().enumerate() {
-        svg += &chart::band(&x, band.from / unit, band.to / unit, &band.name, i % 2 == 0);
-    }
+    let background: String = bands
+        .iter()
+        .enumerate()
+        .map(|(i, b)| chart::band(&x, b.from / unit, b.to / unit, &b.name, i % 2 == 0))
+        .collect();
+    let mut svg = chart::open(quantity.title, &x, &y, name, &background);
     svg += &chart::line(&x, &y, &points);
     Some(chart::close(quantity.title, &(quantity.last)(last), svg))
 }

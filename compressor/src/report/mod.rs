@@ -15,12 +15,11 @@ mod page;
 mod rules;
 mod tables;
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use latency::{Latency, Provenance};
 
+use crate::files::{self, FileError};
 use crate::ledger::Ledger;
 use crate::metrics::MetricRow;
 use crate::posterior::Prior;
@@ -74,28 +73,12 @@ impl Meta {
     }
 }
 
-/// The page can't be written.
-#[derive(Debug, thiserror::Error)]
-pub enum ReportError {
-    /// The disk.
-    #[error("can't write {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The system's word.
-        source: io::Error,
-    },
-}
-
-/// Writes the page, under another name first so that a reader never sees half of it.
+/// Writes the page; a reader sees all of it or the one before.
 ///
 /// # Errors
-/// [`ReportError::Io`].
-pub fn write(report: &Report, path: &Path) -> Result<(), ReportError> {
-    let beside = path.with_extension("html.tmp");
-    let failed = |source| ReportError::Io { path: path.to_owned(), source };
-    fs::write(&beside, render(report)).map_err(failed)?;
-    fs::rename(&beside, path).map_err(failed)
+/// [`FileError::Write`] names the file.
+pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
+    files::write_atomic(path, render(report).as_bytes())
 }
 
 /// The page's text.

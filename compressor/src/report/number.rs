@@ -32,12 +32,13 @@ pub(crate) fn count(value: u64) -> String {
     }
 }
 
-/// Three significant digits, or all of an integer part: `3.14`, `31.4`, `314`, `3142`.
+/// Three significant digits, or all of an integer part: `0.044`, `3.14`, `31.4`, `314`, `3142`.
 pub(crate) fn significant(value: f64) -> String {
     match value.abs() {
         x if x >= 99.95 => format!("{value:.0}"),
         x if x >= 9.995 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        x if x >= 0.0995 || x == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
     }
 }
 
@@ -77,7 +78,8 @@ mod tests {
     fn units_leave_few_digits() {
         assert_eq!([812, 31_240, 1_066_440].map(bytes), ["812 B", "31.2 kB", "1.07 MB"]);
         assert_eq!([812, 31_240, 2_293_000].map(count), ["812", "31.2 k", "2.29 M"]);
-        assert_eq!([3.14159, 31.4159, 314.159].map(significant), ["3.14", "31.4", "314"]);
+        assert_eq!([3.144, 31.44, 314.4].map(significant), ["3.14", "31.4", "314"]);
+        assert_eq!(significant(0.0437), "0.044");
         assert_eq!(times(34.21), "34.2×");
         assert_eq!(shape(&[20, 5, 5, 1]), "20×5×5×1");
     }

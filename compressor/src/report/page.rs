@@ -45,7 +45,7 @@ fn provenance(latencies: &[latency::Latency]) -> String {
     for latency in latencies {
         rows.push(("Time", format!("{}, {}", latency.provenance.name(), latency.basis)));
     }
-    html::section("provenance", "Where the figures come from", &tables::facts(&rows))
+    html::section("provenance", "Provenance", &tables::facts(&rows))
 }
 
 /// How to make the model again.
