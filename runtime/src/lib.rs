@@ -1,3 +1,55 @@
-//! Integer inference for compressed neural networks.
+//! Integer inference for compressed neural networks: `no_std`, no allocation, no float on the
+//! inference path, no panic, no recursion.
+//!
+//! A `.bbk` file is an allegation until [`Model::parse`] has returned: it checks every length,
+//! bound, shape, width, offset, overlap and multiplier once, and afterwards nothing that the
+//! model's bytes say can make inference fail. [`Interpreter`] then runs it on an arena of `i8`
+//! that the caller owns and that [`arena_len`] sizes at compile time.
+//!
+//! ```ignore
+//! use bitsback_runtime::{Interpreter, Model, arena_len, include_model};
+//!
+//! static MODEL: &[u8] = include_model!("../model.bbk");
+//! let mut arena = [0; arena_len(MODEL)];
+//! let model = Model::parse(MODEL)?;
+//! let mut interpreter = Interpreter::new(&model, &mut arena)?;
+//! interpreter.set_input_bytes(&pixels)?;
+//! interpreter.invoke();
+//! let class = interpreter.class();
+//! ```
 #![no_std]
 #![deny(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod arch;
+pub mod format;
+mod interpreter;
+mod model;
+pub mod ops;
+pub mod requantize;
+
+pub use format::{
+    Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
+};
+pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, quantize};
+pub use model::{Model, Ops, Step};
+pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
+
+/// Bytes aligned to 16, so that any kernel can load any word of a model.
+#[doc(hidden)]
+#[repr(C, align(16))]
+pub struct Aligned<T: ?Sized>(pub T);
+
+/// The bytes of a `.bbk` file as a `&'static [u8]`, aligned to 16; the path is relative to the
+/// source file. A file that isn't a model is a compile error.
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr $(,)?) => {{
+        const FILE: &$crate::Aligned<[u8]> = &$crate::Aligned(*include_bytes!($path));
+        const _: () = assert!($crate::Header::read(&FILE.0).is_some(), "not a .bbk model");
+        let bytes: &'static [u8] = &FILE.0;
+        bytes
+    }};
+}

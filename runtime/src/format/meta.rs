@@ -1,0 +1,103 @@
+//! What the graph says about the model as a whole.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+use super::tensor::Tensor;
+
+/// Most channels with a preprocessing of their own: colour and one more.
+pub const MAX_PREPROCESS_CHANNELS: usize = 4;
+/// Most positions that preprocessing shifts right: with multipliers below 2²³ nothing overflows.
+pub const MAX_PREPROCESS_SHIFT: u8 = 22;
+/// Bytes of one feature's offset and scale in the weight section.
+pub const FEATURE_RECORD_LEN: usize = 8;
+
+/// Names, quantisation of both ends, and preprocessing. What is absent costs one byte.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Meta<'a> {
+    /// The model's name; may be empty.
+    pub name: &'a str,
+    /// Names of the classes, one a line; empty when they are just numbers.
+    pub classes: &'a str,
+    /// Names of the operators, one a line, in order; empty when nobody asked.
+    pub op_names: &'a str,
+    /// The input. It must be written anew before each inference: its place may be reused.
+    pub input: Tensor,
+    /// Real value of one step of the input.
+    pub input_scale: f32,
+    /// Real value of one step of the output.
+    pub output_scale: f32,
+    /// How raw data become inputs.
+    pub preprocess: Preprocess,
+}
+
+/// How raw data become inputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Preprocess {
+    /// By the caller, with the input's scale and zero point.
+    #[default]
+    None,
+    /// Bytes such as pixels, in integers alone, one entry for all channels or one per channel.
+    Bytes(Vec<ByteAffine, MAX_PREPROCESS_CHANNELS, u8>),
+    /// Real features, such as columns of a table: q = round((x − offset)·scale) + zero point,
+    /// limited to int8. Offset and scale are `f32` pairs, [`FEATURE_RECORD_LEN`] bytes a feature.
+    Features {
+        /// First byte in the weight section.
+        offset: u32,
+    },
+}
+
+/// Maps a raw byte to an input: q = (raw·mul + add + half) >> shift, limited to int8, where
+/// half = 2^(shift − 1), or 0 without a shift; the shift rounds down, so ties go up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ByteAffine {
+    /// Factor.
+    pub mul: i32,
+    /// Summand, the zero point included.
+    pub add: i32,
+    /// Positions to the right.
+    pub shift: u8,
+}
+
+impl ByteAffine {
+    /// The input for a raw byte.
+    pub fn apply(self, raw: u8) -> i8 {
+        let half = (1i32.wrapping_shl(u32::from(self.shift))) >> 1;
+        let sum = i32::from(raw).wrapping_mul(self.mul).wrapping_add(self.add).wrapping_add(half);
+        let q = sum.wrapping_shr(u32::from(self.shift));
+        q.max(i32::from(i8::MIN)).min(i32::from(i8::MAX)) as i8
+    }
+
+    /// Whether no byte makes it overflow.
+    pub fn is_sound(self) -> bool {
+        let half = (1i64 << self.shift.min(63)) >> 1;
+        let at = |raw: i64| raw * i64::from(self.mul) + i64::from(self.add) + half;
+        let fits = |sum: i64| i32::try_from(sum).is_ok();
+        self.shift <= MAX_PREPROCESS_SHIFT && fits(at(0)) && fits(at(255)) && fits(at(255) - half)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ties_go_up_and_extremes_are_limited() {
+        let half = ByteAffine { mul: 1, add: 0, shift: 1 };
+        assert_eq!([0, 1, 2, 3].map(|raw| half.apply(raw)), [0, 1, 1, 2]);
+        let negative = ByteAffine { mul: -1, add: 0, shift: 1 };
+        assert_eq!([0, 1, 2, 3].map(|raw| negative.apply(raw)), [0, 0, -1, -1]);
+        let identity = ByteAffine { mul: 1, add: -128, shift: 0 };
+        assert_eq!([0, 128, 255].map(|raw| identity.apply(raw)), [-128, 0, 127]);
+        let steep = ByteAffine { mul: 1 << 22, add: 0, shift: 8 };
+        assert_eq!(steep.apply(255), 127);
+    }
+
+    #[test]
+    fn overflow_is_unsound() {
+        assert!(ByteAffine { mul: 1 << 22, add: 1 << 28, shift: 22 }.is_sound());
+        assert!(!ByteAffine { mul: 1 << 23, add: 1 << 28, shift: 22 }.is_sound());
+        assert!(!ByteAffine { mul: 1, add: i32::MAX, shift: 0 }.is_sound());
+        assert!(!ByteAffine { mul: 1, add: 0, shift: 23 }.is_sound());
+    }
+}

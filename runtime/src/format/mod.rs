@@ -1,0 +1,46 @@
+//! The `.bbk` container, read and written by the same definitions.
+//!
+//! ```text
+//! header (36 bytes) | graph (postcard) | 0–3 zero bytes | weight section
+//! ```
+//! The [`Header`] is little-endian and readable in a `const` context. The graph is one [`Meta`],
+//! then one [`crate::Op`] record per operator, back to back up to its end; records are decoded
+//! again whenever they are needed, so they cost no RAM. The weight section starts on a multiple
+//! of [`WEIGHT_ALIGNMENT`]; its parts have no padding of their own, since row-major rows start on
+//! any byte anyway. `docs/FORMAT.md` gives the bytes exactly.
+
+mod crc;
+mod error;
+mod header;
+mod meta;
+mod packing;
+mod tensor;
+mod weights;
+mod writer;
+
+pub use crc::crc32;
+pub use error::{OpFault, ParseError};
+pub use header::{
+    FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
+    input_len, op_kinds, output_len,
+};
+pub use meta::{
+    ByteAffine, FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, MAX_PREPROCESS_SHIFT, Meta, Preprocess,
+};
+pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
+pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
+pub use weights::{
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,
+    StoredBias, Weights,
+};
+pub use writer::{WriteError, model_len, write_model};
+
+/// Most bytes of a file: flash of the largest devices, and offsets stay far from `u32` overflow.
+pub const MAX_FILE_LEN: u32 = 1 << 28;
+/// Most bytes of an arena: sums of an offset and a length stay far from overflow on 32 bits.
+pub const MAX_ARENA_LEN: u32 = 1 << 26;
+/// Most operators of a model: deep residual networks have a few hundred.
+pub const MAX_OPS: u16 = 1024;
+/// Most elementary steps (multiply-accumulates, comparisons, …) of one inference: ResNet-50 takes
+/// 4.1·10⁹; beyond that a crafted file could keep a device busy for hours.
+pub const MAX_STEPS: u64 = 1 << 33;

@@ -1,0 +1,142 @@
+//! Where values live in the arena and how they are arranged.
+
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Most dimensions of a shape, without the batch.
+pub const MAX_RANK: usize = 4;
+
+/// Dimensions of one example, slowest first: features, or height × width × channels.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape(pub Vec<u16, MAX_RANK, u8>);
+
+impl Shape {
+    /// The shape of these dimensions; those beyond [`MAX_RANK`] are folded into the last one
+    /// (saturating), which keeps the number of values.
+    pub fn new(dims: &[u16]) -> Self {
+        let mut shape = Self::default();
+        for &dim in dims {
+            if shape.0.push(dim).is_err()
+                && let Some(last) = shape.0.last_mut()
+            {
+                *last = last.saturating_mul(dim);
+            }
+        }
+        shape
+    }
+
+    /// A vector of `n` features.
+    pub fn flat(n: u16) -> Self {
+        Self::new(&[n])
+    }
+
+    /// The dimensions.
+    pub fn dims(&self) -> &[u16] {
+        &self.0
+    }
+
+    /// Number of values, saturating.
+    pub fn len(&self) -> usize {
+        self.0.iter().fold(1, |product: usize, &dim| product.saturating_mul(usize::from(dim)))
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.0.contains(&0)
+    }
+
+    /// Height, width and channels of an image.
+    pub fn image(&self) -> Option<[usize; 3]> {
+        match *self.dims() {
+            [h, w, c] => Some([usize::from(h), usize::from(w), usize::from(c)]),
+            _ => None,
+        }
+    }
+
+    /// The fastest-moving dimension: channels of an image, or all features.
+    pub fn channels(&self) -> usize {
+        self.0.last().map_or(0, |&c| usize::from(c))
+    }
+}
+
+/// Values in the arena: real value = scale · (q − zero point).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tensor {
+    /// First byte in the arena.
+    pub offset: u32,
+    /// Arrangement.
+    pub shape: Shape,
+    /// The integer that stands for zero.
+    pub zero_point: i8,
+}
+
+impl Tensor {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.shape.len()
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(&self) -> bool {
+        self.shape.is_empty()
+    }
+
+    /// First position after it in the arena, saturating.
+    pub fn end(&self) -> usize {
+        (self.offset as usize).saturating_add(self.len())
+    }
+}
+
+/// Where an operator reads from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// The output of the operator before, or the model's input.
+    #[default]
+    Previous,
+    /// Values anywhere in the arena, in any arrangement: operands of residual graphs, reshapes.
+    At(Tensor),
+}
+
+impl Source {
+    /// The tensor, given the previous operator's output.
+    pub fn resolve<'t>(&'t self, previous: &'t Tensor) -> &'t Tensor {
+        match self {
+            Self::Previous => previous,
+            Self::At(tensor) => tensor,
+        }
+    }
+}
+
+/// How a window moves over an image: rows first, then columns.
+///
+/// Padding below and to the right follows from the output's shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Height and width.
+    pub size: [u16; 2],
+    /// Steps down and right.
+    pub stride: [u16; 2],
+    /// Positions outside the image at the top and on the left.
+    pub padding: [u16; 2],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes_count_values() {
+        assert_eq!(Shape::new(&[2, 3, 4]).len(), 24);
+        assert_eq!(Shape::default().len(), 1);
+        assert!(Shape::new(&[2, 0]).is_empty());
+        assert_eq!(Shape::new(&[u16::MAX; 4]).len() as u64, 65535u64.pow(4));
+        assert_eq!(Shape::new(&[1, 2, 3, 4, 5]).dims(), &[1, 2, 3, 20]);
+    }
+
+    #[test]
+    fn images_have_three_dimensions() {
+        assert_eq!(Shape::new(&[5, 6, 7]).image(), Some([5, 6, 7]));
+        assert_eq!(Shape::flat(9).image(), None);
+        assert_eq!(Shape::flat(9).channels(), 9);
+    }
+}

@@ -1,0 +1,126 @@
+//! Writes a `.bbk` file from the very types that reading yields.
+
+use core::fmt;
+
+use serde::Serialize;
+
+use super::header::{FORMAT_VERSION, HEADER_LEN, Header, NUMERICS_VERSION, WEIGHT_ALIGNMENT};
+use super::{MAX_ARENA_LEN, MAX_FILE_LEN, Meta, Source, Tensor, crc32};
+use crate::ops::Op;
+
+/// Why a model can't be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteError {
+    /// There is no operator.
+    NoOps,
+    /// The file would be longer than [`MAX_FILE_LEN`].
+    FileTooLong,
+    /// A tensor ends beyond [`MAX_ARENA_LEN`].
+    ArenaTooLong,
+    /// The buffer is shorter than the file; see [`model_len`].
+    Buffer {
+        /// Bytes that the file takes.
+        needed: usize,
+    },
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoOps => f.write_str("a model needs at least one operator"),
+            Self::FileTooLong => write!(f, "the file would exceed {MAX_FILE_LEN} bytes"),
+            Self::ArenaTooLong => write!(f, "a tensor ends beyond {MAX_ARENA_LEN} bytes of arena"),
+            Self::Buffer { needed } => write!(f, "the file takes {needed} bytes of buffer"),
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+/// Bytes of the file that [`write_model`] writes.
+pub fn model_len(meta: &Meta<'_>, ops: &[Op], weights: &[u8]) -> Result<usize, WriteError> {
+    let graph = graph_len(meta, ops)?;
+    let start = HEADER_LEN.saturating_add(graph).next_multiple_of(WEIGHT_ALIGNMENT);
+    let len = start.saturating_add(weights.len());
+    if len > MAX_FILE_LEN as usize { Err(WriteError::FileTooLong) } else { Ok(len) }
+}
+
+/// Writes the file into the start of `out` and returns its length. The header's lengths, operator
+/// kinds and checksum are derived here; that the model is sound is for [`crate::Model::parse`] to
+/// say.
+pub fn write_model(
+    meta: &Meta<'_>,
+    ops: &[Op],
+    weights: &[u8],
+    out: &mut [u8],
+) -> Result<usize, WriteError> {
+    let needed = model_len(meta, ops, weights)?;
+    let Some(file) = out.get_mut(..needed) else { return Err(WriteError::Buffer { needed }) };
+    let Some(last) = ops.last() else { return Err(WriteError::NoOps) };
+    let mut header = Header {
+        format_version: FORMAT_VERSION,
+        numerics_version: NUMERICS_VERSION,
+        reserved: 0,
+        crc: 0,
+        file_len: needed as u32,
+        graph_len: graph_len(meta, ops)? as u32,
+        arena_len: tensors_end(meta, ops)?,
+        input_len: meta.input.len() as u32,
+        output_len: last.output().len() as u32,
+        op_kinds: ops.iter().fold(0, |kinds, op| kinds | op.kind().bit()),
+    };
+    let buffer = WriteError::Buffer { needed };
+    let (_, rest) = file.split_at_mut_checked(HEADER_LEN).ok_or(buffer)?;
+    let mut rest = put(meta, rest).ok_or(buffer)?;
+    for op in ops {
+        rest = put(op, rest).ok_or(buffer)?;
+    }
+    let (gap, section) =
+        rest.split_at_mut_checked(rest.len().saturating_sub(weights.len())).ok_or(buffer)?;
+    gap.fill(0);
+    for (to, from) in section.iter_mut().zip(weights) {
+        *to = *from;
+    }
+    let emitted = header.emit();
+    header.crc = crc32(&[
+        emitted.get(..8).unwrap_or_default(),
+        emitted.get(12..).unwrap_or_default(),
+        file.get(HEADER_LEN..).unwrap_or_default(),
+    ]);
+    if let Some(head) = file.first_chunk_mut::<HEADER_LEN>() {
+        *head = header.emit();
+    }
+    Ok(needed)
+}
+
+/// Serialises `value` and returns what is left of the buffer.
+fn put<'o, T: Serialize>(value: &T, out: &'o mut [u8]) -> Option<&'o mut [u8]> {
+    let used = postcard::to_slice(value, out).ok()?.len();
+    out.get_mut(used..)
+}
+
+fn graph_len(meta: &Meta<'_>, ops: &[Op]) -> Result<usize, WriteError> {
+    // Only a file beyond the limit could fail to be counted.
+    let size = |counted: postcard::Result<usize>| counted.map_err(|_| WriteError::FileTooLong);
+    ops.iter().try_fold(size(postcard::experimental::serialized_size(meta))?, |sum, op| {
+        Ok(sum.saturating_add(size(postcard::experimental::serialized_size(op))?))
+    })
+}
+
+/// Where the last tensor of a model ends in the arena.
+fn tensors_end(meta: &Meta<'_>, ops: &[Op]) -> Result<u32, WriteError> {
+    let mut end = meta.input.end();
+    let mut extend = |tensor: &Tensor| end = end.max(tensor.end());
+    for op in ops {
+        extend(op.output());
+        for source in op.inputs() {
+            if let Source::At(tensor) = source {
+                extend(tensor);
+            }
+        }
+    }
+    match u32::try_from(end) {
+        Ok(end) if end <= MAX_ARENA_LEN => Ok(end),
+        _ => Err(WriteError::ArenaTooLong),
+    }
+}

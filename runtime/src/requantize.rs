@@ -1,0 +1,185 @@
+//! The one rounding rule: numerics v1, as TFLite's reference kernels compute it.
+//!
+//! A real factor is a 31-bit fraction and a power of two ([`Multiplier`]); applying it rounds
+//! twice: once in the doubling high product (half away from zero for positive, half up for
+//! negative products) and once in the right shift (half away from zero). Both sides, device and
+//! compressor, call these very functions. Everything is defined for all arguments.
+
+use serde::{Deserialize, Serialize};
+
+/// A real factor: value · 2^(shift − 31).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplier {
+    /// The fraction in units of 2⁻³¹; normally 2³⁰ to 2³¹ − 1.
+    pub value: i32,
+    /// Positions to the left; negative ones to the right.
+    pub shift: i8,
+}
+
+impl Multiplier {
+    /// Furthest shift to the right: beyond, every result is zero anyway.
+    pub const MIN_SHIFT: i8 = -31;
+    /// Furthest shift to the left that leaves a bit of the accumulator.
+    pub const MAX_SHIFT: i8 = 30;
+    /// The factor 1, exactly: (2³⁰ / 2³¹) · 2.
+    pub const ONE: Self = Self { value: 1 << 30, shift: 1 };
+
+    /// Whether the factor is not negative and its shift in range.
+    pub fn is_sound(self) -> bool {
+        self.value >= 0 && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
+    }
+
+    /// `acc` times the factor, rounded. A left shift comes first and wraps.
+    pub fn apply(self, acc: i32) -> i32 {
+        let shift = i32::from(self.shift);
+        let left = acc.wrapping_shl(shift.max(0) as u32);
+        let product = saturating_rounding_doubling_high_mul(left, self.value);
+        rounding_divide_by_pot(product, shift.wrapping_neg().max(0) as u32)
+    }
+}
+
+/// High half of 2·a·b, rounded; −2³¹ times itself saturates.
+///
+/// Rounds to nearest; ties go away from zero for positive products and up for negative ones.
+pub fn saturating_rounding_doubling_high_mul(a: i32, b: i32) -> i32 {
+    if a == i32::MIN && b == i32::MIN {
+        return i32::MAX;
+    }
+    let product = i64::from(a) * i64::from(b);
+    let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
+    // Division truncates towards zero; with the nudge of a negative product, that rounds up ties.
+    ((product + nudge) / (1 << 31)) as i32
+}
+
+/// x / 2^exponent, rounded to nearest, ties away from zero. Exponents beyond 31 count as 31.
+pub fn rounding_divide_by_pot(x: i32, exponent: u32) -> i32 {
+    let exponent = exponent.min(31);
+    let mask = ((1i64 << exponent) - 1) as i32;
+    let remainder = x & mask;
+    let threshold = (mask >> 1) + i32::from(x < 0);
+    (x >> exponent) + i32::from(remainder > threshold)
+}
+
+/// x · 2^exponent, saturating, for an exponent of 0 to 30.
+pub fn saturating_multiply_by_pot(x: i32, exponent: u32) -> i32 {
+    let exponent = exponent.min(30);
+    let limit = i32::MAX >> exponent;
+    if x > limit {
+        i32::MAX
+    } else if x < -limit {
+        i32::MIN
+    } else {
+        x << exponent
+    }
+}
+
+/// acc times the factor, plus the zero point, saturating: an output before its activation.
+pub fn requantize(acc: i32, multiplier: Multiplier, zero_point: i8) -> i32 {
+    multiplier.apply(acc).saturating_add(i32::from(zero_point))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn high_mul_at_ties_negatives_and_extremes() {
+        let half = 1 << 30; // 0.5
+        for (a, b, expected) in [
+            (0, 0, 0),
+            (1, half, 1),   // 0.5 → away from zero
+            (-1, half, 0),  // −0.5 → up
+            (3, half, 2),   // 1.5 → 2
+            (-3, half, -1), // −1.5 → −1
+            (5, half, 3),
+            (i32::MAX, i32::MAX, i32::MAX - 1),
+            (i32::MIN, i32::MAX, -i32::MAX),
+            (i32::MIN, i32::MIN, i32::MAX),
+            (i32::MIN, half, i32::MIN / 2),
+        ] {
+            assert_eq!(saturating_rounding_doubling_high_mul(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn division_at_ties_negatives_and_extremes() {
+        for (x, exponent, expected) in [
+            (5, 0, 5),
+            (1, 1, 1),
+            (-1, 1, -1),
+            (2, 2, 1),
+            (-2, 2, -1),
+            (1, 2, 0),
+            (-1, 2, 0),
+            (6, 2, 2),
+            (-6, 2, -2),
+            (i32::MAX, 31, 1),
+            (i32::MIN, 31, -1),
+            (i32::MIN / 2, 31, -1),
+            (i32::MAX / 2, 31, 0),
+            (i32::MIN, 99, -1),
+        ] {
+            assert_eq!(rounding_divide_by_pot(x, exponent), expected, "{x} / 2^{exponent}");
+        }
+    }
+
+    #[test]
+    fn multiplication_by_powers_saturates() {
+        for (x, exponent, expected) in [
+            (3, 0, 3),
+            (3, 2, 12),
+            (i32::MAX, 1, i32::MAX),
+            (i32::MIN, 1, i32::MIN),
+            (1 << 29, 1, 1 << 30),
+            (1 << 30, 1, i32::MAX),
+            (-1, 30, -(1 << 30)),
+            (-2, 30, i32::MIN),
+        ] {
+            assert_eq!(saturating_multiply_by_pot(x, exponent), expected, "{x} · 2^{exponent}");
+        }
+    }
+
+    #[test]
+    fn multipliers_round_twice() {
+        let m = |value, shift| Multiplier { value, shift };
+        for (acc, multiplier, expected) in [
+            (7, Multiplier::ONE, 7),
+            (-7, Multiplier::ONE, -7),
+            (1, m(1 << 30, 0), 1),
+            // 1 · 0.5 · 0.5 = 0.25, but 0.5 rounds to 1 and then 0.5 to 1 again.
+            (1, m(1 << 30, -1), 1),
+            (-1, m(1 << 30, -1), 0),
+            (1000, m(i32::MAX, -31), 0),
+            (i32::MIN, m(i32::MAX, -31), -1),
+            (1, m(1 << 30, 30), 1 << 29),
+            (4, m(1 << 30, 30), 0), // the left shift wraps
+        ] {
+            assert_eq!(multiplier.apply(acc), expected, "{acc} {multiplier:?}");
+        }
+        assert_eq!(requantize(i32::MAX, Multiplier::ONE, 127), 126); // 2³¹ − 1 shifted wraps to −2
+    }
+
+    #[test]
+    fn soundness_has_limits() {
+        assert!(Multiplier::ONE.is_sound());
+        assert!(!Multiplier { value: -1, shift: 0 }.is_sound());
+        assert!(!Multiplier { value: 1, shift: 31 }.is_sound());
+        assert!(!Multiplier { value: 1, shift: -32 }.is_sound());
+    }
+
+    proptest! {
+        #[test]
+        fn within_one_step_of_the_real_product(acc in -(1i32 << 24)..(1 << 24), value in (1i32 << 30).., shift in -20i8..=6) {
+            let exact = f64::from(acc) * f64::from(value) * 2f64.powi(i32::from(shift) - 31);
+            let rounded = f64::from(Multiplier { value, shift }.apply(acc));
+            prop_assert!((rounded - exact).abs() <= 1.0, "{rounded} for {exact}");
+        }
+
+        #[test]
+        fn division_matches_an_i64_oracle(x: i32, exponent in 0u32..=31) {
+            let exact = (i64::from(x).abs() + ((1i64 << exponent) >> 1)) >> exponent;
+            prop_assert_eq!(i64::from(rounding_divide_by_pot(x, exponent)), exact * i64::from(x).signum());
+        }
+    }
+}
