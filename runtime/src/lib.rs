@@ -23,9 +23,33 @@
 #[cfg(test)]
 extern crate std;
 
+mod arch;
 pub mod format;
+mod interpreter;
+mod model;
 pub mod ops;
 pub mod requantize;
 
-pub use format::{Header, Meta, Source, Tensor, arena_len, input_len, op_kinds, output_len};
-pub use ops::{Op, OpKind};
+pub use format::{
+    Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
+};
+pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, quantize};
+pub use model::{Model, Ops, Step};
+pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
+
+/// Bytes aligned to 16, so that any kernel can load any word of a model.
+#[doc(hidden)]
+#[repr(C, align(16))]
+pub struct Aligned<T: ?Sized>(pub T);
+
+/// The bytes of a `.bbk` file as a `&'static [u8]`, aligned to 16; the path is relative to the
+/// source file. A file that isn't a model is a compile error.
+#[macro_export]
+macro_rules! include_model {
+    ($path:expr $(,)?) => {{
+        const FILE: &$crate::Aligned<[u8]> = &$crate::Aligned(*include_bytes!($path));
+        const _: () = assert!($crate::Header::read(&FILE.0).is_some(), "not a .bbk model");
+        let bytes: &'static [u8] = &FILE.0;
+        bytes
+    }};
+}

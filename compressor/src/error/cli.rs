@@ -14,12 +14,6 @@ pub enum CliError {
         /// The folder.
         path: PathBuf,
     },
-    /// `--resume` where there is nothing to resume.
-    #[error("{} holds no checkpoint to resume from", path.display())]
-    NothingToResume {
-        /// The folder.
-        path: PathBuf,
-    },
     /// A file whose ending says nothing.
     #[error("can't tell what {} is by its ending; known: {known}", path.display())]
     UnknownInput {
@@ -76,9 +70,7 @@ impl CliError {
     /// What this means to the caller.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::OutputExists { .. }
-            | Self::NothingToResume { .. }
-            | Self::UnknownInput { .. } => Kind::Usage,
+            Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
             Self::Undecodable { .. } | Self::InputShape { .. } | Self::TooLarge { .. } => {
                 Kind::Data
             }
@@ -93,7 +85,6 @@ impl CliError {
             Self::OutputExists { .. } => {
                 Some("--resume continues it, --force starts over, --out DIR writes elsewhere")
             }
-            Self::NothingToResume { .. } => Some("leave out --resume, or check --out"),
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Undecodable { .. } => Some("open the file in another program: it may be damaged"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
@@ -115,7 +106,6 @@ mod tests {
         let json = serde_json::from_str::<u8>("x").unwrap_err();
         let table = [
             (CliError::OutputExists { path: path() }, Kind::Usage),
-            (CliError::NothingToResume { path: path() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Undecodable { path: path(), reason: "no".into() }, Kind::Data),
             (

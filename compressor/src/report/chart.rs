@@ -7,11 +7,11 @@ use super::number::significant;
 /// Width of a plot in user units; the page scales it.
 pub(super) const WIDTH: f64 = 460.0;
 /// Height of a plot.
-pub(super) const HEIGHT: f64 = 200.0;
+pub(super) const HEIGHT: f64 = 206.0;
 /// Room for tick labels.
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 12.0;
+const TOP: f64 = 22.0;
 const BOTTOM: f64 = 34.0;
 /// Most points drawn in a line: more than there are pixels, and the page stays small.
 const MAX_POINTS: usize = 600;
@@ -179,8 +179,8 @@ pub(super) fn band(x: &Axis, from: f64, to: f64, name: &str, shaded: bool) -> St
     let text = match fits {
         true => format!(
             "<text class=\"stage\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
-            left + 4.0,
-            TOP + 9.0,
+            left + 2.0,
+            TOP - 6.0,
             esc(name)
         ),
         false => String::new(),
@@ -241,7 +241,7 @@ pub(super) fn marker(x: &Axis, value: f64, name: &str) -> String {
         "<line class=\"marker\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\"/>\
          <text class=\"stage\" x=\"{text:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>\n",
         HEIGHT - BOTTOM,
-        TOP + 9.0,
+        TOP - 6.0,
         esc(name)
     )
 }

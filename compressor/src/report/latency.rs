@@ -53,7 +53,7 @@ impl Latency {
     pub fn estimate_cortex_m4(macs_before: u64, macs_after: u64) -> Self {
         let milliseconds = |macs: u64| macs as f64 * M4_INSTRUCTIONS_PER_MAC / (M4_MEGAHERTZ * 1e3);
         Self {
-            target: format!("Cortex-M4 at {M4_MEGAHERTZ} MHz"),
+            target: format!("Cortex-M4, {M4_MEGAHERTZ} MHz"),
             before_ms: milliseconds(macs_before),
             after_ms: milliseconds(macs_after),
             provenance: Provenance::Estimated,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{Source, Tensor};
+use super::operands::split;
+use super::{Operator, Parameters};
+use crate::format::{OpFault, Source, Tensor};
 
 /// The position of the input's largest value, the first of equals, as two bytes, low one first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,4 +13,43 @@ pub struct Argmax {
     pub input: Source,
     /// Output: `[2]`.
     pub output: Tensor,
+}
+
+/// The position of the largest value, the first of equals; 0 of nothing.
+pub(crate) fn argmax(values: &[i8]) -> usize {
+    let mut best = (0, i8::MIN);
+    for (position, &value) in values.iter().enumerate() {
+        if value > best.1 {
+            best = (position, value);
+        }
+    }
+    best.0
+}
+
+impl Operator for Argmax {
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
+        let positions = self.input.resolve(previous).len();
+        let fits = positions <= usize::from(u16::MAX) + 1 && self.output.len() == 2;
+        if fits { Ok(()) } else { Err(OpFault::Shape) }
+    }
+
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
+
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.input.resolve(previous).len() as u64
+    }
+
+    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
+        let (inputs, output) = split(arena, &self.output);
+        let position = argmax(inputs.get(self.input.resolve(previous))) as u16;
+        for (y, byte) in output.iter_mut().zip(position.to_le_bytes()) {
+            *y = byte as i8;
+        }
+    }
 }

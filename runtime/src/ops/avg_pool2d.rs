@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{Clamp, Source, Tensor, Window};
+use super::operands::split;
+use super::pool::Pool;
+use super::{Operator, Parameters};
+use crate::format::{Clamp, OpFault, Source, Tensor, Window};
 
 /// The mean of each window, per channel, over the positions inside the image, rounded half away
 /// from zero.
@@ -16,4 +19,46 @@ pub struct AvgPool2d {
     pub window: Window,
     /// Fused activation.
     pub clamp: Clamp,
+}
+
+impl Operator for AvgPool2d {
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
+        Pool::check(&self.window, self.clamp, self.input.resolve(previous), &self.output)
+    }
+
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
+
+    fn steps(&self, _previous: &Tensor) -> u64 {
+        Pool::steps(&self.window, &self.output)
+    }
+
+    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
+        let input = self.input.resolve(previous);
+        let (inputs, output) = split(arena, &self.output);
+        let values = inputs.get(input);
+        let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
+        for (y, window) in output.chunks_exact_mut(pool.channels.max(1)).zip(pool.windows()) {
+            for (channel, y) in y.iter_mut().enumerate() {
+                let (mut sum, mut count) = (0i32, 0i32);
+                window.for_each_pixel(values, |pixel| {
+                    sum = sum.wrapping_add(pixel.get(channel).map_or(0, |&x| i32::from(x)));
+                    count = count.wrapping_add(1);
+                });
+                *y = self.clamp.apply(mean(sum, count));
+            }
+        }
+    }
+}
+
+/// sum / count, rounded half away from zero; `count` is at least 1.
+pub(crate) fn mean(sum: i32, count: i32) -> i32 {
+    let half = count / 2;
+    let rounded = if sum > 0 { sum.wrapping_add(half) } else { sum.wrapping_sub(half) };
+    rounded.checked_div(count).unwrap_or_default()
 }

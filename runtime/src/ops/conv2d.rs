@@ -2,7 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{Affine, Source, Tensor, Window};
+use super::affine::Layer;
+use super::operands::split;
+use super::window::Axis;
+use super::{Operator, Parameters};
+use crate::arch;
+use crate::format::{Affine, Fields, OpFault, Source, Tensor, Window};
+
+/// Most weights of a filter that are unpacked on the stack, once per filter: 5 × 5 × 20. Larger
+/// filters are unpacked again at each position, field by field.
+const FILTER_MAX: usize = 512;
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,4 +26,331 @@ pub struct Conv2d {
     pub dilation: [u16; 2],
     /// Parameters, one row per filter.
     pub affine: Affine,
+}
+
+impl Conv2d {
+    /// Both axes, channels read and filters, if the shapes are images.
+    fn geometry(&self, input: &Tensor) -> Option<([Axis; 2], usize, usize)> {
+        let [h, w, channels] = input.shape.image()?;
+        let [oh, ow, filters] = self.output.shape.image()?;
+        Some((Axis::both(&self.window, self.dilation, [h, w], [oh, ow]), channels, filters))
+    }
+
+    /// Weights of one filter, saturating.
+    fn columns(&self, channels: usize) -> usize {
+        let [h, w] = self.window.size.map(usize::from);
+        h.saturating_mul(w).saturating_mul(channels)
+    }
+}
+
+impl Operator for Conv2d {
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
+        let input = self.input.resolve(previous);
+        let (axes, channels, filters) = self.geometry(input).ok_or(OpFault::Shape)?;
+        for axis in axes {
+            axis.check()?;
+        }
+        self.affine.check(section, filters, self.columns(channels))
+    }
+
+    fn parameters(&self, previous: &Tensor) -> Parameters {
+        let columns = self.columns(self.input.resolve(previous).shape.channels());
+        let macs = (self.output.len() as u64).saturating_mul(columns as u64);
+        self.affine.parameters(self.output.shape.channels(), columns, macs)
+    }
+
+    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        let input = self.input.resolve(previous);
+        let (inputs, output) = split(arena, &self.output);
+        let Some((axes, channels, filters)) = self.geometry(input) else { return };
+        let columns = self.columns(channels);
+        let zero_point = self.output.zero_point;
+        let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
+            return;
+        };
+        let image = Image { values: inputs.get(input), axes, channels };
+        let offset = -i16::from(input.zero_point);
+        let mut buffer = [0; FILTER_MAX];
+        for (row, packed) in layer.rows().enumerate() {
+            let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
+            let mut bias = layer.bias(row);
+            if layer.folded {
+                // Take the zero point's part out again: once a filter, not once a product.
+                let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
+                bias = bias.wrapping_add(sum.wrapping_mul(i32::from(input.zero_point)));
+            }
+            image.convolve(&filter, offset, |position, sum| {
+                let at = position.wrapping_mul(filters).wrapping_add(row);
+                if let Some(y) = output.get_mut(at) {
+                    *y = layer.finish(row, sum.wrapping_add(bias));
+                }
+            });
+        }
+    }
+}
+
+/// One filter's weights, unpacked to 8 bits where that pays.
+struct Filter<'a> {
+    row: &'a [u8],
+    bits: u8,
+}
+
+impl<'a> Filter<'a> {
+    fn unpack(
+        packed: &'a [u8],
+        bits: u8,
+        columns: usize,
+        buffer: &'a mut [u8; FILTER_MAX],
+    ) -> Self {
+        match buffer.get_mut(..columns) {
+            Some(row) if bits < 8 => {
+                let mut fields = Fields::new(packed, bits, 0);
+                for byte in row.iter_mut() {
+                    *byte = fields.take() as u8;
+                }
+                Self { row, bits: 8 }
+            }
+            _ => Self { row: packed, bits },
+        }
+    }
+}
+
+/// The input and how the kernel moves over it.
+struct Image<'a> {
+    values: &'a [i8],
+    axes: [Axis; 2],
+    channels: usize,
+}
+
+impl Image<'_> {
+    /// Hands over Σ w·(x + offset) of each position in turn, rows first.
+    fn convolve(&self, filter: &Filter<'_>, offset: i16, mut sink: impl FnMut(usize, i32)) {
+        let [rows, columns] = self.axes;
+        let mut position = 0usize;
+        for down in 0..rows.output {
+            let (row_taps, top) = rows.taps(down);
+            for right in 0..columns.output {
+                let (taps, left) = columns.taps(right);
+                let mut sum = 0i32;
+                let mut y = top;
+                for row_tap in row_taps.clone() {
+                    let tap = row_tap.wrapping_mul(columns.size).wrapping_add(taps.start);
+                    let x = y.wrapping_mul(columns.input).wrapping_add(left);
+                    sum = sum.wrapping_add(self.segment(filter, tap, x, taps.len(), offset));
+                    y = y.wrapping_add(rows.dilation);
+                }
+                sink(position, sum);
+                position = position.wrapping_add(1);
+            }
+        }
+    }
+
+    /// The part of a sum that lies on one row of the image: `taps` taps from `tap` on, and pixels
+    /// from number `pixel` on.
+    fn segment(
+        &self,
+        filter: &Filter<'_>,
+        tap: usize,
+        pixel: usize,
+        taps: usize,
+        offset: i16,
+    ) -> i32 {
+        let channels = self.channels;
+        let part = |tap: usize, pixel: usize, taps: usize| {
+            let start = pixel.wrapping_mul(channels);
+            let end = start.wrapping_add(taps.wrapping_mul(channels));
+            let x = self.values.get(start..end).unwrap_or_default();
+            arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
+        };
+        let [_, Axis { dilation, .. }] = self.axes;
+        if dilation == 1 {
+            return part(tap, pixel, taps);
+        }
+        (0..taps).fold(0i32, |sum, i| {
+            sum.wrapping_add(part(tap.wrapping_add(i), pixel.wrapping_add(i * dilation), 1))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Clamp;
+    use crate::ops::Op;
+    use crate::ops::testing::{BiasKind, Plain, fault, plain, run, tensor, values};
+    use crate::requantize::Multiplier;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Shapes of a convolution.
+    #[derive(Clone, Debug)]
+    struct Shapes {
+        input: [u16; 3],
+        output: [u16; 3],
+        window: Window,
+        dilation: [u16; 2],
+    }
+
+    fn oracle(s: &Shapes, plain: &Plain, x: &[i8], input_zero: i8, output_zero: i8) -> Vec<i8> {
+        let [h, w, c] = s.input.map(i64::from);
+        let [kh, kw] = s.window.size.map(i64::from);
+        let mut found = Vec::new();
+        for oy in 0..i64::from(s.output[0]) {
+            for ox in 0..i64::from(s.output[1]) {
+                for filter in 0..plain.rows() {
+                    let mut sum = 0i64;
+                    for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                        let at = |o: i64, k: i64, axis: usize| {
+                            o * i64::from(s.window.stride[axis])
+                                + k * i64::from(s.dilation[axis])
+                                - i64::from(s.window.padding[axis])
+                        };
+                        let (y, x_) = (at(oy, ky, 0), at(ox, kx, 1));
+                        if !(0..h).contains(&y) || !(0..w).contains(&x_) {
+                            continue;
+                        }
+                        for channel in 0..c {
+                            let pixel = x[((y * w + x_) * c + channel) as usize];
+                            let weight = plain.weights[filter * plain.columns
+                                + ((ky * kw + kx) * c + channel) as usize];
+                            sum += i64::from(weight) * (i64::from(pixel) - i64::from(input_zero));
+                        }
+                    }
+                    found.push(plain.finish(filter, sum, output_zero));
+                }
+            }
+        }
+        found
+    }
+
+    fn conv(s: &Shapes, plain: &Plain, input_zero: i8, output_zero: i8) -> (Tensor, Op, Vec<u8>) {
+        let (affine, section) = plain.store(input_zero);
+        let input = tensor(0, &s.input, input_zero);
+        let output = tensor(input.len() as u32, &s.output, output_zero);
+        let (window, dilation) = (s.window, s.dilation);
+        let op = Conv2d { input: Source::Previous, output, window, dilation, affine };
+        (input, Op::Conv2d(op), section)
+    }
+
+    /// Output positions along an axis with `after` positions of padding at the end, if any fit.
+    fn positions(n: u16, size: u16, stride: u16, dilation: u16, before: u16, after: u16) -> u16 {
+        let extent = (size - 1) * dilation + 1;
+        (n + before + after).checked_sub(extent).map_or(0, |room| room / stride + 1)
+    }
+
+    prop_compose! {
+        fn shapes()(
+            input in [1u16..8, 1u16..8, 1u16..5],
+            size in [1u16..5, 1u16..5],
+            stride in [1u16..4, 1u16..4],
+            dilation in [1u16..3, 1u16..3],
+            padding in [0u16..3, 0u16..3],
+            after in [0u16..3, 0u16..3],
+            filters in 1u16..5,
+        ) -> Shapes {
+            let along = |i: usize| positions(
+                input[i], size[i], stride[i], dilation[i], padding[i], after[i],
+            );
+            let output = [along(0), along(1), filters];
+            Shapes { input, output, window: Window { size, stride, padding }, dilation }
+        }
+    }
+
+    prop_compose! {
+        fn case()(s in shapes())(
+            plain in plain(
+                usize::from(s.output[2]),
+                s.window.size.iter().product::<u16>() as usize * usize::from(s.input[2]),
+            ),
+            x in values(s.input.iter().product::<u16>() as usize),
+            zeros in any::<(i8, i8)>(),
+            s in Just(s),
+        ) -> (Shapes, Plain, Vec<i8>, (i8, i8)) {
+            (s, plain, x, zeros)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_the_oracle((s, plain, x, (input_zero, output_zero)) in case()) {
+            let (input, op, section) = conv(&s, &plain, input_zero, output_zero);
+            let axes = Axis::both(
+                &s.window,
+                s.dilation,
+                [s.input[0], s.input[1]].map(usize::from),
+                [s.output[0], s.output[1]].map(usize::from),
+            );
+            prop_assume!(axes.iter().all(|axis| axis.check().is_ok()));
+            let found = run(&input, &[op], &section, &x).unwrap();
+            prop_assert_eq!(found, oracle(&s, &plain, &x, input_zero, output_zero));
+        }
+    }
+
+    fn uniform(bits: u8, weight: i16, columns: usize) -> Plain {
+        Plain {
+            bits,
+            columns,
+            weights: vec![weight; columns],
+            bias: vec![0],
+            bias_kind: BiasKind::None,
+            multipliers: vec![Multiplier { value: 1 << 30, shift: -14 }],
+            clamp: Clamp::NONE,
+        }
+    }
+
+    fn unpadded(input: [u16; 3], size: [u16; 2]) -> Shapes {
+        let output = [input[0] - size[0] + 1, input[1] - size[1] + 1, 1];
+        let window = Window { size, stride: [1, 1], padding: [0, 0] };
+        Shapes { input, output, window, dilation: [1, 1] }
+    }
+
+    #[test]
+    fn filters_beyond_the_buffer() {
+        for bits in [3, 4, 8, 16] {
+            let s = unpadded([6, 6, 24], [5, 5]);
+            let mut plain = uniform(bits, 0, 600);
+            for (i, w) in plain.weights.iter_mut().enumerate() {
+                *w = (i * 37 % 7) as i16 - 4;
+            }
+            let x: Vec<i8> = (0..864u32).map(|i| (i * 73 % 251) as i8).collect();
+            let (input, op, section) = conv(&s, &plain, -7, 9);
+            let found = run(&input, &[op], &section, &x).unwrap();
+            assert_eq!(found, oracle(&s, &plain, &x, -7, 9));
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        for (bits, weight) in [(8, -128), (8, 127), (2, -2), (16, -32768)] {
+            for (value, zero) in [(-128, 127), (127, -128)] {
+                let s = unpadded([6, 6, 4], [5, 5]);
+                let plain = uniform(bits, weight, 100);
+                let (input, op, section) = conv(&s, &plain, zero, 0);
+                let x = [value; 144];
+                let found = run(&input, &[op], &section, &x).unwrap();
+                assert_eq!(found, oracle(&s, &plain, &x, zero, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_must_fit() {
+        let good = unpadded([6, 6, 4], [5, 5]);
+        let plain = uniform(8, 1, 100);
+        let fault_of = |s: &Shapes| {
+            let (input, op, section) = conv(s, &plain, 0, 0);
+            fault(&input, op, &section)
+        };
+        assert_eq!(fault_of(&good), None);
+        assert_eq!(fault_of(&Shapes { output: [7, 2, 1], ..good.clone() }), Some(OpFault::Shape));
+        assert_eq!(fault_of(&Shapes { dilation: [0, 1], ..good.clone() }), Some(OpFault::Shape));
+        assert_eq!(fault_of(&Shapes { output: [2, 2, 2], ..good.clone() }), Some(OpFault::Section));
+        let (_, op, section) = conv(&good, &plain, 0, 0);
+        assert_eq!(fault(&tensor(0, &[144], 0), op, &section), Some(OpFault::Shape));
+    }
 }

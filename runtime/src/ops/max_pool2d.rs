@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{Clamp, Source, Tensor, Window};
+use super::operands::split;
+use super::pool::Pool;
+use super::{Operator, Parameters};
+use crate::format::{Clamp, OpFault, Source, Tensor, Window};
 
 /// The largest value of each window, per channel; padding never wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,4 +18,40 @@ pub struct MaxPool2d {
     pub window: Window,
     /// Fused activation.
     pub clamp: Clamp,
+}
+
+impl Operator for MaxPool2d {
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
+        Pool::check(&self.window, self.clamp, self.input.resolve(previous), &self.output)
+    }
+
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
+
+    fn steps(&self, _previous: &Tensor) -> u64 {
+        Pool::steps(&self.window, &self.output)
+    }
+
+    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
+        let input = self.input.resolve(previous);
+        let (inputs, output) = split(arena, &self.output);
+        let values = inputs.get(input);
+        let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
+        for (y, window) in output.chunks_exact_mut(pool.channels.max(1)).zip(pool.windows()) {
+            y.fill(i8::MIN);
+            window.for_each_pixel(values, |pixel| {
+                for (y, &x) in y.iter_mut().zip(pixel) {
+                    *y = (*y).max(x);
+                }
+            });
+            for y in y {
+                *y = self.clamp.apply(i32::from(*y));
+            }
+        }
+    }
 }

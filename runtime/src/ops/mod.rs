@@ -4,15 +4,20 @@
 //! which is exactly the postcard of [`Op`]. Adding an operator is its file and one line in
 //! [`operators!`], at the end: tags are part of the format.
 
+mod affine;
 mod argmax;
 mod avg_pool2d;
 mod conv2d;
 mod dense;
+mod fixed_point;
 mod max_pool2d;
+mod operands;
+mod pool;
 mod select;
 mod softmax;
-
-use core::slice;
+#[cfg(test)]
+pub(crate) mod testing;
+mod window;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +29,57 @@ pub use max_pool2d::MaxPool2d;
 pub use select::Select;
 pub use softmax::Softmax;
 
-use crate::format::{Source, Tensor};
+pub(crate) use argmax::argmax;
+
+use crate::format::{OpFault, Source, Tensor};
+
+/// Parameters of an operator in numbers, for reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// Width of a weight, where there are weights.
+    pub bits: Option<u8>,
+    /// Weights.
+    pub weights: usize,
+    /// Bytes of the weights in the weight section.
+    pub weight_bytes: usize,
+    /// Bytes of the biases.
+    pub bias_bytes: usize,
+    /// Bytes of the multipliers; those of a whole tensor are in the graph and cost 0 here.
+    pub requantization_bytes: usize,
+    /// Bytes of a mask.
+    pub mask_bytes: usize,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+}
+
+/// What an operator's file provides.
+///
+/// `previous` is the output of the operator before; `section` the weight section.
+pub(crate) trait Operator {
+    /// Whether the output may be the very same range as an input.
+    const IN_PLACE: bool = false;
+
+    /// What it reads.
+    fn inputs(&self) -> &[Source];
+
+    /// The shape rule and every other check of the record; places in the arena and overlaps have
+    /// been checked before.
+    fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault>;
+
+    /// Its parameters in numbers.
+    fn parameters(&self, previous: &Tensor) -> Parameters;
+
+    /// Elementary steps of one inference, saturating.
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.parameters(previous).macs
+    }
+
+    /// Computes the output; of a checked record it can't fail.
+    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
+}
+
+/// A set of all kinds.
+pub const ALL_KINDS: u32 = u32::MAX;
 
 macro_rules! operators {
     ($($tag:literal $kind:ident $name:literal),* $(,)?) => {
@@ -73,6 +128,65 @@ macro_rules! operators {
             pub fn output(&self) -> &Tensor {
                 match self { $(Self::$kind(op) => &op.output),* }
             }
+
+            /// Parameters in numbers, given the output of the operator before.
+            pub fn parameters(&self, previous: &Tensor) -> Parameters {
+                match self { $(Self::$kind(op) => op.parameters(previous)),* }
+            }
+
+            /// Elementary steps of one inference, given the output of the operator before.
+            pub fn steps(&self, previous: &Tensor) -> u64 {
+                match self { $(Self::$kind(op) => op.steps(previous)),* }
+            }
+
+            /// Decodes one record and returns what follows it. Kinds outside of `KINDS` are
+            /// refused and leave no code behind.
+            pub(crate) fn take<const KINDS: u32>(bytes: &[u8]) -> Option<(Self, &[u8])> {
+                let (&tag, rest) = bytes.split_first()?;
+                match OpKind::from_tag(tag)? {
+                    $(OpKind::$kind => {
+                        if KINDS & OpKind::$kind.bit() == 0 {
+                            return None;
+                        }
+                        let (op, rest) = postcard::take_from_bytes(rest).ok()?;
+                        Some((Self::$kind(op), rest))
+                    })*
+                }
+            }
+
+            /// Whether the output may be the very same range as an input.
+            fn in_place(&self) -> bool {
+                match self { $(Self::$kind(_) => $kind::IN_PLACE),* }
+            }
+
+            fn check_record<const KINDS: u32>(
+                &self,
+                previous: &Tensor,
+                section: &[u8],
+            ) -> Result<(), OpFault> {
+                match self {
+                    $(Self::$kind(op) => {
+                        if KINDS & OpKind::$kind.bit() == 0 { return Ok(()); }
+                        op.check(previous, section)
+                    })*
+                }
+            }
+
+            /// Computes the output.
+            pub(crate) fn run<const KINDS: u32>(
+                &self,
+                previous: &Tensor,
+                section: &[u8],
+                arena: &mut [i8],
+            ) {
+                match self {
+                    $(Self::$kind(op) => {
+                        if KINDS & OpKind::$kind.bit() != 0 {
+                            op.run(previous, section, arena);
+                        }
+                    })*
+                }
+            }
         }
     };
 }
@@ -87,21 +201,40 @@ operators! {
     6 Argmax "argmax",
 }
 
-macro_rules! unary {
-    ($($kind:ident),* $(,)?) => {
-        $(impl $kind {
-            fn inputs(&self) -> &[Source] {
-                slice::from_ref(&self.input)
-            }
-        })*
-    };
-}
-
-unary!(Dense, Conv2d, MaxPool2d, AvgPool2d, Select, Softmax, Argmax);
-
 impl OpKind {
     /// Its bit in a set of kinds.
     pub const fn bit(self) -> u32 {
         1 << (self as u32)
     }
+}
+
+impl Op {
+    /// Proves the record sound: tensors lie in the arena, inputs don't overlap the output, and
+    /// whatever its kind asks for.
+    pub(crate) fn check<const KINDS: u32>(
+        &self,
+        previous: &Tensor,
+        section: &[u8],
+        arena_len: usize,
+    ) -> Result<(), OpFault> {
+        let output = self.output();
+        check_place(output, arena_len)?;
+        for source in self.inputs() {
+            let input = source.resolve(previous);
+            check_place(input, arena_len)?;
+            let (start, end) = (input.offset as usize, input.end());
+            let apart = end <= output.offset as usize || output.end() <= start;
+            let same = start == output.offset as usize && end == output.end();
+            if !(apart || self.in_place() && same) {
+                return Err(OpFault::Overlap);
+            }
+        }
+        self.check_record::<KINDS>(previous, section)
+    }
+}
+
+/// A tensor has values, and they lie within the arena.
+pub(crate) fn check_place(tensor: &Tensor, arena_len: usize) -> Result<(), OpFault> {
+    let sound = !tensor.shape.dims().is_empty() && !tensor.is_empty() && tensor.end() <= arena_len;
+    if sound { Ok(()) } else { Err(OpFault::Tensor) }
 }

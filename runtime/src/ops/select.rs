@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::{Source, Tensor};
+use super::affine::part;
+use super::operands::split;
+use super::{Operator, Parameters};
+use crate::format::{OpFault, Source, Tensor};
 
 /// The values whose bit is set in the mask, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,4 +17,49 @@ pub struct Select {
     /// First byte of the mask in the weight section: one bit per input value, the first in the
     /// least significant bit; the last byte's free bits are 0.
     pub mask: u32,
+}
+
+impl Operator for Select {
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
+        let input = self.input.resolve(previous);
+        if input.zero_point != self.output.zero_point {
+            return Err(OpFault::ZeroPoint);
+        }
+        let n = input.len();
+        let mask = part(section, self.mask, n.div_ceil(8)).ok_or(OpFault::Section)?;
+        let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
+        // With a multiple of 8 inputs there are no free bits.
+        let free = mask.last().map_or(0, |byte| byte.checked_shr(n as u32 % 8).unwrap_or(0));
+        let in_use = n.is_multiple_of(8) || free == 0;
+        if ones as usize == self.output.len() && in_use { Ok(()) } else { Err(OpFault::Mask) }
+    }
+
+    fn parameters(&self, previous: &Tensor) -> Parameters {
+        let mask_bytes = self.input.resolve(previous).len().div_ceil(8);
+        Parameters { mask_bytes, ..Parameters::default() }
+    }
+
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.input.resolve(previous).len() as u64
+    }
+
+    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        let (inputs, output) = split(arena, &self.output);
+        let values = inputs.get(self.input.resolve(previous));
+        let mask = part(section, self.mask, values.len().div_ceil(8)).unwrap_or_default();
+        let mut output = output.iter_mut();
+        for (byte, group) in mask.iter().zip(values.chunks(8)) {
+            for (bit, &x) in group.iter().enumerate() {
+                if byte >> (bit & 7) & 1 == 1
+                    && let Some(y) = output.next()
+                {
+                    *y = x;
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! Plain Rust: complete, and the reference for all other modules.
+//!
+//! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
+
+use crate::format::Fields;
+
+/// Σ w·(x + offset) over `x`, with weights of a row's fields from number `start` on.
+///
+/// `bits` is a weight width; a row that is too short counts as zeros beyond its end.
+pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
+    let from = |byte: usize| row.get(byte..).unwrap_or_default();
+    match bits {
+        8 => dot_w8a8(from(start), x, offset),
+        4 if start.is_multiple_of(2) => dot_w4a8(from(start / 2), x, offset),
+        2 if start.is_multiple_of(4) => dot_w2a8(from(start / 4), x, offset),
+        16 => dot_w16a8(from(start.saturating_mul(2)), x, offset),
+        _ => dot_packed(bits, row, start, x, offset),
+    }
+}
+
+/// Σ w over `len` of a row's fields from number `start` on.
+pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
+    let mut fields = Fields::new(row, bits, start);
+    (0..len).fold(0i32, |sum, _| sum.wrapping_add(fields.take()))
+}
+
+/// One product; both factors fit 16 bits, which lets hosts use their widening multiply-adds.
+#[inline(always)]
+fn product(w: i16, x: i8, offset: i16) -> i32 {
+    i32::from(w).wrapping_mul(i32::from(i16::from(x).wrapping_add(offset)))
+}
+
+fn dot_w8a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    row.iter()
+        .zip(x)
+        .fold(0i32, |acc, (&w, &x)| acc.wrapping_add(product(i16::from(w as i8), x, offset)))
+}
+
+fn dot_w16a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    let (words, _) = row.as_chunks::<2>();
+    words
+        .iter()
+        .zip(x)
+        .fold(0i32, |acc, (&w, &x)| acc.wrapping_add(product(i16::from_le_bytes(w), x, offset)))
+}
+
+fn dot_w4a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    let low = |byte: u8| i16::from((byte << 4) as i8 >> 4);
+    let high = |byte: u8| i16::from(byte as i8 >> 4);
+    let (pairs, rest) = x.as_chunks::<2>();
+    let acc = row.iter().zip(pairs).fold(0i32, |acc, (&byte, &[x0, x1])| {
+        acc.wrapping_add(product(low(byte), x0, offset)).wrapping_add(product(
+            high(byte),
+            x1,
+            offset,
+        ))
+    });
+    match (rest, row.get(pairs.len())) {
+        (&[last], Some(&byte)) => acc.wrapping_add(product(low(byte), last, offset)),
+        _ => acc,
+    }
+}
+
+fn dot_w2a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    let field = |byte: u8, up: u32| i16::from((byte << up) as i8 >> 6);
+    let (quads, rest) = x.as_chunks::<4>();
+    let acc = row.iter().zip(quads).fold(0i32, |acc, (&byte, &[x0, x1, x2, x3])| {
+        acc.wrapping_add(product(field(byte, 6), x0, offset))
+            .wrapping_add(product(field(byte, 4), x1, offset))
+            .wrapping_add(product(field(byte, 2), x2, offset))
+            .wrapping_add(product(field(byte, 0), x3, offset))
+    });
+    let last = row.get(quads.len()).copied().unwrap_or_default();
+    rest.iter()
+        .zip([6, 4, 2])
+        .fold(acc, |acc, (&x, up)| acc.wrapping_add(product(field(last, up), x, offset)))
+}
+
+/// Any width, straddling bytes: fields are taken one by one, so that nothing is unpacked to RAM.
+fn dot_packed(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
+    let mut fields = Fields::new(row, bits, start);
+    x.iter().fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
+}
+
+#[cfg(test)]
+mod tests {
+    super::super::suite::kernel_suite!(super);
+}

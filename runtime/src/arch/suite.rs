@@ -1,0 +1,71 @@
+//! The tests that every instruction set's module must pass, against an i64 oracle that calls no
+//! kernel: `kernel_suite!(module)` in the module's tests is all it takes.
+
+use std::vec;
+use std::vec::Vec;
+
+use crate::format::{pack_row, row_len};
+
+/// Σ w·(x + offset), exactly.
+pub(crate) fn oracle(weights: &[i16], x: &[i8], offset: i16) -> i64 {
+    weights.iter().zip(x).map(|(&w, &x)| i64::from(w) * (i64::from(x) + i64::from(offset))).sum()
+}
+
+/// A packed row of these weights.
+pub(crate) fn packed(weights: &[i16], bits: u8) -> Vec<u8> {
+    let mut row = vec![0; row_len(bits, weights.len())];
+    pack_row(weights, bits, &mut row).unwrap();
+    row
+}
+
+/// All weight widths.
+pub(crate) const WIDTHS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 16];
+
+macro_rules! kernel_suite {
+    ($module:path) => {
+        use proptest::prelude::*;
+        use std::vec::Vec;
+        use $crate::arch::suite::{WIDTHS, oracle, packed};
+        use $module as kernels;
+
+        #[test]
+        fn dot_at_the_extremes() {
+            for bits in WIDTHS {
+                let (least, most) = (-(1i32 << (bits - 1)) as i16, ((1i32 << (bits - 1)) - 1) as i16);
+                for n in [0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 33, 200] {
+                    for w in [least, most] {
+                        let weights: Vec<i16> = std::vec![w; n];
+                        let row = packed(&weights, bits);
+                        for (x, offset) in [(-128, -127), (127, 128), (-128, 0), (127, 0)] {
+                            let x: Vec<i8> = std::vec![x; n];
+                            let found = kernels::dot(bits, &row, 0, &x, offset);
+                            assert_eq!(i64::from(found), oracle(&weights, &x, offset));
+                        }
+                        assert_eq!(kernels::row_sum(bits, &row, 0, n), i32::from(w) * n as i32);
+                    }
+                }
+            }
+        }
+
+        proptest! {
+            #[test]
+            fn dot_matches_the_oracle(
+                bits in proptest::sample::select(&WIDTHS[..]),
+                data in proptest::collection::vec((any::<i16>(), any::<i8>()), 0..130),
+                skip in 0usize..130,
+                offset in -127i16..=128,
+            ) {
+                let weights: Vec<i16> = data.iter().map(|(w, _)| w >> (16 - bits)).collect();
+                let x: Vec<i8> = data.iter().map(|&(_, x)| x).collect();
+                let row = packed(&weights, bits);
+                let skip = skip.min(x.len());
+                let found = kernels::dot(bits, &row, skip, &x[skip..], offset);
+                prop_assert_eq!(i64::from(found), oracle(&weights[skip..], &x[skip..], offset));
+                let sum: i32 = weights[skip..].iter().map(|&w| i32::from(w)).sum();
+                prop_assert_eq!(kernels::row_sum(bits, &row, skip, x.len() - skip), sum);
+            }
+        }
+    };
+}
+
+pub(crate) use kernel_suite;

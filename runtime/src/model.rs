@@ -1,0 +1,307 @@
+//! A checked model: slices of the caller's bytes and a few numbers, nothing decoded is kept.
+//!
+//! [`Model::parse`] is total: it accepts bytes or says what is wrong with them, and never panics.
+//! What it has accepted can't make anything fail afterwards: records decode, tensors lie in the
+//! arena, parameters in the weight section, and accumulators within 32 bits.
+
+use crate::format::{
+    FEATURE_RECORD_LEN, FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, MAX_OPS,
+    MAX_STEPS, Meta, NUMERICS_VERSION, ParseError, Preprocess, Source, Tensor, crc32,
+};
+use crate::ops::{ALL_KINDS, Op, OpKind, Parameters, check_place};
+
+/// A model whose bytes have been checked.
+///
+/// `KINDS` is the set of operator kinds that the program can run; see [`Model::parse_only`].
+#[derive(Clone, Debug)]
+pub struct Model<'a, const KINDS: u32 = ALL_KINDS> {
+    header: Header,
+    graph: &'a [u8],
+    ops: &'a [u8],
+    section: &'a [u8],
+    input: Tensor,
+    output: Tensor,
+    last: OpKind,
+    op_count: u16,
+}
+
+impl<'a> Model<'a> {
+    /// Checks the bytes of a `.bbk` file.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        Self::parse_only(bytes)
+    }
+}
+
+impl<'a, const KINDS: u32> Model<'a, KINDS> {
+    /// As [`Model::parse`], for a program that holds the code of the operators in `KINDS` alone:
+    /// `Model::<{ op_kinds(MODEL) }>::parse_only(MODEL)` links no operator that isn't used.
+    pub fn parse_only(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let header = check_header(bytes)?;
+        if header.op_kinds & !KINDS & known_kinds() != 0 {
+            return Err(ParseError::KindsLeftOut { missing: header.op_kinds & !KINDS });
+        }
+        let (graph, section) = cut(&header, bytes)?;
+        let broken = ParseError::Graph { offset: HEADER_LEN };
+        let (meta, ops) = postcard::take_from_bytes::<Meta<'_>>(graph).map_err(|_| broken)?;
+        check_meta(&meta, &header, section)?;
+        let mut walk =
+            Walk { end: meta.input.end(), kinds: 0, steps: 0, count: 0, previous: meta.input };
+        let input = walk.previous.clone();
+        let mut last = None;
+        let mut rest = ops;
+        while !rest.is_empty() {
+            let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
+            let (op, after) = Op::take::<KINDS>(rest).ok_or(ParseError::Graph { offset })?;
+            walk.check::<KINDS>(&op, section)?;
+            last = Some(op.kind());
+            rest = after;
+        }
+        let last = last.ok_or(ParseError::NoOps)?;
+        walk.check_header(&header)?;
+        let (output, op_count) = (walk.previous, walk.count);
+        Ok(Self { header, graph, ops, section, input, output, last, op_count })
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Names, scales and preprocessing, decoded from the graph.
+    pub fn meta(&self) -> Meta<'a> {
+        // Decoded once by `parse`, so the default is never used.
+        postcard::from_bytes(self.graph).unwrap_or_default()
+    }
+
+    /// The input.
+    pub fn input(&self) -> &Tensor {
+        &self.input
+    }
+
+    /// The output.
+    pub fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// The operator that writes the output.
+    pub fn last_kind(&self) -> OpKind {
+        self.last
+    }
+
+    /// Number of operators.
+    pub fn op_count(&self) -> usize {
+        usize::from(self.op_count)
+    }
+
+    /// Bytes of RAM that inference needs.
+    pub fn arena_len(&self) -> usize {
+        self.header.arena_len as usize
+    }
+
+    /// The weight section.
+    pub fn section(&self) -> &'a [u8] {
+        self.section
+    }
+
+    /// The operators in order, each decoded from the graph on its turn.
+    pub fn ops(&self) -> Ops<'a, KINDS> {
+        Ops { rest: self.ops, index: 0, previous: self.input.clone() }
+    }
+
+    /// The name of an operator, if the file holds names.
+    pub fn op_name(&self, index: usize) -> Option<&'a str> {
+        self.meta().op_names.lines().nth(index)
+    }
+
+    /// The name of a class, if the file holds names.
+    pub fn class_name(&self, class: usize) -> Option<&'a str> {
+        self.meta().classes.lines().nth(class)
+    }
+
+    /// Multiply-accumulates of one inference.
+    pub fn macs(&self) -> u64 {
+        self.ops().fold(0, |sum, step| sum.saturating_add(step.parameters().macs))
+    }
+}
+
+/// The operators of a model in order.
+#[derive(Clone, Debug)]
+pub struct Ops<'a, const KINDS: u32 = ALL_KINDS> {
+    rest: &'a [u8],
+    index: u16,
+    previous: Tensor,
+}
+
+/// One operator in its place.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its number, counted from 0.
+    pub index: u16,
+    /// What it is.
+    pub op: Op,
+    /// The output of the operator before, or the model's input.
+    pub previous: Tensor,
+}
+
+impl Step {
+    /// Which operator.
+    pub fn kind(&self) -> OpKind {
+        self.op.kind()
+    }
+
+    /// The tensors that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        self.op.inputs().iter().map(|source| source.resolve(&self.previous))
+    }
+
+    /// The tensor that it writes.
+    pub fn output(&self) -> &Tensor {
+        self.op.output()
+    }
+
+    /// Its parameters in numbers.
+    pub fn parameters(&self) -> Parameters {
+        self.op.parameters(&self.previous)
+    }
+}
+
+impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let (op, rest) = Op::take::<KINDS>(self.rest)?;
+        self.rest = rest;
+        let previous = core::mem::replace(&mut self.previous, op.output().clone());
+        let index = self.index;
+        self.index = index.wrapping_add(1);
+        Some(Step { index, op, previous })
+    }
+}
+
+/// The kinds that this version knows; a bit beyond them is a mistake, not something left out.
+fn known_kinds() -> u32 {
+    OpKind::ALL.iter().fold(0, |kinds, kind| kinds | kind.bit())
+}
+
+/// Magic, versions, length and checksum.
+fn check_header(bytes: &[u8]) -> Result<Header, ParseError> {
+    if bytes.len() < HEADER_LEN {
+        return Err(ParseError::TooShort { len: bytes.len() });
+    }
+    let header = Header::read(bytes).ok_or(ParseError::Magic)?;
+    if header.format_version != FORMAT_VERSION {
+        return Err(ParseError::FormatVersion { found: header.format_version });
+    }
+    if header.numerics_version != NUMERICS_VERSION {
+        return Err(ParseError::NumericsVersion { found: header.numerics_version });
+    }
+    if header.reserved != 0 {
+        return Err(ParseError::Reserved);
+    }
+    let stated = header.file_len;
+    if stated as usize != bytes.len() || stated > MAX_FILE_LEN {
+        return Err(ParseError::FileLength { stated, actual: bytes.len() });
+    }
+    let computed =
+        crc32(&[bytes.get(..8).unwrap_or_default(), bytes.get(12..).unwrap_or_default()]);
+    if computed != header.crc {
+        return Err(ParseError::Crc { stated: header.crc, computed });
+    }
+    Ok(header)
+}
+
+/// The graph and the weight section.
+fn cut<'a>(header: &Header, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), ParseError> {
+    let stated = header.graph_len;
+    let wrong = ParseError::GraphLength { stated };
+    if stated > MAX_FILE_LEN {
+        return Err(wrong);
+    }
+    let end = HEADER_LEN.saturating_add(stated as usize);
+    let graph = bytes.get(HEADER_LEN..end).ok_or(wrong)?;
+    let section = bytes.get(header.weights_start()..).ok_or(wrong)?;
+    let gap = bytes.get(end..header.weights_start()).ok_or(wrong)?;
+    if gap.iter().any(|&byte| byte != 0) {
+        return Err(ParseError::Graph { offset: end });
+    }
+    Ok((graph, section))
+}
+
+/// The input, the scales and the preprocessing.
+fn check_meta(meta: &Meta<'_>, header: &Header, section: &[u8]) -> Result<(), ParseError> {
+    if header.arena_len > MAX_ARENA_LEN {
+        return Err(ParseError::ArenaLength {
+            stated: header.arena_len,
+            needed: MAX_ARENA_LEN as usize,
+        });
+    }
+    let placed = check_place(&meta.input, header.arena_len as usize).is_ok();
+    if !placed || meta.input.len() != header.input_len as usize {
+        return Err(ParseError::Input);
+    }
+    // Positive and finite, told from the bits: devices without a float unit link no float code.
+    let is_scale = |scale: f32| (1..0x7F80_0000).contains(&scale.to_bits());
+    if !is_scale(meta.input_scale) || !is_scale(meta.output_scale) {
+        return Err(ParseError::Scale);
+    }
+    let sound = match &meta.preprocess {
+        Preprocess::None => true,
+        Preprocess::Bytes(channels) => {
+            let one_each = channels.len() == meta.input.shape.channels();
+            (channels.len() == 1 || one_each) && channels.iter().all(|channel| channel.is_sound())
+        }
+        Preprocess::Features { offset } => {
+            let len = meta.input.len().saturating_mul(FEATURE_RECORD_LEN);
+            (*offset as usize).saturating_add(len) <= section.len()
+        }
+    };
+    if sound { Ok(()) } else { Err(ParseError::Preprocess) }
+}
+
+/// What checking gathers on its way through the operators.
+struct Walk {
+    end: usize,
+    kinds: u32,
+    steps: u64,
+    count: u16,
+    previous: Tensor,
+}
+
+impl Walk {
+    fn check<const KINDS: u32>(&mut self, op: &Op, section: &[u8]) -> Result<(), ParseError> {
+        let index = self.count;
+        if index >= MAX_OPS {
+            return Err(ParseError::TooManyOps);
+        }
+        op.check::<KINDS>(&self.previous, section, MAX_ARENA_LEN as usize)
+            .map_err(|fault| ParseError::Op { index, fault })?;
+        self.steps = self.steps.saturating_add(op.steps(&self.previous));
+        if self.steps > MAX_STEPS {
+            return Err(ParseError::TooMuchWork { index });
+        }
+        for source in op.inputs() {
+            if let Source::At(tensor) = source {
+                self.end = self.end.max(tensor.end());
+            }
+        }
+        self.end = self.end.max(op.output().end());
+        self.kinds |= op.kind().bit();
+        self.count = index.saturating_add(1);
+        self.previous = op.output().clone();
+        Ok(())
+    }
+
+    /// The header says the same as the graph.
+    fn check_header(&self, header: &Header) -> Result<(), ParseError> {
+        if self.kinds != header.op_kinds {
+            return Err(ParseError::Kinds { stated: header.op_kinds, found: self.kinds });
+        }
+        if self.end != header.arena_len as usize {
+            return Err(ParseError::ArenaLength { stated: header.arena_len, needed: self.end });
+        }
+        if self.previous.len() != header.output_len as usize {
+            return Err(ParseError::Output);
+        }
+        Ok(())
+    }
+}

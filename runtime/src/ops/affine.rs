@@ -1,0 +1,190 @@
+//! What weight layers share: finding their parameters, proving them sound, finishing outputs.
+
+use crate::format::{
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, MAX_BIAS_SHIFT, OpFault,
+    Requantization, StoredBias, is_width, row_len,
+};
+use crate::ops::Parameters;
+use crate::requantize::{Multiplier, requantize};
+
+/// Parameters of a layer, found in the weight section.
+pub(crate) struct Layer<'a> {
+    /// All rows.
+    pub(crate) matrix: &'a [u8],
+    /// Bytes of a row.
+    pub(crate) row_len: usize,
+    /// Width of a weight.
+    pub(crate) bits: u8,
+    /// Whether the biases hold −zero point·Σ w.
+    pub(crate) folded: bool,
+    bias: Option<(BiasWidth, u8, &'a [u8])>,
+    multipliers: Multipliers<'a>,
+    zero_point: i8,
+    clamp: Clamp,
+}
+
+#[derive(Clone, Copy)]
+enum Multipliers<'a> {
+    PerTensor(Multiplier),
+    PerChannel(&'a [[u8; CHANNEL_MULTIPLIER_LEN]]),
+}
+
+/// `len` bytes from `offset` on.
+pub(crate) fn part(section: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
+    let start = offset as usize;
+    section.get(start..start.checked_add(len)?)
+}
+
+impl<'a> Layer<'a> {
+    /// Finds everything, or `None` when a part lies outside the section.
+    pub(crate) fn find(
+        affine: &Affine,
+        section: &'a [u8],
+        rows: usize,
+        columns: usize,
+        zero_point: i8,
+    ) -> Option<Self> {
+        let row_len = row_len(affine.weights.bits, columns);
+        let matrix = part(section, affine.weights.offset, row_len.checked_mul(rows)?)?;
+        let bias = match stored(affine.bias) {
+            None => None,
+            Some(bias) => {
+                let bytes = part(section, bias.offset, rows.checked_mul(bias.width.bytes())?)?;
+                Some((bias.width, bias.shift, bytes))
+            }
+        };
+        let multipliers = match affine.requantization {
+            Requantization::PerTensor(multiplier) => Multipliers::PerTensor(multiplier),
+            Requantization::PerChannel { offset } => {
+                let len = rows.checked_mul(CHANNEL_MULTIPLIER_LEN)?;
+                Multipliers::PerChannel(part(section, offset, len)?.as_chunks().0)
+            }
+        };
+        let folded = matches!(affine.bias, Bias::Folded(_));
+        let (bits, clamp) = (affine.weights.bits, affine.clamp);
+        Some(Self { matrix, row_len, bits, folded, bias, multipliers, zero_point, clamp })
+    }
+
+    /// The packed rows, in order.
+    pub(crate) fn rows(&self) -> core::slice::ChunksExact<'a, u8> {
+        // `max(1)`: rows aren't empty, but the compiler can't know.
+        self.matrix.chunks_exact(self.row_len.max(1))
+    }
+
+    /// The bias of a row, as stored.
+    pub(crate) fn bias(&self, row: usize) -> i32 {
+        let Some((width, shift, bytes)) = self.bias else { return 0 };
+        let tail = bytes.get(row.wrapping_mul(width.bytes())..).unwrap_or_default();
+        let value = match width {
+            BiasWidth::I8 => tail.first().map(|&byte| i32::from(byte as i8)),
+            BiasWidth::I16 => tail.first_chunk().map(|&b| i32::from(i16::from_le_bytes(b))),
+            BiasWidth::I32 => tail.first_chunk().map(|&b| i32::from_le_bytes(b)),
+        };
+        value.unwrap_or_default().wrapping_shl(u32::from(shift))
+    }
+
+    /// The multiplier of a row.
+    fn multiplier(&self, row: usize) -> Multiplier {
+        match self.multipliers {
+            Multipliers::PerTensor(multiplier) => multiplier,
+            Multipliers::PerChannel(table) => match table.get(row) {
+                Some(&[b0, b1, b2, b3, shift]) => {
+                    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
+                }
+                None => Multiplier::default(),
+            },
+        }
+    }
+
+    /// The output of a row whose accumulator is complete.
+    pub(crate) fn finish(&self, row: usize, acc: i32) -> i8 {
+        self.clamp.apply(requantize(acc, self.multiplier(row), self.zero_point))
+    }
+}
+
+/// The stored biases, folded or not.
+fn stored(bias: Bias) -> Option<StoredBias> {
+    match bias {
+        Bias::None => None,
+        Bias::Plain(bias) | Bias::Folded(bias) => Some(bias),
+    }
+}
+
+impl Affine {
+    /// Proves that the parameters of a `rows` × `columns` layer lie in the section, have a known
+    /// width and sound multipliers, and can't make an accumulator leave 32 bits.
+    pub(crate) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
+        if !is_width(self.weights.bits) {
+            return Err(OpFault::WeightBits);
+        }
+        if self.clamp.min > self.clamp.max {
+            return Err(OpFault::Clamp);
+        }
+        if stored(self.bias).is_some_and(|bias| bias.shift > MAX_BIAS_SHIFT) {
+            return Err(OpFault::BiasShift);
+        }
+        let layer = Layer::find(self, section, rows, columns, 0).ok_or(OpFault::Section)?;
+        let sound = match layer.multipliers {
+            Multipliers::PerTensor(multiplier) => multiplier.is_sound(),
+            Multipliers::PerChannel(_) => (0..rows).all(|row| layer.multiplier(row).is_sound()),
+        };
+        if !sound {
+            return Err(OpFault::Multiplier);
+        }
+        layer.check_accumulators(columns)
+    }
+
+    /// Bytes of each part, for reports.
+    pub(crate) fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
+        let bias = stored(self.bias).map_or(0, |bias| bias.width.bytes());
+        let requantization = match self.requantization {
+            Requantization::PerTensor(_) => 0,
+            Requantization::PerChannel { .. } => CHANNEL_MULTIPLIER_LEN,
+        };
+        Parameters {
+            bits: Some(self.weights.bits),
+            weights: rows.saturating_mul(columns),
+            weight_bytes: row_len(self.weights.bits, columns).saturating_mul(rows),
+            bias_bytes: rows.saturating_mul(bias),
+            requantization_bytes: rows.saturating_mul(requantization),
+            mask_bytes: 0,
+            macs,
+        }
+    }
+}
+
+impl Layer<'_> {
+    /// Proves that no sum of products and bias can leave 32 bits, whatever the inputs: by the
+    /// width alone where that suffices, else by each row's own Σ |w|.
+    fn check_accumulators(&self, columns: usize) -> Result<(), OpFault> {
+        // |x − zero point| ≤ 255; where the bias is folded, |x| ≤ 128 and the zero point's part
+        // is in the bias.
+        let input_most: u64 = if self.folded { 128 } else { 255 };
+        let fits = |weights: u64, bias: i64| {
+            let sum = weights.saturating_mul(input_most).saturating_add(bias.unsigned_abs());
+            sum <= i32::MAX as u64
+        };
+        let widest = (columns as u64).saturating_mul(1 << self.bits.wrapping_sub(1).min(15));
+        for (row, packed) in self.rows().enumerate() {
+            let bias = self.exact_bias(row).ok_or(OpFault::Accumulator)?;
+            if fits(widest, i64::from(bias)) {
+                continue;
+            }
+            let mut fields = Fields::new(packed, self.bits, 0);
+            let sum = (0..columns)
+                .fold(0u64, |sum, _| sum.saturating_add(u64::from(fields.take().unsigned_abs())));
+            if !fits(sum, i64::from(bias)) {
+                return Err(OpFault::Accumulator);
+            }
+        }
+        Ok(())
+    }
+
+    /// The bias of a row, unless its shift leaves 32 bits.
+    fn exact_bias(&self, row: usize) -> Option<i32> {
+        let shifted = self.bias(row);
+        let shift = self.bias.map_or(0, |(_, shift, _)| u32::from(shift));
+        let unshifted = Layer { bias: self.bias.map(|(w, _, b)| (w, 0, b)), ..*self }.bias(row);
+        (i64::from(unshifted) << shift.min(31) == i64::from(shifted)).then_some(shifted)
+    }
+}

@@ -1,0 +1,81 @@
+//! Borrowing an operator's operands from the arena.
+//!
+//! After `Model::parse` every tensor lies within the arena and inputs don't overlap the output
+//! (or are the very same range, where an operator works in place), so the empty slices that stand
+//! for impossible ranges here never occur.
+
+use crate::format::Tensor;
+
+/// What lies before and after the output.
+pub(crate) struct Inputs<'a> {
+    before: &'a [i8],
+    after: &'a [i8],
+    after_start: usize,
+}
+
+/// Borrows the output to write and everything else to read.
+pub(crate) fn split<'a>(arena: &'a mut [i8], output: &Tensor) -> (Inputs<'a>, &'a mut [i8]) {
+    let start = (output.offset as usize).min(arena.len());
+    let (before, rest) = arena.split_at_mut_checked(start).unwrap_or_default();
+    let (output, after) = rest.split_at_mut_checked(output.len()).unwrap_or_default();
+    let after_start = start.saturating_add(output.len());
+    (Inputs { before, after, after_start }, output)
+}
+
+impl<'a> Inputs<'a> {
+    /// The values of a tensor that doesn't overlap the output.
+    pub(crate) fn get(&self, tensor: &Tensor) -> &'a [i8] {
+        let start = tensor.offset as usize;
+        let range = match start.checked_sub(self.after_start) {
+            Some(start) => self.after.get(start..start.saturating_add(tensor.len())),
+            None => self.before.get(start..tensor.end()),
+        };
+        range.unwrap_or_default()
+    }
+}
+
+/// The output, holding the input's values: the start of an operator that works in place.
+pub(crate) fn copied<'a>(arena: &'a mut [i8], input: &Tensor, output: &Tensor) -> &'a mut [i8] {
+    let (inputs, out) = split(arena, output);
+    if input.offset != output.offset {
+        for (to, from) in out.iter_mut().zip(inputs.get(input)) {
+            *to = *from;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Shape;
+
+    fn at(offset: u32, len: u16) -> Tensor {
+        Tensor { offset, shape: Shape::flat(len), zero_point: 0 }
+    }
+
+    #[test]
+    fn both_sides_of_the_output_can_be_read() {
+        let mut arena = [0, 1, 2, 3, 4, 5];
+        let (inputs, output) = split(&mut arena, &at(2, 2));
+        assert_eq!(inputs.get(&at(0, 2)), [0, 1]);
+        assert_eq!(inputs.get(&at(4, 2)), [4, 5]);
+        assert_eq!(output, [2, 3]);
+        assert_eq!(inputs.get(&at(1, 2)), [0; 0]);
+        assert_eq!(inputs.get(&at(5, 2)), [0; 0]);
+    }
+
+    #[test]
+    fn copies_unless_in_place() {
+        let mut arena = [1, 2, 3, 4];
+        assert_eq!(copied(&mut arena, &at(0, 2), &at(2, 2)), [1, 2]);
+        assert_eq!(copied(&mut arena, &at(0, 2), &at(0, 2)), [1, 2]);
+    }
+
+    #[test]
+    fn impossible_ranges_are_empty() {
+        let mut arena = [0; 4];
+        assert_eq!(split(&mut arena, &at(3, 2)).1, [0; 0]);
+        assert_eq!(split(&mut arena, &at(9, 1)).1, [0; 0]);
+    }
+}
