@@ -207,3 +207,75 @@ impl<'a> Table<'a> {
         Ok(Part { shape, inputs, labels: RawLabels::Names(self.labels) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str, config: &DataConfig) -> Result<Part, DataError> {
+        parse(Path::new("a.csv"), text.as_bytes(), config)
+    }
+
+    fn config(change: impl FnOnce(&mut DataConfig)) -> DataConfig {
+        let mut config = DataConfig::default();
+        change(&mut config);
+        config
+    }
+
+    #[test]
+    fn header_delimiter_label_and_shape() {
+        let text = "\u{feff}a;class;b\n1;cat; 2.5\n3;dog;-4\n";
+        let config = config(|c| {
+            c.delimiter = Some(';');
+            c.label_column = Some(Column::Name("class".to_owned()));
+        });
+        let part = read_text(text, &config).unwrap();
+        assert_eq!(part.shape, Shape::Flat(2));
+        assert_eq!(part.inputs, Values::Floats(vec![1.0, 2.5, 3.0, -4.0]));
+        assert_eq!(part.labels, RawLabels::Names(vec!["cat".to_owned(), "dog".to_owned()]));
+    }
+
+    #[test]
+    fn pixels_without_a_header() {
+        let config = config(|c| {
+            c.header = Some(false);
+            c.label_column = Some(Column::Index(0));
+            c.pixels = Some(true);
+            c.shape = Some(vec![1, 2]);
+        });
+        let part = read_text("7,0,255\n8,1,2\n", &config).unwrap();
+        assert_eq!(part.shape, Shape::Image { height: 1, width: 2, channels: 1 });
+        assert_eq!(part.inputs, Values::Bytes(vec![0, 255, 1, 2]));
+        let error = read_text("7,0,255\n8,1,256\n", &config).unwrap_err();
+        assert!(matches!(error, DataError::Pixel { example: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        let plain = DataConfig::default();
+        let fails = |text: &str, config: &DataConfig| read_text(text, config).unwrap_err();
+        let message = fails("a,y\n1,0\nx,1\n", &plain).to_string();
+        assert!(message.starts_with("a.csv:3: column 1 (`a`) is \"x\""), "{message}");
+        for bad in ["", "nan", "inf", "1e99"] {
+            let error = fails(&format!("a,y\n{bad},1\n"), &plain);
+            assert!(matches!(error, DataError::CsvNumber { line: 2, .. }), "{error}");
+        }
+        assert!(matches!(
+            fails("a,b,y\n1,2,0\n1,2\n", &plain),
+            DataError::CsvColumns { line: 3, found: 2, expected: 3, .. }
+        ));
+        assert!(matches!(fails("1,2\n3,4\n", &plain), DataError::NoHeader { .. }));
+        assert!(matches!(fails("", &plain), DataError::Empty { .. }));
+        let shaped = config(|c| c.shape = Some(vec![3]));
+        assert!(matches!(fails("a,y\n1,2\n", &shaped), DataError::Shape { .. }));
+        let wide = config(|c| c.delimiter = Some('é'));
+        assert!(matches!(fails("a,y\n", &wide), DataError::Delimiter { found: 'é' }));
+        for column in [Column::Index(2), Column::Index(-3), Column::Name("z".to_owned())] {
+            let config = config(|c| c.label_column = Some(column));
+            let error = fails("a,y\n1,2\n", &config);
+            assert!(matches!(error, DataError::NoColumn { .. }), "{error}");
+        }
+        let error = parse(Path::new("a.csv"), b"a,y\n1,\xff\n", &plain).unwrap_err();
+        assert!(matches!(error, DataError::Csv { line: 2, .. }), "{error}");
+    }
+}

@@ -136,3 +136,57 @@ pub(super) fn each<const N: usize, T>(bytes: &[u8], convert: impl Fn([u8; N]) ->
     let (chunks, _) = bytes.as_chunks();
     chunks.iter().map(|chunk| convert(*chunk)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_bytes(bytes: &[u8]) -> Result<Array, DataError> {
+        parse(Path::new("a.idx"), bytes)
+    }
+
+    #[test]
+    fn every_element_type() {
+        let read = |kind, data: &[u8], n: u8| {
+            let head = [0, 0, kind, 1, 0, 0, 0, n];
+            parse_bytes(&[&head, data].concat()).unwrap().numbers
+        };
+        assert_eq!(read(0x08, &[1, 255], 2), Numbers::Bytes(vec![1, 255]));
+        assert_eq!(read(0x09, &[1, 255], 2), Numbers::Signed(vec![1, -1]));
+        assert_eq!(read(0x0b, &[255, 254], 1), Numbers::Integers(vec![-2]));
+        assert_eq!(read(0x0c, &[0, 0, 1, 0], 1), Numbers::Integers(vec![256]));
+        assert_eq!(read(0x0d, &1.5f32.to_be_bytes(), 1), Numbers::Floats(vec![1.5]));
+        assert_eq!(read(0x0e, &(-2.5f64).to_be_bytes(), 1), Numbers::Floats(vec![-2.5]));
+    }
+
+    #[test]
+    fn errors_name_byte_and_length() {
+        assert!(matches!(parse_bytes(b"\x89PNG"), Err(DataError::Format { .. })));
+        assert!(matches!(parse_bytes(&[0, 0, 8, 6]), Err(DataError::Format { .. })));
+        assert!(matches!(
+            parse_bytes(&[0, 0, 8, 2, 0, 0, 0, 1, 0]),
+            Err(DataError::Header { byte: 8, .. })
+        ));
+        assert!(matches!(
+            parse_bytes(&[0, 0, 7, 1, 0, 0, 0, 1]),
+            Err(DataError::ElementType { .. })
+        ));
+        assert!(matches!(
+            parse_bytes(&[0, 0, 8, 1, 0, 0, 0, 2, 5]),
+            Err(DataError::Length { needs: 2, has: 1, .. })
+        ));
+        let vast = [&[0, 0, 14, 5][..], &[255; 20]].concat();
+        assert!(matches!(
+            parse_bytes(&vast),
+            Err(DataError::Length { needs: u64::MAX, has: 0, .. })
+        ));
+    }
+
+    #[test]
+    fn damaged_gzip_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.gz");
+        std::fs::write(&path, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+        assert!(matches!(read(&path), Err(DataError::Gzip { .. })));
+    }
+}

@@ -147,3 +147,59 @@ impl Format {
         Ok(to_bytes(&image, expected, color))
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{DataKind, load};
+    use super::*;
+    use image::{ImageFormat, Rgb, RgbImage};
+
+    /// A PNG of one colour.
+    pub(in crate::data) fn png(height: u32, width: u32, color: [u8; 3]) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let image = RgbImage::from_pixel(width, height, Rgb(color));
+        image.write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    }
+
+    fn config(path: &Path) -> DataConfig {
+        let inputs = Some(path.to_owned());
+        DataConfig { kind: DataKind::Images, inputs, ..DataConfig::default() }
+    }
+
+    #[test]
+    fn classes_are_folders_and_sizes_must_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        assert!(matches!(load(&config), Err(DataError::NoClassFolders { .. })));
+        for class in ["dog", "cat"] {
+            fs::create_dir(folder.path().join(class)).unwrap();
+        }
+        fs::create_dir(folder.path().join(".hidden")).unwrap();
+        assert!(matches!(load(&config), Err(DataError::NoImages { .. })));
+        fs::write(folder.path().join("dog/1.PNG"), png(2, 3, [255, 0, 0])).unwrap();
+        fs::write(folder.path().join("cat/1.png"), png(2, 3, [0, 0, 9])).unwrap();
+        fs::write(folder.path().join("cat/notes.txt"), b"").unwrap();
+        let dataset = load(&config).unwrap();
+        assert_eq!(dataset.shape, Shape::Image { height: 2, width: 3, channels: 3 });
+        assert_eq!(dataset.classes, ["cat", "dog"]);
+        assert_eq!(dataset.labels, [0, 1]);
+        assert_eq!(dataset.bytes(1).unwrap()[..4], [255, 0, 0, 255]);
+        assert_eq!(dataset.bytes(2), None);
+        fs::write(folder.path().join("dog/2.png"), png(4, 4, [1, 2, 3])).unwrap();
+        assert!(matches!(
+            load(&config),
+            Err(DataError::ImageSize { found: [4, 4], expected: [2, 3], .. })
+        ));
+        config.resize = Some([5, 6]);
+        config.color = Some(Color::Gray);
+        let dataset = load(&config).unwrap();
+        assert_eq!(dataset.shape, Shape::Image { height: 5, width: 6, channels: 1 });
+        assert_eq!(dataset.len(), 3);
+        config.resize = Some([2048, 2048]);
+        assert!(matches!(load(&config), Err(DataError::TooMany { .. })));
+        fs::write(folder.path().join("dog/3.jpg"), b"no image").unwrap();
+        config.resize = Some([5, 6]);
+        assert!(matches!(load(&config), Err(DataError::Image { .. })));
+    }
+}

@@ -272,3 +272,106 @@ fn permute<T: Copy>(dims: &[usize], values: &[T]) -> Vec<T> {
     }
     out
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A version 1 file.
+    pub(in crate::data) fn file(descr: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+        let fortran = if fortran { "True" } else { "False" };
+        let header =
+            format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let length = (header.len() as u16).to_le_bytes();
+        [MAGIC, &[1, 0][..], &length, header.as_bytes(), data].concat()
+    }
+
+    fn parse_bytes(bytes: &[u8]) -> Result<Array, DataError> {
+        parse(Path::new("a.npy"), bytes)
+    }
+
+    #[test]
+    fn every_element_type_in_both_byte_orders() {
+        let read =
+            |descr, data: &[u8]| parse_bytes(&file(descr, false, "(1,)", data)).unwrap().numbers;
+        assert_eq!(read("|u1", &[200]), Numbers::Bytes(vec![200]));
+        assert_eq!(read("|b1", &[1]), Numbers::Bytes(vec![1]));
+        assert_eq!(read("|i1", &[200]), Numbers::Signed(vec![-56]));
+        assert_eq!(read("<i2", &[254, 255]), Numbers::Integers(vec![-2]));
+        assert_eq!(read(">i2", &[255, 254]), Numbers::Integers(vec![-2]));
+        assert_eq!(read("<u2", &[1, 1]), Numbers::Integers(vec![257]));
+        assert_eq!(read("<i4", &(-7i32).to_le_bytes()), Numbers::Integers(vec![-7]));
+        assert_eq!(read(">u4", &7u32.to_be_bytes()), Numbers::Integers(vec![7]));
+        assert_eq!(read("<i8", &(-7i64).to_le_bytes()), Numbers::Integers(vec![-7]));
+        assert_eq!(read("<f4", &0.5f32.to_le_bytes()), Numbers::Floats(vec![0.5]));
+        assert_eq!(read(">f4", &0.5f32.to_be_bytes()), Numbers::Floats(vec![0.5]));
+        assert_eq!(read("<f8", &0.5f64.to_le_bytes()), Numbers::Floats(vec![0.5]));
+        assert_eq!(read(">f8", &0.5f64.to_be_bytes()), Numbers::Floats(vec![0.5]));
+    }
+
+    #[test]
+    fn fortran_order_becomes_c_order() {
+        let file = file("|u1", true, "(2, 3)", &[1, 4, 2, 5, 3, 6]);
+        let array = parse_bytes(&file).unwrap();
+        assert_eq!(array.dims, [2, 3]);
+        assert_eq!(array.numbers, Numbers::Bytes(vec![1, 2, 3, 4, 5, 6]));
+    }
+
+    #[test]
+    fn what_the_npyz_crate_writes_is_read() {
+        use npyz::WriterBuilder;
+        let mut bytes = Vec::new();
+        let builder = npyz::WriteOptions::new().default_dtype().shape(&[2, 2]);
+        let mut writer = builder.writer(&mut bytes).begin_nd().unwrap();
+        writer.extend([1i64, 2, 3, 4]).unwrap();
+        writer.finish().unwrap();
+        let array = parse_bytes(&bytes).unwrap();
+        assert_eq!((array.dims, array.numbers), (vec![2, 2], Numbers::Integers(vec![1, 2, 3, 4])));
+    }
+
+    #[test]
+    fn single_values_and_later_versions() {
+        let scalar = parse_bytes(&file("|u1", false, "()", &[9])).unwrap();
+        assert_eq!((scalar.dims, scalar.numbers), (vec![], Numbers::Bytes(vec![9])));
+        let header = b"{'descr':\"|u1\",'fortran_order':False,'shape':(1)}";
+        let length = (header.len() as u32).to_le_bytes();
+        let second = [MAGIC, &[2, 0][..], &length, header, &[9]].concat();
+        assert_eq!(parse_bytes(&second).unwrap().dims, [1]);
+    }
+
+    #[test]
+    fn errors_name_the_byte() {
+        assert!(matches!(parse_bytes(b"PK\x03\x04"), Err(DataError::Format { .. })));
+        let future = [MAGIC, &[9, 0, 0, 0][..]].concat();
+        assert!(matches!(parse_bytes(&future), Err(DataError::Format { .. })));
+        let long = [MAGIC, &[2, 0, 255, 255, 255, 255][..]].concat();
+        assert!(matches!(parse_bytes(&long), Err(DataError::Header { byte: 12, .. })));
+        let short = [MAGIC, &[1, 0, 100, 0][..]].concat();
+        assert!(matches!(parse_bytes(&short), Err(DataError::Header { byte: 10, .. })));
+        for bad in [
+            file("|u1", false, "(1, x)", &[]),
+            file("|u1", false, "(1 2)", &[]),
+            file("|u1", false, "[1]", &[]),
+            file("|u1", false, "(1,1,1,1,1,1,1,1,1)", &[]),
+            file("|u1", false, "(99999999999999999999,)", &[]),
+            file("|u1' 'x", false, "(1,)", &[]),
+            file("\\", false, "(1,)", &[]),
+        ] {
+            let error = parse_bytes(&bad).unwrap_err();
+            assert!(matches!(error, DataError::Header { byte: 11.., .. }), "{error}");
+        }
+        for descr in ["<c8", "|S7", "<f2", "<M8[ns]", "é", ""] {
+            let error = parse_bytes(&file(descr, false, "(1,)", &[])).unwrap_err();
+            let named = matches!(error, DataError::ElementType { .. } | DataError::Header { .. });
+            assert!(named, "{error}");
+        }
+        let vast = file("<f8", false, "(18446744073709551615, 2)", &[0; 8]);
+        assert!(matches!(parse_bytes(&vast), Err(DataError::Length { .. })));
+        let records = String::from_utf8_lossy(&file("X", false, "(1,)", &[]).split_off(10))
+            .replace("'X'", "[('a', '<i4')]");
+        let length = (records.len() as u16).to_le_bytes();
+        let records = [MAGIC, &[1, 0][..], &length, records.as_bytes()].concat();
+        let message = parse_bytes(&records).unwrap_err().to_string();
+        assert!(message.contains("records"), "{message}");
+    }
+}

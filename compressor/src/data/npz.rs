@@ -79,3 +79,57 @@ pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result
     }
     npy::parse(path, &array)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::{DataKind, Values, load, npy::tests::file};
+    use super::*;
+    use std::io::Write;
+
+    /// An archive of the given arrays, deflated.
+    pub(in crate::data) fn archive(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer = npyz::npz::NpzWriter::new(&mut bytes);
+        for (name, array) in arrays {
+            let name = npyz::npz::file_name_from_array_name(name);
+            writer.zip_writer().start_file(name, Default::default()).unwrap();
+            writer.zip_writer().write_all(array).unwrap();
+        }
+        drop(writer);
+        bytes.into_inner()
+    }
+
+    fn config(path: &Path) -> DataConfig {
+        let inputs = Some(path.to_owned());
+        DataConfig { kind: DataKind::Npz, inputs, ..DataConfig::default() }
+    }
+
+    #[test]
+    fn one_file_with_training_and_test_arrays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npz");
+        let x = file("<f4", false, "(2, 1)", &[0; 8]);
+        let y = file("|u1", false, "(2,)", &[0, 1]);
+        let arrays = [("x", x.clone()), ("y", y.clone()), ("x_test", x), ("y_test", y)];
+        std::fs::write(&path, archive(&arrays)).unwrap();
+        let mut config = config(&path);
+        let dataset = load(&config).unwrap();
+        assert_eq!((dataset.len(), dataset.test_start), (2, None));
+        config.test_input_array = Some("x_test".to_owned());
+        assert!(matches!(
+            load(&config),
+            Err(DataError::MissingKey { key: "test_label_array", .. })
+        ));
+        config.test_label_array = Some("y_test".to_owned());
+        let dataset = load(&config).unwrap();
+        assert_eq!((dataset.len(), dataset.test_start), (4, Some(2)));
+        assert_eq!(dataset.inputs, Values::Floats(vec![0.0; 4]));
+        config.test_inputs = Some(path.clone());
+        assert_eq!(load(&config).unwrap(), dataset);
+        config.label_array = Some("z".to_owned());
+        let message = load(&config).unwrap_err().to_string();
+        assert!(message.contains("`x`, `y`") || message.contains("`x_test`"), "{message}");
+        std::fs::write(&path, b"PK").unwrap();
+        assert!(matches!(load(&config), Err(DataError::Npz { .. })));
+    }
+}
