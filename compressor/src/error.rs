@@ -23,6 +23,7 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
+use crate::data::DataError;
 use crate::files::FileError;
 use crate::metrics::MetricsError;
 
@@ -123,6 +124,8 @@ errors! {
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
     File(FileError) => |_| Kind::Io;
+    /// Data sets.
+    Data(DataError) => |_| Kind::Data;
     /// `metrics.jsonl`.
     Metrics(MetricsError) => |_| Kind::Io;
 }

@@ -18,7 +18,7 @@ use crate::error::Error;
 Examples:
   bitsback doctor
   bitsback doctor --json | jq '.checks[] | select(.present == false)'")]
-pub struct Doctor {}
+pub(crate) struct Doctor {}
 
 /// What something is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -199,8 +199,8 @@ fn text(findings: &Findings) -> String {
         })
         .collect();
     let table = table::layout(
-        ["What", "For", "State", "Version, or how to get it"],
-        [Align::Left; 4],
+        &["What", "For", "State", "Version, or how to get it"],
+        &[Align::Left; 4],
         &rows,
     );
     let verdict = match (findings.firmware_ready, &findings.checkout) {
