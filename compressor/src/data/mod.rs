@@ -1,7 +1,7 @@
 //! Data: reading, splitting, normalising.
 //!
-//! [`load`] reads what a `[data]` section names into a [`Dataset`]. Every reader takes its bytes for
-//! hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
+//! [`load`] reads what a `[data]` section names into a [`Dataset`]. Every reader takes its bytes
+//! for hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
 //! allocated, and errors name the file, the byte, line or column, and what to do. After `load`
 //! returned, the dataset is whole: as many labels as examples, every label a class, at least two
 //! classes, every value finite.

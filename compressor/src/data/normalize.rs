@@ -34,9 +34,8 @@ impl NormalizationKind {
     }
 }
 
-/// y = (x − offset\[c\])·scale\[c\], where c is the value's position modulo the number of offsets.
-///
-/// There are as many scales as offsets: one, one per channel, or one per feature.
+/// y = (x − offset\[c\])·scale\[c\], where c is the value's position modulo the number of
+/// offsets. There are as many scales: one, one per channel, or one per feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// What is subtracted, in the units of the raw input.

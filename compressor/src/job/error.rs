@@ -118,7 +118,8 @@ pub enum JobError {
     },
     /// A name that makes no file name.
     #[error(
-        "{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most {} in all",
+        "{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a \
+         letter or digit, at most {} in all",
         super::MAX_NAME
     )]
     Name {
@@ -129,7 +130,8 @@ pub enum JobError {
     },
     /// Bounds the wrong way round.
     #[error(
-        "{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or lower `bits.least`"
+        "{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or \
+         lower `bits.least`"
     )]
     Bits {
         /// Where.

@@ -137,8 +137,8 @@ pub struct ResolvedJob {
 }
 
 impl Job {
-    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the job
-    /// file.
+    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the
+    /// job file.
     ///
     /// # Errors
     /// The first thing that is wrong, with the file, the line, the key, and what to do.
