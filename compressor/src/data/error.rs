@@ -267,6 +267,31 @@ pub enum DataError {
         /// How many are known.
         known: usize,
     },
+    /// Not one name per class.
+    #[error(
+        "{}: has {classes} classes, but `data.class_names` has {names} names; give one per class",
+        path.display()
+    )]
+    ClassNames {
+        /// Which file.
+        path: PathBuf,
+        /// Names given.
+        names: usize,
+        /// Classes there are.
+        classes: usize,
+    },
+    /// A class name that a model can't hold.
+    #[error(
+        "{}: the class name {class:?} has control characters or more than {} bytes; set \
+         `data.class_names`",
+        path.display(), super::MAX_CLASS_NAME
+    )]
+    ClassName {
+        /// Which file.
+        path: PathBuf,
+        /// Its beginning.
+        class: String,
+    },
     /// A damaged archive.
     #[error(
         "{}: is no readable NPZ archive: {source}; write it again with numpy.savez",
@@ -466,6 +491,7 @@ impl DataError {
             | Self::UnusedKey { key, .. }
             | Self::NoArray { key, .. } => Some(key),
             Self::GivenShape { .. } | Self::Shape { .. } => Some("shape"),
+            Self::ClassNames { .. } | Self::ClassName { .. } => Some("class_names"),
             Self::Normalization => Some("normalization"),
             Self::Delimiter { .. } => Some("delimiter"),
             Self::NoColumn { .. } => Some("label_column"),
