@@ -211,6 +211,13 @@ impl DataConfig {
         self.given_shape().map(|_| ())
     }
 
+    /// The paths that are given.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.inputs, &mut self.labels, &mut self.test_inputs, &mut self.test_labels]
+            .into_iter()
+            .flatten()
+    }
+
     /// `shape`, if given and possible.
     ///
     /// # Errors

@@ -150,13 +150,8 @@ impl Job {
         })?;
         let mut job = Self::parse(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(file) = file {
-                *file = folder.join(&*file);
-            }
+        for file in job.data.paths_mut() {
+            *file = folder.join(&*file);
         }
         Ok(job)
     }
@@ -224,13 +219,8 @@ impl Job {
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
         job.variational = self.variational.resolve();
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(path) = file {
-                *path = absolute(path)?;
-            }
+        for file in job.data.paths_mut() {
+            *file = absolute(file)?;
         }
         Ok(ResolvedJob { job, topology })
     }
