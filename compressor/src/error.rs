@@ -24,7 +24,9 @@ use serde::Serialize;
 pub use cli::CliError;
 
 use crate::data::DataError;
+use crate::device::DeviceError;
 use crate::files::FileError;
+use crate::job::JobError;
 use crate::metrics::MetricsError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
@@ -84,7 +86,9 @@ macro_rules! errors {
         #[derive(Debug, thiserror::Error)]
         #[non_exhaustive]
         pub enum Error {
-            $($(#[$doc])* #[error(transparent)] $variant(#[from] $source),)+
+            // Boxed, so that the good case of every `Result` doesn't carry the largest error's
+            // room.
+            $($(#[$doc])* #[error(transparent)] $variant(Box<$source>),)+
             /// A file or folder can't be read or written.
             #[error("can't {action} {}: {source}", path.display())]
             Io {
@@ -102,6 +106,12 @@ macro_rules! errors {
                 resume: String,
             },
         }
+
+        $(impl From<$source> for Error {
+            fn from(source: $source) -> Self {
+                Self::$variant(Box::new(source))
+            }
+        })+
 
         impl Error {
             /// What this failure means to the caller.
@@ -124,10 +134,23 @@ errors! {
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
     File(FileError) => |_| Kind::Io;
+    /// The job file.
+    Job(JobError) => job_kind;
     /// Data sets.
     Data(DataError) => |_| Kind::Data;
+    /// The device.
+    Device(DeviceError) => |_| Kind::Usage;
     /// `metrics.jsonl`.
     Metrics(MetricsError) => |_| Kind::Io;
+}
+
+/// A job file that names unreadable data is right as far as it goes.
+fn job_kind(error: &JobError) -> Kind {
+    match error {
+        JobError::Data { .. } => Kind::Data,
+        JobError::Write { .. } => Kind::Io,
+        _ => Kind::Usage,
+    }
 }
 
 /// `{"error":{"kind","message","hint"}}`, one line.
