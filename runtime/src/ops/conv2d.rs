@@ -175,3 +175,182 @@ impl Image<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Clamp;
+    use crate::ops::Op;
+    use crate::ops::testing::{BiasKind, Plain, fault, plain, run, tensor, values};
+    use crate::requantize::Multiplier;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Shapes of a convolution.
+    #[derive(Clone, Debug)]
+    struct Shapes {
+        input: [u16; 3],
+        output: [u16; 3],
+        window: Window,
+        dilation: [u16; 2],
+    }
+
+    fn oracle(s: &Shapes, plain: &Plain, x: &[i8], input_zero: i8, output_zero: i8) -> Vec<i8> {
+        let [h, w, c] = s.input.map(i64::from);
+        let [kh, kw] = s.window.size.map(i64::from);
+        let mut found = Vec::new();
+        for oy in 0..i64::from(s.output[0]) {
+            for ox in 0..i64::from(s.output[1]) {
+                for filter in 0..plain.rows() {
+                    let mut sum = 0i64;
+                    for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+                        let at = |o: i64, k: i64, axis: usize| {
+                            o * i64::from(s.window.stride[axis])
+                                + k * i64::from(s.dilation[axis])
+                                - i64::from(s.window.padding[axis])
+                        };
+                        let (y, x_) = (at(oy, ky, 0), at(ox, kx, 1));
+                        if !(0..h).contains(&y) || !(0..w).contains(&x_) {
+                            continue;
+                        }
+                        for channel in 0..c {
+                            let pixel = x[((y * w + x_) * c + channel) as usize];
+                            let weight = plain.weights[filter * plain.columns
+                                + ((ky * kw + kx) * c + channel) as usize];
+                            sum += i64::from(weight) * (i64::from(pixel) - i64::from(input_zero));
+                        }
+                    }
+                    found.push(plain.finish(filter, sum, output_zero));
+                }
+            }
+        }
+        found
+    }
+
+    fn conv(s: &Shapes, plain: &Plain, input_zero: i8, output_zero: i8) -> (Tensor, Op, Vec<u8>) {
+        let (affine, section) = plain.store(input_zero);
+        let input = tensor(0, &s.input, input_zero);
+        let output = tensor(input.len() as u32, &s.output, output_zero);
+        let (window, dilation) = (s.window, s.dilation);
+        let op = Conv2d { input: Source::Previous, output, window, dilation, affine };
+        (input, Op::Conv2d(op), section)
+    }
+
+    /// Output positions along an axis with `after` positions of padding at the end, if any fit.
+    fn positions(n: u16, size: u16, stride: u16, dilation: u16, before: u16, after: u16) -> u16 {
+        let extent = (size - 1) * dilation + 1;
+        (n + before + after).checked_sub(extent).map_or(0, |room| room / stride + 1)
+    }
+
+    prop_compose! {
+        fn shapes()(
+            input in [1u16..8, 1u16..8, 1u16..5],
+            size in [1u16..5, 1u16..5],
+            stride in [1u16..4, 1u16..4],
+            dilation in [1u16..3, 1u16..3],
+            padding in [0u16..3, 0u16..3],
+            after in [0u16..3, 0u16..3],
+            filters in 1u16..5,
+        ) -> Shapes {
+            let along = |i: usize| positions(
+                input[i], size[i], stride[i], dilation[i], padding[i], after[i],
+            );
+            let output = [along(0), along(1), filters];
+            Shapes { input, output, window: Window { size, stride, padding }, dilation }
+        }
+    }
+
+    prop_compose! {
+        fn case()(s in shapes())(
+            plain in plain(
+                usize::from(s.output[2]),
+                s.window.size.iter().product::<u16>() as usize * usize::from(s.input[2]),
+            ),
+            x in values(s.input.iter().product::<u16>() as usize),
+            zeros in any::<(i8, i8)>(),
+            s in Just(s),
+        ) -> (Shapes, Plain, Vec<i8>, (i8, i8)) {
+            (s, plain, x, zeros)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_the_oracle((s, plain, x, (input_zero, output_zero)) in case()) {
+            let (input, op, section) = conv(&s, &plain, input_zero, output_zero);
+            let axes = Axis::both(
+                &s.window,
+                s.dilation,
+                [s.input[0], s.input[1]].map(usize::from),
+                [s.output[0], s.output[1]].map(usize::from),
+            );
+            prop_assume!(axes.iter().all(|axis| axis.check().is_ok()));
+            let found = run(&input, &[op], &section, &x).unwrap();
+            prop_assert_eq!(found, oracle(&s, &plain, &x, input_zero, output_zero));
+        }
+    }
+
+    fn uniform(bits: u8, weight: i16, columns: usize) -> Plain {
+        Plain {
+            bits,
+            columns,
+            weights: vec![weight; columns],
+            bias: vec![0],
+            bias_kind: BiasKind::None,
+            multipliers: vec![Multiplier { value: 1 << 30, shift: -14 }],
+            clamp: Clamp::NONE,
+        }
+    }
+
+    fn unpadded(input: [u16; 3], size: [u16; 2]) -> Shapes {
+        let output = [input[0] - size[0] + 1, input[1] - size[1] + 1, 1];
+        let window = Window { size, stride: [1, 1], padding: [0, 0] };
+        Shapes { input, output, window, dilation: [1, 1] }
+    }
+
+    #[test]
+    fn filters_beyond_the_buffer() {
+        for bits in [3, 4, 8, 16] {
+            let s = unpadded([6, 6, 24], [5, 5]);
+            let mut plain = uniform(bits, 0, 600);
+            for (i, w) in plain.weights.iter_mut().enumerate() {
+                *w = (i * 37 % 7) as i16 - 4;
+            }
+            let x: Vec<i8> = (0..864u32).map(|i| (i * 73 % 251) as i8).collect();
+            let (input, op, section) = conv(&s, &plain, -7, 9);
+            let found = run(&input, &[op], &section, &x).unwrap();
+            assert_eq!(found, oracle(&s, &plain, &x, -7, 9));
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        for (bits, weight) in [(8, -128), (8, 127), (2, -2), (16, -32768)] {
+            for (value, zero) in [(-128, 127), (127, -128)] {
+                let s = unpadded([6, 6, 4], [5, 5]);
+                let plain = uniform(bits, weight, 100);
+                let (input, op, section) = conv(&s, &plain, zero, 0);
+                let x = [value; 144];
+                let found = run(&input, &[op], &section, &x).unwrap();
+                assert_eq!(found, oracle(&s, &plain, &x, zero, 0));
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_must_fit() {
+        let good = unpadded([6, 6, 4], [5, 5]);
+        let plain = uniform(8, 1, 100);
+        let fault_of = |s: &Shapes| {
+            let (input, op, section) = conv(s, &plain, 0, 0);
+            fault(&input, op, &section)
+        };
+        assert_eq!(fault_of(&good), None);
+        assert_eq!(fault_of(&Shapes { output: [7, 2, 1], ..good.clone() }), Some(OpFault::Shape));
+        assert_eq!(fault_of(&Shapes { dilation: [0, 1], ..good.clone() }), Some(OpFault::Shape));
+        assert_eq!(fault_of(&Shapes { output: [2, 2, 2], ..good.clone() }), Some(OpFault::Section));
+        let (_, op, section) = conv(&good, &plain, 0, 0);
+        assert_eq!(fault(&tensor(0, &[144], 0), op, &section), Some(OpFault::Shape));
+    }
+}

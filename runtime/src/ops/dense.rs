@@ -49,3 +49,126 @@ impl Operator for Dense {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Clamp, Requantization};
+    use crate::ops::Op;
+    use crate::ops::testing::{BiasKind, Plain, fault, plain, run, tensor, values};
+    use crate::requantize::Multiplier;
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn oracle(plain: &Plain, x: &[i8], input_zero: i8, output_zero: i8) -> Vec<i8> {
+        let rows = plain.weights.chunks(plain.columns);
+        rows.enumerate()
+            .map(|(row, weights)| {
+                let products = weights
+                    .iter()
+                    .zip(x)
+                    .map(|(&w, &x)| i64::from(w) * (i64::from(x) - i64::from(input_zero)));
+                plain.finish(row, products.sum(), output_zero)
+            })
+            .collect()
+    }
+
+    fn dense(plain: &Plain, input_zero: i8, output_zero: i8) -> (Op, Vec<u8>) {
+        let (affine, section) = plain.store(input_zero);
+        let output = tensor(plain.columns as u32, &[plain.rows() as u16], output_zero);
+        (Op::Dense(Dense { input: Source::Previous, output, affine }), section)
+    }
+
+    fn extreme(bits: u8, weight: i16, columns: usize) -> Plain {
+        Plain {
+            bits,
+            columns,
+            weights: vec![weight; columns],
+            bias: vec![0],
+            bias_kind: BiasKind::None,
+            multipliers: vec![Multiplier { value: 1 << 30, shift: -14 }],
+            clamp: Clamp::NONE,
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        for (bits, weight) in [(8, -128), (8, 127), (1, -1), (4, 7), (16, -32768), (16, 32767)] {
+            for (x, zero) in [(-128, 127), (127, -128), (-128, -128), (127, 127)] {
+                let plain = extreme(bits, weight, 200);
+                let (op, section) = dense(&plain, zero, -5);
+                let x = [x; 200];
+                let found = run(&tensor(0, &[200], zero), &[op], &section, &x).unwrap();
+                assert_eq!(found, oracle(&plain, &x, zero, -5));
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault() {
+        let input = tensor(0, &[4], 0);
+        let (op, section) = dense(&extreme(8, 1, 4), 0, 0);
+        let Op::Dense(good) = op else { unreachable!() };
+        let fault_of = |change: &dyn Fn(&mut Dense)| {
+            let mut changed = good.clone();
+            change(&mut changed);
+            fault(&input, Op::Dense(changed), &section)
+        };
+        let pot = |value, shift| Requantization::PerTensor(Multiplier { value, shift });
+        assert_eq!(fault_of(&|_| ()), None);
+        let cases: [(&dyn Fn(&mut Dense), OpFault); 9] = [
+            (&|d| d.affine.weights.bits = 9, OpFault::WeightBits),
+            (&|d| d.affine.weights.bits = 0, OpFault::WeightBits),
+            (&|d| d.affine.weights.offset = 1, OpFault::Section),
+            (&|d| d.affine.weights.offset = u32::MAX, OpFault::Section),
+            (&|d| d.affine.clamp = Clamp { min: 1, max: 0 }, OpFault::Clamp),
+            (&|d| d.affine.requantization = pot(-1, 0), OpFault::Multiplier),
+            (&|d| d.affine.requantization = pot(1, 31), OpFault::Multiplier),
+            (&|d| d.output.offset = 3, OpFault::Overlap),
+            (&|d| d.output.shape = crate::format::Shape::default(), OpFault::Tensor),
+        ];
+        for (change, expected) in cases {
+            assert_eq!(fault_of(change), Some(expected));
+        }
+    }
+
+    #[test]
+    fn accumulators_must_fit() {
+        // 65,793 · 128 · 255 is just below 2³¹; the second row bound is by Σ |w| itself.
+        let check = |plain: &Plain| {
+            let input = tensor(0, &[plain.columns as u16], 0);
+            let (op, section) = dense(plain, 0, 0);
+            fault(&input, op, &section)
+        };
+        assert_eq!(check(&extreme(16, -32768, 256)), None);
+        assert_eq!(check(&extreme(16, -32768, 258)), Some(OpFault::Accumulator));
+        assert_eq!(check(&extreme(16, 100, 65535)), None);
+        let mut biased = extreme(8, 1, 4);
+        biased.bias_kind = BiasKind::Plain(crate::format::BiasWidth::I32, 0);
+        biased.bias = vec![i32::MAX - 4 * 255];
+        assert_eq!(check(&biased), None);
+        biased.bias = vec![i32::MAX - 4 * 255 + 1];
+        assert_eq!(check(&biased), Some(OpFault::Accumulator));
+        biased.bias_kind = BiasKind::Plain(crate::format::BiasWidth::I8, 25);
+        assert_eq!(check(&biased), Some(OpFault::BiasShift));
+    }
+
+    prop_compose! {
+        fn case()(rows in 1usize..6, columns in 1usize..70)(
+            plain in plain(rows, columns), x in values(columns), zeros in any::<(i8, i8)>(),
+        ) -> (Plain, Vec<i8>, (i8, i8)) {
+            (plain, x, zeros)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_the_oracle((plain, x, (input_zero, output_zero)) in case()) {
+            let (op, section) = dense(&plain, input_zero, output_zero);
+            let input = tensor(0, &[x.len() as u16], input_zero);
+            let found = run(&input, &[op], &section, &x).unwrap();
+            prop_assert_eq!(found, oracle(&plain, &x, input_zero, output_zero));
+        }
+    }
+}

@@ -15,6 +15,8 @@ mod operands;
 mod pool;
 mod select;
 mod softmax;
+#[cfg(test)]
+pub(crate) mod testing;
 mod window;
 
 use serde::{Deserialize, Serialize};

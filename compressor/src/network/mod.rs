@@ -5,7 +5,15 @@
 //! device sees it: activations as height × width × channels, weights as
 //! outputs × kernel height × kernel width × inputs.
 
+mod config;
+mod presets;
+mod shape;
+
 use serde::{Deserialize, Serialize};
+
+pub use config::{LayerConfig, NetworkConfig, Output};
+pub use presets::Preset;
+pub use shape::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS, NetworkError};
 
 /// Shape of one example's activations, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

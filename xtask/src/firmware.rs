@@ -1,0 +1,55 @@
+//! Building a program of `firmware-examples/` for a board.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::boards::Board;
+use crate::error::XtaskError;
+use crate::paths;
+use crate::process;
+use crate::toolchain::{self, Toolchain, Via};
+
+/// A cold build compiles the start-up crates and their macros; a minute or two at most.
+const BUILD_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
+
+/// Builds `package` for `board`, preparing the toolchain if it must, and returns the ELF file.
+/// Progress goes to standard error, so that `--json` output stays clean.
+pub(crate) fn build(root: &Path, board: &Board, package: &str) -> Result<PathBuf, XtaskError> {
+    let mut say = |line: &str| eprintln!("  {line}");
+    let toolchain = toolchain::ensure(board.target, Via::Auto, &paths::cache(root), &mut say)?;
+    compile(root, board, package, &toolchain)
+}
+
+fn compile(
+    root: &Path,
+    board: &Board,
+    package: &str,
+    toolchain: &Toolchain,
+) -> Result<PathBuf, XtaskError> {
+    let output = paths::firmware_target(root);
+    let flags: Vec<String> =
+        board.target_cpu.iter().map(|cpu| format!("-Ctarget-cpu={cpu}")).collect();
+    let mut command = toolchain.cargo(&flags);
+    command
+        .args(["build", "--release", "--quiet", "--package", package])
+        .args(["--target", board.target, "--target-dir"])
+        .arg(&output)
+        .current_dir(root.join("firmware-examples"));
+    process::read(&mut command, BUILD_LIMIT)?;
+
+    // Boards of one target share cargo's output file; a copy a core keeps them apart.
+    let built = output.join(board.target).join("release").join(package);
+    let folder = output.join("elf").join(board.core);
+    let elf = folder.join(package);
+    fs::create_dir_all(&folder).map_err(|source| XtaskError::File {
+        action: "create",
+        path: folder.clone(),
+        source,
+    })?;
+    fs::copy(&built, &elf).map_err(|source| XtaskError::File {
+        action: "copy",
+        path: built.clone(),
+        source,
+    })?;
+    Ok(elf)
+}
