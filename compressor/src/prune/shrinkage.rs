@@ -279,7 +279,7 @@ pub(super) fn no_batch_norm(topology: &Topology) -> Result<(), PruneError> {
     }
 }
 
-pub(super) fn check_layer_count(
+pub(crate) fn check_layer_count(
     what: &'static str,
     expected: usize,
     found: usize,
