@@ -124,8 +124,8 @@ pub struct ResolvedJob {
 }
 
 impl Job {
-    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the job
-    /// file.
+    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the
+    /// job file.
     ///
     /// # Errors
     /// The first thing that is wrong, with the file, the line, the key, and what to do.
@@ -137,13 +137,8 @@ impl Job {
         })?;
         let mut job = Self::parse(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(file) = file {
-                *file = folder.join(&*file);
-            }
+        for file in job.data.paths_mut() {
+            *file = folder.join(&*file);
         }
         Ok(job)
     }
@@ -211,13 +206,8 @@ impl Job {
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
         job.variational = self.variational.resolve();
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(path) = file {
-                *path = absolute(path)?;
-            }
+        for file in job.data.paths_mut() {
+            *file = absolute(file)?;
         }
         Ok(ResolvedJob { job, topology })
     }
