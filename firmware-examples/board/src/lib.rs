@@ -27,6 +27,7 @@ pub mod stack;
 mod start;
 
 pub use model_slot::{ModelSlotError, model_slot};
+pub use start::fault;
 
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 
