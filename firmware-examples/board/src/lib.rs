@@ -22,6 +22,7 @@ pub use semihosting::{eprintln, fs, io, print, println};
 
 pub mod counter;
 mod model_slot;
+#[cfg(not(family = "riscv"))]
 mod register;
 pub mod stack;
 mod start;
