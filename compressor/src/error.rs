@@ -25,7 +25,12 @@ pub use cli::CliError;
 
 use crate::data::DataError;
 use crate::files::FileError;
+use crate::job::JobError;
 use crate::metrics::MetricsError;
+use crate::pipeline::PipelineError;
+use crate::pipeline::checkpoint::CheckpointError;
+use crate::prune::PruneError;
+use crate::train::TrainError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -128,6 +133,28 @@ errors! {
     Data(DataError) => |_| Kind::Data;
     /// `metrics.jsonl`.
     Metrics(MetricsError) => |_| Kind::Io;
+    /// Job files.
+    Job(JobError) => |_| Kind::Usage;
+    /// Training.
+    Train(TrainError) => |e| match e {
+        TrainError::Interrupted => Kind::Interrupted,
+        TrainError::Observer(_) => Kind::Io,
+        TrainError::Diverged { .. } => Kind::Requirement,
+        TrainError::Prune(_) | TrainError::Shard { .. } => Kind::Internal,
+    };
+    /// Pruning.
+    Prune(PruneError) => |_| Kind::Internal;
+    /// Checkpoints.
+    Checkpoint(CheckpointError) => |e| match e {
+        CheckpointError::File(_) | CheckpointError::Damaged { .. } => Kind::Io,
+        CheckpointError::Other { .. } => Kind::Usage,
+        CheckpointError::Encode(_) => Kind::Internal,
+    };
+    /// The job as a whole.
+    Pipeline(PipelineError) => |e| match e {
+        PipelineError::Occupied { .. } | PipelineError::Busy { .. } => Kind::Usage,
+        PipelineError::Requirement { .. } => Kind::Requirement,
+    };
 }
 
 /// `{"error":{"kind","message","hint"}}`, one line.

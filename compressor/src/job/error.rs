@@ -69,7 +69,11 @@ pub enum JobError {
         known: Vec<String>,
     },
     /// A word that the key doesn't take.
-    #[error("{place}: `{key}` can't be \"{value}\"{}; allowed are {}", mean(nearest), words(allowed))]
+    #[error(
+        "{place}: `{key}` can't be \"{value}\"{}; allowed are {}",
+        mean(nearest),
+        words(allowed)
+    )]
     UnknownValue {
         /// Where.
         place: Place,
@@ -113,7 +117,10 @@ pub enum JobError {
         allowed: String,
     },
     /// A name that makes no file name.
-    #[error("{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most {} in all", super::MAX_NAME)]
+    #[error(
+        "{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most {} in all",
+        super::MAX_NAME
+    )]
     Name {
         /// Where.
         place: Place,
@@ -121,7 +128,9 @@ pub enum JobError {
         name: String,
     },
     /// Bounds the wrong way round.
-    #[error("{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or lower `bits.least`")]
+    #[error(
+        "{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or lower `bits.least`"
+    )]
     Bits {
         /// Where.
         place: Place,
@@ -169,7 +178,9 @@ impl JobError {
             Self::Name { .. } => Some("name".to_owned()),
             Self::Bits { .. } => Some("bits.least".to_owned()),
             Self::Data { source, .. } => source.key().map(|key| format!("data.{key}")),
-            Self::File(_) | Self::Encoding { .. } | Self::Syntax { .. } | Self::Write { .. } => None,
+            Self::File(_) | Self::Encoding { .. } | Self::Syntax { .. } | Self::Write { .. } => {
+                None
+            }
         }
     }
 }

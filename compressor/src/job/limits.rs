@@ -67,7 +67,7 @@ impl fmt::Display for Limit {
 
 /// Every number of a job file. `[]` stands for any index.
 pub const LIMITS: &[(&str, Limit)] = &[
-    ("seed", Closed(0.0, i64::MAX as f64)),
+    ("seed", Closed(0.0, super::MAX_SEED as f64)),
     ("data.label_column", Closed(-MAX_SIZE, MAX_SIZE)),
     ("data.shape[]", Closed(1.0, MAX_SIZE)),
     ("data.resize[]", Closed(1.0, 8192.0)),
@@ -75,7 +75,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("data.validation_count", Closed(1.0, MAX_COUNT)),
     ("data.test_fraction", Open(0.0, 1.0)),
     ("data.test_count", Closed(1.0, MAX_COUNT)),
-    ("data.split_seed", Closed(0.0, i64::MAX as f64)),
+    ("data.split_seed", Closed(0.0, super::MAX_SEED as f64)),
     ("network.layers[].units", Closed(1.0, MAX_SIZE)),
     ("network.layers[].filters", Closed(1.0, MAX_SIZE)),
     ("network.layers[].kernel[]", Closed(1.0, MAX_SIZE)),
@@ -169,11 +169,7 @@ pub(super) fn first_broken(job: &Job) -> Option<Broken> {
 }
 
 /// Visits every number with its full path and its text.
-pub(super) fn numbers(
-    value: &toml::Value,
-    path: &str,
-    visit: &mut impl FnMut(&str, f64, String),
-) {
+pub(super) fn numbers(value: &toml::Value, path: &str, visit: &mut impl FnMut(&str, f64, String)) {
     match value {
         toml::Value::Integer(n) => visit(path, *n as f64, n.to_string()),
         // Most floats of a job are f32: their own digits, not those of their f64 neighbour.

@@ -57,8 +57,7 @@ impl Origin {
         let mut keys = Vec::new();
         walk_table(root.get_ref(), "", &mut keys);
         keys.sort_by_key(|key| key.name.start);
-        let lines =
-            keys.iter().map(|key| (key.path.clone(), line(text, key.name.start))).collect();
+        let lines = keys.iter().map(|key| (key.path.clone(), line(text, key.name.start))).collect();
         Ok(Self { path: path.to_owned(), keys, lines })
     }
 

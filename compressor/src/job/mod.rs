@@ -29,6 +29,9 @@ pub const MAX_JOB_BYTES: u64 = 1 << 20;
 /// Longest job name: it becomes part of file names.
 pub const MAX_NAME: usize = 64;
 
+/// Largest seed, 2^53 − 1: TOML's integers and JSON's numbers hold it exactly.
+pub const MAX_SEED: u64 = (1 << 53) - 1;
+
 /// A whole job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -165,8 +168,7 @@ impl Job {
     /// As [`Job::load`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, JobError> {
         let origin = Origin::read(path, text)?;
-        let mut job: Self =
-            toml::from_str(text).map_err(|error| origin.explain(text, &error))?;
+        let mut job: Self = toml::from_str(text).map_err(|error| origin.explain(text, &error))?;
         if !origin.has("name")
             && let Some(stem) = path.file_stem()
         {
@@ -189,9 +191,9 @@ impl Job {
         }
         for (key, seed) in [("seed", Some(self.seed)), ("data.split_seed", self.data.split_seed)] {
             if let Some(seed) = seed
-                && i64::try_from(seed).is_err()
+                && seed > MAX_SEED
             {
-                let allowed = format!("0 … {}", i64::MAX);
+                let allowed = format!("0 … {MAX_SEED}");
                 let (place, key) = (self.place(key), key.to_owned());
                 return Err(JobError::Range { place, key, value: seed.to_string(), allowed });
             }
@@ -221,6 +223,7 @@ impl Job {
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
+        job.variational = self.variational.resolve();
         let data = &mut job.data;
         for file in
             [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]

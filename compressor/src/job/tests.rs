@@ -29,7 +29,10 @@ fn an_empty_file_is_a_job() {
 
 #[test]
 fn unknown_keys_are_named_with_line_path_and_nearest() {
-    says("[variational]\n\nepoch = 3", &["jobs/a.toml:3", "`variational.epoch`", "`variational.epochs`"]);
+    says(
+        "[variational]\n\nepoch = 3",
+        &["jobs/a.toml:3", "`variational.epoch`", "`variational.epochs`"],
+    );
     says("sed = 1", &["jobs/a.toml:1", "`sed`", "did you mean `seed`", "known there: name, seed"]);
     says("[trian]\nepochs = 1", &["jobs/a.toml:1", "`trian`"]);
     says("[data]\nkind = 'idx'\ninput = 'x'", &["a.toml:3", "`data.input`", "`data.inputs`"]);
