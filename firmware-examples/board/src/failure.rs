@@ -5,8 +5,9 @@ use core::fmt::{self, Write};
 
 use heapless::String;
 
-/// Longest message: two lines of a terminal. What is longer is cut.
-const MAX_MESSAGE_BYTES: usize = 160;
+/// Longest message, a line and a half of a terminal: it travels by value through every `?`.
+/// What is longer is cut.
+const MAX_MESSAGE_BYTES: usize = 112;
 
 /// What `?` turns any error of a firmware's `run` into: its message.
 pub struct Failure(String<MAX_MESSAGE_BYTES>);
