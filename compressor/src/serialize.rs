@@ -1,1 +1,131 @@
-//! (in the making)
+//! The `.bbk` file of a lowered network, parsed back before it is given out.
+
+use bitsback_runtime::format::{
+    FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, Meta, ParseError, Preprocess, WriteError,
+    model_len, write_model,
+};
+use bitsback_runtime::{Model, Op};
+use thiserror::Error;
+
+use crate::calibrate::RawInput;
+use crate::lower::Graph;
+
+/// Most characters of a model's name: it is shown in one line.
+pub const MAX_NAME_LEN: usize = 64;
+
+/// What the file says about the model besides what it computes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// The model's name; may be empty.
+    pub name: String,
+    /// Names of the classes, in order; empty when they are just numbers.
+    pub classes: Vec<String>,
+    /// Whether to store the operators' names, which profilers show.
+    pub op_names: bool,
+}
+
+/// Why a graph can't be written.
+#[derive(Debug, Error)]
+pub enum SerializeError {
+    /// The writer refused.
+    #[error("the model can't be written: {0}")]
+    Write(#[from] WriteError),
+    /// The parser refused what was written: the graph is not one that the runtime can run.
+    #[error("the runtime refuses the model: {0}")]
+    Parse(#[from] ParseError),
+    /// What was parsed back is not what was written.
+    #[error("operator {index} of the written model reads back differently; this is a bug in it")]
+    Differs {
+        /// Which operator, from 0.
+        index: usize,
+    },
+    /// The model's name is too long or not one line.
+    #[error("the model's name must be one line of at most {MAX_NAME_LEN} bytes")]
+    Name,
+    /// A class's name is empty or not one line.
+    #[error("class {class} has a name that is empty or not one line; rename it")]
+    Class {
+        /// Which class, from 0.
+        class: usize,
+    },
+}
+
+/// The file's bytes. They have been parsed back and hold exactly `graph`.
+///
+/// # Errors
+/// When a name can't be stored, or the runtime would refuse the model.
+pub fn serialize(graph: &Graph, info: &ModelInfo) -> Result<Vec<u8>, SerializeError> {
+    check_names(info)?;
+    let classes = info.classes.join("\n");
+    let names: Vec<&str> = graph.notes.iter().map(|note| note.name.as_str()).collect();
+    let op_names = if info.op_names { names.join("\n") } else { String::new() };
+    let mut section = graph.section.clone();
+    let meta = Meta {
+        name: &info.name,
+        classes: &classes,
+        op_names: &op_names,
+        input: graph.input.clone(),
+        input_scale: graph.input_quantization.quantization.scale,
+        output_scale: graph.output_scale,
+        preprocess: preprocess(graph, &mut section),
+    };
+    let mut bytes = vec![0; model_len(&meta, &graph.ops, &section)?];
+    let len = write_model(&meta, &graph.ops, &section, &mut bytes)?;
+    bytes.truncate(len);
+    check(&bytes, &graph.ops)?;
+    Ok(bytes)
+}
+
+/// The parser accepts the bytes and reads the very same operators.
+fn check(bytes: &[u8], ops: &[Op]) -> Result<(), SerializeError> {
+    let model = Model::parse(bytes)?;
+    let steps: Vec<_> = model.ops().collect();
+    for (index, op) in ops.iter().enumerate() {
+        if steps.get(index).is_none_or(|step| step.op != *op) {
+            return Err(SerializeError::Differs { index });
+        }
+    }
+    if steps.len() == ops.len() {
+        Ok(())
+    } else {
+        Err(SerializeError::Differs { index: ops.len() })
+    }
+}
+
+fn check_names(info: &ModelInfo) -> Result<(), SerializeError> {
+    if info.name.len() > MAX_NAME_LEN || info.name.contains(['\n', '\r']) {
+        return Err(SerializeError::Name);
+    }
+    let broken = |name: &String| name.is_empty() || name.contains(['\n', '\r']);
+    match info.classes.iter().position(broken) {
+        Some(class) => Err(SerializeError::Class { class }),
+        None => Ok(()),
+    }
+}
+
+/// The preprocessing record; a table of features goes behind the weights.
+fn preprocess(graph: &Graph, section: &mut Vec<u8>) -> Preprocess {
+    match &graph.input_quantization.raw {
+        RawInput::Nothing => Preprocess::None,
+        RawInput::Bytes => {
+            let mut channels = heapless::Vec::new();
+            let minus_128 = bitsback_runtime::format::ByteAffine { mul: 1, add: -128, shift: 0 };
+            // One of MAX_PREPROCESS_CHANNELS always fits.
+            let _ = channels.push(minus_128);
+            Preprocess::Bytes(channels)
+        }
+        RawInput::ByteChannels(maps) => Preprocess::Bytes(
+            maps.iter().take(MAX_PREPROCESS_CHANNELS).map(|map| (*map).into()).collect(),
+        ),
+        RawInput::Features { offset, scale } => {
+            let start = section.len() as u32;
+            let count = graph.input.len();
+            section.reserve(count * FEATURE_RECORD_LEN);
+            for (offset, scale) in offset.iter().zip(scale).cycle().take(count) {
+                section.extend(offset.to_le_bytes());
+                section.extend(scale.to_le_bytes());
+            }
+            Preprocess::Features { offset: start }
+        }
+    }
+}

@@ -22,8 +22,10 @@ fn posterior(prior: Prior, weights: usize, outputs: usize, groups: usize) -> Aff
     let mut around = |centre: f32, spread: f32, n: usize| -> Vec<f32> {
         noise.vector(n).into_iter().map(|e| centre + spread * e).collect()
     };
-    let weight = Gaussian { mean: around(0.1, 0.5, weights), log_variance: around(-2.0, 0.3, weights) };
-    let bias = Gaussian { mean: around(0.0, 0.3, outputs), log_variance: around(-3.0, 0.3, outputs) };
+    let weight =
+        Gaussian { mean: around(0.1, 0.5, weights), log_variance: around(-2.0, 0.3, weights) };
+    let bias =
+        Gaussian { mean: around(0.0, 0.3, outputs), log_variance: around(-3.0, 0.3, outputs) };
     let scale = match prior {
         Prior::NormalJeffreys => Scale::NormalJeffreys(NormalJeffreys {
             mean: around(1.0, 0.2, groups),
@@ -176,8 +178,7 @@ fn gradients_of_the_bound_agree_with_finite_differences() {
         };
         let (_, mut gradient) = sampled_gradient(&network, &batch, 6, Noise::new(2, 9), &device);
         add_kl_gradient(&network.layers, &weights, &mut gradient);
-        let analytic: Vec<Vec<f32>> =
-            gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
+        let analytic: Vec<Vec<f32>> = gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
         let (mut checked, mut off) = (0, 0);
         for (t, tensor) in analytic.iter().enumerate() {
             for i in (0..tensor.len()).step_by(1 + tensor.len() / 8) {
@@ -207,8 +208,7 @@ fn kl_gradients_agree_with_finite_differences() {
         let network = network(prior);
         let mut gradient = network.layers.zeros_like();
         add_kl_gradient(&network.layers, &weights, &mut gradient);
-        let analytic: Vec<Vec<f32>> =
-            gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
+        let analytic: Vec<Vec<f32>> = gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
         for (t, tensor) in analytic.iter().enumerate() {
             for (i, exact) in tensor.iter().enumerate() {
                 let moved = |by: f32| {

@@ -48,7 +48,12 @@ impl BayesConv2d {
     }
 
     /// Adds the gradients of this step to `into`.
-    pub fn add_gradient(&self, of: &AffinePosterior, grads: &Gradients, into: &mut AffinePosterior) {
+    pub fn add_gradient(
+        &self,
+        of: &AffinePosterior,
+        grads: &Gradients,
+        into: &mut AffinePosterior,
+    ) {
         let mean = gradient(&self.weight, grads);
         into.weight.mean.iter_mut().zip(mean).for_each(|(a, b)| *a += b);
         let bias = gradient(&self.bias, grads);

@@ -50,7 +50,12 @@ impl ScaleTensors {
     }
 
     /// Adds the gradients of this step to `into`.
-    pub fn add_gradient(&self, of: &AffinePosterior, grads: &Gradients, into: &mut AffinePosterior) {
+    pub fn add_gradient(
+        &self,
+        of: &AffinePosterior,
+        grads: &Gradients,
+        into: &mut AffinePosterior,
+    ) {
         let location = gradient(&self.location, grads);
         let spread = gradient(&self.spread, grads);
         of.scale.add_gradient(&location, &spread, &mut into.scale);
@@ -87,7 +92,12 @@ impl BayesDense {
     }
 
     /// Adds the gradients of this step to `into`.
-    pub fn add_gradient(&self, of: &AffinePosterior, grads: &Gradients, into: &mut AffinePosterior) {
+    pub fn add_gradient(
+        &self,
+        of: &AffinePosterior,
+        grads: &Gradients,
+        into: &mut AffinePosterior,
+    ) {
         add(&mut into.weight.mean, gradient(&self.weight, grads));
         add(&mut into.bias.mean, gradient(&self.bias, grads));
         of.weight.add_variance_gradient(&gradient(&self.weight_variance, grads), &mut into.weight);

@@ -44,10 +44,7 @@ impl Gaussian {
     }
 
     /// Applies `f` to both tensors.
-    pub(crate) fn try_map<E>(
-        &self,
-        f: impl Fn(&[f32]) -> Result<Vec<f32>, E>,
-    ) -> Result<Self, E> {
+    pub(crate) fn try_map<E>(&self, f: impl Fn(&[f32]) -> Result<Vec<f32>, E>) -> Result<Self, E> {
         Ok(Self { mean: f(&self.mean)?, log_variance: f(&self.log_variance)? })
     }
 }

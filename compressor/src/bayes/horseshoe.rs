@@ -74,7 +74,8 @@ pub struct Horseshoe {
 impl Horseshoe {
     /// m and v of log z ~ N(m, v), per group: m = ½ Σ μ, v = ¼ Σ σ² over the four variables.
     pub fn log_scale(&self) -> Vec<(f32, f32)> {
-        let global_mean = 2.0 * self.tau0.ln() + first(&self.global_a.mean) + first(&self.global_b.mean);
+        let global_mean =
+            2.0 * self.tau0.ln() + first(&self.global_a.mean) + first(&self.global_b.mean);
         let global_variance =
             first(&self.global_a.log_variance).exp() + first(&self.global_b.log_variance).exp();
         let groups = self.local_a.mean.iter().zip(&self.local_a.log_variance);
@@ -186,7 +187,9 @@ mod tests {
             let (mut gamma, mut inverse) = (0.0, 0.0);
             for e in Noise::new(5, 2).vector(samples) {
                 let y = f64::from(mean) + sigma * f64::from(e); // log x
-                let log_q = -y - sigma.ln() - 0.5 * (2.0 * std::f64::consts::PI).ln()
+                let log_q = -y
+                    - sigma.ln()
+                    - 0.5 * (2.0 * std::f64::consts::PI).ln()
                     - 0.5 * f64::from(e).powi(2);
                 gamma += log_q - (-0.5 * y - y.exp() - log_sqrt_pi);
                 inverse += log_q - (-1.5 * y - (-y).exp() - log_sqrt_pi);

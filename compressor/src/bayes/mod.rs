@@ -7,10 +7,10 @@
 //!
 //! Louizos, Ullrich and Welling, *Bayesian Compression for Deep Learning*, 2017 (arXiv:1705.08665).
 
-pub mod conv2d;
-pub mod dense;
 #[cfg(test)]
 mod checks;
+pub mod conv2d;
+pub mod dense;
 mod elbo;
 mod gaussian;
 mod horseshoe;

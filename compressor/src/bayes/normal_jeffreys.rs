@@ -117,8 +117,7 @@ mod tests {
             }
             sum / samples as f64
         };
-        let closed =
-            |a: f64| NormalJeffreys { mean: vec![1.0], log_variance: vec![a as f32] }.kl();
+        let closed = |a: f64| NormalJeffreys { mean: vec![1.0], log_variance: vec![a as f32] }.kl();
         let limit = monte_carlo(14.0);
         for a in [-6.0, -3.0, -1.0, 0.0, 1.0, 3.0] {
             let estimate = monte_carlo(a) - limit;

@@ -78,10 +78,10 @@ impl Shrinkage {
         if let Some(last) = dead.outputs.last_mut() {
             last.fill(false);
         }
-        if let (Some(first), Some(inputs)) = (chain.affine.first(), dead.inputs.first_mut()) {
-            if !first.dense {
-                inputs.fill(false);
-            }
+        if let (Some(first), Some(inputs)) = (chain.affine.first(), dead.inputs.first_mut())
+            && !first.dense
+        {
+            inputs.fill(false);
         }
         let mut spared = Vec::new();
         let mut alive = chain.alive(&dead);
@@ -279,7 +279,7 @@ pub(super) fn no_batch_norm(topology: &Topology) -> Result<(), PruneError> {
     }
 }
 
-pub(super) fn check_layer_count(
+pub(crate) fn check_layer_count(
     what: &'static str,
     expected: usize,
     found: usize,

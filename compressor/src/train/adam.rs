@@ -99,7 +99,11 @@ mod tests {
     fn one(mean: f32) -> Vec<AffinePosterior> {
         let g = |m: f32| Gaussian { mean: vec![m], log_variance: vec![m] };
         let scale = NormalJeffreys { mean: vec![mean], log_variance: vec![mean] };
-        vec![AffinePosterior { weight: g(mean), bias: g(mean), scale: Scale::NormalJeffreys(scale) }]
+        vec![AffinePosterior {
+            weight: g(mean),
+            bias: g(mean),
+            scale: Scale::NormalJeffreys(scale),
+        }]
     }
 
     /// Whatever the gradient's size, Adam's first step is the learning rate, per kind.

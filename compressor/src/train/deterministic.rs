@@ -236,8 +236,7 @@ impl State {
         // A young average forgets quickly, or the first weights would stay in it for long.
         let young = (1.0 + self.step as f32) / (10.0 + self.step as f32);
         let keep = decay.min(young);
-        for (into, (_, from)) in
-            self.average.tensors_mut().into_iter().zip(self.network.tensors())
+        for (into, (_, from)) in self.average.tensors_mut().into_iter().zip(self.network.tensors())
         {
             into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
         }

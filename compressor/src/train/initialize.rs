@@ -80,8 +80,10 @@ fn scale(groups: usize, config: &VariationalConfig) -> Scale {
         }),
         Prior::Horseshoe => {
             // log z has mean ½(2 ln τ0 + μ_b + μ_β) = 0 for μ_b = μ_β = −ln τ0.
-            let log_normal =
-                |mean: f32, n: usize| LogNormal { mean: vec![mean; n], log_variance: vec![start; n] };
+            let log_normal = |mean: f32, n: usize| LogNormal {
+                mean: vec![mean; n],
+                log_variance: vec![start; n],
+            };
             let lift = -config.tau0.ln();
             Scale::Horseshoe(Horseshoe {
                 tau0: config.tau0,

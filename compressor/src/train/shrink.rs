@@ -68,8 +68,7 @@ pub fn removal(
         };
         let rises = &config.shrink.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
-        let allowed =
-            loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
+        let allowed = loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
         let count = longest(order.len(), |count| loss(count) < allowed);
         for (g, unimportance) in &order[..count] {
             removal.dead[layer][*g] = true;

@@ -11,7 +11,8 @@ use super::forward::{Sampled, forward};
 use super::shrink::removal;
 use super::{Observer, StepReport, TrainError, VariationalConfig};
 use crate::bayes::{
-    AffinePosterior, BayesNetwork, KlWeights, Noise, Parameters, add_kl_gradient, description_length, group_count,
+    AffinePosterior, BayesNetwork, KlWeights, Noise, Parameters, add_kl_gradient,
+    description_length, group_count,
 };
 use crate::ledger::{GroupRecord, Reason};
 use crate::prune::weights::posterior_mean;
@@ -211,8 +212,7 @@ impl State {
         }
         let unimportance: Vec<Vec<f32>> =
             self.network.layers.iter().map(|l| l.scale.unimportance()).collect();
-        let step =
-            Shrinkage::plan_ranked(&self.network.topology, &removal.dead, &unimportance)?;
+        let step = Shrinkage::plan_ranked(&self.network.topology, &removal.dead, &unimportance)?;
         let decision = Decision {
             dead: &removal.dead,
             unimportance: &unimportance,

@@ -46,15 +46,7 @@ impl Window {
         };
         let (rows, top) = axis(0);
         let (columns, left) = axis(1);
-        Self {
-            batch,
-            input,
-            channels,
-            size,
-            stride,
-            before: [top, left],
-            output: [rows, columns],
-        }
+        Self { batch, input, channels, size, stride, before: [top, left], output: [rows, columns] }
     }
 
     /// Height and width of the output.
@@ -230,7 +222,9 @@ impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
             }
         }
         match Col2im.prepare::<C>([columns.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(window, B::col2im(columns.into_primitive(), window)),
+            OpsKind::Tracked(prep) => {
+                prep.finish(window, B::col2im(columns.into_primitive(), window))
+            }
             OpsKind::UnTracked(prep) => prep.finish(B::col2im(columns.into_primitive(), window)),
         }
     }
@@ -337,10 +331,10 @@ mod tests {
             let pull = noise.tensor(ours.dims(), &device);
             let grads = (ours.clone() * pull.clone()).sum().backward();
             let x2 = leaf(values(x.clone().inner()), [2, 7, 7, 3], &device);
-            let options =
-                MaxPoolOptions::new(size).with_stride(stride).with_padding_pairs(pairs);
-            let theirs = burn::tensor::module::max_pool2d(x2.clone().permute([0, 3, 1, 2]), options)
-                .permute([0, 2, 3, 1]);
+            let options = MaxPoolOptions::new(size).with_stride(stride).with_padding_pairs(pairs);
+            let theirs =
+                burn::tensor::module::max_pool2d(x2.clone().permute([0, 3, 1, 2]), options)
+                    .permute([0, 2, 3, 1]);
             let grads2 = (theirs.clone() * pull).sum().backward();
             close(&values(ours.inner()), &values(theirs.inner()));
             close(&gradient(&x, &grads), &gradient(&x2, &grads2));
