@@ -17,6 +17,7 @@ pub use error::{JobError, Place};
 pub use locate::Origin;
 
 use crate::bit_width::BitWidthConfig;
+use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
 use crate::network::{NetworkConfig, Topology};
@@ -55,7 +56,7 @@ pub struct Job {
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
     /// Ranges of the activations.
-    pub calibration: CalibrationConfig,
+    pub calibration: CalibrateConfig,
     /// Test vectors for the device.
     pub golden: GoldenConfig,
     /// What the model must meet.
@@ -77,25 +78,11 @@ impl Default for Job {
             prune: PruneConfig::default(),
             finetune: FinetuneConfig::default(),
             bits: BitWidthConfig::default(),
-            calibration: CalibrationConfig::default(),
+            calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),
             origin: Origin::default(),
         }
-    }
-}
-
-/// `[calibration]`: how the activations' ranges are found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CalibrationConfig {
-    /// Training examples that are looked at; all, if there are fewer.
-    pub examples: usize,
-}
-
-impl Default for CalibrationConfig {
-    fn default() -> Self {
-        Self { examples: 1000 }
     }
 }
 
