@@ -23,8 +23,15 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
+use crate::data::DataError;
+use crate::device::DeviceError;
 use crate::files::FileError;
+use crate::job::JobError;
 use crate::metrics::MetricsError;
+use crate::pipeline::PipelineError;
+use crate::pipeline::checkpoint::CheckpointError;
+use crate::prune::PruneError;
+use crate::train::TrainError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -83,7 +90,9 @@ macro_rules! errors {
         #[derive(Debug, thiserror::Error)]
         #[non_exhaustive]
         pub enum Error {
-            $($(#[$doc])* #[error(transparent)] $variant(#[from] $source),)+
+            // Boxed, so that the good case of every `Result` doesn't carry the largest error's
+            // room.
+            $($(#[$doc])* #[error(transparent)] $variant(Box<$source>),)+
             /// A file or folder can't be read or written.
             #[error("can't {action} {}: {source}", path.display())]
             Io {
@@ -101,6 +110,12 @@ macro_rules! errors {
                 resume: String,
             },
         }
+
+        $(impl From<$source> for Error {
+            fn from(source: $source) -> Self {
+                Self::$variant(Box::new(source))
+            }
+        })+
 
         impl Error {
             /// What this failure means to the caller.
@@ -123,8 +138,43 @@ errors! {
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
     File(FileError) => |_| Kind::Io;
+    /// The job file.
+    Job(JobError) => job_kind;
+    /// Data sets.
+    Data(DataError) => |_| Kind::Data;
+    /// The device.
+    Device(DeviceError) => |_| Kind::Usage;
     /// `metrics.jsonl`.
     Metrics(MetricsError) => |_| Kind::Io;
+    /// Training.
+    Train(TrainError) => |e| match e {
+        TrainError::Interrupted => Kind::Interrupted,
+        TrainError::Observer(_) => Kind::Io,
+        TrainError::Diverged { .. } => Kind::Requirement,
+        TrainError::Prune(_) | TrainError::Shard { .. } => Kind::Internal,
+    };
+    /// Pruning.
+    Prune(PruneError) => |_| Kind::Internal;
+    /// Checkpoints.
+    Checkpoint(CheckpointError) => |e| match e {
+        CheckpointError::File(_) | CheckpointError::Damaged { .. } => Kind::Io,
+        CheckpointError::Other { .. } => Kind::Usage,
+        CheckpointError::Encode(_) => Kind::Internal,
+    };
+    /// The job as a whole.
+    Pipeline(PipelineError) => |e| match e {
+        PipelineError::Busy { .. } => Kind::Usage,
+        PipelineError::Requirement { .. } => Kind::Requirement,
+    };
+}
+
+/// A job file that names unreadable data is right as far as it goes.
+fn job_kind(error: &JobError) -> Kind {
+    match error {
+        JobError::Data { .. } => Kind::Data,
+        JobError::Write { .. } => Kind::Io,
+        _ => Kind::Usage,
+    }
 }
 
 /// `{"error":{"kind","message","hint"}}`, one line.

@@ -5,8 +5,18 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod comparison;
+mod compress;
+mod demo;
 mod doctor;
+mod evaluate;
+mod inspect;
+mod mcu;
+mod model_file;
 mod output;
+mod predict;
+mod run;
+mod source;
 mod table;
 
 use std::ffi::OsString;
@@ -37,34 +47,38 @@ Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement isn't 
 #[derive(Debug, Parser)]
 #[command(name = "bitsback", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What every verb understands.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     /// The verb.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 /// What every verb understands.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct Global {
+pub(crate) struct Global {
     /// Write JSON: the result as the last line of standard output, errors as objects on standard
     /// error; `compress` and `demo` also write one object per progress event before it
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Show no progress
     #[arg(long, short, global = true)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Say on standard error what is being done
     #[arg(long, short, global = true)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
-/// The verbs.
+// What help says of a verb stands at its struct; here it would replace that.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Say what is installed, what is missing, and how to get it
+pub(crate) enum Command {
+    Demo(demo::Demo),
+    Compress(compress::Compress),
+    Evaluate(evaluate::Evaluate),
+    Inspect(inspect::Inspect),
+    Run(run::Run),
     Doctor(doctor::Doctor),
 }
 
@@ -88,6 +102,11 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command, context: &Context) -> Result<(), Error> {
     match command {
+        Command::Demo(verb) => verb.run(context),
+        Command::Compress(verb) => verb.run(context),
+        Command::Evaluate(verb) => verb.run(context),
+        Command::Inspect(verb) => verb.run(context),
+        Command::Run(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

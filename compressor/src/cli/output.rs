@@ -47,13 +47,6 @@ impl Context {
         }
         write_line(text.trim_end())
     }
-
-    /// A remark for people, on standard error.
-    pub(super) fn remark(&self, text: &str) {
-        if !self.global.quiet && !self.json() {
-            eprintln!("{text}");
-        }
-    }
 }
 
 /// Writes to standard output. Whoever closed the pipe has read enough.

@@ -11,32 +11,34 @@ pub(super) enum Align {
 
 /// Lays out rows under heads, two spaces apart, with a line under the heads.
 ///
-/// Rows shorter than the heads end early; longer ones are cut.
-pub(super) fn layout<const N: usize>(
-    heads: [&str; N],
-    align: [Align; N],
-    rows: &[[String; N]],
+/// Rows shorter than the heads end early; longer ones are cut. Columns without an alignment keep
+/// to the left.
+pub(super) fn layout<S: AsRef<str>, R: AsRef<[String]>>(
+    heads: &[S],
+    align: &[Align],
+    rows: &[R],
 ) -> String {
-    let mut widths = heads.map(width);
+    let heads: Vec<&str> = heads.iter().map(AsRef::as_ref).collect();
+    let mut widths: Vec<usize> = heads.iter().map(|head| width(head)).collect();
     for row in rows {
-        for (most, cell) in widths.iter_mut().zip(row) {
+        for (most, cell) in widths.iter_mut().zip(row.as_ref()) {
             *most = (*most).max(width(cell));
         }
     }
-    let line = |cells: &[&str]| {
+    let align = || align.iter().copied().chain(std::iter::repeat(Align::Left));
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells
-            .iter()
-            .zip(widths.iter().zip(align))
+            .zip(widths.iter().zip(align()))
             .map(|(cell, (&most, align))| pad(cell, most, align))
             .collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };
-    let mut text = line(&heads);
-    let rule = widths.iter().sum::<usize>() + 2 * N.saturating_sub(1);
+    let mut text = line(&mut heads.iter().copied());
+    let rule = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
     text += &"─".repeat(rule);
     text.push('\n');
     for row in rows {
-        text += &line(&row.each_ref().map(String::as_str));
+        text += &line(&mut row.as_ref().iter().map(String::as_str));
     }
     text
 }
@@ -60,8 +62,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [["error".into(), "1.60 %".into()], ["multiply–adds".into(), "9".into()]];
-        let text = layout(["", "dense"], [Align::Left, Align::Right], &rows);
+        let rows = [["error", "1.60 %"], ["multiply–adds", "9"]].map(|row| row.map(String::from));
+        let text = layout(&["", "dense"], &[Align::Left, Align::Right], &rows);
         assert_eq!(
             text,
             "                dense\n─────────────────────\nerror          1.60 %\n\

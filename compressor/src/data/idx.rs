@@ -32,11 +32,14 @@ pub(super) fn load_pairs(
     Ok((train.ok_or(missing)?, test))
 }
 
-/// Reads one file, gzipped or not.
+/// Reads one file, gzipped or not; where there is none, the one whose name has `.gz` added.
 ///
 /// # Errors
 /// As [`parse`], and when the file can't be read or decompressed.
 pub fn read(path: &Path) -> Result<Array, DataError> {
+    let mut packed = path.as_os_str().to_owned();
+    packed.push(".gz");
+    let path = if path.exists() || !Path::new(&packed).exists() { path } else { packed.as_ref() };
     let bytes = files::read(path, MAX_DATA_BYTES)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         return parse(path, &gunzip(path, &bytes)?);

@@ -72,6 +72,10 @@ fn mnist_files_keep_their_test_set() {
     assert_eq!(split.test, [6, 7]);
     assert_eq!((split.train.len(), split.validation.len()), (4, 2));
 
+    // The name without .gz finds the file with it.
+    config.labels = Some(folder.path().join("train-labels"));
+    assert_eq!(load(&config).unwrap(), data);
+
     config.test_labels = write("test-labels", &labels(&[5, 4]), false);
     assert!(matches!(load(&config), Err(DataError::UnknownClass { .. })));
     config.test_labels = write("test-labels", &labels(&[5]), false);

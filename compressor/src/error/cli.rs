@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use bitsback_runtime::ArenaTooSmall;
+use bitsback_runtime::format::ParseError;
+
 use super::Kind;
 
 /// A command that can't be carried out as it was given.
@@ -22,13 +25,32 @@ pub enum CliError {
         /// Endings that are known.
         known: &'static str,
     },
-    /// An input file that can't be decoded.
-    #[error("can't decode {}: {reason}", path.display())]
-    Undecodable {
+    /// A file that isn't a model.
+    #[error("{} is not a usable model: {source}", path.display())]
+    Model {
         /// The file.
         path: PathBuf,
-        /// Why, in the decoder's words.
-        reason: String,
+        /// What is wrong, and where.
+        source: ParseError,
+    },
+    /// The arena's size isn't what the model itself asks for.
+    #[error("{0}")]
+    Arena(ArenaTooSmall),
+    /// `--raw` with something else than the model's own values.
+    #[error("{} doesn't hold int8 values, which --raw takes as they are", path.display())]
+    NotInt8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More classes in the data than the model knows.
+    #[error("{} has {found} classes, but the model has {outputs} outputs", path.display())]
+    Classes {
+        /// The data.
+        path: PathBuf,
+        /// Their classes.
+        found: usize,
+        /// The model's.
+        outputs: usize,
     },
     /// An input that doesn't fit the model.
     #[error("{} holds {found}, but the model takes {wanted}", path.display())]
@@ -40,16 +62,6 @@ pub enum CliError {
         /// The model's input.
         wanted: String,
     },
-    /// A file larger than a command is willing to read.
-    #[error("{} has {bytes} bytes; the limit is {limit}", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-        /// The largest that is read.
-        limit: u64,
-    },
     /// A called program gave an answer that can't be understood.
     #[error("`{program}` answered in a way that can't be understood: {answer}")]
     Answer {
@@ -57,6 +69,22 @@ pub enum CliError {
         program: String,
         /// The beginning of what it said.
         answer: String,
+    },
+    /// The emulated core computed something else than the host.
+    #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
+    Mismatches {
+        /// The core.
+        core: &'static str,
+        /// Bytes that differ.
+        mismatches: u64,
+        /// Vectors that were run.
+        vectors: u64,
+    },
+    /// TEMPORARY: the pipeline isn't merged.
+    #[error("can't run jobs into {} yet", path.display())]
+    Unfinished {
+        /// The output folder.
+        path: PathBuf,
     },
     /// The handler for Ctrl-C can't be installed.
     #[error("can't listen for Ctrl-C: {0}")]
@@ -71,11 +99,10 @@ impl CliError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
-            Self::Undecodable { .. } | Self::InputShape { .. } | Self::TooLarge { .. } => {
-                Kind::Data
-            }
+            Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
+            Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) => Kind::Io,
-            Self::Json(_) => Kind::Internal,
+            Self::Json(_) | Self::Arena(_) | Self::Unfinished { .. } => Kind::Internal,
         }
     }
 
@@ -86,12 +113,16 @@ impl CliError {
                 Some("--resume continues it, --force starts over, --out DIR writes elsewhere")
             }
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
-            Self::Undecodable { .. } => Some("open the file in another program: it may be damaged"),
+            Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
+            Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
+            Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
-            Self::TooLarge { .. } => Some("split it into several files"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
-            Self::Signal(_) => None,
-            Self::Json(_) => Some("please report this, with the command"),
+            Self::Signal(_) | Self::Unfinished { .. } => None,
+            Self::Mismatches { .. } => {
+                Some("please report this, with the model and its golden vectors")
+            }
+            Self::Json(_) | Self::Arena(_) => Some("please report this, with the command"),
         }
     }
 }
@@ -107,12 +138,15 @@ mod tests {
         let table = [
             (CliError::OutputExists { path: path() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
-            (CliError::Undecodable { path: path(), reason: "no".into() }, Kind::Data),
+            (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
+            (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
+            (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
+            (CliError::NotInt8 { path: path() }, Kind::Data),
+            (CliError::Classes { path: path(), found: 3, outputs: 2 }, Kind::Data),
             (
                 CliError::InputShape { path: path(), found: "a".into(), wanted: "b".into() },
                 Kind::Data,
             ),
-            (CliError::TooLarge { path: path(), bytes: 2, limit: 1 }, Kind::Data),
             (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
             (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
             (CliError::Json(json), Kind::Internal),

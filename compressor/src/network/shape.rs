@@ -1,19 +1,20 @@
-//! Shape inference: from what a job file states to layers with every size known.
+//! Shape inference for job files: from what a job file states to layers with every size known.
 //!
 //! After [`infer`] returned, every size is at least 1, every whole window fits, batch normalisation
-//! stands where it can be folded, and the network ends in one value per class.
+//! stands where it can be folded, and the network ends in one value per class. (What holds between
+//! layers that already have sizes is [`crate::shapes`]'s.)
 
 use thiserror::Error;
 
 use super::{Layer, LayerConfig, Padding, Shape, Topology};
+use crate::shapes::{MAX_ACTIVATION_LEN, window_outputs};
 
 /// Most layers of one network: far beyond what a microcontroller runs, small enough that a mistyped
 /// list fails here.
 pub const MAX_LAYERS: usize = 256;
 
-/// Most activations between two layers (16 Mi): a float batch of 128 is then 8 GiB, which no host
-/// that trains for a microcontroller should need.
-pub const MAX_ACTIVATIONS: usize = 1 << 24;
+/// Most activations between two layers.
+pub const MAX_ACTIVATIONS: usize = MAX_ACTIVATION_LEN;
 
 /// Most weights of one layer (64 Mi): its float weights, gradients, variances and optimiser moments
 /// already take two gigabytes.
@@ -268,14 +269,6 @@ fn values(shape: Shape) -> Option<usize> {
     }
 }
 
-/// Outputs along one axis, or `None` where no window fits. All arguments at least 1.
-fn windows(size: usize, window: usize, stride: usize, padding: Padding) -> Option<usize> {
-    match padding {
-        Padding::Valid => Some((size.checked_sub(window)?) / stride + 1),
-        Padding::Same => Some(size.div_ceil(stride)),
-    }
-}
-
 /// A layer in its place.
 struct Place<'a> {
     index: usize,
@@ -379,8 +372,8 @@ impl Place<'_> {
         if size[0] > 2 * height || size[1] > 2 * width {
             return Err(too_large);
         }
-        let rows = windows(height, size[0], stride[0], padding);
-        let columns = windows(width, size[1], stride[1], padding);
+        let rows = window_outputs(height, size[0], stride[0], padding);
+        let columns = window_outputs(width, size[1], stride[1], padding);
         match (rows, columns) {
             (Some(height), Some(width)) => Ok((Shape::Image { height, width, channels }, channels)),
             _ => Err(too_large),

@@ -28,12 +28,20 @@ pub use threshold::{Histogram, Thresholds, choose_threshold};
 use crate::shapes::ShapeError;
 
 /// `[prune]`: which groups go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PruneConfig {
     /// Groups whose unimportance reaches this value go; without it, the threshold is the most
     /// severe one that validation allows, tried at the valley of the histogram first.
     pub threshold: Option<f32>,
+    /// How much the validation loss of the posterior's mean may rise through pruning, in nats.
+    pub loss_rise: f64,
+}
+
+impl Default for PruneConfig {
+    fn default() -> Self {
+        Self { threshold: None, loss_rise: 0.01 }
+    }
 }
 
 /// What is wrong with a request to prune.

@@ -77,8 +77,7 @@ struct Costs {
 
 impl Costs {
     fn measure(&mut self, inference: impl FnOnce()) {
-        let (((), instructions), stack) =
-            stack::bytes_used(|| counter::instructions(inference));
+        let (((), instructions), stack) = stack::bytes_used(|| counter::instructions(inference));
         self.incomplete |= instructions.is_none() || stack.is_none();
         self.timed += 1;
         self.instructions += instructions.unwrap_or(0);

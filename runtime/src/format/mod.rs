@@ -33,7 +33,7 @@ pub use weights::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,
     StoredBias, Weights,
 };
-pub use writer::{WriteError, model_len, write_model};
+pub use writer::{WriteError, model_len, seal, write_model};
 
 /// Most bytes of a file: flash of the largest devices, and offsets stay far from `u32` overflow.
 pub const MAX_FILE_LEN: u32 = 1 << 28;

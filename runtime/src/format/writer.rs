@@ -57,7 +57,7 @@ pub fn write_model(
     let needed = model_len(meta, ops, weights)?;
     let Some(file) = out.get_mut(..needed) else { return Err(WriteError::Buffer { needed }) };
     let Some(last) = ops.last() else { return Err(WriteError::NoOps) };
-    let mut header = Header {
+    let header = Header {
         format_version: FORMAT_VERSION,
         numerics_version: NUMERICS_VERSION,
         reserved: 0,
@@ -81,16 +81,22 @@ pub fn write_model(
     for (to, from) in section.iter_mut().zip(weights) {
         *to = *from;
     }
-    let emitted = header.emit();
-    header.crc = crc32(&[
-        emitted.get(..8).unwrap_or_default(),
-        emitted.get(12..).unwrap_or_default(),
-        file.get(HEADER_LEN..).unwrap_or_default(),
-    ]);
     if let Some(head) = file.first_chunk_mut::<HEADER_LEN>() {
         *head = header.emit();
     }
+    seal(file);
     Ok(needed)
+}
+
+/// Writes the checksum that belongs to the other bytes of a file, such as after a deliberate
+/// change; does nothing to bytes without a header.
+pub fn seal(file: &mut [u8]) {
+    let crc = crc32(&[file.get(..8).unwrap_or_default(), file.get(12..).unwrap_or_default()]);
+    if let Some(head) = file.first_chunk_mut::<HEADER_LEN>()
+        && let Some(place) = head.get_mut(8..12)
+    {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
 }
 
 /// Serialises `value` and returns what is left of the buffer.
@@ -122,5 +128,41 @@ fn tensors_end(meta: &Meta<'_>, ops: &[Op]) -> Result<u32, WriteError> {
     match u32::try_from(end) {
         Ok(end) if end <= MAX_ARENA_LEN => Ok(end),
         _ => Err(WriteError::ArenaTooLong),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Shape;
+    use crate::ops::{Argmax, Op};
+
+    fn argmax(offset: u32) -> Op {
+        let output = Tensor { offset, shape: Shape::flat(2), zero_point: 0 };
+        Op::Argmax(Argmax { input: Source::Previous, output })
+    }
+
+    #[test]
+    fn each_error() {
+        let meta = Meta::default();
+        let mut out = [0; 100];
+        assert_eq!(write_model(&meta, &[], &[], &mut out), Err(WriteError::NoOps));
+        let far = [argmax(MAX_ARENA_LEN - 1)];
+        assert_eq!(write_model(&meta, &far, &[], &mut out), Err(WriteError::ArenaTooLong));
+        let needed = model_len(&meta, &[argmax(0)], &[7; 3]).unwrap();
+        let short = write_model(&meta, &[argmax(0)], &[7; 3], &mut out[..needed - 1]);
+        assert_eq!(short, Err(WriteError::Buffer { needed }));
+        let long = std::vec![0; MAX_FILE_LEN as usize];
+        assert_eq!(model_len(&meta, &[argmax(0)], &long), Err(WriteError::FileTooLong));
+    }
+
+    #[test]
+    fn overhead_is_small() {
+        // Header, metadata and one operator without parameters.
+        let meta = Meta {
+            input: Tensor { shape: Shape::flat(10), ..Tensor::default() },
+            ..Meta::default()
+        };
+        assert_eq!(model_len(&meta, &[argmax(10)], &[]), Ok(36 + 16 + 6 + 2));
     }
 }

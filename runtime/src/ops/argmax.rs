@@ -53,3 +53,37 @@ impl Operator for Argmax {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+    use crate::ops::testing::{fault, run, tensor};
+    use std::vec;
+
+    fn op(inputs: u32, outputs: u16) -> Op {
+        Op::Argmax(Argmax { input: Source::Previous, output: tensor(inputs, &[outputs], 0) })
+    }
+
+    #[test]
+    fn first_of_equals() {
+        assert_eq!(argmax(&[3, 7, -1, 7]), 1);
+        assert_eq!(argmax(&[-128; 3]), 0);
+        assert_eq!(argmax(&[]), 0);
+    }
+
+    #[test]
+    fn positions_take_two_bytes() {
+        let mut x = vec![0; 1000];
+        x[777] = 1;
+        let found = run(&tensor(0, &[1000], 0), &[op(1000, 2)], &[], &x).unwrap();
+        assert_eq!(found, 777u16.to_le_bytes().map(|byte| byte as i8));
+    }
+
+    #[test]
+    fn shapes_must_fit() {
+        assert_eq!(fault(&tensor(0, &[4], 0), op(4, 2), &[]), None);
+        assert_eq!(fault(&tensor(0, &[4], 0), op(4, 1), &[]), Some(OpFault::Shape));
+        assert_eq!(fault(&tensor(0, &[300, 300], 0), op(90000, 2), &[]), Some(OpFault::Shape));
+    }
+}

@@ -206,8 +206,7 @@ mod tests {
                     let mut sum = 0i64;
                     for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
                         let at = |o: i64, k: i64, axis: usize| {
-                            o * i64::from(s.window.stride[axis])
-                                + k * i64::from(s.dilation[axis])
+                            o * i64::from(s.window.stride[axis]) + k * i64::from(s.dilation[axis])
                                 - i64::from(s.window.padding[axis])
                         };
                         let (y, x_) = (at(oy, ky, 0), at(ox, kx, 1));
@@ -216,8 +215,8 @@ mod tests {
                         }
                         for channel in 0..c {
                             let pixel = x[((y * w + x_) * c + channel) as usize];
-                            let weight = plain.weights[filter * plain.columns
-                                + ((ky * kw + kx) * c + channel) as usize];
+                            let weight = plain.weights
+                                [filter * plain.columns + ((ky * kw + kx) * c + channel) as usize];
                             sum += i64::from(weight) * (i64::from(pixel) - i64::from(input_zero));
                         }
                     }

@@ -79,3 +79,134 @@ impl PoolWindow<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Source;
+    use crate::ops::testing::{clamp, fault, run, tensor, values};
+    use crate::ops::{AvgPool2d, MaxPool2d, Op};
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    #[derive(Clone, Debug)]
+    struct Case {
+        input: [u16; 3],
+        output: [u16; 3],
+        window: Window,
+        clamp: Clamp,
+    }
+
+    /// Largest value and rounded mean of each window.
+    fn oracle(case: &Case, x: &[i8]) -> (Vec<i8>, Vec<i8>) {
+        let [h, w, c] = case.input.map(i64::from);
+        let [oh, ow, _] = case.output.map(i64::from);
+        let ([kh, kw], [sh, sw]) =
+            (case.window.size.map(i64::from), case.window.stride.map(i64::from));
+        let [top, left] = case.window.padding.map(i64::from);
+        let (mut largest, mut means) = (Vec::new(), Vec::new());
+        for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
+            for channel in 0..c {
+                let inside: Vec<i64> = (0..kh)
+                    .flat_map(|ky| (0..kw).map(move |kx| (oy * sh + ky - top, ox * sw + kx - left)))
+                    .filter(|(y, x)| (0..h).contains(y) && (0..w).contains(x))
+                    .map(|(y, x_)| i64::from(x[((y * w + x_) * c + channel) as usize]))
+                    .collect();
+                let limit = |v: i64| v.clamp(case.clamp.min.into(), case.clamp.max.into()) as i8;
+                largest.push(limit(*inside.iter().max().unwrap()));
+                let (sum, count) = (inside.iter().sum::<i64>(), inside.len() as i64);
+                // Half away from zero, with exact rationals.
+                means.push(limit(sum.signum() * ((2 * sum.abs() + count) / (2 * count))));
+            }
+        }
+        (largest, means)
+    }
+
+    fn ops(case: &Case, zero_point: i8) -> [Op; 2] {
+        let offset = case.input.iter().product::<u16>().into();
+        let output = tensor(offset, &case.output, zero_point);
+        let (window, clamp) = (case.window, case.clamp);
+        [
+            Op::MaxPool2d(MaxPool2d {
+                input: Source::Previous,
+                output: output.clone(),
+                window,
+                clamp,
+            }),
+            Op::AvgPool2d(AvgPool2d { input: Source::Previous, output, window, clamp }),
+        ]
+    }
+
+    prop_compose! {
+        fn case()(
+            [h, w, c] in [1u16..8, 1u16..8, 1u16..4],
+            size in [1u16..5, 1u16..5],
+            stride in [1u16..4, 1u16..4],
+            padding in [0u16..4, 0u16..4],
+            output in [1u16..8, 1u16..8],
+            clamp in clamp(),
+        ) -> Case {
+            // As far as the shape rule allows.
+            let padding = [padding[0].min(size[0] - 1), padding[1].min(size[1] - 1)];
+            let most = |n: u16, axis: usize| (padding[axis] + n - 1) / stride[axis] + 1;
+            let [oh, ow] = [output[0].min(most(h, 0)), output[1].min(most(w, 1))];
+            Case { input: [h, w, c], output: [oh, ow, c], window: Window { size, stride, padding }, clamp }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn matches_the_oracle((case, x) in case().prop_flat_map(|case| {
+            let n = case.input.iter().product::<u16>().into();
+            (Just(case), values(n))
+        })) {
+            let [largest, mean] = ops(&case, 3);
+            let input = tensor(0, &case.input, 3);
+            let expected = oracle(&case, &x);
+            prop_assert_eq!(run(&input, &[largest], &[], &x).unwrap(), expected.0);
+            prop_assert_eq!(run(&input, &[mean], &[], &x).unwrap(), expected.1);
+        }
+    }
+
+    fn two_by_two() -> Case {
+        let window = Window { size: [2, 2], stride: [2, 2], padding: [0, 0] };
+        Case { input: [2, 2, 1], output: [1, 1, 1], window, clamp: Clamp::NONE }
+    }
+
+    #[test]
+    fn ties_negatives_and_extremes() {
+        let input = tensor(0, &[2, 2, 1], 0);
+        for (x, largest, mean) in [
+            ([1, 1, 0, 0], 1, 1),
+            ([-1, -1, 0, 0], 0, -1),
+            ([1, 0, 0, 0], 1, 0),
+            ([-128; 4], -128, -128),
+            ([127; 4], 127, 127),
+            ([-128, 127, -128, 127], 127, -1),
+        ] {
+            let [op_largest, op_mean] = ops(&two_by_two(), 0);
+            assert_eq!(run(&input, &[op_largest], &[], &x).unwrap(), [largest]);
+            assert_eq!(run(&input, &[op_mean], &[], &x).unwrap(), [mean]);
+        }
+    }
+
+    #[test]
+    fn each_fault() {
+        let fault_of = |case: Case, zero_point: i8| {
+            let [largest, mean] = ops(&case, zero_point);
+            let input = tensor(0, &case.input, 0);
+            let faults = [fault(&input, largest, &[]), fault(&input, mean, &[])];
+            assert_eq!(faults[0], faults[1]);
+            faults[0]
+        };
+        let good = two_by_two();
+        assert_eq!(fault_of(good.clone(), 0), None);
+        assert_eq!(fault_of(good.clone(), 1), Some(OpFault::ZeroPoint));
+        let channels = Case { output: [1, 1, 2], ..good.clone() };
+        assert_eq!(fault_of(channels, 0), Some(OpFault::Shape));
+        let beyond = Case { output: [2, 1, 1], ..good.clone() };
+        assert_eq!(fault_of(beyond, 0), Some(OpFault::Shape));
+        let clamp = Case { clamp: Clamp { min: 1, max: 0 }, ..good };
+        assert_eq!(fault_of(clamp, 0), Some(OpFault::Clamp));
+    }
+}

@@ -63,3 +63,47 @@ impl Operator for Select {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+    use crate::ops::testing::{fault, run, tensor, values};
+    use proptest::prelude::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    fn select(inputs: u32, kept: u16, zero_point: i8) -> Op {
+        let output = tensor(inputs, &[kept], zero_point);
+        Op::Select(Select { input: Source::Previous, output, mask: 0 })
+    }
+
+    proptest! {
+        #[test]
+        fn keeps_what_the_mask_says((x, keep) in (1usize..80).prop_flat_map(|n| {
+            (values(n), proptest::collection::vec(any::<bool>(), n))
+        })) {
+            let kept: Vec<i8> =
+                x.iter().zip(&keep).filter(|&(_, &keep)| keep).map(|(&x, _)| x).collect();
+            prop_assume!(!kept.is_empty());
+            let mut mask = vec![0; x.len().div_ceil(8)];
+            for (i, _) in keep.iter().enumerate().filter(|&(_, &keep)| keep) {
+                mask[i / 8] |= 1 << (i % 8);
+            }
+            let op = select(x.len() as u32, kept.len() as u16, 4);
+            let found = run(&tensor(0, &[x.len() as u16], 4), &[op], &mask, &x).unwrap();
+            prop_assert_eq!(found, kept);
+        }
+    }
+
+    #[test]
+    fn each_fault() {
+        let input = tensor(0, &[10], 0);
+        let fault_of = |op: Op, mask: &[u8]| fault(&input, op, mask);
+        assert_eq!(fault_of(select(10, 3, 0), &[0b1000_0001, 0b10]), None);
+        assert_eq!(fault_of(select(10, 2, 0), &[0b1000_0001, 0b10]), Some(OpFault::Mask));
+        assert_eq!(fault_of(select(10, 3, 0), &[0b1000_0001, 0b100]), Some(OpFault::Mask));
+        assert_eq!(fault_of(select(10, 2, 0), &[0b1000_0001]), Some(OpFault::Section));
+        assert_eq!(fault_of(select(10, 3, 1), &[0b1000_0001, 0b10]), Some(OpFault::ZeroPoint));
+    }
+}

@@ -86,12 +86,91 @@ fn softmax(row: &mut [i8], multiplier: Multiplier) {
     // sum = (1 + fraction) · 2^(12 − headroom); the reciprocal is taken of 1 + fraction.
     let fraction = (sum as u32).wrapping_shl(headroom).wrapping_sub(1 << 31) as i32;
     let scale = one_over_one_plus(fraction);
+    // Beyond 31, for rows of more than 511 equals, the quotient is below a half: it rounds to 0.
     let exponent = (SUM_INTEGER_BITS + 31 - 8).saturating_sub(headroom);
     for x in row {
-        let y = exp(*x).map_or(i32::from(i8::MIN), |e| {
-            rounding_divide_by_pot(rounding_product(scale, e), exponent)
-                .saturating_add(i32::from(i8::MIN))
+        let steps = exp(*x).map_or(0, |e| match exponent {
+            0..=31 => rounding_divide_by_pot(rounding_product(scale, e), exponent),
+            _ => 0,
         });
+        let y = steps.saturating_add(i32::from(i8::MIN));
         *x = y.max(i32::from(i8::MIN)).min(i32::from(i8::MAX)) as i8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+    use crate::ops::testing::{fault, run, tensor, values};
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// A β · scale as the record wants it.
+    fn multiplier(scale: f64) -> Multiplier {
+        let real = (scale * f64::from(1 << 26)).min(f64::from(i32::MAX));
+        let shift = real.log2().floor() as i8 + 1;
+        Multiplier { value: (real * 2f64.powi(31 - i32::from(shift))) as i32, shift }
+    }
+
+    fn op(offset: u32, dims: &[u16], multiplier: Multiplier, zero_point: i8) -> Op {
+        let output = tensor(offset, dims, zero_point);
+        Op::Softmax(Softmax { input: Source::Previous, output, multiplier })
+    }
+
+    fn exact(x: &[i8], scale: f64) -> Vec<f64> {
+        let max = f64::from(*x.iter().max().unwrap());
+        let exps: Vec<f64> = x.iter().map(|&x| ((f64::from(x) - max) * scale).exp()).collect();
+        let sum: f64 = exps.iter().sum();
+        exps.iter().map(|e| e / sum * 256.0 - 128.0).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn within_a_step_of_the_real_one(
+            x in (1usize..40).prop_flat_map(values), scale in 0.001f64..2.0, in_place: bool,
+        ) {
+            let n = x.len() as u16;
+            let offset = if in_place { 0 } else { n.into() };
+            let op = op(offset, &[n], multiplier(scale), -128);
+            let found = run(&tensor(0, &[n], 0), &[op], &[], &x).unwrap();
+            for (&y, exact) in found.iter().zip(exact(&x, scale)) {
+                prop_assert!((f64::from(y) - exact.min(127.0)).abs() < 1.01, "{y} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn extremes() {
+        let run = |x: &[i8], scale| {
+            let n = x.len() as u16;
+            run(&tensor(0, &[n], 0), &[op(0, &[n], multiplier(scale), -128)], &[], x).unwrap()
+        };
+        assert_eq!(run(&[-128], 0.1), [127]);
+        assert_eq!(run(&[127, -128], 1.0), [127, -128]);
+        assert_eq!(run(&[5, 5], 0.5), [0, 0]);
+        assert!(run(&[0; 4095], 0.1).iter().all(|&y| y == -128));
+        assert!(run(&[0; 256], 0.1).iter().all(|&y| y == -127));
+    }
+
+    #[test]
+    fn rows_are_apart() {
+        let op = op(0, &[2, 2], multiplier(1.0), -128);
+        let found = run(&tensor(0, &[2, 2], 0), &[op], &[], &[9, 9, 100, -100]).unwrap();
+        assert_eq!(found, [0, 0, 127, -128]);
+    }
+
+    #[test]
+    fn each_fault() {
+        let good = multiplier(1.0);
+        let input = tensor(0, &[4], 0);
+        assert_eq!(fault(&input, op(4, &[4], good, -128), &[]), None);
+        assert_eq!(fault(&input, op(4, &[5], good, -128), &[]), Some(OpFault::Shape));
+        assert_eq!(fault(&input, op(4, &[4], good, 0), &[]), Some(OpFault::ZeroPoint));
+        assert_eq!(fault(&input, op(2, &[4], good, -128), &[]), Some(OpFault::Overlap));
+        let right = Multiplier { shift: -1, ..good };
+        assert_eq!(fault(&input, op(4, &[4], right, -128), &[]), Some(OpFault::Multiplier));
+        let long = tensor(0, &[4096], 0);
+        assert_eq!(fault(&long, op(0, &[4096], good, -128), &[]), Some(OpFault::Shape));
     }
 }

@@ -1,0 +1,7 @@
+//! hi
+#![no_std]
+#![no_main]
+board::main!(run);
+fn run() -> Result<(), &'static str> {
+    Ok(())
+}
