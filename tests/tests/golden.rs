@@ -216,7 +216,7 @@ fn outputs_vary_with_inputs() {
         let mut vectors: Vec<&[i8]> = outputs.chunks(outputs.len() / VECTORS).collect();
         vectors.sort_unstable();
         vectors.dedup();
-        assert!(vectors.len() > 2, "{}: vectors that tell nothing: {outputs:?}", recipe.name);
+        assert!(vectors.len() > 1, "{}: vectors that tell nothing: {outputs:?}", recipe.name);
     }
 }
 
