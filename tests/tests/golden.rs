@@ -5,6 +5,8 @@
 //! very outputs; the firmware's conformance example demands the latter of every core. To accept a
 //! deliberate change: `BITSBACK_BLESS=1 cargo test --release -p bitsback-tests --test golden`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 
 use bitsback::bit_width::at_width;

@@ -14,7 +14,13 @@ pub(super) struct Input<'a> {
 pub(super) fn finish(i: &Input) -> Result<Summary, Error> {
     use crate::train::evaluate::score;
     let t = i.prepared.test();
-    println!("dense {:?} compressed {:?} seconds {} weights {}", score(&i.trained.dense,&t,i.device), score(&i.trained.network,&t,i.device), i.seconds, stages::weights(&i.trained.network));
+    println!(
+        "dense {:?} compressed {:?} seconds {} weights {}",
+        score(&i.trained.dense, &t, i.device),
+        score(&i.trained.network, &t, i.device),
+        i.seconds,
+        stages::weights(&i.trained.network)
+    );
     println!("{}", crc32fast::hash(&postcard::to_stdvec(&i.trained.network).unwrap()));
     panic!()
 }

@@ -93,8 +93,8 @@ impl Prepared {
             .data
             .normalization
             .unwrap_or_else(|| NormalizationKind::default_for(&dataset.inputs));
-        let normalization = Normalization::fit(kind, &dataset, &split.train)
-            .map_err(|e| job.data_error(e))?;
+        let normalization =
+            Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
         let train = examples(&dataset, &normalization, &split.train);
         let validation = examples(&dataset, &normalization, &split.validation);
         Ok(Self { dataset, split, normalization, train, validation })
@@ -174,8 +174,7 @@ pub fn run(
         }
         None => (setting.start(), Metrics::create(&metrics)?, 0.0),
     };
-    let mut watch =
-        Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
+    let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let trained = setting.train(reached, &mut watch).map_err(|error| match error {
         Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
             Error::Interrupted { resume: options.command.clone() }
