@@ -97,19 +97,19 @@ pub(super) fn run_job(
     context: &Context,
     progress: &Progress,
 ) -> Result<Summary, Error> {
-    let command = context.command_line.clone();
+    let command = from_the_start(&context.command_line);
     let options = RunOptions { resume, device: overrides.device, command: command.clone() };
-    fs::create_dir_all(out).map_err(Error::io("create", out))?;
     pipeline::run(job, out, &options, progress).map_err(|error| match error {
-        Error::Interrupted { .. } => Error::Interrupted { resume: resume_command(&command) },
+        Error::Interrupted { .. } => Error::Interrupted { resume: format!("{command} --resume") },
         error => error,
     })
 }
 
-/// The same command, going on.
-fn resume_command(command: &str) -> String {
+/// The same command on an empty folder: what makes the result again, however often it was
+/// interrupted here.
+fn from_the_start(command: &str) -> String {
     let words = command.split(' ').filter(|word| !matches!(*word, "--force" | "--resume"));
-    words.chain(["--resume"]).collect::<Vec<_>>().join(" ")
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a folder has anything in it.
@@ -144,10 +144,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn going_on_is_the_same_command_with_resume() {
+    fn the_record_is_of_an_uninterrupted_run() {
         let command = "bitsback compress a.toml --force --seed 2";
-        assert_eq!(resume_command(command), "bitsback compress a.toml --seed 2 --resume");
-        assert_eq!(resume_command("bitsback demo --resume"), "bitsback demo --resume");
+        assert_eq!(from_the_start(command), "bitsback compress a.toml --seed 2");
+        assert_eq!(from_the_start("bitsback demo --resume"), "bitsback demo");
     }
 
     #[test]

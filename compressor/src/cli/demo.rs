@@ -17,9 +17,9 @@ use crate::report::number::thousands;
 use crate::summary::{Figures, Summary};
 
 /// The demo's job file.
-const JOB: &str = include_str!("demo.toml");
+const JOB: &str = include_str!("../../../jobs/digits.toml");
 /// What messages call it.
-const JOB_NAME: &str = "demo.toml";
+const JOB_NAME: &str = "jobs/digits.toml";
 
 /// Show the whole way on the bundled 8×8 digits, in a minute or two
 ///
@@ -36,7 +36,7 @@ Examples:
 With --json, the last line of standard output: dense{} and compressed{} (error_percent,
 file_bytes, macs, arena_bytes), mcu{} (ran, mismatches, vectors, reason), report, model.")]
 pub(crate) struct Demo {
-    /// The output folder; what an earlier demo left there is written over
+    /// The output folder; what is in it from an earlier demo is written over
     #[arg(long, value_name = "DIR", default_value = "out/demo")]
     out: PathBuf,
     /// Go on from the last checkpoint in the output folder; without one, start
@@ -132,8 +132,7 @@ mod tests {
 
     #[test]
     fn the_bundled_job_is_valid() {
-        let job = Job::parse(Path::new(JOB_NAME), JOB).unwrap();
-        assert_eq!(job.name, "demo");
+        assert_eq!(Job::parse(Path::new(JOB_NAME), JOB).unwrap().name, "digits");
     }
 
     #[test]

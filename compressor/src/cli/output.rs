@@ -36,7 +36,7 @@ impl Context {
             (false, true) => Progress::lines(),
             _ => Progress::auto(json, quiet),
         };
-        Ok(progress.with_cancel(Cancel::on_ctrl_c()?))
+        Ok(progress.with_cancel(Cancel::on_ctrl_c(!json && !quiet)?))
     }
 
     /// Writes the result: `text` for people, `value` for machines.

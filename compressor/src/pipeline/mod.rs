@@ -12,8 +12,6 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
 use crate::error::Error;
@@ -60,6 +58,12 @@ pub enum PipelineError {
         /// The output folder.
         folder: PathBuf,
     },
+    /// The runtime refuses the model that was just written.
+    #[error("the runtime refuses the model: {0}")]
+    Parse(bitsback_runtime::ParseError),
+    /// The summary can't be written as JSON.
+    #[error("the summary can't be encoded: {0}")]
+    Json(serde_json::Error),
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
