@@ -80,12 +80,6 @@ pub enum CliError {
         /// Vectors that were run.
         vectors: u64,
     },
-    /// TEMPORARY: the pipeline isn't merged.
-    #[error("can't run jobs into {} yet", path.display())]
-    Unfinished {
-        /// The output folder.
-        path: PathBuf,
-    },
     /// The handler for Ctrl-C can't be installed.
     #[error("can't listen for Ctrl-C: {0}")]
     Signal(ctrlc::Error),
@@ -102,7 +96,7 @@ impl CliError {
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
             Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) => Kind::Io,
-            Self::Json(_) | Self::Arena(_) | Self::Unfinished { .. } => Kind::Internal,
+            Self::Json(_) | Self::Arena(_) => Kind::Internal,
         }
     }
 
@@ -118,7 +112,7 @@ impl CliError {
             Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
-            Self::Signal(_) | Self::Unfinished { .. } => None,
+            Self::Signal(_) => None,
             Self::Mismatches { .. } => {
                 Some("please report this, with the model and its golden vectors")
             }
