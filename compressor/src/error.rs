@@ -23,14 +23,21 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
+use crate::bit_width::BitWidthError;
+use crate::calibrate::CalibrateError;
 use crate::data::DataError;
+use crate::device::DeviceError;
 use crate::files::FileError;
+use crate::golden::GoldenError;
 use crate::job::JobError;
+use crate::lower::LowerError;
 use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
+use crate::serialize::SerializeError;
 use crate::train::TrainError;
+use crate::verify::VerifyError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -89,7 +96,9 @@ macro_rules! errors {
         #[derive(Debug, thiserror::Error)]
         #[non_exhaustive]
         pub enum Error {
-            $($(#[$doc])* #[error(transparent)] $variant(#[from] $source),)+
+            // Boxed, so that the good case of every `Result` doesn't carry the largest error's
+            // room.
+            $($(#[$doc])* #[error(transparent)] $variant(Box<$source>),)+
             /// A file or folder can't be read or written.
             #[error("can't {action} {}: {source}", path.display())]
             Io {
@@ -107,6 +116,12 @@ macro_rules! errors {
                 resume: String,
             },
         }
+
+        $(impl From<$source> for Error {
+            fn from(source: $source) -> Self {
+                Self::$variant(Box::new(source))
+            }
+        })+
 
         impl Error {
             /// What this failure means to the caller.
@@ -129,12 +144,14 @@ errors! {
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
     File(FileError) => |_| Kind::Io;
+    /// The job file.
+    Job(JobError) => job_kind;
     /// Data sets.
     Data(DataError) => |_| Kind::Data;
+    /// The device.
+    Device(DeviceError) => |_| Kind::Usage;
     /// `metrics.jsonl`.
     Metrics(MetricsError) => |_| Kind::Io;
-    /// Job files.
-    Job(JobError) => |_| Kind::Usage;
     /// Training.
     Train(TrainError) => |e| match e {
         TrainError::Interrupted => Kind::Interrupted,
@@ -150,11 +167,36 @@ errors! {
         CheckpointError::Other { .. } => Kind::Usage,
         CheckpointError::Encode(_) => Kind::Internal,
     };
+    /// Bit widths.
+    BitWidth(BitWidthError) => |e| match e {
+        BitWidthError::Limits { .. } => Kind::Usage,
+        BitWidthError::Network(_) => Kind::Internal,
+    };
+    /// Calibration.
+    Calibrate(CalibrateError) => |_| Kind::Internal;
+    /// Lowering.
+    Lower(LowerError) => |_| Kind::Model;
+    /// Serialisation.
+    Serialize(SerializeError) => |_| Kind::Internal;
+    /// Verification.
+    Verify(VerifyError) => |_| Kind::Internal;
+    /// Golden vectors.
+    Golden(GoldenError) => |_| Kind::Io;
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
-        PipelineError::Occupied { .. } | PipelineError::Busy { .. } => Kind::Usage,
+        PipelineError::Busy { .. } => Kind::Usage,
         PipelineError::Requirement { .. } => Kind::Requirement,
+        PipelineError::Parse(_) | PipelineError::Json(_) => Kind::Internal,
     };
+}
+
+/// A job file that names unreadable data is right as far as it goes.
+fn job_kind(error: &JobError) -> Kind {
+    match error {
+        JobError::Data { .. } => Kind::Data,
+        JobError::Write { .. } => Kind::Io,
+        _ => Kind::Usage,
+    }
 }
 
 /// `{"error":{"kind","message","hint"}}`, one line.

@@ -10,6 +10,7 @@ pub mod bit_width;
 pub mod calibrate;
 pub mod cli;
 pub mod data;
+pub mod device;
 pub mod error;
 pub mod files;
 pub mod golden;

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::MultiProgress;
 
 pub use cancel::Cancel;
-use sink::Sink;
+use sink::{Advance, Sink};
 
 /// Where progress goes and whether somebody asked to stop. Cheap to clone.
 #[derive(Clone, Default)]
@@ -72,6 +72,7 @@ impl Progress {
 
     /// Starts a stage of `steps` steps; it is shown until [`Stage::finish`].
     pub fn stage(&self, name: &str, steps: u64) -> Stage {
+        tracing::debug!(stage = name, steps, "begins");
         let bar = self.sink.start(name, steps);
         Stage {
             sink: Arc::clone(&self.sink),
@@ -85,6 +86,7 @@ impl Progress {
 
     /// One line of log.
     pub fn note(&self, text: &str) {
+        tracing::debug!("{text}");
         self.sink.note(text);
     }
 
@@ -111,16 +113,24 @@ impl Stage {
     /// `done` of the steps are done; `detail` is a short remark such as `loss 0.031, 5,480 weights`.
     /// May be called as often as one likes: what is shown is thinned out.
     pub fn set(&self, done: u64, detail: &str) {
+        tracing::debug!(stage = self.name, done, "{detail}");
+        let elapsed = self.started.elapsed();
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = pace.first.is_none();
+        let first = *pace.first.get_or_insert((done, elapsed));
         if let Some(bar) = &self.bar {
+            if is_first {
+                // A resumed stage begins in the middle; what was done before took no time here.
+                bar.set_position(done);
+                bar.reset_eta();
+            }
             bar.set_position(done);
             bar.set_message(detail.to_owned());
             return;
         }
-        let elapsed = self.started.elapsed();
-        let due = self.sink.interval(elapsed);
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        if pace.is_due(elapsed, due) {
-            self.sink.advance(&self.name, done, self.steps, elapsed, detail);
+        if pace.is_due(elapsed, self.sink.interval(elapsed)) {
+            let advance = Advance { done, steps: self.steps, elapsed, first };
+            self.sink.advance(&self.name, advance, detail);
         }
     }
 
@@ -129,6 +139,7 @@ impl Stage {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        tracing::debug!(stage = self.name, "ends: {summary}");
         self.sink.finish(&self.name, self.steps, self.started.elapsed(), summary);
     }
 }
@@ -141,10 +152,12 @@ impl Drop for Stage {
     }
 }
 
-/// When a stage last showed something.
+/// When a stage last showed something, and where it began.
 #[derive(Debug, Default)]
 struct Pace {
     last: Option<Duration>,
+    /// Steps done and time elapsed at the first report.
+    first: Option<(u64, Duration)>,
 }
 
 impl Pace {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::output::Context;
 use super::table::{self, Align};
+use crate::device::DeviceName;
 use crate::error::Error;
 
 /// Say what is installed, what is missing, and how to get it
@@ -84,7 +85,11 @@ fn examine() -> Findings {
     let firmware_ready = has(QEMU) && has(CARGO) && (has(RUSTUP_TARGET) || has(DEBIAN));
     Findings {
         version: env!("CARGO_PKG_VERSION"),
-        devices: devices(),
+        devices: DeviceName::ALL
+            .into_iter()
+            .filter(|d| d.is_built())
+            .map(DeviceName::name)
+            .collect(),
         checkout,
         firmware_ready,
         checks,
@@ -94,7 +99,7 @@ fn examine() -> Findings {
 const CARGO: &str = "cargo";
 const RUSTUP_TARGET: &str = "rustup target thumbv7em";
 const DEBIAN: &str = "Debian's Rust with source";
-const QEMU: &str = "qemu-system-arm";
+pub(super) const QEMU: &str = "qemu-system-arm";
 
 fn checks(checkout: Option<&Path>) -> Vec<Check> {
     let check = |name, purpose, detail: Option<String>, get| Check {
@@ -143,20 +148,8 @@ fn checks(checkout: Option<&Path>) -> Vec<Check> {
     ]
 }
 
-/// Devices of this build.
-fn devices() -> Vec<&'static str> {
-    let mut devices = Vec::new();
-    if cfg!(feature = "flex") {
-        devices.push("flex");
-    }
-    if cfg!(feature = "ndarray") {
-        devices.push("ndarray");
-    }
-    devices
-}
-
 /// The first line that a program prints, if it runs at all.
-fn version(program: &str, args: &[&str]) -> Option<String> {
+pub(super) fn version(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     output.status.success().then(|| text.lines().next().unwrap_or_default().trim().to_owned())

@@ -5,9 +5,13 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod comparison;
+mod compress;
+mod demo;
 mod doctor;
 mod evaluate;
 mod inspect;
+mod mcu;
 mod model_file;
 mod output;
 mod predict;
@@ -70,6 +74,8 @@ pub(crate) struct Global {
 // What help says of a verb stands at its struct; here it would replace that.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(demo::Demo),
+    Compress(compress::Compress),
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Run(run::Run),
@@ -96,6 +102,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: &Command, context: &Context) -> Result<(), Error> {
     match command {
+        Command::Demo(verb) => verb.run(context),
+        Command::Compress(verb) => verb.run(context),
         Command::Evaluate(verb) => verb.run(context),
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),

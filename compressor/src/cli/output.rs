@@ -36,7 +36,7 @@ impl Context {
             (false, true) => Progress::lines(),
             _ => Progress::auto(json, quiet),
         };
-        Ok(progress.with_cancel(Cancel::on_ctrl_c()?))
+        Ok(progress.with_cancel(Cancel::on_ctrl_c(!json && !quiet)?))
     }
 
     /// Writes the result: `text` for people, `value` for machines.
@@ -46,13 +46,6 @@ impl Context {
             return write_line(&line);
         }
         write_line(text.trim_end())
-    }
-
-    /// A remark for people, on standard error.
-    pub(super) fn remark(&self, text: &str) {
-        if !self.global.quiet && !self.json() {
-            eprintln!("{text}");
-        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::Model;
 
 use super::model_file;
-use crate::data::{self, Color, DataConfig, DataKind, Dataset};
+use crate::data::{self, Color, DataConfig, DataKind, Dataset, Split};
 use crate::error::{CliError, Error};
+use crate::job::Job;
 use crate::network::Shape;
 
 /// Which examples of a data set.
@@ -36,10 +37,27 @@ pub(super) fn read(
     part: Option<Part>,
     model: &Model<'_>,
 ) -> Result<(Dataset, Vec<u32>), Error> {
+    if ending(path) == "toml" {
+        return of_job(path, part.unwrap_or_default());
+    }
     let config = if path.is_dir() { folder(path, part, model)? } else { file(path, model)? };
     let dataset = data::load(&config)?;
     let all = (0..).take(dataset.len()).collect();
     Ok((dataset, all))
+}
+
+/// The data of a job, divided as the job divides them.
+fn of_job(path: &Path, part: Part) -> Result<(Dataset, Vec<u32>), Error> {
+    let job = Job::load(path)?;
+    let dataset = data::load(&job.data).map_err(|error| job.data_error(error))?;
+    let split = Split::new(&dataset, &job.data, job.data.split_seed.unwrap_or(job.seed))?;
+    let examples = match part {
+        Part::Train => split.train,
+        Part::Validation => split.validation,
+        Part::Test => split.test,
+        Part::All => (0..).take(dataset.len()).collect(),
+    };
+    Ok((dataset, examples))
 }
 
 /// A folder: files in MNIST's format, or a folder of images per class.

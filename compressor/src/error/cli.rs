@@ -70,6 +70,16 @@ pub enum CliError {
         /// The beginning of what it said.
         answer: String,
     },
+    /// The emulated core computed something else than the host.
+    #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
+    Mismatches {
+        /// The core.
+        core: &'static str,
+        /// Bytes that differ.
+        mismatches: u64,
+        /// Vectors that were run.
+        vectors: u64,
+    },
     /// The handler for Ctrl-C can't be installed.
     #[error("can't listen for Ctrl-C: {0}")]
     Signal(ctrlc::Error),
@@ -84,7 +94,7 @@ impl CliError {
         match self {
             Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
-            Self::Model { .. } => Kind::Model,
+            Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) => Kind::Io,
             Self::Json(_) | Self::Arena(_) => Kind::Internal,
         }
@@ -103,6 +113,9 @@ impl CliError {
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
             Self::Signal(_) => None,
+            Self::Mismatches { .. } => {
+                Some("please report this, with the model and its golden vectors")
+            }
             Self::Json(_) | Self::Arena(_) => Some("please report this, with the command"),
         }
     }
@@ -120,6 +133,7 @@ mod tests {
             (CliError::OutputExists { path: path() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
+            (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
             (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
             (CliError::NotInt8 { path: path() }, Kind::Data),
             (CliError::Classes { path: path(), found: 3, outputs: 2 }, Kind::Data),

@@ -12,9 +12,8 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
+use crate::device::DeviceName;
 use crate::error::Error;
 use crate::files;
 use crate::job::{Job, ResolvedJob};
@@ -39,72 +38,32 @@ pub const METRICS_FILE: &str = "metrics.jsonl";
 /// Held while a process works in an output folder.
 const LOCK_FILE: &str = ".lock";
 
-/// Which of burn's devices computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum DeviceKind {
-    /// burn-flex: pure Rust, the fastest on a CPU.
-    #[default]
-    Flex,
-    /// burn-ndarray, burn's former CPU backend.
-    #[cfg(feature = "ndarray")]
-    Ndarray,
-}
-
-impl DeviceKind {
-    /// Name as given to `--device`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Flex => "flex",
-            #[cfg(feature = "ndarray")]
-            Self::Ndarray => "ndarray",
-        }
-    }
-
-    /// burn's device, with gradients.
-    pub fn device(self) -> Device {
-        match self {
-            Self::Flex => Device::flex().autodiff(),
-            #[cfg(feature = "ndarray")]
-            #[allow(deprecated)]
-            Self::Ndarray => Device::ndarray().autodiff(),
-        }
-    }
-}
-
-/// How a job is run, as distinct from what it is.
-#[derive(Clone, Debug)]
+/// How a job is run; nothing of it changes the result, bar the device.
+#[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Go on from the checkpoint in the output folder, if there is one.
+    /// Go on from the last checkpoint, if there is one.
     pub resume: bool,
-    /// Begin again although the folder holds a job.
-    pub force: bool,
-    /// Which device computes.
-    pub device: DeviceKind,
-    /// The command that was given, for the records.
+    /// What trains.
+    pub device: DeviceName,
+    /// The command line, for the record.
     pub command: String,
-    /// The command that would go on from here, for the message after an interruption.
-    pub resume_command: String,
 }
 
 /// What can go wrong between the parts.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    /// The folder holds another run.
-    #[error(
-        "{} already holds a job; --resume continues it, --force begins again, or choose another \
-         --out",
-        folder.display()
-    )]
-    Occupied {
-        /// The output folder.
-        folder: PathBuf,
-    },
     /// Another process works in the folder.
     #[error("another bitsback is working in {}; wait for it, or choose another --out", folder.display())]
     Busy {
         /// The output folder.
         folder: PathBuf,
     },
+    /// The runtime refuses the model that was just written.
+    #[error("the runtime refuses the model: {0}")]
+    Parse(bitsback_runtime::ParseError),
+    /// The summary can't be written as JSON.
+    #[error("the summary can't be encoded: {0}")]
+    Json(serde_json::Error),
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
@@ -176,10 +135,12 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
     }
 }
 
-/// Runs a job into `out` and returns its figures.
+/// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
+/// whatever the folder holds.
 ///
 /// # Errors
-/// Anything that [`Error`] names; after [`Error::Interrupted`] the folder can be resumed.
+/// Anything that [`Error`] names; [`Error::Interrupted`] when [`Progress::cancelled`] was seen and
+/// the state is saved.
 pub fn run(
     job: &Job,
     out: &Path,
@@ -198,7 +159,7 @@ pub fn run(
     progress.note(&format!("data: {}", prepared.describe(&job)));
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
-    let burn = options.device.device();
+    let burn = options.device.open()?.autodiff();
     let setting = Setting {
         job: &job,
         topology: &topology,
@@ -219,8 +180,8 @@ pub fn run(
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let trained = setting.train(reached, &mut watch).map_err(|error| match error {
-        Error::Train(TrainError::Interrupted) => {
-            Error::Interrupted { resume: options.resume_command.clone() }
+        Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
+            Error::Interrupted { resume: options.command.clone() }
         }
         other => other,
     })?;
@@ -248,14 +209,11 @@ fn lock(out: &Path) -> Result<File, Error> {
     }
 }
 
-/// The checkpoint to go on from, `None` to begin, or why neither is right.
+/// The checkpoint to go on from; `None` to begin.
 fn position(out: &Path, options: &RunOptions, job: &str) -> Result<Option<Checkpoint>, Error> {
     let path = out.join(CHECKPOINT_FILE);
-    if options.force || !path.exists() {
+    if !options.resume || !path.exists() {
         return Ok(None);
-    }
-    if !options.resume {
-        return Err(PipelineError::Occupied { folder: out.to_owned() }.into());
     }
     Ok(Some(Checkpoint::load(&path, job, options.device.name())?))
 }

@@ -12,12 +12,13 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// A flag that the first Ctrl-C raises; the second ends the process at once.
+    /// A flag that the first Ctrl-C raises; the second ends the process at once. `announce`: say
+    /// so on standard error.
     ///
     /// # Errors
     /// [`CliError::Signal`] if a handler can't be installed, or one already is: a process has
     /// room for one.
-    pub fn on_ctrl_c() -> Result<Self, CliError> {
+    pub fn on_ctrl_c(announce: bool) -> Result<Self, CliError> {
         let cancel = Self::default();
         let flag = cancel.clone();
         ctrlc::set_handler(move || {
@@ -26,7 +27,9 @@ impl Cancel {
                 std::process::exit(i32::from(EXIT_INTERRUPTED));
             }
             flag.request();
-            eprintln!("\nstopping after this step; press Ctrl-C again to stop at once");
+            if announce {
+                eprintln!("\nstopping after this step; press Ctrl-C again to stop at once");
+            }
         })
         .map_err(CliError::Signal)?;
         Ok(cancel)

@@ -30,6 +30,28 @@ pub(super) enum Sink {
     Json,
 }
 
+/// How far a stage has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Advance {
+    /// Steps done, of all.
+    pub(super) done: u64,
+    pub(super) steps: u64,
+    /// Since the stage began in this process.
+    pub(super) elapsed: Duration,
+    /// Steps done and time elapsed at its first report: more than zero steps if it was resumed.
+    pub(super) first: (u64, Duration),
+}
+
+impl Advance {
+    /// Time left at the pace so far; `None` before there is a pace, and at the end.
+    fn left(&self) -> Option<Duration> {
+        let (first_done, first_elapsed) = self.first;
+        let steps = self.done.checked_sub(first_done).filter(|&n| n > 0)?;
+        let left = self.steps.checked_sub(self.done).filter(|&n| n > 0)?;
+        Some(self.elapsed.saturating_sub(first_elapsed).mul_f64(left as f64 / steps as f64))
+    }
+}
+
 /// An object on standard output.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -83,13 +105,14 @@ impl Sink {
     }
 
     /// A stage advances.
-    pub(super) fn advance(&self, stage: &str, done: u64, of: u64, elapsed: Duration, detail: &str) {
+    pub(super) fn advance(&self, stage: &str, advance: Advance, detail: &str) {
         match self {
             Self::Silent | Self::Bars(_) => {}
-            Self::Lines => line(&advance_line(stage, done, of, elapsed, detail)),
+            Self::Lines => line(&advance_line(stage, advance, detail)),
             Self::Json => {
+                let Advance { done, steps, elapsed, .. } = advance;
                 let seconds = elapsed.as_secs_f64();
-                emit(&Event::Progress { stage, done, steps: of, seconds, detail });
+                emit(&Event::Progress { stage, done, steps, seconds, detail });
             }
         }
     }
@@ -126,14 +149,13 @@ fn style() -> ProgressStyle {
 }
 
 /// What a plain line says of a running stage, with the time left once it can be guessed.
-fn advance_line(stage: &str, done: u64, of: u64, elapsed: Duration, detail: &str) -> String {
-    let mut text = format!("{stage}: {done}/{of}");
+fn advance_line(stage: &str, advance: Advance, detail: &str) -> String {
+    let mut text = format!("{stage}: {}/{}", advance.done, advance.steps);
     if !detail.is_empty() {
         text.push_str(", ");
         text.push_str(detail);
     }
-    if done > 0 && done < of {
-        let left = elapsed.mul_f64((of - done) as f64 / done as f64);
+    if let Some(left) = advance.left() {
         text.push_str(&format!(", {} left", short(left)));
     }
     text
@@ -178,10 +200,15 @@ fn emit(event: &Event<'_>) {
 mod tests {
     use super::*;
 
+    fn advance(done: u64, steps: u64, seconds: u64, first: u64) -> Advance {
+        let elapsed = Duration::from_secs(seconds);
+        Advance { done, steps, elapsed, first: (first, Duration::ZERO) }
+    }
+
     #[test]
     fn plain_lines_are_dated_and_say_what_is_left() {
         let mut out = Vec::new();
-        let text = advance_line("variational", 100, 400, Duration::from_secs(60), "loss 0.031");
+        let text = advance_line("variational", advance(100, 400, 60, 0), "loss 0.031");
         write_line(&mut out, SystemTime::UNIX_EPOCH, &text);
         assert_eq!(
             String::from_utf8(out).unwrap(),
@@ -191,8 +218,14 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_guess_at_the_ends() {
-        assert_eq!(advance_line("s", 0, 4, Duration::from_secs(1), ""), "s: 0/4");
-        assert_eq!(advance_line("s", 4, 4, Duration::from_secs(1), ""), "s: 4/4");
+        assert_eq!(advance_line("s", advance(0, 4, 1, 0), ""), "s: 0/4");
+        assert_eq!(advance_line("s", advance(4, 4, 1, 0), ""), "s: 4/4");
+    }
+
+    #[test]
+    fn a_resumed_stage_counts_its_own_steps_only() {
+        let text = advance_line("s", advance(350, 400, 10, 300), "");
+        assert_eq!(text, "s: 350/400, 10 s left");
     }
 
     #[test]

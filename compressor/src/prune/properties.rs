@@ -161,10 +161,10 @@ proptest! {
             .map(|shape| (0..shape.groups()).map(|_| numbers.chance(percent)).collect())
             .collect();
         // The filters of a last convolution are the network's outputs.
-        if let (Some(last), Some(dead)) = (affine_shapes(&topology).last(), dead.last_mut()) {
-            if !last.dense {
-                dead.fill(false);
-            }
+        if let (Some(last), Some(dead)) = (affine_shapes(&topology).last(), dead.last_mut())
+            && !last.dense
+        {
+            dead.fill(false);
         }
         let step = Shrinkage::plan(&topology, &dead).unwrap();
         for spared in step.spared() {

@@ -250,7 +250,8 @@ impl Step {
                 windows::pool(&x, from, to, *size, *stride, *pad, 0.0, |a, b| a + b, true)
             }
             Self::Relu => {
-                x.iter_mut().for_each(|v| *v = v.max(0.0));
+                // Not `max`, which would hide what isn't a number.
+                x.iter_mut().filter(|v| **v < 0.0).for_each(|v| *v = 0.0);
                 x
             }
             Self::Relu6 => {
