@@ -74,6 +74,9 @@ pub(crate) enum XtaskError {
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },
 
+    #[error("cannot measure {}: {problem}", path.display())]
+    Elf { path: PathBuf, problem: String },
+
     #[error("failed: {steps}\nrun a step alone with `cargo xtask test --only STEP`")]
     Steps { steps: String },
 }

@@ -98,6 +98,7 @@ impl Golden {
         Ok(())
     }
 
+    /// The model file's length.
     pub(crate) fn model_bytes(&self) -> usize {
         self.model.len()
     }

@@ -10,6 +10,7 @@ mod conformance;
 mod error;
 mod exits;
 mod firmware;
+mod footprint;
 mod golden;
 mod packages;
 mod paths;

@@ -212,9 +212,10 @@ fn compilers(via: Via) -> Result<Vec<Compiler>, XtaskError> {
 
 /// Runs rustup; false when it is missing or fails, which the caller has another way for.
 fn rustup(arguments: &[&str], say: &mut dyn FnMut(&str)) -> bool {
-    let mut command = Command::new("rustup");
+    let Some(program) = process::find_program("rustup") else { return false };
+    let mut command = Command::new(program);
     command.args(arguments);
-    let line = process::show(&command);
+    let line = format!("rustup {}", arguments.join(" "));
     match process::read(&mut command, RUSTUP_LIMIT) {
         Ok(_) => {
             say(&line);

@@ -7,13 +7,14 @@ use serde::Serialize;
 use crate::boards;
 use crate::conformance;
 use crate::error::XtaskError;
+use crate::footprint;
 use crate::golden::{self, Golden};
 use crate::paths;
 
 /// Vectors that are run to time an inference: the count varies by a timer tick at most.
 const TIMED_VECTORS: usize = 40;
 
-/// Count instructions, arena and stack of a model on a core.
+/// Count instructions, code, arena and stack of a model on a core.
 ///
 /// Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and not cycles.
 #[derive(clap::Args)]
@@ -50,6 +51,8 @@ struct Row {
     core: &'static str,
     shape: String,
     instructions: u64,
+    /// Flash without the model; `null` where it is not measured (see `footprint`).
+    code_bytes: Option<u64>,
     arena_bytes: u64,
     stack_bytes: u64,
 }
@@ -73,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
                 core: outcome.core,
                 shape: outcome.model,
                 instructions: outcome.instructions,
+                code_bytes: footprint::code_bytes(&root, board, model)?,
                 arena_bytes: outcome.arena_bytes,
                 stack_bytes: outcome.stack_bytes,
             });
@@ -83,11 +87,19 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         return Ok(());
     }
     println!("instructions per inference, counted by QEMU (not cycles)");
-    println!("{:<12} {:<24} {:>12} {:>8} {:>6}", "core", "shape", "instructions", "arena", "stack");
+    println!(
+        "{:<12} {:<24} {:>12} {:>8} {:>8} {:>6}",
+        "core", "shape", "instructions", "code", "arena", "stack"
+    );
     for row in rows {
         println!(
-            "{:<12} {:<24} {:>12} {:>8} {:>6}",
-            row.core, row.shape, row.instructions, row.arena_bytes, row.stack_bytes
+            "{:<12} {:<24} {:>12} {:>8} {:>8} {:>6}",
+            row.core,
+            row.shape,
+            row.instructions,
+            row.code_bytes.map_or("-".to_owned(), |bytes| bytes.to_string()),
+            row.arena_bytes,
+            row.stack_bytes
         );
     }
     Ok(())
