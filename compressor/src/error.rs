@@ -23,15 +23,21 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
+use crate::bit_width::BitWidthError;
+use crate::calibrate::CalibrateError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::files::FileError;
+use crate::golden::GoldenError;
 use crate::job::JobError;
+use crate::lower::LowerError;
 use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
+use crate::serialize::SerializeError;
 use crate::train::TrainError;
+use crate::verify::VerifyError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -161,10 +167,26 @@ errors! {
         CheckpointError::Other { .. } => Kind::Usage,
         CheckpointError::Encode(_) => Kind::Internal,
     };
+    /// Bit widths.
+    BitWidth(BitWidthError) => |e| match e {
+        BitWidthError::Limits { .. } => Kind::Usage,
+        BitWidthError::Network(_) => Kind::Internal,
+    };
+    /// Calibration.
+    Calibrate(CalibrateError) => |_| Kind::Internal;
+    /// Lowering.
+    Lower(LowerError) => |_| Kind::Model;
+    /// Serialisation.
+    Serialize(SerializeError) => |_| Kind::Internal;
+    /// Verification.
+    Verify(VerifyError) => |_| Kind::Internal;
+    /// Golden vectors.
+    Golden(GoldenError) => |_| Kind::Io;
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
         PipelineError::Requirement { .. } => Kind::Requirement,
+        PipelineError::Parse(_) | PipelineError::Json(_) => Kind::Internal,
     };
 }
 

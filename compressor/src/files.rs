@@ -24,7 +24,10 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file is larger than its reader takes.
-    #[error("{}: has more than the {limit} bytes that are read here; is it the right file?", path.display())]
+    #[error(
+        "{}: has more than the {limit} bytes that are read here; is it the right file?",
+        path.display()
+    )]
     TooLarge {
         /// Which file.
         path: PathBuf,
@@ -32,7 +35,10 @@ pub enum FileError {
         limit: u64,
     },
     /// Writing failed; the file is as it was.
-    #[error("{}: can't be written: {source}; check the folder's permissions and free space", path.display())]
+    #[error(
+        "{}: can't be written: {source}; check the folder's permissions and free space",
+        path.display()
+    )]
     Write {
         /// Which file.
         path: PathBuf,

@@ -87,9 +87,11 @@ fn link_script(board: &Board) -> String {
 /// The ARM926 board has no start-up crate: QEMU loads every section to where it runs.
 const ARM9_SCRIPT: &str = "\
 INCLUDE memory.x
+MEMORY { VECTORS : ORIGIN = 0, LENGTH = 0x100 }
 ENTRY(_start)
 SECTIONS
 {
+  .vectors : { KEEP(*(.vectors)) } > VECTORS
   .text : { KEEP(*(.text.start)) *(.text .text.*) } > FLASH
   .rodata : { *(.rodata .rodata.*) } > FLASH
   .data : { *(.data .data.*) } > RAM

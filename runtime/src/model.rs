@@ -110,12 +110,12 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
 
     /// The name of an operator, if the file holds names.
     pub fn op_name(&self, index: usize) -> Option<&'a str> {
-        self.meta().op_names.lines().nth(index)
+        self.meta().op_name(index)
     }
 
     /// The name of a class, if the file holds names.
     pub fn class_name(&self, class: usize) -> Option<&'a str> {
-        self.meta().classes.lines().nth(class)
+        self.meta().class_name(class)
     }
 
     /// Multiply-accumulates of one inference.

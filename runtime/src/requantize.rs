@@ -29,6 +29,16 @@ impl Multiplier {
         self.value >= 0 && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
+    /// The factor divided by a count, as a mean needs it: the fraction is shifted up as far as the
+    /// count allows, then divided, rounding down.
+    pub fn over(self, count: u32) -> Self {
+        let count = count.max(1);
+        let room = 31i32.saturating_add(i32::from(self.shift)).max(0) as u32;
+        let up = count.ilog2().min(room);
+        let value = ((i64::from(self.value) << up.min(31)) / i64::from(count)) as i32;
+        Self { value, shift: self.shift.saturating_sub(up as i8) }
+    }
+
     /// `acc` times the factor, rounded. A left shift comes first and wraps.
     pub fn apply(self, acc: i32) -> i32 {
         let shift = i32::from(self.shift);
@@ -158,6 +168,16 @@ mod tests {
             assert_eq!(multiplier.apply(acc), expected, "{acc} {multiplier:?}");
         }
         assert_eq!(requantize(i32::MAX, Multiplier::ONE, 127), 126); // 2³¹ − 1 shifted wraps to −2
+    }
+
+    #[test]
+    fn division_by_a_count() {
+        let m = |value, shift| Multiplier { value, shift };
+        assert_eq!(Multiplier::ONE.over(1), Multiplier::ONE);
+        assert_eq!(Multiplier::ONE.over(64), m(1 << 30, -5));
+        assert_eq!(Multiplier::ONE.over(49), m(((1i64 << 35) / 49) as i32, -4));
+        assert_eq!(m(1 << 30, -30).over(64), m(1 << 25, -31));
+        assert_eq!(Multiplier::ONE.over(0), Multiplier::ONE);
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// For a reader of JSON: this machine lacks what `error` names.
+    pub(crate) fn missing(board: &Board, golden: &Golden, error: &XtaskError) -> Self {
+        Self::not_run(board, golden, error.to_string())
+    }
+
     fn not_run(board: &Board, golden: &Golden, reason: String) -> Self {
         Self {
             core: board.core,

@@ -62,6 +62,9 @@ pub(crate) enum XtaskError {
     )]
     NoReport { core: &'static str, status: String, output: String },
 
+    #[error("exit `{way}` on {core}: {problem}")]
+    Exit { core: &'static str, way: &'static str, problem: String },
+
     #[error("{mismatches} output bytes differ from the golden vectors")]
     Mismatches { mismatches: u64 },
 
@@ -76,13 +79,21 @@ pub(crate) enum XtaskError {
 }
 
 impl XtaskError {
+    /// Whether this machine lacks something that `setup` could install.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Spawn { .. }
+                | Self::NoToolchain { .. }
+                | Self::NoLinker { .. }
+                | Self::NeedsRoot { .. }
+                | Self::Missing { .. }
+        )
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Spawn { .. }
-            | Self::NoToolchain { .. }
-            | Self::NoLinker { .. }
-            | Self::NeedsRoot { .. }
-            | Self::Missing { .. } => ExitCode::from(EXIT_MISSING),
+            _ if self.is_missing() => ExitCode::from(EXIT_MISSING),
             Self::UnknownCore { .. } => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }

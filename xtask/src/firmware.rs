@@ -20,6 +20,23 @@ pub(crate) fn build(root: &Path, board: &Board, package: &str) -> Result<PathBuf
     compile(root, board, package, &toolchain)
 }
 
+/// Lints every firmware for `board` with warnings denied. Debian's compiler comes without clippy:
+/// false when there was nothing to lint with.
+pub(crate) fn lint(root: &Path, board: &Board) -> Result<bool, XtaskError> {
+    let mut say = |line: &str| eprintln!("  {line}");
+    let toolchain = toolchain::ensure(board.target, Via::Auto, &paths::cache(root), &mut say)?;
+    if !toolchain.is_prebuilt() {
+        return Ok(false);
+    }
+    let mut command = toolchain.cargo(&[]);
+    command
+        .args(["clippy", "--release", "--quiet", "--target", board.target, "--target-dir"])
+        .arg(paths::firmware_target(root))
+        .args(["--", "-D", "warnings"])
+        .current_dir(root.join("firmware-examples"));
+    process::read(&mut command, BUILD_LIMIT).map(|_| true)
+}
+
 fn compile(
     root: &Path,
     board: &Board,

@@ -1,12 +1,12 @@
 //! A folder of golden vectors: raw int8 inputs and the raw int8 outputs that must come of them.
 //!
 //! `inputs.i8` and `outputs.i8` hold vector after vector; `golden.json` says how long one is and
-//! which model they belong to (the CRC-32 of the model file).
+//! which model they belong to (the checksum in the model's header, bytes 8 to 12; that the file
+//! has this checksum is for `Model::parse` to say, on the core itself).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use flate2::Crc;
 use serde::Deserialize;
 
 use crate::error::XtaskError;
@@ -16,11 +16,15 @@ pub(crate) const MODEL_FILE: &str = "model.bbk";
 const INPUTS_FILE: &str = "inputs.i8";
 const OUTPUTS_FILE: &str = "outputs.i8";
 const SUMMARY_FILE: &str = "golden.json";
+/// Where a job's output keeps its vectors, beside the model.
+const VECTORS_FOLDER: &str = "golden";
+/// Where a model's header holds its checksum.
+const CHECKSUM: std::ops::Range<usize> = 8..12;
 
 /// A model with its vectors, checked for belonging together.
 #[derive(Debug)]
 pub(crate) struct Golden {
-    /// What to call it: the folder's name.
+    /// What to call it: the model file's name, or for a `model.bbk` its folder's.
     pub(crate) name: String,
     model: Vec<u8>,
     inputs: Vec<u8>,
@@ -47,7 +51,7 @@ impl Golden {
         let summary: Summary = serde_json::from_slice(&bytes(&summary_path)?)
             .map_err(|error| wrong(summary_path.clone(), error.to_string()))?;
         let golden = Self {
-            name: folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: name(model),
             model: bytes(model)?,
             inputs: bytes(&folder.join(INPUTS_FILE))?,
             outputs: bytes(&folder.join(OUTPUTS_FILE))?,
@@ -63,13 +67,13 @@ impl Golden {
                 return Err(wrong(folder.join(file), problem));
             }
         }
-        let mut crc = Crc::new();
-        crc.update(&golden.model);
-        if crc.sum() != model_crc32 {
+        let found = golden.model.get(CHECKSUM).and_then(|bytes| bytes.try_into().ok());
+        let found = u32::from_le_bytes(found.unwrap_or_default());
+        if found != model_crc32 {
             let problem = format!(
-                "the vectors were made by a model with CRC-32 {model_crc32}, but {} has {}",
-                model.display(),
-                crc.sum()
+                "the vectors belong to a model with checksum {model_crc32:#010x}, but {} has \
+                 {found:#010x}: write them anew",
+                model.display()
             );
             return Err(wrong(summary_path, problem));
         }
@@ -112,7 +116,18 @@ pub(crate) fn committed(folder: &Path) -> Result<Vec<Golden>, XtaskError> {
     if folders.is_empty() {
         return Err(XtaskError::NoGoldenModels(folder.to_path_buf()));
     }
-    folders.iter().map(|path| Golden::read(&path.join(MODEL_FILE), path)).collect()
+    let read = |path: &PathBuf| {
+        let inner = path.join(VECTORS_FOLDER);
+        Golden::read(&path.join(MODEL_FILE), if inner.is_dir() { &inner } else { path })
+    };
+    folders.iter().map(read).collect()
+}
+
+fn name(model: &Path) -> String {
+    let stem = model.file_stem().unwrap_or_default();
+    let folder = model.parent().and_then(Path::file_name);
+    let name = if stem == "model" { folder.unwrap_or(stem) } else { stem };
+    name.to_string_lossy().into_owned()
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, XtaskError> {
@@ -127,12 +142,13 @@ fn bytes(path: &Path) -> Result<Vec<u8>, XtaskError> {
 mod tests {
     use super::*;
 
-    /// CRC-32 of the three bytes `abc`.
-    const ABC_CRC32: u32 = 0x3524_41C2;
+    /// A file whose header holds the checksum 0x04030201.
+    const MODEL: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0];
+    const MODEL_CHECKSUM: u32 = 0x0403_0201;
 
     fn folder(summary: &str, inputs: usize) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join(MODEL_FILE), "abc").unwrap();
+        fs::write(folder.path().join(MODEL_FILE), MODEL).unwrap();
         fs::write(folder.path().join(SUMMARY_FILE), summary).unwrap();
         fs::write(folder.path().join(INPUTS_FILE), vec![1; inputs]).unwrap();
         fs::write(folder.path().join(OUTPUTS_FILE), vec![2; 4]).unwrap();
@@ -149,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_sound_folder_is_read_and_written_with_a_limit() {
-        let golden = read(&folder(&summary(ABC_CRC32), 6)).unwrap();
+        let golden = read(&folder(&summary(MODEL_CHECKSUM), 6)).unwrap();
         let out = tempfile::tempdir().unwrap();
         golden.write(out.path(), Some(1)).unwrap();
         assert_eq!(fs::read(out.path().join(INPUTS_FILE)).unwrap().len(), 3);
@@ -160,12 +176,31 @@ mod tests {
 
     #[test]
     fn wrong_lengths_other_models_and_bad_json_are_told_apart() {
-        let error = read(&folder(&summary(ABC_CRC32), 5)).unwrap_err().to_string();
+        let error = read(&folder(&summary(MODEL_CHECKSUM), 5)).unwrap_err().to_string();
         assert!(error.contains("5 bytes are not 2 vectors of 3"), "{error}");
         let error = read(&folder(&summary(7), 6)).unwrap_err().to_string();
-        assert!(error.contains("CRC-32 7"), "{error}");
+        assert!(error.contains("checksum 0x00000007"), "{error}");
         let error = read(&folder("{}", 6)).unwrap_err().to_string();
         assert!(error.contains("vectors"), "{error}");
+    }
+
+    #[test]
+    fn models_are_called_by_their_own_name_or_their_folders() {
+        assert_eq!(name(Path::new("out/lenet-5/model.bbk")), "lenet-5");
+        assert_eq!(name(Path::new("out/lenet-5/small.bbk")), "small");
+        assert_eq!(name(Path::new("model.bbk")), "model");
+    }
+
+    #[test]
+    fn vectors_lie_beside_the_model_or_in_their_own_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let inside = folder(&summary(MODEL_CHECKSUM), 6);
+        fs::create_dir_all(outer.path().join("a")).unwrap();
+        fs::copy(inside.path().join(MODEL_FILE), outer.path().join("a").join(MODEL_FILE)).unwrap();
+        fs::rename(inside.path(), outer.path().join("a").join(VECTORS_FOLDER)).unwrap();
+        let models = committed(outer.path()).unwrap();
+        assert_eq!(models.len(), 1);
+        assert_eq!(models[0].name, "a");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod boards;
 mod commands;
 mod conformance;
 mod error;
+mod exits;
 mod firmware;
 mod golden;
 mod packages;

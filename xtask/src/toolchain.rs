@@ -83,6 +83,11 @@ impl Toolchain {
         format!("CARGO_TARGET_{}_{key}", target.to_uppercase())
     }
 
+    /// Whether rustup prebuilt the target, so that its other tools (clippy) work for it too.
+    pub(crate) fn is_prebuilt(&self) -> bool {
+        self.built.is_none()
+    }
+
     /// For people: the compiler and where its `core` comes from.
     pub(crate) fn describe(&self) -> String {
         match &self.built {

@@ -29,7 +29,7 @@ pub enum RangeMethod {
     MinMax,
 }
 
-/// `[calibrate]`: how activations' ranges are found.
+/// `[calibration]`: how activations' ranges are found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrateConfig {
@@ -56,7 +56,7 @@ pub enum CalibrateError {
     #[error(transparent)]
     Lower(#[from] Box<LowerError>),
     /// There were no examples.
-    #[error("calibration needs at least one example; raise `calibrate.examples`")]
+    #[error("calibration needs at least one example; raise `calibration.examples`")]
     NoExamples,
     /// An activation was infinite or not a number.
     #[error(

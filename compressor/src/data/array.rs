@@ -147,9 +147,7 @@ fn example_shape(path: &Path, dims: &[usize], given: Option<Shape>) -> Result<Sh
         [n] => Ok(Shape::Flat(n)),
         [height, width] => Ok(Shape::Image { height, width, channels: 1 }),
         [height, width, channels] => Ok(Shape::Image { height, width, channels }),
-        _ => Err(dimensions(
-            "an example may have at most three dimensions (height, width, channels): set `data.shape`",
-        )),
+        _ => Err(dimensions("an example may have at most three dimensions: set `data.shape`")),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct DataConfig {
     /// The label's column (`csv`): a name, or an index from 0, or from the end if negative; default
     /// −1, the last.
     pub label_column: Option<Column>,
+    /// Names for the classes, in their order; default: the labels.
+    pub class_names: Option<Vec<String>>,
     /// Shape of one example, `[n]`, `[height, width]` or `[height, width, channels]` (`idx`, `npy`,
     /// `npz`, `csv`); default: what the file says.
     pub shape: Option<Vec<usize>>,
@@ -77,6 +79,7 @@ impl Default for DataConfig {
             header: None,
             delimiter: None,
             label_column: None,
+            class_names: None,
             shape: None,
             pixels: None,
             resize: None,
@@ -208,6 +211,13 @@ impl DataConfig {
         self.given_shape().map(|_| ())
     }
 
+    /// The paths that are given.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.inputs, &mut self.labels, &mut self.test_inputs, &mut self.test_labels]
+            .into_iter()
+            .flatten()
+    }
+
     /// `shape`, if given and possible.
     ///
     /// # Errors
@@ -254,6 +264,7 @@ impl DataConfig {
             }
             DataKind::Digits | DataKind::Idx => {}
         }
+        all.class_names.get_or_insert_with(|| dataset.classes.clone());
         all.shape = Some(match dataset.shape {
             Shape::Flat(n) => vec![n],
             Shape::Image { height, width, channels } => vec![height, width, channels],

@@ -81,7 +81,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// Another format.
-    #[error("{}: is no {format} file (byte 0…{}: {found:02x?}); check `data.kind` and the path", path.display(), found.len().saturating_sub(1))]
+    #[error(
+        "{}: is no {format} file (byte 0…{}: {found:02x?}); check `data.kind` and the path",
+        path.display(), found.len().saturating_sub(1)
+    )]
     Format {
         /// Which file.
         path: PathBuf,
@@ -111,7 +114,11 @@ pub enum DataError {
         supported: &'static str,
     },
     /// The length isn't what the header says.
-    #[error("{}: has {has} bytes of data, but its header promises {needs}; it is damaged: fetch it again", path.display())]
+    #[error(
+        "{}: has {has} bytes of data, but its header promises {needs}; it is damaged: fetch it \
+         again",
+        path.display()
+    )]
     Length {
         /// Which file.
         path: PathBuf,
@@ -143,7 +150,11 @@ pub enum DataError {
         expected: &'static str,
     },
     /// `data.shape` against the file.
-    #[error("{}: an example is {found}, but `data.shape` says {expected}; correct or delete `data.shape`", path.display())]
+    #[error(
+        "{}: an example is {found}, but `data.shape` says {expected}; correct or delete \
+         `data.shape`",
+        path.display()
+    )]
     Shape {
         /// Which file.
         path: PathBuf,
@@ -153,7 +164,10 @@ pub enum DataError {
         expected: Found,
     },
     /// Training and test files differ in shape.
-    #[error("{}: test examples are {}, but those for training are {}", path.display(), show(*.found), show(*.expected))]
+    #[error(
+        "{}: test examples are {}, but those for training are {}",
+        path.display(), show(*.found), show(*.expected)
+    )]
     TestShape {
         /// The test file.
         path: PathBuf,
@@ -163,7 +177,11 @@ pub enum DataError {
         expected: Shape,
     },
     /// Training and test files differ in type.
-    #[error("{}: test inputs are bytes and those for training floats, or the other way round; convert one of them", path.display())]
+    #[error(
+        "{}: test inputs are bytes and those for training floats, or the other way round; \
+         convert one of them",
+        path.display()
+    )]
     TestType {
         /// The test file.
         path: PathBuf,
@@ -179,7 +197,10 @@ pub enum DataError {
         labels: usize,
     },
     /// A label that is no whole number.
-    #[error("{}: the label of example {example} is {value}; labels must be whole numbers", path.display())]
+    #[error(
+        "{}: the label of example {example} is {value}; labels must be whole numbers",
+        path.display()
+    )]
     Label {
         /// Which file.
         path: PathBuf,
@@ -189,7 +210,11 @@ pub enum DataError {
         value: f32,
     },
     /// A value that is no pixel.
-    #[error("{}: a value of example {example} is {value}; `data.pixels` needs whole numbers 0…255", path.display())]
+    #[error(
+        "{}: a value of example {example} is {value}; `data.pixels` needs whole numbers \
+         0…255",
+        path.display()
+    )]
     Pixel {
         /// Which file.
         path: PathBuf,
@@ -199,7 +224,11 @@ pub enum DataError {
         value: f64,
     },
     /// NaN or infinite.
-    #[error("{}: feature {feature} of example {example} is {value}; remove the example or fill in a number", path.display())]
+    #[error(
+        "{}: feature {feature} of example {example} is {value}; remove the example or fill in \
+         a number",
+        path.display()
+    )]
     NotFinite {
         /// Which file.
         path: PathBuf,
@@ -217,7 +246,11 @@ pub enum DataError {
         path: PathBuf,
     },
     /// Nothing to tell apart.
-    #[error("{}: every example has the class `{class}`; there is nothing to learn: check the labels", path.display())]
+    #[error(
+        "{}: every example has the class `{class}`; there is nothing to learn: check the \
+         labels",
+        path.display()
+    )]
     OneClass {
         /// Which file.
         path: PathBuf,
@@ -234,8 +267,36 @@ pub enum DataError {
         /// How many are known.
         known: usize,
     },
+    /// Not one name per class.
+    #[error(
+        "{}: has {classes} classes, but `data.class_names` has {names} names; give one per class",
+        path.display()
+    )]
+    ClassNames {
+        /// Which file.
+        path: PathBuf,
+        /// Names given.
+        names: usize,
+        /// Classes there are.
+        classes: usize,
+    },
+    /// A class name that a model can't hold.
+    #[error(
+        "{}: the class name {class:?} has control characters or more than {} bytes; set \
+         `data.class_names`",
+        path.display(), super::MAX_CLASS_NAME
+    )]
+    ClassName {
+        /// Which file.
+        path: PathBuf,
+        /// Its beginning.
+        class: String,
+    },
     /// A damaged archive.
-    #[error("{}: is no readable NPZ archive: {source}; write it again with numpy.savez", path.display())]
+    #[error(
+        "{}: is no readable NPZ archive: {source}; write it again with numpy.savez",
+        path.display()
+    )]
     Npz {
         /// Which file.
         path: PathBuf,
@@ -243,7 +304,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// An array that isn't there.
-    #[error("{}: has no array `{name}`; it has {}: set `data.{key}`", path.display(), list(present))]
+    #[error(
+        "{}: has no array `{name}`; it has {}: set `data.{key}`",
+        path.display(), list(present)
+    )]
     NoArray {
         /// Which file.
         path: PathBuf,
@@ -273,7 +337,11 @@ pub enum DataError {
         found: char,
     },
     /// Lines of different lengths.
-    #[error("{}:{line}: {found} columns, but the first line has {expected}; is `data.delimiter` right?", path.display())]
+    #[error(
+        "{}:{line}: {found} columns, but the first line has {expected}; is `data.delimiter` \
+         right?",
+        path.display()
+    )]
     CsvColumns {
         /// Which file.
         path: PathBuf,
@@ -285,7 +353,11 @@ pub enum DataError {
         expected: usize,
     },
     /// A field that is no finite number.
-    #[error("{}:{line}: column {column} is {text:?}, which is no finite number; fill it in, or remove the line or the column", path.display())]
+    #[error(
+        "{}:{line}: column {column} is {text:?}, which is no finite number; fill it in, or \
+         remove the line or the column",
+        path.display()
+    )]
     CsvNumber {
         /// Which file.
         path: PathBuf,
@@ -297,7 +369,10 @@ pub enum DataError {
         text: String,
     },
     /// No such column.
-    #[error("{}: there is no column {wanted}; the columns are {}: set `data.label_column`", path.display(), list(present))]
+    #[error(
+        "{}: there is no column {wanted}; the columns are {}: set `data.label_column`",
+        path.display(), list(present)
+    )]
     NoColumn {
         /// Which file.
         path: PathBuf,
@@ -307,7 +382,10 @@ pub enum DataError {
         present: Vec<String>,
     },
     /// A header of numbers.
-    #[error("{}:1: the first line holds only numbers, no names; set `data.header = false`", path.display())]
+    #[error(
+        "{}:1: the first line holds only numbers, no names; set `data.header = false`",
+        path.display()
+    )]
     NoHeader {
         /// Which file.
         path: PathBuf,
@@ -321,7 +399,10 @@ pub enum DataError {
         source: image::ImageError,
     },
     /// Images of different sizes.
-    #[error("{}: is {} × {}, but the first image is {} × {}; set `data.resize = [height, width]`", path.display(), found[0], found[1], expected[0], expected[1])]
+    #[error(
+        "{}: is {} × {}, but the first image is {} × {}; set `data.resize = [height, width]`",
+        path.display(), found[0], found[1], expected[0], expected[1]
+    )]
     ImageSize {
         /// Which file.
         path: PathBuf,
@@ -331,20 +412,27 @@ pub enum DataError {
         expected: [usize; 2],
     },
     /// No class folders.
-    #[error("{}: has no sub-folders; put each class's images into a folder of its name", path.display())]
+    #[error(
+        "{}: has no sub-folders; put each class's images into a folder of its name",
+        path.display()
+    )]
     NoClassFolders {
         /// Which folder.
         path: PathBuf,
     },
     /// An empty class folder.
-    #[error("{}: holds no .png, .jpg or .jpeg file; each sub-folder must be one class", path.display())]
+    #[error(
+        "{}: holds no .png, .jpg or .jpeg file; each sub-folder must be one class",
+        path.display()
+    )]
     NoImages {
         /// Which folder.
         path: PathBuf,
     },
     /// A part of the division is empty.
     #[error(
-        "the {part} set is empty: {examples} examples are too few, or `data.{part}_fraction` (or `_count`) leaves none"
+        "the {part} set is empty: of {examples} examples, `data.validation_fraction` and \
+         `data.test_fraction` (or `_count`) leave it none"
     )]
     EmptyPart {
         /// `training`, `validation` or `test`.
@@ -354,7 +442,8 @@ pub enum DataError {
     },
     /// A class that training would not see.
     #[error(
-        "class `{class}` has {count} examples, all of them in the validation and test sets; add examples, remove the class, or hold out less"
+        "class `{class}` has {count} examples, none of them in the training set; add examples, \
+         remove the class, or hold out less"
     )]
     ClassNotTrained {
         /// Which class.
@@ -402,6 +491,7 @@ impl DataError {
             | Self::UnusedKey { key, .. }
             | Self::NoArray { key, .. } => Some(key),
             Self::GivenShape { .. } | Self::Shape { .. } => Some("shape"),
+            Self::ClassNames { .. } | Self::ClassName { .. } => Some("class_names"),
             Self::Normalization => Some("normalization"),
             Self::Delimiter { .. } => Some("delimiter"),
             Self::NoColumn { .. } => Some("label_column"),

@@ -1,5 +1,5 @@
-//! IDX, the format of MNIST: two zero bytes, an element type, the number of dimensions, each size as
-//! a big-endian u32, the elements in C order, big-endian. May be gzipped.
+//! IDX, the format of MNIST: two zero bytes, an element type, the number of dimensions, each size
+//! as a big-endian u32, the elements in C order, big-endian. May be gzipped.
 
 use std::io::Read;
 use std::path::Path;

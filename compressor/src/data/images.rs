@@ -109,7 +109,7 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     reader.decode().map_err(fail)
 }
 
-/// Scales to height × width (area-weighted where it shrinks) and gives height × width × channels.
+/// Scales to height × width (area-weighted where it shrinks), as height × width × channels.
 pub(super) fn to_bytes(image: &DynamicImage, size: [usize; 2], color: Color) -> Vec<u8> {
     let side = |n: usize| u32::try_from(n).unwrap_or(MAX_SIDE).min(MAX_SIDE);
     let [height, width] = size.map(side);

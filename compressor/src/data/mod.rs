@@ -1,7 +1,7 @@
 //! Data: reading, splitting, normalising.
 //!
-//! [`load`] reads what a `[data]` section names into a [`Dataset`]. Every reader takes its bytes for
-//! hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
+//! [`load`] reads what a `[data]` section names into a [`Dataset`]. Every reader takes its bytes
+//! for hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
 //! allocated, and errors name the file, the byte, line or column, and what to do. After `load`
 //! returned, the dataset is whole: as many labels as examples, every label a class, at least two
 //! classes, every value finite.
@@ -45,6 +45,9 @@ pub const MAX_EXAMPLE_VALUES: usize = 1 << 20;
 /// Most classes. More are the sign of a column of numbers taken for labels.
 pub const MAX_CLASSES: usize = 4096;
 
+/// Longest class name in bytes: names travel in the model, and devices print them on small displays.
+pub const MAX_CLASS_NAME: usize = 64;
+
 /// Inputs, examples × values of one example, row-major; images as height × width × channels.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
@@ -78,7 +81,8 @@ pub struct Dataset {
     pub inputs: Values,
     /// Class of each example: an index into `classes`.
     pub labels: Vec<u32>,
-    /// Names of the classes: numbers in numeric order, or names in alphabetic order.
+    /// Names of the classes: numbers in numeric order, or names in alphabetic order, unless
+    /// `data.class_names` renames them; at most [`MAX_CLASS_NAME`] bytes, no control characters.
     pub classes: Vec<String>,
     /// Where the examples of the data's own test files begin, if it has any: they are all of the
     /// test set, and nothing else is.
@@ -150,7 +154,27 @@ pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
     };
     let origin = config.inputs.as_deref().unwrap_or(Path::new(digits::NAME));
     let test_origin = config.test_inputs.as_deref().unwrap_or(origin);
-    assemble(origin, train, test.map(|part| (test_origin, part)))
+    let mut dataset = assemble(origin, train, test.map(|part| (test_origin, part)))?;
+    if let Some(given) = config.given_shape()?
+        && given != dataset.shape
+    {
+        let (found, expected) = (error::show(dataset.shape), error::show(given));
+        return Err(DataError::Shape { path: origin.to_owned(), found, expected });
+    }
+    if let Some(names) = &config.class_names {
+        if names.len() != dataset.classes.len() {
+            let (names, classes) = (names.len(), dataset.classes.len());
+            return Err(DataError::ClassNames { path: origin.to_owned(), names, classes });
+        }
+        dataset.classes.clone_from(names);
+    }
+    // The model keeps them as lines of text.
+    let odd = |n: &&String| n.len() > MAX_CLASS_NAME || n.chars().any(char::is_control);
+    if let Some(class) = dataset.classes.iter().find(odd) {
+        let class = class.chars().take(MAX_CLASS_NAME).collect();
+        return Err(DataError::ClassName { path: origin.to_owned(), class });
+    }
+    Ok(dataset)
 }
 
 /// Joins the training and the test part.

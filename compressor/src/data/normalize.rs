@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bitsback_runtime::format::MAX_PREPROCESS_CHANNELS;
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, Dataset, Values};
@@ -18,7 +19,8 @@ pub enum NormalizationKind {
     Unit,
     /// Bytes to −1…1.
     Symmetric,
-    /// To mean 0 and standard deviation 1: per channel of images, per feature of flat inputs.
+    /// To mean 0 and standard deviation 1: per feature of flat floats, per channel of images, and
+    /// over all values of bytes that are flat or have more channels than a device scales.
     Standard,
     /// As they are.
     None,
@@ -34,9 +36,8 @@ impl NormalizationKind {
     }
 }
 
-/// y = (x − offset\[c\])·scale\[c\], where c is the value's position modulo the number of offsets.
-///
-/// There are as many scales as offsets: one, one per channel, or one per feature.
+/// y = (x − offset\[c\])·scale\[c\], where c is the value's position modulo the number of
+/// offsets. There are as many scales: one, one per channel, or one per feature.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Normalization {
     /// What is subtracted, in the units of the raw input.
@@ -108,9 +109,14 @@ impl Normalization {
 
 /// A channel that never varies keeps scale 1 and becomes 0.
 fn standard(dataset: &Dataset, training: &[u32]) -> Normalization {
-    let period = match dataset.shape {
-        Shape::Flat(n) => n,
-        Shape::Image { channels, .. } => channels,
+    let period = match (dataset.shape, &dataset.inputs) {
+        // Flat bytes are pixels in a row: all alike.
+        (Shape::Flat(_), Values::Bytes(_)) => 1,
+        (Shape::Flat(n), Values::Floats(_)) => n,
+        (Shape::Image { channels, .. }, Values::Bytes(_)) if channels > MAX_PREPROCESS_CHANNELS => {
+            1
+        }
+        (Shape::Image { channels, .. }, _) => channels,
     };
     let raw = Normalization { offset: vec![0.0], scale: vec![1.0] };
     let mut channels = vec![Moments::default(); period];

@@ -149,6 +149,12 @@ fn every_other_error() {
         c.test_labels = c.labels.clone();
     });
     assert!(matches!(byte_test, DataError::TestType { .. }), "{byte_test}");
+    let names = load_npy(&x, &two, |c| c.class_names = Some(vec!["good".to_owned()]));
+    assert!(matches!(names, DataError::ClassNames { names: 1, classes: 2, .. }), "{names}");
+    for odd in ["a\nb".to_owned(), "x".repeat(MAX_CLASS_NAME + 1)] {
+        let name = load_npy(&x, &two, |c| c.class_names = Some(vec![odd, "b".to_owned()]));
+        assert!(matches!(name, DataError::ClassName { .. }), "{name}");
+    }
     let many: Vec<u8> = (0..=MAX_CLASSES as u32).flat_map(|n| n.to_le_bytes()).collect();
     let many = load_npy(&x, &npy_file("<u4", false, "(4097,)", &many), plain);
     assert!(matches!(many, DataError::TooMany { what: "classes", .. }), "{many}");
@@ -204,10 +210,13 @@ fn normalization_by_hand() {
     let bytes = Dataset { inputs: Values::Bytes(vec![0, 255, 51, 9]), ..data };
     let unit = Normalization::fit(NormalizationKind::Unit, &bytes, &[0]).unwrap();
     assert_eq!(unit.apply(&bytes.inputs, 0..2), [0.0, 1.0]);
+    let again = Dataset { inputs: Values::Bytes(vec![7; 8]), ..bytes.clone() };
+    let constant = Normalization::fit(NormalizationKind::Standard, &again, &[0, 1]).unwrap();
+    assert_eq!(constant, Normalization { offset: vec![7.0], scale: vec![1.0] });
     let symmetric = Normalization::fit(NormalizationKind::Symmetric, &bytes, &[0]).unwrap();
     assert_eq!(symmetric.apply(&bytes.inputs, 0..2), [-1.0, 1.0]);
     let constant = Normalization::fit(NormalizationKind::Standard, &bytes, &[0]).unwrap();
-    assert_eq!(constant.scale, [1.0, 1.0]);
+    assert_eq!((constant.offset, constant.scale.len()), (vec![127.5], 1));
     let text = toml::to_string(&symmetric).unwrap();
     assert_eq!(toml::from_str::<Normalization>(&text).unwrap(), symmetric);
 }

@@ -72,11 +72,10 @@ fn short(value: &toml::Value) -> toml::Value {
 /// One section of the job file: its table in docs/JOB.md is `key | type | default | range | what`.
 fn check(section: &str, fields: &[&str], subsections: &[&str]) {
     let default = toml::Value::try_from(Job::default()).unwrap();
-    let inner = |value: &toml::Value, key: &str| value.get(key).cloned();
     let default = section
         .split('.')
         .filter(|part| !part.is_empty())
-        .fold(Some(default), |value, part| inner(&value?, part));
+        .try_fold(default, |value, part| value.get(part).cloned());
     let heading = match section {
         "" => "## Top level".to_owned(),
         section => format!("## `[{section}]`"),

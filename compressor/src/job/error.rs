@@ -1,7 +1,7 @@
 //! What can be wrong with a job file.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -10,12 +10,12 @@ use crate::files::FileError;
 use crate::network::NetworkError;
 
 /// Where in a job file: shown as `jobs/digits.toml:12`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file; empty for a job that comes from no file.
-    pub path: PathBuf,
+    pub path: Box<Path>,
     /// The line, from 1, if the key is in the file at all.
-    pub line: Option<usize>,
+    pub line: Option<u32>,
 }
 
 impl fmt::Display for Place {
@@ -118,7 +118,8 @@ pub enum JobError {
     },
     /// A name that makes no file name.
     #[error(
-        "{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a letter or digit, at most {} in all",
+        "{place}: `name` is {name:?}; use letters, digits, `-`, `_` and `.`, beginning with a \
+         letter or digit, at most {} in all",
         super::MAX_NAME
     )]
     Name {
@@ -129,7 +130,8 @@ pub enum JobError {
     },
     /// Bounds the wrong way round.
     #[error(
-        "{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or lower `bits.least`"
+        "{place}: `bits.least` is {least}, but `bits.most` only {most}; raise `bits.most` or \
+         lower `bits.least`"
     )]
     Bits {
         /// Where.

@@ -110,6 +110,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("variational.shrink.most_at_once", Above(0.0, 1.0)),
     ("variational.shrink.target_weights", Closed(0.0, MAX_COUNT)),
     ("prune.threshold", Closed(-100.0, 100.0)),
+    ("prune.loss_rise", Closed(0.0, 100.0)),
     ("finetune.epochs", Closed(0.0, MAX_EPOCHS)),
     ("finetune.batch", Closed(1.0, MAX_BATCH)),
     ("finetune.learning_rate", Open(0.0, 1.0)),

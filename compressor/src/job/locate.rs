@@ -25,7 +25,7 @@ pub struct Origin {
     /// Every key's full path (`network.layers[2].units`) in the order of the file.
     keys: Vec<Key>,
     /// Line of each path.
-    lines: BTreeMap<String, usize>,
+    lines: BTreeMap<String, u32>,
 }
 
 impl PartialEq for Origin {
@@ -51,7 +51,7 @@ impl Origin {
             let before = text.get(..at).unwrap_or_default();
             let line_start = before.rfind('\n').map_or(0, |n| n + 1);
             let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-            let place = Place { path: path.to_owned(), line: Some(line(text, at)) };
+            let place = Place { path: path.into(), line: Some(line(text, at)) };
             JobError::Syntax { place, column, message: error.message().to_owned() }
         })?;
         let mut keys = Vec::new();
@@ -71,11 +71,11 @@ impl Origin {
         let mut key = key;
         loop {
             if let Some(&line) = self.lines.get(key) {
-                return Place { path: self.path.clone(), line: Some(line) };
+                return Place { path: self.path.as_path().into(), line: Some(line) };
             }
             match key.rfind(['.', '[']) {
                 Some(end) => key = key.get(..end).unwrap_or_default(),
-                None => return Place { path: self.path.clone(), line: None },
+                None => return Place { path: self.path.as_path().into(), line: None },
             }
         }
     }
@@ -152,8 +152,9 @@ fn join(table: &str, name: &str) -> String {
     if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
 }
 
-fn line(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|b| *b == b'\n').count() + 1
+fn line(text: &str, at: usize) -> u32 {
+    // A job file has at most 2^20 bytes.
+    text.bytes().take(at).fold(1, |line, byte| line + u32::from(byte == b'\n'))
 }
 
 fn walk_table(table: &DeTable<'_>, path: &str, keys: &mut Vec<Key>) {

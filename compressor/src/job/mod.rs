@@ -17,6 +17,7 @@ pub use error::{JobError, Place};
 pub use locate::Origin;
 
 use crate::bit_width::BitWidthConfig;
+use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
 use crate::network::{NetworkConfig, Topology};
@@ -55,7 +56,7 @@ pub struct Job {
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
     /// Ranges of the activations.
-    pub calibration: CalibrationConfig,
+    pub calibration: CalibrateConfig,
     /// Test vectors for the device.
     pub golden: GoldenConfig,
     /// What the model must meet.
@@ -77,25 +78,11 @@ impl Default for Job {
             prune: PruneConfig::default(),
             finetune: FinetuneConfig::default(),
             bits: BitWidthConfig::default(),
-            calibration: CalibrationConfig::default(),
+            calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),
             origin: Origin::default(),
         }
-    }
-}
-
-/// `[calibration]`: how the activations' ranges are found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CalibrationConfig {
-    /// Training examples that are looked at; all, if there are fewer.
-    pub examples: usize,
-}
-
-impl Default for CalibrationConfig {
-    fn default() -> Self {
-        Self { examples: 1000 }
     }
 }
 
@@ -137,8 +124,8 @@ pub struct ResolvedJob {
 }
 
 impl Job {
-    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the job
-    /// file.
+    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the
+    /// job file.
     ///
     /// # Errors
     /// The first thing that is wrong, with the file, the line, the key, and what to do.
@@ -150,13 +137,8 @@ impl Job {
         })?;
         let mut job = Self::parse(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(file) = file {
-                *file = folder.join(&*file);
-            }
+        for file in job.data.paths_mut() {
+            *file = folder.join(&*file);
         }
         Ok(job)
     }
@@ -224,13 +206,8 @@ impl Job {
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
         job.variational = self.variational.resolve();
-        let data = &mut job.data;
-        for file in
-            [&mut data.inputs, &mut data.labels, &mut data.test_inputs, &mut data.test_labels]
-        {
-            if let Some(path) = file {
-                *path = absolute(path)?;
-            }
+        for file in job.data.paths_mut() {
+            *file = absolute(file)?;
         }
         Ok(ResolvedJob { job, topology })
     }

@@ -200,7 +200,9 @@ proptest! {
     #[test]
     fn parsing_near_misses_never_panics(
         lines in prop::collection::vec(
-            "(\\[\\[?(data|network|network.layers|pretrain|x)\\]?\\]|(type|kind|kernel|units|seed|shape|x.y|`) = ('dense'|-1|0|nan|\\[1\\]|\\{\\}|\\{ type = 'relu' \\}|\"`\"|9999999999999))",
+            "(\\[\\[?(data|network|network.layers|pretrain|x)\\]?\\]|\
+             (type|kind|kernel|units|seed|shape|x.y|`) = \
+             ('dense'|-1|0|nan|\\[1\\]|\\{\\}|\\{ type = 'relu' \\}|\"`\"|9999999999999))",
             0..8,
         ),
     ) {

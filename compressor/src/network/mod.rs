@@ -6,14 +6,16 @@
 //! outputs × kernel height × kernel width × inputs.
 
 mod config;
+mod error;
 mod presets;
 mod shape;
 
 use serde::{Deserialize, Serialize};
 
 pub use config::{LayerConfig, NetworkConfig, Output};
+pub use error::NetworkError;
 pub use presets::Preset;
-pub use shape::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS, NetworkError};
+pub use shape::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS};
 
 /// Shape of one example's activations, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

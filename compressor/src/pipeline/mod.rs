@@ -12,8 +12,6 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
-
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
 use crate::error::Error;
@@ -60,6 +58,12 @@ pub enum PipelineError {
         /// The output folder.
         folder: PathBuf,
     },
+    /// The runtime refuses the model that was just written.
+    #[error("the runtime refuses the model: {0}")]
+    Parse(bitsback_runtime::ParseError),
+    /// The summary can't be written as JSON.
+    #[error("the summary can't be encoded: {0}")]
+    Json(serde_json::Error),
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
@@ -93,8 +97,8 @@ impl Prepared {
             .data
             .normalization
             .unwrap_or_else(|| NormalizationKind::default_for(&dataset.inputs));
-        let normalization = Normalization::fit(kind, &dataset, &split.train)
-            .map_err(|e| job.data_error(e))?;
+        let normalization =
+            Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
         let train = examples(&dataset, &normalization, &split.train);
         let validation = examples(&dataset, &normalization, &split.validation);
         Ok(Self { dataset, split, normalization, train, validation })
@@ -174,8 +178,7 @@ pub fn run(
         }
         None => (setting.start(), Metrics::create(&metrics)?, 0.0),
     };
-    let mut watch =
-        Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
+    let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let trained = setting.train(reached, &mut watch).map_err(|error| match error {
         Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
             Error::Interrupted { resume: options.command.clone() }

@@ -47,10 +47,7 @@ impl Setting<'_> {
     /// Where a new job starts.
     pub(super) fn start(&self) -> Reached {
         let seed = self.seed(Stream::Initialize);
-        Reached::Pretrain(deterministic::State::new(initialize::deterministic(
-            self.topology,
-            seed,
-        )))
+        Reached::Pretrain(deterministic::State::new(initialize::deterministic(self.topology, seed)))
     }
 
     /// Trains from `reached` to the end.
@@ -75,7 +72,11 @@ impl Setting<'_> {
         self.job.seed.wrapping_add((stream as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    fn pretrain(&self, mut state: deterministic::State, watch: &mut Watch) -> Result<Reached, Error> {
+    fn pretrain(
+        &self,
+        mut state: deterministic::State,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
         let plan = deterministic::Plan::pretrain(&self.job.pretrain, self.seed(Stream::Pretrain));
         let steps = deterministic::State::steps(&plan, self.train.len());
         let mut observer =
@@ -139,8 +140,7 @@ impl Setting<'_> {
             let step = Shrinkage::plan_ranked(&posterior.topology, dead, &unimportance)?;
             Ok(score(&step.apply(&mean)?, self.validation, self.device).loss)
         };
-        let thresholds =
-            choose_threshold(&unimportance, config.threshold, config.loss_rise, loss)?;
+        let thresholds = choose_threshold(&unimportance, config.threshold, config.loss_rise, loss)?;
         let dead = thresholds.dead(&unimportance);
         let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
         let decision = Decision {

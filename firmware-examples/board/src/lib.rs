@@ -6,14 +6,13 @@
 //! #![no_std]
 //! #![no_main]
 //! board::main!(run);
-//! fn run() -> Result<(), MyError> { board::println!("hello"); Ok(()) }
+//! fn run() -> Result<(), board::Failure> { board::println!("hello"); Ok(()) }
 //! ```
 //!
 //! and a build script that links with `-Tboard.x`. `Ok` exits QEMU with 0, `Err` is printed and
 //! exits with 1, a panic is printed and exits with 101, a processor fault exits with 102.
 //!
-//! All unsafe code of the firmware workspace is in this crate, in `start`, `model_slot`,
-//! `register` and `stack`; each block says why it is sound.
+//! All unsafe code of the firmware workspace is in this crate; each block says why it is sound.
 #![no_std]
 
 use core::fmt::Display;
@@ -21,12 +20,16 @@ use core::fmt::Display;
 pub use semihosting::{eprintln, fs, io, print, println};
 
 pub mod counter;
+mod failure;
 mod model_slot;
+#[cfg(not(family = "riscv"))]
 mod register;
 pub mod stack;
 mod start;
 
+pub use failure::Failure;
 pub use model_slot::{ModelSlotError, model_slot};
+pub use start::fault;
 
 include!(concat!(env!("OUT_DIR"), "/board.rs"));
 

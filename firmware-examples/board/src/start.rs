@@ -3,7 +3,6 @@
 use semihosting::process;
 
 /// The exit code after a processor fault (a hard fault, an unhandled trap).
-#[cfg(not(family = "arm9"))]
 const EXIT_FAULT: i32 = 102;
 
 // SAFETY: `main!` defines the function with exactly this signature and the Rust ABI; it takes
@@ -55,14 +54,22 @@ mod riscv {
 
 #[cfg(family = "arm9")]
 mod arm9 {
-    // QEMU enters here in supervisor mode with RAM zeroed and every section in place, so a
-    // stack pointer is all that Rust needs.
+    // QEMU enters at `_start` in supervisor mode with RAM zeroed and every section in place, so a
+    // stack pointer is all that Rust needs. Every exception but a reset ends the program; its
+    // mode has a stack pointer of its own, which needs a value first.
     core::arch::global_asm!(
+        ".section .vectors, \"ax\"",
+        ".arm",
+        ".rept 8",
+        "b 1f",
+        ".endr",
+        "1: ldr sp, =_stack_start",
+        "bl bitsback_board_exception",
+        ".ltorg",
         ".section .text.start, \"ax\"",
         ".global _start",
         ".arm",
-        "_start:",
-        "ldr sp, =_stack_start",
+        "_start: ldr sp, =_stack_start",
         "bl bitsback_board_start",
         ".ltorg",
     );
@@ -71,5 +78,27 @@ mod arm9 {
     #[unsafe(no_mangle)]
     extern "C" fn bitsback_board_start() -> ! {
         super::start()
+    }
+
+    // SAFETY: as above; what the stack held before is of no use to anyone any more.
+    #[unsafe(no_mangle)]
+    extern "C" fn bitsback_board_exception() -> ! {
+        semihosting::eprintln!("error: processor exception");
+        semihosting::process::exit(super::EXIT_FAULT)
+    }
+}
+
+/// Executes an instruction that no core has, to show what a processor fault does.
+pub fn fault() -> ! {
+    #[cfg(target_arch = "arm")]
+    // SAFETY: the permanently undefined instruction raises an exception whose handler ends the
+    // program; nothing after it runs.
+    unsafe {
+        core::arch::asm!("udf #0", options(noreturn));
+    }
+    #[cfg(target_arch = "riscv32")]
+    // SAFETY: as above; `unimp` is RISC-V's permanently illegal instruction.
+    unsafe {
+        core::arch::asm!("unimp", options(noreturn));
     }
 }

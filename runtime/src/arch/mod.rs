@@ -7,7 +7,7 @@
 
 mod portable;
 
-pub(crate) use portable::{dot, row_sum};
+pub(crate) use portable::{dot, dot_strided, row_sum};
 
 #[cfg(test)]
 mod suite;

@@ -18,6 +18,29 @@ pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> 
     }
 }
 
+/// As [`dot`] over `taps` values of `x`, `stride` apart: one channel of an image.
+pub(crate) fn dot_strided(
+    bits: u8,
+    row: &[u8],
+    start: usize,
+    x: &[i8],
+    stride: usize,
+    taps: usize,
+    offset: i16,
+) -> i32 {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let x = x.iter().step_by(stride.max(1)).take(taps);
+    if bits == 8 {
+        let weights = row.get(start..).unwrap_or_default();
+        return weights
+            .iter()
+            .zip(x)
+            .fold(0i32, |acc, (&w, &x)| acc.wrapping_add(product(i16::from(w as i8), x, offset)));
+    }
+    let mut fields = Fields::new(row, bits, start);
+    x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
+}
+
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
     let mut fields = Fields::new(row, bits, start);

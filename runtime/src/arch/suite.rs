@@ -61,6 +61,13 @@ macro_rules! kernel_suite {
                 let skip = skip.min(x.len());
                 let found = kernels::dot(bits, &row, skip, &x[skip..], offset);
                 prop_assert_eq!(i64::from(found), oracle(&weights[skip..], &x[skip..], offset));
+                let stride = 1 + skip % 3;
+                let taps = (x.len() - skip).div_ceil(stride);
+                let found = kernels::dot_strided(
+                    bits, &row, 0, &x[skip..], stride, taps, offset,
+                );
+                let apart: Vec<i8> = x[skip..].iter().copied().step_by(stride).collect();
+                prop_assert_eq!(i64::from(found), oracle(&weights, &apart, offset));
                 let sum: i32 = weights[skip..].iter().map(|&w| i32::from(w)).sum();
                 prop_assert_eq!(kernels::row_sum(bits, &row, skip, x.len() - skip), sum);
             }

@@ -31,6 +31,31 @@ pub struct Meta<'a> {
     pub preprocess: Preprocess,
 }
 
+impl<'a> Meta<'a> {
+    /// The name of an operator, if the file holds names.
+    pub fn op_name(&self, index: usize) -> Option<&'a str> {
+        line(self.op_names, index)
+    }
+
+    /// The name of a class, if the file holds names.
+    pub fn class_name(&self, class: usize) -> Option<&'a str> {
+        line(self.classes, class)
+    }
+}
+
+/// Line number `index` of `text`, counted from 0. (`str::lines` keeps a panic path in the binary.)
+fn line(text: &str, index: usize) -> Option<&str> {
+    let (mut start, mut number) = (0usize, 0usize);
+    for (at, _) in text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n') {
+        if number == index {
+            return text.get(start..at);
+        }
+        start = at.saturating_add(1);
+        number = number.saturating_add(1);
+    }
+    if number == index { text.get(start..).filter(|rest| !rest.is_empty()) } else { None }
+}
+
 /// How raw data become inputs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum Preprocess {
@@ -91,6 +116,15 @@ mod tests {
         assert_eq!([0, 128, 255].map(|raw| identity.apply(raw)), [-128, 0, 127]);
         let steep = ByteAffine { mul: 1 << 22, add: 0, shift: 8 };
         assert_eq!(steep.apply(255), 127);
+    }
+
+    #[test]
+    fn names_are_lines() {
+        let meta = Meta { classes: "a\n\nlong name", op_names: "x\n", ..Meta::default() };
+        let classes = [0, 1, 2, 3].map(|class| meta.class_name(class));
+        assert_eq!(classes, [Some("a"), Some(""), Some("long name"), None]);
+        assert_eq!((meta.op_name(0), meta.op_name(1)), (Some("x"), None));
+        assert_eq!(Meta::default().class_name(0), None);
     }
 
     #[test]

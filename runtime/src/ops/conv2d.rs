@@ -3,15 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
+use super::filter::{FILTER_MAX, Filter};
 use super::operands::split;
-use super::window::Axis;
+use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch;
-use crate::format::{Affine, Fields, OpFault, Source, Tensor, Window};
-
-/// Most weights of a filter that are unpacked on the stack, once per filter: 5 × 5 × 20. Larger
-/// filters are unpacked again at each position, field by field.
-const FILTER_MAX: usize = 512;
+use crate::format::{Affine, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,8 +69,9 @@ impl Operator for Conv2d {
         let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
             return;
         };
-        let image = Image { values: inputs.get(input), axes, channels };
+        let values = inputs.get(input);
         let offset = -i16::from(input.zero_point);
+        let [_, Axis { dilation, .. }] = axes;
         let mut buffer = [0; FILTER_MAX];
         for (row, packed) in layer.rows().enumerate() {
             let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
@@ -83,96 +81,28 @@ impl Operator for Conv2d {
                 let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
                 bias = bias.wrapping_add(sum.wrapping_mul(i32::from(input.zero_point)));
             }
-            image.convolve(&filter, offset, |position, sum| {
+            let segment = |tap: usize, pixel: usize, taps: usize| {
+                let part = |tap: usize, pixel: usize, taps: usize| {
+                    let start = pixel.wrapping_mul(channels);
+                    let end = start.wrapping_add(taps.wrapping_mul(channels));
+                    let x = values.get(start..end).unwrap_or_default();
+                    arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
+                };
+                if dilation == 1 {
+                    return part(tap, pixel, taps);
+                }
+                (0..taps).fold(0i32, |sum, i| {
+                    let pixel = pixel.wrapping_add(i.wrapping_mul(dilation));
+                    sum.wrapping_add(part(tap.wrapping_add(i), pixel, 1))
+                })
+            };
+            convolve(&axes, segment, |position, sum| {
                 let at = position.wrapping_mul(filters).wrapping_add(row);
                 if let Some(y) = output.get_mut(at) {
                     *y = layer.finish(row, sum.wrapping_add(bias));
                 }
             });
         }
-    }
-}
-
-/// One filter's weights, unpacked to 8 bits where that pays.
-struct Filter<'a> {
-    row: &'a [u8],
-    bits: u8,
-}
-
-impl<'a> Filter<'a> {
-    fn unpack(
-        packed: &'a [u8],
-        bits: u8,
-        columns: usize,
-        buffer: &'a mut [u8; FILTER_MAX],
-    ) -> Self {
-        match buffer.get_mut(..columns) {
-            Some(row) if bits < 8 => {
-                let mut fields = Fields::new(packed, bits, 0);
-                for byte in row.iter_mut() {
-                    *byte = fields.take() as u8;
-                }
-                Self { row, bits: 8 }
-            }
-            _ => Self { row: packed, bits },
-        }
-    }
-}
-
-/// The input and how the kernel moves over it.
-struct Image<'a> {
-    values: &'a [i8],
-    axes: [Axis; 2],
-    channels: usize,
-}
-
-impl Image<'_> {
-    /// Hands over Σ w·(x + offset) of each position in turn, rows first.
-    fn convolve(&self, filter: &Filter<'_>, offset: i16, mut sink: impl FnMut(usize, i32)) {
-        let [rows, columns] = self.axes;
-        let mut position = 0usize;
-        for down in 0..rows.output {
-            let (row_taps, top) = rows.taps(down);
-            for right in 0..columns.output {
-                let (taps, left) = columns.taps(right);
-                let mut sum = 0i32;
-                let mut y = top;
-                for row_tap in row_taps.clone() {
-                    let tap = row_tap.wrapping_mul(columns.size).wrapping_add(taps.start);
-                    let x = y.wrapping_mul(columns.input).wrapping_add(left);
-                    sum = sum.wrapping_add(self.segment(filter, tap, x, taps.len(), offset));
-                    y = y.wrapping_add(rows.dilation);
-                }
-                sink(position, sum);
-                position = position.wrapping_add(1);
-            }
-        }
-    }
-
-    /// The part of a sum that lies on one row of the image: `taps` taps from `tap` on, and pixels
-    /// from number `pixel` on.
-    fn segment(
-        &self,
-        filter: &Filter<'_>,
-        tap: usize,
-        pixel: usize,
-        taps: usize,
-        offset: i16,
-    ) -> i32 {
-        let channels = self.channels;
-        let part = |tap: usize, pixel: usize, taps: usize| {
-            let start = pixel.wrapping_mul(channels);
-            let end = start.wrapping_add(taps.wrapping_mul(channels));
-            let x = self.values.get(start..end).unwrap_or_default();
-            arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
-        };
-        let [_, Axis { dilation, .. }] = self.axes;
-        if dilation == 1 {
-            return part(tap, pixel, taps);
-        }
-        (0..taps).fold(0i32, |sum, i| {
-            sum.wrapping_add(part(tap.wrapping_add(i), pixel.wrapping_add(i * dilation), 1))
-        })
     }
 }
 

@@ -115,21 +115,24 @@ mod tests {
             change(&mut changed);
             fault(&input, Op::Dense(changed), &section)
         };
-        let pot = |value, shift| Requantization::PerTensor(Multiplier { value, shift });
         assert_eq!(fault_of(&|_| ()), None);
-        let cases: [(&dyn Fn(&mut Dense), OpFault); 9] = [
-            (&|d| d.affine.weights.bits = 9, OpFault::WeightBits),
-            (&|d| d.affine.weights.bits = 0, OpFault::WeightBits),
-            (&|d| d.affine.weights.offset = 1, OpFault::Section),
-            (&|d| d.affine.weights.offset = u32::MAX, OpFault::Section),
-            (&|d| d.affine.clamp = Clamp { min: 1, max: 0 }, OpFault::Clamp),
-            (&|d| d.affine.requantization = pot(-1, 0), OpFault::Multiplier),
-            (&|d| d.affine.requantization = pot(1, 31), OpFault::Multiplier),
-            (&|d| d.output.offset = 3, OpFault::Overlap),
-            (&|d| d.output.shape = crate::format::Shape::default(), OpFault::Tensor),
+        fn pot(value: i32, shift: i8) -> Requantization {
+            Requantization::PerTensor(Multiplier { value, shift })
+        }
+        type Change = fn(&mut Dense);
+        let cases: [(Change, OpFault); 9] = [
+            (|d| d.affine.weights.bits = 9, OpFault::WeightBits),
+            (|d| d.affine.weights.bits = 0, OpFault::WeightBits),
+            (|d| d.affine.weights.offset = 1, OpFault::Section),
+            (|d| d.affine.weights.offset = u32::MAX, OpFault::Section),
+            (|d| d.affine.clamp = Clamp { min: 1, max: 0 }, OpFault::Clamp),
+            (|d| d.affine.requantization = pot(-1, 0), OpFault::Multiplier),
+            (|d| d.affine.requantization = pot(1, 31), OpFault::Multiplier),
+            (|d| d.output.offset = 3, OpFault::Overlap),
+            (|d| d.output.shape = crate::format::Shape::default(), OpFault::Tensor),
         ];
         for (change, expected) in cases {
-            assert_eq!(fault_of(change), Some(expected));
+            assert_eq!(fault_of(&change), Some(expected));
         }
     }
 

@@ -25,6 +25,8 @@ const EXP_MINUS_POT: [(i32, i32); 7] = [
 ];
 /// 48/17 with two integer bits.
 const FORTY_EIGHT_17THS: i32 = 1_515_870_810;
+/// 1 with two integer bits.
+const ONE: i32 = 1 << 29;
 /// −32/17 with two integer bits.
 const MINUS_THIRTY_TWO_17THS: i32 = -1_010_580_540;
 
@@ -59,18 +61,57 @@ pub(crate) fn exp_on_negative(a: i32, integer_bits: u32) -> i32 {
     result
 }
 
-/// 1/(1 + a) for 0 ≤ a < 1; no integer bits in, none out.
-pub(crate) fn one_over_one_plus(a: i32) -> i32 {
+/// 1/d with two integer bits, where d = (1 + a)/2 and 0 ≤ a < 1 has no integer bits.
+fn reciprocal_of_half(a: i32) -> i32 {
     // (1 + a)/2, rounded half away from zero, with 1 as the greatest fraction.
     let half = ((i64::from(a) + i64::from(i32::MAX) + 1) / 2) as i32;
-    let one = 1i32 << 29;
     let mut x = FORTY_EIGHT_17THS.wrapping_add(rounding_product(half, MINUS_THIRTY_TWO_17THS));
     for _ in 0..3 {
-        let error = one.wrapping_sub(rounding_product(half, x));
-        let step = saturating_multiply_by_pot(rounding_product(x, error), 2);
-        x = x.wrapping_add(step);
+        let error = ONE.wrapping_sub(rounding_product(half, x));
+        x = x.wrapping_add(saturating_multiply_by_pot(rounding_product(x, error), 2));
     }
-    saturating_multiply_by_pot(x, 1)
+    x
+}
+
+/// 1/(1 + a) for 0 ≤ a < 1; no integer bits in, none out.
+pub(crate) fn one_over_one_plus(a: i32) -> i32 {
+    // Half of 1/d: one integer bit less, then the last one goes.
+    saturating_multiply_by_pot(reciprocal_of_half(a), 1)
+}
+
+/// (1 − a)/(1 + a) = 2/(1 + a) − 1 for 0 ≤ a < 1; no integer bits in, none out.
+fn one_minus_over_one_plus(a: i32) -> i32 {
+    saturating_multiply_by_pot(reciprocal_of_half(a).wrapping_sub(ONE), 2)
+}
+
+/// Integer bits of the arguments of [`logistic`] and [`tanh`].
+pub(crate) const INPUT_INTEGER_BITS: u32 = 4;
+
+/// 1/(1 + exp(−x)); [`INPUT_INTEGER_BITS`] in, none out.
+pub(crate) fn logistic(x: i32) -> i32 {
+    if x == 0 {
+        return 1 << 30;
+    }
+    let magnitude = x.wrapping_abs();
+    let positive = one_over_one_plus(exp_on_negative(magnitude.wrapping_neg(), INPUT_INTEGER_BITS));
+    if x > 0 { positive } else { i32::MAX.wrapping_sub(positive) }
+}
+
+/// tanh(x); [`INPUT_INTEGER_BITS`] in, none out.
+pub(crate) fn tanh(x: i32) -> i32 {
+    if x == 0 {
+        return 0;
+    }
+    // The same bits with one integer bit more are twice the number.
+    let twice = x.wrapping_abs().wrapping_neg();
+    let positive = one_minus_over_one_plus(exp_on_negative(twice, INPUT_INTEGER_BITS + 1));
+    if x > 0 { positive } else { positive.wrapping_neg() }
+}
+
+/// The least difference that saturates: ⌊(2^bits − 1) · 2^(31 − bits) / 2^shift⌋.
+pub(crate) fn input_radius(integer_bits: u32, shift: i8) -> i32 {
+    let range = ((1i64 << integer_bits) - 1) << (31 - integer_bits);
+    (range >> shift.clamp(0, 31)) as i32
 }
 
 #[cfg(test)]
@@ -107,6 +148,18 @@ mod tests {
                 assert!(error < 3e-6, "exp({x}): {error}");
             }
         }
+    }
+
+    #[test]
+    fn sigmoids_are_close() {
+        for i in -1000..1000i64 {
+            let x = (i * ((1i64 << 31) / 1000)) as i32;
+            let exact = f64::from(x) * 2f64.powi(4 - 31);
+            assert!((real(logistic(x)) - 1.0 / (1.0 + (-exact).exp())).abs() < 3e-6);
+            assert!((real(tanh(x)) - exact.tanh()).abs() < 6e-6);
+        }
+        assert_eq!((logistic(0), tanh(0)), (1 << 30, 0));
+        assert!(real(logistic(i32::MIN)).abs() < 1e-6 && real(tanh(i32::MIN)) < -0.999);
     }
 
     #[test]

@@ -4,30 +4,51 @@
 //! which is exactly the postcard of [`Op`]. Adding an operator is its file and one line in
 //! [`operators!`], at the end: tags are part of the format.
 
+mod add;
 mod affine;
 mod argmax;
 mod avg_pool2d;
+mod concat;
 mod conv2d;
 mod dense;
+mod depthwise_conv2d;
+mod filter;
 mod fixed_point;
+mod leaky_relu;
+mod logistic;
 mod max_pool2d;
+mod mean;
+mod mul;
 mod operands;
+mod pad;
 mod pool;
+mod rescale;
 mod select;
 mod softmax;
+mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
+pub use add::Add;
 pub use argmax::Argmax;
 pub use avg_pool2d::AvgPool2d;
+pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
+pub use depthwise_conv2d::DepthwiseConv2d;
+pub use leaky_relu::LeakyRelu;
+pub use logistic::Logistic;
 pub use max_pool2d::MaxPool2d;
+pub use mean::Mean;
+pub use mul::Mul;
+pub use pad::Pad;
+pub use rescale::Rescale;
 pub use select::Select;
 pub use softmax::Softmax;
+pub use tanh::Tanh;
 
 pub(crate) use argmax::argmax;
 
@@ -199,6 +220,16 @@ operators! {
     4 Select "select",
     5 Softmax "softmax",
     6 Argmax "argmax",
+    7 DepthwiseConv2d "depthwise_conv2d",
+    8 Add "add",
+    9 Mul "mul",
+    10 Concat "concat",
+    11 Pad "pad",
+    12 Mean "mean",
+    13 Rescale "rescale",
+    14 LeakyRelu "leaky_relu",
+    15 Logistic "logistic",
+    16 Tanh "tanh",
 }
 
 impl OpKind {

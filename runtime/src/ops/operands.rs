@@ -4,7 +4,7 @@
 //! (or are the very same range, where an operator works in place), so the empty slices that stand
 //! for impossible ranges here never occur.
 
-use crate::format::Tensor;
+use crate::format::{OpFault, Tensor};
 
 /// What lies before and after the output.
 pub(crate) struct Inputs<'a> {
@@ -43,6 +43,47 @@ pub(crate) fn copied<'a>(arena: &'a mut [i8], input: &Tensor, output: &Tensor) -
         }
     }
     out
+}
+
+/// Element-wise operators keep the number of values.
+pub(crate) fn same_len(input: &Tensor, output: &Tensor) -> Result<(), OpFault> {
+    if input.len() == output.len() { Ok(()) } else { Err(OpFault::Shape) }
+}
+
+/// The first operand has as many values as the output; the second one as well, or as many as the
+/// output has channels, or one: then it is repeated.
+pub(crate) fn broadcast([first, second]: [&Tensor; 2], output: &Tensor) -> Result<(), OpFault> {
+    same_len(first, output)?;
+    let n = second.len();
+    let fits = n == output.len() || n == output.shape.channels() || n == 1;
+    if fits { Ok(()) } else { Err(OpFault::Shape) }
+}
+
+/// Each value of the output from the operands' values there; see [`broadcast`]. The output may be
+/// the very same range as either or both of them.
+pub(crate) fn zip_map(
+    arena: &mut [i8],
+    [first, second]: [&Tensor; 2],
+    output: &Tensor,
+    f: impl Fn(i8, i8) -> i8,
+) {
+    let (inputs, out) = split(arena, output);
+    let is_output = |tensor: &Tensor| tensor.offset == output.offset;
+    match (is_output(first), is_output(second)) {
+        (true, true) => out.iter_mut().for_each(|y| *y = f(*y, *y)),
+        (true, false) => {
+            let b = inputs.get(second).iter().cycle();
+            out.iter_mut().zip(b).for_each(|(y, &b)| *y = f(*y, b));
+        }
+        (false, true) => {
+            let a = inputs.get(first);
+            out.iter_mut().zip(a).for_each(|(y, &a)| *y = f(a, *y));
+        }
+        (false, false) => {
+            let (a, b) = (inputs.get(first), inputs.get(second).iter().cycle());
+            out.iter_mut().zip(a.iter().zip(b)).for_each(|(y, (&a, &b))| *y = f(a, b));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fixed_point::{exp_on_negative, one_over_one_plus, rounding_product};
+use super::fixed_point::{exp_on_negative, input_radius, one_over_one_plus, rounding_product};
 use super::operands::copied;
 use super::{Operator, Parameters};
 use crate::format::{OpFault, Source, Tensor};
@@ -62,16 +62,11 @@ impl Operator for Softmax {
     }
 }
 
-/// Differences below this count as −∞: −⌊31 · 2²⁶ / 2^shift⌋.
-fn diff_min(shift: i8) -> i32 {
-    let radius = ((1i64 << DIFF_INTEGER_BITS) - 1) << (31 - DIFF_INTEGER_BITS);
-    -((radius >> shift.clamp(0, 31)) as i32)
-}
-
 /// Softmax of one row, in place.
 fn softmax(row: &mut [i8], multiplier: Multiplier) {
     let max = row.iter().fold(i8::MIN, |max, &x| max.max(x));
-    let least = diff_min(multiplier.shift);
+    // Differences below this count as −∞.
+    let least = -input_radius(DIFF_INTEGER_BITS, multiplier.shift);
     // exp of the scaled difference, or nothing where it is negligible.
     let exp = |x: i8| {
         let diff = i32::from(x) - i32::from(max);

@@ -75,6 +75,33 @@ impl Axis {
     }
 }
 
+/// Hands over the sum of each window in turn, rows first: the position of the output, and the sum
+/// over the image's rows of `segment`, which gets the first tap, the number of the first pixel, and
+/// how many taps along the row fall inside.
+pub(crate) fn convolve(
+    [rows, columns]: &[Axis; 2],
+    segment: impl Fn(usize, usize, usize) -> i32,
+    mut sink: impl FnMut(usize, i32),
+) {
+    let mut position = 0usize;
+    for down in 0..rows.output {
+        let (row_taps, top) = rows.taps(down);
+        for right in 0..columns.output {
+            let (taps, left) = columns.taps(right);
+            let mut sum = 0i32;
+            let mut y = top;
+            for row_tap in row_taps.clone() {
+                let tap = row_tap.wrapping_mul(columns.size).wrapping_add(taps.start);
+                let pixel = y.wrapping_mul(columns.input).wrapping_add(left);
+                sum = sum.wrapping_add(segment(tap, pixel, taps.len()));
+                y = y.wrapping_add(rows.dilation);
+            }
+            sink(position, sum);
+            position = position.wrapping_add(1);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::boards::{self, Board};
 use crate::conformance::{self, Outcome};
 use crate::error::XtaskError;
+use crate::exits;
 use crate::firmware;
 use crate::golden::{self, Golden};
 use crate::paths;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Instead: run an example of firmware-examples and compare with its transcript.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "golden"])]
     example: Option<String>,
+    /// Instead: check that errors, panics and faults of a firmware are seen on the cores.
+    #[arg(long, conflicts_with_all = ["model", "golden", "example"])]
+    self_test: bool,
     /// With --example: write the transcript anew.
     #[arg(long, requires = "example")]
     bless: bool,
@@ -58,16 +62,23 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if let Some(example) = &args.example {
         return run_example(&root, example, args.bless);
     }
+    let boards = boards::select(&args.core)?;
+    if args.self_test {
+        return boards.iter().try_for_each(|board| exits::check(&root, board));
+    }
     let models = match (&args.model, &args.golden) {
         (Some(model), Some(folder)) => vec![Golden::read(model, folder)?],
         _ => golden::committed(&root.join("tests/golden"))?,
     };
-    let boards = boards::select(&args.core)?;
     run_models(&root, &boards, &models, args)
 }
 
-/// Every committed model on every board: the step of `cargo xtask test`.
-pub(crate) fn run_committed(root: &Path) -> Result<(), XtaskError> {
+/// The step of `cargo xtask test`: the example, the exits and every committed model, on every
+/// board.
+pub(crate) fn run_all(root: &Path) -> Result<(), XtaskError> {
+    run_example(root, "classify", false)?;
+    let boards = boards::select(boards::ALL)?;
+    boards.iter().try_for_each(|board| exits::check(root, board))?;
     let args = Args {
         model: None,
         golden: None,
@@ -76,10 +87,11 @@ pub(crate) fn run_committed(root: &Path) -> Result<(), XtaskError> {
         timeout: 900,
         json: false,
         example: None,
+        self_test: false,
         bless: false,
     };
     let models = golden::committed(&root.join("tests/golden"))?;
-    run_models(root, &boards::select(boards::ALL)?, &models, &args)
+    run_models(root, &boards, &models, &args)
 }
 
 fn run_models(
@@ -94,7 +106,13 @@ fn run_models(
     }
     for board in boards {
         for model in models {
-            let outcome = conformance::run(root, board, model, args.limit, args.timeout)?;
+            let outcome = match conformance::run(root, board, model, args.limit, args.timeout) {
+                Err(error) if args.json && error.is_missing() => {
+                    println!("{}", serde_json::json!(Outcome::missing(board, model, &error)));
+                    return Err(error);
+                }
+                other => other?,
+            };
             mismatches += outcome.mismatches;
             if args.json {
                 println!("{}", serde_json::json!(outcome));
@@ -137,7 +155,7 @@ fn row(outcome: &Outcome) -> String {
 }
 
 /// Runs an example and compares what it prints with `NAME.out` beside its source.
-pub(crate) fn run_example(root: &Path, name: &str, bless: bool) -> Result<(), XtaskError> {
+fn run_example(root: &Path, name: &str, bless: bool) -> Result<(), XtaskError> {
     let board = boards::select(EXAMPLE_CORE)?[0];
     if !qemu::is_installed(board) {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::boards::BOARDS;
+use crate::boards::{BOARDS, Board};
 use crate::commands::{qemu, setup};
 use crate::error::XtaskError;
 use crate::{firmware, paths, process};
@@ -76,16 +76,13 @@ impl Step {
             Self::Test => cargo(&["test", "--release", "--workspace", "--quiet"], root),
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
-            Self::Qemu => {
-                qemu::run_example(root, "classify", false)?;
-                qemu::run_committed(root)
-            }
+            Self::Qemu => qemu::run_all(root),
         }
     }
 }
 
 /// Every program of the firmware workspace.
-const FIRMWARE: [&str; 2] = ["conformance", "classify"];
+const FIRMWARE: [&str; 3] = ["classify", "conformance", "exits"];
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
@@ -139,7 +136,24 @@ fn firmware(root: &Path) -> Result<(), XtaskError> {
             firmware::build(root, board, package)?;
         }
     }
+    // The sources are the same for all; one target a family of start-up code is enough.
+    for board in select_each_family() {
+        let linted = firmware::lint(root, board)?;
+        println!("clippy for {}: {}", board.target, if linted { "ok" } else { "not installed" });
+    }
     Ok(())
+}
+
+/// The first board of each kind of start-up code.
+fn select_each_family() -> Vec<&'static Board> {
+    let mut chosen: Vec<&'static Board> = Vec::new();
+    for board in BOARDS {
+        let kind = std::mem::discriminant(&board.counter);
+        if !chosen.iter().any(|other| std::mem::discriminant(&other.counter) == kind) {
+            chosen.push(board);
+        }
+    }
+    chosen
 }
 
 fn cargo(arguments: &[&str], folder: &Path) -> Result<(), XtaskError> {

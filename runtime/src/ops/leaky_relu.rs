@@ -1,0 +1,90 @@
+//! Leaky rectifier.
+
+use serde::{Deserialize, Serialize};
+
+use super::operands::{copied, same_len};
+use super::{Operator, Parameters};
+use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::requantize::{Multiplier, requantize};
+
+/// y = x for x ≥ 0 and α·x below, each side with its own factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeakyRelu {
+    /// Input.
+    pub input: Source,
+    /// Output, with as many values.
+    pub output: Tensor,
+    /// Input scale / output scale.
+    pub positive: Multiplier,
+    /// α · input scale / output scale; α, and so the factor's value, may be negative.
+    pub negative: Multiplier,
+}
+
+impl Operator for LeakyRelu {
+    const IN_PLACE: bool = true;
+
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
+        same_len(self.input.resolve(previous), &self.output)?;
+        let magnitude = Multiplier { value: self.negative.value.saturating_abs(), ..self.negative };
+        let sound = self.positive.is_sound() && magnitude.is_sound();
+        if sound { Ok(()) } else { Err(OpFault::Multiplier) }
+    }
+
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
+
+    fn steps(&self, _previous: &Tensor) -> u64 {
+        self.output.len() as u64
+    }
+
+    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
+        let input = self.input.resolve(previous);
+        for y in copied(arena, input, &self.output) {
+            let x = i32::from(*y) - i32::from(input.zero_point);
+            let multiplier = if x >= 0 { self.positive } else { self.negative };
+            *y = Clamp::NONE.apply(requantize(x, multiplier, self.output.zero_point));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+    use crate::ops::testing::{fault, run, tensor};
+
+    fn op(outputs: u16, positive: Multiplier, negative: Multiplier) -> Op {
+        let output = tensor(0, &[outputs], 10);
+        Op::LeakyRelu(LeakyRelu { input: Source::Previous, output, positive, negative })
+    }
+
+    const QUARTER: Multiplier = Multiplier { value: 1 << 30, shift: -1 };
+
+    #[test]
+    fn each_side_has_its_factor() {
+        let input = tensor(0, &[6], -10);
+        let x = [-128, -14, -12, -10, -9, 127];
+        let found = run(&input, &[op(6, Multiplier::ONE, QUARTER)], &[], &x).unwrap();
+        // −118/4 = −29.5; the doubling product halves it exactly, then −59/2 goes away from zero.
+        assert_eq!(found, [-20, 9, 9, 10, 11, 127]);
+        let mirrored = Multiplier { value: -(1 << 30), shift: -1 };
+        let found = run(&input, &[op(6, Multiplier::ONE, mirrored)], &[], &x).unwrap();
+        assert_eq!(found, [40, 11, 11, 10, 11, 127]);
+    }
+
+    #[test]
+    fn each_fault() {
+        let input = tensor(0, &[4], 0);
+        assert_eq!(fault(&input, op(4, QUARTER, QUARTER), &[]), None);
+        let wrong = Multiplier { value: -1, shift: 0 };
+        assert_eq!(fault(&input, op(4, wrong, QUARTER), &[]), Some(OpFault::Multiplier));
+        let wrong = Multiplier { value: 1, shift: 31 };
+        assert_eq!(fault(&input, op(4, QUARTER, wrong), &[]), Some(OpFault::Multiplier));
+        assert_eq!(fault(&input, op(3, QUARTER, QUARTER), &[]), Some(OpFault::Overlap));
+    }
+}

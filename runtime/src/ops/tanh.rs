@@ -1,0 +1,105 @@
+//! The hyperbolic tangent in fixed point.
+
+use serde::{Deserialize, Serialize};
+
+use super::fixed_point::{INPUT_INTEGER_BITS, input_radius, tanh};
+use super::operands::{copied, same_len};
+use super::{Operator, Parameters};
+use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::requantize::{Multiplier, rounding_divide_by_pot};
+
+/// y = tanh(x).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tanh {
+    /// Input.
+    pub input: Source,
+    /// Output, with as many values, zero point 0, scale 1/128.
+    pub output: Tensor,
+    /// Input scale · 2²⁷ as a factor; its shift is 0 to 30.
+    pub multiplier: Multiplier,
+}
+
+impl Operator for Tanh {
+    const IN_PLACE: bool = true;
+
+    fn inputs(&self) -> &[Source] {
+        core::slice::from_ref(&self.input)
+    }
+
+    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
+        same_len(self.input.resolve(previous), &self.output)?;
+        if self.output.zero_point != 0 {
+            return Err(OpFault::ZeroPoint);
+        }
+        let sound = self.multiplier.is_sound() && self.multiplier.shift >= 0;
+        if sound { Ok(()) } else { Err(OpFault::Multiplier) }
+    }
+
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
+
+    fn steps(&self, _previous: &Tensor) -> u64 {
+        // An exponential and a reciprocal take about this many multiplications.
+        (self.output.len() as u64).saturating_mul(32)
+    }
+
+    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
+        let input = self.input.resolve(previous);
+        let radius = input_radius(INPUT_INTEGER_BITS, self.multiplier.shift);
+        for y in copied(arena, input, &self.output) {
+            let x = i32::from(*y) - i32::from(input.zero_point);
+            let steps = if x <= -radius {
+                -128
+            } else if x >= radius {
+                127
+            } else {
+                rounding_divide_by_pot(tanh(self.multiplier.apply(x)), 31 - 7)
+            };
+            *y = Clamp::NONE.apply(steps);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Op;
+    use crate::ops::testing::{fault, run, tensor};
+    use std::vec::Vec;
+
+    fn multiplier(scale: f64) -> Multiplier {
+        let real = scale * f64::from(1 << 27);
+        let shift = real.log2().floor() as i8 + 1;
+        Multiplier { value: (real * 2f64.powi(31 - i32::from(shift))) as i32, shift }
+    }
+
+    fn op(outputs: u16, zero_point: i8, multiplier: Multiplier) -> Op {
+        let output = tensor(0, &[outputs], zero_point);
+        Op::Tanh(Tanh { input: Source::Previous, output, multiplier })
+    }
+
+    #[test]
+    fn all_inputs_are_within_a_step_of_the_real_function() {
+        let x: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+        for (scale, zero_point) in [(0.05, 0), (0.1, -128), (0.001, 127), (1.0, 3)] {
+            let op = op(256, 0, multiplier(scale));
+            let found = run(&tensor(0, &[256], zero_point), &[op], &[], &x).unwrap();
+            for (&x, &y) in x.iter().zip(&found) {
+                let real = (f64::from(x) - f64::from(zero_point)) * scale;
+                let exact = real.tanh() * 128.0;
+                assert!((f64::from(y) - exact.min(127.0)).abs() < 1.01, "{x}: {y} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_fault() {
+        let input = tensor(0, &[4], 0);
+        let good = multiplier(0.1);
+        assert_eq!(fault(&input, op(4, 0, good), &[]), None);
+        assert_eq!(fault(&input, op(4, 1, good), &[]), Some(OpFault::ZeroPoint));
+        let right = Multiplier { shift: -1, ..good };
+        assert_eq!(fault(&input, op(4, 0, right), &[]), Some(OpFault::Multiplier));
+    }
+}
