@@ -94,23 +94,49 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
     Plan { offsets, arena_len }
 }
 
-/// Sets the offsets of a chain's tensors. A softmax works in place.
+/// Sets the offsets of a chain's tensors. Operators that can, work in place.
 pub fn place(input: &mut Tensor, ops: &mut [Op]) {
     let mut buffers = vec![Buffer { len: input.len(), born: 0, dies: 0 }];
     let mut buffer_of = Vec::with_capacity(ops.len());
+    let mut read_len = input.len();
     for (step, op) in ops.iter().enumerate() {
+        let len = op.output().len();
         if let Some(read) = buffers.last_mut() {
             read.dies = step;
         }
-        if !matches!(op, Op::Softmax(_)) {
-            buffers.push(Buffer { len: op.output().len(), born: step, dies: step });
+        if !(works_in_place(op) && len == read_len) {
+            buffers.push(Buffer { len, born: step, dies: step });
         }
         buffer_of.push(buffers.len() - 1);
+        read_len = len;
     }
     let plan = plan(&buffers);
     input.offset = plan.offsets[0] as u32;
     for (op, buffer) in ops.iter_mut().zip(buffer_of) {
         output_mut(op).offset = plan.offsets[buffer] as u32;
+    }
+}
+
+/// Whether an operator may write where it reads.
+fn works_in_place(op: &Op) -> bool {
+    match op {
+        Op::Softmax(_)
+        | Op::Add(_)
+        | Op::Mul(_)
+        | Op::Rescale(_)
+        | Op::LeakyRelu(_)
+        | Op::Logistic(_)
+        | Op::Tanh(_) => true,
+        Op::Dense(_)
+        | Op::Conv2d(_)
+        | Op::MaxPool2d(_)
+        | Op::AvgPool2d(_)
+        | Op::Select(_)
+        | Op::Argmax(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::Concat(_)
+        | Op::Pad(_)
+        | Op::Mean(_) => false,
     }
 }
 
@@ -123,6 +149,16 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::Select(op) => &mut op.output,
         Op::Softmax(op) => &mut op.output,
         Op::Argmax(op) => &mut op.output,
+        Op::DepthwiseConv2d(op) => &mut op.output,
+        Op::Add(op) => &mut op.output,
+        Op::Mul(op) => &mut op.output,
+        Op::Concat(op) => &mut op.output,
+        Op::Pad(op) => &mut op.output,
+        Op::Mean(op) => &mut op.output,
+        Op::Rescale(op) => &mut op.output,
+        Op::LeakyRelu(op) => &mut op.output,
+        Op::Logistic(op) => &mut op.output,
+        Op::Tanh(op) => &mut op.output,
     }
 }
 

@@ -129,3 +129,84 @@ fn preprocess(graph: &Graph, section: &mut Vec<u8>) -> Preprocess {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bit_width::at_width;
+    use crate::calibrate::{Activations, InputQuantization, Quantization, Range};
+    use crate::data::Normalization;
+    use crate::lower::{LowerOptions, lower};
+    use crate::network::{Affine, FloatNetwork, Layer, Shape, Topology};
+
+    fn graph(input: InputQuantization) -> Graph {
+        let network = FloatNetwork {
+            topology: Topology {
+                input: Shape::Flat(3),
+                layers: vec![Layer::Dense { inputs: 3, outputs: 2 }],
+            },
+            affine: vec![Affine {
+                weight: vec![0.5, -1.0, 0.25, 1.0, 0.0, -0.5],
+                bias: vec![0.1; 2],
+            }],
+            norms: Vec::new(),
+        };
+        let layers = vec![Quantization { scale: 0.01, zero_point: 3 }];
+        let weights = [at_width(&network.affine[0].weight, 4).0];
+        let activations = Activations { input, layers };
+        lower(&network, &weights, &activations, &LowerOptions::default()).unwrap()
+    }
+
+    fn floats() -> InputQuantization {
+        InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None)
+    }
+
+    #[test]
+    fn names_and_preprocessing_come_back() {
+        let normalization = Normalization { offset: vec![5.0], scale: vec![0.5] };
+        let range = Range { low: -2.0, high: 2.0 };
+        let graph = graph(InputQuantization::floats(range, Some(&normalization)));
+        let info = ModelInfo {
+            name: "iris".into(),
+            classes: vec!["setosa".into(), "other".into()],
+            op_names: true,
+        };
+        let bytes = serialize(&graph, &info).unwrap();
+        let model = Model::parse(&bytes).unwrap();
+        assert_eq!(model.meta().name, "iris");
+        assert_eq!((model.class_name(1), model.op_name(0)), (Some("other"), Some("dense_1")));
+        let mut arena = vec![0; model.arena_len()];
+        let mut interpreter = bitsback_runtime::Interpreter::new(&model, &mut arena).unwrap();
+        interpreter.set_input_features(&[5.0, 9.0, 1.0]).unwrap();
+        let normalised = [0.0, 2.0, -2.0];
+        assert_eq!(interpreter.input_mut(), graph.input_quantization.quantize(&normalised));
+    }
+
+    #[test]
+    fn names_of_several_lines_are_refused() {
+        let graph = graph(floats());
+        let named = |name: &str| ModelInfo { name: name.into(), ..ModelInfo::default() };
+        for name in ["two\nlines", &"long".repeat(20)] {
+            assert!(matches!(serialize(&graph, &named(name)), Err(SerializeError::Name)));
+        }
+        let classes = vec!["good".into(), String::new()];
+        let info = ModelInfo { classes, ..ModelInfo::default() };
+        assert!(matches!(serialize(&graph, &info), Err(SerializeError::Class { class: 1 })));
+    }
+
+    #[test]
+    fn graphs_that_cannot_run_are_refused() {
+        let mut empty = graph(floats());
+        empty.ops.clear();
+        let info = ModelInfo::default();
+        assert!(matches!(serialize(&empty, &info), Err(SerializeError::Write(_))));
+        let mut cut = graph(floats());
+        cut.section.pop();
+        assert!(matches!(serialize(&cut, &info), Err(SerializeError::Parse(_))));
+        let good = graph(floats());
+        let bytes = serialize(&good, &info).unwrap();
+        let twice = [good.ops.clone(), good.ops].concat();
+        assert!(matches!(check(&bytes, &twice), Err(SerializeError::Differs { index: 1 })));
+        assert!(matches!(check(&bytes, &[]), Err(SerializeError::Differs { index: 0 })));
+    }
+}

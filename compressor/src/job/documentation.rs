@@ -132,7 +132,7 @@ fn every_key_is_documented() {
     check("prune", fields::<PruneConfig>(), &[]);
     check("finetune", fields::<FinetuneConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
-    check("calibration", fields::<CalibrationConfig>(), &[]);
+    check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);
 }

@@ -120,6 +120,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("finetune.patience", Closed(0.0, MAX_EPOCHS)),
     ("bits.least", Bits),
     ("bits.most", Bits),
+    ("bits.tolerance_points", Closed(0.0, 100.0)),
     ("calibration.examples", Closed(1.0, MAX_COUNT)),
     ("golden.vectors", Closed(1.0, MAX_VECTORS)),
     ("requirements.error_rise_points", Closed(0.0, 100.0)),

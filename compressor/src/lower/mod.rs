@@ -203,7 +203,7 @@ pub fn lower(
         input,
         ops,
         notes,
-        section: section.finish()?,
+        section: section.finish(),
         input_quantization: activations.input.clone(),
         output_scale,
     })

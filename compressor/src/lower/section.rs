@@ -23,7 +23,22 @@ impl Section {
     }
 
     /// All bytes.
-    pub(super) fn finish(self) -> Result<Vec<u8>, LowerError> {
-        Ok(self.bytes)
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_follow_each_other_up_to_the_limit() {
+        let mut section = Section::default();
+        assert_eq!(section.push(&[1, 2]), Ok(0));
+        assert_eq!(section.push(&[3]), Ok(2));
+        let error = section.push(&vec![0; MAX_FILE_LEN as usize]).unwrap_err();
+        assert_eq!(error, LowerError::TooManyParameters { limit: MAX_FILE_LEN });
+        assert_eq!(section.finish(), [1, 2, 3]);
     }
 }

@@ -129,3 +129,65 @@ impl Lineage {
 fn marked(dead: &[Vec<bool>], layer: usize, group: usize) -> bool {
     dead.get(layer).and_then(|mask| mask.get(group)).copied().unwrap_or(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Layer, Shape};
+
+    fn topology() -> Topology {
+        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
+        let layers = vec![dense(4, 3), Layer::Relu, dense(3, 2)];
+        Topology { input: Shape::Flat(4), layers }
+    }
+
+    #[test]
+    fn groups_keep_their_names_over_two_steps() {
+        let mut lineage = Lineage::new(&topology());
+        let dead = [vec![true, false, false, false], vec![false; 3]];
+        let first = Shrinkage::plan(&topology(), &dead).unwrap();
+        lineage.shrink(&first).unwrap();
+        assert_eq!(lineage.groups(0), [1, 2, 3]);
+        let dead = [vec![false, true, false], vec![true, true, true]];
+        let unimportance = [vec![0.0, 9.0, 0.0], vec![3.0, 1.0, 2.0]];
+        let second = Shrinkage::plan_ranked(first.topology(), &dead, &unimportance).unwrap();
+        let decision = Decision {
+            dead: &dead,
+            unimportance: &unimportance,
+            thresholds: &[1.0, 0.5],
+            reason: Reason::AboveThreshold,
+            stage: "pruning",
+            step: 7,
+        };
+        let removed = lineage.removed(&second, &decision);
+        let seen: Vec<_> =
+            removed.iter().map(|r| (r.layer.as_str(), r.group, r.kept, r.reason)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("dense_1", 2, false, Reason::AboveThreshold),
+                ("dense_2", 0, false, Reason::AboveThreshold),
+                ("dense_2", 2, false, Reason::AboveThreshold),
+                ("dense_2", 1, true, Reason::LastOfLayer),
+            ]
+        );
+        assert_eq!((removed[0].unimportance, removed[0].threshold, removed[0].step), (9.0, 1.0, 7));
+        let kept = lineage.kept(&second, &decision);
+        let seen: Vec<_> = kept.iter().map(|r| (r.layer.as_str(), r.group)).collect();
+        assert_eq!(seen, [("dense_1", 1), ("dense_1", 3)]);
+        lineage.shrink(&second).unwrap();
+        assert_eq!((lineage.groups(0), lineage.groups(1)), (&[1, 3][..], &[1][..]));
+        assert_eq!(lineage.original(0, 1), Some(3));
+    }
+
+    #[test]
+    fn a_step_of_another_network_is_refused() {
+        let other = Topology {
+            input: Shape::Flat(4),
+            layers: vec![Layer::Dense { inputs: 4, outputs: 3 }],
+        };
+        let step = Shrinkage::plan(&other, &[vec![false; 4]]).unwrap();
+        let error = Lineage::new(&topology()).shrink(&step).unwrap_err();
+        assert!(matches!(error, PruneError::LayerCount { .. }));
+    }
+}

@@ -326,3 +326,94 @@ pub(crate) fn check_parameters(network: &FloatNetwork) -> Result<(), PruneError>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Layer, Padding, Shape};
+
+    /// conv(1→2) → pool → flatten → dense(8→3) → dense(3→2) on 4 × 4.
+    fn topology() -> Topology {
+        let (kernel, stride, padding) = ([1, 1], [1, 1], Padding::Valid);
+        let layers = vec![
+            Layer::Conv2d { channels: 1, filters: 2, kernel, stride, padding },
+            Layer::MaxPool2d { size: [2, 2], stride: [2, 2], padding },
+            Layer::Flatten,
+            Layer::Dense { inputs: 8, outputs: 3 },
+            Layer::Relu,
+            Layer::Dense { inputs: 3, outputs: 2 },
+        ];
+        Topology { input: Shape::Image { height: 4, width: 4, channels: 1 }, layers }
+    }
+
+    fn dead(marks: [&[usize]; 3]) -> Vec<Vec<bool>> {
+        let mask = |(n, marks): (usize, &[usize])| (0..n).map(|i| marks.contains(&i)).collect();
+        [2, 8, 3].into_iter().zip(marks).map(mask).collect()
+    }
+
+    #[test]
+    fn a_dead_filter_takes_its_positions_along() {
+        let step = Shrinkage::plan(&topology(), &dead([&[0], &[], &[1]])).unwrap();
+        assert_eq!(step.kept_outputs(0), [1]);
+        assert_eq!(step.kept_inputs(1), [1, 3, 5, 7]);
+        assert_eq!(step.kept_outputs(1), [0, 2]);
+        assert_eq!(step.removed_groups(1), [0, 2, 4, 6]);
+        assert_eq!(step.topology().layers[3], Layer::Dense { inputs: 4, outputs: 2 });
+        assert_eq!(step.slice_groups(2, &['a', 'b', 'c']), Ok(vec!['a', 'c']));
+        assert!(!step.is_identity() && step.spared().is_empty());
+    }
+
+    #[test]
+    fn dead_positions_take_their_filter_along_or_leave_a_selection() {
+        let step = Shrinkage::plan(&topology(), &dead([&[], &[0, 2, 4, 6, 7], &[]])).unwrap();
+        assert_eq!(step.kept_outputs(0), [1]);
+        // Of the four positions of filter 1, the last goes.
+        assert_eq!(step.topology().layers[3], Layer::Select { keep: vec![0, 1, 2] });
+        assert_eq!(step.topology().layers[4], Layer::Dense { inputs: 3, outputs: 3 });
+    }
+
+    #[test]
+    fn the_least_unimportant_group_is_spared() {
+        let all = dead([&[0, 1], &[], &[0, 1, 2]]);
+        let unimportance = [vec![3.0, 2.0], vec![0.0; 8], vec![5.0, 4.0, 6.0]];
+        let step = Shrinkage::plan_ranked(&topology(), &all, &unimportance).unwrap();
+        let id = |layer, group| GroupId { layer, group };
+        assert_eq!(step.kept_groups(2), [1]);
+        assert!(step.spared().contains(&id(2, 1)));
+        assert_eq!(step.kept_groups(0).len(), 1);
+        assert!(step.spared().iter().any(|spared| spared.layer == 0));
+    }
+
+    #[test]
+    fn nothing_dead_changes_nothing() {
+        let step = Shrinkage::plan(&topology(), &dead([&[], &[], &[]])).unwrap();
+        assert!(step.is_identity());
+        assert_eq!(step.topology(), &topology());
+    }
+
+    #[test]
+    fn wrong_masks_and_tensors_are_named() {
+        let few = Shrinkage::plan(&topology(), &[]).unwrap_err();
+        assert!(matches!(few, PruneError::LayerCount { expected: 3, found: 0, .. }));
+        let mut short = dead([&[], &[], &[]]);
+        short[1].pop();
+        let error = Shrinkage::plan(&topology(), &short).unwrap_err();
+        let PruneError::Length { layer, expected: 8, found: 7, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(layer, "dense_1");
+        let step = Shrinkage::plan(&topology(), &dead([&[], &[], &[]])).unwrap();
+        let missing = step.slice_bias(3, &[0.0]).unwrap_err();
+        assert_eq!(missing, PruneError::NoSuchLayer { layer: 3, count: 3 });
+        assert!(matches!(step.slice_weight(0, &[0.0]), Err(PruneError::Length { .. })));
+        let mut broken = topology();
+        broken.layers.remove(2);
+        let error = Shrinkage::plan(&broken, &dead([&[], &[], &[]])).unwrap_err();
+        assert!(matches!(error, PruneError::Shape(_)));
+        let mut normed = topology();
+        normed.layers.insert(1, Layer::BatchNorm { channels: 2 });
+        let network = FloatNetwork { topology: normed, affine: Vec::new(), norms: Vec::new() };
+        let error = step.apply(&network).unwrap_err();
+        assert_eq!(error, PruneError::BatchNormNotFolded { layer: 1 });
+    }
+}
