@@ -1,1 +1,327 @@
-//! (in the making)
+//! Every way in which a command can fail, and the exit code that tells scripts about it.
+//!
+//! | code | [`Kind`] | meaning |
+//! |---|---|---|
+//! | 0 | | done |
+//! | 2 | usage | the command line or the job file is wrong; nothing was done |
+//! | 3 | data | a data set can't be read or doesn't fit the network |
+//! | 4 | model | a model file is damaged, of another version, or doesn't meet its own check |
+//! | 5 | requirement | everything worked, but no candidate meets the job's requirements |
+//! | 70 | internal | a defect of bitsback: please report it |
+//! | 74 | io | the disk, or a program that was called, failed |
+//! | 130 | interrupted | stopped by Ctrl-C; `--resume` continues |
+//!
+//! Codes from 70 up are those of `sysexits.h` and of the shell.
+
+mod cli;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+pub use cli::CliError;
+
+use crate::bit_width::BitWidthError;
+use crate::calibrate::CalibrateError;
+use crate::data::DataError;
+use crate::device::DeviceError;
+use crate::files::FileError;
+use crate::golden::GoldenError;
+use crate::job::JobError;
+use crate::lower::LowerError;
+use crate::metrics::MetricsError;
+use crate::pipeline::PipelineError;
+use crate::pipeline::checkpoint::CheckpointError;
+use crate::prune::PruneError;
+use crate::serialize::SerializeError;
+use crate::train::TrainError;
+use crate::verify::VerifyError;
+
+/// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// What a failure means to the caller, as distinct from where it happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The command line or the job file is wrong.
+    Usage,
+    /// A data set can't be read or doesn't fit.
+    Data,
+    /// A model file can't be used.
+    Model,
+    /// No candidate meets the job's requirements.
+    Requirement,
+    /// A defect of this program.
+    Internal,
+    /// The disk or a called program failed.
+    Io,
+    /// Stopped on request.
+    Interrupted,
+}
+
+impl Kind {
+    /// The process's exit code (see the table above).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Data => 3,
+            Self::Model => 4,
+            Self::Requirement => 5,
+            Self::Internal => 70,
+            Self::Io => 74,
+            Self::Interrupted => EXIT_INTERRUPTED,
+        }
+    }
+
+    /// What usually helps, where the message itself doesn't say it.
+    fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Usage => Some("`bitsback help COMMAND` has examples; docs/JOB.md has every key"),
+            Self::Data => Some("docs/JOB.md lists the readable formats and their layouts"),
+            Self::Model => Some("`bitsback compress` writes the model anew"),
+            Self::Internal => Some("please report this, with the command and the job file"),
+            Self::Requirement | Self::Io | Self::Interrupted => None,
+        }
+    }
+}
+
+/// Declares [`Error`]: one line a part, which gives the variant, the conversion (`?` works) and
+/// the [`Kind`].
+macro_rules! errors {
+    ($($(#[$doc:meta])* $variant:ident($source:ty) => $kind:expr;)+) => {
+        /// Any failure of a command.
+        #[derive(Debug, thiserror::Error)]
+        #[non_exhaustive]
+        pub enum Error {
+            // Boxed, so that the good case of every `Result` doesn't carry the largest error's
+            // room.
+            $($(#[$doc])* #[error(transparent)] $variant(Box<$source>),)+
+            /// A file or folder can't be read or written.
+            #[error("can't {action} {}: {source}", path.display())]
+            Io {
+                /// What was tried: `read`, `write`, `create`, …
+                action: &'static str,
+                /// On what.
+                path: PathBuf,
+                /// The system's word.
+                source: io::Error,
+            },
+            /// Stopped by Ctrl-C after the state was saved.
+            #[error("interrupted; the state is saved, continue with: {resume}")]
+            Interrupted {
+                /// The command that goes on from here.
+                resume: String,
+            },
+        }
+
+        $(impl From<$source> for Error {
+            fn from(source: $source) -> Self {
+                Self::$variant(Box::new(source))
+            }
+        })+
+
+        impl Error {
+            /// What this failure means to the caller.
+            pub fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$variant(source) => {
+                        let classify: fn(&$source) -> Kind = $kind;
+                        classify(source)
+                    })+
+                    Self::Io { .. } => Kind::Io,
+                    Self::Interrupted { .. } => Kind::Interrupted,
+                }
+            }
+        }
+    };
+}
+
+errors! {
+    /// The command line.
+    Cli(CliError) => CliError::kind;
+    /// Files that can't be read or written.
+    File(FileError) => |_| Kind::Io;
+    /// The job file.
+    Job(JobError) => job_kind;
+    /// Data sets.
+    Data(DataError) => |_| Kind::Data;
+    /// The device.
+    Device(DeviceError) => |_| Kind::Usage;
+    /// `metrics.jsonl`.
+    Metrics(MetricsError) => |_| Kind::Io;
+    /// Training.
+    Train(TrainError) => |e| match e {
+        TrainError::Interrupted => Kind::Interrupted,
+        TrainError::Observer(_) => Kind::Io,
+        TrainError::Diverged { .. } => Kind::Requirement,
+        TrainError::Prune(_) | TrainError::Shard { .. } => Kind::Internal,
+    };
+    /// Pruning.
+    Prune(PruneError) => |_| Kind::Internal;
+    /// Checkpoints.
+    Checkpoint(CheckpointError) => |e| match e {
+        CheckpointError::File(_) | CheckpointError::Damaged { .. } => Kind::Io,
+        CheckpointError::Other { .. } => Kind::Usage,
+        CheckpointError::Encode(_) => Kind::Internal,
+    };
+    /// Bit widths.
+    BitWidth(BitWidthError) => |e| match e {
+        BitWidthError::Limits { .. } => Kind::Usage,
+        BitWidthError::Network(_) => Kind::Internal,
+    };
+    /// Calibration.
+    Calibrate(CalibrateError) => |_| Kind::Internal;
+    /// Lowering.
+    Lower(LowerError) => |_| Kind::Model;
+    /// Serialisation.
+    Serialize(SerializeError) => |_| Kind::Internal;
+    /// Verification.
+    Verify(VerifyError) => |_| Kind::Internal;
+    /// Golden vectors.
+    Golden(GoldenError) => |_| Kind::Io;
+    /// The job as a whole.
+    Pipeline(PipelineError) => |e| match e {
+        PipelineError::Busy { .. } => Kind::Usage,
+        PipelineError::Requirement { .. } => Kind::Requirement,
+        PipelineError::Parse(_) | PipelineError::Json(_) => Kind::Internal,
+    };
+}
+
+/// A job file that names unreadable data is right as far as it goes.
+fn job_kind(error: &JobError) -> Kind {
+    match error {
+        JobError::Data { .. } => Kind::Data,
+        JobError::Write { .. } => Kind::Io,
+        _ => Kind::Usage,
+    }
+}
+
+/// `{"error":{"kind","message","hint"}}`, one line.
+#[derive(Debug, Serialize)]
+struct ErrorObject<'a> {
+    error: ErrorBody<'a>,
+}
+
+/// The inside of [`ErrorObject`].
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    kind: Kind,
+    message: &'a str,
+    hint: Option<&'a str>,
+    exit_code: u8,
+}
+
+impl Error {
+    /// For `map_err` on file operations: `fs::read(p).map_err(Error::io("read", p))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind().exit_code())
+    }
+
+    /// What usually helps.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Cli(error) => error.hint(),
+            _ => self.kind().hint(),
+        }
+    }
+
+    /// The message with every cause that it doesn't mention itself.
+    pub fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let words = error.to_string();
+            if !text.contains(&words) {
+                text.push_str(": ");
+                text.push_str(&words);
+            }
+            cause = error.source();
+        }
+        text
+    }
+
+    /// For people: `error: …`, and a hint on a line of its own.
+    pub fn to_text(&self) -> String {
+        match self.hint() {
+            Some(hint) => format!("error: {}\n hint: {hint}", self.message()),
+            None => format!("error: {}", self.message()),
+        }
+    }
+
+    /// For machines: one line.
+    pub fn to_json(&self) -> String {
+        error_object(self.kind(), &self.message(), self.hint())
+    }
+}
+
+/// The line that `--json` writes to standard error.
+pub(crate) fn error_object(kind: Kind, message: &str, hint: Option<&str>) -> String {
+    let body = ErrorBody { kind, message, hint, exit_code: kind.exit_code() };
+    serde_json::to_string(&ErrorObject { error: body }).unwrap_or_else(|_| {
+        // Strings and numbers always serialise; this keeps the promise of an object all the same.
+        String::from(r#"{"error":{"kind":"internal","message":"","hint":null,"exit_code":70}}"#)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io_error() -> Error {
+        Error::io("read", Path::new("a.bbk"))(io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    #[test]
+    fn each_kind_has_its_documented_code() {
+        let table = [
+            (Kind::Usage, 2),
+            (Kind::Data, 3),
+            (Kind::Model, 4),
+            (Kind::Requirement, 5),
+            (Kind::Internal, 70),
+            (Kind::Io, 74),
+            (Kind::Interrupted, 130),
+        ];
+        for (kind, code) in table {
+            assert_eq!(kind.exit_code(), code);
+            let row =
+                format!("| {code} | {} |", serde_json::to_value(kind).unwrap().as_str().unwrap());
+            assert!(include_str!("error.rs").contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn io_names_the_file_and_the_action() {
+        let error = io_error();
+        assert_eq!(error.kind(), Kind::Io);
+        assert!(error.message().starts_with("can't read a.bbk: "), "{}", error.message());
+    }
+
+    #[test]
+    fn interruption_tells_how_to_resume() {
+        let resume = String::from("bitsback compress job.toml --resume");
+        let error = Error::Interrupted { resume };
+        assert_eq!(error.kind().exit_code(), 130);
+        assert!(error.to_text().contains("bitsback compress job.toml --resume"));
+    }
+
+    #[test]
+    fn objects_have_stable_keys() {
+        let value: serde_json::Value = serde_json::from_str(&io_error().to_json()).unwrap();
+        let error = value["error"].as_object().unwrap();
+        let mut keys: Vec<_> = error.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["exit_code", "hint", "kind", "message"]);
+        assert_eq!(error["kind"], "io");
+        assert_eq!(error["exit_code"], 74);
+    }
+}

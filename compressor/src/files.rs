@@ -1,1 +1,184 @@
-//! (in the making)
+//! Files that are either whole or not there.
+//!
+//! After [`write_atomic`] returned, the new contents are on disk under the final name; before it
+//! returned, whatever was there is still there, whole, even if the machine loses power.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// How temporary files begin, so that [`remove_leftovers`] finds what a killed process left.
+const TEMPORARY_PREFIX: &str = ".bitsback-";
+
+/// A file that could not be read or written.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// Reading failed.
+    #[error("{}: can't be read: {source}; check the path and its permissions", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is larger than its reader takes.
+    #[error(
+        "{}: has more than the {limit} bytes that are read here; is it the right file?",
+        path.display()
+    )]
+    TooLarge {
+        /// Which file.
+        path: PathBuf,
+        /// Most bytes.
+        limit: u64,
+    },
+    /// Writing failed; the file is as it was.
+    #[error(
+        "{}: can't be written: {source}; check the folder's permissions and free space",
+        path.display()
+    )]
+    Write {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// [`FileError::Read`], or [`FileError::TooLarge`] without having read more than `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+    let fail = |source| FileError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(fail)?;
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Replaces the file by `bytes`, or leaves it untouched.
+///
+/// # Errors
+/// [`FileError::Write`].
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+}
+
+/// Replaces the file by what `fill` writes, or leaves it untouched. The folder must exist.
+///
+/// # Errors
+/// [`FileError::Write`], with `fill`'s error, too.
+pub fn write_atomic_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), FileError> {
+    replace(path, fill).map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    // In the same folder, so that the rename stays within one file system and is atomic.
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX).suffix(".tmp");
+    // As for any new file (minus the umask), rather than tempfile's private 0600.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let temporary = builder.tempfile_in(folder)?;
+    let mut buffered = io::BufWriter::new(temporary);
+    fill(&mut buffered)?;
+    let temporary = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+    // The contents must be on disk before the name points at them, the name before we say so.
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Elsewhere folders can't be opened as files; the rename itself is all that can be had.
+#[cfg(not(unix))]
+fn sync_folder(_folder: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Deletes what writers that were killed left in `folder`; call it only while nobody writes there.
+///
+/// # Errors
+/// [`FileError::Read`] when the folder can't be listed, [`FileError::Write`] when a file stays.
+pub fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
+    let unreadable = |source| FileError::Read { path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(TEMPORARY_PREFIX) && name.ends_with(".tmp") {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|source| FileError::Write { path, source })?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_replace_and_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bbk");
+        write_atomic(&path, b"old").unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(read(&path, 3).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_keeps_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bbk");
+        write_atomic(&path, b"old").unwrap();
+        let failed = write_atomic_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::Error::other("disk full"))
+        });
+        assert!(matches!(failed, Err(FileError::Write { .. })));
+        assert_eq!(read(&path, 3).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("absent");
+        let message = read(&path, 1).unwrap_err().to_string();
+        assert!(message.contains("absent"), "{message}");
+        assert!(matches!(write_atomic(&path.join("x"), b""), Err(FileError::Write { .. })));
+        fs::write(&path, b"1234").unwrap();
+        assert!(matches!(read(&path, 3), Err(FileError::TooLarge { limit: 3, .. })));
+        assert!(matches!(remove_leftovers(&path), Err(FileError::Read { .. })));
+    }
+
+    #[test]
+    fn leftovers_go_and_the_rest_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = folder.path().join(format!("{TEMPORARY_PREFIX}1.tmp"));
+        let kept = folder.path().join("model.bbk");
+        fs::write(&left, b"").unwrap();
+        fs::write(&kept, b"").unwrap();
+        remove_leftovers(folder.path()).unwrap();
+        assert!(kept.exists() && !left.exists());
+    }
+}

@@ -1,6 +1,10 @@
 //! The ledger: every group and every layer's bits, with the numbers behind each decision.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError};
 
 /// Why a group was kept or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,4 +75,110 @@ pub struct BitRecord {
     pub bits: u8,
     /// What chose it, in words.
     pub rule: String,
+}
+
+/// Everything that was decided.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// One record a group of the network before any pruning, in the order of layers and groups.
+    pub groups: Vec<GroupRecord>,
+    /// One record an affine layer.
+    pub bits: Vec<BitRecord>,
+}
+
+/// File of [`Ledger::groups`]; columns as the fields of [`GroupRecord`].
+pub const GROUPS_FILE: &str = "ledger.csv";
+/// File of [`Ledger::bits`]; columns as the fields of [`BitRecord`].
+pub const BITS_FILE: &str = "ledger-bits.csv";
+
+impl Ledger {
+    /// Writes [`GROUPS_FILE`] and [`BITS_FILE`] into `folder`, which exists. Two files because
+    /// their columns differ, and a table program wants one table a file.
+    ///
+    /// # Errors
+    /// [`FileError::Write`] names the file.
+    pub fn write_csv(&self, folder: &Path) -> Result<(), FileError> {
+        write_rows(&folder.join(GROUPS_FILE), GROUP_COLUMNS, &self.groups)?;
+        write_rows(&folder.join(BITS_FILE), BIT_COLUMNS, &self.bits)
+    }
+}
+
+/// The header is written even when there is no row; a test keeps it equal to the fields.
+const GROUP_COLUMNS: &[&str] =
+    &["layer", "kind", "group", "unimportance", "threshold", "kept", "reason", "stage", "step"];
+/// As [`GROUP_COLUMNS`].
+const BIT_COLUMNS: &[&str] =
+    &["layer", "weights", "mean_variance", "largest", "fraction", "bits", "rule"];
+
+fn write_rows<R: Serialize>(path: &Path, columns: &[&str], rows: &[R]) -> Result<(), FileError> {
+    files::write_atomic_with(path, |file| {
+        let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
+        writer.write_record(columns)?;
+        for row in rows {
+            writer.serialize(row)?;
+        }
+        writer.flush()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger() -> Ledger {
+        let group = GroupRecord {
+            layer: "dense_1".into(),
+            kind: GroupKind::Input,
+            group: 3,
+            unimportance: -4.5,
+            threshold: -3.0,
+            kept: true,
+            reason: Reason::BelowThreshold,
+            stage: "pruning".into(),
+            step: 0,
+        };
+        let bits = BitRecord {
+            layer: "dense_1".into(),
+            weights: 100,
+            mean_variance: 1e-4,
+            largest: 0.5,
+            fraction: 6,
+            bits: 6,
+            rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+        };
+        Ledger { groups: vec![group], bits: vec![bits] }
+    }
+
+    #[test]
+    fn both_files_have_a_header_of_the_fields_and_a_row_each() {
+        let folder = tempfile::tempdir().unwrap();
+        ledger().write_csv(folder.path()).unwrap();
+        let text = std::fs::read_to_string(folder.path().join(GROUPS_FILE)).unwrap();
+        assert_eq!(
+            text,
+            "layer,kind,group,unimportance,threshold,kept,reason,stage,step\n\
+             dense_1,input,3,-4.5,-3.0,true,below-threshold,pruning,0\n"
+        );
+        let text = std::fs::read_to_string(folder.path().join(BITS_FILE)).unwrap();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("layer,weights,mean_variance,largest,fraction,bits,rule"));
+        assert!(lines.next().unwrap().starts_with("dense_1,100,0.0001,0.5,6,6,"));
+    }
+
+    #[test]
+    fn rows_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        ledger().write_csv(folder.path()).unwrap();
+        let mut reader = csv::Reader::from_path(folder.path().join(GROUPS_FILE)).unwrap();
+        let groups: Vec<GroupRecord> = reader.deserialize().map(Result::unwrap).collect();
+        let mut reader = csv::Reader::from_path(folder.path().join(BITS_FILE)).unwrap();
+        let bits: Vec<BitRecord> = reader.deserialize().map(Result::unwrap).collect();
+        assert_eq!(Ledger { groups, bits }, ledger());
+    }
+
+    #[test]
+    fn an_error_names_the_file() {
+        let error = ledger().write_csv(Path::new("no/such/folder")).unwrap_err();
+        assert!(error.to_string().contains("ledger.csv"), "{error}");
+    }
 }

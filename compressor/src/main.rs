@@ -1,3 +1,8 @@
 //! The `bitsback` command.
+#![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bitsback::cli::main()
+}

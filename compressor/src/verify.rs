@@ -1,1 +1,357 @@
-//! (in the making)
+//! The integer model against data and against the float network, always by the runtime itself: what
+//! is measured here is what a device computes.
+
+use std::num::NonZero;
+
+use bitsback_runtime::format::ParseError;
+use bitsback_runtime::{ArenaTooSmall, InputError, Interpreter, Model, Profiler, Step};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::data::{Dataset, MAX_CLASSES, Values};
+use crate::lower::Graph;
+use crate::network::FloatNetwork;
+use crate::reference::{Reference, ReferenceError};
+
+/// Examples of which every layer's activations are compared: enough for a ratio, cheap in memory.
+const SQNR_EXAMPLES: usize = 64;
+
+/// Why a model can't be evaluated.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The bytes are no model.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// The arena was too small (it is sized by the model, so never).
+    #[error(transparent)]
+    Arena(#[from] ArenaTooSmall),
+    /// Raw data don't fit the model.
+    #[error("the data don't fit the model: {0}")]
+    Input(#[from] InputError),
+    /// The float network can't run.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Inputs or labels are of the wrong number.
+    #[error("{what}: {found} values, but {expected} are needed")]
+    Length {
+        /// Of what.
+        what: &'static str,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// An example's class is none that the model can give.
+    #[error("example {example} has class {class}, but the model knows {classes} classes")]
+    Label {
+        /// Which example, from 0.
+        example: usize,
+        /// Its class.
+        class: u32,
+        /// Number of classes.
+        classes: usize,
+    },
+}
+
+/// What an evaluation counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Examples.
+    pub count: usize,
+    /// Examples whose predicted class is wrong.
+    pub errors: usize,
+    /// `confusion[actual][predicted]`: examples.
+    pub confusion: Vec<Vec<u32>>,
+}
+
+impl Evaluation {
+    /// Errors in percent; 0 of no examples.
+    pub fn error_percent(&self) -> f64 {
+        100.0 * self.errors as f64 / self.count.max(1) as f64
+    }
+}
+
+/// Quantised inputs of the listed examples by the model's own preprocessing, one after the other.
+///
+/// # Errors
+/// When the bytes are no model or the data don't fit it.
+pub fn quantized_inputs(
+    model_bytes: &[u8],
+    dataset: &Dataset,
+    examples: &[u32],
+) -> Result<Vec<i8>, VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let mut arena = vec![0; model.arena_len()];
+    let mut interpreter = Interpreter::new(&model, &mut arena)?;
+    let width = dataset.shape.len();
+    let mut inputs = Vec::with_capacity(examples.len() * model.input().len());
+    for &example in examples {
+        let start = example as usize * width;
+        match &dataset.inputs {
+            Values::Bytes(raw) => {
+                let raw = raw.get(start..start + width).unwrap_or_default();
+                match interpreter.set_input_bytes(raw) {
+                    // A model of real features takes bytes as numbers.
+                    Err(InputError::NotBytes) => {
+                        let raw: Vec<f32> = raw.iter().map(|&x| f32::from(x)).collect();
+                        interpreter.set_input_features(&raw)?;
+                    }
+                    other => other?,
+                }
+            }
+            Values::Floats(raw) => {
+                let raw = raw.get(start..start + width).unwrap_or_default();
+                interpreter.set_input_features(raw)?;
+            }
+        }
+        inputs.extend_from_slice(interpreter.input_mut());
+    }
+    Ok(inputs)
+}
+
+/// Raw outputs of a batch of quantised inputs, on all cores: vector after vector.
+///
+/// # Errors
+/// When the bytes are no model or `inputs` isn't a whole number of vectors.
+pub fn run_batch(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<i8>, VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let out = model.output().len();
+    let outputs = for_each(&model, inputs, |interpreter, to: &mut Vec<i8>| {
+        to.extend_from_slice(interpreter.output());
+    })?;
+    let outputs = outputs.concat();
+    debug_assert_eq!(outputs.len(), inputs.len() / model.input().len().max(1) * out);
+    Ok(outputs)
+}
+
+/// Predicted classes of a batch of quantised inputs, on all cores.
+///
+/// # Errors
+/// As [`run_batch`].
+pub fn predict(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<u32>, VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let classes = for_each(&model, inputs, |interpreter, to: &mut Vec<u32>| {
+        to.push(interpreter.class() as u32);
+    })?;
+    Ok(classes.concat())
+}
+
+/// Error and confusion of a model on quantised inputs and their classes, on all cores.
+///
+/// # Errors
+/// As [`run_batch`], and when labels are missing or no class of the model.
+pub fn evaluate(
+    model_bytes: &[u8],
+    inputs: &[i8],
+    labels: &[u32],
+) -> Result<Evaluation, VerifyError> {
+    let predicted = predict(model_bytes, inputs)?;
+    let model = Model::parse(model_bytes)?;
+    // An argmax model doesn't say how many classes it knows.
+    let given = predicted.iter().chain(labels).max().map_or(0, |&class| class as usize + 1);
+    let classes = match model.last_kind() {
+        bitsback_runtime::OpKind::Argmax => given.min(MAX_CLASSES),
+        _ => model.output().len(),
+    };
+    count(&predicted, labels, classes)
+}
+
+/// Counts errors and the confusion.
+///
+/// # Errors
+/// When labels are missing or there is no such class.
+pub fn count(predicted: &[u32], labels: &[u32], classes: usize) -> Result<Evaluation, VerifyError> {
+    let (expected, found) = (predicted.len(), labels.len());
+    if expected != found {
+        return Err(VerifyError::Length { what: "labels", expected, found });
+    }
+    let mut confusion = vec![vec![0; classes]; classes];
+    let mut errors = 0;
+    for (example, (&predicted, &class)) in predicted.iter().zip(labels).enumerate() {
+        let cell =
+            confusion.get_mut(class as usize).and_then(|row| row.get_mut(predicted as usize));
+        *cell.ok_or(VerifyError::Label { example, class, classes })? += 1;
+        errors += usize::from(predicted != class);
+    }
+    Ok(Evaluation { count: found, errors, confusion })
+}
+
+/// The class with the largest logit, the first of equals, of each example.
+pub fn classes_of(logits: &[f32], classes: usize) -> Vec<u32> {
+    let largest = |logits: &[f32]| {
+        let best = logits.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (class, &x)| {
+            if x > best.1 { (class, x) } else { best }
+        });
+        best.0 as u32
+    };
+    logits.chunks_exact(classes.max(1)).map(largest).collect()
+}
+
+/// Runs all inputs, split over the cores, and lets `take` gather from each; shares come in order.
+fn for_each<T: Send + Default>(
+    model: &Model,
+    inputs: &[i8],
+    take: impl Fn(&mut Interpreter, &mut T) + Sync,
+) -> Result<Vec<T>, VerifyError> {
+    let width = model.input().len();
+    if width == 0 || !inputs.len().is_multiple_of(width) {
+        let expected = inputs.len().next_multiple_of(width.max(1));
+        return Err(VerifyError::Length { what: "inputs", expected, found: inputs.len() });
+    }
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = (inputs.len() / width).div_ceil(threads).max(1);
+    let mut shares: Vec<Result<T, ArenaTooSmall>> =
+        inputs.chunks(share * width).map(|_| Ok(T::default())).collect();
+    std::thread::scope(|scope| {
+        for (inputs, share) in inputs.chunks(share * width).zip(&mut shares) {
+            let take = &take;
+            scope.spawn(move || {
+                let mut arena = vec![0; model.arena_len()];
+                let mut interpreter = match Interpreter::new(model, &mut arena) {
+                    Ok(interpreter) => interpreter,
+                    Err(error) => return *share = Err(error),
+                };
+                let Ok(gathered) = share else { return };
+                for input in inputs.chunks_exact(width) {
+                    interpreter.input_mut().copy_from_slice(input);
+                    interpreter.invoke();
+                    take(&mut interpreter, gathered);
+                }
+            });
+        }
+    });
+    shares.into_iter().map(|share| share.map_err(VerifyError::from)).collect()
+}
+
+/// How well the integer model follows the float network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Examples compared.
+    pub count: usize,
+    /// Examples on which both give the same class.
+    pub agreeing: usize,
+    /// Error of the float network in percent.
+    pub float_error_percent: f64,
+    /// Error of the integer model in percent.
+    pub integer_error_percent: f64,
+    /// Largest difference between a logit and its integer (0 for an argmax model).
+    pub largest_difference: f32,
+    /// Signal to quantisation noise, per operator that corresponds to a place in the network.
+    pub layers: Vec<LayerNoise>,
+}
+
+/// One operator's signal-to-noise ratio.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerNoise {
+    /// Name of the operator.
+    pub name: String,
+    /// 10·log₁₀(Σ float² / Σ (float − integer)²).
+    pub sqnr_db: f64,
+}
+
+/// Compares the model with the float network on normalised inputs and their quantised selves.
+///
+/// `graph` is what the model was written from; with a softmax head only classes are compared.
+///
+/// # Errors
+/// When any of them don't belong together.
+pub fn verify(
+    model_bytes: &[u8],
+    graph: &Graph,
+    network: &FloatNetwork,
+    normalised: &[f32],
+    labels: &[u32],
+) -> Result<Verification, VerifyError> {
+    let reference = Reference::new(network)?;
+    let logits = reference.logits(normalised)?;
+    let classes = reference.output_len();
+    let float_classes = classes_of(&logits, classes);
+    let float = count(&float_classes, labels, classes)?;
+
+    let inputs = graph.input_quantization.quantize(normalised);
+    let integer_classes = predict(model_bytes, &inputs)?;
+    let integer = count(&integer_classes, labels, classes)?;
+    let agreeing = float_classes.iter().zip(&integer_classes).filter(|(a, b)| a == b).count();
+
+    let model = Model::parse(model_bytes)?;
+    let largest_difference = match model.last_kind() {
+        bitsback_runtime::OpKind::Argmax | bitsback_runtime::OpKind::Softmax => 0.0,
+        _ => {
+            let zero_point = f32::from(model.output().zero_point);
+            let outputs = run_batch(model_bytes, &inputs)?;
+            let reals = outputs.iter().map(|&q| graph.output_scale * (f32::from(q) - zero_point));
+            logits.iter().zip(reals).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        }
+    };
+    let few = SQNR_EXAMPLES.min(labels.len());
+    let layers = layer_noise(
+        &model,
+        graph,
+        &reference,
+        normalised.get(..few * reference.input_len()).unwrap_or_default(),
+    )?;
+    Ok(Verification {
+        count: labels.len(),
+        agreeing,
+        float_error_percent: float.error_percent(),
+        integer_error_percent: integer.error_percent(),
+        largest_difference,
+        layers,
+    })
+}
+
+/// Keeps what every operator wrote.
+struct Tap<'t> {
+    outputs: &'t mut [Vec<i8>],
+}
+
+impl Profiler for Tap<'_> {
+    fn after(&mut self, step: &Step, output: &[i8]) {
+        if let Some(to) = self.outputs.get_mut(usize::from(step.index)) {
+            to.extend_from_slice(output);
+        }
+    }
+}
+
+fn layer_noise(
+    model: &Model,
+    graph: &Graph,
+    reference: &Reference,
+    normalised: &[f32],
+) -> Result<Vec<LayerNoise>, VerifyError> {
+    let mut outputs = vec![Vec::new(); graph.ops.len()];
+    let mut arena = vec![0; model.arena_len()];
+    let mut interpreter = Interpreter::new(model, &mut arena)?;
+    for input in graph.input_quantization.quantize(normalised).chunks_exact(model.input().len()) {
+        interpreter.input_mut().copy_from_slice(input);
+        interpreter.invoke_with(&mut Tap { outputs: &mut outputs });
+    }
+    let mut floats = vec![Vec::new(); reference.shapes().len()];
+    reference.visit(normalised, |boundary, values| floats[boundary].extend_from_slice(values))?;
+    let mut layers = Vec::new();
+    for ((op, note), integers) in graph.ops.iter().zip(&graph.notes).zip(&outputs) {
+        let Some(floats) = note.boundary.and_then(|boundary| floats.get(boundary)) else {
+            continue;
+        };
+        let zero_point = f32::from(op.output().zero_point);
+        let steps: Vec<f32> = integers.iter().map(|&q| f32::from(q) - zero_point).collect();
+        layers.push(LayerNoise {
+            name: note.name.clone(),
+            sqnr_db: sqnr(floats, &steps, note.scale),
+        });
+    }
+    Ok(layers)
+}
+
+/// Signal to noise in decibels; 120 (about an `f32`'s own) where there is no noise at all.
+fn sqnr(floats: &[f32], steps: &[f32], scale: f32) -> f64 {
+    let (mut signal, mut noise) = (0.0, 0.0);
+    for (&x, &step) in floats.iter().zip(steps) {
+        signal += f64::from(x).powi(2);
+        noise += (f64::from(x) - f64::from(step * scale)).powi(2);
+    }
+    if noise > 0.0 { (10.0 * (signal / noise).log10()).clamp(-120.0, 120.0) } else { 120.0 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,77 @@
-fn main() {}
+//! `cargo xtask`: the developer's commands.
+//!
+//! One file a command in `commands/`; what they share is one file a concept: `toolchain` (which
+//! compiler builds for a bare core), `sysroot` (building `core` where none is prebuilt),
+//! `firmware` (building), `qemu` (running), `process` and `paths`.
+
+mod boards;
+mod commands;
+mod conformance;
+mod error;
+mod exits;
+mod firmware;
+mod footprint;
+mod golden;
+mod packages;
+mod paths;
+mod process;
+mod qemu;
+mod sysroot;
+mod toolchain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use commands::{bench, data, setup, test};
+
+const AFTER_HELP: &str = "\
+A new checkout:   cargo xtask setup && cargo xtask test
+One model on one core:
+                  cargo xtask qemu --model out/model.bbk --golden out/golden --core cortex-m4
+Everything that CI runs, one step of it again:
+                  cargo xtask test --only clippy
+
+Exit codes: 0 done, 1 failed (or differing bits), 2 wrong usage, 3 something needed is missing.";
+
+/// The developer's commands of bitsback.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or install what firmware builds need: Rust targets and QEMU.
+    Setup(setup::Args),
+    /// Run everything that CI runs, step by step, with times.
+    Test(test::Args),
+    /// Run a model's golden vectors on emulated cores, bit for bit.
+    Qemu(commands::qemu::Args),
+    /// Fetch a data set and check every file by SHA-256.
+    Data(data::Args),
+    /// Write the committed golden models and vectors anew.
+    Golden(commands::golden::Args),
+    /// Count instructions, code, arena and stack of a model on a core.
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Qemu(args) => commands::qemu::run(&args),
+        Command::Data(args) => data::run(&args),
+        Command::Golden(args) => commands::golden::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}

@@ -1,1 +1,264 @@
-//! (in the making)
+//! Variational posteriors over weights and over group scales.
+//!
+//! The state of training is plain data: every posterior is a handful of `Vec<f32>`, so that groups
+//! that have died are cut out of parameters and optimiser moments alike by slicing, and a
+//! checkpoint is those very numbers. burn sees them as leaves of one step's graph
+//! ([`dense`], [`conv2d`]); the KL terms have closed forms and their gradients are added in place.
+//!
+//! Louizos, Ullrich and Welling, *Bayesian Compression for Deep Learning*, 2017 (arXiv:1705.08665).
+
+#[cfg(test)]
+mod checks;
+pub mod conv2d;
+pub mod dense;
+mod elbo;
+mod gaussian;
+mod horseshoe;
+mod noise;
+mod normal_jeffreys;
+
+use serde::{Deserialize, Serialize};
+
+pub use elbo::{KlWeights, add_kl_gradient, description_length, kl};
+pub use gaussian::Gaussian;
+pub use horseshoe::{Horseshoe, LogNormal};
+pub use noise::Noise;
+pub use normal_jeffreys::NormalJeffreys;
+
+use crate::network::{Layer, Topology};
+use crate::posterior::{LayerPosterior, Posterior, Prior};
+use crate::prune::{PruneError, Shrinkage};
+
+/// What a tensor of parameters is, which decides its learning rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Means of weights and biases, and every parameter of a deterministic network.
+    Mean,
+    /// Log-variances of weights and biases.
+    LogVariance,
+    /// Locations of the group scales.
+    ScaleMean,
+    /// Log-variances of the group scales.
+    ScaleLogVariance,
+}
+
+/// A set of parameter tensors in a fixed order. Gradients and moments have the same type.
+pub trait Parameters: Clone {
+    /// Every tensor and its kind.
+    fn tensors(&self) -> Vec<(Kind, &[f32])>;
+    /// Every tensor, in the same order.
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>>;
+
+    /// The same shapes, all zero.
+    fn zeros_like(&self) -> Self {
+        let mut zeros = self.clone();
+        zeros.tensors_mut().into_iter().for_each(|t| t.fill(0.0));
+        zeros
+    }
+
+    /// Adds `other`, element by element.
+    fn add(&mut self, other: &Self) {
+        for (into, (_, from)) in self.tensors_mut().into_iter().zip(other.tensors()) {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        }
+    }
+}
+
+/// The posterior over one layer's group scales.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Scale {
+    /// z ~ N(μ, σ²) under the prior 1/|z|.
+    NormalJeffreys(NormalJeffreys),
+    /// log z ~ N(m, v) under the half-Cauchy prior's decomposition.
+    Horseshoe(Horseshoe),
+}
+
+/// The posterior of one dense layer or convolution while it trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AffinePosterior {
+    /// Weights given z = 1, laid out as [`crate::network::Affine::weight`].
+    pub weight: Gaussian,
+    /// Biases.
+    pub bias: Gaussian,
+    /// One scale per input (dense) or filter (convolution).
+    pub scale: Scale,
+}
+
+/// A Bayesian network: what is computed and the posterior of every affine layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BayesNetwork {
+    /// What is computed.
+    pub topology: Topology,
+    /// One entry per affine layer.
+    pub layers: Vec<AffinePosterior>,
+}
+
+/// How a posterior's scale turns into samples: z = link(location + spread·ε).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// z itself is Gaussian.
+    Identity,
+    /// log z is Gaussian.
+    Exp,
+}
+
+impl Scale {
+    /// How samples are made.
+    pub fn link(&self) -> Link {
+        match self {
+            Self::NormalJeffreys(_) => Link::Identity,
+            Self::Horseshoe(_) => Link::Exp,
+        }
+    }
+
+    /// Location and standard deviation of the Gaussian behind each group's scale.
+    pub fn location_and_spread(&self) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::NormalJeffreys(s) => s.location_and_spread(),
+            Self::Horseshoe(s) => s.location_and_spread(),
+        }
+    }
+
+    /// Chains the gradients of location and spread to the parameters, adding to `into`.
+    pub fn add_gradient(&self, location: &[f32], spread: &[f32], into: &mut Scale) {
+        match (self, into) {
+            (Self::NormalJeffreys(s), Self::NormalJeffreys(g)) => {
+                s.add_gradient(location, spread, g)
+            }
+            (Self::Horseshoe(s), Self::Horseshoe(g)) => s.add_gradient(location, spread, g),
+            // A gradient is always made by `zeros_like` of its own parameters.
+            (Self::NormalJeffreys(_), Self::Horseshoe(_))
+            | (Self::Horseshoe(_), Self::NormalJeffreys(_)) => {}
+        }
+    }
+
+    /// E[z] and V[z] of each group.
+    pub fn moments(&self) -> (Vec<f32>, Vec<f32>) {
+        match self {
+            Self::NormalJeffreys(s) => s.moments(),
+            Self::Horseshoe(s) => s.moments(),
+        }
+    }
+
+    /// log α or v − m of each group: higher means less needed.
+    pub fn unimportance(&self) -> Vec<f32> {
+        match self {
+            Self::NormalJeffreys(s) => s.log_alpha(),
+            Self::Horseshoe(s) => s.negative_log_mode(),
+        }
+    }
+
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        match self {
+            Self::NormalJeffreys(s) => s.tensors(),
+            Self::Horseshoe(s) => s.tensors(),
+        }
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        match self {
+            Self::NormalJeffreys(s) => s.tensors_mut(),
+            Self::Horseshoe(s) => s.tensors_mut(),
+        }
+    }
+
+    fn shrink(&self, layer: usize, shrinkage: &Shrinkage) -> Result<Self, PruneError> {
+        Ok(match self {
+            Self::NormalJeffreys(s) => Self::NormalJeffreys(s.shrink(layer, shrinkage)?),
+            Self::Horseshoe(s) => Self::Horseshoe(s.shrink(layer, shrinkage)?),
+        })
+    }
+}
+
+impl AffinePosterior {
+    /// Cuts removed groups, inputs and outputs out of every tensor.
+    ///
+    /// # Errors
+    /// When the step was planned for a network of other shapes.
+    pub fn shrink(&self, layer: usize, shrinkage: &Shrinkage) -> Result<Self, PruneError> {
+        Ok(Self {
+            weight: self.weight.try_map(|t| shrinkage.slice_weight(layer, t))?,
+            bias: self.bias.try_map(|t| shrinkage.slice_bias(layer, t))?,
+            scale: self.scale.shrink(layer, shrinkage)?,
+        })
+    }
+}
+
+impl Parameters for Vec<AffinePosterior> {
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        let mut all = Vec::new();
+        for layer in self {
+            for gaussian in [&layer.weight, &layer.bias] {
+                all.push((Kind::Mean, gaussian.mean.as_slice()));
+                all.push((Kind::LogVariance, gaussian.log_variance.as_slice()));
+            }
+            all.extend(layer.scale.tensors());
+        }
+        all
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        let mut all = Vec::new();
+        for layer in self {
+            for gaussian in [&mut layer.weight, &mut layer.bias] {
+                all.push(&mut gaussian.mean);
+                all.push(&mut gaussian.log_variance);
+            }
+            all.extend(layer.scale.tensors_mut());
+        }
+        all
+    }
+}
+
+impl BayesNetwork {
+    /// Number of weights left, biases not counted.
+    pub fn weights(&self) -> usize {
+        self.layers.iter().map(|l| l.weight.mean.len()).sum()
+    }
+
+    /// Which prior the scales have.
+    pub fn prior(&self) -> Prior {
+        match self.layers.first().map(|l| &l.scale) {
+            Some(Scale::Horseshoe(_)) => Prior::Horseshoe,
+            Some(Scale::NormalJeffreys(_)) | None => Prior::NormalJeffreys,
+        }
+    }
+
+    /// The posterior as plain numbers.
+    pub fn posterior(&self) -> Posterior {
+        let layers = self.layers.iter().map(|l| {
+            let (scale_mean, scale_variance) = l.scale.moments();
+            LayerPosterior {
+                weight_mean: l.weight.mean.clone(),
+                weight_variance: l.weight.variance(),
+                bias_mean: l.bias.mean.clone(),
+                bias_variance: l.bias.variance(),
+                scale_mean,
+                scale_variance,
+                unimportance: l.scale.unimportance(),
+            }
+        });
+        Posterior {
+            prior: self.prior(),
+            topology: self.topology.clone(),
+            layers: layers.collect(),
+            description_length_nats: description_length(&self.layers),
+        }
+    }
+}
+
+/// Number of groups of an affine layer: its inputs if dense, its filters if a convolution.
+pub fn group_count(layer: &Layer) -> usize {
+    match layer {
+        Layer::Dense { inputs, .. } => *inputs,
+        Layer::Conv2d { filters, .. } => *filters,
+        Layer::BatchNorm { .. }
+        | Layer::MaxPool2d { .. }
+        | Layer::AvgPool2d { .. }
+        | Layer::Relu
+        | Layer::Relu6
+        | Layer::Flatten
+        | Layer::Select { .. }
+        | Layer::Dropout { .. } => 0,
+    }
+}

@@ -1,1 +1,238 @@
-//! (in the making)
+//! Data: reading, splitting, normalising.
+//!
+//! [`load`] reads what a `[data]` section names into a [`Dataset`]. Every reader takes its bytes
+//! for hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
+//! allocated, and errors name the file, the byte, line or column, and what to do. After `load`
+//! returned, the dataset is whole: as many labels as examples, every label a class, at least two
+//! classes, every value finite.
+
+mod array;
+mod config;
+pub mod csv;
+pub mod digits;
+mod error;
+pub mod idx;
+pub mod images;
+mod input;
+mod labels;
+mod normalize;
+pub mod npy;
+pub mod npz;
+mod split;
+
+use std::path::Path;
+
+pub use array::{Array, Numbers};
+pub use config::{Color, Column, DataConfig, DataKind};
+pub use error::DataError;
+pub use input::{InputBatch, read_image, read_npy};
+pub use labels::RawLabels;
+pub use normalize::{Normalization, NormalizationKind};
+pub use split::Split;
+
+use crate::network::Shape;
+
+/// Largest file, and most bytes of decoded values, that a reader takes (4 GiB): more than the
+/// largest public data sets at microcontroller resolutions, and what a workstation's memory holds.
+pub const MAX_DATA_BYTES: u64 = 4 << 30;
+
+/// Most examples: positions are stored as `u32`, and 2^31 leaves room for sums.
+pub const MAX_EXAMPLES: usize = 1 << 31;
+
+/// Most values of one example (1 Mi): a megapixel; a microcontroller's memory is smaller.
+pub const MAX_EXAMPLE_VALUES: usize = 1 << 20;
+
+/// Most classes. More are the sign of a column of numbers taken for labels.
+pub const MAX_CLASSES: usize = 4096;
+
+/// Longest class name in bytes: names travel in the model, and devices print them on small displays.
+pub const MAX_CLASS_NAME: usize = 64;
+
+/// Inputs, examples × values of one example, row-major; images as height × width × channels.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Values {
+    /// Pixels and other bytes.
+    Bytes(Vec<u8>),
+    /// Features, all finite.
+    Floats(Vec<f32>),
+}
+
+impl Values {
+    /// Number of values over all examples.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Bytes(v) => v.len(),
+            Self::Floats(v) => v.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Labelled examples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Shape of one example.
+    pub shape: Shape,
+    /// All inputs.
+    pub inputs: Values,
+    /// Class of each example: an index into `classes`.
+    pub labels: Vec<u32>,
+    /// Names of the classes: numbers in numeric order, or names in alphabetic order, unless
+    /// `data.class_names` renames them; at most [`MAX_CLASS_NAME`] bytes, no control characters.
+    pub classes: Vec<String>,
+    /// Where the examples of the data's own test files begin, if it has any: they are all of the
+    /// test set, and nothing else is.
+    pub test_start: Option<usize>,
+}
+
+impl Dataset {
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Normalised inputs of the listed examples, one after the other. Examples that don't exist are
+    /// left out.
+    ///
+    /// # Shapes
+    /// examples × `shape.len()`.
+    pub fn batch(&self, normalization: &Normalization, examples: &[u32]) -> Vec<f32> {
+        let width = self.shape.len();
+        let mut out = Vec::with_capacity(examples.len() * width);
+        for &example in examples {
+            let start = example as usize * width;
+            normalization.apply_to(&self.inputs, start..start + width, &mut out);
+        }
+        out
+    }
+
+    /// The bytes of one example, if the inputs are bytes.
+    pub fn bytes(&self, example: u32) -> Option<&[u8]> {
+        let width = self.shape.len();
+        let start = (example as usize).checked_mul(width)?;
+        match &self.inputs {
+            Values::Bytes(v) => v.get(start..start + width),
+            Values::Floats(_) => None,
+        }
+    }
+}
+
+/// Examples as one file (or pair of files) holds them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Shape of one example.
+    pub shape: Shape,
+    /// Inputs.
+    pub inputs: Values,
+    /// Labels as the file has them.
+    pub labels: RawLabels,
+}
+
+/// Reads the data that a `[data]` section names. Paths are taken as they stand (the job file's
+/// reader has already joined relative ones with the job file's folder).
+///
+/// # Errors
+/// What is wrong with which file, and what to do.
+pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
+    config.check()?;
+    let (train, test) = match config.kind {
+        DataKind::Digits => (digits::read()?, None),
+        DataKind::Idx => idx::load(config)?,
+        DataKind::Npy => npy::load(config)?,
+        DataKind::Npz => npz::load(config)?,
+        DataKind::Csv => csv::load(config)?,
+        DataKind::Images => images::load(config)?,
+    };
+    let origin = config.inputs.as_deref().unwrap_or(Path::new(digits::NAME));
+    let test_origin = config.test_inputs.as_deref().unwrap_or(origin);
+    let mut dataset = assemble(origin, train, test.map(|part| (test_origin, part)))?;
+    if let Some(given) = config.given_shape()?
+        && given != dataset.shape
+    {
+        let (found, expected) = (error::show(dataset.shape), error::show(given));
+        return Err(DataError::Shape { path: origin.to_owned(), found, expected });
+    }
+    if let Some(names) = &config.class_names {
+        if names.len() != dataset.classes.len() {
+            let (names, classes) = (names.len(), dataset.classes.len());
+            return Err(DataError::ClassNames { path: origin.to_owned(), names, classes });
+        }
+        dataset.classes.clone_from(names);
+    }
+    // The model keeps them as lines of text.
+    let odd = |n: &&String| n.len() > MAX_CLASS_NAME || n.chars().any(char::is_control);
+    if let Some(class) = dataset.classes.iter().find(odd) {
+        let class = class.chars().take(MAX_CLASS_NAME).collect();
+        return Err(DataError::ClassName { path: origin.to_owned(), class });
+    }
+    Ok(dataset)
+}
+
+/// Joins the training and the test part.
+fn assemble(origin: &Path, train: Part, test: Option<(&Path, Part)>) -> Result<Dataset, DataError> {
+    let classes = labels::Classes::of(origin, &train.labels)?;
+    let mut labels = classes.encode(origin, &train.labels)?;
+    check_part(origin, &train, labels.len())?;
+    let Part { shape, mut inputs, .. } = train;
+    let mut test_start = None;
+    if let Some((path, part)) = test {
+        let test_labels = classes.encode(path, &part.labels)?;
+        check_part(path, &part, test_labels.len())?;
+        if part.shape != shape {
+            let path = path.to_owned();
+            return Err(DataError::TestShape { path, found: part.shape, expected: shape });
+        }
+        test_start = Some(labels.len());
+        labels.extend(test_labels);
+        match (&mut inputs, part.inputs) {
+            (Values::Bytes(all), Values::Bytes(more)) => all.extend(more),
+            (Values::Floats(all), Values::Floats(more)) => all.extend(more),
+            _ => return Err(DataError::TestType { path: path.to_owned() }),
+        }
+    }
+    if labels.len() > MAX_EXAMPLES {
+        return Err(DataError::TooMany {
+            path: origin.to_owned(),
+            what: "examples",
+            found: labels.len() as u64,
+            limit: MAX_EXAMPLES as u64,
+        });
+    }
+    Ok(Dataset { shape, inputs, labels, classes: classes.names(), test_start })
+}
+
+/// Checks what holds for the data of every format.
+fn check_part(path: &Path, part: &Part, labels: usize) -> Result<(), DataError> {
+    let width = part.shape.len();
+    if width == 0 || part.inputs.is_empty() || labels == 0 {
+        return Err(DataError::Empty { path: path.to_owned() });
+    }
+    let examples = part.inputs.len() / width;
+    if examples != labels || examples * width != part.inputs.len() {
+        let path = path.to_owned();
+        return Err(DataError::Count { path, inputs: examples, labels });
+    }
+    if let Values::Floats(values) = &part.inputs
+        && let Some(at) = values.iter().position(|v| !v.is_finite())
+    {
+        return Err(DataError::NotFinite {
+            path: path.to_owned(),
+            example: at / width,
+            feature: at % width,
+            value: values.get(at).copied().unwrap_or(f32::NAN),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

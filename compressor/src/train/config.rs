@@ -12,17 +12,52 @@ pub struct PretrainConfig {
     pub epochs: u32,
     /// Examples per step.
     pub batch: usize,
-    /// Peak learning rate of Adam; a cosine takes it to 1 %.
+    /// Peak learning rate of Adam; after 100 steps of warm-up a cosine takes it to 1 %.
     pub learning_rate: f32,
-    /// Decoupled weight decay.
+    /// Decoupled weight decay, as a fraction of the learning rate.
     pub weight_decay: f32,
-    /// Passes without a better validation error before stopping; 0 never stops early.
+    /// Passes without a better validation loss before stopping; 0 never stops early.
     pub patience: u32,
 }
 
 impl Default for PretrainConfig {
     fn default() -> Self {
-        Self { epochs: 10, batch: 128, learning_rate: 2e-3, weight_decay: 1e-4, patience: 0 }
+        Self { epochs: 10, batch: 128, learning_rate: 2e-3, weight_decay: 0.01, patience: 0 }
+    }
+}
+
+/// `[finetune]`: deterministic training of what is left after pruning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FinetuneConfig {
+    /// Passes over the training set; 0 keeps the posterior's mean as it is.
+    pub epochs: u32,
+    /// Examples per step.
+    pub batch: usize,
+    /// Peak learning rate of Adam; a cosine takes it to 1 %.
+    pub learning_rate: f32,
+    /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
+    pub average: f32,
+    /// Share of the distillation term: how much of the loss is agreement with the dense network's
+    /// softened predictions rather than with the labels.
+    pub distill: f32,
+    /// Temperature of the distillation.
+    pub temperature: f32,
+    /// Passes without a better validation loss before stopping; 0 never stops early.
+    pub patience: u32,
+}
+
+impl Default for FinetuneConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch: 128,
+            learning_rate: 3e-3,
+            average: 0.998,
+            distill: 0.0,
+            temperature: 2.0,
+            patience: 0,
+        }
     }
 }
 
@@ -36,28 +71,156 @@ pub struct VariationalConfig {
     pub epochs: u32,
     /// Examples per step.
     pub batch: usize,
+    /// Learning rates of the four kinds of parameters.
+    pub learning_rate: LearningRates,
+    /// Decay of Adam's second moment: lower than usual, so that dying groups die quickly.
+    pub beta2: f32,
+    /// The KL temperature β as (epoch, β) points, joined by straight lines.
+    pub temperature: Vec<(f32, f32)>,
+    /// Factor on the KL of each layer's group scales, first layer first; missing ones are 1.
+    pub scale_weight: Vec<f32>,
+    /// Log-variance of weights and biases at the start.
+    pub initial_log_variance: f32,
+    /// Ceiling of the first layer's log-variances: keeps its noise from drowning the input.
+    pub first_log_variance_most: f32,
+    /// Log-variance of the scales at the start; unset: −6 for normal-Jeffreys, −4 for horseshoe.
+    pub initial_scale_log_variance: Option<f32>,
+    /// τ0 of the horseshoe: scale of the half-Cauchy over each layer's global scale.
+    pub tau0: f32,
+    /// Passes without a better validation loss before stopping, once nothing shrinks; 0 never
+    /// stops early.
+    pub patience: u32,
+    /// How the network shrinks while it trains.
+    pub shrink: ShrinkConfig,
+}
+
+/// `[variational.learning_rate]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LearningRates {
+    /// Means of weights and biases.
+    pub mean: f32,
+    /// Log-variances of weights and biases.
+    pub log_variance: f32,
+    /// Locations of the group scales; unset: 2e-3 for normal-Jeffreys, 1e-2 for horseshoe.
+    pub scale_mean: Option<f32>,
+    /// Log-variances of the group scales; unset: 5e-2 for normal-Jeffreys, 3e-2 for horseshoe.
+    pub scale_log_variance: Option<f32>,
+}
+
+/// `[variational.shrink]`: every few steps and layer by layer, the largest tail of the posterior's
+/// order is removed whose ablation costs the training loss next to nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ShrinkConfig {
+    /// First step at which groups may go.
+    pub from_step: u64,
+    /// Steps between two tries; 0 never shrinks while training.
+    pub every: u64,
+    /// Training examples on which an ablation is judged.
+    pub examples: usize,
+    /// Unimportance below which a group is never tried (log α, or v − m); unset: −5 for
+    /// normal-Jeffreys, −0.2 for horseshoe.
+    pub floor: Option<f32>,
+    /// Absolute rise of the loss, in nats, that one removal may cost; one value for all layers or
+    /// one per layer.
+    pub loss_rise: Vec<f32>,
+    /// Relative rise of the loss that one removal may cost on top.
+    pub loss_ratio: f32,
+    /// Largest share of a layer's groups that goes at once.
+    pub most_at_once: f32,
+    /// Weights at which shrinking stops: the size knob. 0 never stops it.
+    pub target_weights: usize,
 }
 
 impl Default for VariationalConfig {
     fn default() -> Self {
-        Self { prior: Prior::NormalJeffreys, epochs: 12, batch: 128 }
+        Self {
+            prior: Prior::NormalJeffreys,
+            epochs: 5,
+            batch: 64,
+            learning_rate: LearningRates::default(),
+            beta2: 0.99,
+            temperature: vec![(0.0, 0.0), (1.0, 1.0)],
+            scale_weight: Vec::new(),
+            initial_log_variance: -6.0,
+            first_log_variance_most: -3.2,
+            initial_scale_log_variance: None,
+            tau0: 1e-3,
+            patience: 0,
+            shrink: ShrinkConfig::default(),
+        }
     }
 }
 
-/// `[finetune]`: deterministic training of what is left.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FinetuneConfig {
-    /// Passes over the training set.
-    pub epochs: u32,
-    /// Examples per step.
-    pub batch: usize,
-    /// Peak learning rate of Adam; a cosine takes it to 1 %.
-    pub learning_rate: f32,
+impl Default for LearningRates {
+    fn default() -> Self {
+        Self { mean: 1e-3, log_variance: 2e-2, scale_mean: None, scale_log_variance: None }
+    }
 }
 
-impl Default for FinetuneConfig {
+impl Default for ShrinkConfig {
     fn default() -> Self {
-        Self { epochs: 10, batch: 128, learning_rate: 1e-3 }
+        Self {
+            from_step: 100,
+            every: 50,
+            examples: 1000,
+            floor: None,
+            loss_rise: vec![0.005],
+            loss_ratio: 0.02,
+            most_at_once: 1.0,
+            target_weights: 0,
+        }
+    }
+}
+
+impl VariationalConfig {
+    /// Everything that depends on the prior, filled in.
+    pub fn resolve(&self) -> Self {
+        let (scale_mean, scale_log_variance, start, floor) = match self.prior {
+            Prior::NormalJeffreys => (2e-3, 5e-2, -6.0, -5.0),
+            Prior::Horseshoe => (1e-2, 3e-2, -4.0, -0.2),
+        };
+        let mut resolved = self.clone();
+        resolved.learning_rate.scale_mean.get_or_insert(scale_mean);
+        resolved.learning_rate.scale_log_variance.get_or_insert(scale_log_variance);
+        resolved.initial_scale_log_variance.get_or_insert(start);
+        resolved.shrink.floor.get_or_insert(floor);
+        resolved
+    }
+
+    /// β at `epoch`, by straight lines between the points and constant beyond them.
+    pub fn temperature_at(&self, epoch: f32) -> f32 {
+        let mut before: Option<(f32, f32)> = None;
+        for (at, value) in &self.temperature {
+            if epoch <= *at {
+                return match before {
+                    Some((from, start)) if *at > from => {
+                        start + (value - start) * (epoch - from) / (at - from)
+                    }
+                    Some(_) | None => *value,
+                };
+            }
+            before = Some((*at, *value));
+        }
+        before.map_or(1.0, |(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temperature_is_piecewise_linear() {
+        let c = VariationalConfig {
+            temperature: vec![(0.0, 1.0), (0.2, 1.5), (1.0, 1.0)],
+            ..VariationalConfig::default()
+        };
+        for (epoch, beta) in [(0.0, 1.0), (0.1, 1.25), (0.2, 1.5), (0.6, 1.25), (3.0, 1.0)] {
+            assert!((c.temperature_at(epoch) - beta).abs() < 1e-5, "{epoch}");
+        }
+        let none = VariationalConfig { temperature: Vec::new(), ..c };
+        assert_eq!(none.temperature_at(0.5), 1.0);
     }
 }

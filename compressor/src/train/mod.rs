@@ -1,5 +1,89 @@
 //! Training: deterministic pre-training, variational training, fine-tuning.
+//!
+//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], [`tensor`]);
+//! parameters, moments and schedules are plain data ([`adam`]), so that a checkpoint is exact and a
+//! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
+//! resumed run repeats an uninterrupted one to the bit.
 
+pub mod adam;
+pub mod batch;
 mod config;
+pub mod deterministic;
+pub mod evaluate;
+pub mod forward;
+pub mod initialize;
+mod schedule;
+pub mod shrink;
+pub mod tensor;
+pub mod variational;
+pub mod window;
+
+use serde::{Deserialize, Serialize};
 
 pub use config::*;
+
+use crate::prune::PruneError;
+
+/// What went wrong while training.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The loss is not a number any more.
+    #[error(
+        "{stage} diverged at step {step}: the loss is not finite; lower [{stage}] learning_rate, \
+         or check the data for extreme values"
+    )]
+    Diverged {
+        /// Which stage.
+        stage: &'static str,
+        /// At which step.
+        step: u64,
+    },
+    /// A shard's thread ended without a result.
+    #[error("{stage} failed at step {step}: burn could not compute this step's gradient")]
+    Shard {
+        /// Which stage.
+        stage: &'static str,
+        /// At which step.
+        step: u64,
+    },
+    /// The user asked to stop.
+    #[error("interrupted; the checkpoint is saved")]
+    Interrupted,
+    /// The network could not be shrunk.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
+    /// The observer could not save or log.
+    #[error(transparent)]
+    Observer(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What one step did, for progress, metrics and checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// Pass over the training set, from 0.
+    pub epoch: u64,
+    /// Steps done.
+    pub step: u64,
+    /// Steps planned.
+    pub steps: u64,
+    /// Cross-entropy of this step's batch in nats, a running mean.
+    pub loss: f64,
+    /// KL from the prior in nats, untempered, at the end of an epoch of variational training.
+    pub kl: Option<f64>,
+    /// What the KL is multiplied by: β/N.
+    pub kl_weight: Option<f64>,
+    /// Learning rate of the means.
+    pub learning_rate: f32,
+    /// Validation loss and error, at the end of an epoch.
+    pub validation: Option<(f64, f64)>,
+    /// Weights that the network has now.
+    pub weights: usize,
+    /// Groups that each affine layer has now, in variational training.
+    pub groups: Vec<u32>,
+}
+
+/// Sees every step of a stage; may save its state, and may stop it with an error.
+pub trait Observer<S> {
+    /// One step is done and `state` is what a later run would resume from.
+    fn step(&mut self, state: &S, report: &StepReport) -> Result<(), TrainError>;
+}

@@ -1,0 +1,189 @@
+//! `bitsback compress`: a job from data to model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::comparison;
+use super::output::{Context, quoted};
+use crate::device::DeviceName;
+use crate::error::{CliError, Error, Kind};
+use crate::files;
+use crate::job::Job;
+use crate::pipeline::{self, RunOptions};
+use crate::posterior::Prior;
+use crate::progress::Progress;
+use crate::report::REPORT_FILE;
+use crate::summary::{MAX_SUMMARY_BYTES, SUMMARY_FILE, Summary};
+
+/// Where jobs write unless told otherwise: `out/NAME`.
+const OUTPUT_ROOT: &str = "out";
+
+/// Run a compression job: train, prune, choose bits, quantise, verify, report
+///
+/// A job file names the data, the network and what must hold; every key has a default, and
+/// docs/JOB.md explains each. The output folder receives model.bbk, golden vectors for the device,
+/// report.html, summary.json, the ledger of every decision, metrics.jsonl, the job with every
+/// default filled in, and checkpoints.
+///
+/// Ctrl-C stops after the current step and saves the state; a second one stops at once. Either
+/// way, and after a crash, --resume goes on and ends with the very same model file.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback compress jobs/lenet-300-100.toml
+  bitsback compress jobs/lenet-5.toml --prior horseshoe --seed 2 --out out/lenet-5-ghs-2
+  bitsback compress jobs/lenet-5.toml --resume       start, or go on where it stopped
+
+With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[].")]
+pub(crate) struct Compress {
+    /// The job file
+    job: PathBuf,
+    /// The output folder [default: out/NAME, where NAME is the job's]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on from the last checkpoint in the output folder; without one, start
+    #[arg(long)]
+    resume: bool,
+    /// Start over although the output folder holds a job's output
+    #[arg(long, conflicts_with = "resume")]
+    force: bool,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// What the command line says in place of the job file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct Overrides {
+    /// What trains
+    #[arg(long, value_enum, default_value_t)]
+    device: DeviceName,
+    /// Seed of everything random, in place of the job's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Prior of the group scales, in place of the job's
+    #[arg(long, value_parser = prior, value_name = "normal-jeffreys|horseshoe")]
+    prior: Option<Prior>,
+}
+
+impl Compress {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let mut job = Job::load(&self.job)?;
+        self.overrides.apply(&mut job)?;
+        let out = self.out.clone().unwrap_or_else(|| Path::new(OUTPUT_ROOT).join(&job.name));
+        if !self.resume && !self.force && is_occupied(&out)? {
+            return Err(CliError::OutputExists { path: out }.into());
+        }
+        let progress = context.progress()?;
+        let (summary, unmet) =
+            run_job(&job, &out, self.resume, &self.overrides, context, &progress)?;
+        context.result(&text(&summary, &out), &summary)?;
+        unmet.map_or(Ok(()), Err)
+    }
+}
+
+impl Overrides {
+    /// Puts them into the job and checks it again.
+    pub(super) fn apply(&self, job: &mut Job) -> Result<(), Error> {
+        job.seed = self.seed.unwrap_or(job.seed);
+        job.variational.prior = self.prior.unwrap_or(job.variational.prior);
+        Ok(job.check()?)
+    }
+}
+
+/// Runs a job; an interruption says how to go on. A model that doesn't meet the job's requirements
+/// is made all the same: then its figures come with the error.
+pub(super) fn run_job(
+    job: &Job,
+    out: &Path,
+    resume: bool,
+    overrides: &Overrides,
+    context: &Context,
+    progress: &Progress,
+) -> Result<(Summary, Option<Error>), Error> {
+    let command = from_the_start(&context.command_line);
+    let options = RunOptions { resume, device: overrides.device, command: command.clone() };
+    match pipeline::run(job, out, &options, progress) {
+        Ok(summary) => Ok((summary, None)),
+        Err(Error::Interrupted { .. }) => {
+            Err(Error::Interrupted { resume: format!("{command} --resume") })
+        }
+        Err(error) if error.kind() == Kind::Requirement => match written_summary(out) {
+            Some(summary) => Ok((summary, Some(error))),
+            None => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// The figures that the job left in its output folder.
+fn written_summary(out: &Path) -> Option<Summary> {
+    let bytes = files::read(&out.join(SUMMARY_FILE), MAX_SUMMARY_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The same command on an empty folder: what makes the result again, however often it was
+/// interrupted here.
+fn from_the_start(command: &str) -> String {
+    let words = command.split(' ').filter(|word| !matches!(*word, "--force" | "--resume"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a folder has anything in it.
+fn is_occupied(folder: &Path) -> Result<bool, Error> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => Ok(entries.next().is_some()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", folder)(error)),
+    }
+}
+
+/// The names that job files use.
+fn prior(name: &str) -> Result<Prior, String> {
+    match name {
+        "normal-jeffreys" => Ok(Prior::NormalJeffreys),
+        "horseshoe" => Ok(Prior::Horseshoe),
+        _ => Err("the priors are `normal-jeffreys` and `horseshoe`".to_owned()),
+    }
+}
+
+fn text(summary: &Summary, out: &Path) -> String {
+    format!(
+        "{}\nmodel   {}\nreport  {}",
+        comparison::table(summary),
+        quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
+        quoted(&out.join(REPORT_FILE).display().to_string())
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_is_of_an_uninterrupted_run() {
+        let command = "bitsback compress a.toml --force --seed 2";
+        assert_eq!(from_the_start(command), "bitsback compress a.toml --seed 2");
+        assert_eq!(from_the_start("bitsback demo --resume"), "bitsback demo");
+    }
+
+    #[test]
+    fn a_folder_is_occupied_by_anything_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_occupied(folder.path()).unwrap());
+        assert!(!is_occupied(&folder.path().join("none")).unwrap());
+        let file = folder.path().join("x");
+        fs::write(&file, "").unwrap();
+        assert!(is_occupied(folder.path()).unwrap());
+        assert!(is_occupied(&file).is_err(), "a file is no folder");
+    }
+
+    #[test]
+    fn priors_have_the_names_of_job_files() {
+        for name in ["normal-jeffreys", "horseshoe"] {
+            let parsed = prior(name).unwrap();
+            assert_eq!(serde_json::to_value(parsed).unwrap(), name);
+        }
+        assert!(prior("gaussian").is_err());
+    }
+}

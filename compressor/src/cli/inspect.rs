@@ -1,0 +1,267 @@
+//! `bitsback inspect`: what is in a model.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bitsback_runtime::format::{HEADER_LEN, Preprocess};
+use bitsback_runtime::{Model, Op, Step};
+use serde::Serialize;
+
+use super::model_file;
+use super::output::Context;
+use super::table::{self, Align};
+use crate::error::Error;
+use crate::report::number::{self, thousands};
+use crate::summary::ratio;
+
+/// Show what is in a model: graph, shapes, bits, bytes, memory, arithmetic
+///
+/// The file is checked as the device checks it, so that `inspect` succeeding means that the file
+/// will load. Bytes are given per section and per layer; multiply-accumulates (MACs) and the
+/// arena are what one inference takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback inspect out/lenet-5/model.bbk
+  bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
+
+With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
+macs, sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
+pub(crate) struct Inspect {
+    /// The model file
+    model: PathBuf,
+}
+
+/// A model in numbers.
+#[derive(Debug, Serialize)]
+struct Contents {
+    name: String,
+    format_version: u8,
+    numerics_version: u8,
+    file_bytes: u64,
+    /// 4 bytes a weight and bias, at the model's own shapes.
+    float_bytes: u64,
+    arena_bytes: u64,
+    macs: u64,
+    sections: Sections,
+    input: End,
+    output: End,
+    /// How raw data become inputs: `bytes`, `features` or `none`.
+    preprocess: &'static str,
+    classes: Vec<String>,
+    layers: Vec<Layer>,
+}
+
+/// Bytes of the file's parts; they add up to the file.
+#[derive(Debug, Serialize)]
+struct Sections {
+    header: u64,
+    graph: u64,
+    padding: u64,
+    weights: u64,
+}
+
+/// Input or output.
+#[derive(Debug, Serialize)]
+struct End {
+    shape: Vec<usize>,
+    scale: f32,
+    zero_point: i8,
+}
+
+/// One operator.
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    op: &'static str,
+    /// Width of a weight; null without weights.
+    bits: Option<u8>,
+    /// Of the output.
+    shape: Vec<usize>,
+    /// Outputs × (kernel height × kernel width ×) inputs; empty without weights.
+    weight_shape: Vec<usize>,
+    weights: u64,
+    weight_bytes: u64,
+    bias_bytes: u64,
+    requantization_bytes: u64,
+    mask_bytes: u64,
+    macs: u64,
+}
+
+impl Inspect {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let bytes = model_file::read(&self.model)?;
+        let model = model_file::parse(&self.model, &bytes)?;
+        let contents = contents(&model, bytes.len() as u64);
+        context.result(&text(&contents), &contents)
+    }
+}
+
+fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
+    let (header, meta) = (model.header(), model.meta());
+    let names = names(model);
+    let layers: Vec<Layer> =
+        model.ops().zip(names).map(|(step, name)| layer(name, &step)).collect();
+    let graph = u64::from(header.graph_len);
+    let start = header.weights_start() as u64;
+    Contents {
+        name: meta.name.to_owned(),
+        format_version: header.format_version,
+        numerics_version: header.numerics_version,
+        file_bytes,
+        float_bytes: layers.iter().map(float_bytes).sum(),
+        arena_bytes: model.arena_len() as u64,
+        macs: model.macs(),
+        sections: Sections {
+            header: HEADER_LEN as u64,
+            graph,
+            padding: start.min(file_bytes) - (HEADER_LEN as u64 + graph),
+            weights: file_bytes.saturating_sub(start),
+        },
+        input: End {
+            shape: dims(model.input().shape.dims()),
+            scale: meta.input_scale,
+            zero_point: model.input().zero_point,
+        },
+        output: End {
+            shape: dims(model.output().shape.dims()),
+            scale: meta.output_scale,
+            zero_point: model.output().zero_point,
+        },
+        preprocess: match meta.preprocess {
+            Preprocess::None => "none",
+            Preprocess::Bytes(_) => "bytes",
+            Preprocess::Features { .. } => "features",
+        },
+        classes: model_file::class_names(model),
+        layers,
+    }
+}
+
+/// Names of the operators: the file's own, else counted within each kind, as reports do.
+fn names(model: &Model<'_>) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    let name = |step: Step| {
+        let op = step.kind().name();
+        let count = counts.entry(op).and_modify(|n| *n += 1).or_insert(1);
+        match model.op_name(usize::from(step.index)) {
+            Some(name) if !name.is_empty() => name.to_owned(),
+            _ => format!("{op}_{count}"),
+        }
+    };
+    model.ops().map(name).collect()
+}
+
+fn layer(name: String, step: &Step) -> Layer {
+    let parameters = step.parameters();
+    Layer {
+        name,
+        op: step.kind().name(),
+        bits: parameters.bits,
+        shape: dims(step.output().shape.dims()),
+        weight_shape: weight_shape(step),
+        weights: parameters.weights as u64,
+        weight_bytes: parameters.weight_bytes as u64,
+        bias_bytes: parameters.bias_bytes as u64,
+        requantization_bytes: parameters.requantization_bytes as u64,
+        mask_bytes: parameters.mask_bytes as u64,
+        macs: parameters.macs,
+    }
+}
+
+/// Rows × columns of the weight matrix, the kernel's sides shown for a convolution.
+fn weight_shape(step: &Step) -> Vec<usize> {
+    let weights = step.parameters().weights;
+    let rows = step.output().shape.channels();
+    if weights == 0 || rows == 0 {
+        return Vec::new();
+    }
+    let columns = weights / rows;
+    if let Op::Conv2d(op) = &step.op {
+        let [height, width] = op.window.size.map(usize::from);
+        return vec![rows, height, width, columns / (height * width).max(1)];
+    }
+    vec![rows, columns]
+}
+
+/// 4 bytes a weight and, where there is one, bias.
+fn float_bytes(layer: &Layer) -> u64 {
+    let biases = if layer.bias_bytes > 0 { layer.weight_shape.first().copied() } else { None };
+    4 * (layer.weights + biases.unwrap_or(0) as u64)
+}
+
+fn dims(dims: &[u16]) -> Vec<usize> {
+    dims.iter().copied().map(usize::from).collect()
+}
+
+fn text(contents: &Contents) -> String {
+    let Sections { header, graph, padding, weights } = contents.sections;
+    let name = if contents.name.is_empty() { "(no name)" } else { &contents.name };
+    let classes = match contents.classes.len() {
+        0 => String::new(),
+        n => format!(", {n} classes: {}", contents.classes.join(" ")),
+    };
+    let mut text = format!(
+        "{name}, format {}, numerics {}\n\n\
+         input   {}, {}\n\
+         output  {}{classes}\n\
+         file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
+         float   {} bytes at the same shapes, {} the file\n\
+         arena   {} bytes\n\
+         MACs    {}\n\n",
+        contents.format_version,
+        contents.numerics_version,
+        end(&contents.input),
+        match contents.preprocess {
+            "bytes" => "takes raw bytes",
+            "features" => "takes real features",
+            _ => "takes its own int8 values",
+        },
+        end(&contents.output),
+        thousands(contents.file_bytes),
+        thousands(weights),
+        thousands(contents.float_bytes),
+        number::times(ratio(contents.float_bytes, contents.file_bytes)),
+        thousands(contents.arena_bytes),
+        thousands(contents.macs)
+    );
+    text += &layer_table(&contents.layers);
+    text
+}
+
+fn end(end: &End) -> String {
+    format!(
+        "{} int8, scale {}, zero point {}",
+        number::shape(&end.shape),
+        end.scale,
+        end.zero_point
+    )
+}
+
+fn layer_table(layers: &[Layer]) -> String {
+    use Align::{Left, Right};
+    let rows: Vec<[String; 8]> = layers
+        .iter()
+        .map(|layer| {
+            let bytes = layer.weight_bytes
+                + layer.bias_bytes
+                + layer.requantization_bytes
+                + layer.mask_bytes;
+            [
+                layer.name.clone(),
+                layer.op.to_owned(),
+                number::shape(&layer.weight_shape),
+                number::shape(&layer.shape),
+                layer.bits.map_or_else(String::new, |bits| bits.to_string()),
+                thousands(layer.weight_bytes),
+                thousands(bytes),
+                thousands(layer.macs),
+            ]
+        })
+        .collect();
+    table::layout(
+        &["Layer", "Op", "Weights", "Output", "Bits", "Weight bytes", "All bytes", "MACs"],
+        &[Left, Left, Right, Right, Right, Right, Right, Right],
+        &rows,
+    )
+}

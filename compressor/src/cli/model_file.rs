@@ -1,0 +1,81 @@
+//! Reading a model file, and what the verbs ask of it.
+
+use std::path::Path;
+
+use bitsback_runtime::format::{MAX_FILE_LEN, Preprocess};
+use bitsback_runtime::{Interpreter, Model};
+
+use crate::error::{CliError, Error};
+use crate::files;
+use crate::network::Shape;
+
+/// Reads a file of at most a model's size.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(files::read(path, u64::from(MAX_FILE_LEN))?)
+}
+
+/// Checks the bytes of a model file; the error names it.
+pub(super) fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Error> {
+    let refused = |source| CliError::Model { path: path.to_owned(), source };
+    Ok(Model::parse(bytes).map_err(refused)?)
+}
+
+/// An arena of the model's size.
+pub(super) fn arena(model: &Model<'_>) -> Vec<i8> {
+    // Bounded by the format's `MAX_ARENA_LEN`.
+    vec![0; model.arena_len()]
+}
+
+/// The input's shape in the compressor's words. Shapes of other ranks are as good as flat: only
+/// the number of values matters then.
+pub(super) fn input_shape(model: &Model<'_>) -> Shape {
+    let shape = &model.input().shape;
+    match shape.image() {
+        Some([height, width, channels]) => Shape::Image { height, width, channels },
+        None => Shape::Flat(shape.len()),
+    }
+}
+
+/// Whether the model takes raw bytes such as pixels.
+pub(super) fn takes_bytes(model: &Model<'_>) -> bool {
+    matches!(model.meta().preprocess, Preprocess::Bytes(_))
+}
+
+/// Names of the classes, empty when the file has none.
+pub(super) fn class_names(model: &Model<'_>) -> Vec<String> {
+    (0..).map_while(|class| model.class_name(class)).map(str::to_owned).collect()
+}
+
+/// One example's values, as a data set or a file holds them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Example<'a> {
+    /// Raw bytes.
+    Bytes(&'a [u8]),
+    /// Real features.
+    Features(&'a [f32]),
+    /// The model's own values.
+    Quantized(&'a [i8]),
+}
+
+/// Puts an example into the model's input. Bytes for a model of features are features, too.
+/// `false`: the number of values is another than the model's.
+pub(super) fn set_input(interpreter: &mut Interpreter<'_, '_>, example: Example<'_>) -> bool {
+    match example {
+        Example::Bytes(bytes) if takes_bytes(interpreter.model()) => {
+            interpreter.set_input_bytes(bytes).is_ok()
+        }
+        Example::Bytes(bytes) => {
+            let features: Vec<f32> = bytes.iter().copied().map(f32::from).collect();
+            interpreter.set_input_features(&features).is_ok()
+        }
+        Example::Features(features) => interpreter.set_input_features(features).is_ok(),
+        Example::Quantized(values) => {
+            let input = interpreter.input_mut();
+            let fits = input.len() == values.len();
+            if fits {
+                input.copy_from_slice(values);
+            }
+            fits
+        }
+    }
+}

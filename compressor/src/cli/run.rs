@@ -1,0 +1,202 @@
+//! `bitsback run`: a model on an input.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use bitsback_runtime::{Interpreter, Model, OpKind};
+use npyz::WriterBuilder;
+use serde::Serialize;
+
+use super::model_file::{self, Example};
+use super::output::Context;
+use crate::data::{InputBatch, Numbers, read_image, read_npy};
+use crate::error::{CliError, Error};
+use crate::files;
+use crate::report::number::significant;
+
+/// Run a model on an image or a batch from NumPy
+///
+/// The input is a PNG or JPEG (scaled to the model's size, gray or colour as it needs), or a .npy
+/// file of one example or a batch: uint8 is raw pixels, other types are real values. The model
+/// runs on the same integer runtime as on the device.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback run model.bbk digit.png
+  bitsback run model.bbk batch.npy -o scores.npy        float32, examples × outputs
+  bitsback run model.bbk inputs_int8.npy --raw -o outputs_int8.npy
+
+With --json: count, classes[] (the predicted class of each example), names[], outputs[][].")]
+pub(crate) struct Run {
+    /// The model file
+    model: PathBuf,
+    /// An image (.png, .jpg) or NumPy file (.npy)
+    input: PathBuf,
+    /// Take and give the model's own int8 values, without any conversion
+    #[arg(long)]
+    raw: bool,
+    /// Write the outputs to a NumPy file
+    #[arg(long, short, value_name = "FILE.npy")]
+    output: Option<PathBuf>,
+}
+
+/// What came out.
+#[derive(Debug, Serialize)]
+struct Results {
+    count: usize,
+    /// Predicted class of each example.
+    classes: Vec<usize>,
+    /// Their names; empty when the model has none.
+    names: Vec<String>,
+    /// Values of each example: reals, or the model's own with --raw.
+    outputs: Outputs,
+}
+
+/// Output values, example after example.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outputs {
+    Real(Vec<Vec<f32>>),
+    Quantized(Vec<Vec<i8>>),
+}
+
+impl Run {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let bytes = model_file::read(&self.model)?;
+        let model = model_file::parse(&self.model, &bytes)?;
+        let batch = self.read_input(&model)?;
+        let results = self.compute(&model, &batch)?;
+        if let Some(path) = &self.output {
+            write_npy(path, &results.outputs)?;
+        }
+        context.result(&text(&results, self.output.as_deref()), &results)
+    }
+
+    fn read_input(&self, model: &Model<'_>) -> Result<InputBatch, Error> {
+        let shape = model_file::input_shape(model);
+        let batch = match ending(&self.input).as_str() {
+            "png" | "jpg" | "jpeg" => read_image(&self.input, shape)?,
+            "npy" => read_npy(&self.input, shape)?,
+            _ => {
+                let known = ".png, .jpg, .jpeg, .npy";
+                return Err(CliError::UnknownInput { path: self.input.clone(), known }.into());
+            }
+        };
+        if self.raw && !matches!(batch.numbers, Numbers::Signed(_)) {
+            return Err(CliError::NotInt8 { path: self.input.clone() }.into());
+        }
+        Ok(batch)
+    }
+
+    fn compute(&self, model: &Model<'_>, batch: &InputBatch) -> Result<Results, Error> {
+        let width = model.input().len();
+        let mut arena = model_file::arena(model);
+        let mut interpreter = Interpreter::new(model, &mut arena).map_err(CliError::Arena)?;
+        let all = model_file::class_names(model);
+        let mut outputs =
+            if self.raw { Outputs::Quantized(Vec::new()) } else { Outputs::Real(Vec::new()) };
+        let (mut classes, mut names) = (Vec::new(), Vec::new());
+        let floats = reals(&batch.numbers);
+        for i in 0..batch.count {
+            let range = i * width..(i + 1) * width;
+            let example = match &batch.numbers {
+                Numbers::Bytes(bytes) => bytes.get(range).map(Example::Bytes),
+                Numbers::Signed(values) if self.raw => values.get(range).map(Example::Quantized),
+                _ => floats.get(range).map(Example::Features),
+            };
+            if !example.is_some_and(|e| model_file::set_input(&mut interpreter, e)) {
+                return Err(self.wrong_shape(batch, width));
+            }
+            interpreter.invoke();
+            let class = interpreter.class();
+            classes.push(class);
+            names.extend(all.get(class).cloned());
+            match &mut outputs {
+                Outputs::Real(rows) => rows.push(real_output(&interpreter)),
+                Outputs::Quantized(rows) => rows.push(interpreter.output().to_vec()),
+            }
+        }
+        Ok(Results { count: batch.count, classes, names, outputs })
+    }
+
+    fn wrong_shape(&self, batch: &InputBatch, width: usize) -> Error {
+        CliError::InputShape {
+            path: self.input.clone(),
+            found: format!("{} values in {} examples", batch.numbers.len(), batch.count),
+            wanted: format!("{width} values an example"),
+        }
+        .into()
+    }
+}
+
+/// Real outputs; of a model that ends with an argmax, the class.
+fn real_output(interpreter: &Interpreter<'_, '_>) -> Vec<f32> {
+    match interpreter.model().last_kind() {
+        OpKind::Argmax => vec![interpreter.class() as f32],
+        _ => interpreter.dequantized_output().collect(),
+    }
+}
+
+/// Whatever isn't bytes as real values; bytes stay where they are.
+fn reals(numbers: &Numbers) -> Vec<f32> {
+    match numbers {
+        Numbers::Bytes(_) => Vec::new(),
+        Numbers::Signed(v) => v.iter().map(|&x| f32::from(x)).collect(),
+        Numbers::Integers(v) => v.iter().map(|&x| x as f32).collect(),
+        Numbers::Floats(v) => v.clone(),
+    }
+}
+
+/// A file's ending in lower case.
+fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// Writes examples × outputs.
+fn write_npy(path: &Path, outputs: &Outputs) -> Result<(), Error> {
+    files::write_atomic_with(path, |file| match outputs {
+        Outputs::Real(rows) => write_rows(file, rows),
+        Outputs::Quantized(rows) => write_rows(file, rows),
+    })?;
+    Ok(())
+}
+
+fn write_rows<T>(file: &mut dyn Write, rows: &[Vec<T>]) -> io::Result<()>
+where
+    T: npyz::AutoSerialize + Copy,
+{
+    let width = rows.first().map_or(0, Vec::len);
+    let shape = [rows.len() as u64, width as u64];
+    let mut writer =
+        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
+    writer.extend(rows.iter().flatten().copied())?;
+    writer.finish()
+}
+
+fn text(results: &Results, written: Option<&Path>) -> String {
+    let mut text = String::new();
+    for (i, &class) in results.classes.iter().enumerate() {
+        let name = match results.names.get(i) {
+            Some(name) if *name != class.to_string() => format!(" ({name})"),
+            _ => String::new(),
+        };
+        text += &format!("{i}: class {class}{name}  {}\n", scores(&results.outputs, i));
+    }
+    if let Some(path) = written {
+        text += &format!("outputs written to {}\n", path.display());
+    }
+    text
+}
+
+/// An example's outputs in brackets.
+fn scores(outputs: &Outputs, example: usize) -> String {
+    let words: Vec<String> = match outputs {
+        Outputs::Real(rows) => {
+            rows.get(example).into_iter().flatten().map(|&x| significant(x.into())).collect()
+        }
+        Outputs::Quantized(rows) => {
+            rows.get(example).into_iter().flatten().map(i8::to_string).collect()
+        }
+    };
+    format!("[{}]", words.join(", "))
+}

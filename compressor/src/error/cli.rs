@@ -1,0 +1,158 @@
+//! What can be wrong with a command line.
+
+use std::path::PathBuf;
+
+use bitsback_runtime::ArenaTooSmall;
+use bitsback_runtime::format::ParseError;
+
+use super::Kind;
+
+/// A command that can't be carried out as it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The output folder already holds a job's results.
+    #[error("{} already holds a job's output", path.display())]
+    OutputExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file whose ending says nothing.
+    #[error("can't tell what {} is by its ending; known: {known}", path.display())]
+    UnknownInput {
+        /// The file.
+        path: PathBuf,
+        /// Endings that are known.
+        known: &'static str,
+    },
+    /// A file that isn't a model.
+    #[error("{} is not a usable model: {source}", path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: ParseError,
+    },
+    /// The arena's size isn't what the model itself asks for.
+    #[error("{0}")]
+    Arena(ArenaTooSmall),
+    /// `--raw` with something else than the model's own values.
+    #[error("{} doesn't hold int8 values, which --raw takes as they are", path.display())]
+    NotInt8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// More classes in the data than the model knows.
+    #[error("{} has {found} classes, but the model has {outputs} outputs", path.display())]
+    Classes {
+        /// The data.
+        path: PathBuf,
+        /// Their classes.
+        found: usize,
+        /// The model's.
+        outputs: usize,
+    },
+    /// An input that doesn't fit the model.
+    #[error("{} holds {found}, but the model takes {wanted}", path.display())]
+    InputShape {
+        /// The file.
+        path: PathBuf,
+        /// Its shape and type.
+        found: String,
+        /// The model's input.
+        wanted: String,
+    },
+    /// A called program gave an answer that can't be understood.
+    #[error("`{program}` answered in a way that can't be understood: {answer}")]
+    Answer {
+        /// The program and its arguments.
+        program: String,
+        /// The beginning of what it said.
+        answer: String,
+    },
+    /// The emulated core computed something else than the host.
+    #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
+    Mismatches {
+        /// The core.
+        core: &'static str,
+        /// Bytes that differ.
+        mismatches: u64,
+        /// Vectors that were run.
+        vectors: u64,
+    },
+    /// The handler for Ctrl-C can't be installed.
+    #[error("can't listen for Ctrl-C: {0}")]
+    Signal(ctrlc::Error),
+    /// This program is wrong.
+    #[error("a defect of bitsback stopped it")]
+    Panicked,
+    /// A result can't be turned into JSON.
+    #[error("can't write the result as JSON: {0}")]
+    Json(serde_json::Error),
+}
+
+impl CliError {
+    /// What this means to the caller.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
+            Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
+            Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
+            Self::Answer { .. } | Self::Signal(_) => Kind::Io,
+            Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
+        }
+    }
+
+    /// What helps.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::OutputExists { .. } => {
+                Some("--resume continues it, --force starts over, --out DIR writes elsewhere")
+            }
+            Self::UnknownInput { .. } => Some("rename the file to its real format"),
+            Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
+            Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
+            Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
+            Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
+            Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
+            Self::Signal(_) => None,
+            Self::Mismatches { .. } => {
+                Some("please report this, with the model and its golden vectors")
+            }
+            Self::Json(_) | Self::Arena(_) | Self::Panicked => {
+                Some("please report this, with the command")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds() {
+        let path = || PathBuf::from("x");
+        let json = serde_json::from_str::<u8>("x").unwrap_err();
+        let table = [
+            (CliError::OutputExists { path: path() }, Kind::Usage),
+            (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
+            (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
+            (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
+            (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
+            (CliError::NotInt8 { path: path() }, Kind::Data),
+            (CliError::Classes { path: path(), found: 3, outputs: 2 }, Kind::Data),
+            (
+                CliError::InputShape { path: path(), found: "a".into(), wanted: "b".into() },
+                Kind::Data,
+            ),
+            (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
+            (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
+            (CliError::Panicked, Kind::Internal),
+            (CliError::Json(json), Kind::Internal),
+        ];
+        for (error, kind) in table {
+            assert_eq!(error.kind(), kind, "{error}");
+        }
+    }
+}

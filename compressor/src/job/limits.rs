@@ -1,0 +1,192 @@
+//! The limits of every number in a job file, as one table: docs/JOB.md shows the same ranges, and a
+//! test compares the two.
+
+use std::fmt;
+
+use super::Job;
+
+/// Most passes over the training set: at a second each, nearly three hours.
+pub const MAX_EPOCHS: f64 = 10_000.0;
+
+/// Most examples per step: beyond it a step no longer fits a workstation's memory.
+pub const MAX_BATCH: f64 = 65_536.0;
+
+/// Most examples or groups or weights that a key may count.
+pub const MAX_COUNT: f64 = 2_147_483_648.0;
+
+/// Most steps.
+pub const MAX_STEPS: f64 = 1e9;
+
+/// Largest size along an axis, number of filters or units.
+pub const MAX_SIZE: f64 = 1_048_576.0;
+
+/// Most golden vectors: they are committed, and run on slow cores.
+pub const MAX_VECTORS: f64 = 100_000.0;
+
+/// Which numbers a key takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// Both ends included.
+    Closed(f64, f64),
+    /// Both ends excluded.
+    Open(f64, f64),
+    /// The lower end excluded.
+    Above(f64, f64),
+    /// The upper end excluded.
+    Below(f64, f64),
+    /// Weight widths: 1 to 8, or 16.
+    Bits,
+}
+
+use Limit::{Above, Below, Bits, Closed, Open};
+
+impl Limit {
+    /// Whether `value` is allowed; NaN never is.
+    pub fn allows(self, value: f64) -> bool {
+        match self {
+            Closed(low, high) => low <= value && value <= high,
+            Open(low, high) => low < value && value < high,
+            Above(low, high) => low < value && value <= high,
+            Below(low, high) => low <= value && value < high,
+            Bits => (1.0..=8.0).contains(&value) || value == 16.0,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closed(low, high) => write!(f, "{low} … {high}"),
+            Open(low, high) => write!(f, "{low} … {high}, both excluded"),
+            Above(low, high) => write!(f, "{low} … {high}, {low} excluded"),
+            Below(low, high) => write!(f, "{low} … {high}, {high} excluded"),
+            Bits => f.write_str("1 … 8, or 16"),
+        }
+    }
+}
+
+/// Every number of a job file. `[]` stands for any index.
+pub const LIMITS: &[(&str, Limit)] = &[
+    ("seed", Closed(0.0, super::MAX_SEED as f64)),
+    ("data.label_column", Closed(-MAX_SIZE, MAX_SIZE)),
+    ("data.shape[]", Closed(1.0, MAX_SIZE)),
+    ("data.resize[]", Closed(1.0, 8192.0)),
+    ("data.validation_fraction", Open(0.0, 1.0)),
+    ("data.validation_count", Closed(1.0, MAX_COUNT)),
+    ("data.test_fraction", Open(0.0, 1.0)),
+    ("data.test_count", Closed(1.0, MAX_COUNT)),
+    ("data.split_seed", Closed(0.0, super::MAX_SEED as f64)),
+    ("network.layers[].units", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].filters", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].kernel[]", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].size[]", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].stride[]", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].rate", Open(0.0, 1.0)),
+    ("pretrain.epochs", Closed(0.0, MAX_EPOCHS)),
+    ("pretrain.batch", Closed(1.0, MAX_BATCH)),
+    ("pretrain.learning_rate", Open(0.0, 1.0)),
+    ("pretrain.weight_decay", Closed(0.0, 1.0)),
+    ("pretrain.patience", Closed(0.0, MAX_EPOCHS)),
+    ("variational.epochs", Closed(0.0, MAX_EPOCHS)),
+    ("variational.batch", Closed(1.0, MAX_BATCH)),
+    ("variational.learning_rate.mean", Open(0.0, 1.0)),
+    ("variational.learning_rate.log_variance", Open(0.0, 1.0)),
+    ("variational.learning_rate.scale_mean", Open(0.0, 1.0)),
+    ("variational.learning_rate.scale_log_variance", Open(0.0, 1.0)),
+    ("variational.beta2", Open(0.0, 1.0)),
+    ("variational.temperature[][]", Closed(0.0, MAX_EPOCHS)),
+    ("variational.scale_weight[]", Closed(0.0, 10_000.0)),
+    ("variational.initial_log_variance", Closed(-30.0, 2.0)),
+    ("variational.first_log_variance_most", Closed(-30.0, 2.0)),
+    ("variational.initial_scale_log_variance", Closed(-30.0, 2.0)),
+    ("variational.tau0", Above(0.0, 1.0)),
+    ("variational.patience", Closed(0.0, MAX_EPOCHS)),
+    ("variational.shrink.from_step", Closed(0.0, MAX_STEPS)),
+    ("variational.shrink.every", Closed(0.0, MAX_STEPS)),
+    ("variational.shrink.examples", Closed(1.0, MAX_COUNT)),
+    ("variational.shrink.floor", Closed(-100.0, 100.0)),
+    ("variational.shrink.loss_rise[]", Closed(0.0, 100.0)),
+    ("variational.shrink.loss_ratio", Closed(0.0, 100.0)),
+    ("variational.shrink.most_at_once", Above(0.0, 1.0)),
+    ("variational.shrink.target_weights", Closed(0.0, MAX_COUNT)),
+    ("prune.threshold", Closed(-100.0, 100.0)),
+    ("prune.loss_rise", Closed(0.0, 100.0)),
+    ("finetune.epochs", Closed(0.0, MAX_EPOCHS)),
+    ("finetune.batch", Closed(1.0, MAX_BATCH)),
+    ("finetune.learning_rate", Open(0.0, 1.0)),
+    ("finetune.average", Below(0.0, 1.0)),
+    ("finetune.distill", Closed(0.0, 1.0)),
+    ("finetune.temperature", Above(0.0, 100.0)),
+    ("finetune.patience", Closed(0.0, MAX_EPOCHS)),
+    ("bits.least", Bits),
+    ("bits.most", Bits),
+    ("bits.tolerance_points", Closed(0.0, 100.0)),
+    ("calibration.examples", Closed(1.0, MAX_COUNT)),
+    ("golden.vectors", Closed(1.0, MAX_VECTORS)),
+    ("requirements.error_rise_points", Closed(0.0, 100.0)),
+];
+
+/// The limit of a key, given with or without indices.
+pub fn limit(key: &str) -> Option<Limit> {
+    let key = without_indices(key);
+    LIMITS.iter().find(|(known, _)| *known == key).map(|(_, limit)| *limit)
+}
+
+/// `network.layers[2].units` → `network.layers[].units`.
+fn without_indices(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    let mut inside = false;
+    for c in key.chars() {
+        inside = (inside || c == '[') && c != ']';
+        if !inside || c == '[' {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// A number outside its limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// The key's full path.
+    pub key: String,
+    /// What it is.
+    pub value: String,
+    /// What it may be.
+    pub allowed: String,
+}
+
+/// The first number outside its limits.
+pub(super) fn first_broken(job: &Job) -> Option<Broken> {
+    let value = toml::Value::try_from(job).ok()?;
+    let mut broken = None;
+    numbers(&value, "", &mut |key, value, text| {
+        let Some(limit) = limit(key) else { return };
+        if broken.is_none() && !limit.allows(value) {
+            let allowed = limit.to_string();
+            broken = Some(Broken { key: key.to_owned(), value: text, allowed });
+        }
+    });
+    broken
+}
+
+/// Visits every number with its full path and its text.
+pub(super) fn numbers(value: &toml::Value, path: &str, visit: &mut impl FnMut(&str, f64, String)) {
+    match value {
+        toml::Value::Integer(n) => visit(path, *n as f64, n.to_string()),
+        // Most floats of a job are f32: their own digits, not those of their f64 neighbour.
+        toml::Value::Float(x) => visit(path, *x, (*x as f32).to_string()),
+        toml::Value::Array(array) => {
+            for (index, element) in array.iter().enumerate() {
+                numbers(element, &format!("{path}[{index}]"), visit);
+            }
+        }
+        toml::Value::Table(table) => {
+            for (key, element) in table {
+                let inner = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                numbers(element, &inner, visit);
+            }
+        }
+        toml::Value::String(_) | toml::Value::Boolean(_) | toml::Value::Datetime(_) => {}
+    }
+}

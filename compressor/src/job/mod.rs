@@ -1,0 +1,282 @@
+//! The job file: one TOML file says what is compressed, how, and what must hold.
+//!
+//! Every key has a default, so an empty file is a job: the bundled digits through LeNet-300-100.
+//! After [`Job::load`] returned, every key was known, of its type, and within its limits
+//! ([`limits`]), and the `[data]` keys fit their kind; after [`Job::resolve`], the network fits the
+//! data and nothing is left to default. docs/JOB.md lists every key.
+
+mod error;
+pub mod limits;
+mod locate;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{JobError, Place};
+pub use locate::Origin;
+
+use crate::bit_width::BitWidthConfig;
+use crate::calibrate::CalibrateConfig;
+use crate::data::{DataConfig, Dataset};
+use crate::files::{self, FileError};
+use crate::network::{NetworkConfig, Topology};
+use crate::prune::PruneConfig;
+use crate::train::{FinetuneConfig, PretrainConfig, VariationalConfig};
+
+/// Largest job file (1 MiB): a hundred times the longest that anybody would write.
+pub const MAX_JOB_BYTES: u64 = 1 << 20;
+
+/// Longest job name: it becomes part of file names.
+pub const MAX_NAME: usize = 64;
+
+/// Largest seed, 2^53 − 1: TOML's integers and JSON's numbers hold it exactly.
+pub const MAX_SEED: u64 = (1 << 53) - 1;
+
+/// A whole job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Job {
+    /// Names the output; without it, the job file's name without its extension.
+    pub name: String,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Which data.
+    pub data: DataConfig,
+    /// Which network.
+    pub network: NetworkConfig,
+    /// The deterministic network to start from.
+    pub pretrain: PretrainConfig,
+    /// The Bayesian pass.
+    pub variational: VariationalConfig,
+    /// Which groups go.
+    pub prune: PruneConfig,
+    /// Training of what is left.
+    pub finetune: FinetuneConfig,
+    /// How precisely weights are kept.
+    pub bits: BitWidthConfig,
+    /// Ranges of the activations.
+    pub calibration: CalibrateConfig,
+    /// Test vectors for the device.
+    pub golden: GoldenConfig,
+    /// What the model must meet.
+    pub requirements: Requirements,
+    /// Where the job was read; not part of what it is.
+    #[serde(skip)]
+    pub origin: Origin,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            name: String::from("model"),
+            seed: 1,
+            data: DataConfig::default(),
+            network: NetworkConfig::default(),
+            pretrain: PretrainConfig::default(),
+            variational: VariationalConfig::default(),
+            prune: PruneConfig::default(),
+            finetune: FinetuneConfig::default(),
+            bits: BitWidthConfig::default(),
+            calibration: CalibrateConfig::default(),
+            golden: GoldenConfig::default(),
+            requirements: Requirements::default(),
+            origin: Origin::default(),
+        }
+    }
+}
+
+/// `[golden]`: inputs with their expected outputs, for conformance on the device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GoldenConfig {
+    /// Test examples; all, if there are fewer.
+    pub vectors: usize,
+}
+
+impl Default for GoldenConfig {
+    fn default() -> Self {
+        Self { vectors: 32 }
+    }
+}
+
+/// `[requirements]`: what the model must meet; otherwise the job ends with exit code 5.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Requirements {
+    /// How many percentage points of error the integer model may be above the dense float network.
+    pub error_rise_points: f64,
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Self { error_rise_points: 1.0 }
+    }
+}
+
+/// A job that fits its data, with nothing left to default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResolvedJob {
+    /// The job; written as TOML ([`Job::to_toml`]) it loads back identical.
+    pub job: Job,
+    /// The network with every size.
+    pub topology: Topology,
+}
+
+impl Job {
+    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the
+    /// job file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file, the line, the key, and what to do.
+    pub fn load(path: &Path) -> Result<Self, JobError> {
+        let bytes = files::read(path, MAX_JOB_BYTES)?;
+        let text = str::from_utf8(&bytes).map_err(|error| JobError::Encoding {
+            path: path.to_owned(),
+            byte: error.valid_up_to(),
+        })?;
+        let mut job = Self::parse(path, text)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for file in job.data.paths_mut() {
+            *file = folder.join(&*file);
+        }
+        Ok(job)
+    }
+
+    /// Parses and checks the text of a job file; `path` names it in messages, and paths in `[data]`
+    /// stay as they are.
+    ///
+    /// # Errors
+    /// As [`Job::load`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, JobError> {
+        let origin = Origin::read(path, text)?;
+        let mut job: Self = toml::from_str(text).map_err(|error| origin.explain(text, &error))?;
+        if !origin.has("name")
+            && let Some(stem) = path.file_stem()
+        {
+            job.name = stem.to_string_lossy().into_owned();
+        }
+        job.origin = origin;
+        job.check()?;
+        Ok(job)
+    }
+
+    /// Checks the limits of every number and what keys demand of each other.
+    ///
+    /// # Errors
+    /// The first key that is wrong.
+    pub fn check(&self) -> Result<(), JobError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let starts = self.name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !starts || !self.name.chars().all(plain) || self.name.len() > MAX_NAME {
+            return Err(JobError::Name { place: self.place("name"), name: self.name.clone() });
+        }
+        for (key, seed) in [("seed", Some(self.seed)), ("data.split_seed", self.data.split_seed)] {
+            if let Some(seed) = seed
+                && seed > MAX_SEED
+            {
+                let allowed = format!("0 … {MAX_SEED}");
+                let (place, key) = (self.place(key), key.to_owned());
+                return Err(JobError::Range { place, key, value: seed.to_string(), allowed });
+            }
+        }
+        if let Some(broken) = limits::first_broken(self) {
+            let place = self.place(&broken.key);
+            let limits::Broken { key, value, allowed } = broken;
+            return Err(JobError::Range { place, key, value, allowed });
+        }
+        if self.bits.least > self.bits.most {
+            let (least, most) = (self.bits.least, self.bits.most);
+            return Err(JobError::Bits { place: self.place("bits.least"), least, most });
+        }
+        let points = &self.variational.temperature;
+        let falls = points.iter().zip(points.iter().skip(1)).position(|(a, b)| b.0 < a.0);
+        if let Some(before) = falls {
+            let key = String::from("variational.temperature");
+            return Err(JobError::NotAscending {
+                place: self.place(&format!("{key}[{}]", before + 1)),
+                key,
+                index: before + 1,
+            });
+        }
+        self.data.check().map_err(|source| self.data_error(source))?;
+        self.network.layers().map_err(|source| self.network_error(source))?;
+        Ok(())
+    }
+
+    /// Fits the job to its data: every size inferred, every default stated, paths absolute.
+    ///
+    /// # Errors
+    /// When the network doesn't fit the data, with the layer, what arrives there and what it needs.
+    pub fn resolve(&self, dataset: &Dataset) -> Result<ResolvedJob, JobError> {
+        let classes = dataset.classes.len();
+        let failed = |source| self.network_error(source);
+        let topology = self.network.infer(dataset.shape, classes).map_err(failed)?;
+        self.check_per_layer(topology.affine_layers().count())?;
+        let mut job = self.clone();
+        job.network = self.network.resolve(classes).map_err(failed)?;
+        job.data = self.data.resolve(dataset, self.seed);
+        job.variational = self.variational.resolve();
+        for file in job.data.paths_mut() {
+            *file = absolute(file)?;
+        }
+        Ok(ResolvedJob { job, topology })
+    }
+
+    /// Checks the lists that have one value per layer with weights.
+    fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
+        let scale_weight = self.variational.scale_weight.len();
+        let loss_rise = self.variational.shrink.loss_rise.len();
+        for (key, found, fits) in [
+            ("variational.scale_weight", scale_weight, scale_weight <= layers),
+            ("variational.shrink.loss_rise", loss_rise, [1, layers].contains(&loss_rise)),
+        ] {
+            if !fits {
+                let (place, key) = (self.place(key), key.to_owned());
+                return Err(JobError::PerLayer { place, key, found, layers });
+            }
+        }
+        Ok(())
+    }
+
+    /// The job as TOML, with every value stated.
+    ///
+    /// # Errors
+    /// [`JobError::Write`] when a value can't be written, such as a path that is no Unicode text.
+    pub fn to_toml(&self) -> Result<String, JobError> {
+        toml::to_string(self).map_err(|source| JobError::Write { source })
+    }
+
+    /// Says where in the job file the data's error comes from.
+    pub fn data_error(&self, source: crate::data::DataError) -> JobError {
+        let key = source.key().map(|key| format!("data.{key}"));
+        let place = self.place(key.as_deref().unwrap_or("data"));
+        JobError::Data { place, source }
+    }
+
+    fn network_error(&self, source: crate::network::NetworkError) -> JobError {
+        let mut key = String::from("network");
+        // A preset's layers are in no file.
+        if let (Some(layer), false) = (source.layer(), self.network.layers.is_empty()) {
+            key = format!("network.layers[{layer}]");
+            if let Some(inner) = source.key() {
+                key = format!("{key}.{inner}");
+            }
+        }
+        JobError::Network { place: self.place(&key), key, source }
+    }
+
+    fn place(&self, key: &str) -> Place {
+        self.origin.place(key)
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, JobError> {
+    let read = |source| FileError::Read { path: path.to_owned(), source };
+    Ok(std::path::absolute(path).map_err(read)?)
+}
+
+#[cfg(test)]
+mod documentation;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::data;
+
+fn parse(text: &str) -> Result<Job, JobError> {
+    Job::parse(Path::new("jobs/a.toml"), text)
+}
+
+fn message(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// The message holds all of these.
+fn says(text: &str, parts: &[&str]) {
+    let message = message(text);
+    for part in parts {
+        assert!(message.contains(part), "{message}\nlacks: {part}");
+    }
+}
+
+#[test]
+fn an_empty_file_is_a_job() {
+    let job = parse("").unwrap();
+    assert_eq!(job, Job { name: "a".to_owned(), ..Job::default() });
+}
+
+#[test]
+fn unknown_keys_are_named_with_line_path_and_nearest() {
+    says(
+        "[variational]\n\nepoch = 3",
+        &["jobs/a.toml:3", "`variational.epoch`", "`variational.epochs`"],
+    );
+    says("sed = 1", &["jobs/a.toml:1", "`sed`", "did you mean `seed`", "known there: name, seed"]);
+    says("[trian]\nepochs = 1", &["jobs/a.toml:1", "`trian`"]);
+    says("[data]\nkind = 'idx'\ninput = 'x'", &["a.toml:3", "`data.input`", "`data.inputs`"]);
+    says("epochs = 1", &["`epochs`", "did you mean `finetune.epochs`"]);
+    says(
+        "[[network.layers]]\ntype = 'dense'\n\n[[network.layers]]\ntype = 'dense'\nunit = 1",
+        &["a.toml:6", "`network.layers[1].unit`", "`network.layers[1].units`"],
+    );
+    says(
+        "[network]\nlayers = [\n  { type = 'relu' },\n  { type = 'relu', rate = 1 },\n]",
+        &["a.toml:4", "`network.layers[1].rate`", "no key may stand there"],
+    );
+    says("a.b.c = 1", &["`a`"]);
+}
+
+#[test]
+fn wrong_values_are_named_with_what_is_allowed() {
+    says(
+        "[data]\nkind = 'idex'",
+        &["a.toml:2", "`data.kind` can't be \"idex\"", "did you mean `idx`", "\"images\""],
+    );
+    says("[network]\npreset = 'vgg'", &["`network.preset`", "\"lenet-5-caffe\""]);
+    says(
+        "[[network.layers]]\ntype = 'relu'\n[[network.layers]]\ntype = 'dence'",
+        &["a.toml:4", "`network.layers[1].type`", "did you mean `dense`"],
+    );
+    says("[[network.layers]]\nunits = 3", &["a.toml:1", "`network.layers[0].type` is missing"]);
+    says(
+        "[[network.layers]]\ntype = 'conv2d'\nkernel = 3",
+        &["`network.layers[0].filters` is missing"],
+    );
+    says(
+        "[[network.layers]]\ntype = 'conv2d'\nfilters = 1\nkernel = 'big'",
+        &["`network.layers[0]", "two: [rows, columns]"],
+    );
+    says("seed = 'one'", &["a.toml:1", "`seed`", "string \"one\"", "expected u64"]);
+    says("seed = -1", &["a.toml:1", "`seed`", "-1"]);
+    says("[pretrain]\nepochs = 1.5", &["a.toml:2", "`pretrain.epochs`", "1.5"]);
+    says("[pretrain]\nbatch = [1]", &["`pretrain.batch`"]);
+    says("data = 3", &["`data`"]);
+    says("seed = 1\nseed = 2", &["a.toml:2, column 1", "no TOML"]);
+    says("seed == 1", &["a.toml:1, column 7"]);
+    says("[data]\nlabel_column = 1.5", &["`data.label_column`", "a column's name"]);
+}
+
+#[test]
+fn numbers_have_limits() {
+    says("[pretrain]\nbatch = 0", &["a.toml:2", "`pretrain.batch` is 0", "1 … 65536"]);
+    says("[pretrain]\nlearning_rate = 0.0", &["`pretrain.learning_rate` is 0", "both excluded"]);
+    says("[pretrain]\nlearning_rate = nan", &["is NaN"]);
+    says("[pretrain]\nweight_decay = inf", &["is inf"]);
+    says("[bits]\nmost = 9", &["`bits.most` is 9", "1 … 8, or 16"]);
+    says("[bits]\nleast = 8\nmost = 4", &["a.toml:2", "`bits.least` is 8", "only 4"]);
+    says(
+        "[network]\nlayers = [{ type = 'dropout', rate = 1.0 }]",
+        &["a.toml:2", "`network.layers[0].rate` is 1"],
+    );
+    says("[data]\nvalidation_count = 0", &["`data.validation_count` is 0"]);
+    let job = Job { seed: u64::MAX, ..Job::default() };
+    let error = job.check().unwrap_err();
+    assert!(matches!(&error, JobError::Range { key, .. } if key == "seed"), "{error}");
+    for name in ["", ".x", "a/b", "ü", &"x".repeat(65)] {
+        says(&format!("name = '{name}'"), &["`name` is", "a.toml:1"]);
+    }
+}
+
+#[test]
+fn keys_must_fit_each_other() {
+    says("[data]\nkind = 'csv'", &["a.toml:1", "`data.inputs` is missing"]);
+    says("[data]\nresize = [2, 2]", &["a.toml:2", "`data.resize` has no meaning"]);
+    says("[network]\npreset = 'lenet-300-100'\nlayers = [{ type = 'relu' }]", &["delete one"]);
+}
+
+#[test]
+fn lists_fit_the_network() {
+    says(
+        "[variational]\ntemperature = [\n[0, 1],\n[2, 1],\n[1, 1]]",
+        &["a.toml:5", "`variational.temperature[2]`", "ascending"],
+    );
+    for text in [
+        "[variational]\nscale_weight = [1, 1, 1, 1]",
+        "[variational.shrink]\nloss_rise = [0.1, 0.1]",
+        "[variational.shrink]\nloss_rise = []",
+    ] {
+        let job = parse(text).unwrap();
+        let error = job.resolve(&data::load(&job.data).unwrap()).unwrap_err();
+        assert!(matches!(error, JobError::PerLayer { layers: 3, .. }), "{error}");
+        assert!(error.to_string().starts_with("jobs/a.toml:2: "), "{error}");
+    }
+}
+
+#[test]
+fn impossible_shapes_name_the_layer() {
+    let job = parse(
+        "[network]\nlayers = [\n {type='flatten'},\n {type='conv2d', filters=2, kernel=3},\n]",
+    )
+    .unwrap();
+    let dataset = data::load(&job.data).unwrap();
+    let message = job.resolve(&dataset).unwrap_err().to_string();
+    for part in ["jobs/a.toml:4", "`network.layers[1]`", "gets 64 features"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let job = parse("[network]\npreset = 'lenet-5-caffe'").unwrap();
+    let message = job.resolve(&dataset).unwrap_err().to_string();
+    assert!(message.contains("jobs/a.toml:1: `network`: layer 3 (conv2d)"), "{message}");
+}
+
+#[test]
+fn a_resolved_job_loads_back_identical() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.toml");
+    let text = "[data]\nsplit_seed = 5\n[network]\noutput = 'argmax'\n[prune]\nthreshold = -2.5";
+    std::fs::write(&path, text).unwrap();
+    let job = Job::load(&path).unwrap();
+    let dataset = data::load(&job.data).unwrap();
+    let resolved = job.resolve(&dataset).unwrap();
+    assert_eq!(resolved.job.data.shape, Some(vec![8, 8, 1]));
+    assert_eq!(resolved.job.network.layers.len(), 6);
+    assert_eq!(resolved.topology.input, dataset.shape);
+    let text = resolved.job.to_toml().unwrap();
+    let again = parse(&text).unwrap();
+    assert_eq!(again, resolved.job, "{text}");
+    assert_eq!(again.resolve(&dataset).unwrap(), resolved);
+    // The shortest digits of an f32, as the user wrote them.
+    assert!(text.contains("learning_rate = 0.002\n"), "{text}");
+}
+
+#[test]
+fn paths_are_relative_to_the_job_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("b.toml");
+    std::fs::write(&path, "[data]\nkind = 'csv'\ninputs = 'a.csv'").unwrap();
+    std::fs::write(folder.path().join("a.csv"), "x,y\n1,0\n2,1\n").unwrap();
+    let job = Job::load(&path).unwrap();
+    assert_eq!(job.data.inputs, Some(folder.path().join("a.csv")));
+    let dataset = data::load(&job.data).unwrap();
+    let resolved = job.resolve(&dataset).unwrap().job.data;
+    assert_eq!(resolved.label_column, Some(data::Column::Index(-1)));
+    assert!(resolved.inputs.unwrap().is_absolute());
+    std::fs::write(&path, [0xff]).unwrap();
+    assert!(matches!(Job::load(&path), Err(JobError::Encoding { byte: 0, .. })));
+    assert!(matches!(Job::load(&folder.path().join("absent")), Err(JobError::File(_))));
+}
+
+#[test]
+fn what_cannot_be_written_is_named() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut job = Job::default();
+    job.data.inputs = Some(std::ffi::OsString::from_vec(vec![0xff]).into());
+    assert!(matches!(job.to_toml(), Err(JobError::Write { .. })));
+}
+
+#[test]
+fn every_number_of_a_job_has_a_limit() {
+    let job = toml::Value::try_from(Job::default()).unwrap();
+    limits::numbers(&job, "", &mut |key, value, _| {
+        let limit = limits::limit(key);
+        let Some(limit) = limit else { panic!("add `{key}` to LIMITS in job/limits.rs") };
+        assert!(limit.allows(value), "the default {value} of `{key}` is outside its limits");
+    });
+}
+
+#[test]
+fn the_shipped_jobs_parse() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../jobs");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            Job::load(&path).unwrap();
+            count += 1;
+        }
+    }
+    assert!(count >= 6);
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn parsing_near_misses_never_panics(
+        lines in prop::collection::vec(
+            "(\\[\\[?(data|network|network.layers|pretrain|x)\\]?\\]|\
+             (type|kind|kernel|units|seed|shape|x.y|`) = \
+             ('dense'|-1|0|nan|\\[1\\]|\\{\\}|\\{ type = 'relu' \\}|\"`\"|9999999999999))",
+            0..8,
+        ),
+    ) {
+        let _ = parse(&lines.join("\n"));
+    }
+}

@@ -1,0 +1,42 @@
+//! Dense layers.
+
+use bitsback_runtime::Op;
+use bitsback_runtime::format::Source;
+use bitsback_runtime::ops::Dense;
+
+use crate::bit_width::IntegerWeights;
+
+use super::fuse::AffineStage;
+use super::{Columns, LowerError, Lowering, affine};
+
+/// One operator; a selection taken over before becomes columns of zeros.
+pub(super) fn lower(lowering: &mut Lowering, stage: &AffineStage) -> Result<(), LowerError> {
+    let name = lowering.network.topology.affine_name(stage.index);
+    let weights = lowering.parameters(stage.index).1;
+    let widened;
+    let weights = match lowering.columns.take() {
+        Some(columns) => {
+            widened = with_zero_columns(weights, &columns);
+            &widened
+        }
+        None => weights,
+    };
+    let lowered = affine::lower(lowering, stage, &name, weights)?;
+    let output = lowering.tensor(stage.layer + 1, &name, lowered.output)?;
+    let op = Dense { input: Source::Previous, output, affine: lowered.affine };
+    lowering.push(Op::Dense(op), name, stage.boundary, lowered.output);
+    Ok(())
+}
+
+fn with_zero_columns(weights: &IntegerWeights, columns: &Columns) -> IntegerWeights {
+    let rows = weights.values.chunks_exact(columns.keep.len().max(1));
+    let mut values = Vec::with_capacity(rows.len() * columns.width);
+    for row in rows {
+        let start = values.len();
+        values.resize(start + columns.width, 0);
+        for (&column, &value) in columns.keep.iter().zip(row) {
+            values[start + column as usize] = value;
+        }
+    }
+    IntegerWeights { values, bits: weights.bits, scale: weights.scale }
+}

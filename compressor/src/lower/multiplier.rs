@@ -1,0 +1,63 @@
+//! Real factors as the runtime's multipliers.
+
+use bitsback_runtime::requantize::Multiplier;
+
+/// The multiplier nearest to a positive factor: a fraction of 31 bits and a power of two. Factors
+/// too small for the format become 0; those too large the largest.
+pub fn multiplier(factor: f64) -> Multiplier {
+    if !(factor.is_finite() && factor > 0.0) {
+        return Multiplier::default();
+    }
+    // factor = fraction · 2^shift with ½ ≤ fraction < 1, exactly.
+    let mut shift = factor.log2().floor() as i32 + 1;
+    let mut fraction = factor * 2f64.powi(-shift);
+    while fraction >= 1.0 {
+        fraction /= 2.0;
+        shift += 1;
+    }
+    while fraction < 0.5 {
+        fraction *= 2.0;
+        shift -= 1;
+    }
+    let mut value = (fraction * f64::from(1u32 << 31)).round() as i64;
+    if value == 1 << 31 {
+        value /= 2;
+        shift += 1;
+    }
+    if shift < i32::from(Multiplier::MIN_SHIFT) {
+        return Multiplier::default();
+    }
+    let most = Multiplier { value: i32::MAX, shift: Multiplier::MAX_SHIFT };
+    if shift > i32::from(Multiplier::MAX_SHIFT) {
+        return most;
+    }
+    Multiplier { value: value as i32, shift: shift as i8 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn one_and_the_extremes() {
+        assert_eq!(multiplier(1.0), Multiplier::ONE);
+        assert_eq!(multiplier(0.5), Multiplier { value: 1 << 30, shift: 0 });
+        assert_eq!(multiplier(1.0 - 2f64.powi(-40)), Multiplier::ONE);
+        assert_eq!(multiplier(0.0), Multiplier::default());
+        assert_eq!(multiplier(f64::NAN), Multiplier::default());
+        assert_eq!(multiplier(1e-30), Multiplier::default());
+        assert_eq!(multiplier(1e30), Multiplier { value: i32::MAX, shift: 30 });
+    }
+
+    proptest! {
+        #[test]
+        fn the_factor_comes_back(log in -20f64..20.0) {
+            let factor = log.exp();
+            let m = multiplier(factor);
+            let back = f64::from(m.value) * 2f64.powi(i32::from(m.shift) - 31);
+            prop_assert!(m.is_sound() && m.value >= 1 << 30);
+            prop_assert!((back / factor - 1.0).abs() < 1e-9);
+        }
+    }
+}

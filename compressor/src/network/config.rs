@@ -1,0 +1,214 @@
+//! `[network]`: a network as a job file describes it, before any size is inferred.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Padding, Preset, Shape, Topology, shape};
+
+/// `[network]`: either a preset or a list of layers, and what the model answers with.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// What the model answers with.
+    pub output: Output,
+    /// A named network; excludes `layers`. With neither, it is `lenet-300-100`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// Layers, first to last; excludes `preset`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerConfig>,
+}
+
+/// What a model answers with. It is no layer: training always works on the logits; lowering appends
+/// the operation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Output {
+    /// One int8 score per class, with its scale.
+    #[default]
+    Logits,
+    /// One int8 probability per class.
+    Softmax,
+    /// The index of the best class.
+    Argmax,
+}
+
+/// One entry of `[[network.layers]]`; sizes that follow from the layers before are not stated.
+///
+/// The empty braces matter: without them serde would let unknown keys pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum LayerConfig {
+    /// Fully connected.
+    Dense {
+        /// Neurons; the last dense layer may leave it out and gets one per class.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        units: Option<usize>,
+    },
+    /// Two-dimensional convolution.
+    Conv2d {
+        /// Output channels.
+        filters: usize,
+        /// Kernel height and width; one number means a square.
+        #[serde(with = "pair")]
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride; one number means both.
+        #[serde(with = "pair", default = "one")]
+        stride: [usize; 2],
+        /// Border rule.
+        #[serde(default)]
+        padding: Padding,
+    },
+    /// Batch normalisation, right after a dense layer or a convolution; folded into it later.
+    BatchNorm {},
+    /// Largest value of each window.
+    MaxPool {
+        /// Window height and width; one number means a square.
+        #[serde(with = "pair")]
+        size: [usize; 2],
+        /// Stride; the window's size when left out.
+        #[serde(with = "optional_pair", default, skip_serializing_if = "Option::is_none")]
+        stride: Option<[usize; 2]>,
+        /// Border rule.
+        #[serde(default)]
+        padding: Padding,
+    },
+    /// Mean of each window.
+    AvgPool {
+        /// Window height and width; one number means a square.
+        #[serde(with = "pair")]
+        size: [usize; 2],
+        /// Stride; the window's size when left out.
+        #[serde(with = "optional_pair", default, skip_serializing_if = "Option::is_none")]
+        stride: Option<[usize; 2]>,
+        /// Border rule.
+        #[serde(default)]
+        padding: Padding,
+    },
+    /// max(x, 0).
+    Relu {},
+    /// min(max(x, 0), 6).
+    Relu6 {},
+    /// Image to features.
+    Flatten {},
+    /// Random zeroing in pre-training.
+    Dropout {
+        /// Probability of zeroing, 0 < rate < 1.
+        rate: f32,
+    },
+}
+
+impl LayerConfig {
+    /// The layer's `type` in a job file.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Conv2d { .. } => "conv2d",
+            Self::BatchNorm {} => "batch-norm",
+            Self::MaxPool { .. } => "max-pool",
+            Self::AvgPool { .. } => "avg-pool",
+            Self::Relu {} => "relu",
+            Self::Relu6 {} => "relu6",
+            Self::Flatten {} => "flatten",
+            Self::Dropout { .. } => "dropout",
+        }
+    }
+}
+
+impl NetworkConfig {
+    /// The layers of the list, the preset, or the default preset.
+    ///
+    /// # Errors
+    /// [`super::NetworkError::PresetAndLayers`] when both are given.
+    pub fn layers(&self) -> Result<Vec<LayerConfig>, super::NetworkError> {
+        match self.preset {
+            Some(_) if !self.layers.is_empty() => Err(super::NetworkError::PresetAndLayers),
+            Some(preset) => Ok(preset.layers()),
+            None if self.layers.is_empty() => Ok(Preset::default().layers()),
+            None => Ok(self.layers.clone()),
+        }
+    }
+
+    /// Gives every layer its sizes, from the shape of one example and the number of classes.
+    ///
+    /// The result ends in `Shape::Flat(classes)`; [`NetworkConfig::output`] is not part of it.
+    ///
+    /// # Errors
+    /// The first layer that can't be, with what arrives there and what it needs.
+    pub fn infer(&self, input: Shape, classes: usize) -> Result<Topology, super::NetworkError> {
+        shape::infer(&self.layers()?, input, classes)
+    }
+
+    /// The same network with nothing left to default: layers instead of a preset, units and strides
+    /// stated.
+    ///
+    /// # Errors
+    /// As [`NetworkConfig::layers`].
+    pub fn resolve(&self, classes: usize) -> Result<Self, super::NetworkError> {
+        let mut layers = self.layers()?;
+        for layer in &mut layers {
+            match layer {
+                LayerConfig::Dense { units } => {
+                    units.get_or_insert(classes);
+                }
+                LayerConfig::MaxPool { size, stride, .. }
+                | LayerConfig::AvgPool { size, stride, .. } => {
+                    stride.get_or_insert(*size);
+                }
+                _ => {}
+            }
+        }
+        Ok(Self { output: self.output, preset: None, layers })
+    }
+}
+
+fn one() -> [usize; 2] {
+    [1, 1]
+}
+
+/// One number or two.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a whole number such as 5, or two: [rows, columns]")]
+enum OneOrTwo {
+    One(usize),
+    Two([usize; 2]),
+}
+
+impl From<OneOrTwo> for [usize; 2] {
+    fn from(given: OneOrTwo) -> Self {
+        match given {
+            OneOrTwo::One(n) => [n, n],
+            OneOrTwo::Two(pair) => pair,
+        }
+    }
+}
+
+/// `kernel = 5` is read as `[5, 5]`; `[5, 5]` is written.
+mod pair {
+    use super::{Deserialize, Deserializer, OneOrTwo, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &[usize; 2], to: S) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[usize; 2], D::Error> {
+        OneOrTwo::deserialize(from).map(Into::into)
+    }
+}
+
+/// As [`pair`], where nothing may be given.
+mod optional_pair {
+    use super::{Deserialize, Deserializer, OneOrTwo, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        value: &Option<[usize; 2]>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<[usize; 2]>, D::Error> {
+        OneOrTwo::deserialize(from).map(|given| Some(given.into()))
+    }
+}

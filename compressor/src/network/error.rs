@@ -1,0 +1,192 @@
+//! What can be wrong with a network, in a job file's terms.
+
+use thiserror::Error;
+
+use super::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS, Shape};
+
+/// Why a network can't be. `layer` counts from 0, as in `network.layers[0]`.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum NetworkError {
+    /// A preset and a list of layers.
+    #[error("both `preset` and `layers` are given; delete one of them")]
+    PresetAndLayers,
+    /// More than [`MAX_LAYERS`].
+    #[error("{found} layers are more than the {MAX_LAYERS} that are supported")]
+    TooManyLayers {
+        /// How many.
+        found: usize,
+    },
+    /// The data have no values.
+    #[error("the input is {}, which holds no value", show(*.input))]
+    EmptyInput {
+        /// The data's shape.
+        input: Shape,
+    },
+    /// A dense layer meets an image.
+    #[error(
+        "layer {layer} (dense) needs flat features, but gets {}; put a layer \
+         {{ type = \"flatten\" }} before it", show(*.arrives)
+    )]
+    NeedsFlat {
+        /// Which layer.
+        layer: usize,
+        /// What arrives.
+        arrives: Shape,
+    },
+    /// A convolution or pooling meets flat features.
+    #[error(
+        "layer {layer} ({kind}) needs an image, but gets {}; put it before the flatten layer, or \
+         state the image with `data.shape = [height, width, channels]`", show(*.arrives)
+    )]
+    NeedsImage {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// What arrives.
+        arrives: Shape,
+    },
+    /// No whole window fits.
+    #[error(
+        "layer {layer} ({kind}) looks through a window of {} × {}, but gets only {}; make the \
+         window smaller, use padding = \"same\", or pool less before", window[0], window[1],
+        show(*.arrives)
+    )]
+    WindowTooLarge {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// Height and width.
+        window: [usize; 2],
+        /// What arrives.
+        arrives: Shape,
+    },
+    /// A size that must be at least 1.
+    #[error("layer {layer} ({kind}) has `{key}` = 0; it must be at least 1")]
+    Zero {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// Which key.
+        key: &'static str,
+    },
+    /// More than [`MAX_ACTIVATIONS`].
+    #[error(
+        "layer {layer} ({kind}) would make {} with more than {MAX_ACTIVATIONS} values; use fewer \
+         filters or units, or a larger stride", show(*.makes)
+    )]
+    TooManyActivations {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// What it would make.
+        makes: Shape,
+    },
+    /// More than [`MAX_WEIGHTS`].
+    #[error(
+        "layer {layer} ({kind}) would have more than {MAX_WEIGHTS} weights; use fewer filters or \
+         units, or pool before it"
+    )]
+    TooManyWeights {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// A dense layer without units that isn't the last.
+    #[error(
+        "layer {layer} (dense) has no `units`; only the last dense layer may leave them out \
+         (it gets one per class)"
+    )]
+    UnitsMissing {
+        /// Which layer.
+        layer: usize,
+    },
+    /// Batch normalisation that could not be folded.
+    #[error(
+        "layer {layer} (batch-norm) must stand right after a dense layer or a convolution, into \
+         which it is folded"
+    )]
+    BatchNormPlace {
+        /// Which layer.
+        layer: usize,
+    },
+    /// A rate outside (0, 1).
+    #[error("layer {layer} (dropout) has rate = {rate}; it must lie between 0 and 1, exclusive")]
+    DropoutRate {
+        /// Which layer.
+        layer: usize,
+        /// What it is.
+        rate: f32,
+    },
+    /// Nothing to learn.
+    #[error("no layer has weights; add a dense layer or a convolution")]
+    NoWeights,
+    /// The scores would be clipped.
+    #[error(
+        "layer {layer} ({kind}) is the last and would clip or zero the scores; end with a dense \
+         layer"
+    )]
+    EndsBadly {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+    },
+    /// The last shape isn't one value per class.
+    #[error(
+        "the network ends in {}, but the data have {classes} classes; end with a dense layer \
+         without `units`", show(*.ends)
+    )]
+    NotClasses {
+        /// The last shape.
+        ends: Shape,
+        /// Classes of the data.
+        classes: usize,
+    },
+}
+
+impl NetworkError {
+    /// The layer it speaks of, counted from 0.
+    pub fn layer(&self) -> Option<usize> {
+        match *self {
+            Self::NeedsFlat { layer, .. }
+            | Self::NeedsImage { layer, .. }
+            | Self::WindowTooLarge { layer, .. }
+            | Self::Zero { layer, .. }
+            | Self::TooManyActivations { layer, .. }
+            | Self::TooManyWeights { layer, .. }
+            | Self::UnitsMissing { layer }
+            | Self::BatchNormPlace { layer }
+            | Self::DropoutRate { layer, .. }
+            | Self::EndsBadly { layer, .. } => Some(layer),
+            Self::PresetAndLayers
+            | Self::TooManyLayers { .. }
+            | Self::EmptyInput { .. }
+            | Self::NoWeights
+            | Self::NotClasses { .. } => None,
+        }
+    }
+
+    /// The key of that layer, if one is to blame.
+    pub fn key(&self) -> Option<&'static str> {
+        match *self {
+            Self::Zero { key, .. } => Some(key),
+            Self::DropoutRate { .. } => Some("rate"),
+            _ => None,
+        }
+    }
+}
+
+/// A shape in words.
+fn show(shape: Shape) -> String {
+    match shape {
+        Shape::Flat(n) => format!("{n} features"),
+        Shape::Image { height, width, channels } => {
+            format!("an image of {height} × {width} × {channels}")
+        }
+    }
+}

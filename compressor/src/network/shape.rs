@@ -1,0 +1,341 @@
+//! Shape inference for job files: from what a job file states to layers with every size known.
+//!
+//! After [`infer`] returned, every size is at least 1, every whole window fits, batch normalisation
+//! stands where it can be folded, and the network ends in one value per class. (What holds between
+//! layers that already have sizes is [`crate::shapes`]'s.)
+
+use super::{Layer, LayerConfig, NetworkError, Padding, Shape, Topology};
+use crate::shapes::{MAX_ACTIVATION_LEN, window_outputs};
+
+/// Most layers of one network: far beyond what a microcontroller runs, small enough that a mistyped
+/// list fails here.
+pub const MAX_LAYERS: usize = 256;
+
+/// Most activations between two layers.
+pub const MAX_ACTIVATIONS: usize = MAX_ACTIVATION_LEN;
+
+/// Most weights of one layer (64 Mi): its float weights, gradients, variances and optimiser moments
+/// already take two gigabytes.
+pub const MAX_WEIGHTS: usize = 1 << 26;
+
+/// As [`super::NetworkConfig::infer`], on a plain list.
+pub(super) fn infer(
+    configs: &[LayerConfig],
+    input: Shape,
+    classes: usize,
+) -> Result<Topology, NetworkError> {
+    if configs.len() > MAX_LAYERS {
+        return Err(NetworkError::TooManyLayers { found: configs.len() });
+    }
+    if values(input).is_none_or(|n| n == 0) {
+        return Err(NetworkError::EmptyInput { input });
+    }
+    let is_dense = |c: &LayerConfig| matches!(c, LayerConfig::Dense { .. });
+    let last_dense = configs.iter().rposition(is_dense);
+    let mut layers = Vec::with_capacity(configs.len());
+    let mut shape = input;
+    for (index, config) in configs.iter().enumerate() {
+        let at = Place { index, config, arrives: shape };
+        let units = (Some(index) == last_dense).then_some(classes);
+        let (layer, makes) = at.step(units, index.checked_sub(1).map(|i| &configs[i]))?;
+        if values(makes).is_none_or(|n| n > MAX_ACTIVATIONS) {
+            return Err(NetworkError::TooManyActivations {
+                layer: index,
+                kind: config.kind(),
+                makes,
+            });
+        }
+        shape = makes;
+        layers.extend(layer);
+    }
+    check_end(configs, shape, classes)?;
+    Ok(Topology { input, layers })
+}
+
+fn check_end(configs: &[LayerConfig], ends: Shape, classes: usize) -> Result<(), NetworkError> {
+    let has_weights =
+        |c: &LayerConfig| matches!(c, LayerConfig::Dense { .. } | LayerConfig::Conv2d { .. });
+    if !configs.iter().any(has_weights) {
+        return Err(NetworkError::NoWeights);
+    }
+    if let Some(
+        last @ (LayerConfig::Relu {} | LayerConfig::Relu6 {} | LayerConfig::Dropout { .. }),
+    ) = configs.last()
+    {
+        return Err(NetworkError::EndsBadly { layer: configs.len() - 1, kind: last.kind() });
+    }
+    if ends != Shape::Flat(classes) {
+        return Err(NetworkError::NotClasses { ends, classes });
+    }
+    Ok(())
+}
+
+/// Number of values, unless it overflows.
+fn values(shape: Shape) -> Option<usize> {
+    match shape {
+        Shape::Flat(n) => Some(n),
+        Shape::Image { height, width, channels } => {
+            height.checked_mul(width)?.checked_mul(channels)
+        }
+    }
+}
+
+/// A layer in its place.
+struct Place<'a> {
+    index: usize,
+    config: &'a LayerConfig,
+    arrives: Shape,
+}
+
+impl Place<'_> {
+    /// The layer (none where there is nothing to compute) and the shape that it makes.
+    fn step(
+        &self,
+        default_units: Option<usize>,
+        before: Option<&LayerConfig>,
+    ) -> Result<(Option<Layer>, Shape), NetworkError> {
+        let (layer, shape) = match *self.config {
+            LayerConfig::Dense { units } => self.dense(units.or(default_units))?,
+            LayerConfig::Conv2d { filters, kernel, stride, padding } => {
+                self.conv2d(filters, kernel, stride, padding)?
+            }
+            LayerConfig::MaxPool { size, stride, padding } => {
+                let stride = stride.unwrap_or(size);
+                let (shape, _) = self.window("size", size, stride, padding)?;
+                (Layer::MaxPool2d { size, stride, padding }, shape)
+            }
+            LayerConfig::AvgPool { size, stride, padding } => {
+                let stride = stride.unwrap_or(size);
+                let (shape, _) = self.window("size", size, stride, padding)?;
+                (Layer::AvgPool2d { size, stride, padding }, shape)
+            }
+            LayerConfig::BatchNorm {} => match before {
+                Some(LayerConfig::Dense { .. } | LayerConfig::Conv2d { .. }) => {
+                    (Layer::BatchNorm { channels: channels(self.arrives) }, self.arrives)
+                }
+                _ => return Err(NetworkError::BatchNormPlace { layer: self.index }),
+            },
+            LayerConfig::Relu {} => (Layer::Relu, self.arrives),
+            LayerConfig::Relu6 {} => (Layer::Relu6, self.arrives),
+            LayerConfig::Flatten {} => match self.arrives {
+                // Already flat: nothing to compute, so that one list of layers fits images and
+                // feature tables alike.
+                Shape::Flat(_) => return Ok((None, self.arrives)),
+                Shape::Image { .. } => (Layer::Flatten, Shape::Flat(self.arrives.len())),
+            },
+            LayerConfig::Dropout { rate } => {
+                if !(rate > 0.0 && rate < 1.0) {
+                    return Err(NetworkError::DropoutRate { layer: self.index, rate });
+                }
+                (Layer::Dropout { rate }, self.arrives)
+            }
+        };
+        Ok((Some(layer), shape))
+    }
+
+    fn dense(&self, units: Option<usize>) -> Result<(Layer, Shape), NetworkError> {
+        let Shape::Flat(inputs) = self.arrives else {
+            return Err(NetworkError::NeedsFlat { layer: self.index, arrives: self.arrives });
+        };
+        let Some(outputs) = units else {
+            return Err(NetworkError::UnitsMissing { layer: self.index });
+        };
+        self.at_least_one("units", outputs)?;
+        self.check_weights(&[inputs, outputs])?;
+        Ok((Layer::Dense { inputs, outputs }, Shape::Flat(outputs)))
+    }
+
+    fn conv2d(
+        &self,
+        filters: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: Padding,
+    ) -> Result<(Layer, Shape), NetworkError> {
+        self.at_least_one("filters", filters)?;
+        let (shape, channels) = self.window("kernel", kernel, stride, padding)?;
+        self.check_weights(&[filters, kernel[0], kernel[1], channels])?;
+        let shape = match shape {
+            Shape::Image { height, width, .. } => Shape::Image { height, width, channels: filters },
+            flat => flat,
+        };
+        Ok((Layer::Conv2d { channels, filters, kernel, stride, padding }, shape))
+    }
+
+    /// The image that a window of `size` leaves, and its channels.
+    fn window(
+        &self,
+        key: &'static str,
+        size: [usize; 2],
+        stride: [usize; 2],
+        padding: Padding,
+    ) -> Result<(Shape, usize), NetworkError> {
+        let (layer, kind, arrives) = (self.index, self.config.kind(), self.arrives);
+        let Shape::Image { height, width, channels } = arrives else {
+            return Err(NetworkError::NeedsImage { layer, kind, arrives });
+        };
+        for axis in 0..2 {
+            self.at_least_one(key, size[axis])?;
+            self.at_least_one("stride", stride[axis])?;
+        }
+        let too_large = NetworkError::WindowTooLarge { layer, kind, window: size, arrives };
+        // A padded window more than twice the image would see mostly padding: a mistake.
+        if size[0] > 2 * height || size[1] > 2 * width {
+            return Err(too_large);
+        }
+        let rows = window_outputs(height, size[0], stride[0], padding);
+        let columns = window_outputs(width, size[1], stride[1], padding);
+        match (rows, columns) {
+            (Some(height), Some(width)) => Ok((Shape::Image { height, width, channels }, channels)),
+            _ => Err(too_large),
+        }
+    }
+
+    fn at_least_one(&self, key: &'static str, value: usize) -> Result<(), NetworkError> {
+        if value == 0 {
+            return Err(NetworkError::Zero { layer: self.index, kind: self.config.kind(), key });
+        }
+        Ok(())
+    }
+
+    fn check_weights(&self, sizes: &[usize]) -> Result<(), NetworkError> {
+        let weights = sizes.iter().try_fold(1usize, |n, &size| n.checked_mul(size));
+        if weights.is_none_or(|n| n > MAX_WEIGHTS) {
+            return Err(NetworkError::TooManyWeights {
+                layer: self.index,
+                kind: self.config.kind(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn channels(shape: Shape) -> usize {
+    match shape {
+        Shape::Flat(n) => n,
+        Shape::Image { channels, .. } => channels,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{NetworkConfig, Preset};
+
+    const MNIST: Shape = Shape::Image { height: 28, width: 28, channels: 1 };
+
+    fn fails(layers: &str) -> NetworkError {
+        let network: NetworkConfig = toml::from_str(layers).unwrap();
+        network.infer(MNIST, 10).unwrap_err()
+    }
+
+    fn weights(topology: &Topology) -> usize {
+        let count = |layer: &Layer| match *layer {
+            Layer::Dense { inputs, outputs } => inputs * outputs,
+            Layer::Conv2d { channels, filters, kernel, .. } => {
+                channels * filters * kernel[0] * kernel[1]
+            }
+            _ => 0,
+        };
+        topology.layers.iter().map(count).sum()
+    }
+
+    #[test]
+    fn presets_have_the_papers_sizes() {
+        let preset = |preset| NetworkConfig { preset: Some(preset), ..Default::default() };
+        let lenet_300 = preset(Preset::Lenet300).infer(MNIST, 10).unwrap();
+        assert_eq!(weights(&lenet_300), 266_200);
+        let lenet_5 = preset(Preset::Lenet5Caffe).infer(MNIST, 10).unwrap();
+        assert_eq!(weights(&lenet_5), 430_500);
+        assert_eq!(lenet_5.layers.len(), 10);
+        for preset in Preset::ALL {
+            let network: NetworkConfig =
+                toml::from_str(&format!("preset = \"{}\"", preset.name())).unwrap();
+            assert_eq!(network.preset, Some(preset));
+        }
+    }
+
+    #[test]
+    fn flat_data_need_no_flatten() {
+        let topology = NetworkConfig::default().infer(Shape::Flat(13), 3).unwrap();
+        assert_eq!(topology.layers[0], Layer::Dense { inputs: 13, outputs: 300 });
+        assert_eq!(topology.layers[4], Layer::Dense { inputs: 100, outputs: 3 });
+    }
+
+    #[test]
+    fn strides_padding_and_batch_norm() {
+        let text = r#"
+            layers = [
+                { type = "conv2d", filters = 4, kernel = [5, 3], stride = 2, padding = "same" },
+                { type = "batch-norm" },
+                { type = "relu6" },
+                { type = "avg-pool", size = 14 },
+                { type = "flatten" },
+                { type = "dropout", rate = 0.5 },
+                { type = "dense" },
+            ]"#;
+        let network: NetworkConfig = toml::from_str(text).unwrap();
+        let topology = network.infer(MNIST, 10).unwrap();
+        assert_eq!(topology.layers[1], Layer::BatchNorm { channels: 4 });
+        assert_eq!(topology.layers[6], Layer::Dense { inputs: 4, outputs: 10 });
+        let resolved = network.resolve(10).unwrap();
+        assert_eq!(resolved.infer(MNIST, 10).unwrap(), topology);
+        let again: NetworkConfig = toml::from_str(&toml::to_string(&resolved).unwrap()).unwrap();
+        assert_eq!(again, resolved);
+        assert_eq!(resolved.resolve(10).unwrap(), resolved);
+    }
+
+    #[test]
+    fn every_error_names_its_layer_and_what_to_do() {
+        let flatten = r#"{ type = "flatten" }, "#;
+        let list = |layers: &str| format!("layers = [{layers}]");
+        let both = format!("preset = \"lenet-5-caffe\"\n{}", list(flatten));
+        assert_eq!(fails(&both), NetworkError::PresetAndLayers);
+        let many = fails(&list(&flatten.repeat(MAX_LAYERS + 1)));
+        assert_eq!(many, NetworkError::TooManyLayers { found: MAX_LAYERS + 1 });
+        let cases = [
+            (r#"{ type = "dense", units = 5 }"#, "but gets an image of 28 × 28 × 1; put a layer"),
+            (
+                r#"{ type = "flatten" }, { type = "max-pool", size = 2 }"#,
+                "layer 1 (max-pool) needs an image, but gets 784 features",
+            ),
+            (
+                r#"{ type = "conv2d", filters = 1, kernel = 29 }"#,
+                "a window of 29 × 29, but gets only an image of 28 × 28 × 1",
+            ),
+            (
+                r#"{ type = "conv2d", filters = 1, kernel = 57, padding = "same" }"#,
+                "a window of 57 × 57",
+            ),
+            (r#"{ type = "conv2d", filters = 0, kernel = 3 }"#, "`filters` = 0"),
+            (r#"{ type = "conv2d", filters = 1, kernel = 0 }"#, "`kernel` = 0"),
+            (r#"{ type = "conv2d", filters = 1, kernel = 1, stride = 0 }"#, "`stride` = 0"),
+            (r#"{ type = "avg-pool", size = [0, 1] }"#, "`size` = 0"),
+            (r#"{ type = "flatten" }, { type = "dense", units = 0 }"#, "`units` = 0"),
+            (r#"{ type = "conv2d", filters = 30000, kernel = 1 }"#, "more than 16777216 values"),
+            (r#"{ type = "flatten" }, { type = "dense", units = 90000 }"#, "67108864 weights"),
+            (
+                r#"{ type = "flatten" }, { type = "dense" }, { type = "dense", units = 10 }"#,
+                "layer 1 (dense) has no `units`",
+            ),
+            (r#"{ type = "batch-norm" }"#, "right after a dense layer"),
+            (r#"{ type = "dropout", rate = 1.0 }"#, "rate = 1"),
+            (r#"{ type = "dropout", rate = nan }"#, "rate = NaN"),
+            (r#"{ type = "flatten" }"#, "no layer has weights"),
+            (r#"{ type = "flatten" }, { type = "dense" }, { type = "relu" }"#, "clip"),
+            (
+                r#"{ type = "flatten" }, { type = "dense", units = 9 }"#,
+                "ends in 9 features, but the data have 10 classes",
+            ),
+        ];
+        for (layers, expected) in cases {
+            let message = fails(&list(layers)).to_string();
+            assert!(message.contains(expected), "{message}\nlacks: {expected}");
+        }
+        let empty = NetworkConfig::default().infer(Shape::Flat(0), 10).unwrap_err();
+        assert_eq!(empty, NetworkError::EmptyInput { input: Shape::Flat(0) });
+        let vast = Shape::Image { height: usize::MAX, width: 2, channels: 1 };
+        let vast = NetworkConfig::default().infer(vast, 10).unwrap_err();
+        assert!(matches!(vast, NetworkError::EmptyInput { .. }));
+    }
+}

@@ -1,0 +1,229 @@
+//! The checkpoint: where a job is, exactly enough to go on and end with the same bytes.
+//!
+//! One file, `checkpoint.bin`: an 8-byte magic, a CRC-32 of the rest, and a postcard record. It is
+//! replaced atomically, so a kill leaves the one before. A checkpoint belongs to one resolved job
+//! on one device; any other is refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files::{self, FileError};
+use crate::ledger::GroupRecord;
+use crate::network::FloatNetwork;
+use crate::posterior::Posterior;
+use crate::prune::{Lineage, Thresholds};
+use crate::train::{deterministic, variational};
+
+/// File name in a job's output folder.
+pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
+
+/// First bytes of the file; the digit is the layout's version.
+const MAGIC: &[u8; 8] = b"BBKCKPT1";
+
+/// Longest file that is read back: parameters, two moments and two copies of the largest network
+/// that a job may describe.
+pub const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
+
+/// A job's position.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The fully resolved job, as TOML.
+    pub job: String,
+    /// burn's device.
+    pub device: String,
+    /// Seconds of work so far.
+    pub seconds: f64,
+    /// What is done.
+    pub reached: Reached,
+}
+
+/// How far a job has come, with what the rest needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reached {
+    /// The deterministic network is training.
+    Pretrain(deterministic::State),
+    /// The posterior is training.
+    Variational {
+        /// The pre-trained network.
+        dense: FloatNetwork,
+        /// The posterior.
+        state: variational::State,
+    },
+    /// What is left is being fine-tuned.
+    Finetune {
+        /// The pre-trained network.
+        dense: FloatNetwork,
+        /// What pruning decided.
+        pruned: Pruned,
+        /// The fine-tuning.
+        state: deterministic::State,
+    },
+    /// Training is over; the rest is deterministic and quick.
+    Trained {
+        /// The pre-trained network.
+        dense: FloatNetwork,
+        /// What pruning decided.
+        pruned: Pruned,
+        /// The network to lower.
+        network: FloatNetwork,
+    },
+}
+
+impl Reached {
+    /// Name of the stage and steps done in it.
+    pub fn position(&self) -> (&'static str, u64) {
+        match self {
+            Self::Pretrain(state) => ("pretrain", state.step),
+            Self::Variational { state, .. } => ("variational", state.step),
+            Self::Finetune { state, .. } => ("finetune", state.step),
+            Self::Trained { .. } => ("finetune", u64::MAX),
+        }
+    }
+}
+
+/// What pruning decided.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pruned {
+    /// The posterior of what is left.
+    pub posterior: Posterior,
+    /// Which groups of the first network the present ones are.
+    pub lineage: Lineage,
+    /// The fate of every group.
+    pub groups: Vec<GroupRecord>,
+    /// Histograms, thresholds and the way to them.
+    pub thresholds: Thresholds,
+    /// KL of the whole posterior before pruning, in nats.
+    pub description_length_nats: f64,
+}
+
+/// Why a checkpoint can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// It can't be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It isn't one, or is damaged.
+    #[error(
+        "{} is not a whole checkpoint ({why}); delete it, or run without --resume to start again",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// It belongs to another job.
+    #[error(
+        "{} is of another {what}: resume with the job, seed, prior and device that it was made \
+         with, choose another --out, or start again with --force",
+        path.display()
+    )]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// `job` or `device`.
+        what: &'static str,
+    },
+    /// It can't be put into bytes.
+    #[error("the checkpoint can't be encoded: {0}")]
+    Encode(postcard::Error),
+}
+
+impl Checkpoint {
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`CheckpointError::File`] or [`CheckpointError::Encode`].
+    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+        let body = postcard::to_stdvec(self).map_err(CheckpointError::Encode)?;
+        let crc = crc32fast::hash(&body).to_le_bytes();
+        Ok(files::write_atomic_with(path, |file| {
+            file.write_all(MAGIC)?;
+            file.write_all(&crc)?;
+            file.write_all(&body)
+        })?)
+    }
+
+    /// Reads the file, which must be of `job` on `device`.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] says which file and why.
+    pub fn load(path: &Path, job: &str, device: &str) -> Result<Self, CheckpointError> {
+        let bytes = files::read(path, MAX_CHECKPOINT_BYTES)?;
+        let damaged = |why| CheckpointError::Damaged { path: path.to_owned(), why };
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("its first bytes differ"))?;
+        let (crc, body) = rest.split_first_chunk::<4>().ok_or_else(|| damaged("it is cut off"))?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+            return Err(damaged("its checksum differs"));
+        }
+        let found: Self =
+            postcard::from_bytes(body).map_err(|_| damaged("its record can't be decoded"))?;
+        let other = |what| CheckpointError::Other { path: path.to_owned(), what };
+        if found.job != job {
+            return Err(other("job"));
+        }
+        if found.device != device {
+            return Err(other("device"));
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Shape, Topology};
+
+    fn checkpoint() -> Checkpoint {
+        let topology = Topology { input: Shape::Flat(1), layers: Vec::new() };
+        let network = FloatNetwork { topology, affine: Vec::new(), norms: Vec::new() };
+        Checkpoint {
+            job: "seed = 1".into(),
+            device: "flex".into(),
+            seconds: 1.5,
+            reached: Reached::Pretrain(deterministic::State::new(network)),
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CHECKPOINT_FILE);
+        checkpoint().save(&path).unwrap();
+        assert_eq!(Checkpoint::load(&path, "seed = 1", "flex").unwrap(), checkpoint());
+    }
+
+    #[test]
+    fn another_job_or_device_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CHECKPOINT_FILE);
+        checkpoint().save(&path).unwrap();
+        for (job, device) in [("seed = 2", "flex"), ("seed = 1", "ndarray")] {
+            let error = Checkpoint::load(&path, job, device).unwrap_err();
+            assert!(matches!(error, CheckpointError::Other { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(CHECKPOINT_FILE);
+        checkpoint().save(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Checkpoint::load(&path, "seed = 1", "flex").unwrap_err();
+            assert!(matches!(error, CheckpointError::Damaged { .. }), "{error}");
+        };
+        for length in 0..whole.len() {
+            refused(&whole[..length]);
+        }
+        for byte in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << (byte % 8);
+            refused(&bytes);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The job, from a data set to a folder with everything that came of it.
+//!
+//! [`run`] loads the data, trains ([`stages`]), and finishes ([`finish`]): bit widths, lowering,
+//! verification, golden vectors, ledger, report. The output folder holds a `checkpoint.bin` from
+//! the first seconds on, so that a job may be stopped at any moment, by any means.
+
+pub mod checkpoint;
+mod finish;
+mod stages;
+mod watch;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
+use crate::device::DeviceName;
+use crate::error::Error;
+use crate::files;
+use crate::job::{Job, ResolvedJob};
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::summary::Summary;
+use crate::train::TrainError;
+use crate::train::batch::Examples;
+use checkpoint::{CHECKPOINT_FILE, Checkpoint};
+use stages::Setting;
+use watch::Watch;
+
+/// The fully resolved job, in the output folder.
+pub const JOB_FILE: &str = "job.toml";
+/// The compressed model, in the output folder.
+pub const MODEL_FILE: &str = "model.bbk";
+/// Inputs and expected outputs for conformance, in the output folder.
+pub const GOLDEN_FOLDER: &str = "golden";
+/// What training measured, in the output folder.
+pub const METRICS_FILE: &str = "metrics.jsonl";
+
+/// Held while a process works in an output folder.
+const LOCK_FILE: &str = ".lock";
+
+/// How a job is run; nothing of it changes the result, bar the device.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Go on from the last checkpoint, if there is one.
+    pub resume: bool,
+    /// What trains.
+    pub device: DeviceName,
+    /// The command line, for the record.
+    pub command: String,
+}
+
+/// What can go wrong between the parts.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    /// Another process works in the folder.
+    #[error("another bitsback is working in {}; wait for it, or choose another --out", folder.display())]
+    Busy {
+        /// The output folder.
+        folder: PathBuf,
+    },
+    /// The runtime refuses the model that was just written.
+    #[error("the runtime refuses the model: {0}")]
+    Parse(bitsback_runtime::ParseError),
+    /// The summary can't be written as JSON.
+    #[error("the summary can't be encoded: {0}")]
+    Json(serde_json::Error),
+    /// The model is worse than the job allows.
+    #[error(
+        "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
+         network's; [requirements] error_rise_points allows {allowed:.2}: train longer, raise \
+         [variational.shrink] target_weights or [bits] most, or allow more"
+    )]
+    Requirement {
+        /// Error of the integer model on validation.
+        found: f64,
+        /// Points above the dense network.
+        rise: f64,
+        /// Points allowed.
+        allowed: f64,
+    },
+}
+
+/// Examples as training sees them, and how to make more of them.
+pub(crate) struct Prepared {
+    dataset: Dataset,
+    split: Split,
+    normalization: Normalization,
+    train: Examples,
+    validation: Examples,
+}
+
+impl Prepared {
+    fn new(dataset: Dataset, job: &Job) -> Result<Self, Error> {
+        let seed = job.data.split_seed.unwrap_or(job.seed);
+        let split = Split::new(&dataset, &job.data, seed).map_err(|e| job.data_error(e))?;
+        let kind = job
+            .data
+            .normalization
+            .unwrap_or_else(|| NormalizationKind::default_for(&dataset.inputs));
+        let normalization =
+            Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
+        let train = examples(&dataset, &normalization, &split.train);
+        let validation = examples(&dataset, &normalization, &split.validation);
+        Ok(Self { dataset, split, normalization, train, validation })
+    }
+
+    /// The test split. It is made at the end, when nothing is left to decide.
+    fn test(&self) -> Examples {
+        examples(&self.dataset, &self.normalization, &self.split.test)
+    }
+
+    /// In words.
+    fn describe(&self, job: &Job) -> String {
+        let kind = match self.dataset.inputs {
+            Values::Bytes(_) => "bytes",
+            Values::Floats(_) => "floats",
+        };
+        format!(
+            "{} ({kind}): {} training, {} validation, {} test examples in {} classes",
+            job.data.kind.name(),
+            self.split.train.len(),
+            self.split.validation.len(),
+            self.split.test.len(),
+            self.dataset.classes.len()
+        )
+    }
+}
+
+fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -> Examples {
+    Examples {
+        shape: dataset.shape,
+        inputs: dataset.batch(normalization, indices),
+        labels: indices.iter().map(|i| dataset.labels[*i as usize]).collect(),
+        classes: dataset.classes.len(),
+    }
+}
+
+/// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
+/// whatever the folder holds.
+///
+/// # Errors
+/// Anything that [`Error`] names; [`Error::Interrupted`] when [`Progress::cancelled`] was seen and
+/// the state is saved.
+pub fn run(
+    job: &Job,
+    out: &Path,
+    options: &RunOptions,
+    progress: &Progress,
+) -> Result<Summary, Error> {
+    let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
+    let ResolvedJob { job, topology } = job.resolve(&dataset)?;
+    let prepared = Prepared::new(dataset, &job)?;
+    let text = job.to_toml()?;
+    let device = options.device.name();
+    std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
+    let _lock = lock(out)?;
+    files::remove_leftovers(out)?;
+    let reached = position(out, options, &text)?;
+    progress.note(&format!("data: {}", prepared.describe(&job)));
+    files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
+
+    let burn = options.device.open()?.autodiff();
+    let setting = Setting {
+        job: &job,
+        topology: &topology,
+        train: &prepared.train,
+        validation: &prepared.validation,
+        device: &burn,
+        progress,
+    };
+    let metrics = out.join(METRICS_FILE);
+    let (reached, metrics, earlier) = match reached {
+        Some(checkpoint) => {
+            let (stage, step) = checkpoint.reached.position();
+            progress.note(&format!("resuming in stage {stage}"));
+            let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
+            (checkpoint.reached, metrics, checkpoint.seconds)
+        }
+        None => (setting.start(), Metrics::create(&metrics)?, 0.0),
+    };
+    let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
+    let trained = setting.train(reached, &mut watch).map_err(|error| match error {
+        Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
+            Error::Interrupted { resume: options.command.clone() }
+        }
+        other => other,
+    })?;
+    finish::finish(&finish::Input {
+        job: &job,
+        job_toml: &text,
+        prepared: &prepared,
+        trained: &trained,
+        device: &burn,
+        options,
+        seconds: watch.seconds(),
+        out,
+        progress,
+    })
+}
+
+/// Holds the folder for this process until the file is dropped, or the process dies.
+fn lock(out: &Path) -> Result<File, Error> {
+    let path = out.join(LOCK_FILE);
+    let file = File::create(&path).map_err(Error::io("create", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(PipelineError::Busy { folder: out.to_owned() }.into()),
+        Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
+    }
+}
+
+/// The checkpoint to go on from; `None` to begin.
+fn position(out: &Path, options: &RunOptions, job: &str) -> Result<Option<Checkpoint>, Error> {
+    let path = out.join(CHECKPOINT_FILE);
+    if !options.resume || !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Checkpoint::load(&path, job, options.device.name())?))
+}

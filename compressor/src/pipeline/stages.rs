@@ -1,0 +1,230 @@
+//! The training stages, one after the other, from wherever the checkpoint is.
+
+use burn::tensor::Device;
+
+use super::checkpoint::{Pruned, Reached};
+use super::watch::Watch;
+use crate::error::Error;
+use crate::job::Job;
+use crate::ledger::{GroupRecord, Reason};
+use crate::network::{FloatNetwork, Topology};
+use crate::progress::Progress;
+use crate::prune::batch_norm::fold_batch_norm;
+use crate::prune::constants::fold_constants;
+use crate::prune::weights::{posterior_mean, shrink_posterior};
+use crate::prune::{Decision, PruneError, Shrinkage, choose_threshold};
+use crate::train::batch::{Examples, Teacher};
+use crate::train::evaluate::{logits, score};
+use crate::train::{deterministic, initialize, variational};
+
+/// What training needs and never changes.
+pub(super) struct Setting<'a> {
+    pub(super) job: &'a Job,
+    pub(super) topology: &'a Topology,
+    pub(super) train: &'a Examples,
+    pub(super) validation: &'a Examples,
+    pub(super) device: &'a Device,
+    pub(super) progress: &'a Progress,
+}
+
+/// What training came to.
+pub(super) struct Trained {
+    pub(super) dense: FloatNetwork,
+    pub(super) pruned: Pruned,
+    pub(super) network: FloatNetwork,
+}
+
+/// Streams of randomness are set apart by stage.
+#[derive(Clone, Copy)]
+enum Stream {
+    Initialize,
+    Pretrain,
+    Variational,
+    Finetune,
+}
+
+impl Setting<'_> {
+    /// Where a new job starts.
+    pub(super) fn start(&self) -> Reached {
+        let seed = self.seed(Stream::Initialize);
+        Reached::Pretrain(deterministic::State::new(initialize::deterministic(self.topology, seed)))
+    }
+
+    /// Trains from `reached` to the end.
+    pub(super) fn train(&self, mut reached: Reached, watch: &mut Watch) -> Result<Trained, Error> {
+        loop {
+            reached = match reached {
+                Reached::Pretrain(state) => self.pretrain(state, watch)?,
+                Reached::Variational { dense, state } => self.variational(dense, state, watch)?,
+                Reached::Finetune { dense, pruned, state } => {
+                    self.finetune(dense, pruned, state, watch)?
+                }
+                Reached::Trained { dense, pruned, network } => {
+                    return Ok(Trained { dense, pruned, network });
+                }
+            };
+            watch.save(reached.clone())?;
+        }
+    }
+
+    /// A seed for one stage: the job's seed and the stage, mixed by an odd constant (2^64/φ).
+    fn seed(&self, stream: Stream) -> u64 {
+        self.job.seed.wrapping_add((stream as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    fn pretrain(
+        &self,
+        mut state: deterministic::State,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
+        let plan = deterministic::Plan::pretrain(&self.job.pretrain, self.seed(Stream::Pretrain));
+        let steps = deterministic::State::steps(&plan, self.train.len());
+        let mut observer =
+            watch.stage("pretrain", steps, |s: &deterministic::State| Reached::Pretrain(s.clone()));
+        deterministic::train(
+            &mut state,
+            &plan,
+            self.train,
+            self.validation,
+            None,
+            self.device,
+            &mut observer,
+        )?;
+        observer.finish();
+        let dense = fold_batch_norm(state.into_best())?;
+        let posterior = initialize::posterior(&dense, &self.job.variational);
+        Ok(Reached::Variational { dense, state: variational::State::new(posterior) })
+    }
+
+    fn variational(
+        &self,
+        dense: FloatNetwork,
+        mut state: variational::State,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
+        let config = &self.job.variational;
+        let steps = variational::State::steps(config, self.train.len());
+        let kept = dense.clone();
+        let mut observer = watch.stage("variational", steps, move |s: &variational::State| {
+            Reached::Variational { dense: kept.clone(), state: s.clone() }
+        });
+        let seed = self.seed(Stream::Variational);
+        variational::train(
+            &mut state,
+            config,
+            seed,
+            self.train,
+            self.validation,
+            self.device,
+            &mut observer,
+        )?;
+        observer.finish();
+        let (pruned, network) = self.prune(state)?;
+        self.progress.note(&format!(
+            "pruned: {} of {} weights left",
+            weights(&network),
+            weights(&dense)
+        ));
+        Ok(Reached::Finetune { dense, pruned, state: deterministic::State::new(network) })
+    }
+
+    /// Cuts at the threshold that validation allows, then folds constants.
+    fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
+        let posterior = state.network.posterior();
+        let description_length_nats = posterior.description_length_nats;
+        let unimportance: Vec<Vec<f32>> =
+            posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+        let mean = posterior_mean(&posterior)?;
+        let config = &self.job.prune;
+        let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {
+            let step = Shrinkage::plan_ranked(&posterior.topology, dead, &unimportance)?;
+            Ok(score(&step.apply(&mean)?, self.validation, self.device).loss)
+        };
+        let thresholds = choose_threshold(&unimportance, config.threshold, config.loss_rise, loss)?;
+        let dead = thresholds.dead(&unimportance);
+        let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
+        let decision = Decision {
+            dead: &dead,
+            unimportance: &unimportance,
+            thresholds: &thresholds.layers,
+            reason: Reason::AboveThreshold,
+            stage: "pruning",
+            step: 0,
+        };
+        let mut lineage = state.lineage;
+        let mut groups = state.removed;
+        groups.extend(lineage.removed(&step, &decision));
+        let mut kept = lineage.kept(&step, &decision);
+        lineage.shrink(&step)?;
+        let mut posterior = shrink_posterior(&posterior, &step)?;
+        let folded = fold_constants(step.apply(&mean)?)?;
+        for fold in &folded.steps {
+            let gone = fold.records(&lineage);
+            kept.retain(|k| !gone.iter().any(|g| same_group(g, k)));
+            groups.extend(gone);
+            lineage.shrink(&fold.shrinkage)?;
+            posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
+        }
+        groups.extend(kept);
+        let order = |g: &GroupRecord| {
+            let names = (0..mean.affine.len()).map(|i| mean.topology.affine_name(i));
+            (names.into_iter().position(|n| n == g.layer), g.group)
+        };
+        groups.sort_by_key(order);
+        let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
+        Ok((pruned, folded.network))
+    }
+
+    fn finetune(
+        &self,
+        dense: FloatNetwork,
+        pruned: Pruned,
+        mut state: deterministic::State,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
+        let config = &self.job.finetune;
+        let plan = deterministic::Plan::finetune(config, self.seed(Stream::Finetune));
+        let teacher = (config.distill > 0.0).then(|| self.teacher(&dense));
+        let steps = deterministic::State::steps(&plan, self.train.len());
+        let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
+        let mut observer =
+            watch.stage("finetune", steps, move |s: &deterministic::State| Reached::Finetune {
+                dense: kept_dense.clone(),
+                pruned: kept_pruned.clone(),
+                state: s.clone(),
+            });
+        deterministic::train(
+            &mut state,
+            &plan,
+            self.train,
+            self.validation,
+            teacher.as_ref(),
+            self.device,
+            &mut observer,
+        )?;
+        observer.finish();
+        Ok(Reached::Trained { dense, pruned, network: state.into_best() })
+    }
+
+    /// The dense network's softened predictions on the training set.
+    fn teacher(&self, dense: &FloatNetwork) -> Teacher {
+        let config = &self.job.finetune;
+        let mut targets = logits(dense, self.train, self.device);
+        for row in targets.chunks_exact_mut(self.train.classes.max(1)) {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|x| *x = ((*x - largest) / config.temperature).exp());
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|x| *x /= sum);
+        }
+        Teacher { targets, weight: config.distill, temperature: config.temperature }
+    }
+}
+
+fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {
+    a.layer == b.layer && a.group == b.group
+}
+
+/// Weights of all affine layers, biases not counted.
+pub(super) fn weights(network: &FloatNetwork) -> usize {
+    network.affine.iter().map(|a| a.weight.len()).sum()
+}

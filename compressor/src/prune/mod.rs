@@ -1,0 +1,110 @@
+//! Group pruning: which groups go, and what is left of every tensor when they do.
+//!
+//! - [`shrinkage`]: dead groups → smaller topology and the slices of every tensor (used while
+//!   training, too);
+//! - [`lineage`]: which groups of the original network the current ones are;
+//! - [`batch_norm`], [`constants`], [`weights`]: float networks: normalisation folded into weights,
+//!   constants into biases, the posterior into numbers;
+//! - [`threshold`]: where the unimportance histogram has its valley, and what validation allows.
+
+pub mod batch_norm;
+pub mod constants;
+pub mod lineage;
+mod liveness;
+pub mod shrinkage;
+pub mod threshold;
+pub mod weights;
+
+#[cfg(test)]
+mod properties;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use lineage::{Decision, Lineage};
+pub use shrinkage::{GroupId, Shrinkage};
+pub use threshold::{Histogram, Thresholds, choose_threshold};
+
+use crate::shapes::ShapeError;
+
+/// `[prune]`: which groups go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PruneConfig {
+    /// Groups whose unimportance reaches this value go; without it, the threshold is the most
+    /// severe one that validation allows, tried at the valley of the histogram first.
+    pub threshold: Option<f32>,
+    /// How much the validation loss of the posterior's mean may rise through pruning, in nats.
+    pub loss_rise: f64,
+}
+
+impl Default for PruneConfig {
+    fn default() -> Self {
+        Self { threshold: None, loss_rise: 0.01 }
+    }
+}
+
+/// What is wrong with a request to prune.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum PruneError {
+    /// The topology is inconsistent.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// Not one entry per affine layer.
+    #[error(
+        "{what} for {found} layers were given, but the network has {expected} dense and conv2d"
+    )]
+    LayerCount {
+        /// What was given.
+        what: &'static str,
+        /// Affine layers of the topology.
+        expected: usize,
+        /// Entries given.
+        found: usize,
+    },
+    /// A vector that belongs to a layer has another length than the layer needs.
+    #[error("{layer}: {what} has {found} values, but the layer needs {expected}")]
+    Length {
+        /// Name of the layer.
+        layer: String,
+        /// Which vector.
+        what: &'static str,
+        /// Values needed.
+        expected: usize,
+        /// Values given.
+        found: usize,
+    },
+    /// An affine layer was asked for that does not exist.
+    #[error("there is no affine layer {layer}; the network has {count}, counted from 0")]
+    NoSuchLayer {
+        /// The one asked for.
+        layer: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// Batch normalisation is still there where it must have been folded.
+    #[error("layer {layer} is a batch normalisation; fold it (`fold_batch_norm`) before pruning")]
+    BatchNormNotFolded {
+        /// Position among the layers, from 0.
+        layer: usize,
+    },
+    /// A batch normalisation that can't be folded into the weights before it.
+    #[error(
+        "layer {layer} (batch_norm) follows {before}; it can only be folded when it directly \
+         follows a dense or conv2d: move it there"
+    )]
+    BatchNormPlace {
+        /// Position among the layers, from 0.
+        layer: usize,
+        /// Kind of the layer before.
+        before: &'static str,
+    },
+    /// A number is infinite or not a number.
+    #[error("{layer}: {what} is not finite; training diverged, so lower the learning rate")]
+    NotFinite {
+        /// Name of the layer.
+        layer: String,
+        /// Which vector.
+        what: &'static str,
+    },
+}

@@ -1,0 +1,149 @@
+//! The top of the page: one sentence, and four figures before and after.
+
+use std::borrow::Cow;
+
+use super::html::esc;
+use super::latency::Latency;
+use super::number::{bytes, count, significant, thousands, times};
+use crate::summary::{Summary, error_interval, ratio};
+
+/// What the job came to, in a sentence or three, and what it failed to meet.
+pub(super) fn verdict(summary: &Summary, unmet: &str) -> String {
+    let (dense, small) = (&summary.dense, &summary.compressed);
+    let mut text = format!(
+        "The compressed model is <b>{} smaller</b> than the float network, needs <b>{} fewer \
+         multiply-accumulates</b> and is wrong on <b>{} %</b> of {} test examples, where the float \
+         network is wrong on {} %.",
+        times(summary.row.ratio),
+        times(summary.macs_ratio()),
+        significant(small.error_percent),
+        thousands(summary.test_examples),
+        significant(dense.error_percent),
+    );
+    let intervals = (
+        error_interval(dense.error_percent, summary.test_examples),
+        error_interval(small.error_percent, summary.test_examples),
+    );
+    if let (Some(before), Some(after)) = intervals {
+        text += if before.0 <= after.1 && after.0 <= before.1 {
+            " The 95 % intervals of the two error rates overlap."
+        } else {
+            " The 95 % intervals of the two error rates do not overlap."
+        };
+    }
+    let unmet = match unmet {
+        "" => String::new(),
+        words => format!(
+            "<p class=\"unmet\"><b>A requirement isn\u{2019}t met:</b> {}</p>\n",
+            esc(words)
+        ),
+    };
+    format!("<p class=\"verdict\">{text}</p>\n{unmet}")
+}
+
+/// One card.
+struct Card<'a> {
+    title: Cow<'a, str>,
+    before: String,
+    after: String,
+    change: String,
+    basis: String,
+}
+
+/// Size, error, arithmetic, time.
+pub(super) fn cards(summary: &Summary, latencies: &[Latency]) -> String {
+    let mut cards = vec![size(summary), error(summary), macs(summary)];
+    cards.extend(latencies.iter().map(latency));
+    let cards: String = cards.iter().map(render).collect();
+    format!("<div class=\"cards\">\n{cards}</div>\n")
+}
+
+fn size(summary: &Summary) -> Card<'static> {
+    Card {
+        title: "Size".into(),
+        before: bytes(summary.dense.file_bytes),
+        after: bytes(summary.compressed.file_bytes),
+        change: format!("{} smaller", times(summary.row.ratio)),
+        basis: format!(
+            "counted: {} bytes of float weights and biases; {} bytes of model file, header and all",
+            thousands(summary.dense.file_bytes),
+            thousands(summary.compressed.file_bytes)
+        ),
+    }
+}
+
+fn error(summary: &Summary) -> Card<'static> {
+    let change = summary.error_change();
+    let interval = match error_interval(summary.compressed.error_percent, summary.test_examples) {
+        Some((low, high)) => {
+            format!("; 95 % interval {}–{} %", significant(low), significant(high))
+        }
+        None => String::new(),
+    };
+    Card {
+        title: "Error".into(),
+        before: format!("{} %", significant(summary.dense.error_percent)),
+        after: format!("{} %", significant(summary.compressed.error_percent)),
+        change: match change {
+            x if x > 0.0 => format!("{} points more", significant(x)),
+            x if x < 0.0 => format!("{} points less", significant(-x)),
+            _ => String::from("unchanged"),
+        },
+        basis: format!(
+            "measured: {} test examples on the integer runtime{interval}",
+            thousands(summary.test_examples)
+        ),
+    }
+}
+
+fn macs(summary: &Summary) -> Card<'static> {
+    let arena = match summary.compressed.arena_bytes {
+        Some(bytes) => format!("; working memory {} bytes", thousands(bytes)),
+        None => String::new(),
+    };
+    Card {
+        title: "Multiply-accumulates".into(),
+        before: count(summary.dense.macs),
+        after: count(summary.compressed.macs),
+        change: format!("{} fewer", times(summary.macs_ratio())),
+        basis: format!(
+            "counted: {} and {} an inference{arena}",
+            thousands(summary.dense.macs),
+            thousands(summary.compressed.macs)
+        ),
+    }
+}
+
+fn latency(latency: &Latency) -> Card<'_> {
+    let factor = if latency.after_ms > 0.0 { latency.before_ms / latency.after_ms } else { 0.0 };
+    Card {
+        title: format!("Time on {}", latency.target).into(),
+        before: format!("{} ms", significant(latency.before_ms)),
+        after: format!("{} ms", significant(latency.after_ms)),
+        change: format!("{} faster", times(factor)),
+        basis: format!("{}: the calculation stands under Provenance", latency.provenance.name()),
+    }
+}
+
+fn render(card: &Card<'_>) -> String {
+    format!(
+        "<div class=\"card\"><h3>{}</h3>\n<p class=\"figures\"><span class=\"before\">{}</span> \
+         <span class=\"arrow\">→</span> <span class=\"after\">{}</span></p>\n\
+         <p class=\"change\">{}</p>\n<p class=\"basis\">{}</p></div>\n",
+        esc(&card.title),
+        esc(&card.before),
+        esc(&card.after),
+        esc(&card.change),
+        esc(&card.basis)
+    )
+}
+
+/// A bar that shows how much is left, for table cells.
+pub(super) fn share_bar(before: u64, after: u64) -> String {
+    let share = if before == 0 { 0.0 } else { (1.0 / ratio(before, after.max(1))).clamp(0.0, 1.0) };
+    format!(
+        "<span class=\"share\" title=\"{:.1} % left\"><i style=\"width:{:.1}%\"></i></span>",
+        share * 100.0,
+        share * 100.0
+    )
+}

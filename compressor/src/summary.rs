@@ -1,0 +1,244 @@
+//! What a job came to: the figures before and after, for the table, the report and
+//! `summary.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::posterior::Prior;
+
+/// File name in a job's output folder.
+pub const SUMMARY_FILE: &str = "summary.json";
+
+/// Largest [`SUMMARY_FILE`] that is read back (1 MiB): a thousand layers' worth.
+pub const MAX_SUMMARY_BYTES: u64 = 1 << 20;
+
+/// One network's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Error on the test split, which had no part in any decision.
+    pub error_percent: f64,
+    /// Size: of a float network 4 bytes a weight and bias; of a compressed one the whole file.
+    pub file_bytes: u64,
+    /// Multiply-accumulates of one inference.
+    pub macs: u64,
+    /// Working memory of the integer runtime; a float network has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arena_bytes: Option<u64>,
+}
+
+/// One affine layer before and after.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LayerSummary {
+    /// Such as `conv2d_1` (see [`crate::network::Topology::affine_name`]).
+    pub name: String,
+    /// `dense` or `conv2d`.
+    pub op: String,
+    /// Weights' shape in the trained dense network: outputs × (kernel height × width ×) inputs.
+    pub shape_before: Vec<usize>,
+    /// Weights' shape in the model.
+    pub shape_after: Vec<usize>,
+    /// Groups (inputs or filters) before.
+    pub groups_before: usize,
+    /// Groups in the model.
+    pub groups_after: usize,
+    /// Width of a weight in the file.
+    pub bits: u8,
+    /// 4 bytes a weight and bias of the dense network.
+    pub float_bytes: u64,
+    /// Weights, biases and scales in the file.
+    pub file_bytes: u64,
+    /// Multiply-accumulates before.
+    pub macs_before: u64,
+    /// Multiply-accumulates in the model.
+    pub macs_after: u64,
+}
+
+/// A row of `docs/results/`: what the compressed model is, and how to make it again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResultRow {
+    /// The job's network, such as `lenet-5`.
+    pub network: String,
+    /// Prior of the group scales.
+    pub prior: Prior,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Error of the compressed model on the test split, by the integer runtime.
+    pub error_percent: f64,
+    /// Size of the whole model file.
+    pub file_bytes: u64,
+    /// 4 bytes a weight and bias of the dense network.
+    pub float_bytes: u64,
+    /// `float_bytes / file_bytes`.
+    pub ratio: f64,
+    /// Multiply-accumulates of the compressed model.
+    pub macs: u64,
+    /// The command that made it.
+    pub command: String,
+    /// When it was done, RFC 3339.
+    pub date: String,
+}
+
+/// All of a job's figures. As JSON, [`ResultRow`]'s keys stand at the top.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The row.
+    #[serde(flatten)]
+    pub row: ResultRow,
+    /// Version of bitsback.
+    pub version: String,
+    /// Examples in the test split.
+    pub test_examples: u64,
+    /// The trained float network before compression.
+    pub dense: Figures,
+    /// The model file, run by the integer runtime.
+    pub compressed: Figures,
+    /// Affine layers, in order.
+    pub layers: Vec<LayerSummary>,
+}
+
+/// What [`Summary::new`] can't compute.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The job's network.
+    pub network: String,
+    /// Prior of the group scales.
+    pub prior: Prior,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The command that was given.
+    pub command: String,
+    /// When the job ended, RFC 3339.
+    pub date: String,
+}
+
+impl Summary {
+    /// Puts the figures together.
+    pub fn new(
+        origin: Origin,
+        test_examples: u64,
+        dense: Figures,
+        compressed: Figures,
+        layers: Vec<LayerSummary>,
+    ) -> Self {
+        let Origin { network, prior, seed, command, date } = origin;
+        let row = ResultRow {
+            network,
+            prior,
+            seed,
+            error_percent: compressed.error_percent,
+            file_bytes: compressed.file_bytes,
+            float_bytes: dense.file_bytes,
+            ratio: ratio(dense.file_bytes, compressed.file_bytes),
+            macs: compressed.macs,
+            command,
+            date,
+        };
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Self { row, version, test_examples, dense, compressed, layers }
+    }
+
+    /// How many times fewer multiply-accumulates.
+    pub fn macs_ratio(&self) -> f64 {
+        ratio(self.dense.macs, self.compressed.macs)
+    }
+
+    /// Points of error added (negative: removed).
+    pub fn error_change(&self) -> f64 {
+        self.compressed.error_percent - self.dense.error_percent
+    }
+}
+
+/// `before / after`, 0 where there is nothing after.
+pub fn ratio(before: u64, after: u64) -> f64 {
+    if after == 0 { 0.0 } else { before as f64 / after as f64 }
+}
+
+/// The 95 % interval of an error rate of which `error_percent` was seen on `count` examples
+/// (Wilson, 1927), in percent. `None` without examples.
+pub fn error_interval(error_percent: f64, count: u64) -> Option<(f64, f64)> {
+    const Z: f64 = 1.959_963_985;
+    if count == 0 || !error_percent.is_finite() {
+        return None;
+    }
+    let (p, n) = (error_percent / 100.0, count as f64);
+    let centre = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).max(0.0).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    let percent = |x: f64| (100.0 * x / scale).clamp(0.0, 100.0);
+    Some((percent(centre - spread), percent(centre + spread)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A summary with every field filled, for other modules' tests, too.
+    pub(crate) fn example() -> Summary {
+        let origin = Origin {
+            network: "digits".into(),
+            prior: Prior::NormalJeffreys,
+            seed: 1,
+            command: "bitsback demo".into(),
+            date: "2026-01-02T03:04:05Z".into(),
+        };
+        let dense =
+            Figures { error_percent: 2.0, file_bytes: 40_000, macs: 10_000, arena_bytes: None };
+        let compressed =
+            Figures { error_percent: 2.5, file_bytes: 2_000, macs: 1_000, arena_bytes: Some(128) };
+        let layer = LayerSummary {
+            name: "dense_1".into(),
+            op: "dense".into(),
+            shape_before: vec![300, 64],
+            shape_after: vec![40, 30],
+            groups_before: 64,
+            groups_after: 30,
+            bits: 4,
+            float_bytes: 78_000,
+            file_bytes: 800,
+            macs_before: 19_200,
+            macs_after: 1_200,
+        };
+        Summary::new(origin, 400, dense, compressed, vec![layer])
+    }
+
+    #[test]
+    fn json_has_the_rows_keys_at_the_top() {
+        let value = serde_json::to_value(example()).unwrap();
+        for key in [
+            "network",
+            "prior",
+            "seed",
+            "error_percent",
+            "file_bytes",
+            "float_bytes",
+            "ratio",
+            "macs",
+            "command",
+            "date",
+            "dense",
+            "compressed",
+            "layers",
+        ] {
+            assert!(value.get(key).is_some(), "{key}");
+        }
+        assert_eq!(value["prior"], "normal-jeffreys");
+        assert_eq!(value["ratio"], 20.0);
+        assert_eq!(value["compressed"]["arena_bytes"], 128);
+        assert!(value["dense"].get("arena_bytes").is_none());
+        assert_eq!(serde_json::from_value::<Summary>(value).unwrap(), example());
+    }
+
+    #[test]
+    fn ratios_survive_nothing() {
+        assert_eq!(ratio(1, 0), 0.0);
+        assert_eq!(example().macs_ratio(), 10.0);
+        assert_eq!(example().error_change(), 0.5);
+    }
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        let (low, high) = error_interval(10.0, 100).unwrap();
+        assert!((low - 5.522).abs() < 1e-3 && (high - 17.437).abs() < 1e-3, "{low} {high}");
+        assert_eq!(error_interval(0.0, 10).unwrap().0, 0.0);
+        assert!(error_interval(f64::NAN, 10).is_none() && error_interval(1.0, 0).is_none());
+    }
+}

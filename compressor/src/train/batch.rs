@@ -1,0 +1,193 @@
+//! Examples in memory, shuffled batches of them, and the two shards that a step is made of.
+
+use burn::tensor::{Device, Tensor, activation::log_softmax};
+use rand::seq::SliceRandom;
+
+use super::tensor::{Value, constant, values};
+use crate::bayes::{Noise, Parameters};
+use crate::network::Shape;
+
+/// Every step is split into this many shards, each with its own noise and, where there are cores,
+/// its own thread. A constant, so that a job's result does not depend on the machine's cores.
+pub const SHARDS: usize = 2;
+
+/// Normalised examples.
+#[derive(Clone, Debug)]
+pub struct Examples {
+    /// Shape of one input.
+    pub shape: Shape,
+    /// Inputs, row-major, images as height × width × channels.
+    pub inputs: Vec<f32>,
+    /// Class of each example.
+    pub labels: Vec<u32>,
+    /// Number of classes.
+    pub classes: usize,
+}
+
+impl Examples {
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Inputs of examples `from..to`.
+    pub fn range(&self, from: usize, to: usize) -> &[f32] {
+        let n = self.shape.len();
+        self.inputs.get(from * n..to * n).unwrap_or(&[])
+    }
+
+    /// Gathers the listed examples.
+    pub fn gather(&self, indices: &[u32], teacher: Option<&Teacher>) -> Batch {
+        let n = self.shape.len();
+        let mut inputs = Vec::with_capacity(indices.len() * n);
+        let mut targets = vec![0.0; indices.len() * self.classes];
+        let mut soft = Vec::new();
+        for (row, index) in indices.iter().enumerate() {
+            let i = *index as usize;
+            inputs.extend_from_slice(&self.inputs[i * n..(i + 1) * n]);
+            targets[row * self.classes + self.labels[i] as usize] = 1.0;
+            if let Some(t) = teacher {
+                soft.extend_from_slice(&t.targets[i * self.classes..(i + 1) * self.classes]);
+            }
+        }
+        let teacher = teacher.map(|t| (soft, t.weight, t.temperature));
+        Batch { shape: self.shape, inputs, targets, classes: self.classes, teacher }
+    }
+
+    /// The first `n` examples of a seeded shuffle.
+    pub fn sample(&self, n: usize, seed: u64) -> Self {
+        let order = shuffled(self.len(), seed, u64::MAX);
+        let batch = order.get(..n.min(order.len())).unwrap_or(&[]);
+        let labels = batch.iter().map(|i| self.labels[*i as usize]).collect();
+        let inputs = self.gather(batch, None).inputs;
+        Self { shape: self.shape, inputs, labels, classes: self.classes }
+    }
+}
+
+/// A teacher's softened predictions for every training example
+/// (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531).
+#[derive(Clone, Debug)]
+pub struct Teacher {
+    /// softmax(logits/T), examples × classes.
+    pub targets: Vec<f32>,
+    /// Share of the distillation term in the loss.
+    pub weight: f32,
+    /// T.
+    pub temperature: f32,
+}
+
+/// Some examples and what is wanted of them.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    shape: Shape,
+    inputs: Vec<f32>,
+    targets: Vec<f32>,
+    classes: usize,
+    teacher: Option<(Vec<f32>, f32, f32)>,
+}
+
+impl Batch {
+    /// Number of examples.
+    pub fn len(&self) -> usize {
+        self.targets.len() / self.classes.max(1)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.targets.is_empty()
+    }
+
+    /// The inputs as a tensor.
+    pub fn value(&self, device: &Device) -> Value {
+        Value::from_examples(self.inputs.clone(), self.shape, device)
+    }
+
+    /// Cross-entropy (and the distillation term) of `logits`, summed over this batch and divided
+    /// by `total`, the size of the whole step's batch.
+    pub fn loss(&self, logits: Tensor<2>, total: usize) -> Tensor<1> {
+        let shape = logits.dims();
+        let device = logits.device();
+        let cross_entropy = |logits: Tensor<2>, targets: &Vec<f32>| {
+            (log_softmax(logits, 1) * constant(targets.clone(), shape, &device)).sum().neg()
+        };
+        let hard = cross_entropy(logits.clone(), &self.targets);
+        let loss = match &self.teacher {
+            Some((soft, weight, temperature)) => {
+                let soft = cross_entropy(logits / *temperature, soft);
+                hard * (1.0 - weight) + soft * (weight * temperature * temperature)
+            }
+            None => hard,
+        };
+        loss / total as f32
+    }
+
+    fn split(&self, parts: usize) -> Vec<Self> {
+        let size = self.len().div_ceil(parts).max(1);
+        let shards = self.targets.chunks(size * self.classes).enumerate().map(|(i, targets)| {
+            let n = self.shape.len();
+            let (from, to) = (i * size, i * size + targets.len() / self.classes);
+            Self {
+                shape: self.shape,
+                inputs: self.inputs[from * n..to * n].to_vec(),
+                targets: targets.to_vec(),
+                classes: self.classes,
+                teacher: self.teacher.as_ref().map(|(soft, w, t)| {
+                    (soft[from * self.classes..to * self.classes].to_vec(), *w, *t)
+                }),
+            }
+        });
+        shards.collect()
+    }
+}
+
+/// A permutation of `0..n`, reproducible from (seed, stream).
+pub fn shuffled(n: usize, seed: u64, stream: u64) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..u32::try_from(n).unwrap_or(u32::MAX)).collect();
+    order.shuffle(Noise::new(seed, stream).rng());
+    order
+}
+
+/// Runs `shard` on each part of `batch` and sums losses and gradients in a fixed order.
+///
+/// Shard `i` of step `step` draws its noise from stream `step·SHARDS + i`, so a step gives the
+/// same bits on any number of cores.
+pub fn sharded<P: Parameters + Send>(
+    batch: &Batch,
+    seed: u64,
+    step: u64,
+    shard: impl Fn(&Batch, Noise) -> (f64, P) + Sync,
+) -> Option<(f64, P)> {
+    let shards = batch.split(SHARDS);
+    let stream = |i: usize| Noise::new(seed, step.wrapping_mul(SHARDS as u64) + i as u64);
+    let results: Vec<Option<(f64, P)>> = std::thread::scope(|scope| {
+        let shard = &shard;
+        let handles: Vec<_> = shards
+            .iter()
+            .enumerate()
+            .map(|(i, part)| scope.spawn(move || shard(part, stream(i))))
+            .collect();
+        handles.into_iter().map(|h| h.join().ok()).collect()
+    });
+    let mut sum: Option<(f64, P)> = None;
+    for result in results {
+        let (loss, gradient) = result?;
+        sum = Some(match sum {
+            Some((l, mut g)) => {
+                g.add(&gradient);
+                (l + loss, g)
+            }
+            None => (loss, gradient),
+        });
+    }
+    sum
+}
+
+/// The loss as a number.
+pub fn scalar(loss: &Tensor<1>) -> f64 {
+    values(loss.clone().inner()).first().map_or(f64::NAN, |v| f64::from(*v))
+}

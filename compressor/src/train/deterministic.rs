@@ -1,0 +1,262 @@
+//! Deterministic training: before the posterior, and of what is left after it.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::adam::{Adam, Rates};
+use super::batch::{Batch, Examples, Teacher, scalar, sharded, shuffled};
+use super::evaluate::score;
+use super::forward::{Deterministic, forward};
+use super::schedule::cosine;
+use super::{FinetuneConfig, Observer, PretrainConfig, StepReport, TrainError};
+use crate::bayes::{Kind, Parameters};
+use crate::network::FloatNetwork;
+
+/// Steps over which the learning rate rises at the start.
+const WARM_UP: u64 = 100;
+
+/// Weight of the newest batch in batch normalisation's running statistics.
+const NORM_MOMENTUM: f32 = 0.1;
+
+/// Weight of the newest step in the loss that is shown.
+const LOSS_MOMENTUM: f64 = 0.02;
+
+impl Parameters for FloatNetwork {
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        let affine = self.affine.iter().flat_map(|a| [&a.weight, &a.bias]);
+        let norms = self.norms.iter().flat_map(|n| [&n.gamma, &n.beta]);
+        affine.chain(norms).map(|t| (Kind::Mean, t.as_slice())).collect()
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        let affine = self.affine.iter_mut().flat_map(|a| [&mut a.weight, &mut a.bias]);
+        let norms = self.norms.iter_mut().flat_map(|n| [&mut n.gamma, &mut n.beta]);
+        affine.chain(norms).collect()
+    }
+
+    /// Adds gradients, and the statistics that shards saw in place of a gradient.
+    fn add(&mut self, other: &Self) {
+        for (into, (_, from)) in self.tensors_mut().into_iter().zip(other.tensors()) {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        }
+        for (into, from) in self.norms.iter_mut().zip(&other.norms) {
+            into.mean.iter_mut().zip(&from.mean).for_each(|(a, b)| *a += b);
+            into.variance.iter_mut().zip(&from.variance).for_each(|(a, b)| *a += b);
+        }
+    }
+}
+
+/// What deterministic training needs to know, whichever stage it is.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Name of the stage.
+    pub stage: &'static str,
+    /// Passes over the training set.
+    pub epochs: u32,
+    /// Examples per step.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub learning_rate: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Decay of the exponential average of the weights; 0 for none.
+    pub average: f32,
+    /// Passes without gain before stopping; 0 for never.
+    pub patience: u32,
+    /// Seed of shuffles and dropout.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// The plan of `[pretrain]`.
+    pub fn pretrain(config: &PretrainConfig, seed: u64) -> Self {
+        Self {
+            stage: "pretrain",
+            epochs: config.epochs,
+            batch: config.batch,
+            learning_rate: config.learning_rate,
+            weight_decay: config.weight_decay,
+            average: 0.0,
+            patience: config.patience,
+            seed,
+        }
+    }
+
+    /// The plan of `[finetune]`.
+    pub fn finetune(config: &FinetuneConfig, seed: u64) -> Self {
+        Self {
+            stage: "finetune",
+            epochs: config.epochs,
+            batch: config.batch,
+            learning_rate: config.learning_rate,
+            weight_decay: 0.0,
+            average: config.average,
+            patience: config.patience,
+            seed,
+        }
+    }
+}
+
+/// Everything that resuming needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    network: FloatNetwork,
+    adam: Adam<FloatNetwork>,
+    average: FloatNetwork,
+    best: FloatNetwork,
+    best_loss: f64,
+    epochs_without_gain: u32,
+    loss: f64,
+    /// Steps done.
+    pub step: u64,
+}
+
+impl State {
+    /// No steps taken yet.
+    pub fn new(network: FloatNetwork) -> Self {
+        Self {
+            adam: Adam::new(&network),
+            average: network.clone(),
+            best: network.clone(),
+            best_loss: f64::INFINITY,
+            epochs_without_gain: 0,
+            loss: 0.0,
+            step: 0,
+            network,
+        }
+    }
+
+    /// Steps that `plan` takes on `examples` training examples.
+    pub fn steps(plan: &Plan, examples: usize) -> u64 {
+        examples.div_ceil(plan.batch.max(1)).max(1) as u64 * u64::from(plan.epochs)
+    }
+
+    /// The network of the best epoch on validation.
+    pub fn into_best(self) -> FloatNetwork {
+        self.best
+    }
+}
+
+/// Trains until the plan is done, the validation loss stalls, or the observer stops it.
+pub fn train(
+    state: &mut State,
+    plan: &Plan,
+    examples: &Examples,
+    validation: &Examples,
+    teacher: Option<&Teacher>,
+    device: &Device,
+    observer: &mut impl Observer<State>,
+) -> Result<(), TrainError> {
+    let per_epoch = examples.len().div_ceil(plan.batch.max(1)).max(1) as u64;
+    let steps = per_epoch * u64::from(plan.epochs);
+    let mut order = (u64::MAX, Vec::new());
+    while state.step < steps {
+        if plan.patience > 0 && state.epochs_without_gain >= plan.patience {
+            break;
+        }
+        let epoch = state.step / per_epoch;
+        if order.0 != epoch {
+            order = (epoch, shuffled(examples.len(), plan.seed, epoch));
+        }
+        let from = (state.step % per_epoch) as usize * plan.batch;
+        let indices = &order.1[from..(from + plan.batch).min(examples.len())];
+        let batch = examples.gather(indices, teacher);
+        let (loss, gradient) = gradient(state, plan, &batch, device)?;
+        let learning_rate = plan.learning_rate * cosine(state.step, steps, WARM_UP);
+        let rates = Rates { weight_decay: plan.weight_decay, ..Rates::uniform(learning_rate) };
+        state.adam.update(&mut state.network, &gradient, &rates);
+        state.follow(&gradient, plan.average);
+        state.step += 1;
+        state.loss = running(state.loss, loss, state.step);
+        let mut report = StepReport {
+            epoch,
+            step: state.step,
+            steps,
+            loss: state.loss,
+            kl: None,
+            kl_weight: None,
+            learning_rate,
+            validation: None,
+            weights: state.network.affine.iter().map(|a| a.weight.len()).sum(),
+            groups: Vec::new(),
+        };
+        if state.step % per_epoch == 0 {
+            report.validation = Some(state.close_epoch(plan, validation, device));
+        }
+        observer.step(state, &report)?;
+    }
+    Ok(())
+}
+
+/// The mean of the first steps, then an exponential one.
+pub(super) fn running(mean: f64, newest: f64, step: u64) -> f64 {
+    mean + (newest - mean) * LOSS_MOMENTUM.max(1.0 / step as f64)
+}
+
+fn gradient(
+    state: &State,
+    plan: &Plan,
+    batch: &Batch,
+    device: &Device,
+) -> Result<(f64, FloatNetwork), TrainError> {
+    let (network, total) = (&state.network, batch.len());
+    let step = sharded(batch, plan.seed, state.step, |part, noise| {
+        let mut layers = Deterministic::new(network, Some(noise), device);
+        let logits = forward(&network.topology, 0, part.value(device), &mut layers);
+        let loss = part.loss(logits, total);
+        let grads = loss.backward();
+        let mut into = network.zeros_like();
+        layers.add_gradient(&grads, &mut into);
+        let share = part.len() as f32 / total as f32;
+        for (norm, (mean, variance)) in into.norms.iter_mut().zip(layers.statistics) {
+            norm.mean = mean.iter().map(|m| m * share).collect();
+            norm.variance = variance.iter().map(|v| v * share).collect();
+        }
+        (scalar(&loss), into)
+    });
+    let failed = TrainError::Shard { stage: plan.stage, step: state.step };
+    let (loss, gradient) = step.ok_or(failed)?;
+    if !loss.is_finite() {
+        return Err(TrainError::Diverged { stage: plan.stage, step: state.step });
+    }
+    Ok((loss, gradient))
+}
+
+impl State {
+    /// Updates running statistics and the average of the weights after a step.
+    fn follow(&mut self, gradient: &FloatNetwork, decay: f32) {
+        // The gradient of a batch normalisation carries the batch's statistics.
+        for (norm, seen) in self.network.norms.iter_mut().zip(&gradient.norms) {
+            let blend = |into: &mut Vec<f32>, from: &Vec<f32>| {
+                into.iter_mut().zip(from).for_each(|(a, b)| *a += NORM_MOMENTUM * (b - *a));
+            };
+            blend(&mut norm.mean, &seen.mean);
+            blend(&mut norm.variance, &seen.variance);
+        }
+        // A young average forgets quickly, or the first weights would stay in it for long.
+        let young = (1.0 + self.step as f32) / (10.0 + self.step as f32);
+        let keep = decay.min(young);
+        for (into, (_, from)) in self.average.tensors_mut().into_iter().zip(self.network.tensors())
+        {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
+        }
+        for (average, norm) in self.average.norms.iter_mut().zip(&self.network.norms) {
+            average.mean.clone_from(&norm.mean);
+            average.variance.clone_from(&norm.variance);
+        }
+    }
+
+    /// Scores the epoch's network on validation and keeps it if it is the best so far.
+    fn close_epoch(&mut self, plan: &Plan, validation: &Examples, device: &Device) -> (f64, f64) {
+        let network = if plan.average > 0.0 { &self.average } else { &self.network };
+        let score = score(network, validation, device);
+        if score.loss < self.best_loss {
+            self.best_loss = score.loss;
+            self.best = network.clone();
+            self.epochs_without_gain = 0;
+        } else {
+            self.epochs_without_gain += 1;
+        }
+        (score.loss, score.error_percent)
+    }
+}

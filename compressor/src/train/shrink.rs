@@ -1,0 +1,223 @@
+//! Shrinking while training: which groups can go now.
+//!
+//! The posterior orders a layer's groups by how little they are needed; an ablation on a slice of
+//! the training set says how far down that order one may cut. The order makes the search cheap (a
+//! bisection), the ablation makes it safe. Layers are tried last to first, so that the activations
+//! below the layer at hand are computed once.
+
+use burn::tensor::Device;
+
+use super::batch::Examples;
+use super::evaluate::score_logits;
+use super::forward::{Deterministic, Layers, forward, is_affine};
+use super::tensor::{Value, values};
+use super::{ShrinkConfig, VariationalConfig};
+use crate::bayes::BayesNetwork;
+use crate::network::{FloatNetwork, Layer};
+use crate::prune::PruneError;
+use crate::prune::weights::posterior_mean;
+
+/// Groups that may go, per affine layer, and the unimportance of the least of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removal {
+    /// Per affine layer and group.
+    pub dead: Vec<Vec<bool>>,
+    /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
+    pub thresholds: Vec<f32>,
+}
+
+impl Removal {
+    /// Whether nothing goes.
+    pub fn is_empty(&self) -> bool {
+        self.dead.iter().flatten().all(|d| !d)
+    }
+}
+
+/// Finds what can go from `network` now, judged on `sample`.
+pub fn removal(
+    network: &BayesNetwork,
+    config: &VariationalConfig,
+    sample: &Examples,
+    device: &Device,
+) -> Result<Removal, PruneError> {
+    let device = device.clone().without_autodiff();
+    let mut mean = posterior_mean(&network.posterior())?;
+    let parts = halves(sample);
+    let cached: Vec<Vec<Value>> =
+        parts.iter().map(|part| group_values(&mean, part, &device)).collect();
+    let places: Vec<usize> =
+        (0..mean.topology.layers.len()).filter(|i| is_affine(&mean.topology.layers[*i])).collect();
+    let mut removal = Removal {
+        dead: network.layers.iter().map(|l| vec![false; l.scale.unimportance().len()]).collect(),
+        thresholds: vec![f32::INFINITY; network.layers.len()],
+    };
+    for layer in (0..places.len()).rev() {
+        let order = candidates(&network.layers[layer].scale.unimportance(), &config.shrink);
+        if order.is_empty() {
+            continue;
+        }
+        // A convolution's groups are its outputs, a dense layer's its inputs.
+        let dense = matches!(mean.topology.layers[places[layer]], Layer::Dense { .. });
+        let from = places[layer] + usize::from(!dense);
+        let groups = removal.dead[layer].len();
+        let loss = |count: usize| {
+            let mut keep = vec![1.0; groups];
+            order[..count].iter().for_each(|(g, _)| keep[*g] = 0.0);
+            let values: Vec<Value> = cached.iter().map(|c| c[layer].clone()).collect();
+            ablated_loss(&mean, from, values, &keep, &parts, &device)
+        };
+        let rises = &config.shrink.loss_rise;
+        let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
+        let allowed = loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
+        let count = longest(order.len(), |count| loss(count) < allowed);
+        for (g, unimportance) in &order[..count] {
+            removal.dead[layer][*g] = true;
+            removal.thresholds[layer] = removal.thresholds[layer].min(*unimportance);
+        }
+        mask(&mut mean, places[layer], layer, &removal.dead[layer]);
+    }
+    Ok(removal)
+}
+
+/// Groups above the floor, least needed first, at most the allowed share and never all.
+fn candidates(unimportance: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> {
+    let floor = config.floor.unwrap_or(f32::NEG_INFINITY);
+    let mut order: Vec<(usize, f32)> =
+        unimportance.iter().copied().enumerate().filter(|(_, u)| *u >= floor).collect();
+    // Ties are broken by index, so that the order is the same everywhere.
+    order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let share = (unimportance.len() as f32 * config.most_at_once).ceil() as usize;
+    order.truncate(share.min(unimportance.len().saturating_sub(1)));
+    order
+}
+
+/// The longest prefix that `fits`, found by bisection; 0 if none does.
+fn longest(n: usize, fits: impl Fn(usize) -> bool) -> usize {
+    if fits(n) {
+        return n;
+    }
+    let (mut good, mut bad) = (0, n);
+    while bad - good > 1 {
+        let middle = good + (bad - good) / 2;
+        if fits(middle) { good = middle } else { bad = middle }
+    }
+    good
+}
+
+/// Two halves of the sample, one per thread.
+fn halves(sample: &Examples) -> Vec<Examples> {
+    let middle = sample.len().div_ceil(2);
+    let part = |from: usize, to: usize| Examples {
+        shape: sample.shape,
+        inputs: sample.range(from, to).to_vec(),
+        labels: sample.labels[from..to].to_vec(),
+        classes: sample.classes,
+    };
+    [(0, middle), (middle, sample.len())]
+        .into_iter()
+        .filter(|(a, b)| a < b)
+        .map(|(a, b)| part(a, b))
+        .collect()
+}
+
+/// What the groups of each affine layer multiply: a dense layer's input, a convolution's output.
+fn group_values(network: &FloatNetwork, examples: &Examples, device: &Device) -> Vec<Value> {
+    struct Tap {
+        inner: Deterministic,
+        dense: Vec<bool>,
+        seen: Vec<Value>,
+    }
+    impl Layers for Tap {
+        fn affine(&mut self, index: usize, x: Value) -> Value {
+            let y = self.inner.affine(index, x.clone());
+            self.seen.push(if self.dense[index] { x } else { y.clone() });
+            y
+        }
+        fn norm(&mut self, index: usize, x: Value) -> Value {
+            self.inner.norm(index, x)
+        }
+        fn dropout(&mut self, rate: f32, x: Value) -> Value {
+            self.inner.dropout(rate, x)
+        }
+    }
+    let dense = network.topology.affine_layers().map(|l| matches!(l, Layer::Dense { .. }));
+    let mut tap = Tap {
+        inner: Deterministic::new(network, None, device),
+        dense: dense.collect(),
+        seen: Vec::new(),
+    };
+    let x = Value::from_examples(examples.inputs.clone(), examples.shape, device);
+    forward(&network.topology, 0, x, &mut tap);
+    tap.seen
+}
+
+/// Mean loss when the groups that feed layer `from` are multiplied by `keep`.
+fn ablated_loss(
+    network: &FloatNetwork,
+    from: usize,
+    cached: Vec<Value>,
+    keep: &[f32],
+    parts: &[Examples],
+    device: &Device,
+) -> f64 {
+    let run = |value: Value, part: &Examples| {
+        let mut layers = Deterministic::new(network, None, device);
+        let x = value.scale_channels(keep.to_vec());
+        let logits = values(forward(&network.topology, from, x, &mut layers));
+        score_logits(&logits, &part.labels, part.classes).loss * part.len() as f64
+    };
+    let run = &run;
+    let sums: Vec<f64> = std::thread::scope(|scope| {
+        let handles: Vec<_> = cached
+            .into_iter()
+            .zip(parts)
+            .map(|(value, part)| scope.spawn(move || run(value, part)))
+            .collect();
+        handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
+    });
+    sums.iter().sum::<f64>() / parts.iter().map(Examples::len).sum::<usize>().max(1) as f64
+}
+
+/// Zeroes what dead groups contribute, so that layers tried later see the network without them.
+fn mask(network: &mut FloatNetwork, place: usize, layer: usize, dead: &[bool]) {
+    let affine = &mut network.affine[layer];
+    if matches!(network.topology.layers[place], Layer::Dense { .. }) {
+        for row in affine.weight.chunks_exact_mut(dead.len().max(1)) {
+            row.iter_mut().zip(dead).filter(|(_, d)| **d).for_each(|(w, _)| *w = 0.0);
+        }
+    } else {
+        let per_filter = affine.weight.len() / dead.len().max(1);
+        for ((row, bias), _) in affine
+            .weight
+            .chunks_exact_mut(per_filter.max(1))
+            .zip(&mut affine.bias)
+            .zip(dead)
+            .filter(|(_, d)| **d)
+        {
+            row.fill(0.0);
+            *bias = 0.0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bisection_finds_the_longest_prefix() {
+        for limit in 0..=17 {
+            assert_eq!(longest(17, |n| n <= limit), limit.min(17));
+        }
+    }
+
+    #[test]
+    fn candidates_are_ordered_floored_and_never_all() {
+        let config = ShrinkConfig { floor: Some(0.0), ..ShrinkConfig::default() };
+        let order = candidates(&[1.0, -1.0, 3.0, 2.0], &config);
+        assert_eq!(order.iter().map(|c| c.0).collect::<Vec<_>>(), [2, 3, 0]);
+        assert_eq!(candidates(&[1.0, 2.0], &config).len(), 1);
+        let few = ShrinkConfig { most_at_once: 0.25, ..config };
+        assert_eq!(candidates(&[1.0, 1.0, 3.0, 2.0], &few).len(), 1);
+    }
+}

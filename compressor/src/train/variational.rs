@@ -1,0 +1,253 @@
+//! Variational training: posteriors over weights and group scales, shrinking as groups die.
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::adam::{Adam, Rates};
+use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::deterministic::running;
+use super::evaluate::score;
+use super::forward::{Sampled, forward};
+use super::shrink::removal;
+use super::{Observer, StepReport, TrainError, VariationalConfig};
+use crate::bayes::{
+    AffinePosterior, BayesNetwork, KlWeights, Noise, Parameters, add_kl_gradient,
+    description_length, group_count,
+};
+use crate::ledger::{GroupRecord, Reason};
+use crate::prune::weights::posterior_mean;
+use crate::prune::{Decision, Lineage, PruneError, Shrinkage};
+
+const STAGE: &str = "variational";
+
+/// Sets the shrinking sample's stream apart from the shuffles of the epochs.
+const SAMPLE_SEED: u64 = 0x5a4d;
+
+/// Log-variances are kept in this range, where e^x is a normal f32 with room for its square.
+const LOG_VARIANCE_RANGE: (f32, f32) = (-30.0, 10.0);
+
+/// Everything that resuming needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The posterior at its present shapes.
+    pub network: BayesNetwork,
+    adam: Adam<Vec<AffinePosterior>>,
+    /// Which group of the network before any pruning each present group is.
+    pub lineage: Lineage,
+    /// Groups that went while training.
+    pub removed: Vec<GroupRecord>,
+    best_loss: f64,
+    epochs_without_gain: u32,
+    loss: f64,
+    /// Steps done.
+    pub step: u64,
+}
+
+impl State {
+    /// No steps taken yet.
+    pub fn new(network: BayesNetwork) -> Self {
+        Self {
+            adam: Adam::new(&network.layers),
+            lineage: Lineage::new(&network.topology),
+            removed: Vec::new(),
+            best_loss: f64::INFINITY,
+            epochs_without_gain: 0,
+            loss: 0.0,
+            step: 0,
+            network,
+        }
+    }
+}
+
+/// Trains until the epochs are done, the validation loss stalls, or the observer stops it.
+pub fn train(
+    state: &mut State,
+    config: &VariationalConfig,
+    seed: u64,
+    examples: &Examples,
+    validation: &Examples,
+    device: &Device,
+    observer: &mut impl Observer<State>,
+) -> Result<(), TrainError> {
+    let config = &config.resolve();
+    let per_epoch = examples.len().div_ceil(config.batch.max(1)).max(1) as u64;
+    let steps = per_epoch * u64::from(config.epochs);
+    let mut order = (u64::MAX, Vec::new());
+    while state.step < steps {
+        if config.patience > 0 && state.epochs_without_gain >= config.patience {
+            break;
+        }
+        let epoch = state.step / per_epoch;
+        if order.0 != epoch {
+            order = (epoch, shuffled(examples.len(), seed, epoch));
+        }
+        let from = (state.step % per_epoch) as usize * config.batch;
+        let indices = &order.1[from..(from + config.batch).min(examples.len())];
+        let batch = examples.gather(indices, None);
+        let temperature = config.temperature_at(state.step as f32 / per_epoch as f32);
+        let weights = KlWeights {
+            base: temperature / examples.len() as f32,
+            scale: config.scale_weight.clone(),
+        };
+        let (loss, mut gradient) = gradient(state, seed, &batch, device)?;
+        add_kl_gradient(&state.network.layers, &weights, &mut gradient);
+        state.adam.update(&mut state.network.layers, &gradient, &rates(config));
+        state.confine(config);
+        state.step += 1;
+        state.loss = running(state.loss, loss, state.step);
+        if shrinks(config, state) {
+            let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
+            state.shrink(config, &sample, device)?;
+        }
+        let mut report = StepReport {
+            epoch,
+            step: state.step,
+            steps,
+            loss: state.loss,
+            kl: None,
+            kl_weight: Some(f64::from(weights.base)),
+            learning_rate: config.learning_rate.mean,
+            validation: None,
+            weights: state.network.weights(),
+            groups: Vec::new(),
+        };
+        if state.step % per_epoch == 0 {
+            report.kl = Some(description_length(&state.network.layers));
+            report.groups = state.groups();
+            report.validation = Some(state.close_epoch(validation, device)?);
+        }
+        observer.step(state, &report)?;
+    }
+    Ok(())
+}
+
+fn rates(config: &VariationalConfig) -> Rates {
+    let rate = &config.learning_rate;
+    Rates {
+        mean: rate.mean,
+        log_variance: rate.log_variance,
+        scale_mean: rate.scale_mean.unwrap_or(rate.mean),
+        scale_log_variance: rate.scale_log_variance.unwrap_or(rate.log_variance),
+        beta2: config.beta2,
+        ..Rates::uniform(rate.mean)
+    }
+}
+
+/// Gradient of the batch's mean cross-entropy; the KL is added by the caller.
+fn gradient(
+    state: &State,
+    seed: u64,
+    batch: &Batch,
+    device: &Device,
+) -> Result<(f64, Vec<AffinePosterior>), TrainError> {
+    let total = batch.len();
+    let step = sharded(batch, seed, state.step, |part, noise| {
+        sampled_gradient(&state.network, part, total, noise, device)
+    });
+    let (loss, gradient) = step.ok_or(TrainError::Shard { stage: STAGE, step: state.step })?;
+    if !loss.is_finite() {
+        return Err(TrainError::Diverged { stage: STAGE, step: state.step });
+    }
+    Ok((loss, gradient))
+}
+
+/// Cross-entropy of one sampled forward pass, divided by `total`, and its gradient.
+pub fn sampled_gradient(
+    network: &BayesNetwork,
+    part: &Batch,
+    total: usize,
+    noise: Noise,
+    device: &Device,
+) -> (f64, Vec<AffinePosterior>) {
+    let mut layers = Sampled::new(network, noise, device);
+    let logits = forward(&network.topology, 0, part.value(device), &mut layers);
+    let loss = part.loss(logits, total);
+    let grads = loss.backward();
+    let mut into = network.layers.zeros_like();
+    layers.add_gradient(&network.layers, &grads, &mut into);
+    (scalar(&loss), into)
+}
+
+/// Whether this is a step at which groups may go.
+fn shrinks(config: &VariationalConfig, state: &State) -> bool {
+    let shrink = &config.shrink;
+    shrink.every > 0
+        && state.step >= shrink.from_step
+        && (state.step - shrink.from_step) % shrink.every == 0
+        && state.network.weights() > shrink.target_weights
+}
+
+impl State {
+    /// Steps that `config` takes on `examples` training examples.
+    pub fn steps(config: &VariationalConfig, examples: usize) -> u64 {
+        examples.div_ceil(config.batch.max(1)).max(1) as u64 * u64::from(config.epochs)
+    }
+
+    fn groups(&self) -> Vec<u32> {
+        let layers = self.network.topology.affine_layers();
+        layers.map(|l| u32::try_from(group_count(l)).unwrap_or(u32::MAX)).collect()
+    }
+
+    /// Keeps log-variances in range, the first layer's below its ceiling.
+    fn confine(&mut self, config: &VariationalConfig) {
+        let (least, most) = LOG_VARIANCE_RANGE;
+        for (i, layer) in self.network.layers.iter_mut().enumerate() {
+            let most = if i == 0 { config.first_log_variance_most.min(most) } else { most };
+            for gaussian in [&mut layer.weight, &mut layer.bias] {
+                gaussian.log_variance.iter_mut().for_each(|v| *v = v.clamp(least, most));
+            }
+        }
+    }
+
+    /// Removes what can go now from parameters and moments alike.
+    fn shrink(
+        &mut self,
+        config: &VariationalConfig,
+        sample: &Examples,
+        device: &Device,
+    ) -> Result<(), TrainError> {
+        let removal = removal(&self.network, config, sample, device)?;
+        if removal.is_empty() {
+            return Ok(());
+        }
+        let unimportance: Vec<Vec<f32>> =
+            self.network.layers.iter().map(|l| l.scale.unimportance()).collect();
+        let step = Shrinkage::plan_ranked(&self.network.topology, &removal.dead, &unimportance)?;
+        let decision = Decision {
+            dead: &removal.dead,
+            unimportance: &unimportance,
+            thresholds: &removal.thresholds,
+            reason: Reason::AblationHarmless,
+            stage: "training",
+            step: self.step,
+        };
+        self.removed.extend(self.lineage.removed(&step, &decision).into_iter().filter(|r| !r.kept));
+        let cut = |layers: &[AffinePosterior]| -> Result<Vec<AffinePosterior>, PruneError> {
+            layers.iter().enumerate().map(|(i, l)| l.shrink(i, &step)).collect()
+        };
+        self.adam.first = cut(&self.adam.first)?;
+        self.adam.second = cut(&self.adam.second)?;
+        self.network.layers = cut(&self.network.layers)?;
+        self.network.topology = step.topology().clone();
+        self.lineage.shrink(&step)?;
+        self.epochs_without_gain = 0;
+        self.best_loss = f64::INFINITY;
+        Ok(())
+    }
+
+    /// Scores the posterior's mean on validation.
+    fn close_epoch(
+        &mut self,
+        validation: &Examples,
+        device: &Device,
+    ) -> Result<(f64, f64), TrainError> {
+        let score = score(&posterior_mean(&self.network.posterior())?, validation, device);
+        if score.loss < self.best_loss {
+            self.best_loss = score.loss;
+            self.epochs_without_gain = 0;
+        } else {
+            self.epochs_without_gain += 1;
+        }
+        Ok((score.loss, score.error_percent))
+    }
+}

@@ -1,0 +1,49 @@
+//! The least firmware that runs a model: no output, no messages, the operators of this model and
+//! no others. `cargo xtask bench` links it with and without inference; the difference, less the
+//! model's own bytes, is the code that a model costs in flash.
+//!
+//! `BITSBACK_MODEL` is the model's absolute path at build time. Cortex-M only.
+#![no_std]
+#![no_main]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+use cortex_m_rt::entry;
+
+#[entry]
+fn main() -> ! {
+    #[cfg(not(feature = "empty"))]
+    inference::run();
+    loop {
+        // Keeps the compiler from treating an empty endless loop as it likes.
+        black_box(());
+    }
+}
+
+#[cfg(not(feature = "empty"))]
+mod inference {
+    use core::hint::black_box;
+
+    use bitsback_runtime::{Interpreter, Model, arena_len, include_model, op_kinds};
+
+    static MODEL: &[u8] = include_model!(env!("BITSBACK_MODEL"));
+    const KINDS: u32 = op_kinds(MODEL);
+
+    /// One inference as a product would do it: parse, input, invoke, class.
+    pub(crate) fn run() {
+        let Ok(model) = Model::<KINDS>::parse_only(black_box(MODEL)) else { return };
+        let mut arena = [0; arena_len(MODEL)];
+        let Ok(mut interpreter) = Interpreter::new(&model, &mut arena) else { return };
+        interpreter.input_mut().fill(black_box(0));
+        interpreter.invoke();
+        black_box(interpreter.class());
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {
+        black_box(());
+    }
+}

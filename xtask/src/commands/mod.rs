@@ -1,0 +1,8 @@
+//! One file a command.
+
+pub(crate) mod bench;
+pub(crate) mod data;
+pub(crate) mod golden;
+pub(crate) mod qemu;
+pub(crate) mod setup;
+pub(crate) mod test;

@@ -1,0 +1,223 @@
+//! `cargo xtask qemu`: golden vectors and examples on emulated cores.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::boards::{self, Board};
+use crate::conformance::{self, Outcome};
+use crate::error::XtaskError;
+use crate::exits;
+use crate::firmware;
+use crate::golden::{self, Golden};
+use crate::paths;
+use crate::qemu;
+
+/// The transcript's end: how long an example may run.
+const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+/// The core that transcripts are made on.
+const EXAMPLE_CORE: &str = "cortex-m4";
+
+/// Run a model's golden vectors on emulated cores, bit for bit.
+///
+/// Builds the conformance firmware, flashes the model to the board's model slot, feeds every
+/// vector and compares every output byte. Without --model, all committed models (tests/golden).
+/// Prints a table, or with --json one object a model and core with the keys core, model, ran,
+/// vectors, mismatches, instructions, arena_bytes, stack_bytes (and reason where it did not run).
+///
+/// Exit codes: 0 all equal, 1 a byte differs or a run failed, 3 QEMU or a toolchain is missing.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The model file.
+    #[arg(long, value_name = "FILE", requires = "golden")]
+    model: Option<PathBuf>,
+    /// The folder with its inputs.i8, outputs.i8 and golden.json.
+    #[arg(long, value_name = "DIR", requires = "model")]
+    golden: Option<PathBuf>,
+    /// The core, or `all`.
+    #[arg(long, default_value = "cortex-m4")]
+    core: String,
+    /// Use the first N vectors only.
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Stop a run after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Print JSON, one object a line.
+    #[arg(long)]
+    json: bool,
+    /// Instead: run an example of firmware-examples and compare with its transcript.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "golden"])]
+    example: Option<String>,
+    /// Instead: check that errors, panics and faults of a firmware are seen on the cores.
+    #[arg(long, conflicts_with_all = ["model", "golden", "example"])]
+    self_test: bool,
+    /// With --example: write the transcript anew.
+    #[arg(long, requires = "example")]
+    bless: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
+    let root = paths::root()?;
+    if let Some(example) = &args.example {
+        return run_example(&root, example, args.bless);
+    }
+    let boards = boards::select(&args.core)?;
+    if args.self_test {
+        return boards.iter().try_for_each(|board| exits::check(&root, board));
+    }
+    let models = match (&args.model, &args.golden) {
+        (Some(model), Some(folder)) => vec![Golden::read(model, folder)?],
+        _ => golden::committed(&root.join("tests/golden"))?,
+    };
+    run_models(&root, &boards, &models, args)
+}
+
+/// The step of `cargo xtask test`: the example, the exits and every committed model, on every
+/// board.
+pub(crate) fn run_all(root: &Path) -> Result<(), XtaskError> {
+    run_example(root, "classify", false)?;
+    let boards = boards::select(boards::ALL)?;
+    boards.iter().try_for_each(|board| exits::check(root, board))?;
+    let args = Args {
+        model: None,
+        golden: None,
+        core: boards::ALL.to_owned(),
+        limit: None,
+        timeout: 900,
+        json: false,
+        example: None,
+        self_test: false,
+        bless: false,
+    };
+    let models = golden::committed(&root.join("tests/golden"))?;
+    run_models(root, &boards, &models, &args)
+}
+
+fn run_models(
+    root: &Path,
+    boards: &[&'static Board],
+    models: &[Golden],
+    args: &Args,
+) -> Result<(), XtaskError> {
+    let mut mismatches = 0;
+    if !args.json {
+        println!("{}", header());
+    }
+    for board in boards {
+        for model in models {
+            let outcome = match conformance::run(root, board, model, args.limit, args.timeout) {
+                Err(error) if args.json && error.is_missing() => {
+                    println!("{}", serde_json::json!(Outcome::missing(board, model, &error)));
+                    return Err(error);
+                }
+                other => other?,
+            };
+            mismatches += outcome.mismatches;
+            if args.json {
+                println!("{}", serde_json::json!(outcome));
+            } else {
+                println!("{}", row(&outcome));
+            }
+        }
+    }
+    if mismatches > 0 {
+        return Err(XtaskError::Mismatches { mismatches });
+    }
+    Ok(())
+}
+
+fn header() -> String {
+    format!(
+        "{:<12} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
+        "core", "model", "vectors", "mismatches", "instructions*", "arena", "stack"
+    ) + "\n* mean per inference, counted by QEMU: not cycles"
+}
+
+fn row(outcome: &Outcome) -> String {
+    if let Some(reason) = &outcome.reason {
+        return format!("{:<12} {:<24} did not run: {reason}", outcome.core, outcome.model);
+    }
+    let mut line = format!(
+        "{:<12} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
+        outcome.core,
+        outcome.model,
+        outcome.vectors,
+        outcome.mismatches,
+        outcome.instructions,
+        outcome.arena_bytes,
+        outcome.stack_bytes
+    );
+    if let Some(first) = &outcome.first_mismatch {
+        line += &format!("\n  {first}");
+    }
+    line
+}
+
+/// Runs an example and compares what it prints with `NAME.out` beside its source.
+fn run_example(root: &Path, name: &str, bless: bool) -> Result<(), XtaskError> {
+    let board = boards::select(EXAMPLE_CORE)?[0];
+    if !qemu::is_installed(board) {
+        return Err(XtaskError::Missing { what: board.emulator.to_owned() });
+    }
+    let folder = root.join("firmware-examples").join(name);
+    let elf = firmware::build(root, board, name)?;
+    let run = qemu::Run { elf: &elf, folder: &folder, model: None, limit: EXAMPLE_LIMIT };
+    let finished = qemu::run(board, &run)?;
+    if !finished.status.success() {
+        return Err(XtaskError::Command {
+            command: format!("{name} on {}", board.core),
+            status: finished.status.to_string(),
+            output: finished.output(),
+        });
+    }
+    let path = folder.join(format!("{name}.out"));
+    let failed = |action, path: &Path| {
+        let path = path.to_path_buf();
+        move |source| XtaskError::File { action, path, source }
+    };
+    if bless {
+        fs::write(&path, &finished.stdout).map_err(failed("write", &path))?;
+        println!("wrote {}", path.display());
+        return Ok(());
+    }
+    let expected = fs::read_to_string(&path).map_err(failed("read", &path))?;
+    if expected == finished.stdout {
+        println!("{name}: as in {}", path.display());
+        return Ok(());
+    }
+    Err(XtaskError::Transcript {
+        path,
+        diff: difference(&expected, &finished.stdout),
+        bless: format!("cargo xtask qemu --example {name} --bless"),
+    })
+}
+
+/// The first line that differs, for a message.
+fn difference(expected: &str, found: &str) -> String {
+    let (mut left, mut right) = (expected.lines(), found.lines());
+    let mut number = 1;
+    loop {
+        match (left.next(), right.next()) {
+            (Some(a), Some(b)) if a == b => number += 1,
+            (None, None) => return ": only in line ends".to_owned(),
+            (a, b) => {
+                let (a, b) = (a.unwrap_or("(nothing)"), b.unwrap_or("(nothing)"));
+                return format!(", line {number}:\n  expected {a}\n  printed  {b}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_differing_line_is_shown() {
+        let text = difference("a\nb\n", "a\nc\n");
+        assert!(text.contains("line 2") && text.contains("expected b") && text.contains("c"));
+        assert!(difference("a\n", "a\nb\n").contains("(nothing)"));
+        assert!(difference("a\n", "a").contains("line ends"));
+    }
+}

@@ -1,0 +1,179 @@
+//! `cargo xtask setup`: find or install what firmware builds need.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::boards;
+use crate::error::XtaskError;
+use crate::packages::{self, PROGRAMS};
+use crate::paths;
+use crate::toolchain::{self, Compiler, Via};
+
+/// Find or install what firmware builds need.
+///
+/// For each Rust target: the installed one, else `rustup target add`, else a `core` built once
+/// from a compiler's source (rustup's rust-src, or Debian's rustc-web and rust-web-src) into the
+/// user's cache. For QEMU: the installed one, else Debian's packages (as root or with sudo).
+/// Everything done is said, line by line; a second run finds everything and changes nothing.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Change nothing; report, and exit with 3 if something is missing.
+    #[arg(long)]
+    check: bool,
+    /// A Rust target to prepare (may be repeated); all that the boards need when left out.
+    #[arg(long = "target", value_name = "TARGET")]
+    targets: Vec<String>,
+    /// Where the compiler comes from.
+    #[arg(long, value_enum, default_value = "auto")]
+    via: Via,
+    /// Install the optional programs too.
+    #[arg(long)]
+    optional: bool,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ready: bool,
+    items: Vec<Item>,
+}
+
+#[derive(Serialize)]
+struct Item {
+    name: String,
+    state: State,
+    detail: String,
+    required: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Present,
+    Installed,
+    Missing,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
+    let root = paths::root()?;
+    let report = prepare(args, &paths::cache(&root))?;
+    if args.json {
+        println!("{}", serde_json::json!(report));
+    }
+    let missing: Vec<&str> = report
+        .items
+        .iter()
+        .filter(|item| item.required && item.state == State::Missing)
+        .map(|item| item.name.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(XtaskError::Missing { what: missing.join(", ") })
+}
+
+/// Everything that `test` needs, without `--check`'s report.
+pub(crate) fn ensure_all() -> Result<(), XtaskError> {
+    run(&Args { check: false, targets: vec![], via: Via::Auto, optional: false, json: false })
+}
+
+fn prepare(args: &Args, cache: &Path) -> Result<Report, XtaskError> {
+    let mut say = |line: &str| {
+        if !args.json {
+            println!("  {line}");
+        }
+    };
+    let mut items = programs(args, &mut say);
+    let targets: Vec<String> = match args.targets.as_slice() {
+        [] => boards::targets().into_iter().map(str::to_owned).collect(),
+        chosen => chosen.to_vec(),
+    };
+    for target in targets {
+        items.push(prepare_target(args, &target, cache, &mut say));
+    }
+    if !args.json {
+        for item in &items {
+            println!("{:<10} {:<30} {}", item.state.name(), item.name, item.detail);
+        }
+    }
+    let ready = items.iter().all(|item| !item.required || item.state != State::Missing);
+    Ok(Report { ready, items })
+}
+
+impl State {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::Installed => "installed",
+            Self::Missing => "MISSING",
+        }
+    }
+}
+
+/// QEMU and the other programs; what is missing is installed in one go.
+fn programs(args: &Args, say: &mut dyn FnMut(&str)) -> Vec<Item> {
+    let before: Vec<bool> = PROGRAMS.iter().map(packages::Program::is_installed).collect();
+    let wanted: Vec<&str> = PROGRAMS
+        .iter()
+        .zip(&before)
+        .filter(|(program, present)| !**present && (program.required || args.optional))
+        .flat_map(|(program, _)| program.packages.iter().copied())
+        .collect();
+    let failure =
+        if args.check || wanted.is_empty() { None } else { packages::install(&wanted, say).err() };
+    let item = |(program, present): (&packages::Program, bool)| {
+        let state = match (present, program.is_installed()) {
+            (true, _) => State::Present,
+            (false, true) => State::Installed,
+            (false, false) => State::Missing,
+        };
+        let mut detail = program.purpose.to_owned();
+        if state == State::Missing {
+            let packages = program.packages.join(" ");
+            detail += &match &failure {
+                Some(error) => format!("; {error}"),
+                None if program.required => format!("; Debian: {packages}"),
+                None => format!("; optional (--optional installs it); Debian: {packages}"),
+            };
+        }
+        Item { name: program.name.to_owned(), state, detail, required: program.required }
+    };
+    PROGRAMS.iter().zip(before).map(item).collect()
+}
+
+fn prepare_target(args: &Args, target: &str, cache: &Path, say: &mut dyn FnMut(&str)) -> Item {
+    let item = |state, detail| Item { name: target.to_owned(), state, detail, required: true };
+    let missing = match toolchain::find(target, args.via, cache) {
+        Ok(toolchain) => return item(State::Present, toolchain.describe()),
+        Err(error) => error,
+    };
+    if args.check {
+        return item(State::Missing, missing.to_string());
+    }
+    match install_target(target, args.via, cache, say) {
+        Ok(toolchain) => item(State::Installed, toolchain.describe()),
+        Err(error) => item(State::Missing, error.to_string()),
+    }
+}
+
+/// The ways that need no root first, then Debian's compiler and a sysroot built with it.
+fn install_target(
+    target: &str,
+    via: Via,
+    cache: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<toolchain::Toolchain, XtaskError> {
+    match toolchain::ensure(target, via, cache, say) {
+        Err(XtaskError::NoToolchain { .. })
+            if via != Via::Rustup
+                && Compiler::debian().is_none_or(|debian| !debian.has_source()) =>
+        {
+            packages::install(&packages::COMPILER, say)?;
+            toolchain::ensure(target, Via::Debian, cache, say)
+        }
+        other => other,
+    }
+}

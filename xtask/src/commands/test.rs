@@ -1,0 +1,174 @@
+//! `cargo xtask test`: everything that CI runs, step by step, with times.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+
+use crate::boards::{BOARDS, Board};
+use crate::commands::{qemu, setup};
+use crate::error::XtaskError;
+use crate::{firmware, paths, process};
+
+/// Run everything that CI runs, step by step, with times.
+///
+/// The root workspace is always built with the release profile, so that lints, tests and the
+/// demo share one build of burn. All steps run, even after one has failed.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run this step only (may be repeated).
+    #[arg(long, value_enum, value_name = "STEP")]
+    only: Vec<Step>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Find or install targets and QEMU.
+    Setup,
+    /// `cargo fmt --check`, both workspaces.
+    Fmt,
+    /// Clippy on the root workspace, warnings denied.
+    Clippy,
+    /// Build and test the root workspace.
+    Test,
+    /// Build the documentation, warnings denied.
+    Doc,
+    /// Build every firmware for every core, and lint it.
+    Firmware,
+    /// Golden vectors and examples on every emulated core.
+    Qemu,
+}
+
+impl Step {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Setup => "setup",
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Test => "test",
+            Self::Doc => "doc",
+            Self::Firmware => "firmware",
+            Self::Qemu => "qemu",
+        }
+    }
+
+    fn run(self, root: &Path) -> Result<(), XtaskError> {
+        match self {
+            Self::Setup => setup::ensure_all(),
+            Self::Fmt => {
+                cargo(&["fmt", "--all", "--check"], root)?;
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))
+            }
+            Self::Clippy => cargo(
+                &[
+                    "clippy",
+                    "--release",
+                    "--workspace",
+                    "--all-targets",
+                    "--quiet",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+                root,
+            ),
+            Self::Test => cargo(&["test", "--release", "--workspace", "--quiet"], root),
+            Self::Doc => doc(root),
+            Self::Firmware => firmware(root),
+            Self::Qemu => qemu::run_all(root),
+        }
+    }
+}
+
+/// Every program of the firmware workspace.
+const FIRMWARE: [&str; 3] = ["classify", "conformance", "exits"];
+
+pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
+    let root = paths::root()?;
+    let steps: Vec<Step> = match args.only.as_slice() {
+        [] => Step::value_variants().to_vec(),
+        chosen => chosen.to_vec(),
+    };
+    let mut results = Vec::new();
+    for step in steps {
+        println!("== {}", step.name());
+        let start = Instant::now();
+        let result = step.run(&root);
+        let time = start.elapsed();
+        if let Err(error) = &result {
+            eprintln!("error: {error}");
+            eprintln!("again alone: cargo xtask test --only {}", step.name());
+        }
+        results.push((step, result.is_ok(), time));
+    }
+    summarise(&results)
+}
+
+fn summarise(results: &[(Step, bool, Duration)]) -> Result<(), XtaskError> {
+    println!("== summary");
+    for (step, passed, time) in results {
+        let verdict = if *passed { "ok" } else { "FAILED" };
+        println!("{:<10} {:<7} {:>7.1} s", step.name(), verdict, time.as_secs_f64());
+    }
+    let failed: Vec<&str> =
+        results.iter().filter(|(_, passed, _)| !passed).map(|(step, ..)| step.name()).collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(XtaskError::Steps { steps: failed.join(", ") })
+}
+
+fn doc(root: &Path) -> Result<(), XtaskError> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["doc", "--release", "--workspace", "--no-deps", "--quiet"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .current_dir(root);
+    process::show_and_check(&mut command)
+}
+
+/// Each target is built once; boards that share it share the program.
+fn firmware(root: &Path) -> Result<(), XtaskError> {
+    for board in BOARDS {
+        for package in FIRMWARE {
+            println!("{package} for {}", board.title);
+            firmware::build(root, board, package)?;
+        }
+    }
+    // The sources are the same for all; one target a family of start-up code is enough.
+    for board in select_each_family() {
+        let linted = firmware::lint(root, board)?;
+        println!("clippy for {}: {}", board.target, if linted { "ok" } else { "not installed" });
+    }
+    Ok(())
+}
+
+/// The first board of each kind of start-up code.
+fn select_each_family() -> Vec<&'static Board> {
+    let mut chosen: Vec<&'static Board> = Vec::new();
+    for board in BOARDS {
+        let kind = std::mem::discriminant(&board.counter);
+        if !chosen.iter().any(|other| std::mem::discriminant(&other.counter) == kind) {
+            chosen.push(board);
+        }
+    }
+    chosen
+}
+
+fn cargo(arguments: &[&str], folder: &Path) -> Result<(), XtaskError> {
+    process::show_and_check(Command::new("cargo").args(arguments).current_dir(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_failed() {
+        let time = Duration::from_secs(1);
+        assert!(summarise(&[(Step::Fmt, true, time)]).is_ok());
+        let error = summarise(&[(Step::Fmt, true, time), (Step::Doc, false, time)]).unwrap_err();
+        assert!(error.to_string().contains("failed: doc"), "{error}");
+    }
+}

@@ -1,0 +1,160 @@
+//! One model's golden vectors on one board: build the firmware, run it, read its verdict.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::boards::Board;
+use crate::error::XtaskError;
+use crate::firmware;
+use crate::golden::{Golden, MODEL_FILE};
+use crate::qemu;
+
+const FIRMWARE: &str = "conformance";
+
+/// The last line that the firmware prints, as JSON.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) vectors: u64,
+    pub(crate) mismatches: u64,
+    /// Mean instructions of an inference over the vectors that were timed.
+    pub(crate) instructions: u64,
+    pub(crate) arena_bytes: u64,
+    pub(crate) stack_bytes: u64,
+}
+
+/// What came of a model on a core; printed as one JSON object.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) core: &'static str,
+    pub(crate) model: String,
+    /// Whether it could be run at all; `reason` says why not.
+    pub(crate) ran: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    pub(crate) vectors: u64,
+    pub(crate) mismatches: u64,
+    pub(crate) instructions: u64,
+    pub(crate) arena_bytes: u64,
+    pub(crate) stack_bytes: u64,
+    /// The first difference, as the firmware tells it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_mismatch: Option<String>,
+}
+
+impl Outcome {
+    /// For a reader of JSON: this machine lacks what `error` names.
+    pub(crate) fn missing(board: &Board, golden: &Golden, error: &XtaskError) -> Self {
+        Self::not_run(board, golden, error.to_string())
+    }
+
+    fn not_run(board: &Board, golden: &Golden, reason: String) -> Self {
+        Self {
+            core: board.core,
+            model: golden.name.clone(),
+            ran: false,
+            reason: Some(reason),
+            vectors: 0,
+            mismatches: 0,
+            instructions: 0,
+            arena_bytes: 0,
+            stack_bytes: 0,
+            first_mismatch: None,
+        }
+    }
+}
+
+/// Runs `golden` on `board`. What a board cannot hold is an outcome that did not run, not an
+/// error.
+pub(crate) fn run(
+    root: &Path,
+    board: &Board,
+    golden: &Golden,
+    limit: Option<usize>,
+    seconds: u64,
+) -> Result<Outcome, XtaskError> {
+    if !qemu::is_installed(board) {
+        return Err(XtaskError::Missing { what: board.emulator.to_owned() });
+    }
+    let slot = board.model_slot.length as usize;
+    if golden.model_bytes() > slot {
+        let reason = format!("{} bytes of model, the slot has {slot}", golden.model_bytes());
+        return Ok(Outcome::not_run(board, golden, reason));
+    }
+    let elf = firmware::build(root, board, FIRMWARE)?;
+    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
+        action: "create a folder in",
+        path: std::env::temp_dir(),
+        source,
+    })?;
+    golden.write(folder.path(), limit)?;
+    let finished = qemu::run(
+        board,
+        &qemu::Run {
+            elf: &elf,
+            folder: folder.path(),
+            model: Some(MODEL_FILE),
+            limit: Duration::from_secs(seconds),
+        },
+    )?;
+    if let Some(reason) = too_large(&finished.stderr) {
+        return Ok(Outcome::not_run(board, golden, reason));
+    }
+    let verdict = verdict(&finished.stdout).ok_or_else(|| XtaskError::NoReport {
+        core: board.core,
+        status: finished.status.to_string(),
+        output: finished.output(),
+    })?;
+    Ok(Outcome {
+        core: board.core,
+        model: golden.name.clone(),
+        ran: true,
+        reason: None,
+        vectors: verdict.vectors,
+        mismatches: verdict.mismatches,
+        instructions: verdict.instructions,
+        arena_bytes: verdict.arena_bytes,
+        stack_bytes: verdict.stack_bytes,
+        first_mismatch: finished
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("mismatch:"))
+            .map(str::to_owned),
+    })
+}
+
+/// The firmware's own word for a model that needs more RAM than its board has.
+fn too_large(stderr: &str) -> Option<String> {
+    stderr.lines().find_map(|line| line.strip_prefix("error: too large: ")).map(str::to_owned)
+}
+
+fn verdict(stdout: &str) -> Option<Verdict> {
+    stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        r#"{"vectors":3,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96}"#;
+
+    #[test]
+    fn the_verdict_is_the_last_json_line() {
+        let verdict = verdict(&format!("mismatch: vector 1\n{LINE}\n")).unwrap();
+        assert_eq!((verdict.vectors, verdict.mismatches, verdict.instructions), (3, 1, 40));
+    }
+
+    #[test]
+    fn no_json_is_no_verdict() {
+        assert_eq!(verdict("panicked\n"), None);
+        assert_eq!(verdict(&LINE[..20]), None);
+    }
+
+    #[test]
+    fn a_model_that_does_not_fit_is_told_from_other_errors() {
+        assert_eq!(too_large("error: too large: arena\n").as_deref(), Some("arena"));
+        assert_eq!(too_large("error: bad model\n"), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! What can go wrong in a developer's command, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+/// Exit code when a command could not run because something is not installed.
+const EXIT_MISSING: u8 = 3;
+
+#[derive(Debug, Error)]
+pub(crate) enum XtaskError {
+    #[error("cannot {action} {}: {source}", path.display())]
+    File { action: &'static str, path: PathBuf, source: io::Error },
+
+    #[error("cannot start {program}: {source} (`cargo xtask setup` installs what is missing)")]
+    Spawn { program: String, source: io::Error },
+
+    #[error("`{command}` failed with {status}{}", tail(.output))]
+    Command { command: String, status: String, output: String },
+
+    #[error("`{command}` did not end within {seconds} s and was stopped{}", tail(.output))]
+    Timeout { command: String, seconds: u64, output: String },
+
+    #[error("no folder above {} holds xtask/Cargo.toml: run this inside the checkout", .0.display())]
+    OutsideCheckout(PathBuf),
+
+    #[error("unknown core {core}; known: {known}, or all")]
+    UnknownCore { core: String, known: String },
+
+    #[error("no toolchain for {target}: {tried}; `cargo xtask setup --target {target}` says more")]
+    NoToolchain { target: String, tried: String },
+
+    #[error(
+        "no linker for {target}: found neither rust-lld, ld.lld nor (for Arm) arm-none-eabi-ld; \
+         install lld, or rustup's toolchain"
+    )]
+    NoLinker { target: String },
+
+    #[error("missing: {what}; run `cargo xtask setup`")]
+    Missing { what: String },
+
+    #[error(
+        "installing {packages} needs root: run as root or with sudo, or install them yourself \
+         (apt-get install --no-install-recommends {packages})"
+    )]
+    NeedsRoot { packages: String },
+
+    #[error("{} has SHA-256 {found}, expected {expected}: delete it and fetch it again", path.display())]
+    Checksum { path: PathBuf, found: String, expected: &'static str },
+
+    #[error("cannot fetch {set}: {reason}\n{by_hand}")]
+    Fetch { set: &'static str, reason: String, by_hand: String },
+
+    #[error("{}: {problem}", path.display())]
+    Golden { path: PathBuf, problem: String },
+
+    #[error(
+        "the firmware on {core} printed no result ({status}){}",
+        tail(.output)
+    )]
+    NoReport { core: &'static str, status: String, output: String },
+
+    #[error("exit `{way}` on {core}: {problem}")]
+    Exit { core: &'static str, way: &'static str, problem: String },
+
+    #[error("{mismatches} output bytes differ from the golden vectors")]
+    Mismatches { mismatches: u64 },
+
+    #[error("no golden model in {}: `cargo xtask golden` writes them", .0.display())]
+    NoGoldenModels(PathBuf),
+
+    #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
+    Transcript { path: PathBuf, diff: String, bless: String },
+
+    #[error("cannot measure {}: {problem}", path.display())]
+    Elf { path: PathBuf, problem: String },
+
+    #[error("failed: {steps}\nrun a step alone with `cargo xtask test --only STEP`")]
+    Steps { steps: String },
+}
+
+impl XtaskError {
+    /// Whether this machine lacks something that `setup` could install.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(
+            self,
+            Self::Spawn { .. }
+                | Self::NoToolchain { .. }
+                | Self::NoLinker { .. }
+                | Self::NeedsRoot { .. }
+                | Self::Missing { .. }
+        )
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            _ if self.is_missing() => ExitCode::from(EXIT_MISSING),
+            Self::UnknownCore { .. } => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The last lines of a failed program's output, under the message.
+fn tail(output: &str) -> String {
+    /// A screenful: the cause stands at the end.
+    const MAX_TAIL_LINES: usize = 30;
+    let lines: Vec<&str> = output.lines().collect();
+    let start = lines.len().saturating_sub(MAX_TAIL_LINES);
+    lines[start..].iter().map(|line| format!("\n  {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_command_shows_the_end_of_its_output() {
+        let output: String = (0..100).map(|line| format!("line {line}\n")).collect();
+        let error = XtaskError::Command {
+            command: "cargo build".to_owned(),
+            status: "exit status: 101".to_owned(),
+            output,
+        };
+        let message = error.to_string();
+        assert!(message.contains("line 99") && !message.contains("line 50"), "{message}");
+    }
+}

@@ -1,0 +1,213 @@
+//! A folder of golden vectors: raw int8 inputs and the raw int8 outputs that must come of them.
+//!
+//! `inputs.i8` and `outputs.i8` hold vector after vector; `golden.json` says how long one is and
+//! which model they belong to (the checksum in the model's header, bytes 8 to 12; that the file
+//! has this checksum is for `Model::parse` to say, on the core itself).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::XtaskError;
+
+/// The model's name inside a run's folder; the firmware asks for its length by it.
+pub(crate) const MODEL_FILE: &str = "model.bbk";
+const INPUTS_FILE: &str = "inputs.i8";
+const OUTPUTS_FILE: &str = "outputs.i8";
+const SUMMARY_FILE: &str = "golden.json";
+/// Where a job's output keeps its vectors, beside the model.
+const VECTORS_FOLDER: &str = "golden";
+/// Where a model's header holds its checksum.
+const CHECKSUM: std::ops::Range<usize> = 8..12;
+
+/// A model with its vectors, checked for belonging together.
+#[derive(Debug)]
+pub(crate) struct Golden {
+    /// What to call it: the model file's name, or for a `model.bbk` its folder's.
+    pub(crate) name: String,
+    model: Vec<u8>,
+    inputs: Vec<u8>,
+    outputs: Vec<u8>,
+    summary: Summary,
+}
+
+#[derive(Debug, Deserialize)]
+struct Summary {
+    vectors: usize,
+    input_len: usize,
+    output_len: usize,
+    model_crc32: u32,
+}
+
+impl Golden {
+    /// Reads a model and its vectors.
+    ///
+    /// # Errors
+    /// When a file is missing, lengths disagree, or the vectors belong to another model.
+    pub(crate) fn read(model: &Path, folder: &Path) -> Result<Self, XtaskError> {
+        let wrong = |path: PathBuf, problem: String| XtaskError::Golden { path, problem };
+        let summary_path = folder.join(SUMMARY_FILE);
+        let summary: Summary = serde_json::from_slice(&bytes(&summary_path)?)
+            .map_err(|error| wrong(summary_path.clone(), error.to_string()))?;
+        let golden = Self {
+            name: name(model),
+            model: bytes(model)?,
+            inputs: bytes(&folder.join(INPUTS_FILE))?,
+            outputs: bytes(&folder.join(OUTPUTS_FILE))?,
+            summary,
+        };
+        let Summary { vectors, input_len, output_len, model_crc32 } = golden.summary;
+        for (file, length, one) in [
+            (INPUTS_FILE, golden.inputs.len(), input_len),
+            (OUTPUTS_FILE, golden.outputs.len(), output_len),
+        ] {
+            if one == 0 || vectors.checked_mul(one) != Some(length) {
+                let problem = format!("{length} bytes are not {vectors} vectors of {one}");
+                return Err(wrong(folder.join(file), problem));
+            }
+        }
+        let found = golden.model.get(CHECKSUM).and_then(|bytes| bytes.try_into().ok());
+        let found = u32::from_le_bytes(found.unwrap_or_default());
+        if found != model_crc32 {
+            let problem = format!(
+                "the vectors belong to a model with checksum {model_crc32:#010x}, but {} has \
+                 {found:#010x}: write them anew",
+                model.display()
+            );
+            return Err(wrong(summary_path, problem));
+        }
+        Ok(golden)
+    }
+
+    /// Writes the files that the conformance firmware opens, with at most `limit` vectors.
+    pub(crate) fn write(&self, folder: &Path, limit: Option<usize>) -> Result<(), XtaskError> {
+        let vectors = self.summary.vectors.min(limit.unwrap_or(usize::MAX));
+        let inputs = &self.inputs[..vectors * self.summary.input_len];
+        let outputs = &self.outputs[..vectors * self.summary.output_len];
+        for (name, content) in
+            [(MODEL_FILE, self.model.as_slice()), (INPUTS_FILE, inputs), (OUTPUTS_FILE, outputs)]
+        {
+            let path = folder.join(name);
+            fs::write(&path, content).map_err(|source| XtaskError::File {
+                action: "write",
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The model file's length.
+    pub(crate) fn model_bytes(&self) -> usize {
+        self.model.len()
+    }
+}
+
+/// Every committed golden model: the folders of `folder` that hold a `model.bbk`, by name.
+pub(crate) fn committed(folder: &Path) -> Result<Vec<Golden>, XtaskError> {
+    let mut folders: Vec<PathBuf> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join(MODEL_FILE).is_file())
+        .collect();
+    folders.sort();
+    if folders.is_empty() {
+        return Err(XtaskError::NoGoldenModels(folder.to_path_buf()));
+    }
+    let read = |path: &PathBuf| {
+        let inner = path.join(VECTORS_FOLDER);
+        Golden::read(&path.join(MODEL_FILE), if inner.is_dir() { &inner } else { path })
+    };
+    folders.iter().map(read).collect()
+}
+
+fn name(model: &Path) -> String {
+    let stem = model.file_stem().unwrap_or_default();
+    let folder = model.parent().and_then(Path::file_name);
+    let name = if stem == "model" { folder.unwrap_or(stem) } else { stem };
+    name.to_string_lossy().into_owned()
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, XtaskError> {
+    fs::read(path).map_err(|source| XtaskError::File {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file whose header holds the checksum 0x04030201.
+    const MODEL: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0];
+    const MODEL_CHECKSUM: u32 = 0x0403_0201;
+
+    fn folder(summary: &str, inputs: usize) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(MODEL_FILE), MODEL).unwrap();
+        fs::write(folder.path().join(SUMMARY_FILE), summary).unwrap();
+        fs::write(folder.path().join(INPUTS_FILE), vec![1; inputs]).unwrap();
+        fs::write(folder.path().join(OUTPUTS_FILE), vec![2; 4]).unwrap();
+        folder
+    }
+
+    fn summary(crc: u32) -> String {
+        format!(r#"{{"vectors":2,"input_len":3,"output_len":2,"model_crc32":{crc}}}"#)
+    }
+
+    fn read(folder: &tempfile::TempDir) -> Result<Golden, XtaskError> {
+        Golden::read(&folder.path().join(MODEL_FILE), folder.path())
+    }
+
+    #[test]
+    fn a_sound_folder_is_read_and_written_with_a_limit() {
+        let golden = read(&folder(&summary(MODEL_CHECKSUM), 6)).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        golden.write(out.path(), Some(1)).unwrap();
+        assert_eq!(fs::read(out.path().join(INPUTS_FILE)).unwrap().len(), 3);
+        assert_eq!(fs::read(out.path().join(OUTPUTS_FILE)).unwrap().len(), 2);
+        golden.write(out.path(), None).unwrap();
+        assert_eq!(fs::read(out.path().join(INPUTS_FILE)).unwrap().len(), 6);
+    }
+
+    #[test]
+    fn wrong_lengths_other_models_and_bad_json_are_told_apart() {
+        let error = read(&folder(&summary(MODEL_CHECKSUM), 5)).unwrap_err().to_string();
+        assert!(error.contains("5 bytes are not 2 vectors of 3"), "{error}");
+        let error = read(&folder(&summary(7), 6)).unwrap_err().to_string();
+        assert!(error.contains("checksum 0x00000007"), "{error}");
+        let error = read(&folder("{}", 6)).unwrap_err().to_string();
+        assert!(error.contains("vectors"), "{error}");
+    }
+
+    #[test]
+    fn models_are_called_by_their_own_name_or_their_folders() {
+        assert_eq!(name(Path::new("out/lenet-5/model.bbk")), "lenet-5");
+        assert_eq!(name(Path::new("out/lenet-5/small.bbk")), "small");
+        assert_eq!(name(Path::new("model.bbk")), "model");
+    }
+
+    #[test]
+    fn vectors_lie_beside_the_model_or_in_their_own_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let inside = folder(&summary(MODEL_CHECKSUM), 6);
+        fs::create_dir_all(outer.path().join("a")).unwrap();
+        fs::copy(inside.path().join(MODEL_FILE), outer.path().join("a").join(MODEL_FILE)).unwrap();
+        fs::rename(inside.path(), outer.path().join("a").join(VECTORS_FOLDER)).unwrap();
+        let models = committed(outer.path()).unwrap();
+        assert_eq!(models.len(), 1);
+        assert_eq!(models[0].name, "a");
+    }
+
+    #[test]
+    fn no_golden_models_is_an_error_that_says_how_to_get_some() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = committed(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("xtask golden"), "{error}");
+    }
+}
