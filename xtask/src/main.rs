@@ -2,7 +2,8 @@
 //!
 //! One file a command in `commands/`; what they share is one file a concept: `toolchain` (which
 //! compiler builds for a bare core), `sysroot` (building `core` where none is prebuilt),
-//! `firmware` (building), `qemu` (running), `process` and `paths`.
+//! `firmware` (building), `qemu` (running), `golden` (vectors), `synthetic` (models that use every
+//! operator), `process` and `paths`.
 
 mod boards;
 mod commands;
@@ -16,6 +17,7 @@ mod packages;
 mod paths;
 mod process;
 mod qemu;
+mod synthetic;
 mod sysroot;
 mod toolchain;
 
