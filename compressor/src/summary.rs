@@ -8,6 +8,9 @@ use crate::posterior::Prior;
 /// File name in a job's output folder.
 pub const SUMMARY_FILE: &str = "summary.json";
 
+/// Largest [`SUMMARY_FILE`] that is read back (1 MiB): a thousand layers' worth.
+pub const MAX_SUMMARY_BYTES: u64 = 1 << 20;
+
 /// One network's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {

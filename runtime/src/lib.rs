@@ -6,17 +6,26 @@
 //! model's bytes say can make inference fail. [`Interpreter`] then runs it on an arena of `i8`
 //! that the caller owns and that [`arena_len`] sizes at compile time.
 //!
-//! ```ignore
+//! ```
 //! use bitsback_runtime::{Interpreter, Model, arena_len, include_model};
 //!
-//! static MODEL: &[u8] = include_model!("../model.bbk");
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! static MODEL: &[u8] = include_model!(concat!(
+//!     env!("CARGO_MANIFEST_DIR"),
+//!     "/tests/fixtures/v1/convolutional.bbk"
+//! ));
 //! let mut arena = [0; arena_len(MODEL)];
 //! let model = Model::parse(MODEL)?;
 //! let mut interpreter = Interpreter::new(&model, &mut arena)?;
-//! interpreter.set_input_bytes(&pixels)?;
+//! interpreter.input_mut().fill(5); // or set_input_bytes(&pixels)?
 //! interpreter.invoke();
-//! let class = interpreter.class();
+//! println!("class {}: {:?}", interpreter.class(), interpreter.output());
+//! # Ok(())
+//! # }
 //! ```
+//!
+//! A release build (`opt-level` 2, 3, "s" or "z", with link-time optimisation) holds no panic path
+//! of this crate.
 #![no_std]
 #![deny(unsafe_code)]
 

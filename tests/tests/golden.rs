@@ -19,6 +19,7 @@ use bitsback::{files, golden};
 
 const MODEL_FILE: &str = "model.bbk";
 const VECTORS: usize = 12;
+/// Far more than a golden model may have (4 kB), and little enough to read at once.
 const MAX_MODEL_BYTES: u64 = 1 << 16;
 
 /// A golden model's recipe.

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use super::comparison;
 use super::output::{Context, quoted};
 use crate::device::DeviceName;
-use crate::error::{CliError, Error};
+use crate::error::{CliError, Error, Kind};
+use crate::files;
 use crate::job::Job;
 use crate::pipeline::{self, RunOptions};
 use crate::posterior::Prior;
 use crate::progress::Progress;
 use crate::report::REPORT_FILE;
-use crate::summary::Summary;
+use crate::summary::{MAX_SUMMARY_BYTES, SUMMARY_FILE, Summary};
 
 /// Where jobs write unless told otherwise: `out/NAME`.
 const OUTPUT_ROOT: &str = "out";
@@ -74,8 +75,10 @@ impl Compress {
             return Err(CliError::OutputExists { path: out }.into());
         }
         let progress = context.progress()?;
-        let summary = run_job(&job, &out, self.resume, &self.overrides, context, &progress)?;
-        context.result(&text(&summary, &out), &summary)
+        let (summary, unmet) =
+            run_job(&job, &out, self.resume, &self.overrides, context, &progress)?;
+        context.result(&text(&summary, &out), &summary)?;
+        unmet.map_or(Ok(()), Err)
     }
 }
 
@@ -88,7 +91,8 @@ impl Overrides {
     }
 }
 
-/// Runs a job; an interruption says how to go on.
+/// Runs a job; an interruption says how to go on. A model that doesn't meet the job's requirements
+/// is made all the same: then its figures come with the error.
 pub(super) fn run_job(
     job: &Job,
     out: &Path,
@@ -96,13 +100,26 @@ pub(super) fn run_job(
     overrides: &Overrides,
     context: &Context,
     progress: &Progress,
-) -> Result<Summary, Error> {
+) -> Result<(Summary, Option<Error>), Error> {
     let command = from_the_start(&context.command_line);
     let options = RunOptions { resume, device: overrides.device, command: command.clone() };
-    pipeline::run(job, out, &options, progress).map_err(|error| match error {
-        Error::Interrupted { .. } => Error::Interrupted { resume: format!("{command} --resume") },
-        error => error,
-    })
+    match pipeline::run(job, out, &options, progress) {
+        Ok(summary) => Ok((summary, None)),
+        Err(Error::Interrupted { .. }) => {
+            Err(Error::Interrupted { resume: format!("{command} --resume") })
+        }
+        Err(error) if error.kind() == Kind::Requirement => match written_summary(out) {
+            Some(summary) => Ok((summary, Some(error))),
+            None => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// The figures that the job left in its output folder.
+fn written_summary(out: &Path) -> Option<Summary> {
+    let bytes = files::read(&out.join(SUMMARY_FILE), MAX_SUMMARY_BYTES).ok()?;
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// The same command on an empty folder: what makes the result again, however often it was

@@ -66,7 +66,8 @@ impl Demo {
         let mut job = Job::parse(Path::new(JOB_NAME), JOB)?;
         self.overrides.apply(&mut job)?;
         let progress = context.progress()?;
-        let summary = run_job(&job, &self.out, self.resume, &self.overrides, context, &progress)?;
+        let (summary, unmet) =
+            run_job(&job, &self.out, self.resume, &self.overrides, context, &progress)?;
         let mcu = self.emulate(&progress)?;
         let outcome = Outcome {
             dense: summary.dense,
@@ -81,7 +82,7 @@ impl Demo {
             (Some(mismatches), Some(vectors)) if mismatches > 0 => {
                 Err(CliError::Mismatches { core: outcome.mcu.core, mismatches, vectors }.into())
             }
-            _ => Ok(()),
+            _ => unmet.map_or(Ok(()), Err),
         }
     }
 

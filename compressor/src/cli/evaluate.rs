@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
+use super::model_file;
 use super::output::Context;
 use super::source::{self, Part};
 use super::table::{self, Align};
-use super::{model_file, predict};
 use crate::data::Dataset;
 use crate::error::{CliError, Error};
 use crate::report::number::{significant, thousands};
 use crate::summary::error_interval;
+use crate::verify;
 
 /// Widest confusion matrix that is printed; --json has any.
 const MAX_PRINTED_CLASSES: usize = 26;
@@ -60,9 +61,11 @@ impl Evaluate {
         let model = model_file::parse(&self.model, &bytes)?;
         let (dataset, examples) = source::read(&self.data, self.split, &model)?;
         let classes = self.match_classes(&model, &dataset)?;
-        let Some(predicted) = predict::classes(&model, &dataset, &examples) else {
+        if dataset.shape.len() != model.input().len() {
             return Err(self.wrong_shape(&model, &dataset));
-        };
+        }
+        let inputs = verify::quantized_inputs(&bytes, &dataset, &examples)?;
+        let predicted = verify::predict(&bytes, &inputs)?.into_iter().map(|class| class as usize);
         let labels = examples.iter().map(|&example| {
             let label = dataset.labels.get(example as usize).copied().unwrap_or_default();
             classes.places.get(label as usize).copied().unwrap_or_default()

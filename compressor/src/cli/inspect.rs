@@ -1,5 +1,6 @@
 //! `bitsback inspect`: what is in a model.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bitsback_runtime::format::{HEADER_LEN, Preprocess};
@@ -98,7 +99,9 @@ impl Inspect {
 
 fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
     let (header, meta) = (model.header(), model.meta());
-    let layers: Vec<Layer> = model.ops().map(|step| layer(model, &step)).collect();
+    let names = names(model);
+    let layers: Vec<Layer> =
+        model.ops().zip(names).map(|(step, name)| layer(name, &step)).collect();
     let graph = u64::from(header.graph_len);
     let start = header.weights_start() as u64;
     Contents {
@@ -135,14 +138,25 @@ fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
     }
 }
 
-fn layer(model: &Model<'_>, step: &Step) -> Layer {
+/// Names of the operators: the file's own, else counted within each kind, as reports do.
+fn names(model: &Model<'_>) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    let name = |step: Step| {
+        let op = step.kind().name();
+        let count = counts.entry(op).and_modify(|n| *n += 1).or_insert(1);
+        match model.op_name(usize::from(step.index)) {
+            Some(name) if !name.is_empty() => name.to_owned(),
+            _ => format!("{op}_{count}"),
+        }
+    };
+    model.ops().map(name).collect()
+}
+
+fn layer(name: String, step: &Step) -> Layer {
     let parameters = step.parameters();
-    let op = step.kind().name();
-    let index = usize::from(step.index);
-    let name = model.op_name(index).map_or_else(|| format!("{op}_{}", index + 1), str::to_owned);
     Layer {
         name,
-        op,
+        op: step.kind().name(),
         bits: parameters.bits,
         shape: dims(step.output().shape.dims()),
         weight_shape: weight_shape(step),

@@ -14,17 +14,17 @@ mod inspect;
 mod mcu;
 mod model_file;
 mod output;
-mod predict;
 mod run;
 mod source;
 mod table;
 
 use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::error::{Error, Kind, error_object};
+use crate::error::{CliError, Error, Kind, error_object};
 use output::Context;
 
 const EXAMPLES: &str = "\
@@ -91,7 +91,9 @@ pub fn main() -> ExitCode {
     };
     output::trace(cli.global.verbose);
     let context = Context::new(cli.global, &args);
-    match run(&cli.command, &context) {
+    // A panic is a defect, and has the exit code of one; the hook has already said where it was.
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(&cli.command, &context)));
+    match outcome.unwrap_or_else(|_| Err(CliError::Panicked.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", if cli.global.json { error.to_json() } else { error.to_text() });

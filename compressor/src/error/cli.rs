@@ -83,6 +83,9 @@ pub enum CliError {
     /// The handler for Ctrl-C can't be installed.
     #[error("can't listen for Ctrl-C: {0}")]
     Signal(ctrlc::Error),
+    /// This program is wrong.
+    #[error("a defect of bitsback stopped it")]
+    Panicked,
     /// A result can't be turned into JSON.
     #[error("can't write the result as JSON: {0}")]
     Json(serde_json::Error),
@@ -96,7 +99,7 @@ impl CliError {
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
             Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) => Kind::Io,
-            Self::Json(_) | Self::Arena(_) => Kind::Internal,
+            Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
         }
     }
 
@@ -116,7 +119,9 @@ impl CliError {
             Self::Mismatches { .. } => {
                 Some("please report this, with the model and its golden vectors")
             }
-            Self::Json(_) | Self::Arena(_) => Some("please report this, with the command"),
+            Self::Json(_) | Self::Arena(_) | Self::Panicked => {
+                Some("please report this, with the command")
+            }
         }
     }
 }
@@ -143,6 +148,7 @@ mod tests {
             ),
             (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
             (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
+            (CliError::Panicked, Kind::Internal),
             (CliError::Json(json), Kind::Internal),
         ];
         for (error, kind) in table {

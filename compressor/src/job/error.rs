@@ -141,6 +141,33 @@ pub enum JobError {
         /// Widest width.
         most: u8,
     },
+    /// Points out of order.
+    #[error(
+        "{place}: `{key}[{index}]` begins with a smaller epoch than the point before it; list the \
+         points by ascending epoch"
+    )]
+    NotAscending {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+        /// The point, from 0.
+        index: usize,
+    },
+    /// A list of one value per layer that has another length.
+    #[error(
+        "{place}: `{key}` has {found} values, but the network has {layers} layers with weights"
+    )]
+    PerLayer {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+        /// Values given.
+        found: usize,
+        /// Dense layers and convolutions.
+        layers: usize,
+    },
     /// A network that can't be.
     #[error("{place}: `{key}`: {source}")]
     Network {
@@ -176,6 +203,8 @@ impl JobError {
             | Self::MissingKey { key, .. }
             | Self::Type { key, .. }
             | Self::Range { key, .. }
+            | Self::NotAscending { key, .. }
+            | Self::PerLayer { key, .. }
             | Self::Network { key, .. } => Some(key.clone()),
             Self::Name { .. } => Some("name".to_owned()),
             Self::Bits { .. } => Some("bits.least".to_owned()),

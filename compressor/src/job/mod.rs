@@ -189,6 +189,16 @@ impl Job {
             let (least, most) = (self.bits.least, self.bits.most);
             return Err(JobError::Bits { place: self.place("bits.least"), least, most });
         }
+        let points = &self.variational.temperature;
+        let falls = points.iter().zip(points.iter().skip(1)).position(|(a, b)| b.0 < a.0);
+        if let Some(before) = falls {
+            let key = String::from("variational.temperature");
+            return Err(JobError::NotAscending {
+                place: self.place(&format!("{key}[{}]", before + 1)),
+                key,
+                index: before + 1,
+            });
+        }
         self.data.check().map_err(|source| self.data_error(source))?;
         self.network.layers().map_err(|source| self.network_error(source))?;
         Ok(())
@@ -202,6 +212,7 @@ impl Job {
         let classes = dataset.classes.len();
         let failed = |source| self.network_error(source);
         let topology = self.network.infer(dataset.shape, classes).map_err(failed)?;
+        self.check_per_layer(topology.affine_layers().count())?;
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
@@ -210,6 +221,22 @@ impl Job {
             *file = absolute(file)?;
         }
         Ok(ResolvedJob { job, topology })
+    }
+
+    /// Checks the lists that have one value per layer with weights.
+    fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
+        let scale_weight = self.variational.scale_weight.len();
+        let loss_rise = self.variational.shrink.loss_rise.len();
+        for (key, found, fits) in [
+            ("variational.scale_weight", scale_weight, scale_weight <= layers),
+            ("variational.shrink.loss_rise", loss_rise, [1, layers].contains(&loss_rise)),
+        ] {
+            if !fits {
+                let (place, key) = (self.place(key), key.to_owned());
+                return Err(JobError::PerLayer { place, key, found, layers });
+            }
+        }
+        Ok(())
     }
 
     /// The job as TOML, with every value stated.

@@ -107,6 +107,24 @@ fn keys_must_fit_each_other() {
 }
 
 #[test]
+fn lists_fit_the_network() {
+    says(
+        "[variational]\ntemperature = [\n[0, 1],\n[2, 1],\n[1, 1]]",
+        &["a.toml:5", "`variational.temperature[2]`", "ascending"],
+    );
+    for text in [
+        "[variational]\nscale_weight = [1, 1, 1, 1]",
+        "[variational.shrink]\nloss_rise = [0.1, 0.1]",
+        "[variational.shrink]\nloss_rise = []",
+    ] {
+        let job = parse(text).unwrap();
+        let error = job.resolve(&data::load(&job.data).unwrap()).unwrap_err();
+        assert!(matches!(error, JobError::PerLayer { layers: 3, .. }), "{error}");
+        assert!(error.to_string().starts_with("jobs/a.toml:2: "), "{error}");
+    }
+}
+
+#[test]
 fn impossible_shapes_name_the_layer() {
     let job = parse(
         "[network]\nlayers = [\n {type='flatten'},\n {type='conv2d', filters=2, kernel=3},\n]",

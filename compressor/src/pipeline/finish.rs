@@ -69,7 +69,10 @@ pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
     let summary = input.summary(&model)?;
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
     files::write_atomic(&input.out.join(SUMMARY_FILE), &json)?;
-    let report = input.report(&summary, &model, ledger, golden)?;
+    let mut report = input.report(&summary, &model, ledger, golden)?;
+    if let Err(error) = &requirement {
+        report.meta.unmet = error.message();
+    }
     report::write(&report, &input.out.join(REPORT_FILE))?;
     stage.finish(&format!("{} bytes", model.bytes.len()));
     // The files are there to be looked at, whether or not the model is good enough.
@@ -231,6 +234,7 @@ impl Input<'_> {
             seconds: self.seconds,
             description_length_nats: (!tempered).then_some(nats),
             verification,
+            unmet: String::new(),
             files: files.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         Ok(Report {

@@ -7,8 +7,8 @@ use super::latency::Latency;
 use super::number::{bytes, count, significant, thousands, times};
 use crate::summary::{Summary, error_interval, ratio};
 
-/// What the job came to, in a sentence or three.
-pub(super) fn verdict(summary: &Summary) -> String {
+/// What the job came to, in a sentence or three, and what it failed to meet.
+pub(super) fn verdict(summary: &Summary, unmet: &str) -> String {
     let (dense, small) = (&summary.dense, &summary.compressed);
     let mut text = format!(
         "The compressed model is <b>{} smaller</b> than the float network, needs <b>{} fewer \
@@ -31,7 +31,14 @@ pub(super) fn verdict(summary: &Summary) -> String {
             " The 95 % intervals of the two error rates do not overlap."
         };
     }
-    format!("<p class=\"verdict\">{text}</p>\n")
+    let unmet = match unmet {
+        "" => String::new(),
+        words => format!(
+            "<p class=\"unmet\"><b>A requirement isn\u{2019}t met:</b> {}</p>\n",
+            esc(words)
+        ),
+    };
+    format!("<p class=\"verdict\">{text}</p>\n{unmet}")
 }
 
 /// One card.

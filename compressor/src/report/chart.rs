@@ -121,6 +121,7 @@ pub(super) fn label(value: f64) -> String {
     match value.abs() {
         x if x >= 1e9 => format!("{value:.0e}"),
         x if x >= 1e6 => trim(significant(value / 1e6)) + "M",
+        x if (100.0..1e4).contains(&x) => format!("{value:.0}").replace('-', "−"),
         x if x >= 1e4 => trim(significant(value / 1e3)) + "k",
         x if x == 0.0 || x >= 0.01 => trim(format!("{value:.3}")).replace('-', "−"),
         _ => format!("{value:.0e}").replace('-', "−"),
@@ -232,6 +233,17 @@ pub(super) fn column(
     )
 }
 
+/// A thin vertical line whose value shows on pointing at it.
+pub(super) fn cut(x: &Axis, value: f64) -> String {
+    let at = x.at(value);
+    format!(
+        "<line class=\"cut\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{:.1}\">\
+         <title>cut at {}</title></line>\n",
+        HEIGHT - BOTTOM,
+        label(value)
+    )
+}
+
 /// A dashed vertical line with a name.
 pub(super) fn marker(x: &Axis, value: f64, name: &str) -> String {
     let at = x.at(value);
@@ -261,6 +273,7 @@ mod tests {
     #[test]
     fn labels_are_short() {
         let all = [0.0, 0.05, 2.5, -3.0, 300.0, 20_000.0, 3e6, 1e-5].map(label);
+        assert_eq!(label(1362.224), "1362");
         assert_eq!(all, ["0", "0.05", "2.5", "−3", "300", "20k", "3M", "1e−5"]);
     }
 

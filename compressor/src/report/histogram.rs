@@ -16,6 +16,8 @@ pub(super) struct Layer {
     removed: Vec<f32>,
     /// The one threshold, if all groups of the final pruning were compared with the same.
     threshold: Option<f32>,
+    /// Where training cut, each value once.
+    cuts: Vec<f32>,
     /// Groups without a finite value.
     unplaced: usize,
 }
@@ -29,7 +31,9 @@ pub(super) fn section(groups: &[GroupRecord], measure: &str) -> String {
     let text = format!(
         "Each group (an input of a dense layer, a filter of a convolution) by its {measure}, at \
          the moment when its fate was decided: the further to the right, the less the data need \
-         it. <span class=\"key kept\"></span> kept <span class=\"key removed\"></span> removed",
+         it. <span class=\"key kept\"></span> kept <span class=\"key removed\"></span> removed. \
+         Dashed: the threshold of the pruning after training. Thin: cuts during training, each at \
+         its time, so that groups which are kept may lie to the right of an earlier one.",
     );
     let body = html::remark(&text) + &format!("<div class=\"plots\">\n{plots}</div>");
     html::section("importance", "Importance", &body)
@@ -45,6 +49,7 @@ pub(super) fn layers(groups: &[GroupRecord]) -> Vec<Layer> {
                 kept: Vec::new(),
                 removed: Vec::new(),
                 threshold: threshold(groups, &group.layer),
+                cuts: cuts(groups, &group.layer),
                 unplaced: 0,
             });
         }
@@ -69,12 +74,26 @@ fn threshold(groups: &[GroupRecord], layer: &str) -> Option<f32> {
     all.all(|other| other == first).then_some(first)
 }
 
+/// Thresholds at which training removed groups, ascending, each once.
+fn cuts(groups: &[GroupRecord], layer: &str) -> Vec<f32> {
+    let mut cuts: Vec<f32> = groups
+        .iter()
+        .filter(|g| g.layer == layer && g.stage == "training" && !g.kept)
+        .map(|g| g.threshold)
+        .filter(|threshold| threshold.is_finite())
+        .collect();
+    cuts.sort_by(f32::total_cmp);
+    cuts.dedup();
+    cuts
+}
+
 /// One layer's histogram.
 fn plot(layer: &Layer, measure: &str) -> String {
     let all = || layer.kept.iter().chain(&layer.removed).copied().map(f64::from);
     let threshold = layer.threshold.map(f64::from);
-    let low = all().chain(threshold).fold(f64::INFINITY, f64::min);
-    let high = all().chain(threshold).fold(f64::NEG_INFINITY, f64::max);
+    let lines = || layer.cuts.iter().copied().map(f64::from).chain(threshold);
+    let low = all().chain(lines()).fold(f64::INFINITY, f64::min);
+    let high = all().chain(lines()).fold(f64::NEG_INFINITY, f64::max);
     let air = 0.03 * (high - low);
     let x = Axis::horizontal(low - air, high + air);
     let kept = bin(&layer.kept, low, high);
@@ -97,16 +116,26 @@ fn plot(layer: &Layer, measure: &str) -> String {
             svg += &chart::column(place, (&y, middle, top), "column removed", &title);
         }
     }
+    svg += &layer.cuts.iter().map(|&cut| chart::cut(&x, cut.into())).collect::<String>();
     if let Some(value) = threshold {
         svg += &chart::marker(&x, value, &format!("threshold {}", chart::label(value)));
     }
+    chart::close(&layer.name, &note(layer), svg)
+}
+
+/// What stands beside the name.
+fn note(layer: &Layer) -> String {
     let count = layer.kept.len() + layer.removed.len() + layer.unplaced;
-    let mut note =
-        format!("{} of {count} groups kept", count - layer.removed.len() - layer.unplaced);
-    if layer.unplaced > 0 {
-        note = format!("{count} groups, {} of them without a finite value", layer.unplaced);
+    let mut note = match layer.unplaced {
+        0 => format!("{} of {count} groups kept", layer.kept.len()),
+        n => format!("{count} groups, {n} of them without a finite value"),
+    };
+    match layer.cuts.len() {
+        0 => {}
+        1 => note += ", one cut during training",
+        n => note += &format!(", {n} cuts during training"),
     }
-    chart::close(&layer.name, &note, svg)
+    note
 }
 
 /// Counts per column.
@@ -157,6 +186,19 @@ mod tests {
         assert_eq!(layers[0].unplaced, 1);
         assert_eq!(layers[0].threshold, Some(-3.0));
         assert_eq!(layers[1].threshold, None, "two thresholds make no line");
+    }
+
+    #[test]
+    fn cuts_of_training_are_listed_once() {
+        let cut = |threshold, kept| GroupRecord {
+            stage: "training".into(),
+            ..group("a", 1.0, threshold, kept)
+        };
+        let groups = [cut(-3.0, false), cut(-3.0, false), cut(-4.0, false), cut(-9.0, true)];
+        let layers = layers(&groups);
+        assert_eq!(layers[0].cuts, [-4.0, -3.0]);
+        assert_eq!(layers[0].threshold, None);
+        assert_eq!(note(&layers[0]), "1 of 4 groups kept, 2 cuts during training");
     }
 
     #[test]

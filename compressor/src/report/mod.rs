@@ -61,6 +61,8 @@ pub struct Meta {
     pub description_length_nats: Option<f64>,
     /// What was compared before the model was written, in words; empty when nothing was.
     pub verification: String,
+    /// The requirement that the model doesn't meet, in words; empty when it meets all.
+    pub unmet: String,
     /// Files in the output folder and what they hold.
     pub files: Vec<(String, String)>,
 }

@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report) -> String {
         esc(&row.date),
         network = esc(&row.network),
     );
-    page += &cards::verdict(&report.summary);
+    page += &cards::verdict(&report.summary, &report.meta.unmet);
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &curves::section(&report.curves);

@@ -64,6 +64,7 @@ pub(crate) fn example() -> Report {
             seconds: 92.0,
             description_length_nats: Some(9_000.0),
             verification: "host and model agree on 400 examples".into(),
+            unmet: String::new(),
             files: vec![("model.bbk".into(), "the model".into())],
         },
     }
@@ -109,11 +110,22 @@ fn outside_strings_are_escaped() {
     report.meta.device = evil();
     report.meta.machine = evil();
     report.meta.verification = evil();
+    report.meta.unmet = evil();
     report.meta.files = vec![(evil(), evil())];
     let page = render(&report);
     assert!(!page.contains("<img"), "markup got through");
     assert!(!page.contains("\"'&"), "quotes got through");
-    assert!(page.matches("&lt;img").count() >= 17);
+    assert!(page.matches("&lt;img").count() >= 18);
+}
+
+#[test]
+fn an_unmet_requirement_stands_on_top() {
+    let mut report = example();
+    assert!(!render(&report).contains("isn’t met"));
+    report.meta.unmet = "the error rises by 5 points".into();
+    let page = render(&report);
+    let (at, cards) = (page.find("rises by 5 points"), page.find("class=\"cards\""));
+    assert!(at.is_some() && at < cards);
 }
 
 #[test]

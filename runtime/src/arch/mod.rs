@@ -7,7 +7,7 @@
 
 mod portable;
 
-pub(crate) use portable::{dot, dot_strided, row_sum};
+pub(crate) use portable::{dot, dot_strided, is_direct, row_sum};
 
 #[cfg(test)]
 mod suite;

@@ -41,6 +41,11 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
+/// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
+pub(crate) const fn is_direct(bits: u8) -> bool {
+    matches!(bits, 2 | 4 | 8 | 16)
+}
+
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
     let mut fields = Fields::new(row, bits, start);
@@ -54,6 +59,12 @@ fn product(w: i16, x: i8, offset: i16) -> i32 {
 }
 
 fn dot_w8a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    if offset == 0 {
+        return row
+            .iter()
+            .zip(x)
+            .fold(0i32, |acc, (&w, &x)| acc.wrapping_add(product(i16::from(w as i8), x, 0)));
+    }
     row.iter()
         .zip(x)
         .fold(0i32, |acc, (&w, &x)| acc.wrapping_add(product(i16::from(w as i8), x, offset)))

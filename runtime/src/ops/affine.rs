@@ -1,10 +1,12 @@
 //! What weight layers share: finding their parameters, proving them sound, finishing outputs.
 
+use super::Parameters;
+use super::filter::Filter;
+use crate::arch;
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, MAX_BIAS_SHIFT, OpFault,
     Requantization, StoredBias, is_width, row_len,
 };
-use crate::ops::Parameters;
 use crate::requantize::{Multiplier, requantize};
 
 /// Parameters of a layer, found in the weight section.
@@ -81,6 +83,23 @@ impl<'a> Layer<'a> {
             BiasWidth::I32 => tail.first_chunk().map(|&b| i32::from_le_bytes(b)),
         };
         value.unwrap_or_default().wrapping_shl(u32::from(shift))
+    }
+
+    /// The bias of a row without the zero point's part, which is taken out again: once for each
+    /// filter, not once for each product.
+    pub(crate) fn unfolded_bias(
+        &self,
+        row: usize,
+        filter: &Filter<'_>,
+        columns: usize,
+        zero_point: i8,
+    ) -> i32 {
+        let bias = self.bias(row);
+        if !self.folded {
+            return bias;
+        }
+        let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
+        bias.wrapping_add(sum.wrapping_mul(i32::from(zero_point)))
     }
 
     /// The multiplier of a row.

@@ -113,13 +113,14 @@ mod tests {
         let square = tensor(0, &[2, 2], 0);
         let fault_of =
             |inputs: &[Tensor], dims: &[u16], axis| fault(&input, op(inputs, dims, axis), &[]);
-        assert_eq!(fault_of(core::slice::from_ref(&square), &[2, 2], 0), None);
+        let one = core::slice::from_ref(&square);
+        assert_eq!(fault_of(one, &[2, 2], 0), None);
         for (inputs, dims, axis) in [
             (&[][..], &[2, 2][..], 0),
-            (&[square.clone()], &[3, 2], 0),
-            (&[square.clone()], &[2, 3], 0),
-            (&[square.clone()], &[4], 0),
-            (&[square.clone()], &[2, 2], 2),
+            (one, &[3, 2], 0),
+            (one, &[2, 3], 0),
+            (one, &[4], 0),
+            (one, &[2, 2], 2),
         ] {
             assert_eq!(fault_of(inputs, dims, axis), Some(OpFault::Shape));
         }

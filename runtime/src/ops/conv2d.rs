@@ -69,25 +69,92 @@ impl Operator for Conv2d {
         let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
             return;
         };
-        let values = inputs.get(input);
-        let offset = -i16::from(input.zero_point);
-        let [_, Axis { dilation, .. }] = axes;
+        let image =
+            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        if arch::is_direct(layer.bits) && columns <= FILTER_MAX {
+            image.by_position(&layer, columns, output);
+        } else {
+            image.by_filter(&layer, columns, output);
+        }
+    }
+}
+
+/// The input and how the kernel moves over it.
+struct Image<'a> {
+    values: &'a [i8],
+    zero_point: i8,
+    axes: [Axis; 2],
+    channels: usize,
+}
+
+impl Image<'_> {
+    /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
+    /// border to think of, since padding is filled with the zero point. For weights that are used
+    /// as they are stored, and filters of at most [`FILTER_MAX`] weights.
+    fn by_position(&self, layer: &Layer<'_>, patch_len: usize, output: &mut [i8]) {
+        let mut buffer = [0; FILTER_MAX];
+        let patch = buffer.get_mut(..patch_len).unwrap_or_default();
+        let [rows, columns] = self.axes;
+        let offset = if layer.folded { 0 } else { -i16::from(self.zero_point) };
+        // `max(1)`: an output has channels, but the compiler can't know.
+        let filters = output.len() / rows.output.wrapping_mul(columns.output).max(1);
+        let mut pixels = output.chunks_exact_mut(filters.max(1));
+        for down in 0..rows.output {
+            for (right, pixel) in (0..columns.output).zip(&mut pixels) {
+                self.gather(down, right, patch);
+                for (row, (weights, y)) in layer.rows().zip(pixel).enumerate() {
+                    let sum = arch::dot(layer.bits, weights, 0, patch, offset);
+                    *y = layer.finish(row, sum.wrapping_add(layer.bias(row)));
+                }
+            }
+        }
+    }
+
+    /// Copies the values under the kernel at a position of the output, in the filters' order.
+    fn gather(&self, down: usize, right: usize, patch: &mut [i8]) {
+        let [rows, columns] = self.axes;
+        let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
+        if row_taps.len() < rows.size || taps.len() < columns.size {
+            patch.fill(self.zero_point);
+        }
+        let mut copy = |tap: usize, pixel: usize, taps: usize| {
+            let len = taps.wrapping_mul(self.channels);
+            let to = patch.get_mut(tap.wrapping_mul(self.channels)..).unwrap_or_default();
+            let from = self.values.get(pixel.wrapping_mul(self.channels)..).unwrap_or_default();
+            to.iter_mut().zip(from).take(len).for_each(|(to, &from)| *to = from);
+        };
+        let mut y = top;
+        for row_tap in row_taps {
+            let tap = row_tap.wrapping_mul(columns.size).wrapping_add(taps.start);
+            let pixel = y.wrapping_mul(columns.input).wrapping_add(left);
+            if columns.dilation == 1 {
+                copy(tap, pixel, taps.len());
+            } else {
+                for i in 0..taps.len() {
+                    let right = i.wrapping_mul(columns.dilation);
+                    copy(tap.wrapping_add(i), pixel.wrapping_add(right), 1);
+                }
+            }
+            y = y.wrapping_add(rows.dilation);
+        }
+    }
+
+    /// Unpacks each filter once, if it is small enough, and moves it over the image.
+    fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+        let (channels, dilation) = (self.channels, self.axes[1].dilation);
+        let offset = -i16::from(self.zero_point);
+        let filters = layer.rows().len();
         let mut buffer = [0; FILTER_MAX];
         for (row, packed) in layer.rows().enumerate() {
             let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
-            let mut bias = layer.bias(row);
-            if layer.folded {
-                // Take the zero point's part out again: once a filter, not once a product.
-                let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
-                bias = bias.wrapping_add(sum.wrapping_mul(i32::from(input.zero_point)));
-            }
+            let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
+            let part = |tap: usize, pixel: usize, taps: usize| {
+                let start = pixel.wrapping_mul(channels);
+                let end = start.wrapping_add(taps.wrapping_mul(channels));
+                let x = self.values.get(start..end).unwrap_or_default();
+                arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
+            };
             let segment = |tap: usize, pixel: usize, taps: usize| {
-                let part = |tap: usize, pixel: usize, taps: usize| {
-                    let start = pixel.wrapping_mul(channels);
-                    let end = start.wrapping_add(taps.wrapping_mul(channels));
-                    let x = values.get(start..end).unwrap_or_default();
-                    arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
-                };
                 if dilation == 1 {
                     return part(tap, pixel, taps);
                 }
@@ -96,7 +163,7 @@ impl Operator for Conv2d {
                     sum.wrapping_add(part(tap.wrapping_add(i), pixel, 1))
                 })
             };
-            convolve(&axes, segment, |position, sum| {
+            convolve(&self.axes, segment, |position, sum| {
                 let at = position.wrapping_mul(filters).wrapping_add(row);
                 if let Some(y) = output.get_mut(at) {
                     *y = layer.finish(row, sum.wrapping_add(bias));

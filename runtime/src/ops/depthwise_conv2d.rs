@@ -73,19 +73,15 @@ impl Operator for DepthwiseConv2d {
         else {
             return;
         };
-        let values = inputs.get(input);
+        let (values, columns) = (inputs.get(input), self.columns());
         let offset = -i16::from(input.zero_point);
         let multiplier = outputs.checked_div(channels).unwrap_or(1);
         let [_, Axis { dilation, .. }] = axes;
         let stride = dilation.wrapping_mul(channels);
         let mut buffer = [0; FILTER_MAX];
         for (row, packed) in layer.rows().enumerate() {
-            let filter = Filter::unpack(packed, layer.bits, self.columns(), &mut buffer);
-            let mut bias = layer.bias(row);
-            if layer.folded {
-                let sum = arch::row_sum(filter.bits, filter.row, 0, self.columns());
-                bias = bias.wrapping_add(sum.wrapping_mul(i32::from(input.zero_point)));
-            }
+            let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
+            let bias = layer.unfolded_bias(row, &filter, columns, input.zero_point);
             let channel = row.checked_div(multiplier).unwrap_or_default();
             let segment = |tap: usize, pixel: usize, taps: usize| {
                 let start = pixel.wrapping_mul(channels).wrapping_add(channel);

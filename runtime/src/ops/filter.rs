@@ -2,8 +2,8 @@
 
 use crate::format::Fields;
 
-/// Most weights of a filter that are unpacked on the stack, once per filter: 5 × 5 × 20. Larger
-/// filters are unpacked again at each position, field by field.
+/// Most values of a filter, or of the image under it, that are held on the stack: 5 × 5 × 20.
+/// Larger filters are read again at each position, field by field.
 pub(crate) const FILTER_MAX: usize = 512;
 
 /// One filter's weights, unpacked to 8 bits where that pays.

@@ -2,7 +2,7 @@
 //!
 //! A record is [`OpKind`]'s tag (one byte) followed by the postcard of the operator's struct,
 //! which is exactly the postcard of [`Op`]. Adding an operator is its file and one line in
-//! [`operators!`], at the end: tags are part of the format.
+//! `operators!` below, at the end: tags are part of the format.
 
 mod add;
 mod affine;

@@ -1,0 +1,492 @@
+//! What the fuzz targets share: running whatever `Model::parse` accepts, and building models.
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use bitsback_runtime::format::{
+    Affine, Bias, BiasWidth, ByteAffine, Clamp, HEADER_LEN, Header, Layout, Meta, Preprocess,
+    Requantization, Shape, Source, StoredBias, Tensor, Weights, Window, model_len, seal,
+    write_model,
+};
+use bitsback_runtime::ops::{
+    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
+    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
+};
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
+
+/// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.
+const STEPS_MAX: u64 = 1 << 22;
+/// Accepted models with larger arenas aren't run.
+const ARENA_MAX: usize = 1 << 20;
+
+/// Adds up what it sees, so that nothing is optimised away.
+struct Sum(u64);
+
+impl Profiler for Sum {
+    fn after(&mut self, step: &Step, output: &[i8]) {
+        assert_eq!(output.len(), step.output().len());
+        self.0 = output.iter().fold(self.0, |sum, &y| sum.rotate_left(1) ^ u64::from(y as u8));
+    }
+}
+
+/// Parses, and runs what was accepted: no panic, every operator yields a whole output, and the
+/// same input gives the same output on a dirty arena.
+pub fn parse_and_run(bytes: &[u8], fill: i8) {
+    let Ok(model) = Model::parse(bytes) else { return };
+    let steps: u64 = model.ops().map(|step| step.op.steps(&step.previous)).sum();
+    for step in model.ops() {
+        let _ = (step.parameters(), step.kind().name(), step.inputs().count());
+    }
+    let _ = (model.op_name(0), model.class_name(1), model.macs());
+    if steps > STEPS_MAX || model.arena_len() > ARENA_MAX {
+        return;
+    }
+    let input = vec![fill; model.input().len()];
+    let results = [0, -1].map(|dirt| {
+        let mut arena = vec![dirt; model.arena_len()];
+        let mut interpreter = Interpreter::new(&model, &mut arena).expect("a sufficient arena");
+        interpreter.input_mut().copy_from_slice(&input);
+        let mut sum = Sum(0);
+        interpreter.invoke_with(&mut sum);
+        let _ = (interpreter.class(), interpreter.probability(0));
+        assert_eq!(interpreter.dequantized_output().count(), model.output().len());
+        let _ = interpreter.set_input_bytes(&vec![fill as u8; input.len()]);
+        let _ = interpreter.set_input_features(&vec![f32::from(fill); input.len()]);
+        sum.0
+    });
+    // Only a model that reads what nobody wrote may depend on the arena's former contents.
+    if reads_only_what_was_written(&model) {
+        assert_eq!(results[0], results[1]);
+    }
+}
+
+/// Whether every operator reads its predecessor's output alone.
+fn reads_only_what_was_written(model: &Model<'_>) -> bool {
+    model.ops().all(|step| step.op.inputs().iter().all(|source| *source == Source::Previous))
+}
+
+/// Makes the file length and the checksum right, so that other changes come to light.
+pub fn mend(file: &mut [u8]) {
+    let len = (file.len() as u32).to_le_bytes();
+    if file.len() >= HEADER_LEN {
+        file[..8].copy_from_slice(b"BBK\n\x01\x01\0\0");
+        file[12..16].copy_from_slice(&len);
+        // The header's redundant numbers, if the graph can be read at all.
+        if let Err(bitsback_runtime::ParseError::Kinds { found, .. }) = sealed_parse(file) {
+            file[32..36].copy_from_slice(&found.to_le_bytes());
+        }
+        if let Err(bitsback_runtime::ParseError::ArenaLength { needed, .. }) = sealed_parse(file) {
+            file[20..24].copy_from_slice(&(needed as u32).to_le_bytes());
+        }
+    }
+    seal(file);
+}
+
+fn sealed_parse(file: &mut [u8]) -> std::result::Result<Header, bitsback_runtime::ParseError> {
+    seal(file);
+    Model::parse(file).map(|model| *model.header())
+}
+
+/// A model in the fuzzer's words.
+#[derive(Debug)]
+pub struct Sketch {
+    meta: Meta<'static>,
+    ops: Vec<Op>,
+    section: Vec<u8>,
+    fill: i8,
+}
+
+impl Sketch {
+    /// The file, if it can be written at all.
+    pub fn write(&self) -> Option<Vec<u8>> {
+        let mut file = vec![0; model_len(&self.meta, &self.ops, &self.section).ok()?];
+        write_model(&self.meta, &self.ops, &self.section, &mut file).ok()?;
+        Some(file)
+    }
+
+    /// The value that fills the input.
+    pub fn fill(&self) -> i8 {
+        self.fill
+    }
+}
+
+impl<'a> Arbitrary<'a> for Sketch {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let mut draw = Draw { u, next: 0 };
+        let input = draw.tensor_of(&[1, 3])?;
+        let mut previous = input.clone();
+        let mut ops = Vec::new();
+        for _ in 0..draw.u.int_in_range(1..=4)? {
+            let op = draw.op(&previous)?;
+            previous = op.output().clone();
+            ops.push(op);
+        }
+        let preprocess = draw.preprocess()?;
+        let meta =
+            Meta { input, input_scale: 1.0, output_scale: 0.5, preprocess, ..Meta::default() };
+        let fill = draw.u.arbitrary()?;
+        let section = draw.u.bytes(draw.u.len())?.to_vec();
+        Ok(Self { meta, ops, section, fill })
+    }
+}
+
+/// Draws records.
+struct Draw<'u, 'a> {
+    u: &'u mut Unstructured<'a>,
+    /// Where the next tensor goes, unless the fuzzer wants otherwise.
+    next: u32,
+}
+
+impl Draw<'_, '_> {
+    /// Mostly small, sometimes anything.
+    fn dim(&mut self) -> Result<u16> {
+        if self.u.ratio(1, 50)? { self.u.arbitrary() } else { self.u.int_in_range(0..=9) }
+    }
+
+    fn place(&mut self, shape: Shape) -> Result<Tensor> {
+        let offset = match self.u.int_in_range(0..=9)? {
+            0 => self.u.int_in_range(0..=64)?,
+            1 => self.u.arbitrary()?,
+            _ => self.next,
+        };
+        let zero_point = match self.u.int_in_range(0..=4)? {
+            0 => self.u.arbitrary()?,
+            1 => -128,
+            _ => 0,
+        };
+        let tensor = Tensor { offset, shape, zero_point };
+        if let Ok(end) = u32::try_from(tensor.end()) {
+            self.next = self.next.max(end);
+        }
+        Ok(tensor)
+    }
+
+    fn tensor_of(&mut self, ranks: &[usize]) -> Result<Tensor> {
+        let rank = *self.u.choose(ranks)?;
+        let dims: Vec<u16> = (0..rank).map(|_| self.dim()).collect::<Result<_>>()?;
+        self.place(Shape::new(&dims))
+    }
+
+    fn source(&mut self, previous: &Tensor) -> Result<Source> {
+        Ok(match self.u.int_in_range(0..=5)? {
+            0 => Source::At(self.tensor_of(&[1, 2, 3, 4])?),
+            1 => Source::At(previous.clone()),
+            _ => Source::Previous,
+        })
+    }
+
+    fn multiplier(&mut self) -> Result<Multiplier> {
+        if self.u.ratio(1, 10)? {
+            return Ok(Multiplier { value: self.u.arbitrary()?, shift: self.u.arbitrary()? });
+        }
+        let value = self.u.int_in_range(1 << 30..=i32::MAX)?;
+        Ok(Multiplier { value, shift: self.u.int_in_range(-31..=30)? })
+    }
+
+    fn clamp(&mut self) -> Result<Clamp> {
+        if self.u.ratio(1, 2)? {
+            return Ok(Clamp::NONE);
+        }
+        Ok(Clamp { min: self.u.arbitrary()?, max: self.u.arbitrary()? })
+    }
+
+    fn offset(&mut self) -> Result<u32> {
+        if self.u.ratio(1, 20)? { self.u.arbitrary() } else { self.u.int_in_range(0..=64) }
+    }
+
+    fn affine(&mut self) -> Result<Affine> {
+        let width = *self.u.choose(&[BiasWidth::I8, BiasWidth::I16, BiasWidth::I32])?;
+        let stored =
+            StoredBias { offset: self.offset()?, width, shift: self.u.int_in_range(0..=25)? };
+        let bias = *self.u.choose(&[Bias::None, Bias::Plain(stored), Bias::Folded(stored)])?;
+        let requantization = if self.u.ratio(1, 4)? {
+            Requantization::PerChannel { offset: self.offset()? }
+        } else {
+            Requantization::PerTensor(self.multiplier()?)
+        };
+        let bits = self.u.int_in_range(0..=17)?;
+        let weights = Weights { offset: self.offset()?, bits, layout: Layout::RowMajor };
+        Ok(Affine { weights, bias, requantization, clamp: self.clamp()? })
+    }
+
+    fn window(&mut self) -> Result<Window> {
+        let mut pair = || -> Result<[u16; 2]> { Ok([self.dim()?, self.dim()?]) };
+        Ok(Window { size: pair()?, stride: pair()?, padding: pair()? })
+    }
+
+    /// An image with as many channels as the previous tensor, mostly.
+    fn image_like(&mut self, previous: &Tensor) -> Result<Tensor> {
+        let channels =
+            if self.u.ratio(1, 10)? { self.dim()? } else { previous.shape.channels() as u16 };
+        let shape = Shape::new(&[self.dim()?, self.dim()?, channels]);
+        let mut tensor = self.place(shape)?;
+        tensor.zero_point = previous.zero_point;
+        Ok(tensor)
+    }
+
+    /// A tensor of the previous one's shape, sometimes in the same place.
+    fn same(&mut self, previous: &Tensor) -> Result<Tensor> {
+        let mut tensor = self.place(previous.shape.clone())?;
+        if self.u.ratio(1, 3)? {
+            tensor.offset = previous.offset;
+        }
+        Ok(tensor)
+    }
+
+    fn preprocess(&mut self) -> Result<Preprocess> {
+        Ok(match self.u.int_in_range(0..=2)? {
+            0 => Preprocess::None,
+            1 => {
+                let affine = ByteAffine {
+                    mul: self.u.arbitrary()?,
+                    add: self.u.arbitrary()?,
+                    shift: self.u.arbitrary()?,
+                };
+                Preprocess::Bytes([affine].into_iter().collect())
+            }
+            _ => Preprocess::Features { offset: self.offset()? },
+        })
+    }
+
+    fn op(&mut self, previous: &Tensor) -> Result<Op> {
+        let input = self.source(previous)?;
+        let second = self.source(previous)?;
+        let dilation = [self.u.int_in_range(0..=3)?, self.u.int_in_range(0..=3)?];
+        Ok(match self.u.int_in_range(0..=16)? {
+            0 => {
+                let output = self.tensor_of(&[1])?;
+                Op::Dense(Dense { input, output, affine: self.affine()? })
+            }
+            1 => {
+                let (output, window) = (self.tensor_of(&[3])?, self.window()?);
+                Op::Conv2d(Conv2d { input, output, window, dilation, affine: self.affine()? })
+            }
+            2 => {
+                let (output, window) = (self.image_like(previous)?, self.window()?);
+                Op::MaxPool2d(MaxPool2d { input, output, window, clamp: self.clamp()? })
+            }
+            3 => {
+                let (output, window) = (self.image_like(previous)?, self.window()?);
+                Op::AvgPool2d(AvgPool2d { input, output, window, clamp: self.clamp()? })
+            }
+            4 => {
+                let output = self.tensor_of(&[1])?;
+                Op::Select(Select { input, output, mask: self.offset()? })
+            }
+            5 => {
+                let output = self.same(previous)?;
+                Op::Softmax(Softmax { input, output, multiplier: self.multiplier()? })
+            }
+            6 => Op::Argmax(Argmax { input, output: self.place(Shape::flat(2))? }),
+            7 => {
+                let (output, window) = (self.image_like(previous)?, self.window()?);
+                let affine = self.affine()?;
+                Op::DepthwiseConv2d(DepthwiseConv2d { input, output, window, dilation, affine })
+            }
+            8 => Op::Add(Add {
+                inputs: [input, second],
+                output: self.same(previous)?,
+                multipliers: [self.multiplier()?, self.multiplier()?],
+                output_multiplier: self.multiplier()?,
+                clamp: self.clamp()?,
+            }),
+            9 => Op::Mul(Mul {
+                inputs: [input, second],
+                output: self.same(previous)?,
+                multiplier: self.multiplier()?,
+                clamp: self.clamp()?,
+            }),
+            10 => Op::Concat(Concat {
+                inputs: [input, second].into_iter().collect(),
+                output: self.tensor_of(&[1, 2, 3, 4])?,
+                axis: self.u.int_in_range(0..=4)?,
+            }),
+            11 => {
+                let output = self.tensor_of(&[1, 2, 3, 4])?;
+                let before = output.shape.dims().iter().map(|_| self.dim());
+                let before = before.collect::<Result<Vec<u16>>>()?.into_iter().collect();
+                Op::Pad(Pad { input, output, before, value: self.u.arbitrary()? })
+            }
+            12 => {
+                let output = self.place(Shape::flat(previous.shape.channels() as u16))?;
+                let (multiplier, clamp) = (self.multiplier()?, self.clamp()?);
+                Op::Mean(Mean { input, output, multiplier, clamp })
+            }
+            13 => {
+                let (output, multiplier) = (self.same(previous)?, self.multiplier()?);
+                Op::Rescale(Rescale { input, output, multiplier, clamp: self.clamp()? })
+            }
+            14 => {
+                let (output, positive) = (self.same(previous)?, self.multiplier()?);
+                Op::LeakyRelu(LeakyRelu { input, output, positive, negative: self.multiplier()? })
+            }
+            15 => {
+                let output = self.same(previous)?;
+                Op::Logistic(Logistic { input, output, multiplier: self.multiplier()? })
+            }
+            _ => {
+                let output = self.same(previous)?;
+                Op::Tanh(Tanh { input, output, multiplier: self.multiplier()? })
+            }
+        })
+    }
+}
+
+/// Small sound models, one per operator, and one of several.
+pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
+    let image =
+        |offset, dims: &[u16], zero_point| Tensor { offset, shape: Shape::new(dims), zero_point };
+    let input = image(0, &[4, 4, 2], 0);
+    let affine = Affine {
+        weights: Weights { offset: 0, bits: 4, layout: Layout::RowMajor },
+        bias: Bias::Plain(StoredBias { offset: 200, width: BiasWidth::I8, shift: 2 }),
+        requantization: Requantization::PerTensor(Multiplier { value: 1 << 30, shift: -5 }),
+        clamp: Clamp { min: 0, max: 127 },
+    };
+    let channels = Affine { requantization: Requantization::PerChannel { offset: 208 }, ..affine };
+    let window = Window { size: [2, 2], stride: [2, 2], padding: [0, 0] };
+    let same = Window { size: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let (one, clamp) = (Multiplier::ONE, Clamp::NONE);
+    let below = Multiplier { value: 1 << 30, shift: 0 };
+    let scaled = Multiplier { value: 1 << 30, shift: 24 };
+    let previous = || Source::Previous;
+    let both = || [previous(), Source::At(input.clone())];
+    let like = |zero_point| image(32, &[4, 4, 2], zero_point);
+    let pooled = || image(32, &[2, 2, 2], 0);
+    let flat = |n| image(32, &[n], 0);
+    let conv = Op::Conv2d(Conv2d {
+        input: previous(),
+        output: image(32, &[4, 4, 3], 0),
+        window: same,
+        dilation: [1, 1],
+        affine: channels,
+    });
+    let pool = Op::MaxPool2d(MaxPool2d {
+        input: previous(),
+        output: image(0, &[2, 2, 3], 0),
+        window,
+        clamp,
+    });
+    let dense = Op::Dense(Dense { input: previous(), output: flat(4), affine });
+    let mut ops = vec![
+        ("dense", vec![dense.clone()]),
+        ("conv2d", vec![conv.clone()]),
+        (
+            "max_pool2d",
+            vec![Op::MaxPool2d(MaxPool2d { input: previous(), output: pooled(), window, clamp })],
+        ),
+        (
+            "avg_pool2d",
+            vec![Op::AvgPool2d(AvgPool2d { input: previous(), output: pooled(), window, clamp })],
+        ),
+        ("select", vec![Op::Select(Select { input: previous(), output: flat(16), mask: 223 })]),
+        (
+            "softmax",
+            vec![Op::Softmax(Softmax {
+                input: previous(),
+                output: like(-128),
+                multiplier: scaled,
+            })],
+        ),
+        ("argmax", vec![Op::Argmax(Argmax { input: previous(), output: flat(2) })]),
+        (
+            "add",
+            vec![Op::Add(Add {
+                inputs: both(),
+                output: like(0),
+                multipliers: [below, below],
+                output_multiplier: Multiplier { value: 1 << 30, shift: -18 },
+                clamp,
+            })],
+        ),
+        ("mul", vec![Op::Mul(Mul { inputs: both(), output: like(0), multiplier: below, clamp })]),
+        (
+            "mean",
+            vec![Op::Mean(Mean {
+                input: previous(),
+                output: flat(2),
+                multiplier: one.over(16),
+                clamp,
+            })],
+        ),
+        (
+            "rescale",
+            vec![Op::Rescale(Rescale {
+                input: previous(),
+                output: like(3),
+                multiplier: one,
+                clamp,
+            })],
+        ),
+        (
+            "leaky_relu",
+            vec![Op::LeakyRelu(LeakyRelu {
+                input: previous(),
+                output: like(0),
+                positive: one,
+                negative: below,
+            })],
+        ),
+        (
+            "logistic",
+            vec![Op::Logistic(Logistic {
+                input: previous(),
+                output: like(-128),
+                multiplier: scaled,
+            })],
+        ),
+        ("tanh", vec![Op::Tanh(Tanh { input: previous(), output: like(0), multiplier: scaled })]),
+    ];
+    ops.push((
+        "depthwise_conv2d",
+        vec![Op::DepthwiseConv2d(DepthwiseConv2d {
+            input: previous(),
+            output: image(32, &[4, 4, 4], 0),
+            window: same,
+            dilation: [1, 1],
+            affine,
+        })],
+    ));
+    let concat = [previous(), previous()].into_iter().collect();
+    ops.push((
+        "concat",
+        vec![Op::Concat(Concat { inputs: concat, output: image(32, &[4, 4, 4], 0), axis: 2 })],
+    ));
+    let before = [1, 0, 0].into_iter().collect();
+    ops.push((
+        "pad",
+        vec![Op::Pad(Pad {
+            input: previous(),
+            output: image(32, &[6, 5, 2], 0),
+            before,
+            value: 0,
+        })],
+    ));
+    ops.push(("convolutional", vec![conv, pool, dense]));
+    ops.into_iter()
+        .map(|(name, ops)| {
+            let meta = Meta {
+                name,
+                classes: "a\nb",
+                input: input.clone(),
+                input_scale: 0.5,
+                output_scale: 0.25,
+                ..Meta::default()
+            };
+            let sketch = Sketch { meta, ops, section: section(), fill: 3 };
+            let file = sketch.write().expect("a model that can be written");
+            Model::parse(&file).unwrap_or_else(|error| panic!("seed {name}: {error}"));
+            (name, file)
+        })
+        .collect()
+}
+
+/// Weights, eight biases at 200, multipliers of three channels at 208 and a mask at 223.
+fn section() -> Vec<u8> {
+    let mut section: Vec<u8> = (0..208u32).map(|i| (i * 37 % 251) as u8).collect();
+    for shift in [-6i8, -7, -5] {
+        section.extend_from_slice(&(1i32 << 30).to_le_bytes());
+        section.push(shift as u8);
+    }
+    section.extend_from_slice(&[0b0101_0101; 4]);
+    section
+}

@@ -1,0 +1,16 @@
+//! Writes the seed corpus: one small sound model per operator.
+
+use std::io;
+use std::path::Path;
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for target in ["parse_and_run", "mutate_model"] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        for (name, file) in bitsback_fuzz::samples() {
+            std::fs::write(folder.join(format!("{name}.bbk")), file)?;
+        }
+    }
+    Ok(())
+}
