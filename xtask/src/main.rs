@@ -44,19 +44,14 @@ struct Cli {
     command: Command,
 }
 
+// What each does stands on its arguments' type, where `--help` finds all of it.
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install what firmware builds need: Rust targets and QEMU.
     Setup(setup::Args),
-    /// Run everything that CI runs, step by step, with times.
     Test(test::Args),
-    /// Run a model's golden vectors on emulated cores, bit for bit.
     Qemu(commands::qemu::Args),
-    /// Fetch a data set and check every file by SHA-256.
     Data(data::Args),
-    /// Write the committed golden models and vectors anew.
     Golden(commands::golden::Args),
-    /// Count instructions, code, arena and stack of a model on a core.
     Bench(bench::Args),
 }
 

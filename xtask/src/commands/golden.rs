@@ -1,18 +1,20 @@
 //! `cargo xtask golden`: write the committed golden models and vectors anew.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
-use crate::{paths, synthetic};
+use crate::{paths, process, synthetic};
 
 /// Vectors that are committed of a job's model: enough to meet every class several times.
 const COMMITTED_VECTORS: usize = 64;
 
 /// Write golden models in tests/golden anew.
 ///
-/// Without arguments: the synthetic ones, which use every operator and every weight width.
+/// Without arguments: the synthetic ones, which use every operator and every weight width, and the
+/// ones that the compressor lowers (its test `golden` writes them; --synthetic leaves them out).
 /// With --from: the model of a finished job (its model.bbk and golden/), for example
 ///
 ///   cargo run --release -- compress jobs/digits.toml && cargo xtask golden --from out/digits
@@ -20,6 +22,9 @@ const COMMITTED_VECTORS: usize = 64;
 /// Commit the change only when it is meant: these files are what every core is compared with.
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Only those that need no compressor, which takes minutes to build.
+    #[arg(long, conflicts_with = "from")]
+    synthetic: bool,
     /// The output folder of a job, with model.bbk and golden/.
     #[arg(long, value_name = "DIR")]
     from: Option<PathBuf>,
@@ -32,11 +37,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
-    let place = paths::root()?.join("tests/golden");
+    let root = paths::root()?;
+    let place = root.join("tests/golden");
     let Some(from) = &args.from else {
         synthetic::write(&place)?;
         println!("wrote the synthetic models in {}", place.display());
-        return Ok(());
+        return if args.synthetic { Ok(()) } else { bless_lowered(&root) };
     };
     let golden = Golden::read(&from.join(MODEL_FILE), &from.join("golden"))?;
     let folder = place.join(args.name.as_ref().unwrap_or(&golden.name));
@@ -48,4 +54,14 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     golden.write(&folder, Some(args.vectors))?;
     println!("wrote {}; transcripts may follow from it (qemu --example --bless)", folder.display());
     Ok(())
+}
+
+/// The models that the compressor lowers are written by the test that otherwise compares them.
+fn bless_lowered(root: &Path) -> Result<(), XtaskError> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--release", "--quiet", "--package", "bitsback-tests", "--test", "golden"])
+        .env("BITSBACK_BLESS", "1")
+        .current_dir(root);
+    process::show_and_check(&mut command)
 }
