@@ -16,6 +16,7 @@ mod packages;
 mod paths;
 mod process;
 mod qemu;
+mod results;
 mod sysroot;
 mod toolchain;
 
@@ -56,6 +57,8 @@ enum Command {
     Golden(commands::golden::Args),
     /// Count instructions, code, arena and stack of a model on a core.
     Bench(bench::Args),
+    /// Collect finished jobs into docs/results/ and make the page of all results.
+    Results(commands::results::Args),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Results(args) => commands::results::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
