@@ -80,6 +80,15 @@ pub(crate) enum XtaskError {
     #[error("cannot measure {}: {problem}", path.display())]
     Elf { path: PathBuf, problem: String },
 
+    #[error("{}: {problem}", path.display())]
+    Results { path: PathBuf, problem: String },
+
+    #[error("{} is not what the JSON files beside it give: run `cargo xtask results`", path.display())]
+    StalePage { path: PathBuf },
+
+    #[error("--mcu belongs to one output folder, but {given} are given: name one, or leave it out")]
+    McuFolders { given: usize },
+
     #[error("failed: {steps}\nrun a step alone with `cargo xtask test --only STEP`")]
     Steps { steps: String },
 }
@@ -100,7 +109,7 @@ impl XtaskError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             _ if self.is_missing() => ExitCode::from(EXIT_MISSING),
-            Self::UnknownCore { .. } => ExitCode::from(2),
+            Self::UnknownCore { .. } | Self::McuFolders { .. } => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

@@ -17,6 +17,7 @@ mod packages;
 mod paths;
 mod process;
 mod qemu;
+mod results;
 mod synthetic;
 mod sysroot;
 mod toolchain;
@@ -53,6 +54,7 @@ enum Command {
     Data(data::Args),
     Golden(commands::golden::Args),
     Bench(bench::Args),
+    Results(commands::results::Args),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Results(args) => commands::results::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

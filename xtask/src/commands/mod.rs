@@ -4,5 +4,6 @@ pub(crate) mod bench;
 pub(crate) mod data;
 pub(crate) mod golden;
 pub(crate) mod qemu;
+pub(crate) mod results;
 pub(crate) mod setup;
 pub(crate) mod test;

@@ -1,0 +1,230 @@
+//! What the documentation says, checked: links and paths lead somewhere, commands and their options
+//! exist, and the page of results is what the measured rows give.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Folders whose files name paths from the top folder, when their text does.
+const TOP_FOLDERS: [&str; 7] =
+    ["compressor/", "docs/", "firmware-examples/", "jobs/", "runtime/", "tests/", "xtask/"];
+/// Folders that hold no documentation of ours.
+const LEFT_OUT: [&str; 5] = ["target", "out", "data", "corpus", "node_modules"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A markdown file.
+struct Page {
+    path: PathBuf,
+    text: String,
+}
+
+impl Page {
+    fn name(&self) -> String {
+        self.path.strip_prefix(root()).unwrap_or(&self.path).display().to_string()
+    }
+
+    /// The lines outside of fenced blocks, or inside of them.
+    fn lines(&self, fenced: bool) -> Vec<&str> {
+        let mut inside = false;
+        let mut found = Vec::new();
+        for line in self.text.lines() {
+            if line.trim_start().starts_with("```") {
+                inside = !inside;
+            } else if inside == fenced {
+                found.push(line);
+            }
+        }
+        found
+    }
+
+    /// Inline code: what stands between single backticks.
+    fn inline_code(&self) -> Vec<String> {
+        let prose = self.lines(false).join("\n");
+        prose.split('`').skip(1).step_by(2).map(|code| code.replace('\n', " ")).collect()
+    }
+}
+
+/// Every markdown file of the repository.
+fn pages() -> Vec<Page> {
+    let mut folders = vec![root()];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            if path.is_dir() && !name.starts_with('.') && !LEFT_OUT.contains(&name.as_str()) {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                pages.push(Page { text: fs::read_to_string(&path).unwrap(), path });
+            }
+        }
+    }
+    assert!(pages.iter().any(|page| page.path.ends_with("README.md")), "no README.md");
+    pages
+}
+
+/// The targets of `](…)`, `src="…"` and `srcset="…"`.
+fn links(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (open, close) in [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')] {
+        for part in line.split(open).skip(1) {
+            found.extend(part.split(close).next().map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// The name by which a code host links to a heading.
+fn anchor(heading: &str) -> String {
+    heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+fn has_anchor(file: &Path, wanted: &str) -> bool {
+    let page =
+        Page { path: file.to_path_buf(), text: fs::read_to_string(file).unwrap_or_default() };
+    page.lines(false).iter().any(|line| line.starts_with('#') && anchor(line) == wanted)
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for page in pages() {
+        for link in page.lines(false).iter().flat_map(|line| links(line)) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let file = match file {
+                "" => page.path.clone(),
+                file => page.path.parent().unwrap().join(file),
+            };
+            if !file.exists() || !anchor.is_empty() && !has_anchor(&file, anchor) {
+                broken.push(format!("{}: {link}", page.name()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links to nothing:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn paths_in_the_text_exist() {
+    let mut missing = BTreeSet::new();
+    for page in pages() {
+        for code in page.inline_code() {
+            let is_path = TOP_FOLDERS.iter().any(|folder| code.starts_with(folder))
+                && !code.contains(|c: char| c.is_whitespace() || "<*…{".contains(c))
+                && !code.chars().any(char::is_uppercase);
+            // A package's own pages may mean their own folders.
+            let beside = page.path.parent().unwrap().join(&code);
+            if is_path && !root().join(&code).exists() && !beside.exists() {
+                missing.insert(format!("{}: {code}", page.name()));
+            }
+        }
+    }
+    let missing: Vec<String> = missing.into_iter().collect();
+    assert!(missing.is_empty(), "paths that don't exist:\n  {}", missing.join("\n  "));
+}
+
+/// The compressor beside this test, where `cargo test` has just built it, with the same features:
+/// another set would build burn again.
+fn built(package: &str) -> Option<PathBuf> {
+    let here = std::env::current_exe().ok()?;
+    let program = here.parent()?.parent()?.join(package);
+    (package == "bitsback" && program.is_file()).then_some(program)
+}
+
+/// Runs one of the workspace's programs.
+fn cargo_run(package: &str, arguments: &[&str]) -> Output {
+    if let Some(program) = built(package) {
+        return Command::new(program).args(arguments).current_dir(root()).output().unwrap();
+    }
+    Command::new(env!("CARGO"))
+        .args(["run", "--release", "--quiet", "--package", package, "--"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap()
+}
+
+/// A command of ours, as the documentation writes it: the package and its arguments.
+fn call(code: &str) -> Option<(&'static str, Vec<String>)> {
+    let code = code.trim().trim_start_matches("$ ");
+    let (package, rest) = [
+        ("xtask", "cargo xtask "),
+        ("bitsback", "cargo run --release -- "),
+        ("bitsback", "bitsback "),
+    ]
+    .iter()
+    .find_map(|(package, start)| code.strip_prefix(start).map(|rest| (*package, rest)))?;
+    let rest = rest.split([';', '|', '#', '>']).next().unwrap_or(rest);
+    let rest = rest.split(" && ").next().unwrap_or(rest);
+    let words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+    // Prose such as `bitsback` alone, or a placeholder, names no verb.
+    let verb = words.first()?;
+    verb.chars().all(|c| c.is_ascii_lowercase() || c == '-').then_some((package, words))
+}
+
+#[test]
+fn commands_and_their_options_exist() {
+    let mut helps: BTreeMap<(&str, Vec<String>), Option<String>> = BTreeMap::new();
+    let mut wrong = BTreeSet::new();
+    let mut calls = 0;
+    for page in pages() {
+        let blocks = page.lines(true).join("\n").replace("\\\n", " ");
+        // Blocks may be transcripts: only lines that begin with a command count.
+        let codes = page.inline_code().into_iter().chain(blocks.lines().map(str::to_owned));
+        for (code, (package, words)) in codes.filter_map(|c| call(&c).map(|call| (c, call))) {
+            calls += 1;
+            let depth = if words[0] == "bench" { 2 } else { 1 };
+            let verb: Vec<String> =
+                words.iter().take(depth).take_while(|w| !w.starts_with('-')).cloned().collect();
+            let help = helps.entry((package, verb.clone())).or_insert_with(|| {
+                let mut arguments = vec!["help"];
+                arguments.extend(verb.iter().map(String::as_str).filter(|verb| *verb != "help"));
+                let output = cargo_run(package, &arguments);
+                output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into())
+            });
+            let options = words.iter().filter(|word| word.starts_with("--"));
+            let names = options.map(|word| word.split('=').next().unwrap_or(word));
+            let exists = |help: &String| names.clone().all(|name| help.contains(name));
+            if !help.as_ref().is_some_and(exists) {
+                wrong.insert(format!("{}: {}", page.name(), code.trim()));
+            }
+        }
+    }
+    assert!(calls > 10, "only {calls} commands found: the test looks in the wrong place");
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    assert!(wrong.is_empty(), "no such command or option:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn the_page_of_results_is_fresh() {
+    let output = cargo_run("xtask", &["results", "--check"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn every_job_in_the_documentation_is_shipped() {
+    let mut missing = BTreeSet::new();
+    for page in pages() {
+        for word in page.text.split(|c: char| c.is_whitespace() || "`()[]\"".contains(c)) {
+            let is_job = word.starts_with("jobs/") && word.ends_with(".toml");
+            if is_job && !root().join(word).exists() {
+                missing.insert(format!("{}: {word}", page.name()));
+            }
+        }
+    }
+    let missing: Vec<String> = missing.into_iter().collect();
+    assert!(missing.is_empty(), "jobs that don't exist:\n  {}", missing.join("\n  "));
+}

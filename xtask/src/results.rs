@@ -1,0 +1,186 @@
+//! Measured results: the JSON files of `docs/results/`, and the page that is made of them.
+//!
+//! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
+//! test can say whether it is fresh.
+
+mod page;
+mod row;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::XtaskError;
+pub(crate) use row::{Finished, Row, finished};
+
+/// Where results are kept, in the checkout.
+pub(crate) const FOLDER: &str = "docs/results";
+/// The page.
+pub(crate) const PAGE_FILE: &str = "README.md";
+/// What `cargo xtask bench mcu --json` printed; every other JSON file holds rows of jobs.
+const MCU_SET: &str = "mcu";
+
+/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct McuRow {
+    core: String,
+    shape: String,
+    instructions: u64,
+    code_bytes: Option<u64>,
+    arena_bytes: u64,
+    stack_bytes: u64,
+}
+
+/// All results.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// Rows of jobs by data set.
+    sets: BTreeMap<String, Vec<Row>>,
+    mcu: Vec<McuRow>,
+}
+
+impl Results {
+    /// Reads every JSON file of `folder`; one that holds anything else is an error, so that no
+    /// result is left out in silence.
+    ///
+    /// # Errors
+    /// Names the file and the key.
+    pub(crate) fn load(folder: &Path) -> Result<Self, XtaskError> {
+        let mut results = Self::default();
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            let text = read(&path)?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let wrong = |error: serde_json::Error| XtaskError::Results {
+                path: path.clone(),
+                problem: error.to_string(),
+            };
+            if name == MCU_SET {
+                results.mcu = serde_json::from_str(&text).map_err(wrong)?;
+            } else {
+                let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
+                sort(&mut rows);
+                results.sets.insert(name, rows);
+            }
+        }
+        Ok(results)
+    }
+
+    /// Adds a row, in place of the one of the same run.
+    pub(crate) fn add(&mut self, Finished { row, set }: Finished) {
+        let rows = self.sets.entry(set).or_default();
+        rows.retain(|old| !old.is_same_run(&row));
+        rows.push(row);
+        sort(rows);
+    }
+
+    /// Writes the rows of every data set.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub(crate) fn save(&self, folder: &Path) -> Result<(), XtaskError> {
+        fs::create_dir_all(folder).map_err(|source| XtaskError::File {
+            action: "create",
+            path: folder.to_path_buf(),
+            source,
+        })?;
+        for (set, rows) in &self.sets {
+            let path = folder.join(format!("{set}.json"));
+            let text = serde_json::to_string_pretty(rows).map_err(|error| XtaskError::Results {
+                path: path.clone(),
+                problem: error.to_string(),
+            })?;
+            write(&path, &(text + "\n"))?;
+        }
+        Ok(())
+    }
+
+    /// The page.
+    pub(crate) fn page(&self) -> String {
+        page::render(self)
+    }
+}
+
+/// The order that the page relies on, and that keeps changes of the files small.
+fn sort(rows: &mut [Row]) {
+    rows.sort_by(|a, b| a.key().cmp(&b.key()));
+}
+
+/// Reads a text file.
+pub(crate) fn read(path: &Path) -> Result<String, XtaskError> {
+    fs::read_to_string(path).map_err(|source| failed("read", path, source))
+}
+
+/// Writes a text file.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), XtaskError> {
+    fs::write(path, text).map_err(|source| failed("write", path, source))
+}
+
+fn failed(action: &'static str, path: &Path, source: std::io::Error) -> XtaskError {
+    XtaskError::File { action, path: PathBuf::from(path), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row for tests.
+    pub(super) fn row(seed: u64, error_percent: f64) -> Row {
+        Row {
+            network: "lenet-5".into(),
+            prior: "horseshoe".into(),
+            seed,
+            error_percent,
+            file_bytes: 1000,
+            float_bytes: 20_000,
+            ratio: 20.0,
+            macs: 12_345,
+            command: format!("bitsback compress jobs/lenet-5.toml --seed {seed}"),
+            date: "2026-01-02T03:04:05Z".into(),
+            dense_error_percent: Some(0.9),
+            machine: Some("a machine".into()),
+            mcu_vectors: None,
+            mcu_mismatches: None,
+        }
+    }
+
+    fn finished(row: Row) -> Finished {
+        Finished { row, set: "mnist".into() }
+    }
+
+    #[test]
+    fn a_run_done_again_replaces_its_row() {
+        let mut results = Results::default();
+        for (seed, error) in [(2, 1.0), (1, 1.2), (2, 1.1)] {
+            results.add(finished(row(seed, error)));
+        }
+        let rows = &results.sets["mnist"];
+        assert_eq!(rows.iter().map(|r| r.error_percent).collect::<Vec<_>>(), [1.2, 1.1]);
+    }
+
+    #[test]
+    fn what_is_saved_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut results = Results::default();
+        results.add(finished(row(1, 1.0)));
+        results.save(folder.path()).unwrap();
+        let back = Results::load(folder.path()).unwrap();
+        assert_eq!(back.sets, results.sets);
+        assert_eq!(back.page(), results.page());
+    }
+
+    #[test]
+    fn a_file_that_holds_something_else_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mnist.json");
+        write(&path, r#"[{"network": "x", "eror_percent": 1}]"#).unwrap();
+        let error = Results::load(folder.path()).unwrap_err();
+        assert!(matches!(&error, XtaskError::Results { problem, .. } if problem.contains("eror")));
+    }
+}

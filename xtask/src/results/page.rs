@@ -1,0 +1,230 @@
+//! The page: tables a network, mean and spread over seeds, every run, and how to repeat it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::{McuRow, Results, Row};
+
+const HEAD: &str = "\
+<!-- Written by `cargo xtask results` from the JSON files in this folder. Don't edit. -->
+# Results
+
+Every number on this page was measured; the JSON files beside it hold them, and
+`cargo xtask results` makes the page of those.
+
+- **error**: of the integer model, computed by the runtime that runs on the device, on the whole
+  test set, which decided nothing: thresholds, widths and early stopping are chosen on validation
+  examples. *Dense error* is that of the float network that the job began with.
+- **file**: the bytes of the whole `model.bbk`, header, graph, scales, biases and all.
+  **Ratio**: 4 bytes a weight and bias of the dense network, by that.
+- **MACs**: multiply-accumulates of one inference of the integer model.
+- **M4**: test examples that an emulated Cortex-M4 ran, too, and how many output bytes differed
+  from the host's.
+- Means over seeds come with the sample standard deviation.
+
+`bitsback` stands for `cargo run --release --`. Runs of one job with other seeds need a folder of
+their own each (`--out`). A row is added, or replaced when the same command
+is run again, by `cargo xtask results FOLDER`, where FOLDER is the job's output (`out/NAME`).
+";
+
+const MCU_HEAD: &str = "
+## On microcontrollers
+
+Instructions of one inference, counted by QEMU (`-icount shift=0`): the same on every run, and
+**not cycles**. *Code* is flash without the model. Reproduce with
+`cargo xtask bench mcu --core all --json > docs/results/mcu.json`.
+
+| core | model | instructions | code | arena | stack |
+|---|---|---:|---:|---:|---:|
+";
+
+/// The page's text.
+pub(super) fn render(results: &Results) -> String {
+    let mut page = HEAD.to_owned();
+    for (set, rows) in &results.sets {
+        let mut networks: Vec<&str> = rows.iter().map(|row| row.network.as_str()).collect();
+        networks.dedup();
+        for network in networks {
+            let rows: Vec<&Row> = rows.iter().filter(|row| row.network == network).collect();
+            page += &section(set, network, &rows);
+        }
+    }
+    if !results.mcu.is_empty() {
+        page += MCU_HEAD;
+        page.extend(results.mcu.iter().map(mcu_line));
+    }
+    page
+}
+
+/// One network on one data set.
+fn section(set: &str, network: &str, rows: &[&Row]) -> String {
+    let mut text = format!(
+        "\n## {network} on {set}\n\n\
+         | prior | job | seeds | error % | dense error % | file | ratio | MACs |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|\n"
+    );
+    // Rows are sorted by prior and command, so that those of one recipe are together.
+    for group in rows.chunk_by(|a, b| a.prior == b.prior && a.recipe() == b.recipe()) {
+        text += &mean_line(group);
+    }
+    text += "\nEvery run:\n\n\
+             | prior | seed | error % | dense error % | file | float | ratio | MACs | M4 | date |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
+    text.extend(rows.iter().map(|row| line(row)));
+    text += "\nReproduce:\n\n```\n";
+    if set != "digits" {
+        text += &format!("cargo xtask data {set}\n");
+    }
+    let mut seen = BTreeSet::new();
+    for row in rows.iter().filter(|row| seen.insert(&row.command)) {
+        text += &format!("{}\n", row.command);
+    }
+    text += "```\n";
+    let machines: BTreeSet<&str> = rows.iter().filter_map(|row| row.machine.as_deref()).collect();
+    if !machines.is_empty() {
+        let machines: Vec<&str> = machines.into_iter().collect();
+        text += &format!("\nMachine: {}.\n", machines.join("; "));
+    }
+    text
+}
+
+/// Mean and spread of the runs of one recipe.
+fn mean_line(group: &[&Row]) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    let over = |value: fn(&Row) -> f64, places: usize| {
+        spread(&group.iter().map(|row| value(row)).collect::<Vec<_>>(), places)
+    };
+    let dense: Vec<f64> = group.iter().filter_map(|row| row.dense_error_percent).collect();
+    format!(
+        "| {} | {} | {} | {} | {} | {} | {}× | {} |\n",
+        first.prior,
+        job(first),
+        group.len(),
+        over(|row| row.error_percent, 2),
+        spread(&dense, 2),
+        over(|row| row.file_bytes as f64, 0),
+        over(|row| row.ratio, 1),
+        over(|row| row.macs as f64, 0),
+    )
+}
+
+/// The job file, or for other commands the command.
+fn job(row: &Row) -> String {
+    let recipe = row.recipe();
+    format!("`{}`", recipe.strip_prefix("bitsback compress ").unwrap_or(&recipe))
+}
+
+fn line(row: &Row) -> String {
+    let mcu = match (row.mcu_vectors, row.mcu_mismatches) {
+        (Some(vectors), Some(mismatches)) => {
+            format!("{} run, {} bytes differ", thousands(vectors), thousands(mismatches))
+        }
+        _ => "–".to_owned(),
+    };
+    format!(
+        "| {} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {mcu} | {} |\n",
+        row.prior,
+        row.seed,
+        row.error_percent,
+        row.dense_error_percent.map_or("–".to_owned(), |error| format!("{error:.2}")),
+        thousands(row.file_bytes),
+        thousands(row.float_bytes),
+        row.ratio,
+        thousands(row.macs),
+        row.date.get(..10).unwrap_or(&row.date),
+    )
+}
+
+fn mcu_line(row: &McuRow) -> String {
+    let mut text = String::new();
+    let code = row.code_bytes.map_or("–".to_owned(), thousands);
+    let numbers = [row.instructions, row.arena_bytes, row.stack_bytes].map(thousands);
+    let [instructions, arena, stack] = numbers;
+    // Writing to a string can't fail.
+    let _ = writeln!(
+        text,
+        "| {} | {} | {instructions} | {code} | {arena} | {stack} |",
+        row.core, row.shape
+    );
+    text
+}
+
+/// `mean ± deviation`; of one value, the value.
+fn spread(values: &[f64], places: usize) -> String {
+    let show = |x: f64| match places {
+        0 => thousands(x.round() as u64),
+        _ => format!("{x:.places$}"),
+    };
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    match values {
+        [] => "–".to_owned(),
+        [one] => show(*one),
+        _ => {
+            let squares: f64 = values.iter().map(|x| (x - mean) * (x - mean)).sum();
+            format!("{} ± {}", show(mean), show((squares / (n - 1.0)).sqrt()))
+        }
+    }
+}
+
+/// 1234567 as `1,234,567`.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::row;
+    use super::super::{Finished, MCU_SET};
+    use super::*;
+
+    #[test]
+    fn spreads() {
+        assert_eq!(spread(&[], 2), "–");
+        assert_eq!(spread(&[1.5], 2), "1.50");
+        assert_eq!(spread(&[1.0, 3.0], 2), "2.00 ± 1.41");
+        assert_eq!(spread(&[1000.0, 3000.0], 0), "2,000 ± 1,414");
+    }
+
+    #[test]
+    fn thousands_are_parted() {
+        let texts = [0, 999, 1000, 1_234_567].map(thousands);
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn seeds_of_a_job_are_averaged_and_each_run_is_listed() {
+        let mut results = Results::default();
+        for (seed, error) in [(1, 1.0), (2, 3.0)] {
+            results.add(Finished { row: row(seed, error), set: "mnist".into() });
+        }
+        let page = results.page();
+        assert!(page.contains("## lenet-5 on mnist"), "{page}");
+        assert!(page.contains("| horseshoe | `jobs/lenet-5.toml` | 2 | 2.00 ± 1.41 |"), "{page}");
+        assert!(
+            page.contains("| horseshoe | 2 | 3.00 | 0.90 | 1,000 | 20,000 | 20.0× |"),
+            "{page}"
+        );
+        assert!(page.contains("bitsback compress jobs/lenet-5.toml --seed 2\n"), "{page}");
+        assert!(page.contains("Machine: a machine."), "{page}");
+        assert!(!page.contains("microcontrollers"), "{page}");
+    }
+
+    #[test]
+    fn a_benchmark_gets_its_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = r#"[{"core": "cortex-m4", "shape": "digits", "instructions": 4567,
+            "code_bytes": null, "arena_bytes": 74, "stack_bytes": 1200}]"#;
+        std::fs::write(folder.path().join(format!("{MCU_SET}.json")), text).unwrap();
+        let page = Results::load(folder.path()).unwrap().page();
+        assert!(page.contains("| cortex-m4 | digits | 4,567 | – | 74 | 1,200 |"), "{page}");
+    }
+}
