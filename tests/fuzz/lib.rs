@@ -18,6 +18,9 @@ const STEPS_MAX: u64 = 1 << 22;
 /// Accepted models with larger arenas aren't run.
 const ARENA_MAX: usize = 1 << 20;
 
+/// Bytes of the weight section of built models.
+const SECTION_LEN: usize = 700;
+
 /// Adds up what it sees, so that nothing is optimised away.
 struct Sum(u64);
 
@@ -112,7 +115,7 @@ impl Sketch {
 impl<'a> Arbitrary<'a> for Sketch {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut draw = Draw { u, next: 0 };
-        let input = draw.tensor_of(&[1, 3])?;
+        let input = draw.tensor_of(&[1, 3, 3])?;
         let mut previous = input.clone();
         let mut ops = Vec::new();
         for _ in 0..draw.u.int_in_range(1..=4)? {
@@ -124,7 +127,9 @@ impl<'a> Arbitrary<'a> for Sketch {
         let meta =
             Meta { input, input_scale: 1.0, output_scale: 0.5, preprocess, ..Meta::default() };
         let fill = draw.u.arbitrary()?;
-        let section = draw.u.bytes(draw.u.len())?.to_vec();
+        // What is left becomes the weight section, repeated: long enough for small layers.
+        let rest = draw.u.bytes(draw.u.len())?;
+        let section = rest.iter().copied().cycle().take(SECTION_LEN).collect();
         Ok(Self { meta, ops, section, fill })
     }
 }
@@ -203,24 +208,40 @@ impl Draw<'_, '_> {
         } else {
             Requantization::PerTensor(self.multiplier()?)
         };
-        let bits = self.u.int_in_range(0..=17)?;
+        let bits = match self.u.int_in_range(0..=9)? {
+            0 => self.u.arbitrary()?,
+            9 => 16,
+            bits => bits,
+        };
         let weights = Weights { offset: self.offset()?, bits, layout: Layout::RowMajor };
         Ok(Affine { weights, bias, requantization, clamp: self.clamp()? })
     }
 
-    fn window(&mut self) -> Result<Window> {
-        let mut pair = || -> Result<[u16; 2]> { Ok([self.dim()?, self.dim()?]) };
-        Ok(Window { size: pair()?, stride: pair()?, padding: pair()? })
-    }
-
-    /// An image with as many channels as the previous tensor, mostly.
-    fn image_like(&mut self, previous: &Tensor) -> Result<Tensor> {
-        let channels =
-            if self.u.ratio(1, 10)? { self.dim()? } else { previous.shape.channels() as u16 };
-        let shape = Shape::new(&[self.dim()?, self.dim()?, channels]);
-        let mut tensor = self.place(shape)?;
-        tensor.zero_point = previous.zero_point;
-        Ok(tensor)
+    /// A window over an image and the image that it makes: mostly one that fits.
+    fn windowed(&mut self, previous: &Tensor, channels: u16) -> Result<(Window, Tensor)> {
+        let (window, dims) = match previous.shape.image() {
+            Some([h, w, _]) if !self.u.ratio(1, 8)? => {
+                let mut along = |n: usize| -> Result<[u16; 4]> {
+                    let (size, stride) = (self.u.int_in_range(1..=4)?, self.u.int_in_range(1..=3)?);
+                    let padding = self.u.int_in_range(0..=size - 1)?;
+                    let most = (usize::from(padding) + n).saturating_sub(1) / usize::from(stride);
+                    Ok([size, stride, padding, self.u.int_in_range(1..=most.min(20) as u16 + 1)?])
+                };
+                let ([h, down, top, oh], [w, right, left, ow]) = (along(h)?, along(w)?);
+                let window = Window { size: [h, w], stride: [down, right], padding: [top, left] };
+                (window, [oh, ow])
+            }
+            _ => {
+                let mut pair = || -> Result<[u16; 2]> { Ok([self.dim()?, self.dim()?]) };
+                (Window { size: pair()?, stride: pair()?, padding: pair()? }, pair()?)
+            }
+        };
+        let channels = if self.u.ratio(1, 10)? { self.dim()? } else { channels };
+        let mut tensor = self.place(Shape::new(&[dims[0], dims[1], channels]))?;
+        if !self.u.ratio(1, 10)? {
+            tensor.zero_point = previous.zero_point;
+        }
+        Ok((window, tensor))
     }
 
     /// A tensor of the previous one's shape, sometimes in the same place.
@@ -250,22 +271,24 @@ impl Draw<'_, '_> {
     fn op(&mut self, previous: &Tensor) -> Result<Op> {
         let input = self.source(previous)?;
         let second = self.source(previous)?;
-        let dilation = [self.u.int_in_range(0..=3)?, self.u.int_in_range(0..=3)?];
+        let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
+        let channels = previous.shape.channels() as u16;
         Ok(match self.u.int_in_range(0..=16)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
             }
             1 => {
-                let (output, window) = (self.tensor_of(&[3])?, self.window()?);
+                let filters = self.u.int_in_range(1..=5)?;
+                let (window, output) = self.windowed(previous, filters)?;
                 Op::Conv2d(Conv2d { input, output, window, dilation, affine: self.affine()? })
             }
             2 => {
-                let (output, window) = (self.image_like(previous)?, self.window()?);
+                let (window, output) = self.windowed(previous, channels)?;
                 Op::MaxPool2d(MaxPool2d { input, output, window, clamp: self.clamp()? })
             }
             3 => {
-                let (output, window) = (self.image_like(previous)?, self.window()?);
+                let (window, output) = self.windowed(previous, channels)?;
                 Op::AvgPool2d(AvgPool2d { input, output, window, clamp: self.clamp()? })
             }
             4 => {
@@ -278,7 +301,8 @@ impl Draw<'_, '_> {
             }
             6 => Op::Argmax(Argmax { input, output: self.place(Shape::flat(2))? }),
             7 => {
-                let (output, window) = (self.image_like(previous)?, self.window()?);
+                let outputs = channels.saturating_mul(self.u.int_in_range(1..=3)?);
+                let (window, output) = self.windowed(previous, outputs)?;
                 let affine = self.affine()?;
                 Op::DepthwiseConv2d(DepthwiseConv2d { input, output, window, dilation, affine })
             }

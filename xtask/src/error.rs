@@ -71,6 +71,9 @@ pub(crate) enum XtaskError {
     #[error("no golden model in {}: `cargo xtask golden` writes them", .0.display())]
     NoGoldenModels(PathBuf),
 
+    #[error("a synthetic model is wrong: {0}")]
+    Sketch(#[from] crate::synthetic::SketchError),
+
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },
 

@@ -1,13 +1,14 @@
 //! A folder of golden vectors: raw int8 inputs and the raw int8 outputs that must come of them.
 //!
 //! `inputs.i8` and `outputs.i8` hold vector after vector; `golden.json` says how long one is and
-//! which model they belong to (the checksum in the model's header, bytes 8 to 12; that the file
+//! which model they belong to (the checksum in the model's header; that the file
 //! has this checksum is for `Model::parse` to say, on the core itself).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use bitsback_runtime::Header;
+use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
 
@@ -18,8 +19,6 @@ const OUTPUTS_FILE: &str = "outputs.i8";
 const SUMMARY_FILE: &str = "golden.json";
 /// Where a job's output keeps its vectors, beside the model.
 const VECTORS_FOLDER: &str = "golden";
-/// Where a model's header holds its checksum.
-const CHECKSUM: std::ops::Range<usize> = 8..12;
 
 /// A model with its vectors, checked for belonging together.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ pub(crate) struct Golden {
     summary: Summary,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Summary {
     vectors: usize,
     input_len: usize,
@@ -67,8 +66,7 @@ impl Golden {
                 return Err(wrong(folder.join(file), problem));
             }
         }
-        let found = golden.model.get(CHECKSUM).and_then(|bytes| bytes.try_into().ok());
-        let found = u32::from_le_bytes(found.unwrap_or_default());
+        let found = header(model, &golden.model)?.crc;
         if found != model_crc32 {
             let problem = format!(
                 "the vectors belong to a model with checksum {model_crc32:#010x}, but {} has \
@@ -80,28 +78,64 @@ impl Golden {
         Ok(golden)
     }
 
-    /// Writes the files that the conformance firmware opens, with at most `limit` vectors.
+    /// Writes the folder anew elsewhere, with at most `limit` vectors.
     pub(crate) fn write(&self, folder: &Path, limit: Option<usize>) -> Result<(), XtaskError> {
         let vectors = self.summary.vectors.min(limit.unwrap_or(usize::MAX));
         let inputs = &self.inputs[..vectors * self.summary.input_len];
         let outputs = &self.outputs[..vectors * self.summary.output_len];
-        for (name, content) in
-            [(MODEL_FILE, self.model.as_slice()), (INPUTS_FILE, inputs), (OUTPUTS_FILE, outputs)]
-        {
-            let path = folder.join(name);
-            fs::write(&path, content).map_err(|source| XtaskError::File {
-                action: "write",
-                path,
-                source,
-            })?;
-        }
-        Ok(())
+        write(folder, &self.model, inputs, outputs)
     }
 
     /// The model file's length.
     pub(crate) fn model_bytes(&self) -> usize {
         self.model.len()
     }
+}
+
+/// Writes a folder of golden vectors with its model; `golden.json`, which makes it one, last.
+pub(crate) fn write(
+    folder: &Path,
+    model: &[u8],
+    inputs: &[u8],
+    outputs: &[u8],
+) -> Result<(), XtaskError> {
+    let summary_path = folder.join(SUMMARY_FILE);
+    if summary_path.exists() {
+        fs::remove_file(&summary_path).map_err(|source| XtaskError::File {
+            action: "remove",
+            path: summary_path.clone(),
+            source,
+        })?;
+    }
+    let header = header(&folder.join(MODEL_FILE), model)?;
+    let summary = Summary {
+        vectors: inputs.len() / (header.input_len as usize).max(1),
+        input_len: header.input_len as usize,
+        output_len: header.output_len as usize,
+        model_crc32: header.crc,
+    };
+    let summary = format!("{:#}\n", serde_json::json!(summary));
+    for (name, content) in [
+        (MODEL_FILE, model),
+        (INPUTS_FILE, inputs),
+        (OUTPUTS_FILE, outputs),
+        (SUMMARY_FILE, summary.as_bytes()),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, content).map_err(|source| XtaskError::File {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn header(path: &Path, model: &[u8]) -> Result<Header, XtaskError> {
+    Header::read(model).ok_or_else(|| XtaskError::Golden {
+        path: path.to_path_buf(),
+        problem: "not a .bbk model".to_owned(),
+    })
 }
 
 /// Every committed golden model: the folders of `folder` that hold a `model.bbk`, by name.
@@ -143,8 +177,9 @@ fn bytes(path: &Path) -> Result<Vec<u8>, XtaskError> {
 mod tests {
     use super::*;
 
-    /// A file whose header holds the checksum 0x04030201.
-    const MODEL: &[u8] = &[0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 0];
+    /// A header with the checksum 0x04030201, 3 inputs and 2 outputs, of which no more is read.
+    const MODEL: &[u8] = b"BBK\n\x01\x01\0\0\x01\x02\x03\x04\0\0\0\0\0\0\0\0\0\0\0\0\
+        \x03\0\0\0\x02\0\0\0\0\0\0\0";
     const MODEL_CHECKSUM: u32 = 0x0403_0201;
 
     fn folder(summary: &str, inputs: usize) -> tempfile::TempDir {
@@ -171,6 +206,10 @@ mod tests {
         golden.write(out.path(), Some(1)).unwrap();
         assert_eq!(fs::read(out.path().join(INPUTS_FILE)).unwrap().len(), 3);
         assert_eq!(fs::read(out.path().join(OUTPUTS_FILE)).unwrap().len(), 2);
+        assert_eq!(
+            Golden::read(&out.path().join(MODEL_FILE), out.path()).unwrap().summary.vectors,
+            1
+        );
         golden.write(out.path(), None).unwrap();
         assert_eq!(fs::read(out.path().join(INPUTS_FILE)).unwrap().len(), 6);
     }
@@ -183,6 +222,13 @@ mod tests {
         assert!(error.contains("checksum 0x00000007"), "{error}");
         let error = read(&folder("{}", 6)).unwrap_err().to_string();
         assert!(error.contains("vectors"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_model_is_named() {
+        let folder = folder(&summary(MODEL_CHECKSUM), 6);
+        fs::write(folder.path().join(MODEL_FILE), "text").unwrap();
+        assert!(read(&folder).unwrap_err().to_string().contains("not a .bbk model"));
     }
 
     #[test]

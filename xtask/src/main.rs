@@ -2,7 +2,8 @@
 //!
 //! One file a command in `commands/`; what they share is one file a concept: `toolchain` (which
 //! compiler builds for a bare core), `sysroot` (building `core` where none is prebuilt),
-//! `firmware` (building), `qemu` (running), `process` and `paths`.
+//! `firmware` (building), `qemu` (running), `golden` (vectors), `synthetic` (models that use every
+//! operator), `process` and `paths`.
 
 mod boards;
 mod commands;
@@ -16,6 +17,7 @@ mod packages;
 mod paths;
 mod process;
 mod qemu;
+mod synthetic;
 mod sysroot;
 mod toolchain;
 
@@ -42,19 +44,14 @@ struct Cli {
     command: Command,
 }
 
+// What each does stands on its arguments' type, where `--help` finds all of it.
 #[derive(Subcommand)]
 enum Command {
-    /// Find or install what firmware builds need: Rust targets and QEMU.
     Setup(setup::Args),
-    /// Run everything that CI runs, step by step, with times.
     Test(test::Args),
-    /// Run a model's golden vectors on emulated cores, bit for bit.
     Qemu(commands::qemu::Args),
-    /// Fetch a data set and check every file by SHA-256.
     Data(data::Args),
-    /// Write the committed golden models and vectors anew.
     Golden(commands::golden::Args),
-    /// Count instructions, code, arena and stack of a model on a core.
     Bench(bench::Args),
 }
 

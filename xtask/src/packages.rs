@@ -11,8 +11,10 @@ const ASK_LIMIT: Duration = Duration::from_secs(30);
 /// Refreshing the lists and installing a few hundred megabytes over a slow line.
 const INSTALL_LIMIT: Duration = Duration::from_secs(1_800);
 
-/// Debian's compiler with the source of its library, and a linker.
-pub(crate) const COMPILER: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "lld"];
+/// Debian's compiler with the source of its library.
+pub(crate) const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+/// Debian's linker for bare cores, where rustup has brought none.
+pub(crate) const LINKER: &str = "lld";
 
 /// A program that firmware work needs, and where it comes from.
 pub(crate) struct Program {

@@ -234,7 +234,7 @@ fn rustup(arguments: &[&str], say: &mut dyn FnMut(&str)) -> bool {
 }
 
 /// A linker for a sysroot of our own, which has none of its own beside it.
-fn linker(target: &str) -> Result<PathBuf, XtaskError> {
+pub(crate) fn linker(target: &str) -> Result<PathBuf, XtaskError> {
     let rustup_home = env::var_os("RUSTUP_HOME").map(PathBuf::from);
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".rustup"));
     let toolchains = rustup_home.or_else(home).map(|folder| folder.join("toolchains"));

@@ -8,7 +8,7 @@ use crate::boards;
 use crate::error::XtaskError;
 use crate::packages::{self, PROGRAMS};
 use crate::paths;
-use crate::toolchain::{self, Compiler, Via};
+use crate::toolchain::{self, Compiler, Toolchain, Via};
 
 /// Find or install what firmware builds need.
 ///
@@ -165,15 +165,24 @@ fn install_target(
     via: Via,
     cache: &Path,
     say: &mut dyn FnMut(&str),
-) -> Result<toolchain::Toolchain, XtaskError> {
+) -> Result<Toolchain, XtaskError> {
     match toolchain::ensure(target, via, cache, say) {
-        Err(XtaskError::NoToolchain { .. })
-            if via != Via::Rustup
-                && Compiler::debian().is_none_or(|debian| !debian.has_source()) =>
-        {
-            packages::install(&packages::COMPILER, say)?;
+        Err(XtaskError::NoToolchain { .. }) if via != Via::Rustup && !has_debian_compiler() => {
+            let mut wanted = packages::COMPILER.to_vec();
+            if toolchain::linker(target).is_err() {
+                wanted.push(packages::LINKER);
+            }
+            packages::install(&wanted, say)?;
             toolchain::ensure(target, Via::Debian, cache, say)
+        }
+        Err(XtaskError::NoLinker { .. }) => {
+            packages::install(&[packages::LINKER], say)?;
+            toolchain::ensure(target, via, cache, say)
         }
         other => other,
     }
+}
+
+fn has_debian_compiler() -> bool {
+    Compiler::debian().is_some_and(|debian| debian.has_source())
 }

@@ -13,8 +13,9 @@ use crate::{firmware, paths, process};
 
 /// Run everything that CI runs, step by step, with times.
 ///
-/// The root workspace is always built with the release profile, so that lints, tests and the
-/// demo share one build of burn. All steps run, even after one has failed.
+/// The root workspace is always built with the release profile and all of burn's devices, so that
+/// lints, tests and documentation share one build of burn. All steps run, even after one has
+/// failed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run this step only (may be repeated).
@@ -66,6 +67,7 @@ impl Step {
                     "--release",
                     "--workspace",
                     "--all-targets",
+                    "--all-features",
                     "--quiet",
                     "--",
                     "-D",
@@ -73,7 +75,9 @@ impl Step {
                 ],
                 root,
             ),
-            Self::Test => cargo(&["test", "--release", "--workspace", "--quiet"], root),
+            Self::Test => {
+                cargo(&["test", "--release", "--workspace", "--all-features", "--quiet"], root)
+            }
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
             Self::Qemu => qemu::run_all(root),
@@ -122,7 +126,7 @@ fn summarise(results: &[(Step, bool, Duration)]) -> Result<(), XtaskError> {
 fn doc(root: &Path) -> Result<(), XtaskError> {
     let mut command = Command::new("cargo");
     command
-        .args(["doc", "--release", "--workspace", "--no-deps", "--quiet"])
+        .args(["doc", "--release", "--workspace", "--all-features", "--no-deps", "--quiet"])
         .env("RUSTDOCFLAGS", "-D warnings")
         .current_dir(root);
     process::show_and_check(&mut command)

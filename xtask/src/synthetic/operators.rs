@@ -1,0 +1,159 @@
+//! A network that uses every operator once or twice, with a residual sum and a concatenation.
+
+use bitsback_runtime::format::{BiasWidth, Clamp, Window};
+use bitsback_runtime::ops::{
+    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
+    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
+};
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{Op, Source};
+
+use super::sketch::{Kind, Sketch, SketchError, multiplier};
+
+const ZERO_POINT: i8 = -6;
+
+pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
+    let convolved = convolutions(sketch)?;
+    residual(sketch, convolved);
+    pools(sketch);
+    classifier(sketch)
+}
+
+/// 10 × 10 × 3 padded, convolved to 6 channels, then depthwise; returns the convolution's output.
+fn convolutions(sketch: &mut Sketch) -> Result<Source, SketchError> {
+    sketch.input(&[10, 10, 3], 5);
+    let output = sketch.tensor(&[12, 12, 3], 5);
+    let before = [1, 1, 0].into_iter().collect();
+    sketch.op(Op::Pad(Pad { input: Source::Previous, output, before, value: 5 }));
+
+    let kind = Kind { bits: 5, bias: Some(BiasWidth::I16), folded: false, per_channel: true };
+    let output = sketch.tensor(&[10, 10, 6], ZERO_POINT);
+    let affine = sketch.affine(6, 27, kind)?;
+    let window = square(3, 1, 0);
+    let convolved = sketch.op(Op::Conv2d(Conv2d {
+        input: Source::Previous,
+        output,
+        window,
+        dilation: [1, 1],
+        affine,
+    }));
+
+    let kind = Kind { bits: 8, bias: Some(BiasWidth::I32), folded: true, per_channel: false };
+    let output = sketch.tensor(&[10, 10, 6], 11);
+    let affine = sketch.affine(6, 9, kind)?;
+    sketch.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+        input: Source::Previous,
+        output,
+        window: square(3, 1, 2),
+        dilation: [2, 2],
+        affine,
+    }));
+    Ok(convolved)
+}
+
+/// Sum with an earlier output, leaky ReLU, and product with that output.
+fn residual(sketch: &mut Sketch, earlier: Source) {
+    let output = sketch.tensor(&[10, 10, 6], ZERO_POINT);
+    sketch.op(Op::Add(Add {
+        inputs: [Source::Previous, earlier.clone()],
+        output,
+        multipliers: [multiplier(0.5), multiplier(0.37)],
+        output_multiplier: multiplier(0.000_002),
+        clamp: Clamp { min: -120, max: 120 },
+    }));
+    let output = sketch.tensor(&[10, 10, 6], 3);
+    sketch.op(Op::LeakyRelu(LeakyRelu {
+        input: Source::Previous,
+        output,
+        positive: multiplier(0.9),
+        negative: multiplier(0.1),
+    }));
+    let output = sketch.tensor(&[10, 10, 6], ZERO_POINT);
+    sketch.op(Op::Mul(Mul {
+        inputs: [Source::Previous, earlier],
+        output,
+        multiplier: multiplier(0.02),
+        clamp: Clamp::NONE,
+    }));
+}
+
+/// Maximum, a rescaled copy beside it, average, tanh and the mean of each of 12 channels.
+fn pools(sketch: &mut Sketch) {
+    let output = sketch.tensor(&[5, 5, 6], ZERO_POINT);
+    let pooled = sketch.op(Op::MaxPool2d(MaxPool2d {
+        input: Source::Previous,
+        output,
+        window: square(2, 2, 0),
+        clamp: Clamp::NONE,
+    }));
+    let output = sketch.tensor(&[5, 5, 6], ZERO_POINT);
+    let clamp = Clamp { min: ZERO_POINT, max: 100 };
+    let rescaled = sketch.op(Op::Rescale(Rescale {
+        input: Source::Previous,
+        output,
+        multiplier: multiplier(1.3),
+        clamp,
+    }));
+    let output = sketch.tensor(&[5, 5, 12], ZERO_POINT);
+    let inputs = [pooled, rescaled].into_iter().collect();
+    sketch.op(Op::Concat(Concat { inputs, output, axis: 2 }));
+    let output = sketch.tensor(&[5, 5, 12], ZERO_POINT);
+    sketch.op(Op::AvgPool2d(AvgPool2d {
+        input: Source::Previous,
+        output,
+        window: square(3, 1, 1),
+        clamp: Clamp::NONE,
+    }));
+    let output = sketch.tensor(&[5, 5, 12], 0);
+    sketch.op(Op::Tanh(Tanh { input: Source::Previous, output, multiplier: input_step(0.02) }));
+    let output = sketch.tensor(&[12], -3);
+    sketch.op(Op::Mean(Mean {
+        input: Source::Previous,
+        output,
+        multiplier: multiplier(1.1).over(25),
+        clamp: Clamp::NONE,
+    }));
+}
+
+/// Ten of the features, two dense layers with a sigmoid between, probabilities and the class.
+fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
+    let output = sketch.tensor(&[10], -3);
+    let mask = sketch.bytes(&[0b1011_1111, 0b0000_0111]);
+    sketch.op(Op::Select(Select { input: Source::Previous, output, mask }));
+    let kind = Kind { bits: 4, bias: Some(BiasWidth::I8), folded: false, per_channel: false };
+    let output = sketch.tensor(&[14], 0);
+    let affine = sketch.affine(14, 10, kind)?;
+    sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+    let output = sketch.tensor(&[14], i8::MIN);
+    sketch.op(Op::Logistic(Logistic {
+        input: Source::Previous,
+        output,
+        multiplier: input_step(0.03),
+    }));
+    let kind = Kind { bits: 2, bias: None, folded: false, per_channel: true };
+    let output = sketch.tensor(&[10], 0);
+    let affine = sketch.affine(10, 14, kind)?;
+    sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+    let output = sketch.tensor(&[10], i8::MIN);
+    let probabilities = sketch.op(Op::Softmax(Softmax {
+        input: Source::Previous,
+        output,
+        multiplier: multiplier(0.04 * f64::from(1 << 26)),
+    }));
+    let output = sketch.tensor(&[2], i8::MIN);
+    let class = sketch.op(Op::Argmax(Argmax { input: Source::Previous, output }));
+    // Both in the output, so that both are compared.
+    let output = sketch.tensor(&[12], i8::MIN);
+    let inputs = [probabilities, class].into_iter().collect();
+    sketch.op(Op::Concat(Concat { inputs, output, axis: 0 }));
+    Ok(())
+}
+
+fn square(size: u16, stride: u16, padding: u16) -> Window {
+    Window { size: [size; 2], stride: [stride; 2], padding: [padding; 2] }
+}
+
+/// An input scale as the sigmoid and tanh take it: times 2²⁷.
+fn input_step(scale: f64) -> Multiplier {
+    multiplier(scale * f64::from(1 << 27))
+}

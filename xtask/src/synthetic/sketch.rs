@@ -1,0 +1,182 @@
+//! Drawing a model: tensors are placed one after the other, weights are random.
+
+use std::fmt;
+
+use bitsback_runtime::format::{
+    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PackError, Requantization, Shape, StoredBias,
+    Weights, WriteError, model_len, pack_row, row_len, write_model,
+};
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
+
+/// Why a sketch is no model: all of these are mistakes in the sketch itself.
+#[derive(Debug)]
+pub(crate) enum SketchError {
+    Pack(PackError),
+    Write(WriteError),
+    Parse(ParseError),
+    Arena(ArenaTooSmall),
+}
+
+impl fmt::Display for SketchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pack(error) => write!(f, "weights: {error:?}"),
+            Self::Write(error) => write!(f, "{error}"),
+            Self::Parse(error) => write!(f, "{error}"),
+            Self::Arena(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for SketchError {}
+
+/// Xorshift: the same sequence everywhere and for ever, which no crate's generator promises.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.max(1))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// Uniform in `low..high`.
+    pub(crate) fn between(&mut self, low: i32, high: i32) -> i32 {
+        let span = u64::from(high.abs_diff(low)).max(1);
+        low.wrapping_add((self.next() % span) as i32)
+    }
+
+    pub(crate) fn int8(&mut self) -> i8 {
+        self.next() as i8
+    }
+}
+
+/// What varies between weight layers.
+#[derive(Clone, Copy)]
+pub(crate) struct Kind {
+    pub(crate) bits: u8,
+    pub(crate) bias: Option<BiasWidth>,
+    pub(crate) folded: bool,
+    pub(crate) per_channel: bool,
+}
+
+/// A model in the making.
+pub(crate) struct Sketch {
+    name: &'static str,
+    random: Random,
+    section: Vec<u8>,
+    ops: Vec<Op>,
+    input: Tensor,
+    arena: u32,
+}
+
+impl Sketch {
+    pub(crate) fn new(name: &'static str, seed: u64) -> Self {
+        let input = Tensor::default();
+        Self { name, random: Random::new(seed), section: vec![], ops: vec![], input, arena: 0 }
+    }
+
+    /// The model's input.
+    pub(crate) fn input(&mut self, dims: &[u16], zero_point: i8) {
+        self.input = self.tensor(dims, zero_point);
+    }
+
+    /// A tensor after all others.
+    pub(crate) fn tensor(&mut self, dims: &[u16], zero_point: i8) -> Tensor {
+        let tensor = Tensor { offset: self.arena, shape: Shape::new(dims), zero_point };
+        self.arena += tensor.len() as u32;
+        tensor
+    }
+
+    /// Adds an operator and returns its output as a source for later ones.
+    pub(crate) fn op(&mut self, op: Op) -> Source {
+        let output = Source::At(op.output().clone());
+        self.ops.push(op);
+        output
+    }
+
+    /// Bytes in the weight section; returns where.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> u32 {
+        let offset = self.section.len() as u32;
+        self.section.extend_from_slice(bytes);
+        offset
+    }
+
+    /// Random parameters of a weight layer, scaled so that its outputs use the int8 range.
+    pub(crate) fn affine(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        kind: Kind,
+    ) -> Result<Affine, SketchError> {
+        let half = 1 << (kind.bits - 1);
+        let offset = self.section.len() as u32;
+        for _ in 0..rows {
+            let weights: Vec<i16> =
+                (0..columns).map(|_| self.random.between(-half, half) as i16).collect();
+            let mut row = vec![0; row_len(kind.bits, columns)];
+            pack_row(&weights, kind.bits, &mut row).map_err(SketchError::Pack)?;
+            self.section.extend(row);
+        }
+        let weights = Weights { offset, bits: kind.bits, layout: Layout::RowMajor };
+        let bias = self.bias(rows, kind);
+        // Typical accumulator: √columns · inputs of 74 (uniform int8) · weights of 0.58·half. The
+        // outputs are to be as large again, so that a long chain neither dies nor saturates.
+        let spread = f64::from(half).mul_add(0.58, 0.2) * 74.0 * (columns as f64).sqrt();
+        let requantization = self.requantization(rows, 74.0 / spread, kind.per_channel);
+        Ok(Affine { weights, bias, requantization, clamp: Clamp::NONE })
+    }
+
+    fn bias(&mut self, rows: usize, kind: Kind) -> Bias {
+        let Some(width) = kind.bias else { return Bias::None };
+        let offset = self.section.len() as u32;
+        for _ in 0..rows {
+            let bias = self.random.between(-100, 100);
+            self.section.extend_from_slice(&bias.to_le_bytes()[..width.bytes()]);
+        }
+        let stored = StoredBias { offset, width, shift: 1 };
+        if kind.folded { Bias::Folded(stored) } else { Bias::Plain(stored) }
+    }
+
+    fn requantization(&mut self, rows: usize, factor: f64, per_channel: bool) -> Requantization {
+        if !per_channel {
+            return Requantization::PerTensor(multiplier(factor));
+        }
+        let offset = self.section.len() as u32;
+        for _ in 0..rows {
+            let vary = f64::from(self.random.between(700, 1_300)) / 1_000.0;
+            let one = multiplier(factor * vary);
+            self.section.extend_from_slice(&one.value.to_le_bytes());
+            self.section.push(one.shift as u8);
+        }
+        Requantization::PerChannel { offset }
+    }
+
+    /// The file.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, SketchError> {
+        let meta = Meta {
+            name: self.name,
+            input: self.input,
+            input_scale: 1.0,
+            output_scale: 1.0,
+            ..Meta::default()
+        };
+        let length = model_len(&meta, &self.ops, &self.section).map_err(SketchError::Write)?;
+        let mut file = vec![0; length];
+        write_model(&meta, &self.ops, &self.section, &mut file).map_err(SketchError::Write)?;
+        Ok(file)
+    }
+}
+
+/// A positive real factor below 2³⁰ as the runtime keeps it, rounded to 31 bits.
+pub(crate) fn multiplier(factor: f64) -> Multiplier {
+    let shift = factor.log2().floor() as i32 + 1;
+    let value = (factor / 2_f64.powi(shift) * 2_f64.powi(31)).round();
+    Multiplier { value: value.min(f64::from(i32::MAX)) as i32, shift: shift as i8 }
+}

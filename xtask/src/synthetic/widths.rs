@@ -1,0 +1,28 @@
+//! Dense layers with every weight width, kind of bias and kind of requantisation.
+
+use bitsback_runtime::format::BiasWidth;
+use bitsback_runtime::ops::Dense;
+use bitsback_runtime::{Op, Source};
+
+use super::sketch::{Kind, Sketch, SketchError};
+
+/// Every width that a file can hold, each with an odd or even number of outputs, so that rows end
+/// within and at bytes, and pairs and quadruples of rows leave a rest.
+const LAYERS: [(u8, u16); 9] =
+    [(1, 37), (2, 34), (3, 31), (4, 33), (5, 30), (6, 35), (7, 29), (8, 43), (16, 24)];
+
+pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
+    let mut columns = 45;
+    sketch.input(&[columns], -7);
+    let widths = [Some(BiasWidth::I8), Some(BiasWidth::I16), Some(BiasWidth::I32), None];
+    for (index, ((bits, rows), bias)) in
+        LAYERS.into_iter().zip(widths.into_iter().cycle()).enumerate()
+    {
+        let kind = Kind { bits, bias, folded: index % 3 == 1, per_channel: index % 2 == 0 };
+        let output = sketch.tensor(&[rows], (index as i8) * 9 - 40);
+        let affine = sketch.affine(usize::from(rows), usize::from(columns), kind)?;
+        sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+        columns = rows;
+    }
+    Ok(())
+}
