@@ -1,4 +1,5 @@
 //! The program as its users call it: outputs, exit codes, keys of JSON.
+#![allow(clippy::unwrap_used, reason = "a failing test should stop where it fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
