@@ -1,6 +1,6 @@
 //! One model's golden vectors on one board: build the firmware, run it, read its verdict.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -65,24 +65,28 @@ impl Outcome {
     }
 }
 
+/// Builds the firmware for `board`; one build serves every model.
+pub(crate) fn build(root: &Path, board: &Board) -> Result<PathBuf, XtaskError> {
+    if !qemu::is_installed(board) {
+        return Err(XtaskError::Missing { what: board.emulator.to_owned() });
+    }
+    firmware::build(root, board, FIRMWARE)
+}
+
 /// Runs `golden` on `board`. What a board cannot hold is an outcome that did not run, not an
 /// error.
 pub(crate) fn run(
-    root: &Path,
+    elf: &Path,
     board: &Board,
     golden: &Golden,
     limit: Option<usize>,
     seconds: u64,
 ) -> Result<Outcome, XtaskError> {
-    if !qemu::is_installed(board) {
-        return Err(XtaskError::Missing { what: board.emulator.to_owned() });
-    }
     let slot = board.model_slot.length as usize;
     if golden.model_bytes() > slot {
         let reason = format!("{} bytes of model, the slot has {slot}", golden.model_bytes());
         return Ok(Outcome::not_run(board, golden, reason));
     }
-    let elf = firmware::build(root, board, FIRMWARE)?;
     let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
         action: "create a folder in",
         path: std::env::temp_dir(),
@@ -92,7 +96,7 @@ pub(crate) fn run(
     let finished = qemu::run(
         board,
         &qemu::Run {
-            elf: &elf,
+            elf,
             folder: folder.path(),
             model: Some(MODEL_FILE),
             limit: Duration::from_secs(seconds),

@@ -66,8 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     };
     let mut rows = Vec::new();
     for board in boards::select(&args.core)? {
+        let elf = conformance::build(&root, board)?;
         for model in &models {
-            let outcome = conformance::run(&root, board, model, Some(TIMED_VECTORS), 900)?;
+            let outcome = conformance::run(&elf, board, model, Some(TIMED_VECTORS), 900)?;
             if let Some(reason) = outcome.reason {
                 eprintln!("{} on {}: did not run: {reason}", model.name, board.core);
                 continue;

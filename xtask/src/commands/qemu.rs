@@ -105,14 +105,17 @@ fn run_models(
         println!("{}", header());
     }
     for board in boards {
-        for model in models {
-            let outcome = match conformance::run(root, board, model, args.limit, args.timeout) {
-                Err(error) if args.json && error.is_missing() => {
+        let elf = match conformance::build(root, board) {
+            Err(error) if args.json && error.is_missing() => {
+                for model in models {
                     println!("{}", serde_json::json!(Outcome::missing(board, model, &error)));
-                    return Err(error);
                 }
-                other => other?,
-            };
+                return Err(error);
+            }
+            other => other?,
+        };
+        for model in models {
+            let outcome = conformance::run(&elf, board, model, args.limit, args.timeout)?;
             mismatches += outcome.mismatches;
             if args.json {
                 println!("{}", serde_json::json!(outcome));
