@@ -1,5 +1,7 @@
 //! What the fuzz targets share: running whatever `Model::parse` accepts, and building models.
 
+mod samples;
+
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bitsback_runtime::format::{
     Affine, Bias, BiasWidth, ByteAffine, Clamp, HEADER_LEN, Header, Layout, Meta, Preprocess,
@@ -12,6 +14,8 @@ use bitsback_runtime::ops::{
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
+
+pub use samples::samples;
 
 /// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.
 const STEPS_MAX: u64 = 1 << 22;
@@ -353,164 +357,4 @@ impl Draw<'_, '_> {
             }
         })
     }
-}
-
-/// Small sound models, one per operator, and one of several.
-pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
-    let image =
-        |offset, dims: &[u16], zero_point| Tensor { offset, shape: Shape::new(dims), zero_point };
-    let input = image(0, &[4, 4, 2], 0);
-    let affine = Affine {
-        weights: Weights { offset: 0, bits: 4, layout: Layout::RowMajor },
-        bias: Bias::Plain(StoredBias { offset: 200, width: BiasWidth::I8, shift: 2 }),
-        requantization: Requantization::PerTensor(Multiplier { value: 1 << 30, shift: -5 }),
-        clamp: Clamp { min: 0, max: 127 },
-    };
-    let channels = Affine { requantization: Requantization::PerChannel { offset: 208 }, ..affine };
-    let window = Window { size: [2, 2], stride: [2, 2], padding: [0, 0] };
-    let same = Window { size: [3, 3], stride: [1, 1], padding: [1, 1] };
-    let (one, clamp) = (Multiplier::ONE, Clamp::NONE);
-    let below = Multiplier { value: 1 << 30, shift: 0 };
-    let scaled = Multiplier { value: 1 << 30, shift: 24 };
-    let previous = || Source::Previous;
-    let both = || [previous(), Source::At(input.clone())];
-    let like = |zero_point| image(32, &[4, 4, 2], zero_point);
-    let pooled = || image(32, &[2, 2, 2], 0);
-    let flat = |n| image(32, &[n], 0);
-    let conv = Op::Conv2d(Conv2d {
-        input: previous(),
-        output: image(32, &[4, 4, 3], 0),
-        window: same,
-        dilation: [1, 1],
-        affine: channels,
-    });
-    let pool = Op::MaxPool2d(MaxPool2d {
-        input: previous(),
-        output: image(0, &[2, 2, 3], 0),
-        window,
-        clamp,
-    });
-    let dense = Op::Dense(Dense { input: previous(), output: flat(4), affine });
-    let mut ops = vec![
-        ("dense", vec![dense.clone()]),
-        ("conv2d", vec![conv.clone()]),
-        (
-            "max_pool2d",
-            vec![Op::MaxPool2d(MaxPool2d { input: previous(), output: pooled(), window, clamp })],
-        ),
-        (
-            "avg_pool2d",
-            vec![Op::AvgPool2d(AvgPool2d { input: previous(), output: pooled(), window, clamp })],
-        ),
-        ("select", vec![Op::Select(Select { input: previous(), output: flat(16), mask: 223 })]),
-        (
-            "softmax",
-            vec![Op::Softmax(Softmax {
-                input: previous(),
-                output: like(-128),
-                multiplier: scaled,
-            })],
-        ),
-        ("argmax", vec![Op::Argmax(Argmax { input: previous(), output: flat(2) })]),
-        (
-            "add",
-            vec![Op::Add(Add {
-                inputs: both(),
-                output: like(0),
-                multipliers: [below, below],
-                output_multiplier: Multiplier { value: 1 << 30, shift: -18 },
-                clamp,
-            })],
-        ),
-        ("mul", vec![Op::Mul(Mul { inputs: both(), output: like(0), multiplier: below, clamp })]),
-        (
-            "mean",
-            vec![Op::Mean(Mean {
-                input: previous(),
-                output: flat(2),
-                multiplier: one.over(16),
-                clamp,
-            })],
-        ),
-        (
-            "rescale",
-            vec![Op::Rescale(Rescale {
-                input: previous(),
-                output: like(3),
-                multiplier: one,
-                clamp,
-            })],
-        ),
-        (
-            "leaky_relu",
-            vec![Op::LeakyRelu(LeakyRelu {
-                input: previous(),
-                output: like(0),
-                positive: one,
-                negative: below,
-            })],
-        ),
-        (
-            "logistic",
-            vec![Op::Logistic(Logistic {
-                input: previous(),
-                output: like(-128),
-                multiplier: scaled,
-            })],
-        ),
-        ("tanh", vec![Op::Tanh(Tanh { input: previous(), output: like(0), multiplier: scaled })]),
-    ];
-    ops.push((
-        "depthwise_conv2d",
-        vec![Op::DepthwiseConv2d(DepthwiseConv2d {
-            input: previous(),
-            output: image(32, &[4, 4, 4], 0),
-            window: same,
-            dilation: [1, 1],
-            affine,
-        })],
-    ));
-    let concat = [previous(), previous()].into_iter().collect();
-    ops.push((
-        "concat",
-        vec![Op::Concat(Concat { inputs: concat, output: image(32, &[4, 4, 4], 0), axis: 2 })],
-    ));
-    let before = [1, 0, 0].into_iter().collect();
-    ops.push((
-        "pad",
-        vec![Op::Pad(Pad {
-            input: previous(),
-            output: image(32, &[6, 5, 2], 0),
-            before,
-            value: 0,
-        })],
-    ));
-    ops.push(("convolutional", vec![conv, pool, dense]));
-    ops.into_iter()
-        .map(|(name, ops)| {
-            let meta = Meta {
-                name,
-                classes: "a\nb",
-                input: input.clone(),
-                input_scale: 0.5,
-                output_scale: 0.25,
-                ..Meta::default()
-            };
-            let sketch = Sketch { meta, ops, section: section(), fill: 3 };
-            let file = sketch.write().expect("a model that can be written");
-            Model::parse(&file).unwrap_or_else(|error| panic!("seed {name}: {error}"));
-            (name, file)
-        })
-        .collect()
-}
-
-/// Weights, eight biases at 200, multipliers of three channels at 208 and a mask at 223.
-fn section() -> Vec<u8> {
-    let mut section: Vec<u8> = (0..208u32).map(|i| (i * 37 % 251) as u8).collect();
-    for shift in [-6i8, -7, -5] {
-        section.extend_from_slice(&(1i32 << 30).to_le_bytes());
-        section.push(shift as u8);
-    }
-    section.extend_from_slice(&[0b0101_0101; 4]);
-    section
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 const MAX_FILE_LINES: usize = 500;
 /// The longest function: a screen.
 const MAX_FUNCTION_LINES: usize = 70;
+/// Functions that are tables, with an entry for every operator: splitting would only hide it.
+const TABLES: [&str; 2] = ["tests/fuzz/lib.rs", "tests/fuzz/samples.rs"];
 /// The source folders of the repository.
 const SOURCES: [&str; 5] = ["compressor", "runtime", "xtask", "tests", "firmware-examples"];
 
@@ -165,7 +167,7 @@ fn functions_fit_a_screen() {
             let indent = line.len() - line.trim_start().len();
             let end = format!("{}}}", " ".repeat(indent));
             let length = lines[start..].iter().position(|later| **later == end).unwrap_or(0) + 1;
-            if length > MAX_FUNCTION_LINES {
+            if length > MAX_FUNCTION_LINES && !TABLES.contains(&source.name.as_str()) {
                 found.push(format!("{}:{}: {length} lines", source.name, start + 1));
             }
         }

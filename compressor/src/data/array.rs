@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::{Found, show};
+use super::found::{Found, show};
 use super::{DataConfig, DataError, MAX_EXAMPLE_VALUES, MAX_EXAMPLES, Part, RawLabels, Values};
 use crate::network::Shape;
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DataError, NormalizationKind, error::Found};
+use super::{DataError, NormalizationKind, found::Found};
 use crate::network::Shape;
 
 /// `[data]`. Keys that the kind doesn't use must not be given; see [`DataConfig::check`].

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 
-use super::error::{Found, show};
+use super::found::{Found, show};
 use super::idx::gunzip;
 use super::{
     Column, DataConfig, DataError, MAX_DATA_BYTES, MAX_EXAMPLE_VALUES, MAX_EXAMPLES, Part,

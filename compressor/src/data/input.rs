@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::Found;
+use super::found::Found;
 use super::{Array, Color, DataError, MAX_DATA_BYTES, Numbers, images, npy};
 use crate::files;
 use crate::network::Shape;

@@ -11,6 +11,7 @@ mod config;
 pub mod csv;
 pub mod digits;
 mod error;
+mod found;
 pub mod idx;
 pub mod images;
 mod input;
@@ -158,7 +159,7 @@ pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
     if let Some(given) = config.given_shape()?
         && given != dataset.shape
     {
-        let (found, expected) = (error::show(dataset.shape), error::show(given));
+        let (found, expected) = (found::show(dataset.shape), found::show(given));
         return Err(DataError::Shape { path: origin.to_owned(), found, expected });
     }
     if let Some(names) = &config.class_names {

@@ -152,13 +152,3 @@ fn writing_replaces_and_names_the_file_on_failure() {
     let error = write(&example(), &folder.path().join("no/report.html")).unwrap_err();
     assert!(error.to_string().contains("report.html"), "{error}");
 }
-
-/// `cargo test --release -p bitsback page_to_look_at -- --ignored` writes a made-up page into the
-/// folder for temporary files and says where.
-#[test]
-#[ignore = "for the eye"]
-fn page_to_look_at() {
-    let path = std::env::temp_dir().join("bitsback-report.html");
-    write(&example(), &path).unwrap();
-    println!("{}", path.display());
-}
