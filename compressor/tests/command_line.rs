@@ -1,4 +1,5 @@
 //! The program as its users call it: outputs, exit codes, keys of JSON.
+#![allow(clippy::unwrap_used, reason = "a failing test should stop where it fails")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -225,4 +226,36 @@ fn help_is_a_result() {
     }
     let doctor = scene.json(&["doctor"]);
     assert_eq!(doctor["checks"][5]["present"], true, "the digits are bundled");
+}
+
+/// Starts a job, presses Ctrl-C in its first stage, and sees it end in order.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_job_says_how_to_go_on() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+    let scene = Scene::new();
+    // So many epochs that it can't be over before the signal arrives.
+    fs::write(scene.path("long.toml"), "[pretrain]\nepochs = 1000\n").unwrap();
+    let mut job = Command::new(env!("CARGO_BIN_EXE_bitsback"))
+        .current_dir(scene.folder.path())
+        .args(["compress", "long.toml", "--force", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
+    let started = lines.by_ref().any(|line| line.unwrap().starts_with(r#"{"event":"progress""#));
+    assert!(started, "no progress before the end");
+    let signal = Command::new("kill").args(["-INT", &job.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    lines.for_each(drop);
+    let mut text = String::new();
+    job.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(job.wait().unwrap().code(), Some(130), "{text}");
+    let error: Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(error["error"]["kind"], "interrupted");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("bitsback compress long.toml --json --resume"), "{message}");
+    assert!(scene.path("out/long/checkpoint.bin").is_file());
 }

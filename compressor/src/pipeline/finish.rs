@@ -238,10 +238,7 @@ impl Input<'_> {
             files: files.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         Ok(Report {
-            latencies: vec![Latency::estimate_cortex_m4(
-                summary.dense.macs,
-                summary.compressed.macs,
-            )],
+            latencies: vec![Latency::estimate_cortex_m4(&summary.layers)],
             summary: summary.clone(),
             curves: metrics::read(&self.out.join(METRICS_FILE))?,
             ledger,

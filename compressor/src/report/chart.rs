@@ -21,6 +21,8 @@ const MAX_POINTS: usize = 600;
 pub(super) enum Scale {
     /// Evenly.
     Linear,
+    /// Evenly, with whole numbers for ticks.
+    Count,
     /// By their logarithm; for positive values.
     Log,
 }
@@ -51,7 +53,7 @@ impl Axis {
     /// Where a value is drawn; values outside of the range at its ends.
     pub(super) fn at(&self, value: f64) -> f64 {
         let place = |x: f64| match self.scale {
-            Scale::Linear => x,
+            Scale::Linear | Scale::Count => x,
             Scale::Log => x.max(f64::MIN_POSITIVE).ln(),
         };
         let span = place(self.high) - place(self.low);
@@ -63,6 +65,11 @@ impl Axis {
     pub(super) fn ticks(&self) -> Vec<f64> {
         match self.scale {
             Scale::Linear => linear_ticks(self.low, self.high),
+            Scale::Count => {
+                let mut ticks = linear_ticks(self.low, self.high);
+                ticks.retain(|tick| tick.fract() == 0.0);
+                ticks
+            }
             Scale::Log => log_ticks(self.low, self.high),
         }
     }
@@ -74,9 +81,11 @@ fn widen(scale: Scale, low: f64, high: f64) -> (f64, f64) {
     let plain = |x: f64| x == 0.0 || (1e-100..1e100).contains(&x.abs());
     let finite = plain(low) && plain(high) && low <= high;
     match scale {
-        Scale::Linear if !finite => (0.0, 1.0),
-        Scale::Linear if high - low < 1e-12 * high.abs().max(1e-12) => (low - 0.5, high + 0.5),
-        Scale::Linear => (low, high),
+        Scale::Linear | Scale::Count if !finite => (0.0, 1.0),
+        Scale::Linear | Scale::Count if high - low < 1e-12 * high.abs().max(1e-12) => {
+            (low - 0.5, high + 0.5)
+        }
+        Scale::Linear | Scale::Count => (low, high),
         Scale::Log if !finite || high <= 0.0 => (1.0, 10.0),
         Scale::Log => {
             let low = if low > 0.0 { low } else { high / 1e6 };
@@ -266,6 +275,7 @@ mod tests {
     fn ticks_are_round_and_inside() {
         assert_eq!(linear_ticks(0.0, 10.0), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(linear_ticks(-3.2, 1.1), [-3.0, -2.0, -1.0, 0.0, 1.0]);
+        assert_eq!(Axis::vertical(Scale::Count, 0.0, 2.2).ticks(), [0.0, 1.0, 2.0]);
         assert_eq!(log_ticks(5_000.0, 266_200.0), [5e3, 1e4, 2e4, 5e4, 1e5, 2e5]);
         assert_eq!(log_ticks(1.0, 1e6), [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]);
     }

@@ -116,7 +116,7 @@ fn range(quantity: &Quantity, points: &[(f64, f64)]) -> (f64, f64) {
     let high = points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
     let all = points.iter().map(|p| p.1);
     let low = match quantity.scale {
-        Scale::Linear => all.fold(f64::INFINITY, f64::min),
+        Scale::Linear | Scale::Count => all.fold(f64::INFINITY, f64::min),
         Scale::Log => {
             let zeros = points.iter().any(|p| p.1 <= 0.0);
             let least = all.filter(|&y| y > 0.0).fold(f64::INFINITY, f64::min);
@@ -126,7 +126,7 @@ fn range(quantity: &Quantity, points: &[(f64, f64)]) -> (f64, f64) {
     let low = quantity.floor.map_or(low, |floor| low.min(floor));
     // Air above and below the line.
     match quantity.scale {
-        Scale::Linear => (low, high + 0.08 * (high - low)),
+        Scale::Linear | Scale::Count => (low, high + 0.08 * (high - low)),
         Scale::Log => (low / 1.15, high * 1.25),
     }
 }

@@ -99,7 +99,7 @@ fn plot(layer: &Layer, measure: &str) -> String {
     let kept = bin(&layer.kept, low, high);
     let removed = bin(&layer.removed, low, high);
     let tallest = kept.iter().zip(&removed).map(|(a, b)| a + b).max().unwrap_or(0);
-    let y = Axis::vertical(Scale::Linear, 0.0, tallest.max(1) as f64 * 1.12);
+    let y = Axis::vertical(Scale::Count, 0.0, tallest.max(1) as f64 * 1.12);
     let mut svg = chart::open(&layer.name, &x, &y, measure, "");
     let width = (high - low) / BINS as f64;
     for (i, (&kept, &removed)) in kept.iter().zip(&removed).enumerate() {

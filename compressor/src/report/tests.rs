@@ -52,7 +52,7 @@ pub(crate) fn example() -> Report {
         rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
     }];
     Report {
-        latencies: vec![Latency::estimate_cortex_m4(summary.dense.macs, summary.compressed.macs)],
+        latencies: vec![Latency::estimate_cortex_m4(&summary.layers)],
         summary,
         curves,
         ledger: Ledger { groups, bits },
