@@ -3,6 +3,7 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
+mod job;
 mod page;
 mod row;
 

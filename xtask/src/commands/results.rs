@@ -25,7 +25,7 @@ const QEMU_SECONDS: u64 = 1_800;
 /// the folder that the job's data are in (`mnist`). The network is named by the shapes of its
 /// layers (lenet-300-100, lenet-5), else by the job's name without its prior; the command is
 /// stripped of paths and of options that don't change the result. The same command with the same
-/// seed replaces its row. The job's golden vectors are run on an emulated Cortex-M4 unless --mcu
+/// seed replaces its row; a folder whose job file has changed since is refused. The job's golden vectors are run on an emulated Cortex-M4 unless --mcu
 /// or --no-mcu says otherwise. Without folders, only the page and the table in README.md are made anew.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         return Err(XtaskError::McuFolders { given: args.folders.len() });
     }
     for job in &args.folders {
-        let Finished { mut row, set } = results::finished(job)?;
+        let Finished { mut row, set } = results::finished(&root, job)?;
         row.machine = Some(args.machine.clone().unwrap_or_else(machine));
         if let Some(verdict) = verdict(&root, job, args)? {
             row.mcu_vectors = Some(verdict.vectors);
