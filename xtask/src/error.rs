@@ -83,8 +83,14 @@ pub(crate) enum XtaskError {
     #[error("{}: {problem}", path.display())]
     Results { path: PathBuf, problem: String },
 
-    #[error("{} is not what the JSON files beside it give: run `cargo xtask results`", path.display())]
+    #[error("{} is not what the results in docs/results give: run `cargo xtask results`", path.display())]
     StalePage { path: PathBuf },
+
+    #[error(
+        "{} was made with other settings than {} has now ({problem}): run the job again",
+        folder.display(), job.display()
+    )]
+    JobChanged { job: PathBuf, folder: PathBuf, problem: String },
 
     #[error("--mcu belongs to one output folder, but {given} are given: name one, or leave it out")]
     McuFolders { given: usize },

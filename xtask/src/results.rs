@@ -3,6 +3,7 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
+mod job;
 mod page;
 mod row;
 
@@ -19,6 +20,11 @@ pub(crate) use row::{Finished, Row, finished};
 pub(crate) const FOLDER: &str = "docs/results";
 /// The page.
 pub(crate) const PAGE_FILE: &str = "README.md";
+/// The text that shows the means, too.
+pub(crate) const README_FILE: &str = "README.md";
+/// Marks before and after them there.
+const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
+const BLOCK_END: &str = "<!-- /results -->";
 /// What `cargo xtask bench mcu --json` printed; every other JSON file holds rows of jobs.
 const MCU_SET: &str = "mcu";
 
@@ -105,6 +111,13 @@ impl Results {
     pub(crate) fn page(&self) -> String {
         page::render(self)
     }
+
+    /// `text` with the table of means between its marks; `None` without marks.
+    pub(crate) fn embed(&self, text: &str) -> Option<String> {
+        let start = text.find(BLOCK_START)? + BLOCK_START.len();
+        let end = start + text.get(start..)?.find(BLOCK_END)?;
+        Some(format!("{}\n\n{}\n{}", &text[..start], page::overview(self), &text[end..]))
+    }
 }
 
 /// The order that the page relies on, and that keeps changes of the files small.
@@ -173,6 +186,18 @@ mod tests {
         let back = Results::load(folder.path()).unwrap();
         assert_eq!(back.sets, results.sets);
         assert_eq!(back.page(), results.page());
+    }
+
+    #[test]
+    fn the_means_are_put_between_the_marks() {
+        let mut results = Results::default();
+        let text = format!("before\n{BLOCK_START}\nold\n{BLOCK_END}\nafter\n");
+        results.add(finished(row(1, 1.25)));
+        let embedded = results.embed(&text).unwrap();
+        assert!(embedded.starts_with("before\n") && embedded.ends_with("\nafter\n"), "{embedded}");
+        assert!(embedded.contains("1.25") && !embedded.contains("old"), "{embedded}");
+        assert_eq!(results.embed(&embedded).unwrap(), embedded);
+        assert_eq!(results.embed("no marks"), None);
     }
 
     #[test]

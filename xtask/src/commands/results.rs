@@ -10,7 +10,7 @@ use crate::conformance;
 use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
 use crate::paths;
-use crate::results::{self, FOLDER, Finished, PAGE_FILE, Results};
+use crate::results::{self, FOLDER, Finished, PAGE_FILE, README_FILE, Results};
 
 /// The core whose outputs are compared with the host's.
 const CORE: &str = "cortex-m4";
@@ -25,14 +25,14 @@ const QEMU_SECONDS: u64 = 1_800;
 /// the folder that the job's data are in (`mnist`). The network is named by the shapes of its
 /// layers (lenet-300-100, lenet-5), else by the job's name without its prior; the command is
 /// stripped of paths and of options that don't change the result. The same command with the same
-/// seed replaces its row. The job's golden vectors are run on an emulated Cortex-M4 unless --mcu
-/// or --no-mcu says otherwise. Without folders, only the page is made anew.
+/// seed replaces its row; a folder whose job file has changed since is refused. The job's golden vectors are run on an emulated Cortex-M4 unless --mcu
+/// or --no-mcu says otherwise. Without folders, only the page and the table in README.md are made anew.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Output folders of finished jobs.
     #[arg(value_name = "FOLDER")]
     folders: Vec<PathBuf>,
-    /// Change nothing; fail when the page isn't what the JSON files give.
+    /// Change nothing; fail when the page or the table isn't what the JSON files give.
     #[arg(long, conflicts_with = "folders")]
     check: bool,
     /// What `cargo xtask qemu --json` printed for the one folder given, instead of running it.
@@ -58,19 +58,20 @@ struct Verdict {
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
     let folder = root.join(FOLDER);
-    let page = folder.join(PAGE_FILE);
     let mut results = Results::load(&folder)?;
     if args.check {
-        return match results::read(&page)? == results.page() {
-            true => Ok(()),
-            false => Err(XtaskError::StalePage { path: page }),
-        };
+        for (path, text) in pages(&root, &results)? {
+            if results::read(&path)? != text {
+                return Err(XtaskError::StalePage { path });
+            }
+        }
+        return Ok(());
     }
     if args.mcu.is_some() && args.folders.len() != 1 {
         return Err(XtaskError::McuFolders { given: args.folders.len() });
     }
     for job in &args.folders {
-        let Finished { mut row, set } = results::finished(job)?;
+        let Finished { mut row, set } = results::finished(&root, job)?;
         row.machine = Some(args.machine.clone().unwrap_or_else(machine));
         if let Some(verdict) = verdict(&root, job, args)? {
             row.mcu_vectors = Some(verdict.vectors);
@@ -83,9 +84,21 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         results.add(Finished { row, set });
     }
     results.save(&folder)?;
-    results::write(&page, &results.page())?;
-    println!("wrote {}", page.display());
+    for (path, text) in pages(&root, &results)? {
+        results::write(&path, &text)?;
+        println!("wrote {}", path.display());
+    }
     Ok(())
+}
+
+/// The files that follow from the results, and what they must hold.
+fn pages(root: &Path, results: &Results) -> Result<[(PathBuf, String); 2], XtaskError> {
+    let readme = root.join(README_FILE);
+    let embedded = results.embed(&results::read(&readme)?).ok_or_else(|| XtaskError::Results {
+        path: readme.clone(),
+        problem: "the marks of the table of results are gone".to_owned(),
+    })?;
+    Ok([(root.join(FOLDER).join(PAGE_FILE), results.page()), (readme, embedded)])
 }
 
 /// What the core said, or says now; `None` where it is left out.

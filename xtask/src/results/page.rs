@@ -42,11 +42,8 @@ Instructions of one inference, counted by QEMU (`-icount shift=0`): the same on 
 pub(super) fn render(results: &Results) -> String {
     let mut page = HEAD.to_owned();
     for (set, rows) in &results.sets {
-        let mut networks: Vec<&str> = rows.iter().map(|row| row.network.as_str()).collect();
-        networks.dedup();
-        for network in networks {
-            let rows: Vec<&Row> = rows.iter().filter(|row| row.network == network).collect();
-            page += &section(set, network, &rows);
+        for rows in rows.chunk_by(|a, b| a.network == b.network) {
+            page += &section(set, rows);
         }
     }
     if !results.mcu.is_empty() {
@@ -56,21 +53,42 @@ pub(super) fn render(results: &Results) -> String {
     page
 }
 
+/// The means of all networks in one table, for other texts.
+pub(super) fn overview(results: &Results) -> String {
+    let mut text = "| network | data | prior | seeds | error % | dense error % | file bytes | \
+                    smaller | MACs |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    for (set, rows) in &results.sets {
+        for group in groups(rows) {
+            let Some(first) = group.first() else { continue };
+            text +=
+                &format!("| {} | {set} | {} | {} |\n", first.network, first.prior, means(group));
+        }
+    }
+    text
+}
+
+/// Runs that differ by their seed alone; rows are sorted, so that those are neighbours.
+fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+    rows.chunk_by(|a, b| a.network == b.network && a.prior == b.prior && a.recipe() == b.recipe())
+}
+
 /// One network on one data set.
-fn section(set: &str, network: &str, rows: &[&Row]) -> String {
+fn section(set: &str, rows: &[Row]) -> String {
+    let network = rows.first().map_or("", |row| &row.network);
     let mut text = format!(
         "\n## {network} on {set}\n\n\
          | prior | job | seeds | error % | dense error % | file | ratio | MACs |\n\
          |---|---|---:|---:|---:|---:|---:|---:|\n"
     );
-    // Rows are sorted by prior and command, so that those of one recipe are together.
-    for group in rows.chunk_by(|a, b| a.prior == b.prior && a.recipe() == b.recipe()) {
-        text += &mean_line(group);
+    for group in groups(rows) {
+        let Some(first) = group.first() else { continue };
+        text += &format!("| {} | {} | {} |\n", first.prior, job(first), means(group));
     }
     text += "\nEvery run:\n\n\
              | prior | seed | error % | dense error % | file | float | ratio | MACs | M4 | date |\n\
              |---|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
-    text.extend(rows.iter().map(|row| line(row)));
+    text.extend(rows.iter().map(line));
     text += "\nReproduce:\n\n```\n";
     if set != "digits" {
         text += &format!("cargo xtask data {set}\n");
@@ -88,17 +106,14 @@ fn section(set: &str, network: &str, rows: &[&Row]) -> String {
     text
 }
 
-/// Mean and spread of the runs of one recipe.
-fn mean_line(group: &[&Row]) -> String {
-    let Some(first) = group.first() else { return String::new() };
+/// Number, means and spreads of the runs of one recipe, as columns.
+fn means(group: &[Row]) -> String {
     let over = |value: fn(&Row) -> f64, places: usize| {
-        spread(&group.iter().map(|row| value(row)).collect::<Vec<_>>(), places)
+        spread(&group.iter().map(value).collect::<Vec<_>>(), places)
     };
     let dense: Vec<f64> = group.iter().filter_map(|row| row.dense_error_percent).collect();
     format!(
-        "| {} | {} | {} | {} | {} | {} | {}× | {} |\n",
-        first.prior,
-        job(first),
+        "{} | {} | {} | {} | {}× | {}",
         group.len(),
         over(|row| row.error_percent, 2),
         spread(&dense, 2),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::job;
 use crate::error::XtaskError;
 
 /// What a job writes last, so that a folder with it is a finished job's.
@@ -140,17 +141,24 @@ struct Data {
     inputs: Option<String>,
 }
 
-/// Reads the output folder of a finished job.
+/// Reads the output folder of a finished job, whose file is looked for in the checkout at `root`.
 ///
 /// # Errors
-/// When it isn't one: a file is missing, or lacks a key.
-pub(crate) fn finished(folder: &Path) -> Result<Finished, XtaskError> {
+/// When it isn't one (a file is missing, or lacks a key), and when the job file has other settings
+/// now than it was run with.
+pub(crate) fn finished(root: &Path, folder: &Path) -> Result<Finished, XtaskError> {
     let path = folder.join(SUMMARY_FILE);
     let summary: Summary = serde_json::from_str(&super::read(&path)?)
         .map_err(|error| XtaskError::Results { path, problem: error.to_string() })?;
     let path = folder.join(JOB_FILE);
-    let job: Job = toml::from_str(&super::read(&path)?)
-        .map_err(|error| XtaskError::Results { path, problem: error.to_string() })?;
+    let resolved = super::read(&path)?;
+    let wrong = |error: toml::de::Error| XtaskError::Results {
+        path: path.clone(),
+        problem: error.to_string(),
+    };
+    let job: Job = toml::from_str(&resolved).map_err(wrong)?;
+    let command = normalise(&summary.command);
+    compare_with_shipped(root, folder, &command, &resolved.parse().map_err(wrong)?)?;
     let shapes: Vec<&[u64]> =
         summary.layers.iter().map(|layer| layer.shape_before.as_slice()).collect();
     let row = Row {
@@ -162,7 +170,7 @@ pub(crate) fn finished(folder: &Path) -> Result<Finished, XtaskError> {
         float_bytes: summary.float_bytes,
         ratio: summary.ratio,
         macs: summary.macs,
-        command: normalise(&summary.command),
+        command,
         date: summary.date,
         dense_error_percent: Some(summary.dense.error_percent),
         machine: None,
@@ -170,6 +178,28 @@ pub(crate) fn finished(folder: &Path) -> Result<Finished, XtaskError> {
         mcu_mismatches: None,
     };
     Ok(Finished { row, set: data_set(&job.data) })
+}
+
+/// Refuses a job whose file in the checkout, if it is from there, says something else by now.
+fn compare_with_shipped(
+    root: &Path,
+    folder: &Path,
+    command: &str,
+    resolved: &toml::Table,
+) -> Result<(), XtaskError> {
+    let shipped = command.split_whitespace().find(|word| word.ends_with(".toml"));
+    let Some(path) = shipped.map(|job| root.join(job)).filter(|path| path.is_file()) else {
+        return Ok(());
+    };
+    let wrong = |error: toml::de::Error| XtaskError::Results {
+        path: path.clone(),
+        problem: error.to_string(),
+    };
+    let shipped: toml::Table = super::read(&path)?.parse().map_err(wrong)?;
+    match job::difference(&shipped, resolved, command) {
+        None => Ok(()),
+        Some(problem) => Err(XtaskError::JobChanged { job: path, folder: folder.into(), problem }),
+    }
 }
 
 /// The network's name: by the shapes of its layers where those are known ones, else the job's name
@@ -265,20 +295,24 @@ mod tests {
     fn a_folder_gives_a_row_and_a_damaged_one_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let error = finished(path).map(|_| ()).unwrap_err().to_string();
+        let error = finished(path, path).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains(SUMMARY_FILE), "{error}");
         let summary = r#"{"network": "a", "prior": "horseshoe", "seed": 3, "error_percent": 1.5,
-            "file_bytes": 10, "float_bytes": 100, "ratio": 10.0, "macs": 7, "command": "b compress
-            jobs/a.toml --seed 3", "date": "2026-01-02T03:04:05Z", "dense": {"error_percent": 1.0},
+            "file_bytes": 10, "float_bytes": 100, "ratio": 10.0, "macs": 7, "command": "b compress jobs/a.toml --seed 3",
+            "date": "2026-01-02T03:04:05Z", "dense": {"error_percent": 1.0},
             "layers": [{"shape_before": [2, 3]}]}"#;
         fs::write(path.join(SUMMARY_FILE), summary).unwrap();
         fs::write(path.join(JOB_FILE), "[data]\nkind = \"digits\"\n").unwrap();
-        let Finished { row, set } = finished(path).unwrap();
+        let Finished { row, set } = finished(path, path).unwrap();
         assert_eq!((set.as_str(), row.network.as_str(), row.seed), ("digits", "a", 3));
         assert_eq!(row.command, "bitsback compress jobs/a.toml --seed 3");
         assert_eq!(row.recipe(), "bitsback compress jobs/a.toml");
+        fs::create_dir(path.join("jobs")).unwrap();
+        fs::write(path.join("jobs/a.toml"), "[data]\nkind = \"csv\"\n").unwrap();
+        let error = finished(path, path).map(|_| ()).unwrap_err();
+        assert!(matches!(error, XtaskError::JobChanged { .. }), "{error}");
         fs::write(path.join(SUMMARY_FILE), summary.replace("macs", "mac")).unwrap();
-        let error = finished(path).map(|_| ()).unwrap_err();
+        let error = finished(path, path).map(|_| ()).unwrap_err();
         assert!(matches!(&error, XtaskError::Results { problem, .. } if problem.contains("macs")));
     }
 }
