@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::DataKind;
-use super::found::Found;
+use super::found::{Found, show};
 use crate::files::FileError;
 use crate::network::Shape;
 

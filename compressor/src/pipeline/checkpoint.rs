@@ -40,6 +40,7 @@ pub struct Checkpoint {
 
 /// How far a job has come, with what the rest needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(clippy::large_enum_variant, reason = "a job has one of them")]
 pub enum Reached {
     /// The deterministic network is training.
     Pretrain(deterministic::State),

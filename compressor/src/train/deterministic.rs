@@ -180,7 +180,7 @@ pub fn train(
             weights: state.network.affine.iter().map(|a| a.weight.len()).sum(),
             groups: Vec::new(),
         };
-        if state.step % per_epoch == 0 {
+        if state.step.is_multiple_of(per_epoch) {
             report.validation = Some(state.close_epoch(plan, validation, device));
         }
         observer.step(state, &report)?;

@@ -111,7 +111,7 @@ pub fn train(
             weights: state.network.weights(),
             groups: Vec::new(),
         };
-        if state.step % per_epoch == 0 {
+        if state.step.is_multiple_of(per_epoch) {
             report.kl = Some(description_length(&state.network.layers));
             report.groups = state.groups();
             report.validation = Some(state.close_epoch(validation, device)?);
@@ -173,7 +173,7 @@ fn shrinks(config: &VariationalConfig, state: &State) -> bool {
     let shrink = &config.shrink;
     shrink.every > 0
         && state.step >= shrink.from_step
-        && (state.step - shrink.from_step) % shrink.every == 0
+        && (state.step - shrink.from_step).is_multiple_of(shrink.every)
         && state.network.weights() > shrink.target_weights
 }
 

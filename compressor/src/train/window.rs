@@ -2,11 +2,12 @@
 //!
 //! A convolution is a product of a matrix of windows with the weights. With channels as the
 //! fastest index a window's rows are contiguous runs, so gathering them is a few block copies, and
-//! the product is burn's own matrix multiplication, forward and backward. Measured on LeNet-5 this
-//! is several times faster than the backend's convolution (`cargo xtask bench train`).
+//! the product is burn's own matrix multiplication, forward and backward; so is the weights' gradient,
+//! which a backend's convolution computes by a convolution with kernels as large as the image.
 //!
 //! The operations enter through burn's backend extension: [`WindowOps`] is implemented for each
 //! backend on plain slices, and once for `Autodiff`, with its own backward.
+#![cfg_attr(feature = "ndarray", allow(deprecated, reason = "kept working as long as burn has it"))]
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -180,13 +181,9 @@ pub trait WindowOps: Backend {
 impl WindowOps for burn::backend::Flex {}
 
 #[cfg(feature = "ndarray")]
-#[allow(deprecated)]
 impl WindowOps for burn::backend::NdArray {}
 
-fn read<B: Backend + ?Sized>(x: FloatTensor<B>) -> Vec<f32>
-where
-    B: Sized,
-{
+fn read<B: Backend>(x: FloatTensor<B>) -> Vec<f32> {
     let data = burn::tensor::try_read_sync(B::float_into_data(x));
     // CPU backends are synchronous and every tensor of this crate is f32.
     data.and_then(Result::ok).and_then(|d| d.try_into_vec().ok()).unwrap_or_default()
