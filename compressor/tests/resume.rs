@@ -1,4 +1,5 @@
 //! A job that is killed, again and again, ends with the very bytes of one that is not.
+#![allow(clippy::unwrap_used, reason = "a failing test should stop where it fails")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
