@@ -31,8 +31,11 @@ fn run() -> Result<(), board::Failure> {
         interpreter.set_input_bytes(pixels)?;
         interpreter.invoke();
         let class = interpreter.class();
-        let name = model.class_name(class).unwrap_or("(no name)");
-        println!("digit {number}: {name}, scores {:?}", interpreter.output());
+        // Classes that are mere numbers take no bytes for names.
+        match model.class_name(class) {
+            Some(name) => println!("digit {number}: {name}, scores {:?}", interpreter.output()),
+            None => println!("digit {number}: {class}, scores {:?}", interpreter.output()),
+        }
     }
     Ok(())
 }
