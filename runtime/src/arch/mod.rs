@@ -5,9 +5,17 @@
 //! Kernels read weights as stored: `row` is one packed row, `start` the field where they begin.
 //! Sums wrap; `Model::parse` has shown that those of a parsed model don't.
 
+#[cfg(bitsback_isa = "dsp")]
+mod dsp;
+mod matrix;
 mod portable;
 
-pub(crate) use portable::{dot, dot_strided, is_direct, row_sum};
+pub(crate) use matrix::Matrix;
+
+#[cfg(bitsback_isa = "dsp")]
+pub(crate) use dsp::{Lanes, dot, dot_rows, dot_strided, is_direct, row_sum};
+#[cfg(not(bitsback_isa = "dsp"))]
+pub(crate) use portable::{Lanes, dot, dot_rows, dot_strided, is_direct, row_sum};
 
 #[cfg(test)]
 mod suite;

@@ -2,7 +2,31 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
+use super::Matrix;
 use crate::format::Fields;
+
+/// Room for prepared inputs: not needed here.
+pub(crate) struct Lanes;
+
+impl Lanes {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+}
+
+/// Hands over each row's number and its Σ w·(x + offset), in order.
+#[inline(always)]
+pub(crate) fn dot_rows(
+    matrix: &Matrix<'_>,
+    x: &[i8],
+    offset: i16,
+    _: &mut Lanes,
+    mut sink: impl FnMut(usize, i32),
+) {
+    for (row, weights) in matrix.packed().enumerate() {
+        sink(row, dot(matrix.bits, weights, 0, x, offset));
+    }
+}
 
 /// Σ w·(x + offset) over `x`, with weights of a row's fields from number `start` on.
 ///

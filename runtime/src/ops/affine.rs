@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch;
+use crate::arch::{self, Lanes, Matrix};
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, MAX_BIAS_SHIFT, OpFault,
     Requantization, StoredBias, is_width, row_len,
@@ -11,12 +11,8 @@ use crate::requantize::{Multiplier, requantize};
 
 /// Parameters of a layer, found in the weight section.
 pub(crate) struct Layer<'a> {
-    /// All rows.
-    pub(crate) matrix: &'a [u8],
-    /// Bytes of a row.
-    pub(crate) row_len: usize,
-    /// Width of a weight.
-    pub(crate) bits: u8,
+    /// Weights.
+    pub(crate) matrix: Matrix<'a>,
     /// Whether the biases hold −zero point·Σ w.
     pub(crate) folded: bool,
     bias: Option<(BiasWidth, u8, &'a [u8])>,
@@ -46,8 +42,11 @@ impl<'a> Layer<'a> {
         columns: usize,
         zero_point: i8,
     ) -> Option<Self> {
-        let row_len = row_len(affine.weights.bits, columns);
-        let matrix = part(section, affine.weights.offset, row_len.checked_mul(rows)?)?;
+        let bits = affine.weights.bits;
+        let row_len = row_len(bits, columns);
+        part(section, affine.weights.offset, row_len.checked_mul(rows)?)?;
+        let bytes = section.get(affine.weights.offset as usize..)?;
+        let matrix = Matrix { bytes, bits, rows, row_len };
         let bias = match stored(affine.bias) {
             None => None,
             Some(bias) => {
@@ -63,14 +62,7 @@ impl<'a> Layer<'a> {
             }
         };
         let folded = matches!(affine.bias, Bias::Folded(_));
-        let (bits, clamp) = (affine.weights.bits, affine.clamp);
-        Some(Self { matrix, row_len, bits, folded, bias, multipliers, zero_point, clamp })
-    }
-
-    /// The packed rows, in order.
-    pub(crate) fn rows(&self) -> core::slice::ChunksExact<'a, u8> {
-        // `max(1)`: rows aren't empty, but the compiler can't know.
-        self.matrix.chunks_exact(self.row_len.max(1))
+        Some(Self { matrix, folded, bias, multipliers, zero_point, clamp: affine.clamp })
     }
 
     /// The bias of a row, as stored.
@@ -113,6 +105,17 @@ impl<'a> Layer<'a> {
                 None => Multiplier::default(),
             },
         }
+    }
+
+    /// The outputs of all rows for one input, in order.
+    #[inline(always)]
+    pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
+        let mut output = output.iter_mut();
+        arch::dot_rows(&self.matrix, x, offset, lanes, |row, sum| {
+            if let Some(y) = output.next() {
+                *y = self.finish(row, sum.wrapping_add(self.bias(row)));
+            }
+        });
     }
 
     /// The output of a row whose accumulator is complete.
@@ -183,13 +186,13 @@ impl Layer<'_> {
             let sum = weights.saturating_mul(input_most).saturating_add(bias.unsigned_abs());
             sum <= i32::MAX as u64
         };
-        let widest = (columns as u64).saturating_mul(1 << self.bits.wrapping_sub(1).min(15));
-        for (row, packed) in self.rows().enumerate() {
+        let widest = (columns as u64).saturating_mul(1 << self.matrix.bits.wrapping_sub(1).min(15));
+        for (row, packed) in self.matrix.packed().enumerate() {
             let bias = self.exact_bias(row).ok_or(OpFault::Accumulator)?;
             if fits(widest, i64::from(bias)) {
                 continue;
             }
-            let mut fields = Fields::new(packed, self.bits, 0);
+            let mut fields = Fields::new(packed, self.matrix.bits, 0);
             let sum = (0..columns)
                 .fold(0u64, |sum, _| sum.saturating_add(u64::from(fields.take().unsigned_abs())));
             if !fits(sum, i64::from(bias)) {

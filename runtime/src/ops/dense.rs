@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::affine::Layer;
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::arch;
+use crate::arch::Lanes;
 use crate::format::{Affine, OpFault, Source, Tensor};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
@@ -43,10 +43,7 @@ impl Operator for Dense {
             return;
         };
         let offset = if layer.folded { 0 } else { -i16::from(input.zero_point) };
-        for (row, (weights, y)) in layer.rows().zip(output).enumerate() {
-            let sum = arch::dot(layer.bits, weights, 0, x, offset);
-            *y = layer.finish(row, sum.wrapping_add(layer.bias(row)));
-        }
+        layer.apply(x, offset, &mut Lanes::new(), output);
     }
 }
 

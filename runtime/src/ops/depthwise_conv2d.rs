@@ -79,8 +79,8 @@ impl Operator for DepthwiseConv2d {
         let [_, Axis { dilation, .. }] = axes;
         let stride = dilation.wrapping_mul(channels);
         let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.rows().enumerate() {
-            let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
             let bias = layer.unfolded_bias(row, &filter, columns, input.zero_point);
             let channel = row.checked_div(multiplier).unwrap_or_default();
             let segment = |tap: usize, pixel: usize, taps: usize| {

@@ -1,0 +1,178 @@
+//! Cortex-M4 and M7: two 16-bit products and their sum an instruction (SMLAD).
+//!
+//! Four rows go over the inputs at once, so that an input is loaded once for four products. Inputs
+//! are spread to 16 bits before ([`Lanes`]), once for all rows and with their offset added; four
+//! weights are a word, which SXTB16 spreads to two words. Per four columns and four rows that is
+//! 21 instructions, and two for the loop every eight columns: 1.375 a product. Only a layout that
+//! needs no spreading of weights, or half of it, can have fewer.
+
+use core::arch::{asm, naked_asm};
+
+use super::Matrix;
+pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
+
+/// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
+const MAX_GROUPS: usize = 256;
+/// Columns of a group, and bytes of a word.
+const GROUP: usize = 4;
+/// Rows at once.
+const ROWS: usize = 4;
+
+/// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
+/// four weights.
+type Group = [u32; 2];
+
+/// Inputs, spread.
+pub(crate) struct Lanes([Group; MAX_GROUPS]);
+
+impl Lanes {
+    pub(crate) const fn new() -> Self {
+        Self([[0; 2]; MAX_GROUPS])
+    }
+
+    /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
+    /// too many.
+    fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
+        let (words, rest) = x.as_chunks::<GROUP>();
+        let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
+        let offsets = u32::from(offset as u16).wrapping_mul(0x1_0001);
+        for (group, &word) in groups.iter_mut().zip(words) {
+            *group = spread(offsets, u32::from_le_bytes(word.map(|x| x as u8)));
+        }
+        if !rest.is_empty()
+            && let Some(last) = groups.last_mut()
+        {
+            let mut lanes =
+                rest.iter().map(|&x| u32::from(i16::from(x).wrapping_add(offset) as u16));
+            let mut lane = || lanes.next().unwrap_or_default();
+            let [x0, x1, x2] = [lane(), lane(), lane()];
+            *last = [x0 | x2 << 16, x1];
+        }
+        if groups.is_empty() { None } else { Some(groups) }
+    }
+}
+
+/// Four bytes of `word`, sign-extended to 16 bits, plus `offsets`.
+#[inline(always)]
+fn spread(offsets: u32, word: u32) -> Group {
+    let (even, odd);
+    // SAFETY: both instructions compute registers from registers; they touch neither memory nor
+    // flags, and every core that this module is compiled for has them (build.rs).
+    unsafe {
+        asm!(
+            "sxtab16 {even}, {offsets}, {word}",
+            "sxtab16 {odd}, {offsets}, {word}, ror #8",
+            even = out(reg) even,
+            odd = lateout(reg) odd,
+            offsets = in(reg) offsets,
+            word = in(reg) word,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [even, odd]
+}
+
+/// Hands over each row's number and its Σ w·(x + offset), in order.
+#[inline(always)]
+pub(crate) fn dot_rows(
+    matrix: &Matrix<'_>,
+    x: &[i8],
+    offset: i16,
+    lanes: &mut Lanes,
+    mut sink: impl FnMut(usize, i32),
+) {
+    let groups = match matrix.bits {
+        8 => lanes.spread(x, offset).unwrap_or_default(),
+        _ => &[],
+    };
+    let mut first = 0;
+    while first < matrix.rows {
+        let sums = block(matrix, first, groups, x, offset);
+        for (row, sum) in (first..matrix.rows).zip(sums) {
+            sink(row, sum);
+        }
+        first = first.wrapping_add(ROWS);
+    }
+}
+
+/// The sums of four rows; those beyond the last row are of no use.
+#[inline(never)]
+fn block(
+    matrix: &Matrix<'_>,
+    first: usize,
+    groups: &[Group],
+    x: &[i8],
+    offset: i16,
+) -> [i32; ROWS] {
+    let row = |i: usize| {
+        let row = first.wrapping_add(i).min(matrix.rows.saturating_sub(1));
+        matrix.bytes.get(row.wrapping_mul(matrix.row_len)..).unwrap_or_default()
+    };
+    let rows = [row(0), row(1), row(2), row(3)];
+    let len = groups.len().wrapping_mul(GROUP);
+    // The words of a row may reach into the next one, where they meet zeros of `groups`; the last
+    // rows of a section have no next one.
+    if !groups.is_empty() && rows.iter().all(|row| row.len() >= len) {
+        let mut sums = [0; ROWS];
+        let ends = groups.as_ptr_range();
+        // SAFETY: `groups` isn't empty and `ends` bound it; each row has at least four bytes per
+        // group; `sums` is a live array of four. Those are `dot4_w8a8`'s conditions.
+        unsafe { dot4_w8a8(ends.start, ends.end, &rows.map(<[u8]>::as_ptr), &mut sums) };
+        return sums;
+    }
+    rows.map(|row| dot(matrix.bits, row.get(..matrix.row_len).unwrap_or_default(), 0, x, offset))
+}
+
+/// The sums of products of four rows of bytes and the groups from `x` to `end`.
+///
+/// # Safety
+/// `x` and `end` bound at least one group, each of the four rows has four bytes per group to read,
+/// and the results can be written. No alignment of rows is needed: LDR takes any.
+// SAFETY: the body follows the C calling convention (four arguments in r0–r3, r4–r11 and lr saved
+// and restored, the stack as it was), reads `x` up to `end` by eight bytes a step and each row by
+// four, and writes 16 bytes to `sums` alone. LDRD and STM are at addresses that are multiples of
+// four, since groups and sums consist of words.
+#[unsafe(naked)]
+unsafe extern "C" fn dot4_w8a8(
+    x: *const Group,
+    end: *const Group,
+    rows: *const [*const u8; ROWS],
+    sums: *mut [i32; ROWS],
+) {
+    naked_asm!(
+        ".macro dot4_row row, sum",
+        "ldr r12, [\\row], #4",
+        "sxtb16 lr, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smlad \\sum, lr, r10, \\sum",
+        "smlad \\sum, r12, r11, \\sum",
+        ".endm",
+        ".macro dot4_group",
+        "ldrd r10, r11, [r0], #8",
+        "dot4_row r2, r6",
+        "dot4_row r3, r7",
+        "dot4_row r4, r8",
+        "dot4_row r5, r9",
+        ".endm",
+        "push {{r3-r11, lr}}",
+        "ldm r2, {{r2-r5}}",
+        "movs r6, #0",
+        "movs r7, #0",
+        "mov r8, r6",
+        "mov r9, r6",
+        "sub r12, r1, r0",
+        "tst r12, #8", // an odd number of groups starts at the second half
+        "bne 2f",
+        "1:",
+        "dot4_group",
+        "2:",
+        "dot4_group",
+        "cmp r0, r1",
+        "bne 1b",
+        "pop {{r3}}",
+        "stm r3, {{r6-r9}}",
+        "pop {{r4-r11, pc}}",
+        ".purgem dot4_row",
+        ".purgem dot4_group",
+    )
+}
