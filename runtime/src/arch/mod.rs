@@ -10,7 +10,7 @@ mod dsp;
 mod matrix;
 mod portable;
 
-pub(crate) use matrix::Matrix;
+pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{Lanes, dot, dot_rows, dot_strided, is_direct, row_sum};

@@ -2,8 +2,8 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::Matrix;
-use crate::format::Fields;
+use super::{Matrix, Row};
+use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -23,8 +23,18 @@ pub(crate) fn dot_rows(
     _: &mut Lanes,
     mut sink: impl FnMut(usize, i32),
 ) {
-    for (row, weights) in matrix.packed().enumerate() {
-        sink(row, dot(matrix.bits, weights, 0, x, offset));
+    for row in 0..matrix.rows {
+        sink(row, dot_row(matrix, row, x, offset));
+    }
+}
+
+/// Σ w·(x + offset) of one row.
+pub(crate) fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
+    match matrix.row(row) {
+        Row::Packed(weights) => dot(matrix.bits, weights, 0, x, offset),
+        Row::Paired(block, member) => paired_row(block, member)
+            .zip(x)
+            .fold(0i32, |acc, (w, &x)| acc.wrapping_add(product(w, x, offset))),
     }
 }
 

@@ -4,8 +4,8 @@ use super::Parameters;
 use super::filter::Filter;
 use crate::arch::{self, Lanes, Matrix};
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, MAX_BIAS_SHIFT, OpFault,
-    Requantization, StoredBias, is_width, row_len,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
+    PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
 };
 use crate::requantize::{Multiplier, requantize};
 
@@ -44,9 +44,10 @@ impl<'a> Layer<'a> {
     ) -> Option<Self> {
         let bits = affine.weights.bits;
         let row_len = row_len(bits, columns);
-        part(section, affine.weights.offset, row_len.checked_mul(rows)?)?;
+        let layout = affine.weights.layout;
+        part(section, affine.weights.offset, matrix_len(layout, bits, rows, columns))?;
         let bytes = section.get(affine.weights.offset as usize..)?;
-        let matrix = Matrix { bytes, bits, rows, row_len };
+        let matrix = Matrix { bytes, layout, bits, rows, columns, row_len };
         let bias = match stored(affine.bias) {
             None => None,
             Some(bias) => {
@@ -139,6 +140,9 @@ impl Affine {
         if !is_width(self.weights.bits) {
             return Err(OpFault::WeightBits);
         }
+        if self.weights.layout == Layout::Pairs && self.weights.bits != 8 {
+            return Err(OpFault::Layout);
+        }
         if self.clamp.min > self.clamp.max {
             return Err(OpFault::Clamp);
         }
@@ -166,7 +170,7 @@ impl Affine {
         Parameters {
             bits: Some(self.weights.bits),
             weights: rows.saturating_mul(columns),
-            weight_bytes: row_len(self.weights.bits, columns).saturating_mul(rows),
+            weight_bytes: matrix_len(self.weights.layout, self.weights.bits, rows, columns),
             bias_bytes: rows.saturating_mul(bias),
             requantization_bytes: rows.saturating_mul(requantization),
             mask_bytes: 0,
@@ -187,15 +191,14 @@ impl Layer<'_> {
             sum <= i32::MAX as u64
         };
         let widest = (columns as u64).saturating_mul(1 << self.matrix.bits.wrapping_sub(1).min(15));
-        for (row, packed) in self.matrix.packed().enumerate() {
+        for row in 0..self.matrix.rows {
             let bias = self.exact_bias(row).ok_or(OpFault::Accumulator)?;
-            if fits(widest, i64::from(bias)) {
-                continue;
-            }
-            let mut fields = Fields::new(packed, self.matrix.bits, 0);
-            let sum = (0..columns)
-                .fold(0u64, |sum, _| sum.saturating_add(u64::from(fields.take().unsigned_abs())));
-            if !fits(sum, i64::from(bias)) {
+            let most = if self.matrix.is_high(row) { PAIRED_SUM_MAX } else { u64::MAX };
+            let sound = |weights: u64| {
+                fits(weights, i64::from(bias)) && weights.saturating_mul(input_most) <= most
+            };
+            // A weight of a pair may be 128, which is no more than the widest.
+            if !sound(widest) && !sound(self.matrix.magnitude(row)) {
                 return Err(OpFault::Accumulator);
             }
         }

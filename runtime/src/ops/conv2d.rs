@@ -8,7 +8,7 @@ use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch::{self, Lanes};
-use crate::format::{Affine, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,11 @@ impl Operator for Conv2d {
         for axis in axes {
             axis.check()?;
         }
-        self.affine.check(section, filters, self.columns(channels))
+        let columns = self.columns(channels);
+        if self.affine.weights.layout == Layout::Pairs && columns > FILTER_MAX {
+            return Err(OpFault::Layout);
+        }
+        self.affine.check(section, filters, columns)
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {

@@ -8,7 +8,7 @@ use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch;
-use crate::format::{Affine, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
@@ -51,6 +51,9 @@ impl Operator for DepthwiseConv2d {
         let (axes, channels, outputs) = self.geometry(input).ok_or(OpFault::Shape)?;
         for axis in axes {
             axis.check()?;
+        }
+        if self.affine.weights.layout != Layout::RowMajor {
+            return Err(OpFault::Layout);
         }
         if !outputs.is_multiple_of(channels) {
             return Err(OpFault::Shape);
