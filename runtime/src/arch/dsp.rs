@@ -4,53 +4,74 @@
 //! are spread to 16 bits before ([`Lanes`]), once for all rows and with their offset added; four
 //! weights are a word, which SXTB16 spreads to two words. Per four columns and four rows that is
 //! 21 instructions, and two for the loop every eight columns: 1.375 a product. In the layout of
-//! pairs half of the weights need no spreading: 14 instructions, 0.94 a product.
+//! pairs half of the weights need no spreading: 14 instructions, 0.91 a product.
 
 use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
+use core::slice;
 
-use super::Matrix;
-use super::portable::dot_row;
+use super::portable::dot_block_slowly;
 pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use crate::format::PAIR_BLOCK_ROWS;
+use super::{BLOCK_ROWS as ROWS, Matrix};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
 /// Columns of a group, and bytes of a word.
 const GROUP: usize = 4;
-/// Rows at once.
-const ROWS: usize = PAIR_BLOCK_ROWS;
 
 /// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
 /// four weights.
 type Group = [u32; 2];
 
-/// Inputs, spread.
-pub(crate) struct Lanes([Group; MAX_GROUPS]);
+/// Inputs of a layer.
+pub(crate) struct Inputs<'a> {
+    /// Spread and with their offset; none where no kernel here takes them.
+    groups: &'a [Group],
+    x: &'a [i8],
+    offset: i16,
+}
+
+/// Room for inputs to be spread.
+pub(crate) struct Lanes([MaybeUninit<Group>; MAX_GROUPS]);
 
 impl Lanes {
     pub(crate) const fn new() -> Self {
-        Self([[0; 2]; MAX_GROUPS])
+        Self([MaybeUninit::uninit(); MAX_GROUPS])
+    }
+
+    /// The inputs x + offset, spread where a kernel here takes them.
+    pub(crate) fn prepare<'a>(
+        &'a mut self,
+        matrix: &Matrix<'_>,
+        x: &'a [i8],
+        offset: i16,
+    ) -> Inputs<'a> {
+        let groups =
+            if matrix.bits == 8 { self.spread(x, offset).unwrap_or_default() } else { &[] };
+        Inputs { groups, x, offset }
     }
 
     /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
     /// too many.
+    #[inline(never)]
     fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
         let (words, rest) = x.as_chunks::<GROUP>();
         let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
         let offsets = u32::from(offset as u16).wrapping_mul(0x1_0001);
-        for (group, &word) in groups.iter_mut().zip(words) {
-            *group = spread(offsets, u32::from_le_bytes(word.map(|x| x as u8)));
+        let (whole, last) = groups.split_at_mut_checked(words.len())?;
+        for (group, &word) in whole.iter_mut().zip(words) {
+            group.write(spread(offsets, u32::from_le_bytes(word.map(|x| x as u8))));
         }
-        if !rest.is_empty()
-            && let Some(last) = groups.last_mut()
-        {
+        if let Some(last) = last.first_mut() {
             let mut lanes =
                 rest.iter().map(|&x| u32::from(i16::from(x).wrapping_add(offset) as u16));
             let mut lane = || lanes.next().unwrap_or_default();
             let [x0, x1, x2] = [lane(), lane(), lane()];
-            *last = [x0 | x2 << 16, x1];
+            last.write([x0 | x2 << 16, x1]);
         }
-        if groups.is_empty() { None } else { Some(groups) }
+        // SAFETY: `groups` has one group for each whole word of `x`, which the loop wrote, and one
+        // more where values remain, which the branch wrote; so all of them are written.
+        Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
 }
 
@@ -74,68 +95,53 @@ fn spread(offsets: u32, word: u32) -> Group {
     [even, odd]
 }
 
-/// Hands over each row's number and its Σ w·(x + offset), in order.
-#[inline(always)]
-pub(crate) fn dot_rows(
-    matrix: &Matrix<'_>,
-    x: &[i8],
-    offset: i16,
-    lanes: &mut Lanes,
-    mut sink: impl FnMut(usize, i32),
-) {
-    let groups = match matrix.bits {
-        8 => lanes.spread(x, offset).unwrap_or_default(),
-        _ => &[],
+/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
+#[inline(never)]
+pub(crate) fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; ROWS] {
+    let groups = inputs.groups;
+    let sums = if groups.is_empty() {
+        None
+    } else if let Some(pairs) = matrix.block(first) {
+        dot_pairs(pairs, groups)
+    } else {
+        dot_rows(matrix, first, groups)
     };
-    let mut first = 0;
-    while first < matrix.rows {
-        let sums = block(matrix, first, groups, x, offset);
-        for (row, sum) in (first..matrix.rows).zip(sums) {
-            sink(row, sum);
-        }
-        first = first.wrapping_add(ROWS);
-    }
+    sums.unwrap_or_else(|| dot_block_slowly(matrix, first, inputs.x, inputs.offset))
 }
 
-/// The sums of four rows; those beyond the last row are of no use.
-#[inline(never)]
-fn block(
-    matrix: &Matrix<'_>,
-    first: usize,
-    groups: &[Group],
-    x: &[i8],
-    offset: i16,
-) -> [i32; ROWS] {
-    let mut sums = [0; ROWS];
-    let ends = groups.as_ptr_range();
-    if let Some(pairs) = matrix.block(first) {
-        // SAFETY: reading bytes as words is sound where `align_to` finds them aligned; a word has
-        // no invalid values.
-        let (before, words, _) = unsafe { pairs.align_to::<[u32; ROWS]>() };
-        if !groups.is_empty() && before.is_empty() && words.len() >= groups.len() {
-            // SAFETY: `groups` isn't empty and `ends` bound it; there are as many aligned groups
-            // of weights; `sums` is a live array of four. Those are `dot4_pairs`' conditions.
-            unsafe { dot4_pairs(ends.start, words.as_ptr(), ends.end, &mut sums) };
-            return sums;
-        }
-    } else {
-        let row =
-            |i: usize| matrix.from_row(first.wrapping_add(i).min(matrix.rows.saturating_sub(1)));
-        let rows = [row(0), row(1), row(2), row(3)];
-        let len = groups.len().wrapping_mul(GROUP);
-        // The words of a row may reach into the next one, where they meet zeros of `groups`; the
-        // last rows of a section have no next one.
-        if !groups.is_empty() && rows.iter().all(|row| row.len() >= len) {
-            // SAFETY: `groups` isn't empty and `ends` bound it; each row has at least four bytes
-            // per group; `sums` is a live array of four. Those are `dot4_w8a8`'s conditions.
-            unsafe { dot4_w8a8(ends.start, ends.end, &rows.map(<[u8]>::as_ptr), &mut sums) };
-            return sums;
-        }
+/// A block of pairs, where the file's place in memory lets it be read as words.
+fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Option<[i32; ROWS]> {
+    let weights = pairs.as_ptr().cast::<[u32; ROWS]>();
+    if groups.is_empty() || !weights.is_aligned() || pairs.len() < size_of_val(groups) * 2 {
+        return None;
     }
-    for (row, sum) in (first..matrix.rows).zip(&mut sums) {
-        *sum = dot_row(matrix, row, x, offset);
+    let (mut sums, ends) = ([0; ROWS], groups.as_ptr_range());
+    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words and as many
+    // as there are groups, since theirs are twice as long; `sums` is a live array of four. Those
+    // are `dot4_pairs`' conditions.
+    unsafe { dot4_pairs(ends.start, weights, ends.end, &mut sums) };
+    Some(sums)
+}
+
+/// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
+/// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
+fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
+    let bytes = matrix.from_row(first);
+    let rows_after = matrix.rows.saturating_sub(first).saturating_sub(1);
+    let start = |row: usize| row.min(rows_after).saturating_mul(matrix.row_len);
+    let starts = [0, start(1), start(2), start(3)];
+    let len = size_of_val(groups) / 2;
+    if groups.is_empty() || bytes.len() < starts[3].checked_add(len)? {
+        return None;
     }
-    sums
+    let rows = starts.map(|start| bytes.as_ptr().wrapping_add(start));
+    let (mut sums, ends) = ([0; ROWS], groups.as_ptr_range());
+    // SAFETY: `groups` isn't empty and `ends` bound it; from each start there are four bytes per
+    // group within `bytes`: from the last one as just checked, and none is greater, as
+    // saturated products keep their factors' order; `sums` is a
+    // live array of four. Those are `dot4_w8a8`'s conditions.
+    unsafe { dot4_w8a8(ends.start, ends.end, &rows, &mut sums) };
+    Some(sums)
 }
 
 /// The sums of products of a block of pairs and the groups from `x` to `end`.
@@ -177,12 +183,21 @@ unsafe extern "C" fn dot4_pairs(
         "movs r5, #0",
         "movs r6, #0",
         "movs r7, #0",
+        // Four groups a turn; a first turn of fewer starts late: 0–3 groups are skipped.
         "sub r12, r2, r0",
-        "tst r12, #8", // an odd number of groups starts at the second half
-        "bne 2f",
+        "ands r12, r12, #24",
+        "beq 1f",
+        "cmp r12, #16",
+        "bhi 2f",
+        "beq 3f",
+        "b 4f",
         "1:",
         "dot4_pair_group",
         "2:",
+        "dot4_pair_group",
+        "3:",
+        "dot4_pair_group",
+        "4:",
         "dot4_pair_group",
         "cmp r0, r2",
         "bne 1b",

@@ -13,9 +13,12 @@ mod portable;
 pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
-pub(crate) use dsp::{Lanes, dot, dot_rows, dot_strided, is_direct, row_sum};
+pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use portable::{Lanes, dot, dot_rows, dot_strided, is_direct, row_sum};
+pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+
+/// Rows that kernels go through at once: as many as a block of pairs has.
+pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 
 #[cfg(test)]
 mod suite;

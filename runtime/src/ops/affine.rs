@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, Lanes, Matrix};
+use crate::arch::{self, BLOCK_ROWS, Lanes, Matrix};
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
     PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
@@ -100,29 +100,78 @@ impl<'a> Layer<'a> {
         match self.multipliers {
             Multipliers::PerTensor(multiplier) => multiplier,
             Multipliers::PerChannel(table) => match table.get(row) {
-                Some(&[b0, b1, b2, b3, shift]) => {
-                    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
-                }
+                Some(entry) => stored_multiplier(entry),
                 None => Multiplier::default(),
             },
         }
     }
 
     /// The outputs of all rows for one input, in order.
-    #[inline(always)]
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
-        let mut output = output.iter_mut();
-        arch::dot_rows(&self.matrix, x, offset, lanes, |row, sum| {
-            if let Some(y) = output.next() {
-                *y = self.finish(row, sum.wrapping_add(self.bias(row)));
+        let inputs = lanes.prepare(&self.matrix, x, offset);
+        let mut first = 0usize;
+        for outputs in output.chunks_mut(BLOCK_ROWS) {
+            let mut sums = arch::dot_block(&self.matrix, first, &inputs);
+            self.add_biases(first, &mut sums);
+            self.finish_block(first, &sums, outputs);
+            first = first.wrapping_add(BLOCK_ROWS);
+        }
+    }
+
+    /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
+    /// short, but need the registers that a long function around them hasn't.
+    #[inline(never)]
+    fn add_biases(&self, first: usize, sums: &mut [i32; BLOCK_ROWS]) {
+        let Some((width, shift, bytes)) = self.bias else { return };
+        let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+        let add = |(sum, bias): (&mut i32, i32)| {
+            *sum = sum.wrapping_add(bias.wrapping_shl(u32::from(shift)));
+        };
+        match width {
+            BiasWidth::I8 => {
+                sums.iter_mut().zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(add);
             }
-        });
+            BiasWidth::I16 => {
+                let biases = tail.as_chunks().0.iter().map(|&b| i32::from(i16::from_le_bytes(b)));
+                sums.iter_mut().zip(biases).for_each(add);
+            }
+            BiasWidth::I32 => {
+                let biases = tail.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b));
+                sums.iter_mut().zip(biases).for_each(add);
+            }
+        }
+    }
+
+    /// The outputs of a block of rows whose accumulators are complete.
+    #[inline(never)]
+    fn finish_block(&self, first: usize, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
+        let finish = |y: &mut i8, acc: i32, multiplier: Multiplier| {
+            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
+        };
+        let outputs = outputs.iter_mut().zip(sums);
+        match self.multipliers {
+            Multipliers::PerTensor(multiplier) => {
+                outputs.for_each(|(y, &acc)| finish(y, acc, multiplier));
+            }
+            Multipliers::PerChannel(table) => {
+                let table = table.get(first..).unwrap_or_default();
+                outputs
+                    .zip(table)
+                    .for_each(|((y, &acc), entry)| finish(y, acc, stored_multiplier(entry)));
+            }
+        }
     }
 
     /// The output of a row whose accumulator is complete.
     pub(crate) fn finish(&self, row: usize, acc: i32) -> i8 {
         self.clamp.apply(requantize(acc, self.multiplier(row), self.zero_point))
     }
+}
+
+/// A channel's multiplier from its bytes.
+#[inline(always)]
+fn stored_multiplier(&[b0, b1, b2, b3, shift]: &[u8; CHANNEL_MULTIPLIER_LEN]) -> Multiplier {
+    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
 }
 
 /// The stored biases, folded or not.
