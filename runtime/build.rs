@@ -1,8 +1,8 @@
 //! Tells the crate which kernels its target can run: `cfg(bitsback_isa = "...")`.
 //!
 //! Stable compilers show no `target_feature` for Arm's DSP extension, so that it is told from the
-//! target's name: every Cortex-M4 and M7 has it. (On an M33 it is optional, and the assembler
-//! accepts it in functions that are written in assembly for no `target-cpu` flag.)
+//! target's name: every Cortex-M4 and M7 has it. An M33 may have it too, but the assembler refuses
+//! it in naked functions of that target even when `target-cpu` names such a core.
 
 use std::env;
 
