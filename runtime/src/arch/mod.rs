@@ -8,6 +8,7 @@
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 mod matrix;
+#[cfg_attr(bitsback_isa = "dsp", allow(dead_code))] // some of it is replaced there
 mod portable;
 
 pub(crate) use matrix::{Matrix, Row};
