@@ -32,6 +32,7 @@
 #[cfg(test)]
 extern crate std;
 
+#[allow(unsafe_code)] // each block with its proof
 mod arch;
 pub mod format;
 mod interpreter;

@@ -56,18 +56,19 @@ pub fn saturating_rounding_doubling_high_mul(a: i32, b: i32) -> i32 {
         return i32::MAX;
     }
     let product = i64::from(a) * i64::from(b);
-    let nudge = if product >= 0 { 1 << 30 } else { 1 - (1 << 30) };
-    // Division truncates towards zero; with the nudge of a negative product, that rounds up ties.
-    ((product + nudge) / (1 << 31)) as i32
+    // The floor of one half more: half away from zero where positive, half up where negative.
+    ((product + (1 << 30)) >> 31) as i32
 }
 
 /// x / 2^exponent, rounded to nearest, ties away from zero. Exponents beyond 31 count as 31.
 pub fn rounding_divide_by_pot(x: i32, exponent: u32) -> i32 {
     let exponent = exponent.min(31);
-    let mask = ((1i64 << exponent) - 1) as i32;
-    let remainder = x & mask;
-    let threshold = (mask >> 1) + i32::from(x < 0);
-    (x >> exponent) + i32::from(remainder > threshold)
+    if exponent == 0 {
+        return x;
+    }
+    // A negative tie must go down: one less turns it into no tie. −2³¹, which saturates, is none.
+    let x = x.saturating_add(x >> 31);
+    (x >> exponent) + ((x >> (exponent - 1)) & 1)
 }
 
 /// x · 2^exponent, saturating, for an exponent of 0 to 30.

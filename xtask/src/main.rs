@@ -13,6 +13,7 @@ mod exits;
 mod firmware;
 mod footprint;
 mod golden;
+mod no_panic;
 mod packages;
 mod paths;
 mod process;

@@ -41,9 +41,21 @@ mod inference {
     }
 }
 
+#[cfg(not(feature = "no-panic"))]
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     loop {
         black_box(());
     }
+}
+
+/// Calls what nobody defines: a program links only if the linker finds no way here.
+#[cfg(feature = "no-panic")]
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        fn a_panic_path_is_left() -> !;
+    }
+    // SAFETY: never called: a program that could call it doesn't link.
+    unsafe { a_panic_path_is_left() }
 }

@@ -5,9 +5,21 @@
 //! Kernels read weights as stored: `row` is one packed row, `start` the field where they begin.
 //! Sums wrap; `Model::parse` has shown that those of a parsed model don't.
 
+#[cfg(bitsback_isa = "dsp")]
+mod dsp;
+mod matrix;
+#[cfg_attr(bitsback_isa = "dsp", allow(dead_code))] // some of it is replaced there
 mod portable;
 
-pub(crate) use portable::{dot, dot_strided, is_direct, row_sum};
+pub(crate) use matrix::{Matrix, Row};
+
+#[cfg(bitsback_isa = "dsp")]
+pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+#[cfg(not(bitsback_isa = "dsp"))]
+pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+
+/// Rows that kernels go through at once: as many as a block of pairs has.
+pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 
 #[cfg(test)]
 mod suite;

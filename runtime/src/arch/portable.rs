@@ -2,7 +2,67 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use crate::format::Fields;
+use super::{BLOCK_ROWS, Matrix, Row};
+use crate::format::{Fields, paired_row};
+
+/// Room for prepared inputs: not needed here.
+pub(crate) struct Lanes;
+
+/// Inputs of a layer, and what is added to each.
+pub(crate) struct Inputs<'a> {
+    x: &'a [i8],
+    offset: i16,
+}
+
+impl Lanes {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    /// The inputs x + offset.
+    pub(crate) fn prepare<'a>(
+        &'a mut self,
+        _: &Matrix<'_>,
+        x: &'a [i8],
+        offset: i16,
+    ) -> Inputs<'a> {
+        Inputs { x, offset }
+    }
+}
+
+/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
+pub(crate) fn dot_block(
+    matrix: &Matrix<'_>,
+    first: usize,
+    inputs: &Inputs<'_>,
+) -> [i32; BLOCK_ROWS] {
+    dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+}
+
+/// As [`dot_block`], row after row.
+#[inline(never)]
+pub(crate) fn dot_block_slowly(
+    matrix: &Matrix<'_>,
+    first: usize,
+    x: &[i8],
+    offset: i16,
+) -> [i32; BLOCK_ROWS] {
+    let mut sums = [0; BLOCK_ROWS];
+    for (row, sum) in (first..matrix.rows).zip(&mut sums) {
+        *sum = dot_row(matrix, row, x, offset);
+    }
+    sums
+}
+
+/// Σ w·(x + offset) of one row.
+fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
+    match matrix.row(row) {
+        Row::Packed(weights) => dot(matrix.bits, weights, 0, x, offset),
+        Row::Paired(block, member) => paired_row(block, member)
+            .zip(x)
+            .fold(0i32, |acc, (w, &x)| acc.wrapping_add(product(w, x, offset))),
+    }
+}
 
 /// Σ w·(x + offset) over `x`, with weights of a row's fields from number `start` on.
 ///

@@ -4,7 +4,7 @@
 use std::vec;
 use std::vec::Vec;
 
-use crate::format::{pack_row, row_len};
+use crate::format::{pack_pairs, pack_row, pair_block_len, row_len};
 
 /// Σ w·(x + offset), exactly.
 pub(crate) fn oracle(weights: &[i16], x: &[i8], offset: i16) -> i64 {
@@ -18,6 +18,19 @@ pub(crate) fn packed(weights: &[i16], bits: u8) -> Vec<u8> {
     row
 }
 
+/// The bytes of a matrix of 8-bit weights.
+pub(crate) fn arranged(rows: &[Vec<i16>], in_pairs: bool) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let (blocks, rest) = if in_pairs { rows.as_chunks::<4>() } else { (&[][..], rows) };
+    for block in blocks {
+        let start = bytes.len();
+        bytes.resize(start + pair_block_len(block[0].len()), 0);
+        assert!(pack_pairs(block.each_ref().map(|row| &row[..]), &mut bytes[start..]));
+    }
+    rest.iter().for_each(|row| bytes.extend(packed(row, 8)));
+    bytes
+}
+
 /// All weight widths.
 pub(crate) const WIDTHS: [u8; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 16];
 
@@ -25,7 +38,9 @@ macro_rules! kernel_suite {
     ($module:path) => {
         use proptest::prelude::*;
         use std::vec::Vec;
-        use $crate::arch::suite::{WIDTHS, oracle, packed};
+        use $crate::arch::suite::{WIDTHS, arranged, oracle, packed};
+        use $crate::arch::{BLOCK_ROWS, Matrix};
+        use $crate::format::Layout;
         use $module as kernels;
 
         #[test]
@@ -48,6 +63,32 @@ macro_rules! kernel_suite {
         }
 
         proptest! {
+            #[test]
+            fn blocks_match_the_oracle(
+                data in proptest::collection::vec(proptest::array::uniform11(-127i16..=127), 1..40),
+                rows in 1usize..11,
+                in_pairs: bool,
+                offset in -127i16..=128,
+            ) {
+                let x: Vec<i8> = data.iter().map(|column| column[10] as i8).collect();
+                let weights: Vec<Vec<i16>> =
+                    (0..rows).map(|row| data.iter().map(|column| column[row]).collect()).collect();
+                let bytes = arranged(&weights, in_pairs);
+                let layout = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
+                let columns = x.len();
+                let matrix = Matrix {
+                    bytes: &bytes, layout, bits: 8, rows, columns, row_len: columns,
+                };
+                let mut lanes = kernels::Lanes::new();
+                let inputs = lanes.prepare(&matrix, &x, offset);
+                for (block, rows) in weights.chunks(BLOCK_ROWS).enumerate() {
+                    let sums = kernels::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
+                    for (weights, sum) in rows.iter().zip(sums) {
+                        prop_assert_eq!(i64::from(sum), oracle(weights, &x, offset));
+                    }
+                }
+            }
+
             #[test]
             fn dot_matches_the_oracle(
                 bits in proptest::sample::select(&WIDTHS[..]),

@@ -109,6 +109,8 @@ pub enum OpFault {
     ZeroPoint,
     /// The weight width is neither 1 to 8 nor 16.
     WeightBits,
+    /// The weights' layout isn't for this operator, this width or so many columns.
+    Layout,
     /// Weights, biases, multipliers or a mask lie outside the weight section.
     Section,
     /// A bias is shifted by more than [`super::MAX_BIAS_SHIFT`].
@@ -182,6 +184,7 @@ impl fmt::Display for OpFault {
             Self::Overlap => "input and output overlap",
             Self::ZeroPoint => "zero points of input and output differ",
             Self::WeightBits => "weights must have 1 to 8 bits, or 16",
+            Self::Layout => "the weights' layout isn't for this operator, width or size",
             Self::Section => "parameters lie outside the weight section",
             Self::BiasShift => "a bias is shifted too far",
             Self::Multiplier => "a multiplier or its shift is out of range",

@@ -14,6 +14,7 @@ mod error;
 mod header;
 mod meta;
 mod packing;
+mod pairs;
 mod tensor;
 mod weights;
 mod writer;
@@ -28,6 +29,9 @@ pub use meta::{
     ByteAffine, FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, MAX_PREPROCESS_SHIFT, Meta, Preprocess,
 };
 pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
+pub use pairs::{
+    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row,
+};
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,

@@ -16,6 +16,13 @@ pub enum Layout {
     /// least significant bit. See [`crate::format::pack_row`].
     #[default]
     RowMajor,
+    /// For 8 bits: blocks of [`PAIR_BLOCK_ROWS`] rows, made for kernels that multiply 16-bit
+    /// halves of words; see [`crate::format::pack_pairs`]. Rows beyond the last whole block follow
+    /// as in [`Layout::RowMajor`]. Depthwise layers can't have it.
+    ///
+    /// Two rows A and B share a half-word, A + 256·B, so that B's sum is found by subtracting A's
+    /// and shifting. That takes |Σ B·x| < 2²³, which the file must grant for any input.
+    Pairs,
 }
 
 /// The weight matrix of a layer: one row per output.

@@ -2,21 +2,17 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch;
+use crate::arch::{self, BLOCK_ROWS, Lanes, Matrix};
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, MAX_BIAS_SHIFT, OpFault,
-    Requantization, StoredBias, is_width, row_len,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
+    PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
 };
 use crate::requantize::{Multiplier, requantize};
 
 /// Parameters of a layer, found in the weight section.
 pub(crate) struct Layer<'a> {
-    /// All rows.
-    pub(crate) matrix: &'a [u8],
-    /// Bytes of a row.
-    pub(crate) row_len: usize,
-    /// Width of a weight.
-    pub(crate) bits: u8,
+    /// Weights.
+    pub(crate) matrix: Matrix<'a>,
     /// Whether the biases hold −zero point·Σ w.
     pub(crate) folded: bool,
     bias: Option<(BiasWidth, u8, &'a [u8])>,
@@ -46,8 +42,12 @@ impl<'a> Layer<'a> {
         columns: usize,
         zero_point: i8,
     ) -> Option<Self> {
-        let row_len = row_len(affine.weights.bits, columns);
-        let matrix = part(section, affine.weights.offset, row_len.checked_mul(rows)?)?;
+        let bits = affine.weights.bits;
+        let row_len = row_len(bits, columns);
+        let layout = affine.weights.layout;
+        part(section, affine.weights.offset, matrix_len(layout, bits, rows, columns))?;
+        let bytes = section.get(affine.weights.offset as usize..)?;
+        let matrix = Matrix { bytes, layout, bits, rows, columns, row_len };
         let bias = match stored(affine.bias) {
             None => None,
             Some(bias) => {
@@ -63,14 +63,7 @@ impl<'a> Layer<'a> {
             }
         };
         let folded = matches!(affine.bias, Bias::Folded(_));
-        let (bits, clamp) = (affine.weights.bits, affine.clamp);
-        Some(Self { matrix, row_len, bits, folded, bias, multipliers, zero_point, clamp })
-    }
-
-    /// The packed rows, in order.
-    pub(crate) fn rows(&self) -> core::slice::ChunksExact<'a, u8> {
-        // `max(1)`: rows aren't empty, but the compiler can't know.
-        self.matrix.chunks_exact(self.row_len.max(1))
+        Some(Self { matrix, folded, bias, multipliers, zero_point, clamp: affine.clamp })
     }
 
     /// The bias of a row, as stored.
@@ -107,11 +100,65 @@ impl<'a> Layer<'a> {
         match self.multipliers {
             Multipliers::PerTensor(multiplier) => multiplier,
             Multipliers::PerChannel(table) => match table.get(row) {
-                Some(&[b0, b1, b2, b3, shift]) => {
-                    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
-                }
+                Some(entry) => stored_multiplier(entry),
                 None => Multiplier::default(),
             },
+        }
+    }
+
+    /// The outputs of all rows for one input, in order.
+    pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
+        let inputs = lanes.prepare(&self.matrix, x, offset);
+        let mut first = 0usize;
+        for outputs in output.chunks_mut(BLOCK_ROWS) {
+            let mut sums = arch::dot_block(&self.matrix, first, &inputs);
+            self.add_biases(first, &mut sums);
+            self.finish_block(first, &sums, outputs);
+            first = first.wrapping_add(BLOCK_ROWS);
+        }
+    }
+
+    /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
+    /// short, but need the registers that a long function around them hasn't.
+    #[inline(never)]
+    fn add_biases(&self, first: usize, sums: &mut [i32; BLOCK_ROWS]) {
+        let Some((width, shift, bytes)) = self.bias else { return };
+        let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+        let add = |(sum, bias): (&mut i32, i32)| {
+            *sum = sum.wrapping_add(bias.wrapping_shl(u32::from(shift)));
+        };
+        match width {
+            BiasWidth::I8 => {
+                sums.iter_mut().zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(add);
+            }
+            BiasWidth::I16 => {
+                let biases = tail.as_chunks().0.iter().map(|&b| i32::from(i16::from_le_bytes(b)));
+                sums.iter_mut().zip(biases).for_each(add);
+            }
+            BiasWidth::I32 => {
+                let biases = tail.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b));
+                sums.iter_mut().zip(biases).for_each(add);
+            }
+        }
+    }
+
+    /// The outputs of a block of rows whose accumulators are complete.
+    #[inline(never)]
+    fn finish_block(&self, first: usize, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
+        let finish = |y: &mut i8, acc: i32, multiplier: Multiplier| {
+            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
+        };
+        let outputs = outputs.iter_mut().zip(sums);
+        match self.multipliers {
+            Multipliers::PerTensor(multiplier) => {
+                outputs.for_each(|(y, &acc)| finish(y, acc, multiplier));
+            }
+            Multipliers::PerChannel(table) => {
+                let table = table.get(first..).unwrap_or_default();
+                outputs
+                    .zip(table)
+                    .for_each(|((y, &acc), entry)| finish(y, acc, stored_multiplier(entry)));
+            }
         }
     }
 
@@ -119,6 +166,12 @@ impl<'a> Layer<'a> {
     pub(crate) fn finish(&self, row: usize, acc: i32) -> i8 {
         self.clamp.apply(requantize(acc, self.multiplier(row), self.zero_point))
     }
+}
+
+/// A channel's multiplier from its bytes.
+#[inline(always)]
+fn stored_multiplier(&[b0, b1, b2, b3, shift]: &[u8; CHANNEL_MULTIPLIER_LEN]) -> Multiplier {
+    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
 }
 
 /// The stored biases, folded or not.
@@ -135,6 +188,9 @@ impl Affine {
     pub(crate) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
         if !is_width(self.weights.bits) {
             return Err(OpFault::WeightBits);
+        }
+        if self.weights.layout == Layout::Pairs && self.weights.bits != 8 {
+            return Err(OpFault::Layout);
         }
         if self.clamp.min > self.clamp.max {
             return Err(OpFault::Clamp);
@@ -163,7 +219,7 @@ impl Affine {
         Parameters {
             bits: Some(self.weights.bits),
             weights: rows.saturating_mul(columns),
-            weight_bytes: row_len(self.weights.bits, columns).saturating_mul(rows),
+            weight_bytes: matrix_len(self.weights.layout, self.weights.bits, rows, columns),
             bias_bytes: rows.saturating_mul(bias),
             requantization_bytes: rows.saturating_mul(requantization),
             mask_bytes: 0,
@@ -183,16 +239,15 @@ impl Layer<'_> {
             let sum = weights.saturating_mul(input_most).saturating_add(bias.unsigned_abs());
             sum <= i32::MAX as u64
         };
-        let widest = (columns as u64).saturating_mul(1 << self.bits.wrapping_sub(1).min(15));
-        for (row, packed) in self.rows().enumerate() {
+        let widest = (columns as u64).saturating_mul(1 << self.matrix.bits.wrapping_sub(1).min(15));
+        for row in 0..self.matrix.rows {
             let bias = self.exact_bias(row).ok_or(OpFault::Accumulator)?;
-            if fits(widest, i64::from(bias)) {
-                continue;
-            }
-            let mut fields = Fields::new(packed, self.bits, 0);
-            let sum = (0..columns)
-                .fold(0u64, |sum, _| sum.saturating_add(u64::from(fields.take().unsigned_abs())));
-            if !fits(sum, i64::from(bias)) {
+            let most = if self.matrix.is_high(row) { PAIRED_SUM_MAX } else { u64::MAX };
+            let sound = |weights: u64| {
+                fits(weights, i64::from(bias)) && weights.saturating_mul(input_most) <= most
+            };
+            // A weight of a pair may be 128, which is no more than the widest.
+            if !sound(widest) && !sound(self.matrix.magnitude(row)) {
                 return Err(OpFault::Accumulator);
             }
         }

@@ -7,8 +7,8 @@ use super::filter::{FILTER_MAX, Filter};
 use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
-use crate::arch;
-use crate::format::{Affine, OpFault, Source, Tensor, Window};
+use crate::arch::{self, Lanes};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,11 @@ impl Operator for Conv2d {
         for axis in axes {
             axis.check()?;
         }
-        self.affine.check(section, filters, self.columns(channels))
+        let columns = self.columns(channels);
+        if self.affine.weights.layout == Layout::Pairs && columns > FILTER_MAX {
+            return Err(OpFault::Layout);
+        }
+        self.affine.check(section, filters, columns)
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {
@@ -71,7 +75,7 @@ impl Operator for Conv2d {
         };
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        if arch::is_direct(layer.bits) && columns <= FILTER_MAX {
+        if arch::is_direct(layer.matrix.bits) && columns <= FILTER_MAX {
             image.by_position(&layer, columns, output);
         } else {
             image.by_filter(&layer, columns, output);
@@ -94,6 +98,7 @@ impl Image<'_> {
     fn by_position(&self, layer: &Layer<'_>, patch_len: usize, output: &mut [i8]) {
         let mut buffer = [0; FILTER_MAX];
         let patch = buffer.get_mut(..patch_len).unwrap_or_default();
+        let mut lanes = Lanes::new();
         let [rows, columns] = self.axes;
         let offset = if layer.folded { 0 } else { -i16::from(self.zero_point) };
         // `max(1)`: an output has channels, but the compiler can't know.
@@ -102,10 +107,7 @@ impl Image<'_> {
         for down in 0..rows.output {
             for (right, pixel) in (0..columns.output).zip(&mut pixels) {
                 self.gather(down, right, patch);
-                for (row, (weights, y)) in layer.rows().zip(pixel).enumerate() {
-                    let sum = arch::dot(layer.bits, weights, 0, patch, offset);
-                    *y = layer.finish(row, sum.wrapping_add(layer.bias(row)));
-                }
+                layer.apply(patch, offset, &mut lanes, pixel);
             }
         }
     }
@@ -119,9 +121,13 @@ impl Image<'_> {
         }
         let mut copy = |tap: usize, pixel: usize, taps: usize| {
             let len = taps.wrapping_mul(self.channels);
-            let to = patch.get_mut(tap.wrapping_mul(self.channels)..).unwrap_or_default();
-            let from = self.values.get(pixel.wrapping_mul(self.channels)..).unwrap_or_default();
-            to.iter_mut().zip(from).take(len).for_each(|(to, &from)| *to = from);
+            let to = patch.get_mut(tap.wrapping_mul(self.channels)..);
+            let from = self.values.get(pixel.wrapping_mul(self.channels)..);
+            if let (Some(to), Some(from)) =
+                (to.and_then(|to| to.get_mut(..len)), from.and_then(|from| from.get(..len)))
+            {
+                to.copy_from_slice(from);
+            }
         };
         let mut y = top;
         for row_tap in row_taps {
@@ -143,10 +149,10 @@ impl Image<'_> {
     fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         let (channels, dilation) = (self.channels, self.axes[1].dilation);
         let offset = -i16::from(self.zero_point);
-        let filters = layer.rows().len();
+        let filters = layer.matrix.rows;
         let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.rows().enumerate() {
-            let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
             let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
             let part = |tap: usize, pixel: usize, taps: usize| {
                 let start = pixel.wrapping_mul(channels);

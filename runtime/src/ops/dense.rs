@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::affine::Layer;
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::arch;
+use crate::arch::Lanes;
 use crate::format::{Affine, OpFault, Source, Tensor};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
@@ -43,17 +43,14 @@ impl Operator for Dense {
             return;
         };
         let offset = if layer.folded { 0 } else { -i16::from(input.zero_point) };
-        for (row, (weights, y)) in layer.rows().zip(output).enumerate() {
-            let sum = arch::dot(layer.bits, weights, 0, x, offset);
-            *y = layer.finish(row, sum.wrapping_add(layer.bias(row)));
-        }
+        layer.apply(x, offset, &mut Lanes::new(), output);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{Clamp, Requantization};
+    use crate::format::{Bias, Clamp, Layout, Requantization, Weights, pack_pairs, pair_block_len};
     use crate::ops::Op;
     use crate::ops::testing::{BiasKind, Plain, fault, plain, run, tensor, values};
     use crate::requantize::Multiplier;
@@ -103,6 +100,44 @@ mod tests {
                 assert_eq!(found, oracle(&plain, &x, zero, -5));
             }
         }
+    }
+
+    /// Four equal rows of `columns` weights of 127 in pairs.
+    fn in_pairs(columns: u16) -> (Tensor, Dense, Vec<u8>) {
+        let row = vec![127; usize::from(columns)];
+        let mut section = vec![0; pair_block_len(row.len())];
+        assert!(pack_pairs([&row; 4].map(|row| &row[..]), &mut section));
+        let affine = Affine {
+            weights: Weights { offset: 0, bits: 8, layout: Layout::Pairs },
+            bias: Bias::None,
+            requantization: Requantization::PerTensor(Multiplier { value: 1 << 30, shift: -14 }),
+            clamp: Clamp::NONE,
+        };
+        let output = tensor(u32::from(columns), &[4], 0);
+        (tensor(0, &[columns], 0), Dense { input: Source::Previous, output, affine }, section)
+    }
+
+    #[test]
+    fn pairs_need_room_above_the_second_row() {
+        // 127 · 255 · 259 is the last multiple below 2²³.
+        let (input, op, section) = in_pairs(259);
+        assert_eq!(fault(&input, Op::Dense(op), &section), None);
+        let (input, op, section) = in_pairs(260);
+        assert_eq!(fault(&input, Op::Dense(op), &section), Some(OpFault::Accumulator));
+    }
+
+    #[test]
+    fn pairs_are_for_8_bits() {
+        let (input, mut op, section) = in_pairs(4);
+        op.affine.weights.bits = 4;
+        assert_eq!(fault(&input, Op::Dense(op), &section), Some(OpFault::Layout));
+    }
+
+    #[test]
+    fn pairs_run() {
+        let (input, op, section) = in_pairs(259);
+        let found = run(&input, &[Op::Dense(op)], &section, &[1; 259]).unwrap();
+        assert_eq!(found, [1; 4]); // 32,893 / 2¹⁵
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch;
-use crate::format::{Affine, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
@@ -52,6 +52,9 @@ impl Operator for DepthwiseConv2d {
         for axis in axes {
             axis.check()?;
         }
+        if self.affine.weights.layout != Layout::RowMajor {
+            return Err(OpFault::Layout);
+        }
         if !outputs.is_multiple_of(channels) {
             return Err(OpFault::Shape);
         }
@@ -79,8 +82,8 @@ impl Operator for DepthwiseConv2d {
         let [_, Axis { dilation, .. }] = axes;
         let stride = dilation.wrapping_mul(channels);
         let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.rows().enumerate() {
-            let filter = Filter::unpack(packed, layer.bits, columns, &mut buffer);
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
             let bias = layer.unfolded_bias(row, &filter, columns, input.zero_point);
             let channel = row.checked_div(multiplier).unwrap_or_default();
             let segment = |tap: usize, pixel: usize, taps: usize| {

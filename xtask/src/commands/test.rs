@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::boards::{BOARDS, Board};
 use crate::commands::{qemu, setup};
 use crate::error::XtaskError;
-use crate::{firmware, paths, process};
+use crate::{firmware, no_panic, paths, process};
 
 /// Run everything that CI runs, step by step, with times.
 ///
@@ -37,6 +37,8 @@ enum Step {
     Doc,
     /// Build every firmware for every core, and lint it.
     Firmware,
+    /// Link firmware that can't be linked with a path to a panic.
+    NoPanic,
     /// Golden vectors and examples on every emulated core.
     Qemu,
 }
@@ -50,6 +52,7 @@ impl Step {
             Self::Test => "test",
             Self::Doc => "doc",
             Self::Firmware => "firmware",
+            Self::NoPanic => "no-panic",
             Self::Qemu => "qemu",
         }
     }
@@ -80,6 +83,7 @@ impl Step {
             }
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
+            Self::NoPanic => no_panic::check(root),
             Self::Qemu => qemu::run_all(root),
         }
     }

@@ -1,0 +1,91 @@
+//! A layer's weights as kernels see them.
+
+use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
+
+/// Weights of a layer, one row per output.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    /// From the first weight to the weight section's end. What follows the matrix counts for
+    /// nothing, but lets a kernel load the whole word that a row ends within.
+    pub(crate) bytes: &'a [u8],
+    /// Arrangement.
+    pub(crate) layout: Layout,
+    /// Width of a weight.
+    pub(crate) bits: u8,
+    /// Rows.
+    pub(crate) rows: usize,
+    /// Weights of a row.
+    pub(crate) columns: usize,
+    /// Bytes of a packed row.
+    pub(crate) row_len: usize,
+}
+
+/// Where a row is.
+pub(crate) enum Row<'a> {
+    /// Packed by itself.
+    Packed(&'a [u8]),
+    /// A member of a block of pairs.
+    Paired(&'a [u8], usize),
+}
+
+impl<'a> Matrix<'a> {
+    /// The packed rows of a row-major matrix, in order.
+    pub(crate) fn packed(&self) -> core::slice::ChunksExact<'a, u8> {
+        let len = self.row_len.wrapping_mul(self.rows);
+        // `max(1)`: rows aren't empty, but the compiler can't know.
+        self.bytes.get(..len).unwrap_or_default().chunks_exact(self.row_len.max(1))
+    }
+
+    /// Rows that are in blocks of pairs; the others follow, packed.
+    fn paired_rows(&self) -> usize {
+        match self.layout {
+            Layout::RowMajor => 0,
+            Layout::Pairs => self.rows & !(PAIR_BLOCK_ROWS - 1),
+        }
+    }
+
+    /// The block of pairs with a row, if it is in one.
+    pub(crate) fn block(&self, row: usize) -> Option<&'a [u8]> {
+        if row >= self.paired_rows() {
+            return None;
+        }
+        let len = pair_block_len(self.columns);
+        let start = (row / PAIR_BLOCK_ROWS).wrapping_mul(len);
+        self.bytes.get(start..start.wrapping_add(len))
+    }
+
+    /// From the start of a packed row to the section's end.
+    pub(crate) fn from_row(&self, row: usize) -> &'a [u8] {
+        let paired = self.paired_rows();
+        let blocks = (paired / PAIR_BLOCK_ROWS).wrapping_mul(pair_block_len(self.columns));
+        let start = row.wrapping_sub(paired).wrapping_mul(self.row_len).wrapping_add(blocks);
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
+    /// A row, wherever it is.
+    pub(crate) fn row(&self, row: usize) -> Row<'a> {
+        match self.block(row) {
+            Some(block) => Row::Paired(block, row % PAIR_BLOCK_ROWS),
+            None => Row::Packed(self.from_row(row).get(..self.row_len).unwrap_or_default()),
+        }
+    }
+
+    /// Whether a row is the second of a pair.
+    pub(crate) fn is_high(&self, row: usize) -> bool {
+        row < self.paired_rows() && !row.is_multiple_of(2)
+    }
+
+    /// Σ |w| over a row.
+    pub(crate) fn magnitude(&self, row: usize) -> u64 {
+        let columns = 0..self.columns;
+        match self.row(row) {
+            Row::Packed(weights) => {
+                let mut fields = Fields::new(weights, self.bits, 0);
+                columns.fold(0, |sum, _| sum.saturating_add(fields.take().unsigned_abs().into()))
+            }
+            Row::Paired(block, member) => columns
+                .zip(paired_row(block, member))
+                .fold(0, |sum, (_, w)| sum.saturating_add(w.unsigned_abs().into())),
+        }
+    }
+}
