@@ -126,7 +126,7 @@ fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Option<[i32; ROWS]> {
 /// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
 /// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
 fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
-    let bytes = matrix.from_row(first);
+    let bytes = matrix.bytes_from(first);
     let rows_after = matrix.rows.saturating_sub(first).saturating_sub(1);
     let start = |row: usize| row.min(rows_after).saturating_mul(matrix.row_len);
     let starts = [0, start(1), start(2), start(3)];

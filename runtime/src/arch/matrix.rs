@@ -55,7 +55,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// From the start of a packed row to the section's end.
-    pub(crate) fn from_row(&self, row: usize) -> &'a [u8] {
+    pub(crate) fn bytes_from(&self, row: usize) -> &'a [u8] {
         let paired = self.paired_rows();
         let blocks = (paired / PAIR_BLOCK_ROWS).wrapping_mul(pair_block_len(self.columns));
         let start = row.wrapping_sub(paired).wrapping_mul(self.row_len).wrapping_add(blocks);
@@ -66,7 +66,7 @@ impl<'a> Matrix<'a> {
     pub(crate) fn row(&self, row: usize) -> Row<'a> {
         match self.block(row) {
             Some(block) => Row::Paired(block, row % PAIR_BLOCK_ROWS),
-            None => Row::Packed(self.from_row(row).get(..self.row_len).unwrap_or_default()),
+            None => Row::Packed(self.bytes_from(row).get(..self.row_len).unwrap_or_default()),
         }
     }
 

@@ -5,6 +5,7 @@
 //! which also notices a format or an operator that has changed under files that exist.
 
 mod operators;
+mod pairs;
 mod sketch;
 mod widths;
 
@@ -32,7 +33,11 @@ pub(crate) struct Synthetic {
 
 /// All of them.
 pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
-    Ok(vec![run("operators", operators::sketch)?, run("widths", widths::sketch)?])
+    Ok(vec![
+        run("operators", operators::sketch)?,
+        run("pairs", pairs::sketch)?,
+        run("widths", widths::sketch)?,
+    ])
 }
 
 /// Writes all of them below `folder`.

@@ -1,6 +1,6 @@
 //! A network that uses every operator once or twice, with a residual sum and a concatenation.
 
-use bitsback_runtime::format::{BiasWidth, Clamp, Window};
+use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window};
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
     Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
@@ -26,7 +26,13 @@ fn convolutions(sketch: &mut Sketch) -> Result<Source, SketchError> {
     let before = [1, 1, 0].into_iter().collect();
     sketch.op(Op::Pad(Pad { input: Source::Previous, output, before, value: 5 }));
 
-    let kind = Kind { bits: 5, bias: Some(BiasWidth::I16), folded: false, per_channel: true };
+    let kind = Kind {
+        bits: 5,
+        bias: Some(BiasWidth::I16),
+        folded: false,
+        per_channel: true,
+        layout: Layout::RowMajor,
+    };
     let output = sketch.tensor(&[10, 10, 6], ZERO_POINT);
     let affine = sketch.affine(6, 27, kind)?;
     let window = square(3, 1, 0);
@@ -38,7 +44,13 @@ fn convolutions(sketch: &mut Sketch) -> Result<Source, SketchError> {
         affine,
     }));
 
-    let kind = Kind { bits: 8, bias: Some(BiasWidth::I32), folded: true, per_channel: false };
+    let kind = Kind {
+        bits: 8,
+        bias: Some(BiasWidth::I32),
+        folded: true,
+        per_channel: false,
+        layout: Layout::RowMajor,
+    };
     let output = sketch.tensor(&[10, 10, 6], 11);
     let affine = sketch.affine(6, 9, kind)?;
     sketch.op(Op::DepthwiseConv2d(DepthwiseConv2d {
@@ -120,7 +132,13 @@ fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
     let output = sketch.tensor(&[10], -3);
     let mask = sketch.bytes(&[0b1011_1111, 0b0000_0111]);
     sketch.op(Op::Select(Select { input: Source::Previous, output, mask }));
-    let kind = Kind { bits: 4, bias: Some(BiasWidth::I8), folded: false, per_channel: false };
+    let kind = Kind {
+        bits: 4,
+        bias: Some(BiasWidth::I8),
+        folded: false,
+        per_channel: false,
+        layout: Layout::RowMajor,
+    };
     let output = sketch.tensor(&[14], 0);
     let affine = sketch.affine(14, 10, kind)?;
     sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
@@ -130,7 +148,8 @@ fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
         output,
         multiplier: input_step(0.03),
     }));
-    let kind = Kind { bits: 2, bias: None, folded: false, per_channel: true };
+    let kind =
+        Kind { bits: 2, bias: None, folded: false, per_channel: true, layout: Layout::RowMajor };
     let output = sketch.tensor(&[10], 0);
     let affine = sketch.affine(10, 14, kind)?;
     sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));

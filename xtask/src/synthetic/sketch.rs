@@ -3,8 +3,9 @@
 use std::fmt;
 
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PackError, Requantization, Shape, StoredBias,
-    Weights, WriteError, model_len, pack_row, row_len, write_model,
+    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PAIR_BLOCK_ROWS, PackError, Requantization,
+    Shape, StoredBias, Weights, WriteError, model_len, pack_pairs, pack_row, pair_block_len,
+    row_len, write_model,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
@@ -13,6 +14,7 @@ use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
 #[derive(Debug)]
 pub(crate) enum SketchError {
     Pack(PackError),
+    Pairs,
     Write(WriteError),
     Parse(ParseError),
     Arena(ArenaTooSmall),
@@ -22,6 +24,7 @@ impl fmt::Display for SketchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pack(error) => write!(f, "weights: {error:?}"),
+            Self::Pairs => write!(f, "weights that have no half-word"),
             Self::Write(error) => write!(f, "{error}"),
             Self::Parse(error) => write!(f, "{error}"),
             Self::Arena(error) => write!(f, "{error}"),
@@ -64,6 +67,16 @@ pub(crate) struct Kind {
     pub(crate) bias: Option<BiasWidth>,
     pub(crate) folded: bool,
     pub(crate) per_channel: bool,
+    pub(crate) layout: Layout,
+}
+
+impl Kind {
+    fn alignment(self) -> usize {
+        match self.layout {
+            Layout::RowMajor => 1,
+            Layout::Pairs => 4,
+        }
+    }
 }
 
 /// A model in the making.
@@ -116,15 +129,29 @@ impl Sketch {
         kind: Kind,
     ) -> Result<Affine, SketchError> {
         let half = 1 << (kind.bits - 1);
+        // Layouts of words begin at one; the others don't mind.
+        self.section.resize(self.section.len().next_multiple_of(kind.alignment()), 0);
         let offset = self.section.len() as u32;
-        for _ in 0..rows {
-            let weights: Vec<i16> =
-                (0..columns).map(|_| self.random.between(-half, half) as i16).collect();
+        // −128 has no place in a pair.
+        let least = if kind.layout == Layout::Pairs { 1 - half } else { -half };
+        let matrix: Vec<Vec<i16>> = (0..rows)
+            .map(|_| (0..columns).map(|_| self.random.between(least, half) as i16).collect())
+            .collect();
+        let blocks = if kind.layout == Layout::Pairs { rows / PAIR_BLOCK_ROWS } else { 0 };
+        let (paired, packed) = matrix.split_at(blocks * PAIR_BLOCK_ROWS);
+        for block in paired.as_chunks::<PAIR_BLOCK_ROWS>().0 {
+            let mut bytes = vec![0; pair_block_len(columns)];
+            if !pack_pairs(block.each_ref().map(Vec::as_slice), &mut bytes) {
+                return Err(SketchError::Pairs);
+            }
+            self.section.extend(bytes);
+        }
+        for weights in packed {
             let mut row = vec![0; row_len(kind.bits, columns)];
-            pack_row(&weights, kind.bits, &mut row).map_err(SketchError::Pack)?;
+            pack_row(weights, kind.bits, &mut row).map_err(SketchError::Pack)?;
             self.section.extend(row);
         }
-        let weights = Weights { offset, bits: kind.bits, layout: Layout::RowMajor };
+        let weights = Weights { offset, bits: kind.bits, layout: kind.layout };
         let bias = self.bias(rows, kind);
         // Typical accumulator: √columns · inputs of 74 (uniform int8) · weights of 0.58·half. The
         // outputs are to be as large again, so that a long chain neither dies nor saturates.

@@ -1,6 +1,6 @@
 //! Dense layers with every weight width, kind of bias and kind of requantisation.
 
-use bitsback_runtime::format::BiasWidth;
+use bitsback_runtime::format::{BiasWidth, Layout};
 use bitsback_runtime::ops::Dense;
 use bitsback_runtime::{Op, Source};
 
@@ -18,7 +18,8 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
     for (index, ((bits, rows), bias)) in
         LAYERS.into_iter().zip(widths.into_iter().cycle()).enumerate()
     {
-        let kind = Kind { bits, bias, folded: index % 3 == 1, per_channel: index % 2 == 0 };
+        let (folded, per_channel) = (index % 3 == 1, index % 2 == 0);
+        let kind = Kind { bits, bias, folded, per_channel, layout: Layout::RowMajor };
         let output = sketch.tensor(&[rows], (index as i8) * 9 - 40);
         let affine = sketch.affine(usize::from(rows), usize::from(columns), kind)?;
         sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
