@@ -28,12 +28,12 @@ fn a_killed_demo_resumes_to_the_identical_model() {
     for kill in 0..KILLS {
         let mut child = demo(&killed, true);
         moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        std::thread::sleep(Duration::from_millis(300 + (moment >> 33) % 4000));
+        std::thread::sleep(Duration::from_millis(400 + (moment >> 33) % 900));
         // A fast machine may be done: then there is nothing left to kill, and the last run below
         // still has to agree.
         child.kill().unwrap();
         let status = child.wait().unwrap();
-        assert!(kill > 2 || !status.success(), "the demo ended before it could be killed");
+        assert!(kill > 0 || !status.success(), "the demo ended before it could be killed");
     }
     assert!(demo(&killed, true).wait().unwrap().success());
     for file in ["model.bbk", "golden/inputs.i8", "golden/outputs.i8", "ledger.csv"] {

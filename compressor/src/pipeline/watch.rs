@@ -9,7 +9,7 @@ use crate::progress::{Progress, Stage};
 use crate::train::{Observer, StepReport, TrainError};
 
 /// Least time between two checkpoints.
-const SAVE_INTERVAL: Duration = Duration::from_secs(2);
+const SAVE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Saving may take this share of the time at most: the interval grows with what a save costs.
 const SAVE_SHARE: u32 = 40;

@@ -16,7 +16,7 @@ pub enum Layout {
     /// least significant bit. See [`crate::format::pack_row`].
     #[default]
     RowMajor,
-    /// For 8 bits: blocks of [`PAIR_BLOCK_ROWS`] rows, made for kernels that multiply 16-bit
+    /// For 8 bits: blocks of [`PAIR_BLOCK_ROWS`](super::PAIR_BLOCK_ROWS) rows, made for kernels that multiply 16-bit
     /// halves of words; see [`crate::format::pack_pairs`]. Rows beyond the last whole block follow
     /// as in [`Layout::RowMajor`]. Depthwise layers can't have it.
     ///
