@@ -30,9 +30,9 @@ pub struct LayerPosterior {
     pub bias_mean: Vec<f32>,
     /// Variance of the bias.
     pub bias_variance: Vec<f32>,
-    /// E[z] per group.
+    /// E\[z\] per group.
     pub scale_mean: Vec<f32>,
-    /// V[z] per group.
+    /// V\[z\] per group.
     pub scale_variance: Vec<f32>,
     /// log α (normal-Jeffreys) or v − m (horseshoe) per group: *higher means less needed*.
     pub unimportance: Vec<f32>,

@@ -132,7 +132,7 @@ impl Scale {
         }
     }
 
-    /// E[z] and V[z] of each group.
+    /// E\[z\] and V\[z\] of each group.
     pub fn moments(&self) -> (Vec<f32>, Vec<f32>) {
         match self {
             Self::NormalJeffreys(s) => s.moments(),

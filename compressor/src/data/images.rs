@@ -92,7 +92,7 @@ fn is_image(path: &Path) -> bool {
 }
 
 /// Decodes a PNG or JPEG; what it is, its bytes say. Larger sides than [`MAX_SIDE`] and decoders
-/// that want more than twice [`MAX_IMAGE_BYTES`] are refused.
+/// that want more than twice `MAX_IMAGE_BYTES` are refused.
 ///
 /// # Errors
 /// [`DataError::Image`].

@@ -1,6 +1,6 @@
 //! From a float network and its integers to the runtime's graph.
 //!
-//! 1. [`fuse`] turns layers into stages: activations go into the affine or pooling stage before
+//! 1. [`mod@fuse`] turns layers into stages: activations go into the affine or pooling stage before
 //!    them, flattening and dropout vanish;
 //! 2. each stage's file makes its operator record and puts its parameters into the weight section;
 //! 3. [`crate::memory_plan`] places the tensors in the arena.

@@ -1,6 +1,6 @@
 //! The job, from a data set to a folder with everything that came of it.
 //!
-//! [`run`] loads the data, trains ([`stages`]), and finishes ([`finish`]): bit widths, lowering,
+//! [`run`] loads the data, trains (`stages`), and finishes (`finish`): bit widths, lowering,
 //! verification, golden vectors, ledger, report. The output folder holds a `checkpoint.bin` from
 //! the first seconds on, so that a job may be stopped at any moment, by any means.
 

@@ -1,7 +1,7 @@
 //! The float forward pass in plain Rust: what the integer model is compared with, and what
 //! calibration watches. Dropout is the identity; nothing is random.
 //!
-//! Every affine layer is one matrix product over packed weights ([`panels`]); examples are spread
+//! Every affine layer is one matrix product over packed weights (`panels`); examples are spread
 //! over threads. The result of an example does not depend on its neighbours nor on the threads.
 
 mod panels;

@@ -48,7 +48,7 @@ fn sizes(layer: &Layer) -> (usize, usize) {
 }
 
 /// A posterior centred on a trained network (batch normalisation already folded, dropout dropped),
-/// with E[z] = 1 for normal-Jeffreys and close to 1 for the horseshoe.
+/// with E\[z\] = 1 for normal-Jeffreys and close to 1 for the horseshoe.
 pub fn posterior(network: &FloatNetwork, config: &VariationalConfig) -> BayesNetwork {
     let config = config.resolve();
     let mut topology = network.topology.clone();
