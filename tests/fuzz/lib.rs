@@ -217,7 +217,7 @@ impl Draw<'_, '_> {
             9 => 16,
             bits => bits,
         };
-        let paired = self.u.ratio(u32::from(bits == 8), 2)?;
+        let paired = bits == 8 && self.u.ratio(1, 2)?;
         let layout = if paired { Layout::Pairs } else { Layout::RowMajor };
         let weights = Weights { offset: self.offset()?, bits, layout };
         Ok(Affine { weights, bias, requantization, clamp: self.clamp()? })
