@@ -16,7 +16,7 @@ const SOURCES: [&str; 5] = ["compressor", "runtime", "xtask", "tests", "firmware
 
 /// Where unsafe code may be: the runtime's instruction-set modules, and the glue that lets
 /// firmware start and see its board, each for what the word says.
-const UNSAFE_ALLOWED: [&str; 7] = [
+const UNSAFE_ALLOWED: [&str; 8] = [
     "runtime/src/arch/",
     "firmware-examples/board/src/start.rs", // entry points and fault handlers
     "firmware-examples/board/src/lib.rs",   // the symbol that start-up calls
@@ -24,6 +24,7 @@ const UNSAFE_ALLOWED: [&str; 7] = [
     "firmware-examples/board/src/counter.rs", // RISC-V's instruction counter
     "firmware-examples/board/src/stack.rs", // painting the unused stack
     "firmware-examples/board/src/model_slot.rs", // the flash that a model is written to
+    "firmware-examples/footprint/src/main.rs", // the missing symbol that proves no panic is left
 ];
 
 struct Source {
