@@ -18,6 +18,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::network::Padding;
+use crate::shapes::{padding_before, window_outputs};
 
 /// Geometry of windows over a batch of images (batch × height × width × channels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +38,9 @@ impl Window {
         let [batch, height, width, channels] = dims;
         let input = [height, width];
         let stride = stride.map(|s| s.max(1));
-        let axis = |i: usize| match padding {
-            Padding::Valid => ((input[i] + stride[i]).saturating_sub(size[i]) / stride[i], 0),
-            Padding::Same => {
-                let out = input[i].div_ceil(stride[i]);
-                let span = out.saturating_sub(1) * stride[i] + size[i];
-                (out, span.saturating_sub(input[i]) / 2)
-            }
+        let axis = |i: usize| {
+            let outputs = window_outputs(input[i], size[i], stride[i], padding).unwrap_or(0);
+            (outputs, padding_before(input[i], size[i], stride[i], padding))
         };
         let (rows, top) = axis(0);
         let (columns, left) = axis(1);
