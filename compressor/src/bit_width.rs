@@ -173,6 +173,34 @@ pub fn choose(
     Ok((weights, records))
 }
 
+/// The ledger's records of widths that were given and steps that fine-tuning learned. `variance` is
+/// the posterior's, of the weights that pruning left.
+pub fn learned(
+    network: &FloatNetwork,
+    weights: &[IntegerWeights],
+    variance: &[Vec<f32>],
+) -> Vec<BitRecord> {
+    let layers = network.affine.iter().zip(weights).zip(variance).enumerate();
+    let record = |(layer, ((affine, integers), variance)): (usize, _)| {
+        let (affine, integers): (&crate::network::Affine, &IntegerWeights) = (affine, integers);
+        let variance: &Vec<f32> = variance;
+        let sum = variance.iter().map(|&v| f64::from(v)).sum::<f64>();
+        BitRecord {
+            layer: network.topology.affine_name(layer),
+            weights: affine.weight.len(),
+            mean_variance: sum / variance.len().max(1) as f64,
+            largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
+            fraction: -integers.scale.log2().floor() as i32,
+            bits: integers.bits,
+            rule: format!(
+                "[quantize] bits = {}; the step {} was learned with the rate in the loss",
+                integers.bits, integers.scale
+            ),
+        }
+    };
+    layers.map(record).collect()
+}
+
 /// The finest power-of-two grid on which all weights fit `bits`.
 pub fn at_width(weights: &[f32], bits: u8) -> (IntegerWeights, i32) {
     let config = BitWidthConfig { least: bits, most: bits, ..BitWidthConfig::default() };

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use super::*;
 use crate::network::{LayerConfig, Padding};
-use crate::train::{LearningRates, ShrinkConfig};
+use crate::train::{AugmentConfig, LearningRates, QuantizeConfig, ShrinkConfig};
 
 const TEXT: &str = include_str!("../../../docs/JOB.md");
 
@@ -117,6 +117,8 @@ fn every_key_is_documented() {
         "variational",
         "prune",
         "finetune",
+        "quantize",
+        "augment",
         "bits",
         "calibration",
         "golden",
@@ -131,6 +133,8 @@ fn every_key_is_documented() {
     check("variational.shrink", fields::<ShrinkConfig>(), &[]);
     check("prune", fields::<PruneConfig>(), &[]);
     check("finetune", fields::<FinetuneConfig>(), &[]);
+    check("quantize", fields::<QuantizeConfig>(), &[]);
+    check("augment", fields::<AugmentConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);

@@ -7,7 +7,7 @@
 //!
 //! Everything from here on is deterministic to the byte.
 
-mod affine;
+pub(crate) mod affine;
 mod conv2d;
 mod dense;
 pub mod fuse;

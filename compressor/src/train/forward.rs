@@ -64,7 +64,7 @@ pub fn is_affine(layer: &Layer) -> bool {
 }
 
 /// The convolution that a layer describes.
-fn convolution(layer: &Layer) -> Option<Convolution> {
+pub(super) fn convolution(layer: &Layer) -> Option<Convolution> {
     match layer {
         Layer::Conv2d { channels, filters, kernel, stride, padding } => Some(Convolution {
             channels: *channels,
