@@ -177,8 +177,13 @@ fn weight_shape(step: &Step) -> Vec<usize> {
         return Vec::new();
     }
     let columns = weights / rows;
-    if let Op::Conv2d(op) = &step.op {
-        let [height, width] = op.window.size.map(usize::from);
+    let window = match &step.op {
+        Op::Conv2d(op) => Some(&op.window),
+        Op::CodedConv2d(op) => Some(&op.window),
+        _ => None,
+    };
+    if let Some(window) = window {
+        let [height, width] = window.size.map(usize::from);
         return vec![rows, height, width, columns / (height * width).max(1)];
     }
     vec![rows, columns]

@@ -118,6 +118,7 @@ fn every_key_is_documented() {
         "prune",
         "finetune",
         "bits",
+        "size",
         "calibration",
         "golden",
         "requirements",
@@ -132,6 +133,7 @@ fn every_key_is_documented() {
     check("prune", fields::<PruneConfig>(), &[]);
     check("finetune", fields::<FinetuneConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
+    check("size", fields::<SizeConfig>(), &[]);
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);

@@ -20,6 +20,7 @@ use crate::bit_width::BitWidthConfig;
 use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
+use crate::lower::SizeConfig;
 use crate::network::{NetworkConfig, Topology};
 use crate::prune::PruneConfig;
 use crate::train::{FinetuneConfig, PretrainConfig, VariationalConfig};
@@ -55,6 +56,8 @@ pub struct Job {
     pub finetune: FinetuneConfig,
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
+    /// How they are stored.
+    pub size: SizeConfig,
     /// Ranges of the activations.
     pub calibration: CalibrateConfig,
     /// Test vectors for the device.
@@ -78,6 +81,7 @@ impl Default for Job {
             prune: PruneConfig::default(),
             finetune: FinetuneConfig::default(),
             bits: BitWidthConfig::default(),
+            size: SizeConfig::default(),
             calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),

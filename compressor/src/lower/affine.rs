@@ -1,34 +1,47 @@
-//! What dense layers and convolutions share: packed weights, biases, requantisation.
+//! What dense layers and convolutions share: packed or coded weights, biases, requantisation.
 
 use bitsback_runtime::format::{
-    self, Bias, BiasWidth, Clamp, Layout, MAX_BIAS_SHIFT, Requantization, StoredBias, Weights,
-    pack_row, row_len,
+    self, Bias, BiasWidth, CODED_BIAS_MAX, Clamp, Layout, MAX_BIAS_SHIFT, PackError,
+    Requantization, StoredBias, Weights, coded_limit, pack_row, row_len,
 };
+use bitsback_runtime::ops::CodedAffine;
 
 use crate::bit_width::IntegerWeights;
 use crate::calibrate::Quantization;
+use crate::coding::CodedLayer;
 use crate::network::Affine;
 
 use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
-use super::{LowerError, Lowering};
+use super::{Goal, LowerError, Lowering};
 
 /// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
 const MAX_BIAS: f64 = (1i64 << 30) as f64;
 
 /// A lowered affine layer: its record and its output's quantisation.
 pub(super) struct Lowered {
-    pub(super) affine: format::Affine,
+    pub(super) parameters: Parameters,
     pub(super) output: Quantization,
 }
 
+/// How a layer's parameters are stored.
+pub(super) enum Parameters {
+    /// Row after row, packed.
+    Rows(format::Affine),
+    /// As one coded stream.
+    Coded(CodedAffine),
+}
+
 /// Lowers the parameters of one layer. `integers` may have more columns than the float layer: the
-/// additional ones are zero.
+/// additional ones are zero. `lag` is the distance to the weight before, see [`CodedLayer`];
+/// rows of more than `longest` weights aren't coded.
 pub(super) fn lower(
     lowering: &mut Lowering,
     stage: &AffineStage,
     name: &str,
     integers: &IntegerWeights,
+    lag: usize,
+    longest: usize,
 ) -> Result<Lowered, LowerError> {
     let affine = lowering.parameters(stage.index).0;
     let input = lowering.current;
@@ -52,19 +65,84 @@ pub(super) fn lower(
     let folded: Vec<i64> = plain.iter().zip(sums).map(|(b, sum)| b - zero_point * sum).collect();
     let tolerance = lowering.options.bias_tolerance / factor;
 
-    let mut packed = Vec::with_capacity(affine.bias.len() * row_len(integers.bits, row));
-    let mut bytes = vec![0; row_len(integers.bits, row)];
-    for values in integers.values.chunks_exact(row.max(1)) {
-        pack_row(values, integers.bits, &mut bytes)
-            .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
-        packed.extend_from_slice(&bytes);
-    }
-    let offset = lowering.section.push(&packed)?;
-    let weights = Weights { offset, bits: integers.bits, layout: Layout::RowMajor };
-    let bias = store(lowering, &plain, &folded, tolerance)?;
     let requantization = Requantization::PerTensor(multiplier(factor));
     let clamp = clamp(stage.activation, output);
-    Ok(Lowered { affine: format::Affine { weights, bias, requantization, clamp }, output })
+    let bits = match lowering.options.goal {
+        Some(Goal::Instructions) if integers.bits < 8 => 8,
+        _ => integers.bits,
+    };
+    let packed = pack(integers, bits, row)
+        .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
+    let stored = store(&plain, &folded, tolerance);
+    if lowering.options.goal == Some(Goal::Flash)
+        && row <= longest
+        && let Some((bits, bias, stream)) = code(integers, row, lag, &plain, tolerance)
+        && stream.len() < packed.len() + stored.as_ref().map_or(0, |(bias, _)| bias.bytes().len())
+    {
+        let (offset, len) = (lowering.section.push(&stream)?, stream.len() as u32);
+        let coded = CodedAffine { offset, len, bits, bias, requantization, clamp };
+        return Ok(Lowered { parameters: Parameters::Coded(coded), output });
+    }
+    let offset = lowering.section.push(&packed)?;
+    let weights = Weights { offset, bits, layout: Layout::RowMajor };
+    let bias = match stored {
+        None => Bias::None,
+        Some((narrow, is_folded)) => {
+            let offset = lowering.section.push(&narrow.bytes())?;
+            let record = StoredBias { offset, width: narrow.width, shift: narrow.shift };
+            if is_folded { Bias::Folded(record) } else { Bias::Plain(record) }
+        }
+    };
+    let affine = format::Affine { weights, bias, requantization, clamp };
+    Ok(Lowered { parameters: Parameters::Rows(affine), output })
+}
+
+/// The rows at a width, one after another.
+fn pack(integers: &IntegerWeights, bits: u8, row: usize) -> Result<Vec<u8>, PackError> {
+    let mut packed = Vec::with_capacity(integers.values.len());
+    let mut bytes = vec![0; row_len(bits, row)];
+    for values in integers.values.chunks_exact(row.max(1)) {
+        pack_row(values, bits, &mut bytes)?;
+        packed.extend_from_slice(&bytes);
+    }
+    Ok(packed)
+}
+
+/// The layer as a coded stream, if the decoder can hold it: width, shift of the biases, stream.
+fn code(
+    integers: &IntegerWeights,
+    row: usize,
+    lag: usize,
+    plain: &[i64],
+    tolerance: f64,
+) -> Option<(u8, Option<u8>, Vec<u8>)> {
+    let biased = plain.iter().any(|&bias| bias != 0);
+    let narrow = if biased { Some(coded_biases(plain, tolerance)?) } else { None };
+    let biases = narrow.as_ref().map(|(_, values)| values.as_slice());
+    let layer = CodedLayer { weights: &integers.values, columns: row, lag, biases };
+    let (bits, shift) = (layer.bits()?, narrow.as_ref().map(|&(shift, _)| shift));
+    // The sum of products may be anything that the width allows: the reader checks no rows.
+    let products = row as i64 * i64::from(coded_limit(bits)) * 255;
+    let bias = shift.map_or(0, |shift| i64::from(CODED_BIAS_MAX) << shift);
+    if products + bias > i64::from(i32::MAX) {
+        return None;
+    }
+    Some((bits, shift, layer.encode()?))
+}
+
+/// The largest shift that keeps biases within `tolerance`, and the biases before it.
+fn coded_biases(plain: &[i64], tolerance: f64) -> Option<(u8, Vec<i16>)> {
+    let at = |shift: u8| -> Option<Vec<i16>> {
+        let half = (1i64 << shift) >> 1;
+        let rounded = plain.iter().map(|bias| {
+            let value = (bias + half) >> shift;
+            let near = ((value << shift) - bias).abs() as f64 <= tolerance;
+            let value = i16::try_from(value).ok()?;
+            (near && value >= -CODED_BIAS_MAX).then_some(value)
+        });
+        rounded.collect()
+    };
+    (0..=MAX_BIAS_SHIFT).rev().find_map(|shift| Some((shift, at(shift)?)))
 }
 
 /// An output's step is at least the accumulator's: a finer one would only shift zeros in (and the
@@ -110,19 +188,13 @@ pub(super) fn clamp(activation: Activation, output: Quantization) -> Clamp {
     }
 }
 
-/// Stores the biases in the fewest bytes that keep them within `tolerance` of the accumulator;
-/// where both take the same, the folded form, which saves an operation per product.
-fn store(
-    lowering: &mut Lowering,
-    plain: &[i64],
-    folded: &[i64],
-    tolerance: f64,
-) -> Result<Bias, LowerError> {
+/// The biases in the fewest bytes that keep them within `tolerance` of the accumulator, and whether
+/// they are folded; where both take the same, they are, which saves an operation per product.
+fn store(plain: &[i64], folded: &[i64], tolerance: f64) -> Option<(Narrow, bool)> {
     if plain.iter().all(|&b| b == 0) {
-        return Ok(Bias::None);
+        return None;
     }
-    let short = (narrow(folded, tolerance), narrow(plain, tolerance));
-    let (stored, is_folded) = match short {
+    Some(match (narrow(folded, tolerance), narrow(plain, tolerance)) {
         (Some(folded), Some(plain)) if plain.width.bytes() < folded.width.bytes() => (plain, false),
         (Some(folded), _) => (folded, true),
         (None, Some(plain)) => (plain, false),
@@ -131,15 +203,7 @@ fn store(
             let values = plain.iter().map(|&b| b as i32).collect();
             (Narrow { width: BiasWidth::I32, shift: 0, values }, false)
         }
-    };
-    let bytes: Vec<u8> = stored
-        .values
-        .iter()
-        .flat_map(|v| v.to_le_bytes().into_iter().take(stored.width.bytes()))
-        .collect();
-    let offset = lowering.section.push(&bytes)?;
-    let record = StoredBias { offset, width: stored.width, shift: stored.shift };
-    Ok(if is_folded { Bias::Folded(record) } else { Bias::Plain(record) })
+    })
 }
 
 /// Biases as they are stored.
@@ -147,6 +211,14 @@ struct Narrow {
     width: BiasWidth,
     shift: u8,
     values: Vec<i32>,
+}
+
+impl Narrow {
+    /// As the weight section holds them.
+    fn bytes(&self) -> Vec<u8> {
+        let each = self.values.iter();
+        each.flat_map(|v| v.to_le_bytes().into_iter().take(self.width.bytes())).collect()
+    }
 }
 
 /// The narrowest form in which no bias moves by more than `tolerance`.
