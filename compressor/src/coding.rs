@@ -1,6 +1,11 @@
 //! How many bytes a layer's integers take, coded: what a choice by size goes by.
 
-use bitsback_runtime::format::{CodedRow, coded_limit, encode};
+use bitsback_runtime::format::{
+    CodedRow, Contexts, Decoder, Fields, Layout, PAIR_BLOCK_ROWS, Weights, coded_limit, encode,
+    pair_block_len, paired_row, row_len,
+};
+use bitsback_runtime::ops::CodedAffine;
+use bitsback_runtime::{Op, Step};
 
 /// A layer's rows as one coded stream.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,101 @@ pub fn coded_len(
     biases: Option<&[i16]>,
 ) -> Option<usize> {
     Some(CodedLayer { weights, columns, lag, biases }.encode()?.len())
+}
+
+/// The weights of an operator that has some, as they are in a parsed model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWeights {
+    /// Row after row.
+    pub values: Vec<i16>,
+    /// Weights of a row.
+    pub columns: usize,
+    /// Distance in a row to the weight before, see [`CodedLayer::lag`].
+    pub lag: usize,
+}
+
+impl StoredWeights {
+    /// Reads them, whatever their layout; `None` for an operator without weights.
+    pub fn read(step: &Step, section: &[u8]) -> Option<Self> {
+        let channels = step.inputs().next()?.shape.channels();
+        let (lag, matrix, coded) = match &step.op {
+            Op::Dense(op) => (1, Some(&op.affine.weights), None),
+            Op::Conv2d(op) => (channels, Some(&op.affine.weights), None),
+            Op::DepthwiseConv2d(op) => (1, Some(&op.affine.weights), None),
+            Op::CodedDense(op) => (1, None, Some(&op.affine)),
+            Op::CodedConv2d(op) => (channels, None, Some(&op.affine)),
+            Op::CodedDepthwiseConv2d(op) => (1, None, Some(&op.affine)),
+            _ => return None,
+        };
+        let rows = step.output().shape.channels();
+        let columns = step.parameters().weights.checked_div(rows)?;
+        let values = match (matrix, coded) {
+            (Some(weights), _) => stored(weights, section, rows, columns)?,
+            (_, Some(affine)) => decoded(affine, section, rows, columns, lag)?,
+            _ => return None,
+        };
+        Some(Self { values, columns, lag })
+    }
+
+    /// Exact bytes that they would take coded, without biases.
+    pub fn coded_len(&self) -> Option<usize> {
+        coded_len(&self.values, self.columns, self.lag, None)
+    }
+
+    /// Bytes that they would take packed at the narrowest width.
+    pub fn packed_len(&self) -> usize {
+        let most = self.values.iter().copied().max().unwrap_or(0);
+        let least = self.values.iter().copied().min().unwrap_or(0);
+        let fits = |bits: &u8| {
+            let half = 1i32 << (bits - 1);
+            i32::from(most) < half && i32::from(least) >= -half
+        };
+        let bits = (1..=8).find(fits).unwrap_or(16);
+        self.values.len() / self.columns.max(1) * row_len(bits, self.columns)
+    }
+}
+
+fn stored(weights: &Weights, section: &[u8], rows: usize, columns: usize) -> Option<Vec<i16>> {
+    let mut rest = section.get(weights.offset as usize..)?;
+    let mut take = |len: usize| {
+        let (part, after) = rest.split_at_checked(len)?;
+        rest = after;
+        Some(part)
+    };
+    let mut values = Vec::with_capacity(rows * columns);
+    let blocks = if weights.layout == Layout::Pairs { rows / PAIR_BLOCK_ROWS } else { 0 };
+    for _ in 0..blocks {
+        let block = take(pair_block_len(columns))?;
+        for member in 0..PAIR_BLOCK_ROWS {
+            values.extend(paired_row(block, member).take(columns));
+        }
+    }
+    for _ in blocks * PAIR_BLOCK_ROWS..rows {
+        let mut fields = Fields::new(take(row_len(weights.bits, columns))?, weights.bits, 0);
+        values.extend((0..columns).map(|_| fields.take() as i16));
+    }
+    Some(values)
+}
+
+fn decoded(
+    affine: &CodedAffine,
+    section: &[u8],
+    rows: usize,
+    columns: usize,
+    lag: usize,
+) -> Option<Vec<i16>> {
+    let stream = section.get(affine.offset as usize..)?.get(..affine.len as usize)?;
+    let mut decoder = Decoder::new(stream);
+    let mut contexts = Contexts::read(&mut decoder, affine.bits, lag);
+    let mut values = Vec::with_capacity(rows * columns);
+    for _ in 0..rows {
+        if affine.bias.is_some() {
+            contexts.read_bias(&mut decoder);
+        }
+        values.extend((0..columns).map(|c| i16::from(contexts.read_weight(&mut decoder, c))));
+        contexts.end_row();
+    }
+    Some(values)
 }
 
 #[cfg(test)]

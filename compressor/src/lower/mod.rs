@@ -53,7 +53,7 @@ pub enum Head {
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// The fewest bytes: coded where that is shorter than packed at the layer's width. Decoding a
-    /// weight takes some fifty instructions, once an inference.
+    /// weight takes some 170 instructions of a Cortex-M4, once an inference.
     #[default]
     Flash,
     /// The fewest instructions: 8-bit weights as they are.
