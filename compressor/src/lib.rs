@@ -9,6 +9,7 @@ pub mod bayes;
 pub mod bit_width;
 pub mod calibrate;
 pub mod cli;
+pub mod coding;
 pub mod data;
 pub mod device;
 pub mod error;

@@ -136,7 +136,10 @@ fn works_in_place(op: &Op) -> bool {
         | Op::DepthwiseConv2d(_)
         | Op::Concat(_)
         | Op::Pad(_)
-        | Op::Mean(_) => false,
+        | Op::Mean(_)
+        | Op::CodedDense(_)
+        | Op::CodedConv2d(_)
+        | Op::CodedDepthwiseConv2d(_) => false,
     }
 }
 
@@ -159,6 +162,9 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::LeakyRelu(op) => &mut op.output,
         Op::Logistic(op) => &mut op.output,
         Op::Tanh(op) => &mut op.output,
+        Op::CodedDense(op) => &mut op.output,
+        Op::CodedConv2d(op) => &mut op.output,
+        Op::CodedDepthwiseConv2d(op) => &mut op.output,
     }
 }
 

@@ -9,8 +9,9 @@ use bitsback_runtime::format::{
     write_model,
 };
 use bitsback_runtime::ops::{
-    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
-    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
+    Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
+    Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale,
+    Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
@@ -223,6 +224,22 @@ impl Draw<'_, '_> {
         Ok(Affine { weights, bias, requantization, clamp: self.clamp()? })
     }
 
+    fn coded_affine(&mut self) -> Result<CodedAffine> {
+        let requantization = if self.u.ratio(1, 4)? {
+            Requantization::PerChannel { offset: self.offset()? }
+        } else {
+            Requantization::PerTensor(self.multiplier()?)
+        };
+        Ok(CodedAffine {
+            offset: self.offset()?,
+            len: self.offset()?,
+            bits: self.u.int_in_range(1..=9)?,
+            bias: if self.u.ratio(1, 2)? { Some(self.u.int_in_range(0..=25)?) } else { None },
+            requantization,
+            clamp: self.clamp()?,
+        })
+    }
+
     /// A window over an image and the image that it makes: mostly one that fits.
     fn windowed(&mut self, previous: &Tensor, channels: u16) -> Result<(Window, Tensor)> {
         let (window, dims) = match previous.shape.image() {
@@ -279,7 +296,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=16)? {
+        Ok(match self.u.int_in_range(0..=19)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -352,6 +369,28 @@ impl Draw<'_, '_> {
             15 => {
                 let output = self.same(previous)?;
                 Op::Logistic(Logistic { input, output, multiplier: self.multiplier()? })
+            }
+            17 => {
+                let output = self.tensor_of(&[1])?;
+                Op::CodedDense(CodedDense { input, output, affine: self.coded_affine()? })
+            }
+            18 => {
+                let filters = self.u.int_in_range(1..=5)?;
+                let (window, output) = self.windowed(previous, filters)?;
+                let affine = self.coded_affine()?;
+                Op::CodedConv2d(CodedConv2d { input, output, window, dilation, affine })
+            }
+            19 => {
+                let outputs = channels.saturating_mul(self.u.int_in_range(1..=3)?);
+                let (window, output) = self.windowed(previous, outputs)?;
+                let affine = self.coded_affine()?;
+                Op::CodedDepthwiseConv2d(CodedDepthwiseConv2d {
+                    input,
+                    output,
+                    window,
+                    dilation,
+                    affine,
+                })
             }
             _ => {
                 let output = self.same(previous)?;

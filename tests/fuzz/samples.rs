@@ -5,8 +5,9 @@ use bitsback_runtime::format::{
     Tensor, Weights, Window,
 };
 use bitsback_runtime::ops::{
-    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
-    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
+    Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
+    Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale,
+    Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
@@ -143,6 +144,7 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
             value: 0,
         })],
     ));
+    ops.extend(coded_samples());
     ops.push(("convolutional", vec![conv, pool, dense]));
     ops.into_iter()
         .map(|(name, ops)| {
@@ -160,6 +162,34 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
             (name, file)
         })
         .collect()
+}
+
+/// One model per coded operator; any bytes are a stream.
+fn coded_samples() -> Vec<(&'static str, Vec<Op>)> {
+    let tensor = |dims: &[u16]| Tensor { offset: 32, shape: Shape::new(dims), zero_point: 5 };
+    let affine = CodedAffine {
+        offset: 1,
+        len: 120,
+        bits: 4,
+        bias: Some(2),
+        requantization: Requantization::PerTensor(Multiplier { value: 1 << 30, shift: -5 }),
+        clamp: Clamp::NONE,
+    };
+    let window = Window { size: [3, 3], stride: [1, 1], padding: [1, 1] };
+    let (input, dilation) = (Source::Previous, [1, 1]);
+    let dense = CodedDense { input: input.clone(), output: tensor(&[4]), affine };
+    let (source, output) = (input.clone(), tensor(&[4, 4, 3]));
+    let affine =
+        CodedAffine { requantization: Requantization::PerChannel { offset: 208 }, ..affine };
+    let conv = CodedConv2d { input: source, output, window, dilation, affine };
+    let affine = CodedAffine { bits: 8, bias: None, ..dense.affine };
+    let output = tensor(&[4, 4, 4]);
+    let depthwise = CodedDepthwiseConv2d { input, output, window, dilation, affine };
+    vec![
+        ("coded_dense", vec![Op::CodedDense(dense)]),
+        ("coded_conv2d", vec![Op::CodedConv2d(conv)]),
+        ("coded_depthwise_conv2d", vec![Op::CodedDepthwiseConv2d(depthwise)]),
+    ]
 }
 
 /// Weights, eight biases at 200, multipliers of three channels at 208 and a mask at 223.

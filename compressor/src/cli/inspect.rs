@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::model_file;
 use super::output::Context;
 use super::table::{self, Align};
+use crate::coding::StoredWeights;
 use crate::error::Error;
 use crate::report::number::{self, thousands};
 use crate::summary::ratio;
@@ -17,8 +18,9 @@ use crate::summary::ratio;
 /// Show what is in a model: graph, shapes, bits, bytes, memory, arithmetic
 ///
 /// The file is checked as the device checks it, so that `inspect` succeeding means that the file
-/// will load. Bytes are given per section and per layer; multiply-accumulates (MACs) and the
-/// arena are what one inference takes.
+/// will load. Bytes are given per section and per layer: of the weights at 8 bits each (raw), packed
+/// at the narrowest width, entropy-coded, and as stored, and of everything. Multiply-accumulates
+/// (MACs) and the arena are what one inference takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -81,8 +83,15 @@ struct Layer {
     /// Outputs × (kernel height × kernel width ×) inputs; empty without weights.
     weight_shape: Vec<usize>,
     weights: u64,
+    /// As stored; those of a coded layer include its biases.
     weight_bytes: u64,
+    /// Packed at the narrowest width; null without weights.
+    packed_bytes: Option<u64>,
+    /// Coded, without biases; null without weights or where they can't be.
+    coded_bytes: Option<u64>,
     bias_bytes: u64,
+    #[serde(skip)]
+    biases: u64,
     requantization_bytes: u64,
     mask_bytes: u64,
     macs: u64,
@@ -101,7 +110,7 @@ fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
     let (header, meta) = (model.header(), model.meta());
     let names = names(model);
     let layers: Vec<Layer> =
-        model.ops().zip(names).map(|(step, name)| layer(name, &step)).collect();
+        model.ops().zip(names).map(|(step, name)| layer(name, &step, model.section())).collect();
     let graph = u64::from(header.graph_len);
     let start = header.weights_start() as u64;
     Contents {
@@ -152,8 +161,9 @@ fn names(model: &Model<'_>) -> Vec<String> {
     model.ops().map(name).collect()
 }
 
-fn layer(name: String, step: &Step) -> Layer {
+fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
     let parameters = step.parameters();
+    let stored = StoredWeights::read(step, section);
     Layer {
         name,
         op: step.kind().name(),
@@ -162,7 +172,10 @@ fn layer(name: String, step: &Step) -> Layer {
         weight_shape: weight_shape(step),
         weights: parameters.weights as u64,
         weight_bytes: parameters.weight_bytes as u64,
+        packed_bytes: stored.as_ref().map(|weights| weights.packed_len() as u64),
+        coded_bytes: stored.and_then(|weights| Some(weights.coded_len()? as u64)),
         bias_bytes: parameters.bias_bytes as u64,
+        biases: biases(step),
         requantization_bytes: parameters.requantization_bytes as u64,
         mask_bytes: parameters.mask_bytes as u64,
         macs: parameters.macs,
@@ -177,8 +190,13 @@ fn weight_shape(step: &Step) -> Vec<usize> {
         return Vec::new();
     }
     let columns = weights / rows;
-    if let Op::Conv2d(op) = &step.op {
-        let [height, width] = op.window.size.map(usize::from);
+    let window = match &step.op {
+        Op::Conv2d(op) => Some(&op.window),
+        Op::CodedConv2d(op) => Some(&op.window),
+        _ => None,
+    };
+    if let Some(window) = window {
+        let [height, width] = window.size.map(usize::from);
         return vec![rows, height, width, columns / (height * width).max(1)];
     }
     vec![rows, columns]
@@ -186,8 +204,19 @@ fn weight_shape(step: &Step) -> Vec<usize> {
 
 /// 4 bytes a weight and, where there is one, bias.
 fn float_bytes(layer: &Layer) -> u64 {
-    let biases = if layer.bias_bytes > 0 { layer.weight_shape.first().copied() } else { None };
-    4 * (layer.weights + biases.unwrap_or(0) as u64)
+    4 * (layer.weights + layer.biases)
+}
+
+/// How many biases a layer has.
+fn biases(step: &Step) -> u64 {
+    let coded = match &step.op {
+        Op::CodedDense(op) => op.affine.bias,
+        Op::CodedConv2d(op) => op.affine.bias,
+        Op::CodedDepthwiseConv2d(op) => op.affine.bias,
+        _ => None,
+    };
+    let has_some = coded.is_some() || step.parameters().bias_bytes > 0;
+    if has_some { step.output().shape.channels() as u64 } else { 0 }
 }
 
 fn dims(dims: &[u16]) -> Vec<usize> {
@@ -240,7 +269,8 @@ fn end(end: &End) -> String {
 
 fn layer_table(layers: &[Layer]) -> String {
     use Align::{Left, Right};
-    let rows: Vec<[String; 8]> = layers
+    let optional = |bytes: Option<u64>| bytes.map_or_else(String::new, thousands);
+    let rows: Vec<[String; 11]> = layers
         .iter()
         .map(|layer| {
             let bytes = layer.weight_bytes
@@ -253,6 +283,9 @@ fn layer_table(layers: &[Layer]) -> String {
                 number::shape(&layer.weight_shape),
                 number::shape(&layer.shape),
                 layer.bits.map_or_else(String::new, |bits| bits.to_string()),
+                if layer.weights > 0 { thousands(layer.weights) } else { String::new() },
+                optional(layer.packed_bytes),
+                optional(layer.coded_bytes),
                 thousands(layer.weight_bytes),
                 thousands(bytes),
                 thousands(layer.macs),
@@ -260,8 +293,20 @@ fn layer_table(layers: &[Layer]) -> String {
         })
         .collect();
     table::layout(
-        &["Layer", "Op", "Weights", "Output", "Bits", "Weight bytes", "All bytes", "MACs"],
-        &[Left, Left, Right, Right, Right, Right, Right, Right],
+        &[
+            "Layer",
+            "Op",
+            "Weights",
+            "Output",
+            "Bits",
+            "Raw",
+            "Packed",
+            "Coded",
+            "Stored",
+            "All bytes",
+            "MACs",
+        ],
+        &[Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right],
         &rows,
     )
 }

@@ -120,6 +120,7 @@ fn every_key_is_documented() {
         "quantize",
         "augment",
         "bits",
+        "size",
         "calibration",
         "golden",
         "requirements",
@@ -136,6 +137,7 @@ fn every_key_is_documented() {
     check("quantize", fields::<QuantizeConfig>(), &[]);
     check("augment", fields::<AugmentConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
+    check("size", fields::<SizeConfig>(), &[]);
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);

@@ -20,6 +20,7 @@ use crate::bit_width::BitWidthConfig;
 use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
+use crate::lower::SizeConfig;
 use crate::network::{NetworkConfig, Topology};
 use crate::prune::PruneConfig;
 use crate::train::{
@@ -61,6 +62,8 @@ pub struct Job {
     pub augment: AugmentConfig,
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
+    /// How they are stored.
+    pub size: SizeConfig,
     /// Ranges of the activations.
     pub calibration: CalibrateConfig,
     /// Test vectors for the device.
@@ -86,6 +89,7 @@ impl Default for Job {
             quantize: QuantizeConfig::default(),
             augment: AugmentConfig::default(),
             bits: BitWidthConfig::default(),
+            size: SizeConfig::default(),
             calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),

@@ -1,34 +1,47 @@
-//! What dense layers and convolutions share: packed weights, biases, requantisation.
+//! What dense layers and convolutions share: packed or coded weights, biases, requantisation.
 
 use bitsback_runtime::format::{
-    self, Bias, BiasWidth, Clamp, Layout, MAX_BIAS_SHIFT, Requantization, StoredBias, Weights,
-    pack_row, row_len,
+    self, Bias, BiasWidth, CODED_BIAS_MAX, Clamp, Layout, MAX_BIAS_SHIFT, PackError,
+    Requantization, StoredBias, Weights, coded_limit, pack_row, row_len,
 };
+use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 
 use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
 use super::section::Section;
-use super::{LowerError, Lowering};
+use super::{Goal, LowerError, Lowering};
 use crate::bit_width::IntegerWeights;
 use crate::calibrate::Quantization;
+use crate::coding::CodedLayer;
 
 /// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
 const MAX_BIAS: f64 = (1i64 << 30) as f64;
 
 /// A lowered affine layer: its record and its output's quantisation.
 pub(super) struct Lowered {
-    pub(super) affine: format::Affine,
+    pub(super) parameters: Parameters,
     pub(super) output: Quantization,
 }
 
+/// How a layer's parameters are stored.
+pub(super) enum Parameters {
+    /// Row after row, packed.
+    Rows(format::Affine),
+    /// As one coded stream.
+    Coded(CodedAffine),
+}
+
 /// Lowers the parameters of one layer. `integers` may have more columns than the float layer: the
-/// additional ones are zero.
+/// additional ones are zero. `lag` is the distance to the weight before, see [`CodedLayer`];
+/// rows of more than `longest` weights aren't coded.
 pub(super) fn lower(
     lowering: &mut Lowering,
     stage: &AffineStage,
     name: &str,
     integers: &IntegerWeights,
+    lag: usize,
+    longest: usize,
 ) -> Result<Lowered, LowerError> {
     let between = Between {
         input: lowering.current,
@@ -40,19 +53,29 @@ pub(super) fn lower(
     };
     let fixed = Fixed::new(&lowering.parameters(stage.index).0.bias, integers, &between, name)?;
     let row = integers.values.len() / fixed.biases.len().max(1);
-    let mut packed = Vec::with_capacity(fixed.biases.len() * row_len(integers.bits, row));
-    let mut bytes = vec![0; row_len(integers.bits, row)];
-    for values in integers.values.chunks_exact(row.max(1)) {
-        pack_row(values, integers.bits, &mut bytes)
-            .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
-        packed.extend_from_slice(&bytes);
+    let (clamp, output) = (fixed.clamp, fixed.output);
+    let requantization = Requantization::PerTensor(fixed.multiplier);
+    let bits = match lowering.options.goal {
+        Some(Goal::Instructions) if integers.bits < 8 => 8,
+        _ => integers.bits,
+    };
+    let packed = pack(integers, bits, row)
+        .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
+    let bias = Stored::choose(&fixed.biases, &fixed.folded);
+    if lowering.options.goal == Some(Goal::Flash)
+        && row <= longest
+        && let Some((bits, bias_shift, stream)) = code(integers, row, lag, &fixed)
+        && stream.len() < packed.len() + bias.len()
+    {
+        let (offset, len) = (lowering.section.push(&stream)?, stream.len() as u32);
+        let coded = CodedAffine { offset, len, bits, bias: bias_shift, requantization, clamp };
+        return Ok(Lowered { parameters: Parameters::Coded(coded), output });
     }
     let offset = lowering.section.push(&packed)?;
-    let weights = Weights { offset, bits: integers.bits, layout: Layout::RowMajor };
-    let bias = store(&mut lowering.section, &fixed.stored)?;
-    let requantization = Requantization::PerTensor(fixed.multiplier);
-    let affine = format::Affine { weights, bias, requantization, clamp: fixed.clamp };
-    Ok(Lowered { affine, output: fixed.output })
+    let weights = Weights { offset, bits, layout: Layout::RowMajor };
+    let bias = bias.store(&mut lowering.section)?;
+    let affine = format::Affine { weights, bias, requantization, clamp };
+    Ok(Lowered { parameters: Parameters::Rows(affine), output })
 }
 
 /// What a layer's integer arithmetic follows from, besides its weights and biases.
@@ -86,7 +109,10 @@ pub(crate) struct Fixed {
     pub(crate) clamp: Clamp,
     /// Biases as they are added to Σ (x − zero point)·w, after they were rounded for storing.
     pub(crate) biases: Vec<i64>,
-    stored: Stored,
+    /// The same as they are added to Σ x·w.
+    folded: Vec<i64>,
+    /// The same as a coded stream holds them, if it can: a shift and the values before it.
+    short: Option<(u8, Vec<i16>)>,
 }
 
 impl Fixed {
@@ -115,12 +141,63 @@ impl Fixed {
         let sums = rows.map(|row| row.iter().map(|&w| i64::from(w)).sum::<i64>());
         let zero_point = i64::from(input.zero_point);
         let offsets: Vec<i64> = sums.map(|sum| zero_point * sum).collect();
-        let folded: Vec<i64> = plain.iter().zip(&offsets).map(|(b, offset)| b - offset).collect();
-        let stored = Stored::choose(&plain, &folded, bias_tolerance / factor);
-        let biases = stored.effective(&offsets);
+        // Rounded alike for every way of storing them, so that this choice can't change a result.
+        let short = coded_biases(&plain, bias_tolerance / factor);
+        let biases = match &short {
+            Some((shift, values)) => values.iter().map(|&v| i64::from(v) << shift).collect(),
+            None => plain,
+        };
+        let folded = biases.iter().zip(&offsets).map(|(b, offset)| b - offset).collect();
         let (multiplier, clamp) = (multiplier(factor), clamp(activation, output));
-        Ok(Self { unit, factor, multiplier, output, clamp, biases, stored })
+        Ok(Self { unit, factor, multiplier, output, clamp, biases, folded, short })
     }
+}
+
+/// The rows at a width, one after another.
+fn pack(integers: &IntegerWeights, bits: u8, row: usize) -> Result<Vec<u8>, PackError> {
+    let mut packed = Vec::with_capacity(integers.values.len());
+    let mut bytes = vec![0; row_len(bits, row)];
+    for values in integers.values.chunks_exact(row.max(1)) {
+        pack_row(values, bits, &mut bytes)?;
+        packed.extend_from_slice(&bytes);
+    }
+    Ok(packed)
+}
+
+/// The layer as a coded stream, if the decoder can hold it: width, shift of the biases, stream.
+fn code(
+    integers: &IntegerWeights,
+    row: usize,
+    lag: usize,
+    fixed: &Fixed,
+) -> Option<(u8, Option<u8>, Vec<u8>)> {
+    let (shift, values) = fixed.short.as_ref()?;
+    let biased = values.iter().any(|&bias| bias != 0);
+    let biases = biased.then_some(values.as_slice());
+    let layer = CodedLayer { weights: &integers.values, columns: row, lag, biases };
+    let (bits, shift) = (layer.bits()?, biased.then_some(*shift));
+    // The sum of products may be anything that the width allows: the reader checks no rows.
+    let products = row as i64 * i64::from(coded_limit(bits)) * 255;
+    let bias = shift.map_or(0, |shift| i64::from(CODED_BIAS_MAX) << shift);
+    if products + bias > i64::from(i32::MAX) {
+        return None;
+    }
+    Some((bits, shift, layer.encode()?))
+}
+
+/// The largest shift that keeps biases within `tolerance`, and the biases before it.
+fn coded_biases(plain: &[i64], tolerance: f64) -> Option<(u8, Vec<i16>)> {
+    let at = |shift: u8| -> Option<Vec<i16>> {
+        let half = (1i64 << shift) >> 1;
+        let rounded = plain.iter().map(|bias| {
+            let value = (bias + half) >> shift;
+            let near = ((value << shift) - bias).abs() as f64 <= tolerance;
+            let value = i16::try_from(value).ok()?;
+            (near && value >= -CODED_BIAS_MAX).then_some(value)
+        });
+        rounded.collect()
+    };
+    (0..=MAX_BIAS_SHIFT).rev().find_map(|shift| Some((shift, at(shift)?)))
 }
 
 /// An output's step is at least the accumulator's: a finer one would only shift zeros in (and the
@@ -166,8 +243,8 @@ pub(crate) fn clamp(activation: Activation, output: Quantization) -> Clamp {
     }
 }
 
-/// How a layer's biases are stored.
-enum Stored {
+/// How a layer's biases are stored as a vector.
+pub(crate) enum Stored {
     /// All are 0.
     Nothing,
     /// Added to Σ (x − zero point)·w.
@@ -177,13 +254,13 @@ enum Stored {
 }
 
 impl Stored {
-    /// The fewest bytes that keep the biases within `tolerance` of the accumulator; where both
-    /// forms take the same, the folded one, which saves an operation per product.
-    fn choose(plain: &[i64], folded: &[i64], tolerance: f64) -> Self {
+    /// The form with the fewest bytes; where both take the same, the folded one, which saves an
+    /// operation per product.
+    pub(crate) fn choose(plain: &[i64], folded: &[i64]) -> Self {
         if plain.iter().all(|&b| b == 0) {
             return Self::Nothing;
         }
-        match (narrow(folded, tolerance), narrow(plain, tolerance)) {
+        match (narrow(folded), narrow(plain)) {
             (Some(folded), Some(plain)) if plain.width.bytes() < folded.width.bytes() => {
                 Self::Plain(plain)
             }
@@ -197,62 +274,57 @@ impl Stored {
         }
     }
 
-    /// What is added to Σ (x − zero point)·w; `offsets` are zero point · Σ w per output.
-    fn effective(&self, offsets: &[i64]) -> Vec<i64> {
+    /// Bytes.
+    fn len(&self) -> usize {
         match self {
-            Self::Nothing => vec![0; offsets.len()],
-            Self::Plain(stored) => stored.shifted().collect(),
-            Self::Folded(stored) => stored.shifted().zip(offsets).map(|(b, o)| b + o).collect(),
+            Self::Nothing => 0,
+            Self::Plain(narrow) | Self::Folded(narrow) => {
+                narrow.values.len() * narrow.width.bytes()
+            }
+        }
+    }
+
+    /// Puts the biases into the section.
+    pub(crate) fn store(&self, section: &mut Section) -> Result<Bias, LowerError> {
+        let mut push = |stored: &Narrow| {
+            let (width, shift) = (stored.width, stored.shift);
+            Ok(StoredBias { offset: section.push(&stored.bytes())?, width, shift })
+        };
+        match self {
+            Self::Nothing => Ok(Bias::None),
+            Self::Plain(stored) => push(stored).map(Bias::Plain),
+            Self::Folded(stored) => push(stored).map(Bias::Folded),
         }
     }
 }
 
-/// Puts the biases into the section.
-fn store(section: &mut Section, stored: &Stored) -> Result<Bias, LowerError> {
-    let mut push = |stored: &Narrow| {
-        let (width, shift) = (stored.width, stored.shift);
-        let values = stored.values.iter();
-        let bytes: Vec<u8> =
-            values.flat_map(|v| v.to_le_bytes().into_iter().take(width.bytes())).collect();
-        Ok(StoredBias { offset: section.push(&bytes)?, width, shift })
-    };
-    match stored {
-        Stored::Nothing => Ok(Bias::None),
-        Stored::Plain(stored) => push(stored).map(Bias::Plain),
-        Stored::Folded(stored) => push(stored).map(Bias::Folded),
-    }
-}
-
 /// Biases as they are stored.
-struct Narrow {
+pub(crate) struct Narrow {
     width: BiasWidth,
     shift: u8,
     values: Vec<i32>,
 }
 
 impl Narrow {
-    /// The biases that the device adds.
-    fn shifted(&self) -> impl Iterator<Item = i64> {
-        self.values.iter().map(|&v| i64::from(v) << self.shift)
+    /// As the weight section holds them.
+    fn bytes(&self) -> Vec<u8> {
+        let each = self.values.iter();
+        each.flat_map(|v| v.to_le_bytes().into_iter().take(self.width.bytes())).collect()
     }
 }
 
-/// The narrowest form in which no bias moves by more than `tolerance`.
-fn narrow(biases: &[i64], tolerance: f64) -> Option<Narrow> {
+/// The narrowest form that holds all biases exactly.
+fn narrow(biases: &[i64]) -> Option<Narrow> {
+    let common = biases.iter().fold(0i64, |bits, b| bits | b).trailing_zeros();
+    let shift = common.min(u32::from(MAX_BIAS_SHIFT)) as u8;
     for width in [BiasWidth::I8, BiasWidth::I16, BiasWidth::I32] {
         let limit = 1i64 << (8 * width.bytes() - 1);
-        for shift in 0..=MAX_BIAS_SHIFT {
-            let half = (1i64 << shift) >> 1;
-            let values: Vec<i64> = biases.iter().map(|b| (b + half) >> shift).collect();
-            let moved = values.iter().zip(biases).map(|(v, b)| ((v << shift) - b).abs());
-            if moved.max().unwrap_or(0) as f64 > tolerance {
-                break;
-            }
-            let back = |v: i64| i32::try_from(v << shift).is_ok();
-            if values.iter().all(|&v| (-limit..limit).contains(&v) && back(v)) {
-                let values = values.into_iter().map(|v| v as i32).collect();
-                return Some(Narrow { width, shift, values });
-            }
+        let values: Vec<i64> = biases.iter().map(|b| b >> shift).collect();
+        let fits =
+            |(&v, &b): (&i64, &i64)| (-limit..limit).contains(&v) && i32::try_from(b).is_ok();
+        if values.iter().zip(biases).all(fits) {
+            let values = values.into_iter().map(|v| v as i32).collect();
+            return Some(Narrow { width, shift, values });
         }
     }
     None
@@ -263,18 +335,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn biases_take_the_fewest_bytes_within_the_tolerance() {
-        let exact = narrow(&[-128, 127], 0.0).unwrap();
+    fn biases_take_the_fewest_bytes() {
+        let exact = narrow(&[-128, 127]).unwrap();
         assert_eq!((exact.width, exact.shift), (BiasWidth::I8, 0));
-        let even = narrow(&[256, -512], 0.0).unwrap();
-        assert_eq!((even.width, even.shift, even.values), (BiasWidth::I8, 2, vec![64, -128]));
-        let odd = narrow(&[257, -512], 0.0).unwrap();
+        let even = narrow(&[256, -512]).unwrap();
+        assert_eq!((even.width, even.values), (BiasWidth::I8, vec![1, -2]));
+        assert_eq!(even.shift, 8);
+        let odd = narrow(&[257, -512]).unwrap();
         assert_eq!((odd.width, odd.shift), (BiasWidth::I16, 0));
-        let rough = narrow(&[257, -512], 1.0).unwrap();
-        assert_eq!((rough.width, rough.shift), (BiasWidth::I8, 2));
-        let wide = narrow(&[1 << 29, 1], 0.0).unwrap();
+        let wide = narrow(&[1 << 29, 1]).unwrap();
         assert_eq!((wide.width, wide.shift), (BiasWidth::I32, 0));
-        assert!(narrow(&[1 << 40, 1], 0.0).is_none());
+        assert!(narrow(&[1 << 40, 1]).is_none());
+    }
+
+    #[test]
+    fn biases_are_rounded_within_the_tolerance() {
+        assert_eq!(coded_biases(&[257, -512], 0.0), Some((0, vec![257, -512])));
+        assert_eq!(coded_biases(&[257, -512], 1.0), Some((8, vec![1, -2])));
+        assert_eq!(coded_biases(&[1 << 40], 0.0), None);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Convolutions.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::Source;
-use bitsback_runtime::ops::Conv2d;
+use bitsback_runtime::format::{MEMORY, Source};
+use bitsback_runtime::ops::{CodedConv2d, Conv2d};
 
+use super::affine::{self, Parameters};
 use super::fuse::ConvStage;
-use super::{LowerError, Lowering, affine, pool};
+use super::{LowerError, Lowering, pool};
 
 /// One operator.
 pub(super) fn lower(lowering: &mut Lowering, stage: &ConvStage) -> Result<(), LowerError> {
@@ -13,15 +14,19 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &ConvStage) -> Result<(), Lo
     let name = lowering.network.topology.affine_name(stage.affine.index);
     let weights = lowering.parameters(stage.affine.index).1;
     let window = pool::window(lowering, layer, &name, &stage.window)?;
-    let lowered = affine::lower(lowering, &stage.affine, &name, weights)?;
+    let [kernel_height, kernel_width] = window.size.map(usize::from);
+    let filters = lowering.parameters(stage.affine.index).0.bias.len().max(1);
+    let columns = weights.values.len() / filters;
+    let channels = columns / (kernel_height * kernel_width).max(1);
+    let lowered = affine::lower(lowering, &stage.affine, &name, weights, channels, MEMORY)?;
     let output = lowering.tensor(layer + 1, &name, lowered.output)?;
-    let op = Conv2d {
-        input: Source::Previous,
-        output,
-        window,
-        dilation: [1, 1],
-        affine: lowered.affine,
+    let (input, dilation) = (Source::Previous, [1, 1]);
+    let op = match lowered.parameters {
+        Parameters::Rows(affine) => Op::Conv2d(Conv2d { input, output, window, dilation, affine }),
+        Parameters::Coded(affine) => {
+            Op::CodedConv2d(CodedConv2d { input, output, window, dilation, affine })
+        }
     };
-    lowering.push(Op::Conv2d(op), name, stage.affine.boundary, lowered.output);
+    lowering.push(op, name, stage.affine.boundary, lowered.output);
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use bitsback_runtime::Op;
 use bitsback_runtime::format::Source;
-use bitsback_runtime::ops::Dense;
+use bitsback_runtime::ops::{CodedDense, Dense};
 
 use crate::bit_width::IntegerWeights;
 
+use super::affine::{self, Parameters};
 use super::fuse::AffineStage;
-use super::{Columns, LowerError, Lowering, affine};
+use super::{Columns, LowerError, Lowering};
 
 /// One operator; a selection taken over before becomes columns of zeros.
 pub(super) fn lower(lowering: &mut Lowering, stage: &AffineStage) -> Result<(), LowerError> {
@@ -21,10 +22,14 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &AffineStage) -> Result<(), 
         }
         None => weights,
     };
-    let lowered = affine::lower(lowering, stage, &name, weights)?;
+    let lowered = affine::lower(lowering, stage, &name, weights, 1, usize::MAX)?;
     let output = lowering.tensor(stage.layer + 1, &name, lowered.output)?;
-    let op = Dense { input: Source::Previous, output, affine: lowered.affine };
-    lowering.push(Op::Dense(op), name, stage.boundary, lowered.output);
+    let input = Source::Previous;
+    let op = match lowered.parameters {
+        Parameters::Rows(affine) => Op::Dense(Dense { input, output, affine }),
+        Parameters::Coded(affine) => Op::CodedDense(CodedDense { input, output, affine }),
+    };
+    lowering.push(op, name, stage.boundary, lowered.output);
     Ok(())
 }
 

@@ -48,6 +48,26 @@ pub enum Head {
     Argmax,
 }
 
+/// What the storage of each layer's weights is chosen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// The fewest bytes: coded where that is shorter than packed at the layer's width. Decoding a
+    /// weight takes some 170 instructions of a Cortex-M4, once an inference.
+    #[default]
+    Flash,
+    /// The fewest instructions: 8-bit weights as they are.
+    Instructions,
+}
+
+/// `[size]`: how weights are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SizeConfig {
+    /// What is to be small: `flash` or `instructions`.
+    pub goal: Goal,
+}
+
 /// Choices that change no accuracy, or hardly any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowerOptions {
@@ -56,12 +76,14 @@ pub struct LowerOptions {
     /// How far rounding a bias may move an output, in steps of the output. Biases take one or two
     /// bytes where that is enough, otherwise four.
     pub bias_tolerance: f64,
+    /// What the storage of weights is chosen for; `None` packs each layer at its width.
+    pub goal: Option<Goal>,
 }
 
 impl Default for LowerOptions {
     fn default() -> Self {
         // A 64th of a step: one output in 64 may fall on the other side of a rounding tie.
-        Self { head: Head::Logits, bias_tolerance: 1.0 / 64.0 }
+        Self { head: Head::Logits, bias_tolerance: 1.0 / 64.0, goal: None }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::data::Normalization;
 use crate::network::{Layer, Padding, Topology};
 use crate::serialize::{ModelInfo, serialize};
 use crate::verify::verify;
+use bitsback_runtime::Model;
 use proptest::prelude::*;
 
 fn wave(len: usize, phase: f32) -> Vec<f32> {
@@ -233,4 +234,37 @@ proptest! {
         let model = bitsback_runtime::Model::parse(&bytes).unwrap();
         prop_assert_eq!(model.op_count(), graph.ops.len());
     }
+}
+
+#[test]
+fn layers_are_coded_where_that_is_shorter() {
+    let net = lenet(Padding::Same, true);
+    let (n, input) = byte_input(0.0);
+    let x = inputs(&n, 40);
+    let activations = calibrate(&net, &x, input, RangeMethod::MinMax).unwrap();
+    let weights: Vec<_> = net.affine.iter().map(|a| at_width(&a.weight, 3).0).collect();
+    let [packed, coded, fast] = [None, Some(Goal::Flash), Some(Goal::Instructions)].map(|goal| {
+        let options = LowerOptions { goal, bias_tolerance: 0.0, ..Default::default() };
+        let graph = lower(&net, &weights, &activations, &options).unwrap();
+        let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
+        (graph, bytes)
+    });
+    assert!(coded.0.section.len() < packed.0.section.len());
+    assert!(coded.0.ops.iter().any(|op| matches!(op, Op::CodedDense(_) | Op::CodedConv2d(_))));
+    assert!(packed.0.section.len() < fast.0.section.len());
+    let values = packed.0.input_quantization.quantize(&x);
+    let labels = vec![0; 40];
+    let scores = [&packed, &coded, &fast].map(|(_, bytes)| {
+        let evaluation = crate::verify::evaluate(bytes, &values, &labels).unwrap();
+        evaluation.error_percent()
+    });
+    assert_eq!(scores[0], scores[1]);
+    assert_eq!(scores[0], scores[2]);
+    let stored = |bytes: &[u8]| -> Vec<_> {
+        let model = Model::parse(bytes).unwrap();
+        let read = |step| crate::coding::StoredWeights::read(&step, model.section());
+        model.ops().filter_map(read).collect()
+    };
+    assert_eq!(stored(&packed.1), stored(&coded.1));
+    assert_eq!(stored(&packed.1), stored(&fast.1));
 }

@@ -163,7 +163,8 @@ impl Input<'_> {
             Output::Softmax => Head::Softmax,
             Output::Argmax => Head::Argmax,
         };
-        let options = LowerOptions { head, bias_tolerance };
+        let goal = Some(self.job.size.goal);
+        let options = LowerOptions { head, bias_tolerance, goal };
         let graph = lower(&self.trained.network, weights, activations, &options)?;
         let classes = &self.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());

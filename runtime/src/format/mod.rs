@@ -9,6 +9,7 @@
 //! of [`WEIGHT_ALIGNMENT`]; its parts have no padding of their own, since row-major rows start on
 //! any byte anyway. `docs/FORMAT.md` gives the bytes exactly.
 
+mod coded;
 mod crc;
 mod error;
 mod header;
@@ -19,6 +20,9 @@ mod tensor;
 mod weights;
 mod writer;
 
+pub use coded::{
+    CODED_BIAS_MAX, CodedRow, Contexts, Decoder, Encoder, MEMORY, Prediction, coded_limit, encode,
+};
 pub use crc::crc32;
 pub use error::{OpFault, ParseError};
 pub use header::{

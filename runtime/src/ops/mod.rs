@@ -8,6 +8,10 @@ mod add;
 mod affine;
 mod argmax;
 mod avg_pool2d;
+mod coded;
+mod coded_conv2d;
+mod coded_dense;
+mod coded_depthwise_conv2d;
 mod concat;
 mod conv2d;
 mod dense;
@@ -35,6 +39,10 @@ use serde::{Deserialize, Serialize};
 pub use add::Add;
 pub use argmax::Argmax;
 pub use avg_pool2d::AvgPool2d;
+pub use coded::CodedAffine;
+pub use coded_conv2d::CodedConv2d;
+pub use coded_dense::CodedDense;
+pub use coded_depthwise_conv2d::CodedDepthwiseConv2d;
 pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
 pub use dense::Dense;
@@ -230,6 +238,9 @@ operators! {
     14 LeakyRelu "leaky_relu",
     15 Logistic "logistic",
     16 Tanh "tanh",
+    17 CodedDense "coded_dense",
+    18 CodedConv2d "coded_conv2d",
+    19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
 }
 
 impl OpKind {

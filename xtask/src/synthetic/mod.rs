@@ -4,6 +4,7 @@
 //! Everything follows from a seed; a test compares the committed files with what this code gives,
 //! which also notices a format or an operator that has changed under files that exist.
 
+mod coded;
 mod operators;
 mod pairs;
 mod sketch;
@@ -34,6 +35,7 @@ pub(crate) struct Synthetic {
 /// All of them.
 pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
     Ok(vec![
+        run("coded", coded::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("widths", widths::sketch)?,

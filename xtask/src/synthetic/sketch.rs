@@ -3,10 +3,11 @@
 use std::fmt;
 
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PAIR_BLOCK_ROWS, PackError, Requantization,
-    Shape, StoredBias, Weights, WriteError, model_len, pack_pairs, pack_row, pair_block_len,
-    row_len, write_model,
+    Affine, Bias, BiasWidth, Clamp, CodedRow, Layout, Meta, PAIR_BLOCK_ROWS, PackError,
+    Requantization, Shape, StoredBias, Weights, WriteError, coded_limit, encode, model_len,
+    pack_pairs, pack_row, pair_block_len, row_len, write_model,
 };
+use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
 
@@ -15,6 +16,7 @@ use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
 pub(crate) enum SketchError {
     Pack(PackError),
     Pairs,
+    Coded,
     Write(WriteError),
     Parse(ParseError),
     Arena(ArenaTooSmall),
@@ -25,6 +27,7 @@ impl fmt::Display for SketchError {
         match self {
             Self::Pack(error) => write!(f, "weights: {error:?}"),
             Self::Pairs => write!(f, "weights that have no half-word"),
+            Self::Coded => write!(f, "weights beyond their width"),
             Self::Write(error) => write!(f, "{error}"),
             Self::Parse(error) => write!(f, "{error}"),
             Self::Arena(error) => write!(f, "{error}"),
@@ -77,6 +80,17 @@ impl Kind {
             Layout::Pairs => 4,
         }
     }
+}
+
+/// What varies between coded layers.
+#[derive(Clone, Copy)]
+pub(crate) struct Coded {
+    pub(crate) bits: u8,
+    /// Distance to the weight before: channels of a convolution, else 1.
+    pub(crate) lag: usize,
+    /// Shift of the biases, if there are any.
+    pub(crate) bias: Option<u8>,
+    pub(crate) per_channel: bool,
 }
 
 /// A model in the making.
@@ -158,6 +172,33 @@ impl Sketch {
         let spread = f64::from(half).mul_add(0.58, 0.2) * 74.0 * (columns as f64).sqrt();
         let requantization = self.requantization(rows, 74.0 / spread, kind.per_channel);
         Ok(Affine { weights, bias, requantization, clamp: Clamp::NONE })
+    }
+
+    /// Random parameters of a coded layer: half of the weights are 0, the larger ones are rarer.
+    pub(crate) fn coded(
+        &mut self,
+        rows: usize,
+        columns: usize,
+        kind: Coded,
+    ) -> Result<CodedAffine, SketchError> {
+        let limit = i32::from(coded_limit(kind.bits));
+        let mut weights = Vec::with_capacity(rows * columns);
+        for _ in 0..rows * columns {
+            let most = self.random.between(0, 2) * self.random.between(0, limit + 1);
+            weights.push(self.random.between(-most, most + 1) as i8);
+        }
+        let biases: Vec<i16> = (0..rows).map(|_| self.random.between(-100, 100) as i16).collect();
+        let rows_of = weights.chunks(columns).zip(&biases);
+        let rows_of =
+            rows_of.map(|(weights, &bias)| CodedRow { bias: kind.bias.map(|_| bias), weights });
+        let mut stream = vec![0; weights.len() * 40 + 200];
+        let len = encode(rows_of, kind.bits, kind.lag, &mut stream).ok_or(SketchError::Coded)?;
+        let offset = self.bytes(&stream[..len]);
+        let squares: f64 = weights.iter().map(|&w| f64::from(w).powi(2)).sum();
+        let spread = 74.0 * (squares / rows as f64).sqrt().max(1.0);
+        let requantization = self.requantization(rows, 74.0 / spread, kind.per_channel);
+        let (bits, bias) = (kind.bits, kind.bias);
+        Ok(CodedAffine { offset, len: len as u32, bits, bias, requantization, clamp: Clamp::NONE })
     }
 
     fn bias(&mut self, rows: usize, kind: Kind) -> Bias {

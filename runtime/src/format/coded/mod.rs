@@ -1,0 +1,21 @@
+//! Entropy-coded weights: an adaptive binary range coder, and what it predicts each weight from.
+//!
+//! A stream is the rows of one layer, each a bias (where biases are coded) and its weights. Every
+//! value is a few binary decisions, each with an adaptive probability of its own; one description
+//! of them ([`Contexts`]) serves both sides, since a [`Coder`] may write the decisions or read
+//! them. A layer has a few thousand decisions at most, so probabilities learn by counting.
+//!
+//! Any bytes are a stream: weights stay within the stated width, biases within 16 bits, and bytes
+//! beyond the end are zeros.
+
+mod contexts;
+mod decoder;
+mod encoder;
+mod probability;
+
+pub use contexts::{CODED_BIAS_MAX, CodedRow, Contexts, MEMORY, Prediction, coded_limit};
+pub use decoder::Decoder;
+pub use encoder::{Encoder, encode};
+
+#[cfg(test)]
+mod tests;
