@@ -11,6 +11,7 @@ use crate::network::Affine;
 
 use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
+use super::section::Section;
 use super::{LowerError, Lowering};
 
 /// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
@@ -61,7 +62,7 @@ pub(super) fn lower(
     }
     let offset = lowering.section.push(&packed)?;
     let weights = Weights { offset, bits: integers.bits, layout: Layout::RowMajor };
-    let bias = store(lowering, &plain, &folded, tolerance)?;
+    let bias = store(&mut lowering.section, &plain, &folded, tolerance)?;
     let requantization = Requantization::PerTensor(multiplier(factor));
     let clamp = clamp(stage.activation, output);
     Ok(Lowered { affine: format::Affine { weights, bias, requantization, clamp }, output })
@@ -112,8 +113,8 @@ pub(super) fn clamp(activation: Activation, output: Quantization) -> Clamp {
 
 /// Stores the biases in the fewest bytes that keep them within `tolerance` of the accumulator;
 /// where both take the same, the folded form, which saves an operation per product.
-fn store(
-    lowering: &mut Lowering,
+pub(crate) fn store(
+    section: &mut Section,
     plain: &[i64],
     folded: &[i64],
     tolerance: f64,
@@ -137,7 +138,7 @@ fn store(
         .iter()
         .flat_map(|v| v.to_le_bytes().into_iter().take(stored.width.bytes()))
         .collect();
-    let offset = lowering.section.push(&bytes)?;
+    let offset = section.push(&bytes)?;
     let record = StoredBias { offset, width: stored.width, shift: stored.shift };
     Ok(if is_folded { Bias::Folded(record) } else { Bias::Plain(record) })
 }
