@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use bitsback::golden;
 use bitsback::import::{ImportOptions, import};
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
@@ -35,6 +36,62 @@ fn models(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// What `cargo xtask` exits with when something it needs is not installed.
+const EXIT_MISSING: i32 = 3;
+
+/// Runs a model's vectors on an emulated core: `false` when the machine lacks what that needs.
+fn on_core(core: &str, model: &[u8], inputs: &[i8]) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bbk");
+    std::fs::write(&file, model).unwrap();
+    golden::write(folder.path(), model, inputs).unwrap();
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["run", "--release", "--quiet", "--package", "xtask", "--", "qemu", "--json"])
+        .args(["--core", core, "--model"])
+        .arg(&file)
+        .arg("--golden")
+        .arg(folder.path())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    if output.status.code() == Some(EXIT_MISSING) {
+        assert!(std::env::var_os("CI").is_none(), "CI must run this");
+        println!("not run: {}", String::from_utf8_lossy(&output.stderr));
+        return false;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let row: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    println!("{core}: {row}");
+    assert!(output.status.success() && row["ran"] == true && row["mismatches"] == 0, "{row}");
+    true
+}
+
+/// Imports a model and runs it on the emulated cores, whose bytes are compared with those that
+/// [`check`] has found equal to TensorFlow Lite Micro's.
+fn check_on_cores(folder: &Path, name: &str) {
+    check(folder, name);
+    let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
+    let model = import(&bytes, &ImportOptions::default()).unwrap().bytes;
+    let inputs = npy(&folder.join(format!("{name}.in16.npy")));
+    for core in ["cortex-m4", "cortex-m0-large", "cortex-m55"] {
+        if !on_core(core, &model, &inputs) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn emulated_cores_compute_what_tensorflow_lite_micro_computes() {
+    for name in models(&fixtures()) {
+        check_on_cores(&fixtures(), &name);
+    }
+    if let Some(folder) = std::env::var_os(MORE).map(PathBuf::from) {
+        for name in models(&folder) {
+            check_on_cores(&folder, &name);
+        }
+    }
 }
 
 /// Imports a model, compares every byte, and gives the arena's length.
