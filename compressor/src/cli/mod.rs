@@ -5,11 +5,13 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod compare;
 mod comparison;
 mod compress;
 mod demo;
 mod doctor;
 mod evaluate;
+mod export;
 mod import;
 mod inspect;
 mod mcu;
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Run(run::Run),
     Import(import::Import),
+    Compare(compare::Compare),
+    Export(export::Export),
     SupportedOps(supported_ops::SupportedOps),
     Doctor(doctor::Doctor),
 }
@@ -115,6 +119,8 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),
         Command::Import(verb) => verb.run(context),
+        Command::Compare(verb) => verb.run(context),
+        Command::Export(verb) => verb.run(context),
         Command::SupportedOps(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }

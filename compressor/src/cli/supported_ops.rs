@@ -6,8 +6,15 @@ use crate::error::Error;
 use crate::import::tflite::{SUPPORTED, SupportedOperator};
 
 /// List the operators of TensorFlow Lite that can be imported
+///
+/// Each with the newest version that is read, what it becomes in the .bbk file, and what has to
+/// hold. `bitsback import` refuses everything else by name and place.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Examples:
+  bitsback supported-ops
+  bitsback supported-ops --json | jq '.operators[].name'
+
 With --json: operators[] with name, code, max_version, becomes, conditions.")]
 pub(crate) struct SupportedOps {}
 
