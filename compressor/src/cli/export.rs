@@ -140,8 +140,8 @@ fn rust(name: &str, model: &Model<'_>, bytes: &[u8]) -> String {
     }
     let _ = write!(
         text,
-        "\n#[repr(C, align({ALIGNMENT}))]\nstruct {upper}Aligned([u8; {upper}_LEN]);\n\n\
-         static {upper}_ALIGNED: {upper}Aligned = {upper}Aligned([\n{}]);\n\n\
+        "\n#[repr(C, align({ALIGNMENT}))]\nstruct Aligned([u8; {upper}_LEN]);\n\n\
+         static {upper}_ALIGNED: Aligned = Aligned([\n{}]);\n\n\
          /// The model, for `bitsback_runtime::Model::parse`.\n\
          pub static {upper}: &[u8] = &{upper}_ALIGNED.0;\n",
         lines(bytes, "    ")

@@ -95,11 +95,8 @@ impl Emission<'_> {
 
     fn op(&mut self, node: &Node) -> Result<Op, LowerError> {
         let output = self.tensor(node.output, node.output)?;
-        let (first, second) = match node.inputs.as_slice() {
-            [] => (self.graph.input, self.graph.input),
-            [first] => (*first, *first),
-            [first, second, ..] => (*first, *second),
-        };
+        let first = node.inputs.first().copied().unwrap_or(self.graph.input);
+        let second = node.inputs.get(1).copied().unwrap_or(first);
         Ok(match node.kind.clone() {
             Kind::Dense(matrix) => {
                 let affine = self.affine(node, first, &matrix)?;
