@@ -34,8 +34,8 @@ pub(crate) struct Import {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
     /// The model takes images: what byte 0 and byte 255 stand for, as it was trained
-    #[arg(long, value_name = "LOW,HIGH", value_delimiter = ',', num_args = 2)]
-    pixels: Vec<f32>,
+    #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
+    pixels: Option<ByteRange>,
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
@@ -56,6 +56,15 @@ struct Summary {
     ops: usize,
 }
 
+/// Two finite numbers with a comma between them.
+fn byte_range(text: &str) -> Result<ByteRange, String> {
+    let number = |part: &str| part.trim().parse::<f32>().ok().filter(|value| value.is_finite());
+    let range = text.split_once(',').and_then(|(low, high)| number(low).zip(number(high)));
+    range
+        .map(|(low, high)| ByteRange { low, high })
+        .ok_or_else(|| "give two numbers, as 0,1".into())
+}
+
 impl Import {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
@@ -64,11 +73,7 @@ impl Import {
             classes: self.classes.clone(),
             op_names: self.op_names,
         };
-        let bytes_range = match self.pixels.as_slice() {
-            [low, high] => Some(ByteRange { low: *low, high: *high }),
-            _ => None,
-        };
-        let options = ImportOptions { info, bytes: bytes_range };
+        let options = ImportOptions { info, bytes: self.pixels };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),
