@@ -5,17 +5,21 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod compare;
 mod comparison;
 mod compress;
 mod demo;
 mod doctor;
 mod evaluate;
+mod export;
+mod import;
 mod inspect;
 mod mcu;
 mod model_file;
 mod output;
 mod run;
 mod source;
+mod supported_ops;
 mod table;
 
 use std::ffi::OsString;
@@ -35,6 +39,7 @@ Examples:
   bitsback inspect out/lenet-5/model.bbk        what is in a model
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback run out/lenet-5/model.bbk digit.png
+  bitsback import model.tflite -o model.bbk     bring a model of TensorFlow Lite
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement isn't met,
 70 a defect of bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
@@ -79,6 +84,10 @@ pub(crate) enum Command {
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Run(run::Run),
+    Import(import::Import),
+    Compare(compare::Compare),
+    Export(export::Export),
+    SupportedOps(supported_ops::SupportedOps),
     Doctor(doctor::Doctor),
 }
 
@@ -109,6 +118,10 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Evaluate(verb) => verb.run(context),
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),
+        Command::Import(verb) => verb.run(context),
+        Command::Compare(verb) => verb.run(context),
+        Command::Export(verb) => verb.run(context),
+        Command::SupportedOps(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

@@ -6,6 +6,7 @@ use bitsback_runtime::ArenaTooSmall;
 use bitsback_runtime::format::ParseError;
 
 use super::Kind;
+use crate::import::ImportError;
 
 /// A command that can't be carried out as it was given.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum CliError {
         path: PathBuf,
         /// What is wrong, and where.
         source: ParseError,
+    },
+    /// A model of another tool that can't be imported.
+    #[error("{}: {source}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: Box<ImportError>,
     },
     /// The arena's size isn't what the model itself asks for.
     #[error("{0}")]
@@ -97,7 +106,7 @@ impl CliError {
         match self {
             Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
-            Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
+            Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
         }
@@ -111,6 +120,7 @@ impl CliError {
             }
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
+            Self::Import { .. } => Some("`bitsback supported-ops` lists what can be imported"),
             Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
             Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
@@ -138,6 +148,10 @@ mod tests {
             (CliError::OutputExists { path: path() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
+            (
+                CliError::Import { path: path(), source: Box::new(ImportError::UnknownFormat) },
+                Kind::Model,
+            ),
             (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
             (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
             (CliError::NotInt8 { path: path() }, Kind::Data),
