@@ -12,6 +12,7 @@ pub mod deterministic;
 pub mod evaluate;
 pub mod forward;
 pub mod initialize;
+pub mod primitive;
 mod schedule;
 pub mod shrink;
 pub mod tensor;
