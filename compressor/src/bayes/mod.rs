@@ -12,8 +12,11 @@ mod checks;
 pub mod conv2d;
 pub mod dense;
 mod elbo;
+mod elementary;
 mod gaussian;
 mod horseshoe;
+pub mod leaves;
+pub mod local;
 mod noise;
 mod normal_jeffreys;
 

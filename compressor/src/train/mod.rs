@@ -15,6 +15,7 @@ pub mod forward;
 pub mod initialize;
 pub mod lessons;
 pub mod quantized;
+pub mod primitive;
 mod schedule;
 pub mod shrink;
 pub mod tensor;

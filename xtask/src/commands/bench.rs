@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: what a model costs on a core.
+//! `cargo xtask bench`: what a model costs on a core, and what training costs here.
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::training;
 use crate::boards;
 use crate::conformance;
 use crate::error::XtaskError;
@@ -14,9 +15,7 @@ use crate::paths;
 /// Vectors that are run to time an inference: the count varies by a timer tick at most.
 const TIMED_VECTORS: usize = 40;
 
-/// Count instructions, code, arena and stack of a model on a core.
-///
-/// Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and not cycles.
+/// Measure inference on microcontrollers, or training on this machine.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -26,10 +25,13 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum What {
-    /// Inference on microcontrollers.
     Mcu(McuArgs),
+    Training(training::Args),
 }
 
+/// Count instructions, code, arena and stack of a model on a core.
+///
+/// Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and not cycles.
 #[derive(clap::Args)]
 struct McuArgs {
     /// The model file; all committed models (tests/golden) when left out.
@@ -58,7 +60,13 @@ struct Row {
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
-    let What::Mcu(args) = &args.what;
+    match &args.what {
+        What::Mcu(args) => mcu(args),
+        What::Training(args) => training::run(args),
+    }
+}
+
+fn mcu(args: &McuArgs) -> Result<(), XtaskError> {
     let root = paths::root()?;
     let models = match (&args.model, &args.golden) {
         (Some(model), Some(folder)) => vec![Golden::read(model, folder)?],

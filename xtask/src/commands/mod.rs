@@ -7,3 +7,4 @@ pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;
 pub(crate) mod test;
+pub(crate) mod training;

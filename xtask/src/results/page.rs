@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::{McuRow, Results, Row};
+use super::{McuRow, Results, Row, TrainingRow};
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask results` from the JSON files in this folder. Don't edit. -->
@@ -38,6 +38,18 @@ Instructions of one inference, counted by QEMU (`-icount shift=0`): the same on 
 |---|---|---:|---:|---:|---:|
 ";
 
+const TRAINING_HEAD: &str = "
+## Training beside PyTorch
+
+An epoch (55,000 examples) of variational training of the whole network: local
+reparameterisation, normal-Jeffreys scales, KL, Adam, the same batch and number of threads. Both
+take turns in one run; medians over its rounds, of a round's ratio, too. The examples are random
+numbers: their values cost no time.
+
+| network | batch | threads | epoch s | PyTorch | epoch s | ratio | date |
+|---|---:|---:|---:|---|---:|---:|---|
+";
+
 /// The page's text.
 pub(super) fn render(results: &Results) -> String {
     let mut page = HEAD.to_owned();
@@ -50,7 +62,28 @@ pub(super) fn render(results: &Results) -> String {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));
     }
-    page
+    page + &training(&results.training)
+}
+
+/// Training speed, or nothing where it was not measured.
+fn training(rows: &[TrainingRow]) -> String {
+    let Some(first) = rows.first() else { return String::new() };
+    let mut text = TRAINING_HEAD.to_owned();
+    for row in rows {
+        let date = row.date.split('T').next().unwrap_or(&row.date);
+        text += &format!(
+            "| {} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {date} |\n",
+            row.network,
+            row.batch,
+            row.threads,
+            row.epoch_seconds,
+            row.pytorch,
+            row.pytorch_epoch_seconds,
+            row.ratio
+        );
+    }
+    let (command, machine) = (&first.command, &first.machine);
+    text + &format!("\nReproduce:\n\n```\n{command}\n```\n\nMachine: {machine}.\n")
 }
 
 /// The means of all networks in one table, for other texts.
