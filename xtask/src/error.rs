@@ -77,6 +77,9 @@ pub(crate) enum XtaskError {
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },
 
+    #[error("cannot make {}: {problem}", path.display())]
+    Header { path: PathBuf, problem: String },
+
     #[error("cannot measure {}: {problem}", path.display())]
     Elf { path: PathBuf, problem: String },
 

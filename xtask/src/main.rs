@@ -6,6 +6,7 @@
 //! operator), `process` and `paths`.
 
 mod boards;
+mod c_header;
 mod commands;
 mod conformance;
 mod error;
@@ -22,6 +23,7 @@ mod results;
 mod synthetic;
 mod sysroot;
 mod toolchain;
+mod transcript;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,7 @@ enum Command {
     Qemu(commands::qemu::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
+    C(commands::c::Args),
     Bench(bench::Args),
     Results(commands::results::Args),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Qemu(args) => commands::qemu::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
+        Command::C(args) => commands::c::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Results(args) => commands::results::run(&args),
     };
