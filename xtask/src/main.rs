@@ -7,6 +7,7 @@
 
 mod boards;
 mod c_header;
+mod certificate;
 mod commands;
 mod conformance;
 mod error;
@@ -14,6 +15,7 @@ mod exits;
 mod firmware;
 mod footprint;
 mod golden;
+mod measure;
 mod no_panic;
 mod packages;
 mod paths;
@@ -38,7 +40,8 @@ One model on one core:
 Everything that CI runs, one step of it again:
                   cargo xtask test --only clippy
 
-Exit codes: 0 done, 1 failed (or differing bits), 2 wrong usage, 3 something needed is missing.";
+Exit codes: 0 done, 1 failed (or differing bits), 2 wrong usage, 3 something needed is missing,
+5 over budget (certify).";
 
 /// The developer's commands of bitsback.
 #[derive(Parser)]
@@ -57,6 +60,7 @@ enum Command {
     Data(data::Args),
     Golden(commands::golden::Args),
     C(commands::c::Args),
+    Certify(commands::certify::Args),
     Bench(bench::Args),
     Results(commands::results::Args),
 }
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::C(args) => commands::c::run(&args),
+        Command::Certify(args) => commands::certify::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Results(args) => commands::results::run(&args),
     };

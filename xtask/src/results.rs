@@ -28,14 +28,18 @@ const BLOCK_END: &str = "<!-- /results -->";
 /// What `cargo xtask bench mcu --json` printed; every other JSON file holds rows of jobs.
 const MCU_SET: &str = "mcu";
 
-/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it.
+/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
+/// other readers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct McuRow {
     core: String,
     shape: String,
+    #[serde(default)]
+    layout: Option<String>,
+    macs: u64,
     instructions: u64,
-    code_bytes: Option<u64>,
+    load_instructions: u64,
+    code_bytes: u64,
     arena_bytes: u64,
     stack_bytes: u64,
 }

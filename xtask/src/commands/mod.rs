@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod c;
+pub(crate) mod certify;
 pub(crate) mod data;
 pub(crate) mod golden;
 pub(crate) mod qemu;

@@ -6,6 +6,7 @@
 
 mod operators;
 mod pairs;
+pub(crate) mod shapes;
 mod sketch;
 mod widths;
 
