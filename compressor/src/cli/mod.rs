@@ -5,6 +5,7 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod certify;
 mod comparison;
 mod compress;
 mod demo;
@@ -35,8 +36,9 @@ Examples:
   bitsback inspect out/lenet-5/model.bbk        what is in a model
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback run out/lenet-5/model.bbk digit.png
+  bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
 
-Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement isn't met,
+Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met,
 70 a defect of bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
 
 /// Train with uncertainty, keep only what the posterior needs, run what is left as integers.
@@ -79,6 +81,7 @@ pub(crate) enum Command {
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Run(run::Run),
+    Certify(certify::Certify),
     Doctor(doctor::Doctor),
 }
 
@@ -109,6 +112,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Evaluate(verb) => verb.run(context),
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),
+        Command::Certify(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

@@ -114,14 +114,19 @@ fn run_models(
             }
             other => other?,
         };
+        let mut deepest = None;
         for model in models {
             let outcome = conformance::run(&elf, board, model, args.limit, args.timeout)?;
             mismatches += outcome.mismatches;
+            deepest = deepest.max(outcome.ran.then_some(outcome.stack_bytes));
             if args.json {
                 println!("{}", serde_json::json!(outcome));
             } else {
                 println!("{}", row(&outcome));
             }
+        }
+        if let (Some(deepest), false) = (deepest, args.json) {
+            println!("{:<12} deepest stack of all, loading included: {deepest} bytes", board.core);
         }
     }
     if mismatches > 0 {

@@ -13,6 +13,8 @@ const SEED: u64 = 0x5EED_0B17_5BAC_0002;
 /// Relu is a clamp at the zero point.
 const RELU: Clamp = Clamp { min: -128, max: 127 };
 const ZERO_POINT: i8 = -128;
+/// Longest filter that a convolution takes in pairs: the runtime collects its inputs on the stack.
+const MAX_PAIRED_COLUMNS: usize = 512;
 
 /// A shape by name.
 #[derive(Clone, Copy)]
@@ -87,6 +89,7 @@ fn conv(
     [size, stride, padding]: [u16; 3],
 ) -> Result<Source, SketchError> {
     let columns = usize::from(size) * usize::from(size) * channels;
+    let layout = if columns > MAX_PAIRED_COLUMNS { Layout::RowMajor } else { layout };
     let mut affine = sketch.affine(output.shape.channels(), columns, kind(layout, true))?;
     affine.clamp = RELU;
     let window = window(size, stride, padding);
