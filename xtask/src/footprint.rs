@@ -33,7 +33,8 @@ pub(crate) struct Linked {
 
 /// Links the least firmware that runs the model: start-up and inference, no output.
 pub(crate) fn linked(root: &Path, board: &Board, model: &Path) -> Result<Linked, XtaskError> {
-    let program = Program { package: PACKAGE, features: &[], model: Some(model) };
+    let program =
+        Program { package: PACKAGE, features: &[], model: Some(model), ..Program::default() };
     let elf = measure::fits(firmware::build_program(root, board, program), board, model)?;
     let model = fs::metadata(model).map_or(0, |about| about.len());
     let (flash, ram) = sizes(&elf)?;
@@ -42,7 +43,8 @@ pub(crate) fn linked(root: &Path, board: &Board, model: &Path) -> Result<Linked,
 
 /// Bytes of start-up alone, which [`code_bytes`] takes off.
 pub(crate) fn start_up(root: &Path, board: &Board) -> Result<u64, XtaskError> {
-    let program = Program { package: PACKAGE, features: &["empty"], model: None };
+    let program =
+        Program { package: PACKAGE, features: &["empty"], model: None, ..Program::default() };
     sizes(&firmware::build_program(root, board, program)?).map(|(flash, _)| flash)
 }
 

@@ -19,6 +19,7 @@ mod measure;
 mod no_panic;
 mod packages;
 mod paths;
+mod peers;
 mod process;
 mod qemu;
 mod results;

@@ -51,7 +51,8 @@ pub(crate) struct Measured {
 /// Builds the firmware with every operator, for [`in_slot`]; one build serves every model.
 pub(crate) fn build_slot(root: &Path, board: &Board) -> Result<PathBuf, XtaskError> {
     installed(board)?;
-    let program = Program { package: PACKAGE, features: &["slot"], model: None };
+    let program =
+        Program { package: PACKAGE, features: &["slot"], model: None, ..Program::default() };
     firmware::build_program(root, board, program)
 }
 
@@ -75,7 +76,8 @@ pub(crate) fn in_slot(
 /// [`XtaskError::DoesNotFit`] when the board can't hold the program.
 pub(crate) fn embedded(root: &Path, board: &Board, model: &Path) -> Result<Measured, XtaskError> {
     installed(board)?;
-    let program = Program { package: PACKAGE, features: &[], model: Some(model) };
+    let program =
+        Program { package: PACKAGE, features: &[], model: Some(model), ..Program::default() };
     let elf = fits(firmware::build_program(root, board, program), board, model)?;
     run(&elf, board, root, None)?.ok_or_else(|| too_large(board, model))
 }

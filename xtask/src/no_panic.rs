@@ -13,7 +13,12 @@ const MODEL: &str = "tests/golden/operators/model.bbk";
 /// Links the program for every core.
 pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
     let model = root.join(MODEL);
-    let program = Program { package: "footprint", features: &["no-panic"], model: Some(&model) };
+    let program = Program {
+        package: "footprint",
+        features: &["no-panic"],
+        model: Some(&model),
+        ..Program::default()
+    };
     for board in BOARDS {
         firmware::build_program(root, board, program)?;
         println!("{}: no path to a panic", board.core);

@@ -34,13 +34,14 @@ const MCU_SET: &str = "mcu";
 struct McuRow {
     core: String,
     shape: String,
-    #[serde(default)]
+    /// Another runtime.
+    runtime: Option<String>,
     layout: Option<String>,
     macs: u64,
     instructions: u64,
-    load_instructions: u64,
-    code_bytes: u64,
-    arena_bytes: u64,
+    load_instructions: Option<u64>,
+    code_bytes: Option<u64>,
+    arena_bytes: Option<u64>,
     stack_bytes: u64,
 }
 

@@ -13,7 +13,8 @@ use crate::certificate::thousands;
 use crate::error::XtaskError;
 use crate::golden::{self, MODEL_FILE};
 use crate::measure::{self, Layer, Measured};
-use crate::synthetic::shapes::SHAPES;
+use crate::peers::{self, Peer};
+use crate::synthetic::shapes::{self, SHAPES};
 use crate::{footprint, paths};
 
 /// Count instructions, code, arena and stack of inference on cores.
@@ -52,6 +53,9 @@ struct McuArgs {
     /// Show the layers, too; they are always in the JSON.
     #[arg(long)]
     per_layer: bool,
+    /// Measure other runtimes, too, on the shapes that they have operators for.
+    #[arg(long, conflicts_with_all = ["model", "committed"])]
+    peers: bool,
     /// Print a JSON array of rows.
     #[arg(long)]
     json: bool,
@@ -67,16 +71,26 @@ struct Subject {
 struct Row {
     core: &'static str,
     shape: String,
+    /// Another runtime; absent for ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runtime: Option<&'static str>,
     /// How weights lie; absent for a model that was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     layout: Option<&'static str>,
     macs: u64,
-    model_bytes: u64,
     instructions: u64,
+    stack_bytes: u64,
+    /// What isn't measured of other runtimes.
+    #[serde(flatten)]
+    own: Option<Own>,
+}
+
+#[derive(Serialize)]
+struct Own {
+    model_bytes: u64,
     load_instructions: u64,
     code_bytes: u64,
     arena_bytes: u64,
-    stack_bytes: u64,
     layers: Vec<Layer>,
 }
 
@@ -84,14 +98,19 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let What::Mcu(args) = &args.what;
     let root = paths::root()?;
     let subjects = subjects(&root, args)?;
+    let samples = samples(&subjects)?;
     let mut rows = Vec::new();
     for board in boards::select(&args.core)? {
-        let mut bench = Bench::new(&root, board)?;
+        let mut bench = Bench::new(&root, board, &samples)?;
         for subject in &subjects {
             match bench.row(subject)? {
                 Some(row) => rows.push(row),
                 None => eprintln!("{} on {}: doesn't fit the board", subject.shape, board.core),
             }
+        }
+        if args.peers {
+            let found = peers(&root, board, &rows)?;
+            rows.extend(found);
         }
     }
     if args.json {
@@ -131,6 +150,15 @@ fn subjects(root: &Path, args: &McuArgs) -> Result<Vec<Subject>, XtaskError> {
     Ok(subjects)
 }
 
+/// Models to link code with, the smallest first: boards with little flash can't embed the large ones.
+fn samples(subjects: &[Subject]) -> Result<Vec<Vec<u8>>, XtaskError> {
+    let variants = subjects.iter().flat_map(|subject| &subject.variants);
+    let mut samples: Vec<Vec<u8>> = variants.map(|(_, bytes)| bytes.clone()).collect();
+    samples.push(shapes::least_dense()?);
+    samples.sort_by_key(Vec::len);
+    Ok(samples)
+}
+
 /// The programs of one board: those that serve every model are built once.
 struct Bench<'a> {
     root: &'a Path,
@@ -140,13 +168,19 @@ struct Bench<'a> {
     start_up: u64,
     /// Flash of code by the set of operators: nothing else decides it.
     code: HashMap<u32, u64>,
+    /// Models, the smallest first.
+    samples: &'a [Vec<u8>],
 }
 
 impl<'a> Bench<'a> {
-    fn new(root: &'a Path, board: &'static Board) -> Result<Self, XtaskError> {
+    fn new(
+        root: &'a Path,
+        board: &'static Board,
+        samples: &'a [Vec<u8>],
+    ) -> Result<Self, XtaskError> {
         let elf = measure::build_slot(root, board)?;
         let start_up = footprint::start_up(root, board)?;
-        Ok(Self { root, board, elf, start_up, code: HashMap::new() })
+        Ok(Self { root, board, elf, start_up, code: HashMap::new(), samples })
     }
 
     /// The variant with the fewest instructions; `None` when the board can hold none.
@@ -166,15 +200,18 @@ impl<'a> Bench<'a> {
         Ok(Some(Row {
             core: self.board.core,
             shape: subject.shape.clone(),
+            runtime: None,
             layout,
             macs: measured.layers.iter().map(|layer| layer.macs).sum(),
-            model_bytes: bytes.len() as u64,
             instructions: measured.instructions,
-            load_instructions: measured.load_instructions,
-            code_bytes: self.code_bytes(bytes)?,
-            arena_bytes: measured.arena_bytes,
             stack_bytes: measured.stack_bytes,
-            layers: measured.layers,
+            own: Some(Own {
+                model_bytes: bytes.len() as u64,
+                load_instructions: measured.load_instructions,
+                code_bytes: self.code_bytes(bytes)?,
+                arena_bytes: measured.arena_bytes,
+                layers: measured.layers,
+            }),
         }))
     }
 
@@ -183,12 +220,39 @@ impl<'a> Bench<'a> {
         if let Some(&known) = self.code.get(&kinds) {
             return Ok(known);
         }
-        let folder = folder_with(model)?;
+        let alike =
+            |sample: &&Vec<u8>| Header::read(sample).is_some_and(|header| header.op_kinds == kinds);
+        let sample = self.samples.iter().find(alike).map_or(model, Vec::as_slice);
+        let folder = folder_with(sample)?;
         let path = folder.path().join(MODEL_FILE);
         let bytes = footprint::code_bytes(self.root, self.board, &path, self.start_up)?;
         self.code.insert(kinds, bytes);
         Ok(bytes)
     }
+}
+
+/// The rows of other runtimes, with the multiply-accumulates of ours; none where they don't fit.
+fn peers(root: &Path, board: &'static Board, ours: &[Row]) -> Result<Vec<Row>, XtaskError> {
+    eprintln!("  {} on {}", peers::RUNTIME, board.core);
+    let found = match peers::run(root, board) {
+        Err(XtaskError::DoesNotFit { .. }) => {
+            eprintln!("{} on {}: doesn't fit the board", peers::RUNTIME, board.core);
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    let macs = |shape: &str| ours.iter().find(|row| row.shape == shape).map_or(0, |row| row.macs);
+    let row = |peer: Peer| Row {
+        core: board.core,
+        runtime: Some(peers::RUNTIME),
+        layout: None,
+        macs: macs(&peer.shape),
+        shape: peer.shape,
+        instructions: peer.instructions,
+        stack_bytes: peer.stack_bytes,
+        own: None,
+    };
+    Ok(found.into_iter().map(row).collect())
 }
 
 fn folder_with(model: &[u8]) -> Result<tempfile::TempDir, XtaskError> {
@@ -209,18 +273,23 @@ fn print(rows: &[Row], per_layer: bool) {
         "core", "shape", "layout", "instructions", "per MAC", "code", "arena", "stack"
     );
     for row in rows {
+        let own = |value: fn(&Own) -> u64| {
+            row.own.as_ref().map_or("-".to_owned(), |own| thousands(value(own)))
+        };
         println!(
-            "{:<12} {:<20} {:<6} {:>12} {:>8.2} {:>8} {:>8} {:>6}",
+            "{:<12} {:<20} {:<6} {:>12} {:>8.2} {:>8} {:>8} {:>6} {}",
             row.core,
             row.shape,
             row.layout.unwrap_or("-"),
             thousands(row.instructions),
             row.instructions as f64 / row.macs.max(1) as f64,
-            thousands(row.code_bytes),
-            thousands(row.arena_bytes),
-            thousands(row.stack_bytes)
+            own(|own| own.code_bytes),
+            own(|own| own.arena_bytes),
+            thousands(row.stack_bytes),
+            row.runtime.unwrap_or_default()
         );
-        for layer in row.layers.iter().filter(|_| per_layer) {
+        let layers = row.own.iter().flat_map(|own| &own.layers);
+        for layer in layers.filter(|_| per_layer) {
             let count = layer.instructions.map_or("-".to_owned(), thousands);
             println!("{:>15} {:<24} {count:>12}", layer.layer, layer.op);
         }

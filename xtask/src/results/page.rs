@@ -34,11 +34,12 @@ What one inference of the shapes that runtimes are compared by costs, all with i
 activations. Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and **not
 cycles**. *Load* is the check of the model, once after a reset. *Code* is flash without the model and
 without start-up. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
-in rows or in pairs of rows, whichever takes fewer instructions. Instructions by layer are in
-`mcu.json`. Reproduce with `cargo xtask bench mcu --core all --json > docs/results/mcu.json`; what a
+in rows or in pairs of rows, whichever takes fewer instructions; where another runtime is named
+there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by layer are in
+`mcu.json`. Reproduce with `cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`; what a
 board's memory can't hold is missing.
 
-| core | shape | weights | instructions | per MAC | load | code | arena | stack |
+| core | shape | weights, or runtime | instructions | per MAC | load | code | arena | stack |
 |---|---|---|---:|---:|---:|---:|---:|---:|
 ";
 
@@ -173,14 +174,16 @@ fn line(row: &Row) -> String {
 }
 
 fn mcu_line(row: &McuRow) -> String {
-    let layout = row.layout.as_deref().unwrap_or("–");
+    let kind = row.runtime.as_deref().or(row.layout.as_deref()).unwrap_or("–");
     let per_mac = row.instructions as f64 / row.macs.max(1) as f64;
-    let load = thousands(row.load_instructions);
-    let numbers = [row.instructions, row.code_bytes, row.arena_bytes, row.stack_bytes];
-    let [instructions, code, arena, stack] = numbers.map(thousands);
+    let instructions = thousands(row.instructions);
+    let or_dash = |number: Option<u64>| number.map_or("–".to_owned(), thousands);
+    let [load, code, arena] = [row.load_instructions, row.code_bytes, row.arena_bytes].map(or_dash);
     format!(
-        "| {} | {} | {layout} | {instructions} | {per_mac:.2} | {load} | {code} | {arena} | {stack} |\n",
-        row.core, row.shape
+        "| {} | {} | {kind} | {instructions} | {per_mac:.2} | {load} | {code} | {arena} | {} |\n",
+        row.core,
+        row.shape,
+        thousands(row.stack_bytes)
     )
 }
 

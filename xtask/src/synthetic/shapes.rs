@@ -44,6 +44,13 @@ impl Shape {
     }
 }
 
+/// The least model of dense layers.
+pub(crate) fn least_dense() -> Result<Vec<u8>, SketchError> {
+    let draw: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
+        |sketch, layout| dense_chain(sketch, layout, &[8, 8]);
+    Shape { name: "dense", draw }.model(Layout::RowMajor)
+}
+
 /// Places each tensor of a chain at the end of the arena that its predecessor leaves free.
 struct Chain {
     arena: u32,
