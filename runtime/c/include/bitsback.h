@@ -29,8 +29,8 @@
 // A model must begin at a multiple of this many bytes, so that kernels can load its words.
 #define BITSBACK_MODEL_ALIGNMENT 4
 
-// Words of a Bitsback: what it holds needs 160 bytes where pointers have 32 bits, 208 where
-// they have 64, and a later version may need some more.
+// Words of a Bitsback: more than it needs today, so that a later version can use some more
+// without a change for its callers.
 #define BITSBACK_WORDS 32
 
 // Done, or why not. The values never change their meaning; later versions may add some.

@@ -10,8 +10,8 @@ use crate::status::BitsbackStatus as Status;
 
 /// A model must begin at a multiple of this many bytes, so that kernels can load its words.
 pub const BITSBACK_MODEL_ALIGNMENT: usize = 4;
-/// Words of a [`Bitsback`]: what it holds needs 160 bytes where pointers have 32 bits, 208 where
-/// they have 64, and a later version may need some more.
+/// Words of a [`Bitsback`]: more than it needs today, so that a later version can use some more
+/// without a change for its callers.
 pub const BITSBACK_WORDS: usize = 32;
 
 /// A loaded network, in the caller's memory: static, or on a stack that outlives it. Its inside is
@@ -176,6 +176,11 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_for_later_versions() {
+        assert!(size_of::<Loaded>() + 32 <= size_of::<Bitsback>(), "{}", size_of::<Loaded>());
+    }
 
     #[test]
     fn ranges_overlap_or_touch() {

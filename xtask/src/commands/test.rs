@@ -27,7 +27,7 @@ pub(crate) struct Args {
 enum Step {
     /// Find or install targets and QEMU.
     Setup,
-    /// `cargo fmt --check`, both workspaces.
+    /// `cargo fmt --check`, every workspace.
     Fmt,
     /// Clippy on the root workspace, warnings denied.
     Clippy,
@@ -65,7 +65,8 @@ impl Step {
             Self::Setup => setup::ensure_all(),
             Self::Fmt => {
                 cargo(&["fmt", "--all", "--check"], root)?;
-                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))?;
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples/peers"))
             }
             Self::Clippy => cargo(
                 &[
