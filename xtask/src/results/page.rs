@@ -35,9 +35,9 @@ activations. Instructions are counted by QEMU (`-icount shift=0`): the same on e
 cycles**. *Load* is the check of the model, once after a reset. *Code* is flash without the model and
 without start-up. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
 in rows or in pairs of rows, whichever takes fewer instructions; where another runtime is named
-there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by layer are in
-`mcu.json`. Reproduce with `cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`; what a
-board's memory can't hold is missing.
+there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by
+layer are in `mcu.json`; what a board's memory can't hold is missing. Reproduce with
+`cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`.
 
 | core | shape | weights, or runtime | instructions | per MAC | load | code | arena | stack |
 |---|---|---|---:|---:|---:|---:|---:|---:|
