@@ -29,15 +29,20 @@ const BLOCK_END: &str = "<!-- /results -->";
 /// hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
-/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it.
+/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
+/// other readers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct McuRow {
     core: String,
     shape: String,
+    /// Another runtime.
+    runtime: Option<String>,
+    layout: Option<String>,
+    macs: u64,
     instructions: u64,
+    load_instructions: Option<u64>,
     code_bytes: Option<u64>,
-    arena_bytes: u64,
+    arena_bytes: Option<u64>,
     stack_bytes: u64,
 }
 

@@ -79,6 +79,27 @@ pub enum CliError {
         /// The beginning of what it said.
         answer: String,
     },
+    /// A model costs more than its budget.
+    #[error("{reason}")]
+    OverBudget {
+        /// What is exceeded.
+        reason: String,
+    },
+    /// A certificate was asked for in a way that can't be.
+    #[error("{reason}")]
+    Certificate {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program that builds or runs firmware isn't there.
+    #[error("{reason}")]
+    Tools {
+        /// What is missing.
+        reason: String,
+    },
+    /// Firmware is built in a checkout, and this is none.
+    #[error("the current folder is in no checkout of bitsback, where the firmware is")]
+    NoCheckout,
     /// The emulated core computed something else than the host.
     #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
     Mismatches {
@@ -104,10 +125,14 @@ impl CliError {
     /// What this means to the caller.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
+            Self::OutputExists { .. }
+            | Self::UnknownInput { .. }
+            | Self::Certificate { .. }
+            | Self::NoCheckout => Kind::Usage,
+            Self::OverBudget { .. } => Kind::Requirement,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
             Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
-            Self::Answer { .. } | Self::Signal(_) => Kind::Io,
+            Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
         }
     }
@@ -126,6 +151,10 @@ impl CliError {
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
             Self::Signal(_) => None,
+            Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
+            Self::Certificate { .. } => Some("`bitsback help certify` has examples"),
+            Self::Tools { .. } => Some("`bitsback doctor` shows what is there"),
+            Self::NoCheckout => Some("clone the repository and run this inside"),
             Self::Mismatches { .. } => {
                 Some("please report this, with the model and its golden vectors")
             }
@@ -162,6 +191,10 @@ mod tests {
             ),
             (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
             (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
+            (CliError::OverBudget { reason: "r".into() }, Kind::Requirement),
+            (CliError::Certificate { reason: "r".into() }, Kind::Usage),
+            (CliError::Tools { reason: "r".into() }, Kind::Io),
+            (CliError::NoCheckout, Kind::Usage),
             (CliError::Panicked, Kind::Internal),
             (CliError::Json(json), Kind::Internal),
         ];

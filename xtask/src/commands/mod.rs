@@ -1,6 +1,8 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod c;
+pub(crate) mod certify;
 pub(crate) mod data;
 pub(crate) mod golden;
 pub(crate) mod qemu;

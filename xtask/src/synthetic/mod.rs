@@ -7,6 +7,7 @@
 mod coded;
 mod operators;
 mod pairs;
+pub(crate) mod shapes;
 mod sketch;
 mod widths;
 
