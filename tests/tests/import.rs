@@ -133,7 +133,6 @@ fn further_models_compute_what_tensorflow_lite_micro_computes() {
 
 #[test]
 fn arenas_are_not_larger_than_those_of_tensorflow_lite_micro() {
-    for (name, most) in [("lenet5_8_13_13_10_ptfc_int8", 7_220)] {
-        assert!(check(&fixtures(), name) <= most, "{name}");
-    }
+    // TensorFlow Lite Micro's own arena of this model.
+    assert!(check(&fixtures(), "lenet5_8_13_13_10_ptfc_int8") <= 7_220);
 }
