@@ -1,6 +1,6 @@
 //! Models of other tools, as `.bbk` files.
 //!
-//! [`import`] reads a file, makes an [`IntegerGraph`](crate::integer_graph::IntegerGraph) of it,
+//! [`import`] reads a file, makes an [`crate::integer_graph::IntegerGraph`] of it,
 //! and lowers and serialises that. The bytes are not trusted: every count has a limit, nothing
 //! panics, and what isn't supported is named with its place.
 

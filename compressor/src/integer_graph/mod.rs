@@ -4,7 +4,7 @@
 //! use them; what is still open is where values live and how parameters are stored. Values may be
 //! views of others (reshapes), constants, and be read any number of times. [`IntegerGraph::lower`]
 //! drops what the output doesn't need, turns constants into operators, places values in the arena
-//! and gives a [`Graph`](crate::lower::Graph), which [`crate::serialize()`] writes.
+//! and gives a [`crate::lower::Graph`], which [`mod@crate::serialize`] writes.
 
 mod emit;
 mod place;

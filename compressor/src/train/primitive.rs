@@ -6,7 +6,7 @@ use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 
-/// The numbers of a tensor; [`slice`] and [`slice_mut`] look at them in place.
+/// The numbers of a tensor; `slice` and `slice_mut` look at them in place.
 pub fn data<B: Backend>(x: FloatTensor<B>) -> TensorData {
     let data = burn::tensor::try_read_sync(B::float_into_data(x));
     // CPU backends are synchronous and never fail to read.

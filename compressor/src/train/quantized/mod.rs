@@ -4,7 +4,7 @@
 //! ([`simulate`]), at given widths with one learned step per layer ([`learned`]), and with the
 //! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
-//! leave the tensors ([`shrink`]).
+//! leave the tensors (`shrink`).
 
 pub mod learned;
 pub mod rate;
