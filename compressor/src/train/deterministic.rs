@@ -234,13 +234,7 @@ impl State {
             blend(&mut norm.mean, &seen.mean);
             blend(&mut norm.variance, &seen.variance);
         }
-        // A young average forgets quickly, or the first weights would stay in it for long.
-        let young = (1.0 + self.step as f32) / (10.0 + self.step as f32);
-        let keep = decay.min(young);
-        for (into, (_, from)) in self.average.tensors_mut().into_iter().zip(self.network.tensors())
-        {
-            into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
-        }
+        self.average.follow(&self.network, decay, self.step);
         for (average, norm) in self.average.norms.iter_mut().zip(&self.network.norms) {
             average.mean.clone_from(&norm.mean);
             average.variance.clone_from(&norm.variance);

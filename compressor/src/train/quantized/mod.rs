@@ -47,7 +47,8 @@ const CALIBRATED: f32 = 0.5;
 /// Share of the epochs after which rows and columns stay, whatever they hold.
 const SHRINKING: f32 = 0.75;
 
-/// Longest gradient, of all parameters together; a longer one is scaled to it.
+/// Longest gradient of weights and biases together; a longer one is scaled down, and the steps' with
+/// it.
 const GRADIENT_NORM: f64 = 5.0;
 
 /// Everything that resuming needs.
@@ -204,7 +205,7 @@ pub fn train(
             ..Rates::uniform(learning_rate)
         };
         state.adam.update(&mut state.learned, &gradient, &adam_rates);
-        state.follow(config.average);
+        state.average.follow(&state.learned, config.average, state.step);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
         let mut report = StepReport {
@@ -250,7 +251,7 @@ fn gradient(
     Ok((loss, gradient))
 }
 
-/// Scales the gradient of weights and biases down to [`GRADIENT_NORM`].
+/// Scales the gradient down until that of weights and biases is within [`GRADIENT_NORM`].
 fn limit(gradient: &mut Learned) {
     let squares = gradient.network.tensors().into_iter().flat_map(|(_, t)| t);
     let norm = squares.map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
@@ -287,16 +288,6 @@ pub fn score(
 }
 
 impl State {
-    fn follow(&mut self, decay: f32) {
-        // A young average forgets quickly, or the first weights would stay in it for long.
-        let young = (1.0 + self.step as f32) / (10.0 + self.step as f32);
-        let keep = decay.min(young);
-        for (into, (_, from)) in self.average.tensors_mut().into_iter().zip(self.learned.tensors())
-        {
-            into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
-        }
-    }
-
     /// Scores the average on validation; calibrates, shrinks or keeps it, as far as training is.
     fn close_epoch(
         &mut self,
