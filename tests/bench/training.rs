@@ -15,6 +15,10 @@ use bitsback::train::{
 };
 use clap::Parser;
 
+// The command's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// As many as MNIST has when 5,000 are kept for validation. Their values cost no time.
 const EXAMPLES: usize = 55_000;
 const SIDE: usize = 28;
