@@ -14,6 +14,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod float_graph;
 pub mod golden;
 pub mod import;
 pub mod integer_graph;
