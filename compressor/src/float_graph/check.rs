@@ -122,10 +122,12 @@ fn problem(kind: &Kind, first: &Value, rest: &[&Value], output: &Value) -> Optio
         Kind::Add | Kind::Mul => {
             let second = rest[0];
             let whole = first.dims == output.dims && first.constant.is_none();
-            let broadcast = second.constant.is_some()
-                && (second.len() == 1 || first.dims.last() == Some(&second.len()));
+            let broadcast = second.len() == 1 || first.dims.last() == Some(&second.len());
             let fits = second.len() == first.len() || broadcast;
-            unless(whole && fits, "operands must be equal in shape, or the second a constant")
+            unless(
+                whole && fits,
+                "operands must be equal in shape, or the second one number per channel",
+            )
         }
         Kind::Concat(axis) => concat(*axis, first, rest, output),
         Kind::Pad(before, _) => {

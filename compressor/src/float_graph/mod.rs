@@ -8,6 +8,7 @@
 
 mod check;
 mod execute;
+mod fold;
 mod kernels;
 
 use serde::{Deserialize, Serialize};
@@ -105,8 +106,8 @@ pub enum Kind {
     AvgPool2d(Window),
     /// Mean over all dimensions but the last.
     Mean,
-    /// Sum of two values of one shape; the second may be a constant of as many values, of one per
-    /// channel, or of one.
+    /// Sum of two values of one shape; the second, which may be a constant, may also have one
+    /// number per channel, or one.
     Add,
     /// Product, of operands as for the sum.
     Mul,

@@ -6,6 +6,7 @@
 
 mod error;
 pub mod flatbuffer;
+pub mod onnx;
 pub mod tflite;
 
 pub use error::{At, ImportError};
