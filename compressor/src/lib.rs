@@ -28,6 +28,7 @@ pub mod pipeline;
 pub mod posterior;
 pub mod progress;
 pub mod prune;
+pub mod quantize;
 pub mod reference;
 pub mod report;
 pub mod serialize;

@@ -8,10 +8,12 @@ use crate::network::Affine;
 
 impl FloatGraph {
     /// Folds every depthwise convolution of one tap into the layer before it, or else into the one
-    /// behind it, where that changes no result and nothing else reads what lies between. Values in
-    /// `fixed` are kept as they are. Nodes that nothing reads are dropped.
+    /// behind it, where that changes no result and nothing else reads what lies between; limits move
+    /// before poolings. Values in `fixed` are kept as they are. Nodes that nothing reads are dropped.
+    /// The graph must be in order ([`FloatGraph::check`]).
     pub fn fold(&mut self, fixed: &BTreeSet<ValueId>) {
         self.drop_unused();
+        self.limit_before_pooling(fixed);
         let mut at = 0;
         while at < self.nodes.len() {
             if self.fold_back(at, fixed) || self.fold_forward(at, fixed) {
@@ -19,6 +21,26 @@ impl FloatGraph {
             } else {
                 at += 1;
             }
+        }
+    }
+
+    /// A limit behind a largest value is one before it, where it can become part of the layer whose
+    /// output it limits.
+    fn limit_before_pooling(&mut self, fixed: &BTreeSet<ValueId>) {
+        for at in 0..self.nodes.len() {
+            let Kind::Clip(..) = self.nodes[at].kind else { continue };
+            let between = self.nodes[at].inputs[0];
+            let pool = self.nodes[..at].iter().position(|node| node.output == between);
+            let Some(pool) = pool else { continue };
+            let movable = matches!(self.nodes[pool].kind, Kind::MaxPool2d(_));
+            if !movable || fixed.contains(&between) || self.only_reader(between) != Some(at) {
+                continue;
+            }
+            let (source, limited) = (self.nodes[pool].inputs[0], self.nodes[at].output);
+            self.nodes.swap(pool, at);
+            (self.nodes[pool].inputs, self.nodes[pool].output) = (vec![source], between);
+            (self.nodes[at].inputs, self.nodes[at].output) = (vec![between], limited);
+            self.values[between].dims = self.values[source].dims.clone();
         }
     }
 

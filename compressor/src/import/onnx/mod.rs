@@ -61,7 +61,7 @@ pub fn read(bytes: &[u8], folder: Option<&Path>) -> Result<FloatModel, ImportErr
     let mut model = convert::convert(&model, external::Folder::new(folder))?;
     let fixed: BTreeSet<ValueId> =
         model.activations.keys().chain(model.weights.keys()).copied().collect();
-    model.graph.fold(&fixed);
     model.graph.check()?;
+    model.graph.fold(&fixed);
     Ok(model)
 }
