@@ -6,8 +6,14 @@
 
 use std::path::{Path, PathBuf};
 
-use bitsback::float_graph::Executor;
+use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use bitsback::float_graph::{Executor, Kind};
 use bitsback::import::onnx::{self, FloatModel};
+use bitsback::import::{ImportError, ImportOptions, import};
+use bitsback::quantize::{Plan, ranges, write};
+use bitsback::serialize::ModelInfo;
+use bitsback::verify::run_batch;
+use bitsback_runtime::Model;
 
 /// Largest difference to ONNX Runtime's outputs.
 const TOLERANCE: f32 = 1e-4;
@@ -72,5 +78,73 @@ fn floats_agree_with_onnx_runtime() {
         let difference = largest_difference(&in_file_order(&model, &outputs), &expected);
         println!("{name}: {} nodes, largest difference {difference:.2e}", model.graph.nodes.len());
         assert!(difference <= TOLERANCE, "{name}: {difference}");
+    }
+}
+
+/// Outputs of a model of integers in real units.
+fn run(bytes: &[u8], inputs: &[f32]) -> Vec<f32> {
+    let model = Model::parse(bytes).unwrap();
+    let zero_point = model.input().zero_point;
+    let input = Quantization { scale: model.meta().input_scale, zero_point };
+    let integers: Vec<i8> = inputs.iter().map(|&x| input.quantize(x)).collect();
+    let (scale, zero) = (model.meta().output_scale, f32::from(model.output().zero_point));
+    let outputs = run_batch(bytes, &integers).unwrap();
+    outputs.iter().map(|&q| scale * (f32::from(q) - zero)).collect()
+}
+
+#[test]
+fn a_quantised_file_keeps_its_scales_and_integers() {
+    let (model, inputs, expected) = read("quantized");
+    assert!(model.is_quantized());
+    let bytes = std::fs::read(models().join("quantized.onnx")).unwrap();
+    let imported = import(&bytes, &ImportOptions::default()).unwrap();
+    let parsed = Model::parse(&imported.bytes).unwrap();
+    assert_eq!((parsed.meta().input_scale, parsed.input().zero_point), (1.0 / 128.0, 0));
+    assert_eq!((parsed.meta().output_scale, parsed.output().zero_point), (0.05, 0));
+    let outputs = run(&imported.bytes, &inputs);
+    let steps: Vec<f32> =
+        outputs.iter().zip(&expected).map(|(a, b)| ((a - b) / 0.05).round().abs()).collect();
+    println!("steps between: {steps:?}");
+    // Between are operators that ONNX Runtime computes with floats and rounds once more.
+    assert!(steps.iter().all(|&step| step <= 1.0), "{steps:?}");
+    assert!(steps.iter().filter(|&&step| step > 0.0).count() * 4 <= steps.len(), "{steps:?}");
+}
+
+#[test]
+fn floats_are_not_imported_without_scales() {
+    let bytes = std::fs::read(models().join("lenet.onnx")).unwrap();
+    let refused = import(&bytes, &ImportOptions::default());
+    assert!(matches!(refused, Err(ImportError::Floats)));
+}
+
+#[test]
+fn every_model_is_quantised_and_follows_its_floats() {
+    for name in names() {
+        let (model, inputs, _) = read(&name);
+        if model.is_quantized() {
+            continue;
+        }
+        let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
+        let scales = ranges::watch(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+        let plan = Plan::calibrated(&model.graph, scales, &input);
+        let written = write(&model.graph, &plan, &input, &ModelInfo::default());
+        let (bytes, _) = written.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let floats = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let integers = run(&bytes, &inputs);
+        // A logarithm of a softmax is left out, which moves all scores of an example alike.
+        let log = model.graph.nodes.iter().any(|node| node.kind == Kind::LogSoftmax);
+        let classes = floats.len() / (inputs.len() / model.graph.values[model.graph.input].len());
+        let centred = |scores: &[f32]| -> Vec<f32> {
+            let each = scores.chunks_exact(classes).flat_map(|row| {
+                let mean = row.iter().sum::<f32>() / classes as f32;
+                row.iter().map(move |x| if log { x - mean } else { *x })
+            });
+            each.collect()
+        };
+        let (floats, integers) = (centred(&floats), centred(&integers));
+        let signal: f32 = floats.iter().map(|x| x.powi(2)).sum();
+        let noise: f32 = floats.iter().zip(&integers).map(|(a, b)| (a - b).powi(2)).sum();
+        println!("{name}: {} bytes, {:.1} dB", bytes.len(), 10.0 * (signal / noise).log10());
+        assert!(noise * 300.0 < signal, "{name}: more than −25 dB of noise");
     }
 }

@@ -72,7 +72,7 @@ impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let files = [model_file::read(&self.a)?, model_file::read(&self.b)?];
         let [a, b] = [parse(&self.a, &files[0])?, parse(&self.b, &files[1])?];
-        let (dataset, examples) = source::read(&self.data, self.split, &a)?;
+        let (dataset, examples) = source::read(&self.data, self.split, source::Wanted::by(&a))?;
         for model in [&a, &b] {
             if dataset.shape.len() != model.input().len() {
                 return Err(CliError::InputShape {

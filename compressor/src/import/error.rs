@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::flatbuffer::Damaged;
 use crate::float_graph::FloatGraphError;
 use crate::integer_graph::GraphError;
+use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 
 /// An operator's place in its graph.
@@ -193,10 +194,24 @@ pub enum ImportError {
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
     FloatGraph(#[from] FloatGraphError),
+    /// A model that has no scales yet.
+    #[error(
+        "the model computes with floats; `bitsback quantize MODEL --data DATA` finds its scales"
+    )]
+    Floats,
+    /// A quantised model that has no integer counterpart.
+    #[error(transparent)]
+    Quantize(Box<QuantizeError>),
     /// The integer graph can't be lowered.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// The model can't be written.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
+}
+
+impl From<QuantizeError> for ImportError {
+    fn from(source: QuantizeError) -> Self {
+        Self::Quantize(Box::new(source))
+    }
 }
