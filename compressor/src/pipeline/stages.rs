@@ -200,7 +200,7 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.lessons(plan.epochs).taught(self.distillation(&dense)),
+            &mut self.taught(plan.epochs, &dense),
             self.validation,
             self.device,
             &mut observer,
@@ -233,8 +233,7 @@ impl Setting<'_> {
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
             });
-        let mut lessons =
-            self.lessons(config.epochs).taught(self.distillation(&dense)).in_integers(self.input);
+        let mut lessons = self.taught(config.epochs, &dense).in_integers(self.input);
         let setting = self.in_integers(&bits, &calibration);
         quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
         observer.finish();
@@ -275,10 +274,13 @@ impl Setting<'_> {
         Lessons::new(self.train, &self.job.augment, seed, epochs, self.device)
     }
 
-    /// The dense network as the teacher, if the job wants one.
-    fn distillation<'a>(&self, dense: &'a FloatNetwork) -> Option<Distillation<'a>> {
-        let FinetuneConfig { distill: weight, temperature, .. } = self.job.finetune;
-        (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature })
+    /// The material of a stage after pruning, with smoothed labels and the dense network as the
+    /// teacher, if the job wants them.
+    fn taught<'a>(&'a self, epochs: u32, dense: &'a FloatNetwork) -> Lessons<'a> {
+        let FinetuneConfig { distill: weight, temperature, smoothing, .. } = self.job.finetune;
+        let distillation =
+            (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature });
+        self.lessons(epochs).taught(distillation).smoothed(smoothing)
     }
 }
 
