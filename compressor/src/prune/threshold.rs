@@ -294,6 +294,7 @@ mod tests {
             Ok::<f64, ()>(dead.iter().flatten().filter(|&&d| d).count() as f64)
         };
         let chosen = choose_threshold(&layer, Order::Magnitude, None, 3.0, loss).unwrap();
-        assert_eq!(chosen.layers, [7.0]);
+        // A quarter of the spread below the median of 7.
+        assert_eq!(chosen.layers, [6.5]);
     }
 }
