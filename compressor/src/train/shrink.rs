@@ -24,6 +24,8 @@ pub struct Removal {
     pub dead: Vec<Vec<bool>>,
     /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
+    /// Per affine layer and group: what they were ordered by.
+    pub unimportance: Vec<Vec<f32>>,
 }
 
 impl Removal {
@@ -41,18 +43,20 @@ pub fn removal(
     device: &Device,
 ) -> Result<Removal, PruneError> {
     let device = device.clone().without_autodiff();
-    let mut mean = posterior_mean(&network.posterior())?;
+    let posterior = config.shrink.order.applied(network.posterior())?;
+    let mut mean = posterior_mean(&posterior)?;
     let parts = halves(sample);
     let cached: Vec<Vec<Value>> =
         parts.iter().map(|part| group_values(&mean, part, &device)).collect();
     let places: Vec<usize> =
         (0..mean.topology.layers.len()).filter(|i| is_affine(&mean.topology.layers[*i])).collect();
     let mut removal = Removal {
-        dead: network.layers.iter().map(|l| vec![false; l.scale.unimportance().len()]).collect(),
+        dead: posterior.layers.iter().map(|l| vec![false; l.unimportance.len()]).collect(),
         thresholds: vec![f32::INFINITY; network.layers.len()],
+        unimportance: posterior.layers.into_iter().map(|l| l.unimportance).collect(),
     };
     for layer in (0..places.len()).rev() {
-        let order = candidates(&network.layers[layer].scale.unimportance(), &config.shrink);
+        let order = candidates(&removal.unimportance[layer], &config.shrink);
         if order.is_empty() {
             continue;
         }
