@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::model_file;
 use super::output::Context;
+use super::scaling::byte_range;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
@@ -56,15 +57,6 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
-}
-
-/// Two finite numbers with a comma between them.
-pub(super) fn byte_range(text: &str) -> Result<ByteRange, String> {
-    let number = |part: &str| part.trim().parse::<f32>().ok().filter(|value| value.is_finite());
-    let range = text.split_once(',').and_then(|(low, high)| number(low).zip(number(high)));
-    range
-        .map(|(low, high)| ByteRange { low, high })
-        .ok_or_else(|| "give two numbers, as 0,1".into())
 }
 
 impl Import {

@@ -7,6 +7,7 @@
 
 mod certify;
 mod compare;
+mod compare_floats;
 mod comparison;
 mod compress;
 mod demo;
@@ -20,6 +21,7 @@ mod model_file;
 mod output;
 mod quantize;
 mod run;
+mod scaling;
 mod source;
 mod supported_ops;
 mod table;

@@ -31,6 +31,28 @@ pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
     Ok(onnx::read(&bytes, path.parent()).map_err(refused)?)
 }
 
+/// A model of either kind.
+pub(super) enum Subject {
+    /// The bytes of a `.bbk` file.
+    Integers(Vec<u8>),
+    /// A model of floats.
+    Floats(Box<FloatModel>),
+}
+
+impl Subject {
+    /// Reads a model: one of integers is imported if it is another tool's.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
+        if onnx::is_onnx(&bytes) {
+            let model = read_floats(path)?;
+            if !model.is_quantized() {
+                return Ok(Self::Floats(Box::new(model)));
+            }
+        }
+        Ok(Self::Integers(read(path)?))
+    }
+}
+
 /// The shape of a model of floats' input in the compressor's words.
 pub(super) fn float_shape(model: &FloatModel) -> Shape {
     let input = &model.graph.values[model.graph.input];

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::model_file;
 use super::output::Context;
+use super::scaling::Scaling;
 use super::source::{self, Wanted};
 use super::table::{self, Align};
 use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::import::ByteRange;
 use crate::import::onnx::FloatModel;
 use crate::quantize::assess::{Assessment, assess};
 use crate::quantize::widths::{Examples, LayerWidth, layers, narrow};
@@ -57,15 +57,9 @@ pub(crate) struct Quantize {
     /// Points of error on deciding examples that --bits auto may add to that of 8 bits
     #[arg(long, default_value_t = 0.5, value_name = "POINTS")]
     tolerance: f64,
-    /// What byte 0 and byte 255 stood for in training, before mean and std
-    #[arg(long, value_name = "LOW,HIGH", value_parser = super::import::byte_range, allow_hyphen_values = true)]
-    pixels: Option<ByteRange>,
-    /// What was subtracted in training: one number, or one per channel
-    #[arg(long, value_name = "M,…", value_delimiter = ',', allow_hyphen_values = true)]
-    mean: Vec<f32>,
-    /// What the difference was divided by
-    #[arg(long, value_name = "S,…", value_delimiter = ',')]
-    std: Vec<f32>,
+    /// How raw data were scaled.
+    #[command(flatten)]
+    scaling: Scaling,
     /// Examples that ranges are watched on
     #[arg(long, default_value_t = 300, value_name = "COUNT")]
     calibration: usize,
@@ -129,7 +123,7 @@ impl Quantize {
         let wanted = Wanted { shape: model_file::float_shape(&model), bytes: false };
         let (dataset, [calibrating, deciding, telling]) = source::read_parts(&self.data, wanted)?;
         self.check(&model, &dataset)?;
-        let normalization = self.normalization(&dataset)?;
+        let normalization = self.scaling.normalization(&dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
         let inputs = dataset.batch(&normalization, &calibrating);
         let input = self.input(&dataset, &normalization, &inputs);
@@ -187,44 +181,6 @@ impl Quantize {
         Ok(())
     }
 
-    /// From raw values to what the model was trained on.
-    fn normalization(&self, dataset: &Dataset) -> Result<Normalization, Error> {
-        let channels = dataset.shape.channels();
-        for numbers in [&self.mean, &self.std] {
-            let fits = [0, 1, channels].contains(&numbers.len());
-            if !fits || self.std.iter().any(|std| std.is_nan() || *std <= 0.0) {
-                let reason = format!(
-                    "--mean and --std take one number, or one for each of the {channels} channels; \
-                     those of --std are above 0"
-                );
-                return Err(CliError::Scaling { reason }.into());
-            }
-        }
-        // Raw values times `step` plus `low` are what mean and std were taken of.
-        let (step, low) = match (&dataset.inputs, self.pixels) {
-            (Values::Bytes(_), range) => {
-                let ByteRange { low, high } = range.unwrap_or(ByteRange { low: 0.0, high: 1.0 });
-                ((high - low) / 255.0, low)
-            }
-            (Values::Floats(_), None) => (1.0, 0.0),
-            (Values::Floats(_), Some(_)) => {
-                let reason = "--pixels is for bytes, but the data are floats".to_owned();
-                return Err(CliError::Scaling { reason }.into());
-            }
-        };
-        if step.is_nan() || step <= 0.0 {
-            let reason = "--pixels takes a low and a high number".to_owned();
-            return Err(CliError::Scaling { reason }.into());
-        }
-        let number = |numbers: &[f32], at: usize, or: f32| {
-            numbers.get(at).or(numbers.first()).copied().unwrap_or(or)
-        };
-        let places = self.mean.len().max(self.std.len()).max(1);
-        let offset = (0..places).map(|at| (number(&self.mean, at, 0.0) - low) / step);
-        let scale = (0..places).map(|at| step / number(&self.std, at, 1.0));
-        Ok(Normalization { offset: offset.collect(), scale: scale.collect() })
-    }
-
     /// The input's quantisation, and the device's way to it.
     fn input(
         &self,
@@ -239,8 +195,7 @@ impl Quantize {
         let range = inputs
             .iter()
             .fold(nothing, |range, &x| Range { low: range.low.min(x), high: range.high.max(x) });
-        let scaled = !self.mean.is_empty() || !self.std.is_empty();
-        InputQuantization::floats(range, scaled.then_some(normalization))
+        InputQuantization::floats(range, self.scaling.is_standard().then_some(normalization))
     }
 
     fn info(&self, dataset: &Dataset) -> ModelInfo {

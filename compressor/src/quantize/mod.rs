@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use lower::{Plan, lower};
 
 use crate::calibrate::{InputQuantization, RawInput};
-use crate::float_graph::{FloatGraph, FloatGraphError};
+use crate::float_graph::{FloatGraph, FloatGraphError, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::integer_graph::{GraphError, IntegerGraph};
 use crate::lower::Graph;
@@ -97,6 +97,22 @@ pub enum QuantizeError {
 pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
     let plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
     lower(&model.graph, &plan)
+}
+
+/// The operators that quantising a graph gives, as far as they follow from it alone: what each is
+/// called (a coded layer's name ends alike), and the value that it writes.
+pub fn operators(graph: &FloatGraph) -> Vec<(&'static str, ValueId)> {
+    let steps = fuse::steps(graph, |_| false);
+    let named = steps.iter().filter_map(|step| {
+        let name = match graph.nodes[step.node].kind.name() {
+            "reshape" | "log_softmax" => return None,
+            "clip" => "rescale",
+            "sigmoid" => "logistic",
+            name => name,
+        };
+        Some((name, step.output))
+    });
+    named.collect()
 }
 
 /// Lowers and serialises a graph with a plan; `input` says how raw data become inputs.

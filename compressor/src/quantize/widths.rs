@@ -55,18 +55,20 @@ struct Narrowing {
 
 /// Every layer with weights, at the width that the plan has for it.
 pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
-    let with_weights = graph.nodes.iter().filter_map(|node| Some((node, node.kind.affine()?)));
-    let layer =
-        |(at, (node, affine)): (usize, (&crate::float_graph::Node, &crate::network::Affine))| {
-            LayerWidth {
-                name: format!("{}_{}", node.kind.name(), at + 1),
-                weights: affine.weight.len(),
-                bits: plan.bits.get(&node.output).copied().unwrap_or(super::lower::DEFAULT_BITS),
-                damage: None,
-                value: node.output,
-            }
-        };
-    with_weights.enumerate().map(layer).collect()
+    let mut layers: Vec<LayerWidth> = Vec::new();
+    for node in &graph.nodes {
+        let Some(affine) = node.kind.affine() else { continue };
+        let kind = node.kind.name();
+        let same = layers.iter().filter(|layer| layer.name.starts_with(kind)).count();
+        layers.push(LayerWidth {
+            name: format!("{kind}_{}", same + 1),
+            weights: affine.weight.len(),
+            bits: plan.bits.get(&node.output).copied().unwrap_or(super::lower::DEFAULT_BITS),
+            damage: None,
+            value: node.output,
+        });
+    }
+    layers
 }
 
 /// Narrows layers as long as the error on `examples` is at most `tolerance` points above that of
