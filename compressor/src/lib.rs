@@ -5,34 +5,44 @@
 //! float and seeded; from [`lower`] on it is deterministic to the byte.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "training")]
 pub mod bayes;
 pub mod bit_width;
 pub mod calibrate;
+#[cfg(feature = "training")]
 pub mod cli;
 pub mod coding;
 pub mod data;
+#[cfg(feature = "training")]
 pub mod device;
+#[cfg(feature = "training")]
 pub mod error;
 pub mod files;
 pub mod float_graph;
 pub mod golden;
 pub mod import;
 pub mod integer_graph;
+#[cfg(feature = "training")]
 pub mod job;
 pub mod ledger;
 pub mod lower;
 pub mod memory_plan;
 pub mod metrics;
 pub mod network;
+#[cfg(feature = "training")]
 pub mod pipeline;
 pub mod posterior;
+#[cfg(feature = "training")]
 pub mod progress;
 pub mod prune;
 pub mod quantize;
 pub mod reference;
+#[cfg(feature = "training")]
 pub mod report;
 pub mod serialize;
 pub mod shapes;
+#[cfg(feature = "training")]
 pub mod summary;
+#[cfg(feature = "training")]
 pub mod train;
 pub mod verify;
