@@ -17,6 +17,7 @@ pub mod data;
 pub mod device;
 #[cfg(feature = "training")]
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod float_graph;
 pub mod golden;

@@ -13,7 +13,7 @@ mod external;
 mod operators;
 mod order;
 mod quantized;
-mod schema;
+pub(crate) mod schema;
 mod weighted;
 mod window;
 
