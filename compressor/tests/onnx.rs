@@ -110,3 +110,17 @@ fn a_quantised_file_is_imported_and_floats_are_not() {
     let names = operators["onnx"].as_array().unwrap();
     assert!(names.iter().any(|operator| operator["name"] == "Gemm"), "{operators}");
 }
+
+#[test]
+fn what_is_exported_is_read_again() {
+    let folder = scene();
+    json(&folder, &QUANTIZE);
+    json(&folder, &["export", "lenet.bbk", "--to", "onnx", "-o", "floats.onnx"]);
+    let args = ["compare", "lenet.onnx", "floats.onnx", "--data", "lenet.csv"];
+    assert!(json(&folder, &args)["agreement_percent"].as_f64().unwrap() >= 90.0);
+    json(&folder, &["export", "lenet.bbk", "--to", "onnx-qdq", "-o", "integers.onnx"]);
+    json(&folder, &["import", "integers.onnx", "-o", "again.bbk"]);
+    let args = ["compare", "lenet.bbk", "again.bbk", "--data", "lenet.csv"];
+    let compared = json(&folder, &args);
+    assert!(compared["agreement_percent"].as_f64().unwrap() >= 95.0, "{compared}");
+}
