@@ -34,3 +34,4 @@ pub mod shapes;
 pub mod summary;
 pub mod train;
 pub mod verify;
+pub mod weights;
