@@ -101,7 +101,26 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
-/// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
+/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
+/// where they don't fit.
+pub(crate) fn copy_rows(
+    from: &[i8],
+    to: &mut [i8],
+    rows: usize,
+    len: usize,
+    [from_stride, to_stride]: [usize; 2],
+) {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let from = from.chunks(from_stride.max(1));
+    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+/// Whether rows of weights of this width are read as they are stored, and need not be unpacked
+/// first.
 pub(crate) const fn is_direct(bits: u8) -> bool {
     matches!(bits, 2 | 4 | 8 | 16)
 }

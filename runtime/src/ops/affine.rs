@@ -21,6 +21,26 @@ pub(crate) struct Layer<'a> {
     clamp: Clamp,
 }
 
+/// What turns the sums of a block of rows into outputs.
+pub(crate) struct Block {
+    biases: [i32; BLOCK_ROWS],
+    multipliers: [Multiplier; BLOCK_ROWS],
+    zero_point: i8,
+    clamp: Clamp,
+}
+
+impl Block {
+    /// The outputs of these sums of products, as many as there is room for.
+    #[inline(never)]
+    pub(crate) fn finish(&self, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
+        let rows = sums.iter().zip(&self.biases).zip(&self.multipliers);
+        for (y, ((&sum, &bias), &multiplier)) in outputs.iter_mut().zip(rows) {
+            let acc = sum.wrapping_add(bias);
+            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Multipliers<'a> {
     PerTensor(Multiplier),
@@ -111,55 +131,46 @@ impl<'a> Layer<'a> {
         let inputs = lanes.prepare(&self.matrix, x, offset);
         let mut first = 0usize;
         for outputs in output.chunks_mut(BLOCK_ROWS) {
-            let mut sums = arch::dot_block(&self.matrix, first, &inputs);
-            self.add_biases(first, &mut sums);
-            self.finish_block(first, &sums, outputs);
+            let sums = arch::dot_block(&self.matrix, first, &inputs);
+            self.block(first).finish(&sums, outputs);
             first = first.wrapping_add(BLOCK_ROWS);
         }
     }
 
-    /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
-    /// short, but need the registers that a long function around them hasn't.
+    /// What finishes a block of rows; beyond the last row it has no meaning.
+    ///
+    /// Not inlined, as [`Block::finish`]: these loops are short, but need the registers that a long
+    /// function around them hasn't.
     #[inline(never)]
-    fn add_biases(&self, first: usize, sums: &mut [i32; BLOCK_ROWS]) {
-        let Some((width, shift, bytes)) = self.bias else { return };
-        let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
-        let add = |(sum, bias): (&mut i32, i32)| {
-            *sum = sum.wrapping_add(bias.wrapping_shl(u32::from(shift)));
-        };
-        match width {
-            BiasWidth::I8 => {
-                sums.iter_mut().zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(add);
-            }
-            BiasWidth::I16 => {
-                let biases = tail.as_chunks().0.iter().map(|&b| i32::from(i16::from_le_bytes(b)));
-                sums.iter_mut().zip(biases).for_each(add);
-            }
-            BiasWidth::I32 => {
-                let biases = tail.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b));
-                sums.iter_mut().zip(biases).for_each(add);
+    pub(crate) fn block(&self, first: usize) -> Block {
+        let mut biases = [0; BLOCK_ROWS];
+        if let Some((width, shift, bytes)) = self.bias {
+            let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+            let set = |(to, bias): (&mut i32, i32)| *to = bias.wrapping_shl(u32::from(shift));
+            let to = biases.iter_mut();
+            match width {
+                BiasWidth::I8 => to.zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(set),
+                BiasWidth::I16 => {
+                    let tail = tail.as_chunks().0;
+                    to.zip(tail.iter().map(|&b| i32::from(i16::from_le_bytes(b)))).for_each(set);
+                }
+                BiasWidth::I32 => {
+                    let tail = tail.as_chunks().0;
+                    to.zip(tail.iter().map(|&b| i32::from_le_bytes(b))).for_each(set);
+                }
             }
         }
-    }
-
-    /// The outputs of a block of rows whose accumulators are complete.
-    #[inline(never)]
-    fn finish_block(&self, first: usize, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
-        let finish = |y: &mut i8, acc: i32, multiplier: Multiplier| {
-            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
-        };
-        let outputs = outputs.iter_mut().zip(sums);
+        let mut multipliers = [Multiplier::default(); BLOCK_ROWS];
         match self.multipliers {
-            Multipliers::PerTensor(multiplier) => {
-                outputs.for_each(|(y, &acc)| finish(y, acc, multiplier));
-            }
+            Multipliers::PerTensor(multiplier) => multipliers = [multiplier; BLOCK_ROWS],
             Multipliers::PerChannel(table) => {
-                let table = table.get(first..).unwrap_or_default();
-                outputs
-                    .zip(table)
-                    .for_each(|((y, &acc), entry)| finish(y, acc, stored_multiplier(entry)));
+                let entries = table.get(first..).unwrap_or_default();
+                for (to, entry) in multipliers.iter_mut().zip(entries) {
+                    *to = stored_multiplier(entry);
+                }
             }
         }
+        Block { biases, multipliers, zero_point: self.zero_point, clamp: self.clamp }
     }
 
     /// The output of a row whose accumulator is complete.

@@ -14,6 +14,7 @@ mod dense;
 mod depthwise_conv2d;
 mod filter;
 mod fixed_point;
+mod image;
 mod leaky_relu;
 mod logistic;
 mod max_pool2d;

@@ -64,9 +64,16 @@ impl Axis {
 
     /// The taps of window `index` that fall inside, and the position of the first of them.
     pub(crate) fn taps(&self, index: usize) -> (Range<usize>, usize) {
+        let begin = index.wrapping_mul(self.stride);
+        // No border in reach: the usual case, and no divisions.
+        if begin >= self.padding
+            && self.dilation == 1
+            && begin.wrapping_add(self.size) <= self.padding.wrapping_add(self.input)
+        {
+            return (0..self.size, begin.wrapping_sub(self.padding));
+        }
         // `max(1)` repeats what `check` has shown, so that no division by zero is compiled.
         let dilation = self.dilation.max(1);
-        let begin = index.wrapping_mul(self.stride);
         let first = self.padding.saturating_sub(begin).div_ceil(dilation);
         let room = self.padding.wrapping_add(self.input).saturating_sub(begin);
         let last = room.div_ceil(dilation).min(self.size);

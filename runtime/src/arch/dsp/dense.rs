@@ -1,23 +1,19 @@
-//! Cortex-M4 and M7: two 16-bit products and their sum an instruction (SMLAD).
+//! Four rows over one vector of inputs, so that an input is loaded once for four products.
 //!
-//! Four rows go over the inputs at once, so that an input is loaded once for four products. Inputs
-//! are spread to 16 bits before ([`Lanes`]), once for all rows and with their offset added; four
-//! weights are a word, which SXTB16 spreads to two words. Per four columns and four rows that is
-//! 21 instructions, and two for the loop every eight columns: 1.375 a product. In the layout of
-//! pairs half of the weights need no spreading: 14 instructions, 0.91 a product.
+//! Per four columns and four rows that is 21 instructions, and two for the loop every eight
+//! columns: 1.375 a product. In the layout of pairs half of the weights need no spreading: 14
+//! instructions, 0.91 a product.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::slice;
 
-use super::portable::dot_block_slowly;
-pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS as ROWS, Matrix};
+use super::super::portable::dot_block_slowly;
+use super::super::{BLOCK_ROWS as ROWS, Matrix};
+use super::{GROUP, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
-/// Columns of a group, and bytes of a word.
-const GROUP: usize = 4;
 
 /// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
 /// four weights.
@@ -57,7 +53,7 @@ impl Lanes {
     fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
         let (words, rest) = x.as_chunks::<GROUP>();
         let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
-        let offsets = u32::from(offset as u16).wrapping_mul(0x1_0001);
+        let offsets = twice(offset);
         let (whole, last) = groups.split_at_mut_checked(words.len())?;
         for (group, &word) in whole.iter_mut().zip(words) {
             group.write(spread(offsets, u32::from_le_bytes(word.map(|x| x as u8))));
@@ -73,26 +69,6 @@ impl Lanes {
         // more where values remain, which the branch wrote; so all of them are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
-}
-
-/// Four bytes of `word`, sign-extended to 16 bits, plus `offsets`.
-#[inline(always)]
-fn spread(offsets: u32, word: u32) -> Group {
-    let (even, odd);
-    // SAFETY: both instructions compute registers from registers; they touch neither memory nor
-    // flags, and every core that this module is compiled for has them (build.rs).
-    unsafe {
-        asm!(
-            "sxtab16 {even}, {offsets}, {word}",
-            "sxtab16 {odd}, {offsets}, {word}, ror #8",
-            even = out(reg) even,
-            odd = lateout(reg) odd,
-            offsets = in(reg) offsets,
-            word = in(reg) word,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    [even, odd]
 }
 
 /// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.

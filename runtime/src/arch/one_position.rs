@@ -1,0 +1,46 @@
+//! Convolutions for cores whose kernels take one position at a time: what lies under the kernel is
+//! a vector, and a block of rows goes over it as in a dense layer.
+
+use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, dot_block};
+
+/// Positions that a kernel takes at once.
+pub(crate) const POSITIONS: usize = 1;
+
+/// Room for what lies under the kernel.
+pub(crate) struct Patches {
+    patch: [i8; PATCH_MAX],
+    lanes: Lanes,
+    columns: usize,
+    offset: i16,
+}
+
+/// Patches, ready for [`dot_patches`].
+pub(crate) type Prepared<'a> = Inputs<'a>;
+
+impl Patches {
+    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added.
+    pub(crate) fn new(columns: usize, offset: i16) -> Self {
+        Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset }
+    }
+
+    /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
+    pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
+        gather(self.patch.get_mut(..self.columns).unwrap_or_default());
+    }
+
+    /// The patches as [`dot_patches`] takes them.
+    pub(crate) fn prepare(&mut self, matrix: &Matrix<'_>) -> Prepared<'_> {
+        let patch = self.patch.get(..self.columns).unwrap_or_default();
+        self.lanes.prepare(matrix, patch, self.offset)
+    }
+}
+
+/// Σ w·(x + offset) of a block of rows for each position; what stands beyond the last row, or for
+/// positions that weren't filled, has no meaning.
+pub(crate) fn dot_patches(
+    matrix: &Matrix<'_>,
+    first: usize,
+    patches: &mut Prepared<'_>,
+) -> [[i32; BLOCK_ROWS]; POSITIONS] {
+    [dot_block(matrix, first, patches)]
+}
