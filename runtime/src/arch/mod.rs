@@ -9,30 +9,33 @@
 //! |---|---|
 //! | `Lanes`, `Inputs`, `dot_block` | a vector of inputs, made ready once; four rows over it |
 //! | `POSITIONS`, `Patches`, `Prepared`, `dot_patches` | what lies under a convolution's kernel at so many positions; four rows over all of them. Modules without kernels of that kind take `one_position`, which calls their `dot_block` |
+//! | `finish_block` | outputs of four rows from their sums |
 //! | `copy_rows` | gathers such a patch |
 //! | `is_direct` | the widths of `dot_patches` |
 //! | `dot`, `dot_strided`, `row_sum` | one row over inputs in a row or apart; the sum of its weights |
 
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
+mod finish;
 mod matrix;
 #[cfg(not(bitsback_isa = "dsp"))]
 mod one_position;
 #[cfg_attr(bitsback_isa = "dsp", allow(dead_code))] // some of it is replaced there
 mod portable;
 
+pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
-    Lanes, POSITIONS, Patches, copy_rows, dot, dot_block, dot_patches, dot_strided, is_direct,
-    row_sum,
+    Lanes, POSITIONS, Patches, copy_rows, dot, dot_block, dot_patches, dot_strided, finish_block,
+    is_direct, row_sum,
 };
 #[cfg(not(bitsback_isa = "dsp"))]
 pub(crate) use one_position::{POSITIONS, Patches, dot_patches};
 #[cfg(not(bitsback_isa = "dsp"))]
 pub(crate) use portable::{
-    Inputs, Lanes, copy_rows, dot, dot_block, dot_strided, is_direct, row_sum,
+    Inputs, Lanes, copy_rows, dot, dot_block, dot_strided, finish_block, is_direct, row_sum,
 };
 
 /// Rows that kernels go through at once: as many as a block of pairs has.

@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Matrix, Row};
+use super::{BLOCK_ROWS, Finish, Matrix, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -37,6 +37,19 @@ pub(crate) fn dot_block(
     inputs: &Inputs<'_>,
 ) -> [i32; BLOCK_ROWS] {
     dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+}
+
+/// The outputs of a block of rows, as many as there is room for, from their sums of products.
+#[inline(never)]
+pub(crate) fn finish_block(
+    finish: &Finish<'_>,
+    first: usize,
+    sums: &[i32; BLOCK_ROWS],
+    outputs: &mut [i8],
+) {
+    for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
+        *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+    }
 }
 
 /// As [`dot_block`], row after row.

@@ -2,12 +2,11 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, BLOCK_ROWS, Lanes, Matrix};
+use crate::arch::{self, BLOCK_ROWS, Finish, Lanes, Matrix, Multipliers};
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
-    PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
+    Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
+    Requantization, StoredBias, is_width, matrix_len, row_len,
 };
-use crate::requantize::{Multiplier, requantize};
 
 /// Parameters of a layer, found in the weight section.
 pub(crate) struct Layer<'a> {
@@ -15,36 +14,8 @@ pub(crate) struct Layer<'a> {
     pub(crate) matrix: Matrix<'a>,
     /// Whether the biases hold −zero point·Σ w.
     pub(crate) folded: bool,
-    bias: Option<(BiasWidth, u8, &'a [u8])>,
-    multipliers: Multipliers<'a>,
-    zero_point: i8,
-    clamp: Clamp,
-}
-
-/// What turns the sums of a block of rows into outputs.
-pub(crate) struct Block {
-    biases: [i32; BLOCK_ROWS],
-    multipliers: [Multiplier; BLOCK_ROWS],
-    zero_point: i8,
-    clamp: Clamp,
-}
-
-impl Block {
-    /// The outputs of these sums of products, as many as there is room for.
-    #[inline(never)]
-    pub(crate) fn finish(&self, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
-        let rows = sums.iter().zip(&self.biases).zip(&self.multipliers);
-        for (y, ((&sum, &bias), &multiplier)) in outputs.iter_mut().zip(rows) {
-            let acc = sum.wrapping_add(bias);
-            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Multipliers<'a> {
-    PerTensor(Multiplier),
-    PerChannel(&'a [[u8; CHANNEL_MULTIPLIER_LEN]]),
+    /// From sums to outputs.
+    pub(crate) finish: Finish<'a>,
 }
 
 /// `len` bytes from `offset` on.
@@ -83,19 +54,8 @@ impl<'a> Layer<'a> {
             }
         };
         let folded = matches!(affine.bias, Bias::Folded(_));
-        Some(Self { matrix, folded, bias, multipliers, zero_point, clamp: affine.clamp })
-    }
-
-    /// The bias of a row, as stored.
-    pub(crate) fn bias(&self, row: usize) -> i32 {
-        let Some((width, shift, bytes)) = self.bias else { return 0 };
-        let tail = bytes.get(row.wrapping_mul(width.bytes())..).unwrap_or_default();
-        let value = match width {
-            BiasWidth::I8 => tail.first().map(|&byte| i32::from(byte as i8)),
-            BiasWidth::I16 => tail.first_chunk().map(|&b| i32::from(i16::from_le_bytes(b))),
-            BiasWidth::I32 => tail.first_chunk().map(|&b| i32::from_le_bytes(b)),
-        };
-        value.unwrap_or_default().wrapping_shl(u32::from(shift))
+        let finish = Finish { bias, multipliers, zero_point, clamp: affine.clamp };
+        Some(Self { matrix, folded, finish })
     }
 
     /// The bias of a row without the zero point's part, which is taken out again: once for each
@@ -107,23 +67,12 @@ impl<'a> Layer<'a> {
         columns: usize,
         zero_point: i8,
     ) -> i32 {
-        let bias = self.bias(row);
+        let bias = self.finish.bias(row);
         if !self.folded {
             return bias;
         }
         let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
         bias.wrapping_add(sum.wrapping_mul(i32::from(zero_point)))
-    }
-
-    /// The multiplier of a row.
-    fn multiplier(&self, row: usize) -> Multiplier {
-        match self.multipliers {
-            Multipliers::PerTensor(multiplier) => multiplier,
-            Multipliers::PerChannel(table) => match table.get(row) {
-                Some(entry) => stored_multiplier(entry),
-                None => Multiplier::default(),
-            },
-        }
     }
 
     /// The outputs of all rows for one input, in order.
@@ -132,57 +81,10 @@ impl<'a> Layer<'a> {
         let mut first = 0usize;
         for outputs in output.chunks_mut(BLOCK_ROWS) {
             let sums = arch::dot_block(&self.matrix, first, &inputs);
-            self.block(first).finish(&sums, outputs);
+            arch::finish_block(&self.finish, first, &sums, outputs);
             first = first.wrapping_add(BLOCK_ROWS);
         }
     }
-
-    /// What finishes a block of rows; beyond the last row it has no meaning.
-    ///
-    /// Not inlined, as [`Block::finish`]: these loops are short, but need the registers that a long
-    /// function around them hasn't.
-    #[inline(never)]
-    pub(crate) fn block(&self, first: usize) -> Block {
-        let mut biases = [0; BLOCK_ROWS];
-        if let Some((width, shift, bytes)) = self.bias {
-            let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
-            let set = |(to, bias): (&mut i32, i32)| *to = bias.wrapping_shl(u32::from(shift));
-            let to = biases.iter_mut();
-            match width {
-                BiasWidth::I8 => to.zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(set),
-                BiasWidth::I16 => {
-                    let tail = tail.as_chunks().0;
-                    to.zip(tail.iter().map(|&b| i32::from(i16::from_le_bytes(b)))).for_each(set);
-                }
-                BiasWidth::I32 => {
-                    let tail = tail.as_chunks().0;
-                    to.zip(tail.iter().map(|&b| i32::from_le_bytes(b))).for_each(set);
-                }
-            }
-        }
-        let mut multipliers = [Multiplier::default(); BLOCK_ROWS];
-        match self.multipliers {
-            Multipliers::PerTensor(multiplier) => multipliers = [multiplier; BLOCK_ROWS],
-            Multipliers::PerChannel(table) => {
-                let entries = table.get(first..).unwrap_or_default();
-                for (to, entry) in multipliers.iter_mut().zip(entries) {
-                    *to = stored_multiplier(entry);
-                }
-            }
-        }
-        Block { biases, multipliers, zero_point: self.zero_point, clamp: self.clamp }
-    }
-
-    /// The output of a row whose accumulator is complete.
-    pub(crate) fn finish(&self, row: usize, acc: i32) -> i8 {
-        self.clamp.apply(requantize(acc, self.multiplier(row), self.zero_point))
-    }
-}
-
-/// A channel's multiplier from its bytes.
-#[inline(always)]
-fn stored_multiplier(&[b0, b1, b2, b3, shift]: &[u8; CHANNEL_MULTIPLIER_LEN]) -> Multiplier {
-    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
 }
 
 /// The stored biases, folded or not.
@@ -210,9 +112,11 @@ impl Affine {
             return Err(OpFault::BiasShift);
         }
         let layer = Layer::find(self, section, rows, columns, 0).ok_or(OpFault::Section)?;
-        let sound = match layer.multipliers {
+        let sound = match layer.finish.multipliers {
             Multipliers::PerTensor(multiplier) => multiplier.is_sound(),
-            Multipliers::PerChannel(_) => (0..rows).all(|row| layer.multiplier(row).is_sound()),
+            Multipliers::PerChannel(_) => {
+                (0..rows).all(|row| layer.finish.multiplier(row).is_sound())
+            }
         };
         if !sound {
             return Err(OpFault::Multiplier);
@@ -267,9 +171,9 @@ impl Layer<'_> {
 
     /// The bias of a row, unless its shift leaves 32 bits.
     fn exact_bias(&self, row: usize) -> Option<i32> {
-        let shifted = self.bias(row);
-        let shift = self.bias.map_or(0, |(_, shift, _)| u32::from(shift));
-        let unshifted = Layer { bias: self.bias.map(|(w, _, b)| (w, 0, b)), ..*self }.bias(row);
+        let Some((width, shift, bytes)) = self.finish.bias else { return Some(0) };
+        let shifted = self.finish.bias(row);
+        let unshifted = Finish { bias: Some((width, 0, bytes)), ..self.finish }.bias(row);
         (i64::from(unshifted) << shift.min(31) == i64::from(shifted)).then_some(shifted)
     }
 }

@@ -95,7 +95,7 @@ impl Image<'_> {
             convolve(&self.axes, segment, |position, sum| {
                 let at = position.wrapping_mul(filters).wrapping_add(row);
                 if let Some(y) = output.get_mut(at) {
-                    *y = layer.finish(row, sum.wrapping_add(bias));
+                    *y = layer.finish.output(row, sum.wrapping_add(bias));
                 }
             });
         }
@@ -132,10 +132,10 @@ impl<'a> Sweep<'a> {
         let mut patches = self.patches.prepare(matrix);
         for first in (0..matrix.rows).step_by(BLOCK_ROWS) {
             let sums = arch::dot_patches(matrix, first, &mut patches);
-            let block = self.layer.block(first);
             // `max(1)`: there are filters, but the compiler can't know.
             for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&sums) {
-                block.finish(sums, pixel.get_mut(first..).unwrap_or_default());
+                let outputs = pixel.get_mut(first..).unwrap_or_default();
+                arch::finish_block(&self.layer.finish, first, sums, outputs);
             }
         }
         rest

@@ -6,12 +6,14 @@
 //! same order, so that nothing needs to be shuffled.
 
 mod dense;
+mod finish;
 mod positions;
 
 use core::arch::asm;
 
 pub(crate) use super::portable::{dot, dot_strided, row_sum};
 pub(crate) use dense::{Lanes, dot_block};
+pub(crate) use finish::finish_block;
 pub(crate) use positions::{POSITIONS, Patches, copy_rows, dot_patches};
 
 /// Columns of a group, and bytes of a word.
