@@ -45,5 +45,13 @@ pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 /// again at each position, field by field.
 pub(crate) const PATCH_MAX: usize = 576;
 
+/// Values that lie in rows of an image: `rows` times `len`, the beginnings `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Stretches {
+    pub(crate) rows: usize,
+    pub(crate) len: usize,
+    pub(crate) stride: usize,
+}
+
 #[cfg(test)]
 mod suite;

@@ -1,7 +1,7 @@
 //! Convolutions for cores whose kernels take one position at a time: what lies under the kernel is
 //! a vector, and a block of rows goes over it as in a dense layer.
 
-use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, dot_block};
+use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, copy_rows, dot_block};
 
 /// Positions that a kernel takes at once.
 pub(crate) const POSITIONS: usize = 1;
@@ -12,15 +12,25 @@ pub(crate) struct Patches {
     lanes: Lanes,
     columns: usize,
     offset: i16,
+    window: Stretches,
 }
 
 /// Patches, ready for [`dot_patches`].
 pub(crate) type Prepared<'a> = Inputs<'a>;
 
 impl Patches {
-    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added.
-    pub(crate) fn new(columns: usize, offset: i16) -> Self {
-        Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset }
+    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
+    /// `window` are the stretches of a window that lies inside the image.
+    pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
+        Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset, window }
+    }
+
+    /// Makes the window that begins with `from` the patch of position number `slot`, of
+    /// [`POSITIONS`]; false where windows aren't stretches.
+    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+        let Stretches { rows, len, stride } = self.window;
+        self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
+        len > 0
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].

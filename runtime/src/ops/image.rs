@@ -3,7 +3,7 @@
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{self, BLOCK_ROWS, POSITIONS, Patches};
+use crate::arch::{self, BLOCK_ROWS, POSITIONS, Patches, Stretches};
 
 /// The input of a convolution and how the kernel moves over it.
 pub(crate) struct Image<'a> {
@@ -41,7 +41,29 @@ impl Image<'_> {
         sweep.finish(rest);
     }
 
+    /// The rows of a window that lies inside the image; empty ones where they are apart.
+    fn stretches(&self) -> Stretches {
+        let [rows, columns] = self.axes;
+        let together = columns.dilation == 1;
+        Stretches {
+            rows: rows.size,
+            len: if together { columns.size.wrapping_mul(self.channels) } else { 0 },
+            stride: rows.dilation.wrapping_mul(columns.input).wrapping_mul(self.channels),
+        }
+    }
+
+    /// The values from the beginning of the window at a position of the output on, if all of it
+    /// lies inside the image.
+    #[inline(always)]
+    fn inside(&self, down: usize, right: usize) -> Option<&[i8]> {
+        let [rows, columns] = self.axes;
+        let (top, left) = (rows.inside(down)?, columns.inside(right)?);
+        let pixel = top.wrapping_mul(columns.input).wrapping_add(left);
+        self.values.get(pixel.wrapping_mul(self.channels)..)
+    }
+
     /// Copies the values under the kernel at a position of the output, in the filters' order.
+    #[inline(never)]
     fn gather(&self, down: usize, right: usize, patch: &mut [i8]) {
         let [rows, columns] = self.axes;
         let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
@@ -113,13 +135,20 @@ struct Sweep<'a> {
 impl<'a> Sweep<'a> {
     fn new(image: &'a Image<'a>, layer: &'a Layer<'a>, columns: usize) -> Self {
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
-        Self { image, layer, patches: Patches::new(columns, offset), filled: 0 }
+        let patches = Patches::new(columns, offset, image.stretches());
+        Self { image, layer, patches, filled: 0 }
     }
 
     /// Adds a position.
+    #[inline(always)]
     fn gather(&mut self, down: usize, right: usize) {
         let image = self.image;
-        self.patches.fill(self.filled, |patch| image.gather(down, right, patch));
+        let filled = image
+            .inside(down, right)
+            .is_some_and(|window| self.patches.fill_window(self.filled, window));
+        if !filled {
+            self.patches.fill(self.filled, |patch| image.gather(down, right, patch));
+        }
         self.filled = self.filled.wrapping_add(1);
     }
 

@@ -7,8 +7,9 @@
 //! weights and two addresses leave none for the loop's end, which lies on the stack.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
 
-use super::super::{BLOCK_ROWS as ROWS, Matrix, PATCH_MAX};
+use super::super::{BLOCK_ROWS as ROWS, Matrix, PATCH_MAX, Stretches};
 use super::{GROUP, twice};
 use crate::format::unpack;
 
@@ -20,100 +21,164 @@ type Group = [[u32; POSITIONS]; 2];
 /// Sums of a block of rows, position after position.
 type Sums = [[i32; ROWS]; POSITIONS];
 
+/// What is copied at once when a patch is gathered: the last of a row may copy as many bytes less
+/// one beyond it.
+const CHUNK: usize = 8;
+
 /// Room for what lies under the kernel at each position, spread and with its offset.
 pub(crate) struct Patches {
     groups: [Group; PATCH_MAX / GROUP],
-    /// A patch before it is spread; then a row that had to be unpacked.
-    scratch: [i8; PATCH_MAX],
+    scratch: Scratch,
     columns: usize,
-    offset: i16,
+    recipe: Recipe,
+    /// Bytes from a window's first to the last that is read with it.
+    reach: usize,
+}
+
+/// A patch before it is spread; then a row that had to be unpacked.
+type Scratch = [i8; PATCH_MAX + CHUNK];
+
+/// How windows become patches, as the kernel loads it.
+#[repr(C)]
+struct Recipe {
+    /// Rows of a window, or 0 when the patch is in `scratch` already.
+    rows: usize,
+    /// Bytes of such a row.
+    len: usize,
+    /// Bytes from one to the next.
+    stride: usize,
+    /// Groups.
+    count: usize,
+    /// The offset, twice.
+    offsets: u32,
+    /// The last group's columns, the rest being 0.
+    masks: [u32; 2],
 }
 
 /// Patches, ready for [`dot_patches`].
 pub(crate) struct Prepared<'a> {
     groups: &'a [Group],
-    scratch: &'a mut [i8; PATCH_MAX],
+    scratch: &'a mut Scratch,
     columns: usize,
 }
 
 impl Patches {
-    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added.
-    pub(crate) fn new(columns: usize, offset: i16) -> Self {
+    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
+    /// `window` are the stretches of a window that lies inside the image.
+    pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
         let columns = columns.min(PATCH_MAX);
+        let Stretches { rows, len, stride } = window;
+        let count = columns.div_ceil(GROUP);
+        let masks = match count.wrapping_mul(GROUP).wrapping_sub(columns) {
+            0 => [u32::MAX; 2],
+            1 => [u32::MAX, 0xFFFF],
+            2 => [0xFFFF; 2],
+            _ => [0xFFFF, 0],
+        };
+        // Rows of a window fill a patch exactly; nothing is read without it.
+        let reach = if len > 0 && rows.checked_mul(len) == Some(columns) {
+            let last = rows.wrapping_sub(1).saturating_mul(stride);
+            last.saturating_add(len.saturating_add(CHUNK - 1) & !(CHUNK - 1))
+        } else {
+            usize::MAX
+        };
         let groups = [[[0; POSITIONS]; 2]; PATCH_MAX / GROUP];
-        Self { groups, scratch: [0; PATCH_MAX], columns, offset }
+        let recipe = Recipe { rows, len, stride, count, offsets: twice(offset), masks };
+        Self { groups, scratch: [0; PATCH_MAX + CHUNK], columns, recipe, reach }
+    }
+
+    /// Makes the window that begins with `from` the patch of position number `slot`, of
+    /// [`POSITIONS`]; false where too little follows, or windows aren't stretches.
+    #[inline(always)]
+    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+        let fits = from.len() >= self.reach;
+        if fits {
+            // SAFETY: `reach` bytes can be read: all rows of the window, each up to the next whole
+            // chunk. (See `spread`.)
+            unsafe { self.spread(slot, from.as_ptr(), self.recipe.rows) };
+        }
+        fits
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
     #[inline(always)]
     pub(crate) fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
         gather(self.scratch.get_mut(..self.columns).unwrap_or_default());
-        self.spread(slot % POSITIONS);
+        let rows = 0;
+        // SAFETY: no rows are read. (See `spread`.)
+        unsafe { self.spread(slot, core::ptr::null(), rows) };
     }
 
-    /// Spreads the patch in `scratch`; what is missing in its last group is 0.
-    #[inline(never)]
-    fn spread(&mut self, slot: usize) {
-        let count = self.columns.div_ceil(GROUP);
-        let Some(groups) = self.groups.get_mut(..count) else { return };
-        if let Some(to) = groups.as_flattened_mut().as_flattened_mut().get_mut(slot..)
-            && count > 0
-        {
-            // SAFETY: there are `count` > 0 groups from `groups` on, so that from position `slot` of
-            // the first on there are 2 · count words, one every POSITIONS words; `scratch` has
-            // four bytes per group, since PATCH_MAX is a multiple of four. Those are
-            // `spread_patch`'s conditions.
-            unsafe {
-                spread_patch(self.scratch.as_ptr(), to.as_mut_ptr(), count, twice(self.offset));
-            }
+    /// Copies `rows` of a window to `scratch` and spreads what is there; what is missing in the
+    /// last group is 0.
+    ///
+    /// # Safety
+    /// `rows` is 0, or `recipe.rows` and `from` begins a window of which `reach` bytes can be read.
+    unsafe fn spread(&mut self, slot: usize, from: *const i8, rows: usize) {
+        if self.recipe.count == 0 || slot >= POSITIONS {
+            return;
         }
-        let missing = count.wrapping_mul(GROUP).wrapping_sub(self.columns);
-        if let ([.., [even, odd]], 1..) = (groups, missing)
-            && let (Some(even), Some(odd)) = (even.get_mut(slot), odd.get_mut(slot))
-        {
-            const LOW: u32 = 0xFFFF;
-            *odd = if missing == 3 { 0 } else { *odd & LOW };
-            *even = if missing == 1 { *even } else { *even & LOW };
-        }
+        let to = self.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
+        let scratch = self.scratch.as_mut_ptr();
+        // SAFETY: the caller's promise for `from`, and `new` has set `reach` only if rows · len is
+        // `columns`, so that `scratch` holds all rows with a chunk to spare. There are `count` > 0
+        // groups, as `columns` is at most PATCH_MAX, so that from position `slot` of the first on
+        // there are 2 · count words, one every POSITIONS words; `scratch` has four bytes per
+        // group. Those are `spread_patch`'s conditions.
+        unsafe { spread_patch(from, to, scratch, rows, &self.recipe) };
     }
 
     /// The patches as [`dot_patches`] takes them.
     pub(crate) fn prepare(&mut self, _: &Matrix<'_>) -> Prepared<'_> {
-        let groups = self.groups.get(..self.columns.div_ceil(GROUP)).unwrap_or_default();
+        let groups = self.groups.get(..self.recipe.count).unwrap_or_default();
         Prepared { groups, scratch: &mut self.scratch, columns: self.columns }
     }
 }
 
 /// Σ w·(x + offset) of a block of rows for each position; what stands beyond the last row, or for
 /// positions that weren't filled, has no meaning.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn dot_patches(matrix: &Matrix<'_>, first: usize, patches: &mut Prepared<'_>) -> Sums {
+    match matrix.block(first) {
+        Some(pairs) => dot_pairs(pairs, patches.groups),
+        None => dot_rows(matrix, first, patches),
+    }
+}
+
+/// A block of pairs at all positions.
+fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Sums {
+    if groups.is_empty() || pairs.len() < size_of_val(groups) / 2 {
+        return [[0; ROWS]; POSITIONS];
+    }
+    let (mut sums, ends) = (MaybeUninit::<Sums>::uninit(), groups.as_ptr_range());
+    let (weights, out) = (pairs.as_ptr(), sums.as_mut_ptr().cast::<i32>());
+    // SAFETY: `groups` isn't empty and `ends` bound it; there are 16 bytes of weights for each of
+    // its groups, so that the second pair's begin within them; `sums` has ROWS sums for each
+    // position. Those are `dot2_pairs`' conditions. The two calls write two sums each of the four
+    // rows, at all positions: all there are.
+    unsafe {
+        dot2_pairs(ends.start, weights, ends.end, out);
+        dot2_pairs(ends.start, weights.wrapping_add(8), ends.end, out.wrapping_add(2));
+        sums.assume_init()
+    }
+}
+
+/// Rows that are packed, each by itself.
+#[inline(never)]
+fn dot_rows(matrix: &Matrix<'_>, first: usize, patches: &mut Prepared<'_>) -> Sums {
     let mut sums = [[0; ROWS]; POSITIONS];
     let groups = patches.groups;
     if groups.is_empty() {
         return sums;
     }
     let ends = groups.as_ptr_range();
-    if let Some(pairs) = matrix.block(first) {
-        if pairs.len() >= size_of_val(groups) / 2 {
-            let (weights, out) = (pairs.as_ptr(), sums.as_mut_ptr().cast::<i32>());
-            // SAFETY: `groups` isn't empty and `ends` bound it; there are 16 bytes of weights for
-            // each of its groups, so that the second pair's begin within them; `sums` has ROWS
-            // sums for each position. Those are `dot2_pairs`' conditions.
-            unsafe {
-                dot2_pairs(ends.start, weights, ends.end, out);
-                dot2_pairs(ends.start, weights.wrapping_add(8), ends.end, out.wrapping_add(2));
-            }
-        }
-        return sums;
-    }
     let mut rows = matrix.bytes_from(first);
     for row in 0..ROWS.min(matrix.rows.saturating_sub(first)) {
         let whole = groups.len().wrapping_mul(GROUP);
         let weights = if matrix.bits == 8 && rows.len() >= whole {
             rows.as_ptr()
         } else {
-            // `whole` bytes can be read of it, as it is no shorter than the patches.
+            // `whole` bytes can be read of it: it is no shorter than the longest patch.
             let room = patches.scratch.get_mut(..patches.columns).unwrap_or_default();
             unpack(rows, matrix.bits, 0, room);
             patches.scratch.as_ptr().cast()
@@ -128,36 +193,81 @@ pub(crate) fn dot_patches(matrix: &Matrix<'_>, first: usize, patches: &mut Prepa
     sums
 }
 
-/// Spreads `count` words of bytes, plus `offsets`, to every fourth word from `to` on.
+/// Copies `rows` of a window to `scratch`, one behind the other, and spreads `count` groups of it
+/// to every fourth word from `to` on.
 ///
 /// # Safety
-/// `count` isn't 0; 4 · `count` bytes can be read and 2 · `count` words, each 16 bytes after the
-/// one before, written.
-// SAFETY: the body follows the C calling convention (arguments in r0–r3, r4 and lr saved and
-// restored, the stack as it was), reads a word and writes two a step, `count` steps.
+/// `recipe.count` isn't 0; 2 · `count` words, each 16 bytes after the one before, can be written
+/// from `to` on. `scratch` has 4 · `count` bytes, and room for `rows` rows of `len` > 0 and the
+/// rest of a chunk; as many can be read from each row of the window.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
+// and lr saved and restored, the stack as it was). It reads and writes rows by chunks of eight
+// bytes, the last of which begins within its row; then it reads a word of `scratch` and writes two
+// of `to` a step, `count` steps, and the last two again. LDR and STR take any address.
 #[unsafe(naked)]
-unsafe extern "C" fn spread_patch(from: *const i8, to: *mut u32, count: usize, offsets: u32) {
+unsafe extern "C" fn spread_patch(
+    from: *const i8,
+    to: *mut u32,
+    scratch: *mut i8,
+    rows: usize,
+    recipe: &Recipe,
+) {
     naked_asm!(
         ".macro spread_group",
-        "ldr r4, [r0], #4",
-        "sxtab16 r12, r3, r4",
-        "sxtab16 r4, r3, r4, ror #8",
+        "ldr r4, [r2], #4",
+        "sxtab16 r12, r7, r4",
+        "sxtab16 r4, r7, r4, ror #8",
         "str r12, [r1], #16",
         "str r4, [r1], #16",
         ".endm",
-        "push {{r4, lr}}",
-        // Two groups a turn; an odd number of them starts at the second.
-        "lsls r12, r2, #31",
-        "add r2, r2, #1",
-        "bne 2f",
-        "sub r2, r2, #1",
+        "push {{r4-r11, lr}}",
+        "ldr r4, [sp, #36]",
+        "ldm r4, {{r4-r9, lr}}", // r5 a row's length, r6 their distance, r7 groups, r8 offsets, r9 and lr masks
+        "cbz r3, 6f",
+        "mov r4, r2",
         "1:",
-        "spread_group",
+        "ldr r10, [r0]",
+        "ldr r11, [r0, #4]",
+        "str r10, [r4]",
+        "str r11, [r4, #4]",
+        "subs r12, r5, #8",
+        "bhi 4f",
         "2:",
-        "spread_group",
-        "subs r2, r2, #2",
+        "add r0, r0, r6",
+        "add r4, r4, r5",
+        "subs r3, r3, #1",
         "bne 1b",
-        "pop {{r4, pc}}",
+        "6:",
+        // Two groups a turn; an odd number of them starts at the second.
+        "mov r3, r7",
+        "mov r7, r8",
+        "lsls r12, r3, #31",
+        "bpl 3f",
+        "add r3, r3, #1",
+        "b 7f",
+        "3:",
+        "spread_group",
+        "7:",
+        "spread_group",
+        "subs r3, r3, #2",
+        "bne 3b",
+        "and r12, r12, r9",
+        "and r4, r4, lr",
+        "str r12, [r1, #-32]",
+        "str r4, [r1, #-16]",
+        "pop {{r4-r11, pc}}",
+        // A row of more than a chunk: the others, then back.
+        "4:",
+        "push {{r0, r4}}",
+        "5:",
+        "ldr r10, [r0, #8]!",
+        "ldr r11, [r0, #4]",
+        "str r10, [r4, #8]!",
+        "str r11, [r4, #4]",
+        "subs r12, r12, #8",
+        "bhi 5b",
+        "pop {{r0, r4}}",
+        "b 2b",
         ".purgem spread_group",
     )
 }
