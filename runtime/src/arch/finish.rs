@@ -1,6 +1,5 @@
 //! From sums of products to outputs: biases, requantisation, activation.
 
-use super::BLOCK_ROWS;
 use crate::format::{BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp};
 use crate::requantize::Multiplier;
 
@@ -33,17 +32,6 @@ impl Finish<'_> {
             BiasWidth::I32 => tail.first_chunk().map(|&b| i32::from_le_bytes(b)),
         };
         value.unwrap_or_default().wrapping_shl(u32::from(shift))
-    }
-
-    /// The biases of a block of rows; beyond the last row they have no meaning.
-    #[inline(never)]
-    pub(crate) fn biases(&self, first: usize) -> [i32; BLOCK_ROWS] {
-        let mut row = first;
-        [0; BLOCK_ROWS].map(|_: i32| {
-            let bias = self.bias(row);
-            row = row.wrapping_add(1);
-            bias
-        })
     }
 
     /// The multiplier of a row.

@@ -39,14 +39,9 @@ pub(crate) fn dot_block(
     dot_block_slowly(matrix, first, inputs.x, inputs.offset)
 }
 
-/// The outputs of a block of rows, as many as there is room for, from their sums of products.
+/// The outputs of rows from `first` on, from their sums of products.
 #[inline(never)]
-pub(crate) fn finish_block(
-    finish: &Finish<'_>,
-    first: usize,
-    sums: &[i32; BLOCK_ROWS],
-    outputs: &mut [i8],
-) {
+pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
     for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
         *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
     }

@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, BLOCK_ROWS, Finish, Lanes, Matrix, Multipliers};
+use crate::arch::{self, CHUNK_ROWS, Finish, Lanes, Matrix, Multipliers};
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
     Requantization, StoredBias, is_width, matrix_len, row_len,
@@ -78,11 +78,12 @@ impl<'a> Layer<'a> {
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
         let inputs = lanes.prepare(&self.matrix, x, offset);
+        let mut sums = [0; CHUNK_ROWS];
         let mut first = 0usize;
-        for outputs in output.chunks_mut(BLOCK_ROWS) {
-            let sums = arch::dot_block(&self.matrix, first, &inputs);
-            arch::finish_block(&self.finish, first, &sums, outputs);
-            first = first.wrapping_add(BLOCK_ROWS);
+        for outputs in output.chunks_mut(CHUNK_ROWS) {
+            arch::dot_rows(&self.matrix, first, &inputs, &mut sums);
+            arch::finish_rows(&self.finish, first, &sums, outputs);
+            first = first.wrapping_add(CHUNK_ROWS);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{self, BLOCK_ROWS, POSITIONS, Patches, Stretches};
+use crate::arch::{self, CHUNK_ROWS, POSITIONS, Patches, Stretches, Sums};
 
 /// The input of a convolution and how the kernel moves over it.
 pub(crate) struct Image<'a> {
@@ -130,13 +130,14 @@ struct Sweep<'a> {
     layer: &'a Layer<'a>,
     patches: Patches,
     filled: usize,
+    sums: [Sums; POSITIONS],
 }
 
 impl<'a> Sweep<'a> {
     fn new(image: &'a Image<'a>, layer: &'a Layer<'a>, columns: usize) -> Self {
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
         let patches = Patches::new(columns, offset, image.stretches());
-        Self { image, layer, patches, filled: 0 }
+        Self { image, layer, patches, filled: 0, sums: [[0; CHUNK_ROWS]; POSITIONS] }
     }
 
     /// Adds a position.
@@ -159,14 +160,21 @@ impl<'a> Sweep<'a> {
         self.filled = 0;
         let (output, rest) = output.split_at_mut_checked(len).unwrap_or_default();
         let mut patches = self.patches.prepare(matrix);
-        for first in (0..matrix.rows).step_by(BLOCK_ROWS) {
-            let sums = arch::dot_patches(matrix, first, &mut patches);
+        for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
+            arch::dot_patches(matrix, first, &mut patches, &mut self.sums);
             // `max(1)`: there are filters, but the compiler can't know.
-            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&sums) {
-                let outputs = pixel.get_mut(first..).unwrap_or_default();
-                arch::finish_block(&self.layer.finish, first, sums, outputs);
+            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&self.sums) {
+                let outputs = chunk(pixel, first);
+                arch::finish_rows(&self.layer.finish, first, sums, outputs);
             }
         }
         rest
     }
+}
+
+/// The channels of a pixel that a chunk of rows makes.
+fn chunk(pixel: &mut [i8], first: usize) -> &mut [i8] {
+    let rest = pixel.get_mut(first..).unwrap_or_default();
+    let len = rest.len().min(CHUNK_ROWS);
+    rest.get_mut(..len).unwrap_or_default()
 }

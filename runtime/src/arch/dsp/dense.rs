@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use super::super::portable::dot_block_slowly;
-use super::super::{BLOCK_ROWS as ROWS, Matrix};
+use super::super::{BLOCK_ROWS as ROWS, Matrix, Sums};
 use super::{GROUP, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
@@ -71,37 +71,43 @@ impl Lanes {
     }
 }
 
-/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
-#[inline(never)]
-pub(crate) fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; ROWS] {
+/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
-    let sums = if groups.is_empty() {
-        None
-    } else if let Some(pairs) = matrix.block(first) {
-        dot_pairs(pairs, groups)
-    } else {
-        dot_rows(matrix, first, groups)
-    };
-    sums.unwrap_or_else(|| dot_block_slowly(matrix, first, inputs.x, inputs.offset))
+    let (blocks, _) = sums.as_chunks_mut::<ROWS>();
+    let rows = matrix.rows.saturating_sub(first).div_ceil(ROWS).min(blocks.len());
+    let blocks = blocks.get_mut(..rows).unwrap_or_default();
+    let done = dot_pairs(matrix.blocks(first), groups, blocks);
+    let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
+    for sums in blocks.get_mut(done..).unwrap_or_default() {
+        *sums = match dot_packed(matrix, first, groups) {
+            Some(sums) => sums,
+            None => dot_block_slowly(matrix, first, inputs.x, inputs.offset),
+        };
+        first = first.wrapping_add(ROWS);
+    }
 }
 
-/// A block of pairs, where the file's place in memory lets it be read as words.
-fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Option<[i32; ROWS]> {
+/// Blocks of pairs, where the file's place in memory lets them be read as words; returns how many
+/// these were.
+fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [[i32; ROWS]]) -> usize {
     let weights = pairs.as_ptr().cast::<[u32; ROWS]>();
-    if groups.is_empty() || !weights.is_aligned() || pairs.len() < size_of_val(groups) * 2 {
-        return None;
+    let len = size_of_val(groups).wrapping_mul(2);
+    let blocks = pairs.len().checked_div(len).unwrap_or_default().min(sums.len());
+    if groups.is_empty() || blocks == 0 || !weights.is_aligned() {
+        return 0;
     }
-    let (mut sums, ends) = ([0; ROWS], groups.as_ptr_range());
-    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words and as many
-    // as there are groups, since theirs are twice as long; `sums` is a live array of four. Those
-    // are `dot4_pairs`' conditions.
-    unsafe { dot4_pairs(ends.start, weights, ends.end, &mut sums) };
-    Some(sums)
+    let ends = groups.as_ptr_range();
+    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words, and there
+    // are `blocks` > 0 times as many as groups, since a block is twice as long as these; there are
+    // as many sums. Those are `dot4_pairs`' conditions.
+    unsafe { dot4_pairs(ends.start, weights, ends.end, sums.as_mut_ptr(), blocks) };
+    blocks
 }
 
 /// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
 /// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
-fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
+fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
     let bytes = matrix.bytes_from(first);
     let rows_after = matrix.rows.saturating_sub(first).saturating_sub(1);
     let start = |row: usize| row.min(rows_after).saturating_mul(matrix.row_len);
@@ -120,25 +126,26 @@ fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32;
     Some(sums)
 }
 
-/// The sums of products of a block of pairs and the groups from `x` to `end`.
+/// The sums of products of blocks of pairs and the groups from `x` to `end`.
 ///
 /// A half-word of weights is A + 256·B: SMLAD with it gives ΣA·x + 256·ΣB·x, with its low bytes
 /// spread by SXTB16 it gives ΣA·x, and a subtraction and a shift leave ΣB·x, all modulo 2³².
 /// [`crate::Model::parse`] has shown |ΣB·x| < 2²³, so the shift loses nothing.
 ///
 /// # Safety
-/// `x` and `end` bound at least one group, there are as many groups of weights, and the results can
-/// be written.
-// SAFETY: the body follows the C calling convention (four arguments in r0–r3, r4–r11 and lr saved
-// and restored, the stack as it was), reads `x` up to `end` by eight bytes a step and the weights
-// by sixteen, and writes 16 bytes to `sums` alone. LDRD, LDM and STM are at addresses that are
-// multiples of four, since all consist of words.
+/// `x` and `end` bound at least one group; there are `blocks` > 0 times as many groups of weights,
+/// and room for as many blocks of sums.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
+// and lr saved and restored, the stack as it was). For each of `blocks` it reads `x` up to `end` by
+// eight bytes a step and the weights, on and on, by sixteen, and writes 16 bytes of sums. LDRD, LDM
+// and STM are at addresses that are multiples of four, since all consist of words.
 #[unsafe(naked)]
 unsafe extern "C" fn dot4_pairs(
     x: *const Group,
     weights: *const [u32; ROWS],
     end: *const Group,
     sums: *mut [i32; ROWS],
+    blocks: usize,
 ) {
     naked_asm!(
         ".macro dot4_pair word, input, low, both",
@@ -154,7 +161,9 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair r10, r3, r6, r7",
         "dot4_pair r11, r12, r6, r7",
         ".endm",
-        "push {{r3-r11, lr}}",
+        "push {{r0, r3-r11, lr}}",
+        "ldr lr, [sp, #44]",
+        "5:",
         "movs r4, #0",
         "movs r5, #0",
         "movs r6, #0",
@@ -177,13 +186,16 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair_group",
         "cmp r0, r2",
         "bne 1b",
+        "ldrd r0, r3, [sp]",
         "subs r5, r5, r4",
         "asrs r5, r5, #8",
         "subs r7, r7, r6",
         "asrs r7, r7, #8",
-        "pop {{r3}}",
-        "stm r3, {{r4-r7}}",
-        "pop {{r4-r11, pc}}",
+        "stm r3!, {{r4-r7}}",
+        "str r3, [sp, #4]",
+        "subs lr, lr, #1",
+        "bne 5b",
+        "pop {{r0, r3-r11, pc}}",
         ".purgem dot4_pair",
         ".purgem dot4_pair_group",
     )

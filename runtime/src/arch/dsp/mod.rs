@@ -12,8 +12,8 @@ mod positions;
 use core::arch::asm;
 
 pub(crate) use super::portable::{dot, dot_strided, row_sum};
-pub(crate) use dense::{Lanes, dot_block};
-pub(crate) use finish::finish_block;
+pub(crate) use dense::{Lanes, dot_rows};
+pub(crate) use finish::finish_rows;
 pub(crate) use positions::{POSITIONS, Patches, copy_rows, dot_patches};
 
 /// Columns of a group, and bytes of a word.

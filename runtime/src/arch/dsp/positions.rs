@@ -7,9 +7,9 @@
 //! weights and two addresses leave none for the loop's end, which lies on the stack.
 
 use core::arch::naked_asm;
-use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use super::super::{BLOCK_ROWS as ROWS, Matrix, PATCH_MAX, Stretches};
+use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Matrix, PATCH_MAX, Stretches, Sums};
 use super::{GROUP, twice};
 use crate::format::unpack;
 
@@ -18,8 +18,6 @@ pub(crate) const POSITIONS: usize = 4;
 
 /// Four columns at all positions: columns 0 and 2, then columns 1 and 3.
 type Group = [[u32; POSITIONS]; 2];
-/// Sums of a block of rows, position after position.
-type Sums = [[i32; ROWS]; POSITIONS];
 
 /// What is copied at once when a patch is gathered: the last of a row may copy as many bytes less
 /// one beyond it.
@@ -135,62 +133,76 @@ impl Patches {
     }
 }
 
-/// Σ w·(x + offset) of a block of rows for each position; what stands beyond the last row, or for
+/// Σ w·(x + offset) of a chunk of rows for each position; what stands beyond the last row, or for
 /// positions that weren't filled, has no meaning.
-#[inline(always)]
-pub(crate) fn dot_patches(matrix: &Matrix<'_>, first: usize, patches: &mut Prepared<'_>) -> Sums {
-    match matrix.block(first) {
-        Some(pairs) => dot_pairs(pairs, patches.groups),
-        None => dot_rows(matrix, first, patches),
-    }
-}
-
-/// A block of pairs at all positions.
-fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Sums {
-    if groups.is_empty() || pairs.len() < size_of_val(groups) / 2 {
-        return [[0; ROWS]; POSITIONS];
-    }
-    let (mut sums, ends) = (MaybeUninit::<Sums>::uninit(), groups.as_ptr_range());
-    let (weights, out) = (pairs.as_ptr(), sums.as_mut_ptr().cast::<i32>());
-    // SAFETY: `groups` isn't empty and `ends` bound it; there are 16 bytes of weights for each of
-    // its groups, so that the second pair's begin within them; `sums` has ROWS sums for each
-    // position. Those are `dot2_pairs`' conditions. The two calls write two sums each of the four
-    // rows, at all positions: all there are.
-    unsafe {
-        dot2_pairs(ends.start, weights, ends.end, out);
-        dot2_pairs(ends.start, weights.wrapping_add(8), ends.end, out.wrapping_add(2));
-        sums.assume_init()
-    }
-}
-
-/// Rows that are packed, each by itself.
 #[inline(never)]
-fn dot_rows(matrix: &Matrix<'_>, first: usize, patches: &mut Prepared<'_>) -> Sums {
-    let mut sums = [[0; ROWS]; POSITIONS];
+pub(crate) fn dot_patches(
+    matrix: &Matrix<'_>,
+    first: usize,
+    patches: &mut Prepared<'_>,
+    sums: &mut [Sums; POSITIONS],
+) {
+    let done = dot_pairs(matrix.blocks(first), patches.groups, sums);
+    let rows = matrix.rows.saturating_sub(first).min(CHUNK_ROWS);
+    if done < rows {
+        dot_packed(matrix, first, done..rows, patches, sums);
+    }
+}
+
+/// Blocks of pairs, at most a chunk; returns how many rows these were.
+fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [Sums; POSITIONS]) -> usize {
+    // Half as long as the groups: 16 bytes for 32.
+    let len = size_of_val(groups) / 2;
+    let blocks = pairs.len().checked_div(len).unwrap_or_default().min(CHUNK_ROWS / ROWS);
+    let ends = groups.as_ptr_range();
+    let (mut weights, mut out) = (pairs.as_ptr(), sums.as_mut_ptr().cast::<i32>());
+    for _ in 0..blocks {
+        // SAFETY: there are blocks only where `groups` aren't empty, and `ends` bound them; `pairs`
+        // has `len` bytes, 16 for each group, from `weights` on, so that the second pair's begin
+        // within them; each position of `sums` has ROWS sums for each block, and the positions
+        // are CHUNK_ROWS words apart. Those are `dot2_pairs`' conditions.
+        unsafe {
+            dot2_pairs(ends.start, weights, ends.end, out);
+            dot2_pairs(ends.start, weights.wrapping_add(8), ends.end, out.wrapping_add(2));
+        }
+        (weights, out) = (weights.wrapping_add(len), out.wrapping_add(ROWS));
+    }
+    blocks.wrapping_mul(ROWS)
+}
+
+/// Some of a chunk's rows that are packed, each by itself.
+#[inline(never)]
+fn dot_packed(
+    matrix: &Matrix<'_>,
+    first: usize,
+    rows: Range<usize>,
+    patches: &mut Prepared<'_>,
+    sums: &mut [Sums; POSITIONS],
+) {
     let groups = patches.groups;
     if groups.is_empty() {
-        return sums;
+        *sums = [[0; CHUNK_ROWS]; POSITIONS];
+        return;
     }
     let ends = groups.as_ptr_range();
-    let mut rows = matrix.bytes_from(first);
-    for row in 0..ROWS.min(matrix.rows.saturating_sub(first)) {
+    let mut bytes = matrix.bytes_from(first.wrapping_add(rows.start));
+    for row in rows.start..rows.end.min(CHUNK_ROWS) {
         let whole = groups.len().wrapping_mul(GROUP);
-        let weights = if matrix.bits == 8 && rows.len() >= whole {
-            rows.as_ptr()
+        let weights = if matrix.bits == 8 && bytes.len() >= whole {
+            bytes.as_ptr()
         } else {
             // `whole` bytes can be read of it: it is no shorter than the longest patch.
             let room = patches.scratch.get_mut(..patches.columns).unwrap_or_default();
-            unpack(rows, matrix.bits, 0, room);
+            unpack(bytes, matrix.bits, 0, room);
             patches.scratch.as_ptr().cast()
         };
         let out = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
         // SAFETY: `groups` isn't empty and `ends` bound it; `weights` has four bytes for each of
-        // its groups, in the weight section or in `scratch`; `sums` has ROWS sums for each
-        // position, `row` is one of them. Those are `dot_row`'s conditions.
+        // its groups, in the weight section or in `scratch`; each position of `sums` has CHUNK_ROWS
+        // words, more than `row`. Those are `dot_row`'s conditions.
         unsafe { dot_row(ends.start, weights, ends.end, out) };
-        rows = rows.get(matrix.row_len..).unwrap_or_default();
+        bytes = bytes.get(matrix.row_len..).unwrap_or_default();
     }
-    sums
 }
 
 /// Copies `rows` of a window to `scratch`, one behind the other, and spreads `count` groups of it
@@ -272,14 +284,14 @@ unsafe extern "C" fn spread_patch(
     )
 }
 
-/// The sums of a pair of rows at four positions, ROWS words apart, second row after first.
+/// The sums of a pair of rows at four positions, CHUNK_ROWS words apart, second row after first.
 ///
 /// As in a dense layer (see `dot4_pairs`): SMLAD with half-words A + 256·B, and with their low
 /// bytes; a subtraction and a shift leave ΣB·x.
 ///
 /// # Safety
 /// `x` and `end` bound at least one group; `weights` points to as many blocks' groups of 16 bytes,
-/// or 8 bytes into the first of them; two sums can be written every 16 bytes.
+/// or 8 bytes into the first of them; two sums can be written every 256 bytes.
 // SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r11 and lr saved and
 // restored, the stack as it was), reads `x` up to `end` by 32 bytes a step, the weights by the first
 // eight of 16 bytes, and writes four times 8 bytes. LDRD and STRD are at multiples of four, as
@@ -330,26 +342,26 @@ unsafe extern "C" fn dot2_pairs(
         "pop {{r2, r3}}",
         "subs r8, r8, r4",
         "asrs r8, r8, #8",
-        "strd r4, r8, [r3], #16",
+        "strd r4, r8, [r3]",
         "subs r9, r9, r5",
         "asrs r9, r9, #8",
-        "strd r5, r9, [r3], #16",
+        "strd r5, r9, [r3, #256]",
         "subs r10, r10, r6",
         "asrs r10, r10, #8",
-        "strd r6, r10, [r3], #16",
+        "strd r6, r10, [r3, #512]",
         "subs r11, r11, r7",
         "asrs r11, r11, #8",
-        "strd r7, r11, [r3]",
+        "strd r7, r11, [r3, #768]",
         "pop {{r4-r11, pc}}",
         ".purgem dot2_word",
     )
 }
 
-/// The sums of a row of bytes at four positions, ROWS words apart.
+/// The sums of a row of bytes at four positions, CHUNK_ROWS words apart.
 ///
 /// # Safety
 /// `x` and `end` bound at least one group; `weights` has four bytes for each; a sum can be written
-/// every 16 bytes.
+/// every 256 bytes.
 // SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r11 and lr saved and
 // restored, the stack as it was), reads `x` up to `end` by 32 bytes a step, the weights by four,
 // and writes four words. LDM is at multiples of four, as groups consist of words; LDR takes any
@@ -392,9 +404,9 @@ unsafe extern "C" fn dot_row(
         "cmp r0, r2",
         "bne 1b",
         "str r4, [r3]",
-        "str r5, [r3, #16]",
-        "str r6, [r3, #32]",
-        "str r7, [r3, #48]",
+        "str r5, [r3, #256]",
+        "str r6, [r3, #512]",
+        "str r7, [r3, #768]",
         "pop {{r4-r11, pc}}",
         ".purgem dot_row_group",
     )

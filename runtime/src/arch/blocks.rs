@@ -1,7 +1,7 @@
-//! Convolutions for cores whose kernels take one position at a time: what lies under the kernel is
-//! a vector, and a block of rows goes over it as in a dense layer.
+//! For instruction sets whose kernel, `dot_block`, takes a block of rows over one vector of inputs:
+//! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
 
-use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, copy_rows, dot_block};
+use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block};
 
 /// Positions that a kernel takes at once.
 pub(crate) const POSITIONS: usize = 1;
@@ -45,12 +45,22 @@ impl Patches {
     }
 }
 
-/// Σ w·(x + offset) of a block of rows for each position; what stands beyond the last row, or for
-/// positions that weren't filled, has no meaning.
+/// Σ w·(x + offset) of a chunk of rows for each position; what stands beyond the last row has no
+/// meaning.
 pub(crate) fn dot_patches(
     matrix: &Matrix<'_>,
     first: usize,
     patches: &mut Prepared<'_>,
-) -> [[i32; BLOCK_ROWS]; POSITIONS] {
-    [dot_block(matrix, first, patches)]
+    [sums]: &mut [Sums; POSITIONS],
+) {
+    dot_rows(matrix, first, patches, sums);
+}
+
+/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
+    let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
+    let rows = (first..matrix.rows).step_by(BLOCK_ROWS);
+    for (block, first) in blocks.iter_mut().zip(rows) {
+        *block = dot_block(matrix, first, inputs);
+    }
 }
