@@ -136,7 +136,8 @@ fn works_in_place(op: &Op) -> bool {
         | Op::DepthwiseConv2d(_)
         | Op::Concat(_)
         | Op::Pad(_)
-        | Op::Mean(_) => false,
+        | Op::Mean(_)
+        | Op::Conv2dMaxPool2d(_) => false,
     }
 }
 
@@ -159,6 +160,7 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::LeakyRelu(op) => &mut op.output,
         Op::Logistic(op) => &mut op.output,
         Op::Tanh(op) => &mut op.output,
+        Op::Conv2dMaxPool2d(op) => &mut op.output,
     }
 }
 

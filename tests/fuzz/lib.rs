@@ -9,7 +9,7 @@ use bitsback_runtime::format::{
     write_model,
 };
 use bitsback_runtime::ops::{
-    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
+    Add, Argmax, AvgPool2d, Concat, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
     Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
@@ -279,7 +279,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=16)? {
+        Ok(match self.u.int_in_range(0..=17)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -352,6 +352,25 @@ impl Draw<'_, '_> {
             15 => {
                 let output = self.same(previous)?;
                 Op::Logistic(Logistic { input, output, multiplier: self.multiplier()? })
+            }
+            16 => {
+                let filters = self.u.int_in_range(1..=5)?;
+                let (window, convolved) = self.windowed(previous, filters)?;
+                let (pool, output) = self.windowed(&convolved, filters)?;
+                let positions = match *convolved.shape.dims() {
+                    [height, width, _] => [height, width],
+                    _ => [1, 1],
+                };
+                let affine = self.affine()?;
+                Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+                    input,
+                    output,
+                    window,
+                    dilation,
+                    affine,
+                    positions,
+                    pool,
+                })
             }
             _ => {
                 let output = self.same(previous)?;

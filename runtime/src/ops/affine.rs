@@ -125,6 +125,12 @@ impl Affine {
         layer.check_accumulators(columns)
     }
 
+    /// Whether a row's multiplier shifts to the left, where large sums wrap.
+    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
+        Layer::find(self, section, rows, columns, 0)
+            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
+    }
+
     /// Bytes of each part, for reports.
     pub(crate) fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
         let bias = stored(self.bias).map_or(0, |bias| bias.width.bytes());

@@ -41,6 +41,38 @@ impl Image<'_> {
         sweep.finish(rest);
     }
 
+    /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at
+    /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left.
+    pub(crate) fn convolve_and_pool(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        pool: &[Axis; 2],
+        output: &mut [i8],
+    ) {
+        let mut sweep = Sweep::new(self, layer, columns);
+        let [rows, columns] = pool;
+        // `max(1)`: there are filters, but the compiler can't know.
+        let mut pixels = output.chunks_exact_mut(layer.matrix.rows.max(1));
+        for down in 0..rows.output {
+            let (down, top) = rows.taps(down);
+            for (right, pixel) in (0..columns.output).zip(&mut pixels) {
+                let (right, left) = columns.taps(right);
+                let mut raised = false;
+                for y in 0..down.len() {
+                    for x in 0..right.len() {
+                        sweep.gather(top.wrapping_add(y), left.wrapping_add(x));
+                        if sweep.filled == POSITIONS {
+                            sweep.finish_largest(pixel, raised);
+                            raised = true;
+                        }
+                    }
+                }
+                sweep.finish_largest(pixel, raised);
+            }
+        }
+    }
+
     /// The rows of a window that lies inside the image; empty ones where they are apart.
     fn stretches(&self) -> Stretches {
         let [rows, columns] = self.axes;
@@ -169,6 +201,37 @@ impl<'a> Sweep<'a> {
             }
         }
         rest
+    }
+
+    /// Writes a pixel's values, the largest outputs of the positions that were added: those of the
+    /// largest sums. Where a part of the window came before, they are `raised`.
+    fn finish_largest(&mut self, pixel: &mut [i8], raised: bool) {
+        let matrix = &self.layer.matrix;
+        let filled = core::mem::take(&mut self.filled);
+        if filled == 0 {
+            return;
+        }
+        let mut patches = self.patches.prepare(matrix);
+        for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
+            arch::dot_patches(matrix, first, &mut patches, &mut self.sums);
+            let outputs = chunk(pixel, first);
+            let [largest, others @ ..] = &mut self.sums;
+            for others in others.iter().take(filled.wrapping_sub(1)) {
+                for ((sum, &other), _) in largest.iter_mut().zip(others).zip(&*outputs) {
+                    *sum = (*sum).max(other);
+                }
+            }
+            if raised {
+                let mut fresh = [0; CHUNK_ROWS];
+                let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
+                arch::finish_rows(&self.layer.finish, first, largest, fresh);
+                for (y, &fresh) in outputs.iter_mut().zip(&*fresh) {
+                    *y = (*y).max(fresh);
+                }
+            } else {
+                arch::finish_rows(&self.layer.finish, first, largest, outputs);
+            }
+        }
     }
 }
 

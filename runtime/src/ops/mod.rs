@@ -10,6 +10,7 @@ mod argmax;
 mod avg_pool2d;
 mod concat;
 mod conv2d;
+mod conv2d_max_pool2d;
 mod dense;
 mod depthwise_conv2d;
 mod filter;
@@ -38,6 +39,7 @@ pub use argmax::Argmax;
 pub use avg_pool2d::AvgPool2d;
 pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
+pub use conv2d_max_pool2d::Conv2dMaxPool2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use leaky_relu::LeakyRelu;
@@ -231,6 +233,7 @@ operators! {
     14 LeakyRelu "leaky_relu",
     15 Logistic "logistic",
     16 Tanh "tanh",
+    17 Conv2dMaxPool2d "conv2d_max_pool2d",
 }
 
 impl OpKind {

@@ -6,6 +6,7 @@
 
 mod operators;
 mod pairs;
+mod pooled;
 mod sketch;
 mod widths;
 
@@ -36,6 +37,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
     Ok(vec![
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
+        run("pooled", pooled::sketch)?,
         run("widths", widths::sketch)?,
     ])
 }
