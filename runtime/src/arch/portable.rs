@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Matrix, Row};
+use super::{BLOCK_ROWS, Finish, Matrix, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -37,6 +37,14 @@ pub(crate) fn dot_block(
     inputs: &Inputs<'_>,
 ) -> [i32; BLOCK_ROWS] {
     dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+}
+
+/// The outputs of rows from `first` on, from their sums of products.
+#[inline(never)]
+pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
+    for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
+        *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+    }
 }
 
 /// As [`dot_block`], row after row.
@@ -101,7 +109,26 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
-/// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
+/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
+/// where they don't fit.
+pub(crate) fn copy_rows(
+    from: &[i8],
+    to: &mut [i8],
+    rows: usize,
+    len: usize,
+    [from_stride, to_stride]: [usize; 2],
+) {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let from = from.chunks(from_stride.max(1));
+    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+/// Whether rows of weights of this width are read as they are stored, and need not be unpacked
+/// first.
 pub(crate) const fn is_direct(bits: u8) -> bool {
     matches!(bits, 2 | 4 | 8 | 16)
 }

@@ -128,7 +128,7 @@ impl<'a> Rows<'a> {
             }
         }
         self.contexts.end_row();
-        let y = self.layer.finish(self.row, sum);
+        let y = self.layer.finish.output(self.row, sum);
         self.row = self.row.wrapping_add(1);
         y
     }
@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
             sum
         };
         convolve(&image.axes, segment, |position, sum| {
-            sink(position, layer.finish(row, sum.wrapping_add(bias)));
+            sink(position, layer.finish.output(row, sum.wrapping_add(bias)));
         });
         self.row = self.row.wrapping_add(1);
     }

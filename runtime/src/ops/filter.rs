@@ -1,10 +1,7 @@
 //! A convolution's filter at hand: what is used at every position is unpacked once.
 
+pub(crate) use crate::arch::PATCH_MAX as FILTER_MAX;
 use crate::format::Fields;
-
-/// Most values of a filter, or of the image under it, that are held on the stack: 5 × 5 × 20.
-/// Larger filters are read again at each position, field by field.
-pub(crate) const FILTER_MAX: usize = 512;
 
 /// One filter's weights, unpacked to 8 bits where that pays.
 pub(crate) struct Filter<'a> {

@@ -14,10 +14,12 @@ mod coded_dense;
 mod coded_depthwise_conv2d;
 mod concat;
 mod conv2d;
+mod conv2d_max_pool2d;
 mod dense;
 mod depthwise_conv2d;
 mod filter;
 mod fixed_point;
+mod image;
 mod leaky_relu;
 mod logistic;
 mod max_pool2d;
@@ -45,6 +47,7 @@ pub use coded_dense::CodedDense;
 pub use coded_depthwise_conv2d::CodedDepthwiseConv2d;
 pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
+pub use conv2d_max_pool2d::Conv2dMaxPool2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use leaky_relu::LeakyRelu;
@@ -241,6 +244,7 @@ operators! {
     17 CodedDense "coded_dense",
     18 CodedConv2d "coded_conv2d",
     19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
+    20 Conv2dMaxPool2d "conv2d_max_pool2d",
 }
 
 impl OpKind {

@@ -7,6 +7,7 @@
 mod coded;
 mod operators;
 mod pairs;
+mod pooled;
 mod sketch;
 mod widths;
 
@@ -38,6 +39,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("coded", coded::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
+        run("pooled", pooled::sketch)?,
         run("widths", widths::sketch)?,
     ])
 }

@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::probability::{Coder, Probability, adaptive, even};
 
 /// Columns that a stream remembers, one `i8` and one `u8` each: 5 × 5 × 20, as long as the filters
-/// that convolutions hold. Longer rows share them, column c with c + 512.
+/// that coded convolutions hold. Longer rows share them, column c with c + 512.
 pub const MEMORY: usize = 512;
 /// Most that a coded bias may be in magnitude, before its shift.
 pub const CODED_BIAS_MAX: i16 = i16::MAX;

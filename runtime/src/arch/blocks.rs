@@ -1,0 +1,66 @@
+//! For instruction sets whose kernel, `dot_block`, takes a block of rows over one vector of inputs:
+//! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
+
+use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block};
+
+/// Positions that a kernel takes at once.
+pub(crate) const POSITIONS: usize = 1;
+
+/// Room for what lies under the kernel.
+pub(crate) struct Patches {
+    patch: [i8; PATCH_MAX],
+    lanes: Lanes,
+    columns: usize,
+    offset: i16,
+    window: Stretches,
+}
+
+/// Patches, ready for [`dot_patches`].
+pub(crate) type Prepared<'a> = Inputs<'a>;
+
+impl Patches {
+    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
+    /// `window` are the stretches of a window that lies inside the image.
+    pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
+        Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset, window }
+    }
+
+    /// Makes the window that begins with `from` the patch of position number `slot`, of
+    /// [`POSITIONS`]; false where windows aren't stretches.
+    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+        let Stretches { rows, len, stride } = self.window;
+        self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
+        len > 0
+    }
+
+    /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
+    pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
+        gather(self.patch.get_mut(..self.columns).unwrap_or_default());
+    }
+
+    /// The patches as [`dot_patches`] takes them.
+    pub(crate) fn prepare(&mut self, matrix: &Matrix<'_>) -> Prepared<'_> {
+        let patch = self.patch.get(..self.columns).unwrap_or_default();
+        self.lanes.prepare(matrix, patch, self.offset)
+    }
+}
+
+/// Σ w·(x + offset) of a chunk of rows for each position; what stands beyond the last row has no
+/// meaning.
+pub(crate) fn dot_patches(
+    matrix: &Matrix<'_>,
+    first: usize,
+    patches: &mut Prepared<'_>,
+    [sums]: &mut [Sums; POSITIONS],
+) {
+    dot_rows(matrix, first, patches, sums);
+}
+
+/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
+    let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
+    let rows = (first..matrix.rows).step_by(BLOCK_ROWS);
+    for (block, first) in blocks.iter_mut().zip(rows) {
+        *block = dot_block(matrix, first, inputs);
+    }
+}
