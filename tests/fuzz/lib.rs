@@ -10,8 +10,8 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale,
-    Select, Softmax, Tanh,
+    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul,
+    Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
