@@ -158,11 +158,10 @@ pub fn choose(
         let wanted = fraction(variance, config.rule);
         let row = affine.weight.len() / affine.bias.len().max(1);
         let (integers, fraction) = fit(&affine.weight, row, wanted, config);
-        let mean = variance.iter().map(|&v| f64::from(v)).sum::<f64>() / found.max(1) as f64;
         records.push(BitRecord {
             layer: name,
             weights: affine.weight.len(),
-            mean_variance: mean,
+            mean_variance: mean(variance),
             largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
             fraction,
             bits: integers.bits,
@@ -171,6 +170,30 @@ pub fn choose(
         weights.push(integers);
     }
     Ok((weights, records))
+}
+
+/// The ledger's records of widths that were given and steps that fine-tuning learned. `variance` is
+/// the posterior's, of the weights that pruning left.
+pub fn learned(
+    network: &FloatNetwork,
+    weights: &[IntegerWeights],
+    variance: &[Vec<f32>],
+) -> Vec<BitRecord> {
+    let layers = weights.iter().zip(&network.affine).zip(variance).enumerate();
+    let records = layers.map(|(layer, ((integers, affine), variance))| BitRecord {
+        layer: network.topology.affine_name(layer),
+        weights: affine.weight.len(),
+        mean_variance: mean(variance),
+        largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
+        fraction: -integers.scale.log2().floor() as i32,
+        bits: integers.bits,
+        rule: format!("[quantize] bits = {}; step {} learned", integers.bits, integers.scale),
+    });
+    records.collect()
+}
+
+fn mean(variance: &[f32]) -> f64 {
+    variance.iter().map(|&v| f64::from(v)).sum::<f64>() / variance.len().max(1) as f64
 }
 
 /// The finest power-of-two grid on which all weights fit `bits`.

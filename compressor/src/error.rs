@@ -157,7 +157,10 @@ errors! {
         TrainError::Interrupted => Kind::Interrupted,
         TrainError::Observer(_) => Kind::Io,
         TrainError::Diverged { .. } => Kind::Requirement,
-        TrainError::Prune(_) | TrainError::Shard { .. } => Kind::Internal,
+        TrainError::Lower(_) => Kind::Model,
+        TrainError::Prune(_) | TrainError::Shard { .. } | TrainError::Calibrate(_) => {
+            Kind::Internal
+        }
     };
     /// Pruning.
     Prune(PruneError) => |_| Kind::Internal;
@@ -186,7 +189,9 @@ errors! {
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
         PipelineError::Requirement { .. } => Kind::Requirement,
-        PipelineError::Parse(_) | PipelineError::Json(_) => Kind::Internal,
+        PipelineError::Parse(_) | PipelineError::Json(_) | PipelineError::Simulation { .. } => {
+            Kind::Internal
+        }
     };
 }
 

@@ -15,6 +15,8 @@ pub mod device;
 pub mod error;
 pub mod files;
 pub mod golden;
+pub mod import;
+pub mod integer_graph;
 pub mod job;
 pub mod ledger;
 pub mod lower;

@@ -313,6 +313,27 @@ impl Profiler for Tap<'_> {
     }
 }
 
+/// What every operator writes for a batch of quantised inputs: per operator, vector after vector.
+///
+/// # Errors
+/// When the bytes are no model or `inputs` isn't a whole number of vectors.
+pub fn layers_of(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<Vec<i8>>, VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let width = model.input().len().max(1);
+    if !inputs.len().is_multiple_of(width) {
+        let expected = inputs.len().next_multiple_of(width);
+        return Err(VerifyError::Length { what: "inputs", expected, found: inputs.len() });
+    }
+    let mut outputs = vec![Vec::new(); model.op_count()];
+    let mut arena = vec![0; model.arena_len()];
+    let mut interpreter = Interpreter::new(&model, &mut arena)?;
+    for input in inputs.chunks_exact(width) {
+        interpreter.input_mut().copy_from_slice(input);
+        interpreter.invoke_with(&mut Tap { outputs: &mut outputs });
+    }
+    Ok(outputs)
+}
+
 fn layer_noise(
     model: &Model,
     graph: &Graph,

@@ -96,6 +96,20 @@ pub const BOARDS: &[Board] = &[
         arena_bytes: 11 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 62_500 },
     },
+    // The same core's code with room for models that the microbit can't hold.
+    Board {
+        core: "cortex-m0-large",
+        title: "Cortex-M0 code on a larger board (mps2-an385)",
+        target: "thumbv6m-none-eabi",
+        target_cpu: Some("cortex-m0"),
+        emulator: "qemu-system-arm",
+        machine: &["-M", "mps2-an385"],
+        flash: MPS2_CODE,
+        model_slot: MPS2_MODEL,
+        ram: MPS2_RAM,
+        arena_bytes: MIB as usize,
+        counter: MPS2_TICK,
+    },
     Board {
         core: "cortex-m3",
         title: "Cortex-M3 (mps2-an385)",
@@ -143,7 +157,8 @@ pub const BOARDS: &[Board] = &[
         emulator: "qemu-system-arm",
         machine: &["-M", "mps3-an547"],
         flash: Region { origin: 0x0000_0000, length: 128 * KIB },
-        model_slot: Region { origin: 0x0002_0000, length: 384 * KIB },
+        // The board's SRAM, since the 512 KiB that code runs from are too few for some models.
+        model_slot: Region { origin: 0x1100_0000, length: MIB },
         ram: Region { origin: 0x2000_0000, length: 512 * KIB },
         arena_bytes: 384 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 31_250 },

@@ -8,6 +8,8 @@ use thiserror::Error;
 
 /// Exit code when a command could not run because something is not installed.
 const EXIT_MISSING: u8 = 3;
+/// Exit code when a model costs more than its budget.
+const EXIT_OVER_BUDGET: u8 = 5;
 
 #[derive(Debug, Error)]
 pub(crate) enum XtaskError {
@@ -77,6 +79,21 @@ pub(crate) enum XtaskError {
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },
 
+    #[error("cannot make {}: {problem}", path.display())]
+    Header { path: PathBuf, problem: String },
+
+    #[error("over budget: {what}")]
+    OverBudget { what: String },
+
+    #[error(
+        "{} doesn't fit {board}: the program with this model is larger than its flash or RAM",
+        model.display()
+    )]
+    DoesNotFit { model: PathBuf, board: &'static str },
+
+    #[error("a certificate is for one core: name it with --target")]
+    OneCore,
+
     #[error("cannot measure {}: {problem}", path.display())]
     Elf { path: PathBuf, problem: String },
 
@@ -115,7 +132,8 @@ impl XtaskError {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             _ if self.is_missing() => ExitCode::from(EXIT_MISSING),
-            Self::UnknownCore { .. } | Self::McuFolders { .. } => ExitCode::from(2),
+            Self::OverBudget { .. } | Self::DoesNotFit { .. } => ExitCode::from(EXIT_OVER_BUDGET),
+            Self::UnknownCore { .. } | Self::McuFolders { .. } | Self::OneCore => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

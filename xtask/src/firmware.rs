@@ -17,6 +17,8 @@ const BUILD_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
 pub(crate) struct Program<'a> {
     /// The package, whose binary has the same name.
     pub(crate) package: &'a str,
+    /// The folder of its workspace below `firmware-examples`; empty for that one itself.
+    pub(crate) workspace: &'a str,
     /// Its features.
     pub(crate) features: &'a [&'a str],
     /// The model that it includes at build time.
@@ -72,7 +74,7 @@ fn compile(
         .args(["--features", &program.features.join(",")])
         .args(["--target", board.target, "--target-dir"])
         .arg(&output)
-        .current_dir(root.join("firmware-examples"));
+        .current_dir(root.join("firmware-examples").join(program.workspace));
     if let Some(model) = program.model {
         command.env("BITSBACK_MODEL", model);
     }

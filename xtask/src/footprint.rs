@@ -1,58 +1,86 @@
-//! The flash that a model's code takes: two linked programs, with and without inference, compared.
+//! What a program occupies, read from the linked file.
 //!
-//! Counted is what inference adds to a start-up that every firmware has: parsing, the interpreter,
-//! the operators of this model, and what they pull in of `core`; the model's own bytes are not.
+//! The code that a model costs is what inference adds to a start-up that every firmware has:
+//! parsing, the interpreter, the operators of this model, and what they pull in of `core`; the
+//! model's own bytes are not counted. Two linked programs, with and without inference, tell it.
 
 use std::fs;
 use std::path::Path;
 
 use object::{Object, ObjectSection, SectionFlags, elf};
 
-use crate::boards::{Board, Counter};
+use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
-use crate::golden::{Golden, MODEL_FILE};
+use crate::measure;
 
 const PACKAGE: &str = "footprint";
 /// What the linker may add before the model to align it.
 const MODEL_ALIGNMENT: u64 = 16;
+/// Sections that stand for all memory that is left over.
+const LEFT_OVER: [&str; 2] = [".stack", ".heap"];
 
-/// Bytes of flash, or `None` on a core whose start-up `footprint` doesn't have (it is Cortex-M's).
-/// The model's alignment may add up to 15 bytes.
+/// A linked program in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Linked {
+    /// Everything that is loaded: code, constants, initial values, the model.
+    pub(crate) flash: u64,
+    /// Static variables.
+    pub(crate) ram: u64,
+    /// The model in `flash`; its alignment may add up to 15 bytes.
+    pub(crate) model: u64,
+}
+
+/// Links the least firmware that runs the model: start-up and inference, no output.
+pub(crate) fn linked(root: &Path, board: &Board, model: &Path) -> Result<Linked, XtaskError> {
+    let program =
+        Program { package: PACKAGE, features: &[], model: Some(model), ..Program::default() };
+    let elf = measure::fits(firmware::build_program(root, board, program), board, model)?;
+    let model = fs::metadata(model).map_or(0, |about| about.len());
+    let (flash, ram) = sizes(&elf)?;
+    Ok(Linked { flash, ram, model: model.next_multiple_of(MODEL_ALIGNMENT) })
+}
+
+/// Bytes of start-up alone, which [`code_bytes`] takes off.
+pub(crate) fn start_up(root: &Path, board: &Board) -> Result<u64, XtaskError> {
+    let program =
+        Program { package: PACKAGE, features: &["empty"], model: None, ..Program::default() };
+    sizes(&firmware::build_program(root, board, program)?).map(|(flash, _)| flash)
+}
+
+/// Bytes of flash that a model's code takes.
 pub(crate) fn code_bytes(
     root: &Path,
     board: &Board,
-    golden: &Golden,
-) -> Result<Option<u64>, XtaskError> {
-    if !matches!(board.counter, Counter::SysTick { .. }) {
-        return Ok(None);
-    }
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    golden.write(folder.path(), Some(0))?;
-    let model = folder.path().join(MODEL_FILE);
-    let with = Program { package: PACKAGE, features: &[], model: Some(&model) };
-    let full = flash_bytes(&firmware::build_program(root, board, with)?)?;
-    let without = Program { package: PACKAGE, features: &["empty"], model: None };
-    let empty = flash_bytes(&firmware::build_program(root, board, without)?)?;
-    let model_bytes = (golden.model_bytes() as u64).next_multiple_of(MODEL_ALIGNMENT);
-    Ok(Some(full.saturating_sub(empty).saturating_sub(model_bytes)))
+    model: &Path,
+    start_up: u64,
+) -> Result<u64, XtaskError> {
+    let Linked { flash, model, .. } = linked(root, board, model)?;
+    Ok(flash.saturating_sub(start_up).saturating_sub(model))
 }
 
-/// What a program occupies in flash: every section that is loaded.
-fn flash_bytes(elf_file: &Path) -> Result<u64, XtaskError> {
+/// What a program occupies in flash (every section that is loaded) and in RAM (every section that
+/// is written).
+fn sizes(elf_file: &Path) -> Result<(u64, u64), XtaskError> {
     let wrong = |problem: String| XtaskError::Elf { path: elf_file.to_path_buf(), problem };
     let bytes = fs::read(elf_file).map_err(|error| wrong(error.to_string()))?;
     let file = object::File::parse(bytes.as_slice()).map_err(|error| wrong(error.to_string()))?;
-    let loaded = file.sections().filter(|section| {
-        let allocated = matches!(section.flags(), SectionFlags::Elf { sh_flags }
-            if sh_flags & u64::from(elf::SHF_ALLOC) != 0);
-        allocated && section.file_range().is_some_and(|(_, size)| size > 0)
-    });
-    Ok(loaded.map(|section| section.size()).sum())
+    let (mut flash, mut ram) = (0, 0);
+    for section in file.sections() {
+        let SectionFlags::Elf { sh_flags } = section.flags() else { continue };
+        let has = |flag: u32| sh_flags & u64::from(flag) != 0;
+        let left_over = section.name().is_ok_and(|name| LEFT_OVER.contains(&name));
+        if !has(elf::SHF_ALLOC) || left_over {
+            continue;
+        }
+        if section.file_range().is_some_and(|(_, size)| size > 0) {
+            flash += section.size();
+        }
+        if has(elf::SHF_WRITE) {
+            ram += section.size();
+        }
+    }
+    Ok((flash, ram))
 }
 
 #[cfg(test)]
@@ -64,12 +92,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.elf");
         fs::write(&path, "no program").unwrap();
-        assert!(flash_bytes(&path).unwrap_err().to_string().contains("x.elf"));
+        assert!(sizes(&path).unwrap_err().to_string().contains("x.elf"));
     }
 
     #[test]
     fn a_program_has_loaded_sections() {
-        let own = std::env::current_exe().unwrap();
-        assert!(flash_bytes(&own).unwrap() > 1_000);
+        let (flash, ram) = sizes(&std::env::current_exe().unwrap()).unwrap();
+        assert!(flash > 1_000 && ram > 0);
     }
 }

@@ -25,7 +25,7 @@ const VECTORS_FOLDER: &str = "golden";
 pub(crate) struct Golden {
     /// What to call it: the model file's name, or for a `model.bbk` its folder's.
     pub(crate) name: String,
-    model: Vec<u8>,
+    pub(crate) model: Vec<u8>,
     inputs: Vec<u8>,
     outputs: Vec<u8>,
     summary: Summary,
@@ -158,7 +158,8 @@ pub(crate) fn committed(folder: &Path) -> Result<Vec<Golden>, XtaskError> {
     folders.iter().map(read).collect()
 }
 
-fn name(model: &Path) -> String {
+/// What to call a model: its file's name, or for a `model.bbk` its folder's.
+pub(crate) fn name(model: &Path) -> String {
     let stem = model.file_stem().unwrap_or_default();
     let folder = model.parent().and_then(Path::file_name);
     let name = if stem == "model" { folder.unwrap_or(stem) } else { stem };

@@ -6,6 +6,8 @@
 //! operator), `process` and `paths`.
 
 mod boards;
+mod c_header;
+mod certificate;
 mod commands;
 mod conformance;
 mod error;
@@ -13,15 +15,18 @@ mod exits;
 mod firmware;
 mod footprint;
 mod golden;
+mod measure;
 mod no_panic;
 mod packages;
 mod paths;
+mod peers;
 mod process;
 mod qemu;
 mod results;
 mod synthetic;
 mod sysroot;
 mod toolchain;
+mod transcript;
 
 use std::process::ExitCode;
 
@@ -36,7 +41,8 @@ One model on one core:
 Everything that CI runs, one step of it again:
                   cargo xtask test --only clippy
 
-Exit codes: 0 done, 1 failed (or differing bits), 2 wrong usage, 3 something needed is missing.";
+Exit codes: 0 done, 1 failed (or differing bits), 2 wrong usage, 3 something needed is missing,
+5 over budget (certify).";
 
 /// The developer's commands of bitsback.
 #[derive(Parser)]
@@ -54,6 +60,8 @@ enum Command {
     Qemu(commands::qemu::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
+    C(commands::c::Args),
+    Certify(commands::certify::Args),
     Bench(bench::Args),
     Results(commands::results::Args),
 }
@@ -65,6 +73,8 @@ fn main() -> ExitCode {
         Command::Qemu(args) => commands::qemu::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
+        Command::C(args) => commands::c::run(&args),
+        Command::Certify(args) => commands::certify::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Results(args) => commands::results::run(&args),
     };

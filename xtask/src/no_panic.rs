@@ -3,18 +3,23 @@
 
 use std::path::Path;
 
-use crate::boards::{BOARDS, Counter};
+use crate::boards::BOARDS;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
 
 /// A model with every operator.
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
-/// Links the program for every Cortex-M core (`footprint` has start-up code for no other).
+/// Links the program for every core.
 pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
     let model = root.join(MODEL);
-    let program = Program { package: "footprint", features: &["no-panic"], model: Some(&model) };
-    for board in BOARDS.iter().filter(|board| matches!(board.counter, Counter::SysTick { .. })) {
+    let program = Program {
+        package: "footprint",
+        features: &["no-panic"],
+        model: Some(&model),
+        ..Program::default()
+    };
+    for board in BOARDS {
         firmware::build_program(root, board, program)?;
         println!("{}: no path to a panic", board.core);
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
 pub(crate) use row::{Finished, Row, finished};
@@ -25,19 +25,47 @@ pub(crate) const README_FILE: &str = "README.md";
 /// Marks before and after them there.
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
-/// What `cargo xtask bench mcu --json` printed; every other JSON file holds rows of jobs.
+/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], the one file that doesn't
+/// hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
-/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it.
+/// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
+/// other readers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct McuRow {
     core: String,
     shape: String,
+    /// Another runtime.
+    runtime: Option<String>,
+    layout: Option<String>,
+    macs: u64,
     instructions: u64,
+    load_instructions: Option<u64>,
     code_bytes: Option<u64>,
-    arena_bytes: u64,
+    arena_bytes: Option<u64>,
     stack_bytes: u64,
+}
+
+/// What [`TrainingRow`]s are kept as.
+pub(crate) const TRAINING_SET: &str = "training";
+
+/// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrainingRow {
+    pub(crate) network: String,
+    pub(crate) batch: usize,
+    pub(crate) threads: usize,
+    pub(crate) rounds: u16,
+    /// Medians over the rounds.
+    pub(crate) epoch_seconds: f64,
+    pub(crate) pytorch_epoch_seconds: f64,
+    pub(crate) ratio: f64,
+    pub(crate) pytorch: String,
+    pub(crate) seed: u64,
+    pub(crate) command: String,
+    pub(crate) date: String,
+    pub(crate) machine: String,
 }
 
 /// All results.
@@ -46,6 +74,7 @@ pub(crate) struct Results {
     /// Rows of jobs by data set.
     sets: BTreeMap<String, Vec<Row>>,
     mcu: Vec<McuRow>,
+    training: Vec<TrainingRow>,
 }
 
 impl Results {
@@ -69,6 +98,8 @@ impl Results {
             };
             if name == MCU_SET {
                 results.mcu = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == TRAINING_SET {
+                results.training = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

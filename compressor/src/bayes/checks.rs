@@ -5,6 +5,7 @@ use burn::tensor::Device;
 
 use super::conv2d::BayesConv2d;
 use super::dense::BayesDense;
+use super::leaves::LayerValues;
 use super::{
     AffinePosterior, BayesNetwork, Gaussian, Horseshoe, KlWeights, LogNormal, Noise,
     NormalJeffreys, Parameters, Scale, add_kl_gradient, kl,
@@ -13,7 +14,7 @@ use crate::network::{Layer, Padding, Shape, Topology};
 use crate::posterior::Prior;
 use crate::train::batch::{Batch, Examples};
 use crate::train::tensor::{Convolution, constant, values};
-use crate::train::variational::sampled_gradient;
+use crate::train::variational::{layer_values, sampled_gradient};
 
 const PRIORS: [Prior; 2] = [Prior::NormalJeffreys, Prior::Horseshoe];
 
@@ -83,7 +84,7 @@ fn dense_samples_have_the_moments_of_the_formulas() {
             })
             .collect();
         let device = Device::flex();
-        let layer = BayesDense::new(&p, &device);
+        let layer = BayesDense::new(&LayerValues::new(&p, &device), &device);
         let batch = constant(x.repeat(draws), [draws, inputs], &device);
         let samples = values(layer.sample(batch, &mut Noise::new(1, 1)));
         assert_moments(&samples, outputs, &expected);
@@ -122,7 +123,7 @@ fn conv2d_samples_have_the_moments_of_the_formulas() {
             })
             .collect();
         let device = Device::flex();
-        let layer = BayesConv2d::new(convolution, &p, &device);
+        let layer = BayesConv2d::new(convolution, &LayerValues::new(&p, &device), &device);
         let batch = constant(x.repeat(draws), [draws, 2, 2, 2], &device);
         let samples = values(layer.sample(batch, &mut Noise::new(1, 2)));
         assert_moments(&samples, 3, &expected);
@@ -173,10 +174,24 @@ fn gradients_of_the_bound_agree_with_finite_differences() {
     for prior in PRIORS {
         let network = network(prior);
         let loss = |n: &BayesNetwork| {
-            let (data, _) = sampled_gradient(n, &batch, 6, Noise::new(2, 9), &device);
+            let (data, _) = sampled_gradient(
+                n,
+                &layer_values(n, &device),
+                &batch,
+                6,
+                Noise::new(2, 9),
+                &device,
+            );
             data + kl(&n.layers, &weights)
         };
-        let (_, mut gradient) = sampled_gradient(&network, &batch, 6, Noise::new(2, 9), &device);
+        let (_, mut gradient) = sampled_gradient(
+            &network,
+            &layer_values(&network, &device),
+            &batch,
+            6,
+            Noise::new(2, 9),
+            &device,
+        );
         add_kl_gradient(&network.layers, &weights, &mut gradient);
         let analytic: Vec<Vec<f32>> = gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
         let (mut checked, mut off) = (0, 0);
@@ -235,7 +250,14 @@ fn devices_agree() {
         let network = network(prior);
         let step = |name: DeviceName| {
             let device = name.open().unwrap().autodiff();
-            sampled_gradient(&network, &batch, 6, Noise::new(2, 9), &device)
+            sampled_gradient(
+                &network,
+                &layer_values(&network, &device),
+                &batch,
+                6,
+                Noise::new(2, 9),
+                &device,
+            )
         };
         let (flex, ndarray) = (step(DeviceName::Flex), step(DeviceName::Ndarray));
         assert!((flex.0 - ndarray.0).abs() < 1e-5, "{} {}", flex.0, ndarray.0);

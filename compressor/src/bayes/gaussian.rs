@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::elementary::exp;
+
 /// q(w) = Π N(μ, σ²) under the prior N(0, 1); weights are taken at z = 1, so that this part of the
 /// KL does not depend on the scale (paper, eq. 8).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -15,7 +17,7 @@ pub struct Gaussian {
 impl Gaussian {
     /// σ².
     pub fn variance(&self) -> Vec<f32> {
-        self.log_variance.iter().map(|v| v.exp()).collect()
+        self.log_variance.iter().map(|v| exp(*v)).collect()
     }
 
     /// KL(q ‖ N(0,1)) = ½ Σ (σ² + μ² − 1 − log σ²), in nats.
@@ -34,13 +36,7 @@ impl Gaussian {
         into.log_variance
             .iter_mut()
             .zip(&self.log_variance)
-            .for_each(|(g, v)| *g += half * (v.exp() - 1.0));
-    }
-
-    /// Chains a gradient with respect to the variance to log σ², adding to `into`.
-    pub(crate) fn add_variance_gradient(&self, variance: &[f32], into: &mut Gaussian) {
-        let rows = into.log_variance.iter_mut().zip(&self.log_variance).zip(variance);
-        rows.for_each(|((g, v), d)| *g += v.exp() * d);
+            .for_each(|(g, v)| *g += half * (exp(*v) - 1.0));
     }
 
     /// Applies `f` to both tensors.

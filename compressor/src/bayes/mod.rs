@@ -12,8 +12,11 @@ mod checks;
 pub mod conv2d;
 pub mod dense;
 mod elbo;
+mod elementary;
 mod gaussian;
 mod horseshoe;
+pub mod leaves;
+pub mod local;
 mod noise;
 mod normal_jeffreys;
 
@@ -60,6 +63,16 @@ pub trait Parameters: Clone {
     fn add(&mut self, other: &Self) {
         for (into, (_, from)) in self.tensors_mut().into_iter().zip(other.tensors()) {
             into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        }
+    }
+
+    /// Moves this exponential average towards `newest`, the parameters of step `step`. While it is
+    /// young it forgets quickly, or the first parameters would stay in it for long.
+    fn follow(&mut self, newest: &Self, decay: f32, step: u64) {
+        let young = (1.0 + step as f32) / (10.0 + step as f32);
+        let keep = decay.min(young);
+        for (into, (_, from)) in self.tensors_mut().into_iter().zip(newest.tensors()) {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
         }
     }
 }

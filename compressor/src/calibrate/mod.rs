@@ -10,7 +10,7 @@ mod ranges;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use input::{InputQuantization, RawInput};
+pub use input::{ByteMap, InputQuantization, RawInput};
 pub use ranges::{Range, ranges};
 
 use crate::lower::LowerError;

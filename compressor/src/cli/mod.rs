@@ -5,17 +5,22 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod certify;
+mod compare;
 mod comparison;
 mod compress;
 mod demo;
 mod doctor;
 mod evaluate;
+mod export;
+mod import;
 mod inspect;
 mod mcu;
 mod model_file;
 mod output;
 mod run;
 mod source;
+mod supported_ops;
 mod table;
 
 use std::ffi::OsString;
@@ -35,8 +40,10 @@ Examples:
   bitsback inspect out/lenet-5/model.bbk        what is in a model
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback run out/lenet-5/model.bbk digit.png
+  bitsback import model.tflite -o model.bbk     bring a model of TensorFlow Lite
+  bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
 
-Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement isn't met,
+Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met,
 70 a defect of bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
 
 /// Train with uncertainty, keep only what the posterior needs, run what is left as integers.
@@ -79,6 +86,11 @@ pub(crate) enum Command {
     Evaluate(evaluate::Evaluate),
     Inspect(inspect::Inspect),
     Run(run::Run),
+    Import(import::Import),
+    Compare(compare::Compare),
+    Export(export::Export),
+    SupportedOps(supported_ops::SupportedOps),
+    Certify(certify::Certify),
     Doctor(doctor::Doctor),
 }
 
@@ -109,6 +121,11 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Evaluate(verb) => verb.run(context),
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),
+        Command::Import(verb) => verb.run(context),
+        Command::Compare(verb) => verb.run(context),
+        Command::Export(verb) => verb.run(context),
+        Command::SupportedOps(verb) => verb.run(context),
+        Command::Certify(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

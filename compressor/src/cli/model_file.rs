@@ -7,11 +7,19 @@ use bitsback_runtime::{Interpreter, Model};
 
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::import::{self, ImportOptions};
 use crate::network::Shape;
 
-/// Reads a file of at most a model's size.
+/// Reads a file of at most a model's size. A model of another tool is imported: what comes back
+/// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    Ok(files::read(path, u64::from(MAX_FILE_LEN))?)
+    let bytes = files::read(path, u64::from(MAX_FILE_LEN))?;
+    if !import::is_importable(&bytes) {
+        return Ok(bytes);
+    }
+    let imported = import::import(&bytes, &ImportOptions::default());
+    let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
+    Ok(imported.map_err(refused)?.bytes)
 }
 
 /// Checks the bytes of a model file; the error names it.

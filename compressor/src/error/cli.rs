@@ -6,6 +6,7 @@ use bitsback_runtime::ArenaTooSmall;
 use bitsback_runtime::format::ParseError;
 
 use super::Kind;
+use crate::import::ImportError;
 
 /// A command that can't be carried out as it was given.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,14 @@ pub enum CliError {
         path: PathBuf,
         /// What is wrong, and where.
         source: ParseError,
+    },
+    /// A model of another tool that can't be imported.
+    #[error("{}: {source}", path.display())]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        source: Box<ImportError>,
     },
     /// The arena's size isn't what the model itself asks for.
     #[error("{0}")]
@@ -70,6 +79,27 @@ pub enum CliError {
         /// The beginning of what it said.
         answer: String,
     },
+    /// A model costs more than its budget.
+    #[error("{reason}")]
+    OverBudget {
+        /// What is exceeded.
+        reason: String,
+    },
+    /// A certificate was asked for in a way that can't be.
+    #[error("{reason}")]
+    Certificate {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A program that builds or runs firmware isn't there.
+    #[error("{reason}")]
+    Tools {
+        /// What is missing.
+        reason: String,
+    },
+    /// Firmware is built in a checkout, and this is none.
+    #[error("the current folder is in no checkout of bitsback, where the firmware is")]
+    NoCheckout,
     /// The emulated core computed something else than the host.
     #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
     Mismatches {
@@ -95,10 +125,14 @@ impl CliError {
     /// What this means to the caller.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::OutputExists { .. } | Self::UnknownInput { .. } => Kind::Usage,
+            Self::OutputExists { .. }
+            | Self::UnknownInput { .. }
+            | Self::Certificate { .. }
+            | Self::NoCheckout => Kind::Usage,
+            Self::OverBudget { .. } => Kind::Requirement,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
-            Self::Model { .. } | Self::Mismatches { .. } => Kind::Model,
-            Self::Answer { .. } | Self::Signal(_) => Kind::Io,
+            Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
+            Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
         }
     }
@@ -111,11 +145,16 @@ impl CliError {
             }
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
+            Self::Import { .. } => Some("`bitsback supported-ops` lists what can be imported"),
             Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
             Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
             Self::Signal(_) => None,
+            Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
+            Self::Certificate { .. } => Some("`bitsback help certify` has examples"),
+            Self::Tools { .. } => Some("`bitsback doctor` shows what is there"),
+            Self::NoCheckout => Some("clone the repository and run this inside"),
             Self::Mismatches { .. } => {
                 Some("please report this, with the model and its golden vectors")
             }
@@ -138,6 +177,10 @@ mod tests {
             (CliError::OutputExists { path: path() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
+            (
+                CliError::Import { path: path(), source: Box::new(ImportError::UnknownFormat) },
+                Kind::Model,
+            ),
             (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
             (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
             (CliError::NotInt8 { path: path() }, Kind::Data),
@@ -148,6 +191,10 @@ mod tests {
             ),
             (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
             (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
+            (CliError::OverBudget { reason: "r".into() }, Kind::Requirement),
+            (CliError::Certificate { reason: "r".into() }, Kind::Usage),
+            (CliError::Tools { reason: "r".into() }, Kind::Io),
+            (CliError::NoCheckout, Kind::Usage),
             (CliError::Panicked, Kind::Internal),
             (CliError::Json(json), Kind::Internal),
         ];

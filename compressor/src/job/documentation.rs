@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use super::*;
 use crate::network::{LayerConfig, Padding};
-use crate::train::{LearningRates, ShrinkConfig};
+use crate::train::{AugmentConfig, LearningRates, QuantizeConfig, ShrinkConfig};
 
 const TEXT: &str = include_str!("../../../docs/JOB.md");
 
@@ -117,6 +117,8 @@ fn every_key_is_documented() {
         "variational",
         "prune",
         "finetune",
+        "quantize",
+        "augment",
         "bits",
         "size",
         "calibration",
@@ -132,6 +134,8 @@ fn every_key_is_documented() {
     check("variational.shrink", fields::<ShrinkConfig>(), &[]);
     check("prune", fields::<PruneConfig>(), &[]);
     check("finetune", fields::<FinetuneConfig>(), &[]);
+    check("quantize", fields::<QuantizeConfig>(), &[]);
+    check("augment", fields::<AugmentConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
     check("size", fields::<SizeConfig>(), &[]);
     check("calibration", fields::<CalibrateConfig>(), &[]);

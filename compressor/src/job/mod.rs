@@ -23,7 +23,9 @@ use crate::files::{self, FileError};
 use crate::lower::SizeConfig;
 use crate::network::{NetworkConfig, Topology};
 use crate::prune::PruneConfig;
-use crate::train::{FinetuneConfig, PretrainConfig, VariationalConfig};
+use crate::train::{
+    AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
+};
 
 /// Largest job file (1 MiB): a hundred times the longest that anybody would write.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;
@@ -54,6 +56,10 @@ pub struct Job {
     pub prune: PruneConfig,
     /// Training of what is left.
     pub finetune: FinetuneConfig,
+    /// Training of what is left in the device's integers.
+    pub quantize: QuantizeConfig,
+    /// Distorted copies of the training images.
+    pub augment: AugmentConfig,
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
     /// How they are stored.
@@ -80,6 +86,8 @@ impl Default for Job {
             variational: VariationalConfig::default(),
             prune: PruneConfig::default(),
             finetune: FinetuneConfig::default(),
+            quantize: QuantizeConfig::default(),
+            augment: AugmentConfig::default(),
             bits: BitWidthConfig::default(),
             size: SizeConfig::default(),
             calibration: CalibrateConfig::default(),
@@ -231,9 +239,11 @@ impl Job {
     fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
         let scale_weight = self.variational.scale_weight.len();
         let loss_rise = self.variational.shrink.loss_rise.len();
+        let bits = self.quantize.bits.len();
         for (key, found, fits) in [
             ("variational.scale_weight", scale_weight, scale_weight <= layers),
             ("variational.shrink.loss_rise", loss_rise, [1, layers].contains(&loss_rise)),
+            ("quantize.bits", bits, (1..=layers).contains(&bits)),
         ] {
             if !fits {
                 let (place, key) = (self.place(key), key.to_owned());

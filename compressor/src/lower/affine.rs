@@ -5,15 +5,15 @@ use bitsback_runtime::format::{
     Requantization, StoredBias, Weights, coded_limit, pack_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
-
-use crate::bit_width::IntegerWeights;
-use crate::calibrate::Quantization;
-use crate::coding::CodedLayer;
-use crate::network::Affine;
+use bitsback_runtime::requantize::Multiplier;
 
 use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
+use super::section::Section;
 use super::{Goal, LowerError, Lowering};
+use crate::bit_width::IntegerWeights;
+use crate::calibrate::Quantization;
+use crate::coding::CodedLayer;
 
 /// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
 const MAX_BIAS: f64 = (1i64 << 30) as f64;
@@ -43,58 +43,114 @@ pub(super) fn lower(
     lag: usize,
     longest: usize,
 ) -> Result<Lowered, LowerError> {
-    let affine = lowering.parameters(stage.index).0;
-    let input = lowering.current;
-    let wanted = lowering.activations.layers[stage.index];
-    for scale in [input.scale, integers.scale, wanted.scale] {
-        if !(scale.is_finite() && scale > 0.0) {
-            return Err(LowerError::Scale { layer: name.to_owned(), scale });
-        }
-    }
-    let unit = f64::from(input.scale) * f64::from(integers.scale);
-    let output = not_finer_than(wanted, unit);
-    let factor = unit / f64::from(output.scale);
-    let row = integers.values.len() / affine.bias.len().max(1);
-
-    // Poolings and selections before the first layer pass a constant on as it is.
-    let residual = if stage.index == 0 { lowering.activations.input.residual } else { 0.0 };
-    let plain = biases(affine, integers, row, unit, f64::from(residual), name)?;
-    let sums = integers.values.chunks_exact(row.max(1));
-    let sums = sums.map(|row| row.iter().map(|&w| i64::from(w)).sum::<i64>());
-    let zero_point = i64::from(input.zero_point);
-    let folded: Vec<i64> = plain.iter().zip(sums).map(|(b, sum)| b - zero_point * sum).collect();
-    let tolerance = lowering.options.bias_tolerance / factor;
-
-    let requantization = Requantization::PerTensor(multiplier(factor));
-    let clamp = clamp(stage.activation, output);
+    let between = Between {
+        input: lowering.current,
+        wanted: lowering.activations.layers[stage.index],
+        // Poolings and selections before the first layer pass a constant on as it is.
+        residual: if stage.index == 0 { lowering.activations.input.residual } else { 0.0 },
+        activation: stage.activation,
+        bias_tolerance: lowering.options.bias_tolerance,
+    };
+    let fixed = Fixed::new(&lowering.parameters(stage.index).0.bias, integers, &between, name)?;
+    let row = integers.values.len() / fixed.biases.len().max(1);
+    let (clamp, output) = (fixed.clamp, fixed.output);
+    let requantization = Requantization::PerTensor(fixed.multiplier);
     let bits = match lowering.options.goal {
         Some(Goal::Instructions) if integers.bits < 8 => 8,
         _ => integers.bits,
     };
     let packed = pack(integers, bits, row)
         .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
-    let stored = store(&plain, &folded, tolerance);
+    let bias = Stored::choose(&fixed.biases, &fixed.folded);
     if lowering.options.goal == Some(Goal::Flash)
         && row <= longest
-        && let Some((bits, bias, stream)) = code(integers, row, lag, &plain, tolerance)
-        && stream.len() < packed.len() + stored.as_ref().map_or(0, |(bias, _)| bias.bytes().len())
+        && let Some((bits, bias_shift, stream)) = code(integers, row, lag, &fixed)
+        && stream.len() < packed.len() + bias.len()
     {
         let (offset, len) = (lowering.section.push(&stream)?, stream.len() as u32);
-        let coded = CodedAffine { offset, len, bits, bias, requantization, clamp };
+        let coded = CodedAffine { offset, len, bits, bias: bias_shift, requantization, clamp };
         return Ok(Lowered { parameters: Parameters::Coded(coded), output });
     }
     let offset = lowering.section.push(&packed)?;
     let weights = Weights { offset, bits, layout: Layout::RowMajor };
-    let bias = match stored {
-        None => Bias::None,
-        Some((narrow, is_folded)) => {
-            let offset = lowering.section.push(&narrow.bytes())?;
-            let record = StoredBias { offset, width: narrow.width, shift: narrow.shift };
-            if is_folded { Bias::Folded(record) } else { Bias::Plain(record) }
-        }
-    };
+    let bias = bias.store(&mut lowering.section)?;
     let affine = format::Affine { weights, bias, requantization, clamp };
     Ok(Lowered { parameters: Parameters::Rows(affine), output })
+}
+
+/// What a layer's integer arithmetic follows from, besides its weights and biases.
+pub(crate) struct Between {
+    /// Quantisation of the layer's input.
+    pub(crate) input: Quantization,
+    /// Quantisation wanted of its output.
+    pub(crate) wanted: Quantization,
+    /// A constant that every input value lacks; see [`InputQuantization::residual`].
+    ///
+    /// [`InputQuantization::residual`]: crate::calibrate::InputQuantization::residual
+    pub(crate) residual: f32,
+    /// Fused activation.
+    pub(crate) activation: Activation,
+    /// How far rounding a bias may move an output, in steps of the output.
+    pub(crate) bias_tolerance: f64,
+}
+
+/// A layer's integer arithmetic, as the device does it: y = clamp(requantize(Σ (x − zero point)·w
+/// + bias, multiplier)). Lowering stores it, and fine-tuning in integers computes with it.
+pub(crate) struct Fixed {
+    /// Real value of one step of the accumulator.
+    pub(crate) unit: f64,
+    /// Steps of the output per step of the accumulator.
+    pub(crate) factor: f64,
+    /// The factor, as the device has it.
+    pub(crate) multiplier: Multiplier,
+    /// The output's quantisation.
+    pub(crate) output: Quantization,
+    /// The activation.
+    pub(crate) clamp: Clamp,
+    /// Biases as they are added to Σ (x − zero point)·w, after they were rounded for storing.
+    pub(crate) biases: Vec<i64>,
+    /// The same as they are added to Σ x·w.
+    folded: Vec<i64>,
+    /// The same as a coded stream holds them, if it can: a shift and the values before it.
+    short: Option<(u8, Vec<i16>)>,
+}
+
+impl Fixed {
+    /// From real `biases` and integer weights (outputs × columns).
+    ///
+    /// # Errors
+    /// [`LowerError::Scale`] and [`LowerError::Bias`].
+    pub(crate) fn new(
+        biases: &[f32],
+        integers: &IntegerWeights,
+        between: &Between,
+        name: &str,
+    ) -> Result<Self, LowerError> {
+        let Between { input, wanted, residual, activation, bias_tolerance } = *between;
+        for scale in [input.scale, integers.scale, wanted.scale] {
+            if !(scale.is_finite() && scale > 0.0) {
+                return Err(LowerError::Scale { layer: name.to_owned(), scale });
+            }
+        }
+        let unit = f64::from(input.scale) * f64::from(integers.scale);
+        let output = not_finer_than(wanted, unit);
+        let factor = unit / f64::from(output.scale);
+        let row = integers.values.len() / biases.len().max(1);
+        let plain = exact_biases(biases, integers, row, unit, f64::from(residual), name)?;
+        let rows = integers.values.chunks_exact(row.max(1));
+        let sums = rows.map(|row| row.iter().map(|&w| i64::from(w)).sum::<i64>());
+        let zero_point = i64::from(input.zero_point);
+        let offsets: Vec<i64> = sums.map(|sum| zero_point * sum).collect();
+        // Rounded alike for every way of storing them, so that this choice can't change a result.
+        let short = coded_biases(&plain, bias_tolerance / factor);
+        let biases = match &short {
+            Some((shift, values)) => values.iter().map(|&v| i64::from(v) << shift).collect(),
+            None => plain,
+        };
+        let folded = biases.iter().zip(&offsets).map(|(b, offset)| b - offset).collect();
+        let (multiplier, clamp) = (multiplier(factor), clamp(activation, output));
+        Ok(Self { unit, factor, multiplier, output, clamp, biases, folded, short })
+    }
 }
 
 /// The rows at a width, one after another.
@@ -113,14 +169,13 @@ fn code(
     integers: &IntegerWeights,
     row: usize,
     lag: usize,
-    plain: &[i64],
-    tolerance: f64,
+    fixed: &Fixed,
 ) -> Option<(u8, Option<u8>, Vec<u8>)> {
-    let biased = plain.iter().any(|&bias| bias != 0);
-    let narrow = if biased { Some(coded_biases(plain, tolerance)?) } else { None };
-    let biases = narrow.as_ref().map(|(_, values)| values.as_slice());
+    let (shift, values) = fixed.short.as_ref()?;
+    let biased = values.iter().any(|&bias| bias != 0);
+    let biases = biased.then_some(values.as_slice());
     let layer = CodedLayer { weights: &integers.values, columns: row, lag, biases };
-    let (bits, shift) = (layer.bits()?, narrow.as_ref().map(|&(shift, _)| shift));
+    let (bits, shift) = (layer.bits()?, biased.then_some(*shift));
     // The sum of products may be anything that the width allows: the reader checks no rows.
     let products = row as i64 * i64::from(coded_limit(bits)) * 255;
     let bias = shift.map_or(0, |shift| i64::from(CODED_BIAS_MAX) << shift);
@@ -157,8 +212,8 @@ fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
 }
 
 /// Biases in units of the accumulator, with the input's residual through the weights.
-fn biases(
-    affine: &Affine,
+fn exact_biases(
+    biases: &[f32],
     integers: &IntegerWeights,
     row: usize,
     unit: f64,
@@ -166,7 +221,7 @@ fn biases(
     name: &str,
 ) -> Result<Vec<i64>, LowerError> {
     let rows = integers.values.chunks_exact(row.max(1));
-    let biases = affine.bias.iter().zip(rows).enumerate().map(|(output, (&bias, row))| {
+    let biases = biases.iter().zip(rows).enumerate().map(|(output, (&bias, row))| {
         let sum: i64 = row.iter().map(|&w| i64::from(w)).sum();
         let shift = residual * f64::from(integers.scale) * sum as f64;
         let bias = ((f64::from(bias) + shift) / unit).round();
@@ -179,7 +234,7 @@ fn biases(
 }
 
 /// The representable range of an activation.
-pub(super) fn clamp(activation: Activation, output: Quantization) -> Clamp {
+pub(crate) fn clamp(activation: Activation, output: Quantization) -> Clamp {
     let zero = output.zero_point;
     match activation {
         Activation::Identity => Clamp::NONE,
@@ -188,26 +243,63 @@ pub(super) fn clamp(activation: Activation, output: Quantization) -> Clamp {
     }
 }
 
-/// The biases in the fewest bytes that keep them within `tolerance` of the accumulator, and whether
-/// they are folded; where both take the same, they are, which saves an operation per product.
-fn store(plain: &[i64], folded: &[i64], tolerance: f64) -> Option<(Narrow, bool)> {
-    if plain.iter().all(|&b| b == 0) {
-        return None;
-    }
-    Some(match (narrow(folded, tolerance), narrow(plain, tolerance)) {
-        (Some(folded), Some(plain)) if plain.width.bytes() < folded.width.bytes() => (plain, false),
-        (Some(folded), _) => (folded, true),
-        (None, Some(plain)) => (plain, false),
-        // Both leave 32 bits: impossible below MAX_BIAS, but then the parser says so.
-        (None, None) => {
-            let values = plain.iter().map(|&b| b as i32).collect();
-            (Narrow { width: BiasWidth::I32, shift: 0, values }, false)
+/// How a layer's biases are stored as a vector.
+pub(crate) enum Stored {
+    /// All are 0.
+    Nothing,
+    /// Added to Σ (x − zero point)·w.
+    Plain(Narrow),
+    /// Added to Σ x·w.
+    Folded(Narrow),
+}
+
+impl Stored {
+    /// The form with the fewest bytes; where both take the same, the folded one, which saves an
+    /// operation per product.
+    pub(crate) fn choose(plain: &[i64], folded: &[i64]) -> Self {
+        if plain.iter().all(|&b| b == 0) {
+            return Self::Nothing;
         }
-    })
+        match (narrow(folded), narrow(plain)) {
+            (Some(folded), Some(plain)) if plain.width.bytes() < folded.width.bytes() => {
+                Self::Plain(plain)
+            }
+            (Some(folded), _) => Self::Folded(folded),
+            (None, Some(plain)) => Self::Plain(plain),
+            // Both leave 32 bits: impossible below MAX_BIAS, but then the parser says so.
+            (None, None) => {
+                let values = plain.iter().map(|&b| b as i32).collect();
+                Self::Plain(Narrow { width: BiasWidth::I32, shift: 0, values })
+            }
+        }
+    }
+
+    /// Bytes.
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Plain(narrow) | Self::Folded(narrow) => {
+                narrow.values.len() * narrow.width.bytes()
+            }
+        }
+    }
+
+    /// Puts the biases into the section.
+    pub(crate) fn store(&self, section: &mut Section) -> Result<Bias, LowerError> {
+        let mut push = |stored: &Narrow| {
+            let (width, shift) = (stored.width, stored.shift);
+            Ok(StoredBias { offset: section.push(&stored.bytes())?, width, shift })
+        };
+        match self {
+            Self::Nothing => Ok(Bias::None),
+            Self::Plain(stored) => push(stored).map(Bias::Plain),
+            Self::Folded(stored) => push(stored).map(Bias::Folded),
+        }
+    }
 }
 
 /// Biases as they are stored.
-struct Narrow {
+pub(crate) struct Narrow {
     width: BiasWidth,
     shift: u8,
     values: Vec<i32>,
@@ -221,22 +313,18 @@ impl Narrow {
     }
 }
 
-/// The narrowest form in which no bias moves by more than `tolerance`.
-fn narrow(biases: &[i64], tolerance: f64) -> Option<Narrow> {
+/// The narrowest form that holds all biases exactly.
+fn narrow(biases: &[i64]) -> Option<Narrow> {
+    let common = biases.iter().fold(0i64, |bits, b| bits | b).trailing_zeros();
+    let shift = common.min(u32::from(MAX_BIAS_SHIFT)) as u8;
     for width in [BiasWidth::I8, BiasWidth::I16, BiasWidth::I32] {
         let limit = 1i64 << (8 * width.bytes() - 1);
-        for shift in 0..=MAX_BIAS_SHIFT {
-            let half = (1i64 << shift) >> 1;
-            let values: Vec<i64> = biases.iter().map(|b| (b + half) >> shift).collect();
-            let moved = values.iter().zip(biases).map(|(v, b)| ((v << shift) - b).abs());
-            if moved.max().unwrap_or(0) as f64 > tolerance {
-                break;
-            }
-            let back = |v: i64| i32::try_from(v << shift).is_ok();
-            if values.iter().all(|&v| (-limit..limit).contains(&v) && back(v)) {
-                let values = values.into_iter().map(|v| v as i32).collect();
-                return Some(Narrow { width, shift, values });
-            }
+        let values: Vec<i64> = biases.iter().map(|b| b >> shift).collect();
+        let fits =
+            |(&v, &b): (&i64, &i64)| (-limit..limit).contains(&v) && i32::try_from(b).is_ok();
+        if values.iter().zip(biases).all(fits) {
+            let values = values.into_iter().map(|v| v as i32).collect();
+            return Some(Narrow { width, shift, values });
         }
     }
     None
@@ -247,18 +335,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn biases_take_the_fewest_bytes_within_the_tolerance() {
-        let exact = narrow(&[-128, 127], 0.0).unwrap();
+    fn biases_take_the_fewest_bytes() {
+        let exact = narrow(&[-128, 127]).unwrap();
         assert_eq!((exact.width, exact.shift), (BiasWidth::I8, 0));
-        let even = narrow(&[256, -512], 0.0).unwrap();
-        assert_eq!((even.width, even.shift, even.values), (BiasWidth::I8, 2, vec![64, -128]));
-        let odd = narrow(&[257, -512], 0.0).unwrap();
+        let even = narrow(&[256, -512]).unwrap();
+        assert_eq!((even.width, even.values), (BiasWidth::I8, vec![1, -2]));
+        assert_eq!(even.shift, 8);
+        let odd = narrow(&[257, -512]).unwrap();
         assert_eq!((odd.width, odd.shift), (BiasWidth::I16, 0));
-        let rough = narrow(&[257, -512], 1.0).unwrap();
-        assert_eq!((rough.width, rough.shift), (BiasWidth::I8, 2));
-        let wide = narrow(&[1 << 29, 1], 0.0).unwrap();
+        let wide = narrow(&[1 << 29, 1]).unwrap();
         assert_eq!((wide.width, wide.shift), (BiasWidth::I32, 0));
-        assert!(narrow(&[1 << 40, 1], 0.0).is_none());
+        assert!(narrow(&[1 << 40, 1]).is_none());
+    }
+
+    #[test]
+    fn biases_are_rounded_within_the_tolerance() {
+        assert_eq!(coded_biases(&[257, -512], 0.0), Some((0, vec![257, -512])));
+        assert_eq!(coded_biases(&[257, -512], 1.0), Some((8, vec![1, -2])));
+        assert_eq!(coded_biases(&[1 << 40], 0.0), None);
     }
 
     #[test]

@@ -7,14 +7,14 @@
 //!
 //! Everything from here on is deterministic to the byte.
 
-mod affine;
+pub(crate) mod affine;
 mod conv2d;
 mod dense;
 pub mod fuse;
 mod head;
 pub mod multiplier;
 mod pool;
-mod section;
+pub(crate) mod section;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -307,7 +307,7 @@ impl<'a> Lowering<'a> {
 }
 
 /// A number that the format holds in 16 bits.
-fn small(layer: &str, what: &'static str, value: usize) -> Result<u16, LowerError> {
+pub(crate) fn small(layer: &str, what: &'static str, value: usize) -> Result<u16, LowerError> {
     u16::try_from(value).map_err(|_| LowerError::TooLarge { layer: layer.to_owned(), what, value })
 }
 

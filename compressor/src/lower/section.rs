@@ -6,13 +6,13 @@ use super::LowerError;
 
 /// Bytes, appended part by part.
 #[derive(Debug, Default)]
-pub(super) struct Section {
+pub(crate) struct Section {
     bytes: Vec<u8>,
 }
 
 impl Section {
     /// Appends a part and returns its offset.
-    pub(super) fn push(&mut self, part: &[u8]) -> Result<u32, LowerError> {
+    pub(crate) fn push(&mut self, part: &[u8]) -> Result<u32, LowerError> {
         let too_many = LowerError::TooManyParameters { limit: MAX_FILE_LEN };
         let offset = self.bytes.len();
         if offset.saturating_add(part.len()) > MAX_FILE_LEN as usize {
@@ -23,7 +23,7 @@ impl Section {
     }
 
     /// All bytes.
-    pub(super) fn finish(self) -> Vec<u8> {
+    pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes
     }
 }

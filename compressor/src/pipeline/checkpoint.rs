@@ -13,13 +13,14 @@ use crate::ledger::GroupRecord;
 use crate::network::FloatNetwork;
 use crate::posterior::Posterior;
 use crate::prune::{Lineage, Thresholds};
+use crate::train::quantized::{self, Quantized};
 use crate::train::{deterministic, variational};
 
 /// File name in a job's output folder.
 pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
 
 /// First bytes of the file; the digit is the layout's version.
-const MAGIC: &[u8; 8] = b"BBKCKPT1";
+const MAGIC: &[u8; 8] = b"BBKCKPT2";
 
 /// Longest file that is read back: parameters, two moments and two copies of the largest network
 /// that a job may describe.
@@ -60,6 +61,15 @@ pub enum Reached {
         /// The fine-tuning.
         state: deterministic::State,
     },
+    /// The survivors are being trained in integers.
+    Quantize {
+        /// The pre-trained network.
+        dense: FloatNetwork,
+        /// What pruning decided.
+        pruned: Pruned,
+        /// The training.
+        state: quantized::State,
+    },
     /// Training is over; the rest is deterministic and quick.
     Trained {
         /// The pre-trained network.
@@ -68,6 +78,8 @@ pub enum Reached {
         pruned: Pruned,
         /// The network to lower.
         network: FloatNetwork,
+        /// Its integers, if it was trained in integers.
+        quantized: Option<Quantized>,
     },
 }
 
@@ -78,7 +90,9 @@ impl Reached {
             Self::Pretrain(state) => ("pretrain", state.step),
             Self::Variational { state, .. } => ("variational", state.step),
             Self::Finetune { state, .. } => ("finetune", state.step),
-            Self::Trained { .. } => ("finetune", u64::MAX),
+            Self::Quantize { state, .. } => ("quantize", state.step),
+            Self::Trained { quantized: None, .. } => ("finetune", u64::MAX),
+            Self::Trained { quantized: Some(_), .. } => ("quantize", u64::MAX),
         }
     }
 }

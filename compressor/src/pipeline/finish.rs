@@ -10,10 +10,7 @@ use super::{
     GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Prepared, RunOptions,
 };
 use crate::bit_width::{self, IntegerWeights};
-
-use crate::calibrate::{Activations, InputQuantization, Range, calibrate};
-
-use crate::data::Values;
+use crate::calibrate::{Activations, calibrate};
 use crate::error::Error;
 use crate::files;
 use crate::golden;
@@ -30,6 +27,8 @@ use crate::shapes;
 use crate::summary::{Figures, LayerSummary, Origin, SUMMARY_FILE, Summary};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
+use crate::train::lessons::in_integers;
+use crate::train::quantized::{self, simulate::Simulation};
 use crate::verify::{self, Verification};
 
 /// Everything that finishing needs.
@@ -81,38 +80,75 @@ pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
 
 impl Input<'_> {
     fn model(&self) -> Result<Model, Error> {
-        let network = &self.trained.network;
-        let validation = &self.prepared.validation;
-        let activations = self.activations()?;
         let variance = posterior_variance(&self.trained.pruned.posterior)?;
+        let (weights, bits, activations, bias_tolerance) = match &self.trained.quantized {
+            Some(quantized) => {
+                let widths = self.job.quantize.widths(quantized.network.affine.len());
+                let weights = quantized.integers(&widths);
+                let bits = bit_width::learned(&quantized.network, &weights, &variance);
+                let tolerance = f64::from(self.job.quantize.bias_tolerance);
+                (weights, bits, quantized.activations.clone(), tolerance)
+            }
+            None => {
+                let activations = self.activations()?;
+                let (weights, bits) = self.widths(&variance, &activations)?;
+                (weights, bits, activations, LowerOptions::default().bias_tolerance)
+            }
+        };
+        let (graph, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
+        let Examples { inputs, labels, .. } = &self.prepared.validation;
+        let verification = verify::verify(&bytes, &graph, &self.trained.network, inputs, labels)?;
+        if self.trained.quantized.is_some() {
+            self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
+        }
+        Ok(Model { graph, bytes, bits, verification })
+    }
+
+    /// What training saw must be what the device computes, to the image.
+    fn check_simulation(
+        &self,
+        weights: &[IntegerWeights],
+        activations: &Activations,
+        bias_tolerance: f64,
+        verification: &Verification,
+    ) -> Result<(), Error> {
+        let network = &self.trained.network;
+        let simulation = Simulation::new(network, weights, activations, bias_tolerance)
+            .map_err(crate::train::TrainError::from)?;
+        let validation = in_integers(&self.prepared.validation, &activations.input);
+        let simulated = quantized::score(weights, &simulation, &validation, self.device);
+        let (simulated, found) = (simulated.error_percent, verification.integer_error_percent);
+        if simulated == found {
+            return Ok(());
+        }
+        Err(PipelineError::Simulation { simulated, found }.into())
+    }
+
+    /// Widths from the posterior, widened until validation is content.
+    fn widths(
+        &self,
+        variance: &[Vec<f32>],
+        activations: &Activations,
+    ) -> Result<(Vec<IntegerWeights>, Vec<BitRecord>), Error> {
+        let (network, validation) = (&self.trained.network, &self.prepared.validation);
         let config = &self.job.bits;
-        let (mut weights, mut bits) = bit_width::choose(network, &variance, config)?;
+        let (mut weights, mut bits) = bit_width::choose(network, variance, config)?;
         let target =
             score(network, validation, self.device).error_percent + config.tolerance_points;
+        let tolerance = LowerOptions::default().bias_tolerance;
         bit_width::raise_until(network, &mut weights, &mut bits, config, target, |weights| {
-            let (graph, bytes) = self.emit(weights, &activations)?;
+            let (graph, bytes) = self.emit(weights, activations, tolerance)?;
             self.integer_error(&graph, &bytes, validation)
         })?;
-        let (graph, bytes) = self.emit(&weights, &activations)?;
-        let verification =
-            verify::verify(&bytes, &graph, network, &validation.inputs, &validation.labels)?;
-        Ok(Model { graph, bytes, bits, verification })
+        Ok((weights, bits))
     }
 
     /// Ranges of the activations, from training examples.
     fn activations(&self) -> Result<Activations, Error> {
         let config = &self.job.calibration;
         let sample = self.prepared.train.sample(config.examples, self.job.seed);
-        let normalization = &self.prepared.normalization;
-        let quantization = match self.prepared.dataset.inputs {
-            Values::Bytes(_) => InputQuantization::bytes(normalization),
-            Values::Floats(_) => {
-                let low = sample.inputs.iter().copied().fold(f32::INFINITY, f32::min);
-                let high = sample.inputs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                InputQuantization::floats(Range { low, high }, Some(normalization))
-            }
-        };
-        Ok(calibrate(&self.trained.network, &sample.inputs, quantization, config.method)?)
+        let input = self.prepared.input_quantization(self.job);
+        Ok(calibrate(&self.trained.network, &sample.inputs, input, config.method)?)
     }
 
     /// Lowers and serialises.
@@ -120,6 +156,7 @@ impl Input<'_> {
         &self,
         weights: &[IntegerWeights],
         activations: &Activations,
+        bias_tolerance: f64,
     ) -> Result<(Graph, Vec<u8>), Error> {
         let head = match self.job.network.output {
             Output::Logits => Head::Logits,
@@ -127,7 +164,7 @@ impl Input<'_> {
             Output::Argmax => Head::Argmax,
         };
         let goal = Some(self.job.size.goal);
-        let options = LowerOptions { head, goal, ..LowerOptions::default() };
+        let options = LowerOptions { head, bias_tolerance, goal };
         let graph = lower(&self.trained.network, weights, activations, &options)?;
         let classes = &self.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());

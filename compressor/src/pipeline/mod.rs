@@ -12,6 +12,7 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
+use crate::calibrate::{InputQuantization, Range};
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
 use crate::error::Error;
@@ -64,6 +65,17 @@ pub enum PipelineError {
     /// The summary can't be written as JSON.
     #[error("the summary can't be encoded: {0}")]
     Json(serde_json::Error),
+    /// The simulation that training used and the runtime disagree: a defect of this program.
+    #[error(
+        "the simulated integer network's validation error is {simulated} %, the runtime's \
+         {found} %: they must be equal; please report this with the job file"
+    )]
+    Simulation {
+        /// As training saw it.
+        simulated: f64,
+        /// As the runtime computes it.
+        found: f64,
+    },
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
@@ -102,6 +114,20 @@ impl Prepared {
         let train = examples(&dataset, &normalization, &split.train);
         let validation = examples(&dataset, &normalization, &split.validation);
         Ok(Self { dataset, split, normalization, train, validation })
+    }
+
+    /// How the device gets its input; ranges of real features come from the training sample that
+    /// calibration watches.
+    fn input_quantization(&self, job: &Job) -> InputQuantization {
+        match self.dataset.inputs {
+            Values::Bytes(_) => InputQuantization::bytes(&self.normalization),
+            Values::Floats(_) => {
+                let sample = self.train.sample(job.calibration.examples, job.seed).inputs;
+                let low = sample.iter().copied().fold(f32::INFINITY, f32::min);
+                let high = sample.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                InputQuantization::floats(Range { low, high }, Some(&self.normalization))
+            }
+        }
     }
 
     /// The test split. It is made at the end, when nothing is left to decide.
@@ -160,10 +186,12 @@ pub fn run(
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
     let burn = options.device.open()?.autodiff();
+    let input = prepared.input_quantization(&job);
     let setting = Setting {
         job: &job,
         topology: &topology,
         train: &prepared.train,
+        input: &input,
         validation: &prepared.validation,
         device: &burn,
         progress,

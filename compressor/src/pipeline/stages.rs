@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
 use super::watch::Watch;
+use crate::calibrate::InputQuantization;
 use crate::error::Error;
 use crate::job::Job;
 use crate::ledger::{GroupRecord, Reason};
@@ -13,15 +14,18 @@ use crate::prune::batch_norm::fold_batch_norm;
 use crate::prune::constants::fold_constants;
 use crate::prune::weights::{posterior_mean, shrink_posterior};
 use crate::prune::{Decision, PruneError, Shrinkage, choose_threshold};
-use crate::train::batch::{Examples, Teacher};
-use crate::train::evaluate::{logits, score};
-use crate::train::{deterministic, initialize, variational};
+use crate::train::batch::Examples;
+use crate::train::evaluate::score;
+use crate::train::lessons::{Distillation, Lessons};
+use crate::train::quantized::{self, Quantized};
+use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 
 /// What training needs and never changes.
 pub(super) struct Setting<'a> {
     pub(super) job: &'a Job,
     pub(super) topology: &'a Topology,
     pub(super) train: &'a Examples,
+    pub(super) input: &'a InputQuantization,
     pub(super) validation: &'a Examples,
     pub(super) device: &'a Device,
     pub(super) progress: &'a Progress,
@@ -32,6 +36,7 @@ pub(super) struct Trained {
     pub(super) dense: FloatNetwork,
     pub(super) pruned: Pruned,
     pub(super) network: FloatNetwork,
+    pub(super) quantized: Option<Quantized>,
 }
 
 /// Streams of randomness are set apart by stage.
@@ -41,6 +46,8 @@ enum Stream {
     Pretrain,
     Variational,
     Finetune,
+    Quantize,
+    Augment,
 }
 
 impl Setting<'_> {
@@ -59,8 +66,11 @@ impl Setting<'_> {
                 Reached::Finetune { dense, pruned, state } => {
                     self.finetune(dense, pruned, state, watch)?
                 }
-                Reached::Trained { dense, pruned, network } => {
-                    return Ok(Trained { dense, pruned, network });
+                Reached::Quantize { dense, pruned, state } => {
+                    self.quantize(dense, pruned, state, watch)?
+                }
+                Reached::Trained { dense, pruned, network, quantized } => {
+                    return Ok(Trained { dense, pruned, network, quantized });
                 }
             };
             watch.save(reached.clone())?;
@@ -84,9 +94,8 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            self.train,
+            &mut self.lessons(plan.epochs),
             self.validation,
-            None,
             self.device,
             &mut observer,
         )?;
@@ -166,11 +175,7 @@ impl Setting<'_> {
             posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
         }
         groups.extend(kept);
-        let order = |g: &GroupRecord| {
-            let names = (0..mean.affine.len()).map(|i| mean.topology.affine_name(i));
-            (names.into_iter().position(|n| n == g.layer), g.group)
-        };
-        groups.sort_by_key(order);
+        sort(&mut groups, &mean.topology);
         let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
         Ok((pruned, folded.network))
     }
@@ -184,7 +189,6 @@ impl Setting<'_> {
     ) -> Result<Reached, Error> {
         let config = &self.job.finetune;
         let plan = deterministic::Plan::finetune(config, self.seed(Stream::Finetune));
-        let teacher = (config.distill > 0.0).then(|| self.teacher(&dense));
         let steps = deterministic::State::steps(&plan, self.train.len());
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
@@ -196,28 +200,93 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            self.train,
+            &mut self.lessons(plan.epochs).taught(self.distillation(&dense)),
             self.validation,
-            teacher.as_ref(),
             self.device,
             &mut observer,
         )?;
         observer.finish();
-        Ok(Reached::Trained { dense, pruned, network: state.into_best() })
+        let network = state.into_best();
+        if self.job.quantize.epochs == 0 {
+            return Ok(Reached::Trained { dense, pruned, network, quantized: None });
+        }
+        let (bits, calibration) = (self.widths(&network), self.calibration());
+        let setting = self.in_integers(&bits, &calibration);
+        let state = quantized::State::new(network, pruned.lineage.clone(), &setting)?;
+        Ok(Reached::Quantize { dense, pruned, state })
     }
 
-    /// The dense network's softened predictions on the training set.
-    fn teacher(&self, dense: &FloatNetwork) -> Teacher {
-        let config = &self.job.finetune;
-        let mut targets = logits(dense, self.train, self.device);
-        for row in targets.chunks_exact_mut(self.train.classes.max(1)) {
-            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            row.iter_mut().for_each(|x| *x = ((*x - largest) / config.temperature).exp());
-            let sum: f32 = row.iter().sum();
-            row.iter_mut().for_each(|x| *x /= sum);
-        }
-        Teacher { targets, weight: config.distill, temperature: config.temperature }
+    fn quantize(
+        &self,
+        dense: FloatNetwork,
+        mut pruned: Pruned,
+        mut state: quantized::State,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
+        let config = &self.job.quantize;
+        let (bits, calibration) = (self.widths(&dense), self.calibration());
+        let steps = quantized::State::steps(config, self.train.len());
+        let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
+        let mut observer =
+            watch.stage("quantize", steps, move |s: &quantized::State| Reached::Quantize {
+                dense: kept_dense.clone(),
+                pruned: kept_pruned.clone(),
+                state: s.clone(),
+            });
+        let mut lessons =
+            self.lessons(config.epochs).taught(self.distillation(&dense)).in_integers(self.input);
+        let setting = self.in_integers(&bits, &calibration);
+        quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
+        observer.finish();
+        pruned.lineage = state.lineage.clone();
+        let gone = std::mem::take(&mut state.removed);
+        pruned.groups.retain(|k| !gone.iter().any(|g| same_group(g, k)));
+        pruned.groups.extend(gone);
+        sort(&mut pruned.groups, &dense.topology);
+        let quantized = state.into_best(&bits);
+        let network = quantized.network.clone();
+        Ok(Reached::Trained { dense, pruned, network, quantized: Some(quantized) })
     }
+
+    fn in_integers<'a>(&'a self, bits: &'a [u8], calibration: &'a [f32]) -> quantized::Setting<'a> {
+        quantized::Setting {
+            config: &self.job.quantize,
+            bits,
+            calibration,
+            method: self.job.calibration.method,
+            input: self.input,
+            validation: self.validation,
+            seed: self.seed(Stream::Quantize),
+            device: self.device,
+        }
+    }
+
+    fn widths(&self, network: &FloatNetwork) -> Vec<u8> {
+        self.job.quantize.widths(network.affine.len())
+    }
+
+    fn calibration(&self) -> Vec<f32> {
+        self.train.sample(self.job.calibration.examples, self.job.seed).inputs
+    }
+
+    /// The material of a stage.
+    fn lessons(&self, epochs: u32) -> Lessons<'_> {
+        let seed = self.seed(Stream::Augment);
+        Lessons::new(self.train, &self.job.augment, seed, epochs, self.device)
+    }
+
+    /// The dense network as the teacher, if the job wants one.
+    fn distillation<'a>(&self, dense: &'a FloatNetwork) -> Option<Distillation<'a>> {
+        let FinetuneConfig { distill: weight, temperature, .. } = self.job.finetune;
+        (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature })
+    }
+}
+
+/// In the order of the layers, and of their groups.
+fn sort(groups: &mut [GroupRecord], topology: &Topology) {
+    let names: Vec<String> =
+        (0..topology.affine_layers().count()).map(|i| topology.affine_name(i)).collect();
+    groups.sort_by_key(|g| (names.iter().position(|n| *n == g.layer), g.group));
 }
 
 fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {

@@ -81,11 +81,11 @@ impl<P: Parameters> Adam<P> {
         for ((p, (kind, g)), (m, v)) in tensors.zip(moments) {
             let rate = rates.of(kind);
             let decay = if kind == Kind::Mean { 1.0 - rate * rates.weight_decay } else { 1.0 };
-            let scale = rate / correction1;
+            let (scale, correction) = (rate / correction1, 1.0 / correction2);
             for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
                 *m += (1.0 - rates.beta1) * (g - *m);
                 *v += (1.0 - rates.beta2) * (g * g - *v);
-                *p = *p * decay - scale * *m / ((*v / correction2).sqrt() + EPSILON);
+                *p = *p * decay - scale * *m / ((*v * correction).sqrt() + EPSILON);
             }
         }
     }

@@ -61,6 +61,53 @@ impl Default for FinetuneConfig {
     }
 }
 
+/// `[quantize]`: fine-tuning with the device's integer arithmetic in the forward pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuantizeConfig {
+    /// Passes over the training set; 0 leaves this stage out: weights are then rounded to the widths
+    /// that the posterior allows (`[bits]`).
+    pub epochs: u32,
+    /// Width of the weights; one value for all layers or one per layer.
+    pub bits: Vec<u8>,
+    /// Examples per step.
+    pub batch: usize,
+    /// Peak learning rate of Adam for weights and biases; a cosine takes it to 1 %.
+    pub learning_rate: f32,
+    /// The same for the logarithms of the layers' steps.
+    pub step_learning_rate: f32,
+    /// Weight λ of the rate: the loss gets λ·ln 2/N per bit of the weights' code. 0 leaves it out.
+    pub rate: f32,
+    /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
+    pub average: f32,
+    /// How far rounding a bias may move an output, in steps of the output. Training sees the
+    /// rounded biases.
+    pub bias_tolerance: f32,
+}
+
+impl Default for QuantizeConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 0,
+            bits: vec![4],
+            batch: 128,
+            learning_rate: 2e-3,
+            step_learning_rate: 5e-3,
+            rate: 0.0,
+            average: 0.998,
+            bias_tolerance: 0.25,
+        }
+    }
+}
+
+impl QuantizeConfig {
+    /// The width of each of `layers` layers; the last one given holds for all that follow.
+    pub fn widths(&self, layers: usize) -> Vec<u8> {
+        let last = self.bits.last().copied().unwrap_or(8);
+        (0..layers).map(|layer| self.bits.get(layer).copied().unwrap_or(last)).collect()
+    }
+}
+
 /// `[variational]`: the Bayesian pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -4,9 +4,10 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
-use super::batch::{Batch, Examples, Teacher, scalar, sharded, shuffled};
+use super::batch::{Batch, Examples, scalar, sharded, shuffled};
 use super::evaluate::score;
 use super::forward::{Deterministic, forward};
+use super::lessons::Lessons;
 use super::schedule::cosine;
 use super::{FinetuneConfig, Observer, PretrainConfig, StepReport, TrainError};
 use crate::bayes::{Kind, Parameters};
@@ -141,13 +142,12 @@ impl State {
 pub fn train(
     state: &mut State,
     plan: &Plan,
-    examples: &Examples,
+    lessons: &mut Lessons<'_>,
     validation: &Examples,
-    teacher: Option<&Teacher>,
     device: &Device,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
-    let per_epoch = examples.len().div_ceil(plan.batch.max(1)).max(1) as u64;
+    let per_epoch = lessons.len().div_ceil(plan.batch.max(1)).max(1) as u64;
     let steps = per_epoch * u64::from(plan.epochs);
     let mut order = (u64::MAX, Vec::new());
     while state.step < steps {
@@ -156,10 +156,11 @@ pub fn train(
         }
         let epoch = state.step / per_epoch;
         if order.0 != epoch {
-            order = (epoch, shuffled(examples.len(), plan.seed, epoch));
+            order = (epoch, shuffled(lessons.len(), plan.seed, epoch));
         }
         let from = (state.step % per_epoch) as usize * plan.batch;
-        let indices = &order.1[from..(from + plan.batch).min(examples.len())];
+        let indices = &order.1[from..(from + plan.batch).min(lessons.len())];
+        let (examples, teacher) = lessons.epoch(epoch);
         let batch = examples.gather(indices, teacher);
         let (loss, gradient) = gradient(state, plan, &batch, device)?;
         let learning_rate = plan.learning_rate * cosine(state.step, steps, WARM_UP);
@@ -233,13 +234,7 @@ impl State {
             blend(&mut norm.mean, &seen.mean);
             blend(&mut norm.variance, &seen.variance);
         }
-        // A young average forgets quickly, or the first weights would stay in it for long.
-        let young = (1.0 + self.step as f32) / (10.0 + self.step as f32);
-        let keep = decay.min(young);
-        for (into, (_, from)) in self.average.tensors_mut().into_iter().zip(self.network.tensors())
-        {
-            into.iter_mut().zip(from).for_each(|(a, b)| *a = keep * *a + (1.0 - keep) * b);
-        }
+        self.average.follow(&self.network, decay, self.step);
         for (average, norm) in self.average.norms.iter_mut().zip(&self.network.norms) {
             average.mean.clone_from(&norm.mean);
             average.variance.clone_from(&norm.variance);

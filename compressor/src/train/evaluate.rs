@@ -1,6 +1,6 @@
 //! Logits, loss and error of a deterministic network on many examples.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
 use super::forward::{Deterministic, forward};
@@ -22,16 +22,27 @@ pub struct Score {
 /// Logits of every example, row by row.
 pub fn logits(network: &FloatNetwork, examples: &Examples, device: &Device) -> Vec<f32> {
     let device = device.clone().without_autodiff();
+    batched(examples, &device, || {
+        let mut layers = Deterministic::new(network, None, &device);
+        move |x| forward(&network.topology, 0, x, &mut layers)
+    })
+}
+
+/// Logits of every example, row by row, from the forward pass that `start` makes for each thread.
+pub(super) fn batched<F: FnMut(Value) -> Tensor<2>>(
+    examples: &Examples,
+    device: &Device,
+    start: impl Fn() -> F + Sync,
+) -> Vec<f32> {
     let chunks: Vec<usize> = (0..examples.len()).step_by(CHUNK).collect();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let per_thread = chunks.len().div_ceil(threads).max(1);
     let run = |starts: &[usize]| {
-        let mut layers = Deterministic::new(network, None, &device);
+        let mut forward = start();
         let mut out = Vec::new();
         for from in starts {
             let inputs = examples.range(*from, (from + CHUNK).min(examples.len())).to_vec();
-            let x = Value::from_examples(inputs, examples.shape, &device);
-            out.extend(values(forward(&network.topology, 0, x, &mut layers)));
+            out.extend(values(forward(Value::from_examples(inputs, examples.shape, device))));
         }
         out
     };

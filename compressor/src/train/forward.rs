@@ -7,7 +7,8 @@ use super::tensor::{
 };
 use crate::bayes::conv2d::BayesConv2d;
 use crate::bayes::dense::BayesDense;
-use crate::bayes::{AffinePosterior, BayesNetwork, Noise};
+use crate::bayes::leaves::LayerValues;
+use crate::bayes::{AffinePosterior, Noise};
 use crate::network::{Affine, FloatNetwork, Layer, Norm, Topology};
 
 /// Keeps batch normalisation's division finite; the usual value.
@@ -64,7 +65,7 @@ pub fn is_affine(layer: &Layer) -> bool {
 }
 
 /// The convolution that a layer describes.
-fn convolution(layer: &Layer) -> Option<Convolution> {
+pub(super) fn convolution(layer: &Layer) -> Option<Convolution> {
     match layer {
         Layer::Conv2d { channels, filters, kernel, stride, padding } => Some(Convolution {
             channels: *channels,
@@ -210,29 +211,30 @@ enum BayesTensors {
 }
 
 impl Sampled {
-    /// Leaves of `network`, sampled with `noise`.
-    pub fn new(network: &BayesNetwork, noise: Noise, device: &Device) -> Self {
-        let layers = network.topology.affine_layers().zip(&network.layers);
-        let layers = layers.map(|(layer, posterior)| match convolution(layer) {
-            Some(c) => BayesTensors::Conv2d(BayesConv2d::new(c, posterior, device)),
-            None => BayesTensors::Dense(BayesDense::new(posterior, device)),
+    /// Leaves of a network of `topology` with the parameters `values`, sampled with `noise`.
+    pub fn new(topology: &Topology, values: &[LayerValues], noise: Noise, device: &Device) -> Self {
+        let layers = topology.affine_layers().zip(values);
+        let layers = layers.map(|(layer, values)| match convolution(layer) {
+            Some(c) => BayesTensors::Conv2d(BayesConv2d::new(c, values, device)),
+            None => BayesTensors::Dense(BayesDense::new(values, device)),
         });
         Self { layers: layers.collect(), noise }
     }
 
-    /// Adds the gradients of this step to `into`.
-    pub fn add_gradient(
+    /// The gradient of this step, taken out of `grads`; `of` and `values` are what the leaves were
+    /// made from.
+    pub fn take_gradient(
         &self,
         of: &[AffinePosterior],
-        grads: &Gradients,
-        into: &mut [AffinePosterior],
-    ) {
-        for ((tensors, of), into) in self.layers.iter().zip(of).zip(into) {
-            match tensors {
-                BayesTensors::Dense(t) => t.add_gradient(of, grads, into),
-                BayesTensors::Conv2d(t) => t.add_gradient(of, grads, into),
-            }
-        }
+        values: &[LayerValues],
+        grads: &mut Gradients,
+    ) -> Vec<AffinePosterior> {
+        let layers = self.layers.iter().zip(of).zip(values);
+        let layers = layers.map(|((layer, of), values)| match layer {
+            BayesTensors::Dense(layer) => layer.leaves.take_gradient(of, values, grads),
+            BayesTensors::Conv2d(layer) => layer.leaves.take_gradient(of, values, grads),
+        });
+        layers.collect()
     }
 }
 

@@ -6,12 +6,16 @@
 //! resumed run repeats an uninterrupted one to the bit.
 
 pub mod adam;
+pub mod augment;
 pub mod batch;
 mod config;
 pub mod deterministic;
 pub mod evaluate;
 pub mod forward;
 pub mod initialize;
+pub mod lessons;
+pub mod primitive;
+pub mod quantized;
 mod schedule;
 pub mod shrink;
 pub mod tensor;
@@ -20,8 +24,11 @@ pub mod window;
 
 use serde::{Deserialize, Serialize};
 
+pub use augment::AugmentConfig;
 pub use config::*;
 
+use crate::calibrate::CalibrateError;
+use crate::lower::LowerError;
 use crate::prune::PruneError;
 
 /// What went wrong while training.
@@ -52,6 +59,12 @@ pub enum TrainError {
     /// The network could not be shrunk.
     #[error(transparent)]
     Prune(#[from] PruneError),
+    /// The activations could not be calibrated.
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    /// The network has no integer form.
+    #[error(transparent)]
+    Lower(#[from] LowerError),
     /// The observer could not save or log.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),

@@ -31,6 +31,20 @@ pub fn gradient<const D: usize>(leaf: &Tensor<D>, grads: &Gradients) -> Vec<f32>
     }
 }
 
+/// A leaf of the graph with the values of `tensor`, which has none; the memory is shared.
+pub fn leaf_of<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Tensor<D> {
+    let tensor = tensor.clone();
+    if device.is_autodiff() { Tensor::from_inner(tensor).require_grad() } else { tensor }
+}
+
+/// As [`gradient`], and `grads` no longer has it: nothing is copied.
+pub fn taken_gradient<const D: usize>(leaf: &Tensor<D>, grads: &mut Gradients) -> Vec<f32> {
+    match leaf.grad_remove(grads) {
+        Some(g) => values(g),
+        None => vec![0.0; leaf.dims().iter().product()],
+    }
+}
+
 /// Activations of a batch.
 #[derive(Clone, Debug)]
 pub enum Value {

@@ -10,9 +10,10 @@ use super::evaluate::score;
 use super::forward::{Sampled, forward};
 use super::shrink::removal;
 use super::{Observer, StepReport, TrainError, VariationalConfig};
+use crate::bayes::leaves::LayerValues;
 use crate::bayes::{
-    AffinePosterior, BayesNetwork, KlWeights, Noise, Parameters, add_kl_gradient,
-    description_length, group_count,
+    AffinePosterior, BayesNetwork, KlWeights, Noise, add_kl_gradient, description_length,
+    group_count,
 };
 use crate::ledger::{GroupRecord, Reason};
 use crate::prune::weights::posterior_mean;
@@ -141,8 +142,9 @@ fn gradient(
     device: &Device,
 ) -> Result<(f64, Vec<AffinePosterior>), TrainError> {
     let total = batch.len();
+    let values = layer_values(&state.network, device);
     let step = sharded(batch, seed, state.step, |part, noise| {
-        sampled_gradient(&state.network, part, total, noise, device)
+        sampled_gradient(&state.network, &values, part, total, noise, device)
     });
     let (loss, gradient) = step.ok_or(TrainError::Shard { stage: STAGE, step: state.step })?;
     if !loss.is_finite() {
@@ -151,21 +153,27 @@ fn gradient(
     Ok((loss, gradient))
 }
 
-/// Cross-entropy of one sampled forward pass, divided by `total`, and its gradient.
+/// The parameters of `network` on the device.
+pub fn layer_values(network: &BayesNetwork, device: &Device) -> Vec<LayerValues> {
+    network.layers.iter().map(|layer| LayerValues::new(layer, device)).collect()
+}
+
+/// Cross-entropy of one sampled forward pass, divided by `total`, and its gradient; `values` are
+/// the network's.
 pub fn sampled_gradient(
     network: &BayesNetwork,
+    values: &[LayerValues],
     part: &Batch,
     total: usize,
     noise: Noise,
     device: &Device,
 ) -> (f64, Vec<AffinePosterior>) {
-    let mut layers = Sampled::new(network, noise, device);
+    let mut layers = Sampled::new(&network.topology, values, noise, device);
     let logits = forward(&network.topology, 0, part.value(device), &mut layers);
     let loss = part.loss(logits, total);
-    let grads = loss.backward();
-    let mut into = network.layers.zeros_like();
-    layers.add_gradient(&network.layers, &grads, &mut into);
-    (scalar(&loss), into)
+    let mut grads = loss.backward();
+    let gradient = layers.take_gradient(&network.layers, values, &mut grads);
+    (scalar(&loss), gradient)
 }
 
 /// Whether this is a step at which groups may go.

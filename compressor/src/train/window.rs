@@ -15,8 +15,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
+use super::primitive::{data, read, slice, write};
 use crate::network::Padding;
 use crate::shapes::{padding_before, window_outputs};
 
@@ -109,18 +110,25 @@ impl Window {
         x
     }
 
-    /// Offset of the first largest value of every window and channel.
-    fn winners(&self, x: &[f32]) -> Vec<usize> {
-        let row = self.size[1] * self.channels;
+    /// Offset of the first largest value of every window and channel; `u32::MAX` where a window
+    /// lies in the padding alone.
+    fn winners(&self, x: &[f32]) -> Vec<u32> {
         let positions = self.output[0] * self.output[1] * self.batch;
-        let mut best = vec![usize::MAX; positions * self.channels];
-        let per_window = row * self.size[0];
+        let mut best = vec![u32::MAX; positions * self.channels];
+        let mut value = vec![f32::NEG_INFINITY; best.len()];
+        let channels = self.channels.max(1);
+        let per_window = (self.size[0] * self.size[1] * channels).max(1);
         self.runs(|from, column, n| {
-            let at = column / per_window.max(1) * self.channels;
-            for i in from..from + n {
-                let slot = &mut best[at + i % self.channels];
-                if *slot == usize::MAX || x[i] > x[*slot] {
-                    *slot = i;
+            let at = column / per_window * channels;
+            let slots = at..at + channels;
+            for from in (from..from + n).step_by(channels) {
+                let slots = best[slots.clone()].iter_mut().zip(&mut value[slots.clone()]);
+                for ((slot, best), (x, i)) in slots.zip(x[from..from + channels].iter().zip(from..))
+                {
+                    // Written without a branch: the compiler makes vectors of it.
+                    let wins = *slot == u32::MAX || *x > *best;
+                    *best = if wins { *x } else { *best };
+                    *slot = if wins { i as u32 } else { *slot };
                 }
             }
         });
@@ -138,40 +146,29 @@ pub trait WindowOps: Backend {
     /// Windows as rows: `[batch, height, width, channels]` →
     /// `[batch · height' · width', size · channels]`, zero in the padding.
     fn im2col(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let columns = window.gather(&read::<Self>(x));
+        let columns = window.gather(slice(&data::<Self>(x)));
         let rows = window.batch * window.output[0] * window.output[1];
         let width = window.size[0] * window.size[1] * window.channels;
-        write::<Self>(columns, vec![rows, width])
+        write::<Self>(columns, &[rows, width])
     }
 
     /// The transpose of [`WindowOps::im2col`]: sums what overlaps.
     fn col2im(columns: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let x = window.scatter(&read::<Self>(columns));
-        write::<Self>(x, window.input_dims().to_vec())
+        let x = window.scatter(slice(&data::<Self>(columns)));
+        write::<Self>(x, &window.input_dims())
     }
 
     /// Largest value of each window.
     fn max_window(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let x = read::<Self>(x);
-        let best = window.winners(&x).into_iter().map(|i| x.get(i).copied().unwrap_or(0.0));
-        write::<Self>(best.collect(), window.pooled_dims().to_vec())
+        let x = data::<Self>(x);
+        largest::<Self>(slice(&x), &window.winners(slice(&x)), window)
     }
+}
 
-    /// Gradient of [`WindowOps::max_window`]: goes to the first largest value.
-    fn max_window_backward(
-        x: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        window: Window,
-    ) -> FloatTensor<Self> {
-        let (x, gradient) = (read::<Self>(x), read::<Self>(gradient));
-        let mut into = vec![0.0; x.len()];
-        for (winner, g) in window.winners(&x).into_iter().zip(gradient) {
-            if let Some(slot) = into.get_mut(winner) {
-                *slot += g;
-            }
-        }
-        write::<Self>(into, window.input_dims().to_vec())
-    }
+/// The values at the windows' winners.
+fn largest<B: Backend>(x: &[f32], winners: &[u32], window: Window) -> FloatTensor<B> {
+    let values = winners.iter().map(|i| x.get(*i as usize).copied().unwrap_or(0.0));
+    write::<B>(values.collect(), &window.pooled_dims())
 }
 
 #[cfg(feature = "flex")]
@@ -179,16 +176,6 @@ impl WindowOps for burn::backend::Flex {}
 
 #[cfg(feature = "ndarray")]
 impl WindowOps for burn::backend::NdArray {}
-
-fn read<B: Backend>(x: FloatTensor<B>) -> Vec<f32> {
-    let data = burn::tensor::try_read_sync(B::float_into_data(x));
-    // CPU backends are synchronous and every tensor of this crate is f32.
-    data.and_then(Result::ok).and_then(|d| d.try_into_vec().ok()).unwrap_or_default()
-}
-
-fn write<B: Backend>(values: Vec<f32>, dims: Vec<usize>) -> FloatTensor<B> {
-    B::float_from_data(TensorData::new(values, dims), &B::Device::default())
-}
 
 impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
     fn im2col(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
@@ -227,25 +214,33 @@ impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
         #[derive(Debug)]
         struct MaxWindow;
         impl<B: WindowOps> Backward<B, 1> for MaxWindow {
-            type State = (B::FloatTensorPrimitive, Window);
+            type State = (Vec<u32>, Window);
             fn backward(
                 self,
                 ops: Ops<Self::State, 1>,
                 grads: &mut Gradients,
                 _: &mut Checkpointer,
             ) {
-                let (x, window) = ops.state;
+                let (winners, window) = ops.state;
                 unary::<B, _>(ops.parents, ops.node, grads, |g| {
-                    B::max_window_backward(x, g, window)
+                    // The gradient goes to the first largest value.
+                    let mut into = vec![0.0; window.input_dims().iter().product()];
+                    for (winner, g) in winners.iter().zip(read::<B>(g)) {
+                        if let Some(slot) = into.get_mut(*winner as usize) {
+                            *slot += g;
+                        }
+                    }
+                    write::<B>(into, &window.input_dims())
                 });
             }
         }
-        match MaxWindow.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let x = x.into_primitive();
-                prep.finish((x.clone(), window), B::max_window(x, window))
-            }
-            OpsKind::UnTracked(prep) => prep.finish(B::max_window(x.into_primitive(), window)),
+        let node = x.node();
+        let x = data::<B>(x.into_primitive());
+        let winners = window.winners(slice(&x));
+        let y = largest::<B>(slice(&x), &winners, window);
+        match MaxWindow.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((winners, window), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 }
@@ -295,7 +290,8 @@ mod tests {
             let w = leaf(w, [filters, width], &device);
             let b = constant(noise.vector(filters), [filters], &device);
             let ours = c.apply(x.clone(), &w, &b);
-            let pull = noise.tensor(ours.dims(), &device);
+            let pull = noise.vector(ours.dims().iter().product());
+            let pull = constant(pull, ours.dims(), &device);
             let grads = (ours.clone() * pull.clone()).sum().backward();
 
             let x2 = leaf(values(x.clone().inner()), [2, 7, 8, 3], &device);
@@ -322,7 +318,8 @@ mod tests {
         ] {
             let x = leaf(noise.vector(2 * 7 * 7 * 3), [2, 7, 7, 3], &device);
             let ours = max_window(x.clone(), Window::new(x.dims(), size, stride, padding));
-            let pull = noise.tensor(ours.dims(), &device);
+            let pull = noise.vector(ours.dims().iter().product());
+            let pull = constant(pull, ours.dims(), &device);
             let grads = (ours.clone() * pull.clone()).sum().backward();
             let x2 = leaf(values(x.clone().inner()), [2, 7, 7, 3], &device);
             let options = MaxPoolOptions::new(size).with_stride(stride).with_padding_pairs(pairs);

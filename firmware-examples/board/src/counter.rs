@@ -11,10 +11,26 @@ use crate::TICK_PICOSECONDS;
 ///
 /// `None` when the timer ran out during `code` (after 2^24 ticks on Cortex-M).
 pub fn instructions<T>(code: impl FnOnce() -> T) -> (T, Option<u64>) {
-    let before = timer::start();
+    let start = Start::now();
     let result = code();
-    let ticks = timer::ticks_since(before);
-    (result, ticks.map(|ticks| ticks * TICK_PICOSECONDS / 1_000))
+    (result, start.instructions())
+}
+
+/// A moment to count from. There is one timer: a later moment makes an earlier one meaningless.
+pub struct Start(u32);
+
+impl Start {
+    /// Starts counting.
+    #[inline(always)]
+    pub fn now() -> Self {
+        Self(timer::start())
+    }
+
+    /// Instructions since then, as [`instructions`] counts them.
+    #[inline(always)]
+    pub fn instructions(self) -> Option<u64> {
+        timer::ticks_since(self.0).map(|ticks| ticks * TICK_PICOSECONDS / 1_000)
+    }
 }
 
 #[cfg(family = "cortex_m")]

@@ -25,6 +25,8 @@ impl fmt::Display for ModelSlotError {
     }
 }
 
+impl core::error::Error for ModelSlotError {}
+
 /// The first `length` bytes of the model slot.
 ///
 /// What is in them is the flash tool's business; `Model::parse` checks every byte before use.

@@ -2,17 +2,45 @@
 //! no others. `cargo xtask bench` links it with and without inference; the difference, less the
 //! model's own bytes, is the code that a model costs in flash.
 //!
-//! `BITSBACK_MODEL` is the model's absolute path at build time. Cortex-M only.
+//! `BITSBACK_MODEL` is the model's absolute path at build time.
 #![no_std]
 #![no_main]
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
-use cortex_m_rt::entry;
-
-#[entry]
+#[cfg(family = "cortex_m")]
+#[cortex_m_rt::entry]
 fn main() -> ! {
+    start()
+}
+
+#[cfg(family = "riscv")]
+#[riscv_rt::entry]
+fn main() -> ! {
+    start()
+}
+
+// The ARM926 has no start-up crate: the board's script begins at `_start`, and a stack is all that
+// Rust needs.
+#[cfg(family = "arm9")]
+core::arch::global_asm!(
+    ".section .text.start, \"ax\"",
+    ".global _start",
+    ".arm",
+    "_start: ldr sp, =_stack_start",
+    "bl bitsback_footprint_start",
+    ".ltorg",
+);
+
+// SAFETY: the assembly above is the only caller; it sets the stack up and expects no return.
+#[cfg(family = "arm9")]
+#[unsafe(no_mangle)]
+extern "C" fn bitsback_footprint_start() -> ! {
+    start()
+}
+
+fn start() -> ! {
     #[cfg(not(feature = "empty"))]
     inference::run();
     loop {

@@ -1,9 +1,12 @@
 //! One file a command.
 
 pub(crate) mod bench;
+pub(crate) mod c;
+pub(crate) mod certify;
 pub(crate) mod data;
 pub(crate) mod golden;
 pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;
 pub(crate) mod test;
+pub(crate) mod training;

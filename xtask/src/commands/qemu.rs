@@ -1,6 +1,5 @@
 //! `cargo xtask qemu`: golden vectors and examples on emulated cores.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use crate::firmware;
 use crate::golden::{self, Golden};
 use crate::paths;
 use crate::qemu;
+use crate::transcript;
 
 /// The transcript's end: how long an example may run.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
@@ -114,14 +114,19 @@ fn run_models(
             }
             other => other?,
         };
+        let mut deepest = None;
         for model in models {
             let outcome = conformance::run(&elf, board, model, args.limit, args.timeout)?;
             mismatches += outcome.mismatches;
+            deepest = deepest.max(outcome.ran.then_some(outcome.stack_bytes));
             if args.json {
                 println!("{}", serde_json::json!(outcome));
             } else {
                 println!("{}", row(&outcome));
             }
+        }
+        if let (Some(deepest), false) = (deepest, args.json) {
+            println!("{:<12} deepest stack of all, loading included: {deepest} bytes", board.core);
         }
     }
     if mismatches > 0 {
@@ -175,52 +180,6 @@ fn run_example(root: &Path, name: &str, bless: bool) -> Result<(), XtaskError> {
         });
     }
     let path = folder.join(format!("{name}.out"));
-    let failed = |action, path: &Path| {
-        let path = path.to_path_buf();
-        move |source| XtaskError::File { action, path, source }
-    };
-    if bless {
-        fs::write(&path, &finished.stdout).map_err(failed("write", &path))?;
-        println!("wrote {}", path.display());
-        return Ok(());
-    }
-    let expected = fs::read_to_string(&path).map_err(failed("read", &path))?;
-    if expected == finished.stdout {
-        println!("{name}: as in {}", path.display());
-        return Ok(());
-    }
-    Err(XtaskError::Transcript {
-        path,
-        diff: difference(&expected, &finished.stdout),
-        bless: format!("cargo xtask qemu --example {name} --bless"),
-    })
-}
-
-/// The first line that differs, for a message.
-fn difference(expected: &str, found: &str) -> String {
-    let (mut left, mut right) = (expected.lines(), found.lines());
-    let mut number = 1;
-    loop {
-        match (left.next(), right.next()) {
-            (Some(a), Some(b)) if a == b => number += 1,
-            (None, None) => return ": only in line ends".to_owned(),
-            (a, b) => {
-                let (a, b) = (a.unwrap_or("(nothing)"), b.unwrap_or("(nothing)"));
-                return format!(", line {number}:\n  expected {a}\n  printed  {b}");
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_differing_line_is_shown() {
-        let text = difference("a\nb\n", "a\nc\n");
-        assert!(text.contains("line 2") && text.contains("expected b") && text.contains("c"));
-        assert!(difference("a\n", "a\nb\n").contains("(nothing)"));
-        assert!(difference("a\n", "a").contains("line ends"));
-    }
+    let again = format!("cargo xtask qemu --example {name} --bless");
+    transcript::compare(&path, &finished.stdout, bless, &again)
 }

@@ -84,9 +84,18 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         results.add(Finished { row, set });
     }
     results.save(&folder)?;
-    for (path, text) in pages(&root, &results)? {
+    write_pages(&root, &results)
+}
+
+/// Makes the page and the table anew from the JSON files.
+pub(super) fn refresh(root: &Path) -> Result<(), XtaskError> {
+    write_pages(root, &Results::load(&root.join(FOLDER))?)
+}
+
+fn write_pages(root: &Path, results: &Results) -> Result<(), XtaskError> {
+    for (path, text) in pages(root, results)? {
         results::write(&path, &text)?;
-        println!("wrote {}", path.display());
+        eprintln!("wrote {}", path.display());
     }
     Ok(())
 }
@@ -139,7 +148,7 @@ fn read_verdict(path: &Path) -> Result<Verdict, XtaskError> {
 }
 
 /// This machine, in words.
-fn machine() -> String {
+pub(super) fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
         .lines()

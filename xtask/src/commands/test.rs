@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::boards::{BOARDS, Board};
-use crate::commands::{qemu, setup};
+use crate::commands::{c, qemu, setup};
 use crate::error::XtaskError;
 use crate::{firmware, no_panic, paths, process};
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 enum Step {
     /// Find or install targets and QEMU.
     Setup,
-    /// `cargo fmt --check`, both workspaces.
+    /// `cargo fmt --check`, every workspace.
     Fmt,
     /// Clippy on the root workspace, warnings denied.
     Clippy,
@@ -39,6 +39,8 @@ enum Step {
     Firmware,
     /// Link firmware that can't be linked with a path to a panic.
     NoPanic,
+    /// The library for C on every core; the example by gcc, linked without a path to a panic, run.
+    C,
     /// Golden vectors and examples on every emulated core.
     Qemu,
 }
@@ -53,6 +55,7 @@ impl Step {
             Self::Doc => "doc",
             Self::Firmware => "firmware",
             Self::NoPanic => "no-panic",
+            Self::C => "c",
             Self::Qemu => "qemu",
         }
     }
@@ -62,7 +65,8 @@ impl Step {
             Self::Setup => setup::ensure_all(),
             Self::Fmt => {
                 cargo(&["fmt", "--all", "--check"], root)?;
-                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))?;
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples/peers"))
             }
             Self::Clippy => cargo(
                 &[
@@ -84,6 +88,7 @@ impl Step {
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
             Self::NoPanic => no_panic::check(root),
+            Self::C => c::check(root),
             Self::Qemu => qemu::run_all(root),
         }
     }

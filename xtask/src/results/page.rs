@@ -1,9 +1,9 @@
 //! The page: tables a network, mean and spread over seeds, every run, and how to repeat it.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
-use super::{McuRow, Results, Row};
+use super::{McuRow, Results, Row, TrainingRow};
+use crate::certificate::thousands;
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask results` from the JSON files in this folder. Don't edit. -->
@@ -30,12 +30,46 @@ is run again, by `cargo xtask results FOLDER`, where FOLDER is the job's output 
 const MCU_HEAD: &str = "
 ## On microcontrollers
 
-Instructions of one inference, counted by QEMU (`-icount shift=0`): the same on every run, and
-**not cycles**. *Code* is flash without the model. Reproduce with
-`cargo xtask bench mcu --core all --json > docs/results/mcu.json`.
+What one inference of the shapes that runtimes are compared by costs, all with int8 weights and
+activations. Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and **not
+cycles**. *Load* is the check of the model, once after a reset. *Code* is flash without the model and
+without start-up. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
+in rows or in pairs of rows, whichever takes fewer instructions; where another runtime is named
+there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by
+layer are in `mcu.json`; what a board's memory can't hold is missing. Reproduce with
+`cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`.
 
-| core | model | instructions | code | arena | stack |
-|---|---|---:|---:|---:|---:|
+| core | shape | weights, or runtime | instructions | per MAC | load | code | arena | stack |
+|---|---|---|---:|---:|---:|---:|---:|---:|
+";
+
+/// Written down once, from a run of TensorFlow Lite Micro that this repository can't repeat.
+const PEERS: &str = "
+For comparison, **measured elsewhere** with TFLM 2026-08 and CMSIS-NN (gcc -O2), on the same emulated
+Cortex-M4, and not by the command above:
+
+| shape | instructions | per MAC | code | arena |
+|---|---:|---:|---:|---:|
+| lenet-300-100 | 520,930 | 1.96 | 31,592 | 1,828 |
+| lenet-5-20-50-500 | 5,523,080 | 2.41 | 43,692 | 16,244 |
+| lenet-5-8-13-13 | 1,578,272 | 5.55 | 43,692 | 7,220 |
+| ad-autoencoder | 582,855 | 2.21 | 31,592 | 2,580 |
+| resnet-8 | 29,863,765 | 2.39 | 55,076 | 54,996 |
+
+and on the emulated Cortex-M55: lenet-300-100 131,763, lenet-5-20-50-500 1,208,800, ad-autoencoder
+149,900, resnet-8 4,912,035 instructions.
+";
+
+const TRAINING_HEAD: &str = "
+## Training beside PyTorch
+
+An epoch (55,000 examples) of variational training of the whole network: local
+reparameterisation, normal-Jeffreys scales, KL, Adam, the same batch and number of threads. Both
+take turns in one run; medians over its rounds, of a round's ratio, too. The examples are random
+numbers: their values cost no time.
+
+| network | batch | threads | epoch s | PyTorch | epoch s | ratio | date |
+|---|---:|---:|---:|---|---:|---:|---|
 ";
 
 /// The page's text.
@@ -49,8 +83,30 @@ pub(super) fn render(results: &Results) -> String {
     if !results.mcu.is_empty() {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));
+        page += PEERS;
     }
-    page
+    page + &training(&results.training)
+}
+
+/// Training speed, or nothing where it was not measured.
+fn training(rows: &[TrainingRow]) -> String {
+    let Some(first) = rows.first() else { return String::new() };
+    let mut text = TRAINING_HEAD.to_owned();
+    for row in rows {
+        let date = row.date.split('T').next().unwrap_or(&row.date);
+        text += &format!(
+            "| {} | {} | {} | {:.2} | {} | {:.2} | {:.2} | {date} |\n",
+            row.network,
+            row.batch,
+            row.threads,
+            row.epoch_seconds,
+            row.pytorch,
+            row.pytorch_epoch_seconds,
+            row.ratio
+        );
+    }
+    let (command, machine) = (&first.command, &first.machine);
+    text + &format!("\nReproduce:\n\n```\n{command}\n```\n\nMachine: {machine}.\n")
 }
 
 /// The means of all networks in one table, for other texts.
@@ -151,17 +207,17 @@ fn line(row: &Row) -> String {
 }
 
 fn mcu_line(row: &McuRow) -> String {
-    let mut text = String::new();
-    let code = row.code_bytes.map_or("–".to_owned(), thousands);
-    let numbers = [row.instructions, row.arena_bytes, row.stack_bytes].map(thousands);
-    let [instructions, arena, stack] = numbers;
-    // Writing to a string can't fail.
-    let _ = writeln!(
-        text,
-        "| {} | {} | {instructions} | {code} | {arena} | {stack} |",
-        row.core, row.shape
-    );
-    text
+    let kind = row.runtime.as_deref().or(row.layout.as_deref()).unwrap_or("–");
+    let per_mac = row.instructions as f64 / row.macs.max(1) as f64;
+    let instructions = thousands(row.instructions);
+    let or_dash = |number: Option<u64>| number.map_or("–".to_owned(), thousands);
+    let [load, code, arena] = [row.load_instructions, row.code_bytes, row.arena_bytes].map(or_dash);
+    format!(
+        "| {} | {} | {kind} | {instructions} | {per_mac:.2} | {load} | {code} | {arena} | {} |\n",
+        row.core,
+        row.shape,
+        thousands(row.stack_bytes)
+    )
 }
 
 /// `mean ± deviation`; of one value, the value.
@@ -180,19 +236,6 @@ fn spread(values: &[f64], places: usize) -> String {
             format!("{} ± {}", show(mean), show((squares / (n - 1.0)).sqrt()))
         }
     }
-}
-
-/// 1234567 as `1,234,567`.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -236,10 +279,14 @@ mod tests {
     #[test]
     fn a_benchmark_gets_its_table() {
         let folder = tempfile::tempdir().unwrap();
-        let text = r#"[{"core": "cortex-m4", "shape": "digits", "instructions": 4567,
-            "code_bytes": null, "arena_bytes": 74, "stack_bytes": 1200}]"#;
+        let text = r#"[{"core": "cortex-m4", "shape": "digits", "layout": "pairs", "macs": 4567,
+            "model_bytes": 9, "instructions": 4567, "load_instructions": 1000, "code_bytes": 9876,
+            "arena_bytes": 74, "stack_bytes": 1200, "layers": []}]"#;
         std::fs::write(folder.path().join(format!("{MCU_SET}.json")), text).unwrap();
         let page = Results::load(folder.path()).unwrap().page();
-        assert!(page.contains("| cortex-m4 | digits | 4,567 | – | 74 | 1,200 |"), "{page}");
+        const LINE: &str =
+            "| cortex-m4 | digits | pairs | 4,567 | 1.00 | 1,000 | 9,876 | 74 | 1,200 |";
+        assert!(page.contains(LINE), "{page}");
+        assert!(page.contains("measured elsewhere"), "{page}");
     }
 }

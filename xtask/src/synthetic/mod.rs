@@ -8,6 +8,7 @@ mod coded;
 mod operators;
 mod pairs;
 mod pooled;
+pub(crate) mod shapes;
 mod sketch;
 mod widths;
 

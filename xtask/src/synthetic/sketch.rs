@@ -121,6 +121,16 @@ impl Sketch {
         tensor
     }
 
+    /// A tensor at a place of one's own choice.
+    pub(crate) fn at(offset: u32, dims: &[u16], zero_point: i8) -> Tensor {
+        Tensor { offset, shape: Shape::new(dims), zero_point }
+    }
+
+    /// The model's input at such a place.
+    pub(crate) fn input_at(&mut self, input: Tensor) {
+        self.input = input;
+    }
+
     /// Adds an operator and returns its output as a source for later ones.
     pub(crate) fn op(&mut self, op: Op) -> Source {
         let output = Source::At(op.output().clone());

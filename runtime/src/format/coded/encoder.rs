@@ -89,7 +89,7 @@ impl Coder for Encoder<'_> {
 /// Writes a layer's rows into the start of `out` with the prediction that takes the fewest bytes,
 /// and returns how many those are; `None` when `out` is too short or a value doesn't fit.
 ///
-/// `lag` is the distance to the weight before, as for [`Contexts::new`].
+/// `lag` is the distance to the weight before, as for `Contexts::new`.
 pub fn encode<'r>(
     rows: impl Iterator<Item = CodedRow<'r>> + Clone,
     bits: u8,

@@ -1,0 +1,227 @@
+//! `bitsback compare`: where two models differ.
+
+use std::path::{Path, PathBuf};
+
+use bitsback_runtime::{Model, OpKind};
+use serde::Serialize;
+
+use super::model_file;
+use super::output::Context;
+use super::source::{self, Part};
+use super::table::{self, Align};
+use crate::error::{CliError, Error};
+use crate::report::number::{significant, thousands};
+use crate::verify::{self, layers_of};
+
+/// Most examples whose layers are compared: enough to find where they part, and little memory.
+const MAX_LAYER_EXAMPLES: usize = 64;
+
+/// Compare what two models compute on the same data
+///
+/// A and B are .bbk files, or .tflite files, which are imported first. Data are given to each
+/// model by its own preprocessing. Where both have the same sequence of operators, each layer's
+/// outputs are compared, too, and the first one that differs is named.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback compare model.tflite out/model.bbk --data jobs/lenet-5.toml
+  bitsback compare before.bbk after.bbk --data data/mnist --json
+
+With --json: count, agreeing, agreement_percent, error_percent[] (of A and B), largest, mean (output
+differences in real units), first_divergence, layers[] with name, differing, largest, mean.")]
+pub(crate) struct Compare {
+    /// A model
+    a: PathBuf,
+    /// Another model
+    b: PathBuf,
+    /// A job file, or data
+    #[arg(long, value_name = "DATA")]
+    data: PathBuf,
+    /// Which part of the data [default: test for a job and for MNIST's files, else all]
+    #[arg(long, value_enum)]
+    split: Option<Part>,
+}
+
+/// How one layer differs, in steps of its output.
+#[derive(Debug, PartialEq, Serialize)]
+struct LayerDifference {
+    name: String,
+    values: usize,
+    differing: usize,
+    largest: u32,
+    mean: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Comparison {
+    count: usize,
+    agreeing: usize,
+    agreement_percent: f64,
+    /// Of A and of B against the labels.
+    error_percent: [f64; 2],
+    /// Differences of outputs in real units; null where a model gives a class alone.
+    largest: Option<f64>,
+    mean: Option<f64>,
+    /// The first layer that differs; null where none does, or layers can't be compared.
+    first_divergence: Option<String>,
+    /// Empty where the models have other operators.
+    layers: Vec<LayerDifference>,
+}
+
+impl Compare {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let files = [model_file::read(&self.a)?, model_file::read(&self.b)?];
+        let [a, b] = [parse(&self.a, &files[0])?, parse(&self.b, &files[1])?];
+        let (dataset, examples) = source::read(&self.data, self.split, &a)?;
+        for model in [&a, &b] {
+            if dataset.shape.len() != model.input().len() {
+                return Err(CliError::InputShape {
+                    path: self.data.clone(),
+                    found: format!("{} values an example", dataset.shape.len()),
+                    wanted: model.input().len().to_string(),
+                }
+                .into());
+            }
+        }
+        let inputs = [
+            verify::quantized_inputs(&files[0], &dataset, &examples)?,
+            verify::quantized_inputs(&files[1], &dataset, &examples)?,
+        ];
+        let label = |&example: &u32| dataset.labels.get(example as usize).copied();
+        let labels: Vec<u32> = examples.iter().filter_map(label).collect();
+        let comparison = compare(&files, [&a, &b], &inputs, &labels)?;
+        context.result(&text(&comparison), &comparison)
+    }
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Error> {
+    model_file::parse(path, bytes)
+}
+
+fn compare(
+    files: &[Vec<u8>; 2],
+    models: [&Model<'_>; 2],
+    inputs: &[Vec<i8>; 2],
+    labels: &[u32],
+) -> Result<Comparison, Error> {
+    let classes =
+        [verify::predict(&files[0], &inputs[0])?, verify::predict(&files[1], &inputs[1])?];
+    let count = classes[0].len();
+    let percent = |part: usize| 100.0 * part as f64 / count.max(1) as f64;
+    let agreeing = classes[0].iter().zip(&classes[1]).filter(|(a, b)| a == b).count();
+    let wrong = |classes: &[u32]| classes.iter().zip(labels).filter(|(a, b)| a != b).count();
+    let real = |model: usize| -> Result<Vec<f64>, Error> {
+        let (scale, zero) = (models[model].meta().output_scale, models[model].output().zero_point);
+        let outputs = verify::run_batch(&files[model], &inputs[model])?;
+        let real = |q: i8| f64::from(scale) * (f64::from(q) - f64::from(zero));
+        Ok(outputs.into_iter().map(real).collect())
+    };
+    let scores = models.iter().all(|model| model.last_kind() != OpKind::Argmax)
+        && models[0].output().len() == models[1].output().len();
+    let differences: Option<Vec<f64>> = if scores {
+        let (a, b) = (real(0)?, real(1)?);
+        Some(a.iter().zip(&b).map(|(a, b)| (a - b).abs()).collect())
+    } else {
+        None
+    };
+    let largest = differences.as_ref().map(|all| all.iter().fold(0.0, |most: f64, &d| most.max(d)));
+    let mean = differences.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64);
+    let layers = layers(files, models, inputs)?;
+    let first = layers.iter().find(|layer| layer.differing > 0);
+    Ok(Comparison {
+        count,
+        agreeing,
+        agreement_percent: percent(agreeing),
+        error_percent: [percent(wrong(&classes[0])), percent(wrong(&classes[1]))],
+        largest,
+        mean,
+        first_divergence: first.map(|layer| layer.name.clone()),
+        layers,
+    })
+}
+
+/// Each layer's differences, where both models have the same operators with outputs of the same
+/// sizes.
+fn layers(
+    files: &[Vec<u8>; 2],
+    models: [&Model<'_>; 2],
+    inputs: &[Vec<i8>; 2],
+) -> Result<Vec<LayerDifference>, Error> {
+    let shape = |model: &Model<'_>| -> Vec<(OpKind, usize)> {
+        model.ops().map(|step| (step.kind(), step.output().len())).collect()
+    };
+    let kinds = shape(models[0]);
+    if kinds != shape(models[1]) {
+        return Ok(Vec::new());
+    }
+    let few = |model: usize| {
+        let most = models[model].input().len().saturating_mul(MAX_LAYER_EXAMPLES);
+        inputs[model].get(..most).unwrap_or(&inputs[model])
+    };
+    let (a, b) = (layers_of(&files[0], few(0))?, layers_of(&files[1], few(1))?);
+    let names = (0..kinds.len()).map(|index| {
+        let stored = models[0].op_name(index).map(str::to_owned);
+        let kind = kinds[index].0;
+        let number = kinds[..=index].iter().filter(|(other, _)| *other == kind).count();
+        stored.unwrap_or_else(|| format!("{}_{number}", kind.name()))
+    });
+    Ok(names.zip(a.iter().zip(&b)).map(|(name, (a, b))| difference(name, a, b)).collect())
+}
+
+fn difference(name: String, a: &[i8], b: &[i8]) -> LayerDifference {
+    let steps: Vec<u32> = a.iter().zip(b).map(|(&a, &b)| u32::from(a.abs_diff(b))).collect();
+    LayerDifference {
+        name,
+        values: steps.len(),
+        differing: steps.iter().filter(|&&step| step > 0).count(),
+        largest: steps.iter().copied().max().unwrap_or_default(),
+        mean: steps.iter().map(|&step| f64::from(step)).sum::<f64>() / steps.len().max(1) as f64,
+    }
+}
+
+fn text(comparison: &Comparison) -> String {
+    let [a, b] = comparison.error_percent;
+    let mut text = format!(
+        "the same class on {} of {} examples ({} %)\nerror: A {} %, B {} %\n",
+        thousands(comparison.agreeing as u64),
+        thousands(comparison.count as u64),
+        significant(comparison.agreement_percent),
+        significant(a),
+        significant(b)
+    );
+    if let Some((largest, mean)) = comparison.largest.zip(comparison.mean) {
+        text += &format!("outputs differ by at most {largest:.4}, by {mean:.5} on average\n");
+    }
+    if comparison.layers.is_empty() {
+        return text + "the models have other operators: layers can't be compared\n";
+    }
+    text += &match &comparison.first_divergence {
+        Some(name) => format!("the first layer that differs: {name}\n\n"),
+        None => "every layer gives the same bytes\n\n".to_owned(),
+    };
+    let row = |layer: &LayerDifference| {
+        [
+            layer.name.clone(),
+            thousands(layer.differing as u64),
+            thousands(layer.values as u64),
+            layer.largest.to_string(),
+            format!("{:.4}", layer.mean),
+        ]
+    };
+    let rows: Vec<_> = comparison.layers.iter().map(row).collect();
+    let heads = ["Layer", "differing", "of", "largest (steps)", "mean"];
+    let right = Align::Right;
+    text + &table::layout(&heads, &[Align::Left, right, right, right, right], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_counted_in_steps() {
+        let layer = difference("x".into(), &[1, -128, 5, 0], &[1, 127, 4, 0]);
+        assert_eq!((layer.values, layer.differing, layer.largest), (4, 2, 255));
+        assert!((layer.mean - 64.0).abs() < 1e-9);
+    }
+}

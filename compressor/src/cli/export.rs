@@ -1,0 +1,169 @@
+//! `bitsback export`: a model as source code.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use bitsback_runtime::Model;
+use serde::Serialize;
+
+use super::model_file;
+use super::output::Context;
+use crate::error::Error;
+use crate::files;
+use crate::report::number::thousands;
+
+/// Bytes of the model on a line of source.
+const BYTES_PER_LINE: usize = 16;
+/// What the bytes are aligned to: any word that a kernel loads.
+const ALIGNMENT: usize = 16;
+
+/// What to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum To {
+    /// A header for C and C++ with the bytes, sizes and the arena's length
+    CHeader,
+    /// A Rust module with the same
+    Rust,
+}
+
+/// Write a model as a C header or a Rust source, with its bytes, sizes and arena length
+///
+/// The file needs nothing else: the bytes are constant and aligned, so that they stay in flash.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback export model.bbk --to c-header -o digits.h
+  bitsback export model.bbk --to rust -o src/digits.rs --name digits
+
+With --json: source_bytes, model_bytes, arena_bytes.")]
+pub(crate) struct Export {
+    /// The model file
+    model: PathBuf,
+    /// What to write
+    #[arg(long, value_enum)]
+    to: To,
+    /// Where to write it
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// What the constants are called
+    #[arg(long, default_value = "model")]
+    name: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    source_bytes: usize,
+    model_bytes: usize,
+    arena_bytes: usize,
+}
+
+impl Export {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let bytes = model_file::read(&self.model)?;
+        let model = model_file::parse(&self.model, &bytes)?;
+        let name = identifier(&self.name);
+        let source = match self.to {
+            To::CHeader => c_header(&name, &model, &bytes),
+            To::Rust => rust(&name, &model, &bytes),
+        };
+        files::write_atomic(&self.output, source.as_bytes())?;
+        let summary = Summary {
+            source_bytes: source.len(),
+            model_bytes: bytes.len(),
+            arena_bytes: model.arena_len(),
+        };
+        let text = format!(
+            "{}: {} bytes of model, {} bytes of arena",
+            self.output.display(),
+            thousands(summary.model_bytes as u64),
+            thousands(summary.arena_bytes as u64)
+        );
+        context.result(&text, &summary)
+    }
+}
+
+/// A name that both languages take: letters, digits and underscores, not a digit first.
+fn identifier(name: &str) -> String {
+    let fits = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = name.chars().map(fits).collect();
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("model_{name}") }
+}
+
+/// The numbers that firmware needs, and what they are.
+fn numbers(model: &Model<'_>, bytes: &[u8]) -> [(&'static str, usize, &'static str); 4] {
+    [
+        ("LEN", bytes.len(), "Bytes of the model."),
+        ("ARENA_LEN", model.arena_len(), "Bytes of RAM that inference needs."),
+        ("INPUT_LEN", model.input().len(), "int8 values of an input."),
+        ("OUTPUT_LEN", model.output().len(), "int8 values of an output."),
+    ]
+}
+
+fn lines(bytes: &[u8], indent: &str) -> String {
+    let mut text = String::with_capacity(bytes.len() * 6);
+    for line in bytes.chunks(BYTES_PER_LINE) {
+        let numbers: Vec<String> = line.iter().map(|byte| format!("0x{byte:02x}")).collect();
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{indent}{},", numbers.join(", "));
+    }
+    text
+}
+
+fn c_header(name: &str, model: &Model<'_>, bytes: &[u8]) -> String {
+    let guard = format!("BITSBACK_{}_H", name.to_uppercase());
+    let mut text = format!(
+        "/* A bitsback model, written by `bitsback export`. */\n#ifndef {guard}\n#define {guard}\n\n\
+         #include <stdint.h>\n\n"
+    );
+    for (key, value, what) in numbers(model, bytes) {
+        let _ = writeln!(text, "/* {what} */\n#define {}_{key} {value}u", name.to_uppercase());
+    }
+    let _ = write!(
+        text,
+        "\n#if defined(__cplusplus)\n#define BITSBACK_ALIGNED alignas({ALIGNMENT})\n\
+         #elif defined(__GNUC__)\n\
+         #define BITSBACK_ALIGNED __attribute__((aligned({ALIGNMENT})))\n\
+         #else\n#define BITSBACK_ALIGNED _Alignas({ALIGNMENT})\n#endif\n\n\
+         static const BITSBACK_ALIGNED uint8_t {name}[{}_LEN] = {{\n{}}};\n\n\
+         #undef BITSBACK_ALIGNED\n#endif /* {guard} */\n",
+        name.to_uppercase(),
+        lines(bytes, "    ")
+    );
+    text
+}
+
+fn rust(name: &str, model: &Model<'_>, bytes: &[u8]) -> String {
+    let upper = name.to_uppercase();
+    let mut text = String::from("// A bitsback model, written by `bitsback export`.\n\n");
+    for (key, value, what) in numbers(model, bytes) {
+        let _ = writeln!(text, "/// {what}\npub const {upper}_{key}: usize = {value};");
+    }
+    let _ = write!(
+        text,
+        "\n#[repr(C, align({ALIGNMENT}))]\nstruct Aligned([u8; {upper}_LEN]);\n\n\
+         static {upper}_ALIGNED: Aligned = Aligned([\n{}]);\n\n\
+         /// The model, for `bitsback_runtime::Model::parse`.\n\
+         pub static {upper}: &[u8] = &{upper}_ALIGNED.0;\n",
+        lines(bytes, "    ")
+    );
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_identifiers() {
+        assert_eq!(identifier("LeNet-5"), "lenet_5");
+        assert_eq!(identifier("8-13"), "model_8_13");
+        assert_eq!(identifier(""), "model_");
+    }
+
+    #[test]
+    fn bytes_come_in_lines() {
+        let text = lines(&[0; 17], "  ");
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.ends_with("  0x00,\n"));
+    }
+}

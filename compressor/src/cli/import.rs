@@ -1,0 +1,101 @@
+//! `bitsback import`: a model of another tool as a `.bbk` file.
+
+use std::path::PathBuf;
+
+use bitsback_runtime::Model;
+use serde::Serialize;
+
+use super::model_file;
+use super::output::Context;
+use crate::error::{CliError, Error};
+use crate::files;
+use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
+use crate::report::number::thousands;
+use crate::serialize::ModelInfo;
+
+/// Turn an int8 model of TensorFlow Lite into a .bbk file that computes the same bytes
+///
+/// The result is bit for bit what TensorFlow Lite Micro's kernels compute. Conversions between
+/// float or uint8 and int8 at the model's ends are left out: the model takes and gives int8, and
+/// the file says which real numbers these stand for. `bitsback supported-ops` lists what is
+/// supported.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  bitsback import model.tflite -o model.bbk
+  bitsback import model.tflite -o model.bbk --pixels 0,1     trained on pixels / 255
+  bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
+
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops.")]
+pub(crate) struct Import {
+    /// The .tflite file
+    model: PathBuf,
+    /// Where to write the model
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// The model takes images: what byte 0 and byte 255 stand for, as it was trained
+    #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
+    pixels: Option<ByteRange>,
+    /// The model's name
+    #[arg(long, default_value = "")]
+    name: String,
+    /// Names of the classes
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    classes: Vec<String>,
+    /// Store the operators' names
+    #[arg(long)]
+    op_names: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Summary {
+    input_bytes: usize,
+    file_bytes: usize,
+    arena_bytes: usize,
+    macs: u64,
+    ops: usize,
+}
+
+/// Two finite numbers with a comma between them.
+fn byte_range(text: &str) -> Result<ByteRange, String> {
+    let number = |part: &str| part.trim().parse::<f32>().ok().filter(|value| value.is_finite());
+    let range = text.split_once(',').and_then(|(low, high)| number(low).zip(number(high)));
+    range
+        .map(|(low, high)| ByteRange { low, high })
+        .ok_or_else(|| "give two numbers, as 0,1".into())
+}
+
+impl Import {
+    pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
+        let info = ModelInfo {
+            name: self.name.clone(),
+            classes: self.classes.clone(),
+            op_names: self.op_names,
+        };
+        let options = ImportOptions { info, bytes: self.pixels };
+        let imported = import(&bytes, &options).map_err(|source| CliError::Import {
+            path: self.model.clone(),
+            source: Box::new(source),
+        })?;
+        let model: Model<'_> = model_file::parse(&self.output, &imported.bytes)?;
+        let summary = Summary {
+            input_bytes: bytes.len(),
+            file_bytes: imported.bytes.len(),
+            arena_bytes: model.arena_len(),
+            macs: model.macs(),
+            ops: model.op_count(),
+        };
+        files::write_atomic(&self.output, &imported.bytes)?;
+        let text = format!(
+            "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates",
+            self.output.display(),
+            thousands(summary.file_bytes as u64),
+            thousands(summary.input_bytes as u64),
+            summary.ops,
+            thousands(summary.arena_bytes as u64),
+            thousands(summary.macs),
+        );
+        context.result(&text, &summary)
+    }
+}

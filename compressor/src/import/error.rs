@@ -1,0 +1,144 @@
+//! Why a model can't be imported: always where, and what would be supported.
+
+use std::fmt;
+
+use thiserror::Error;
+
+use super::flatbuffer::Damaged;
+use crate::integer_graph::GraphError;
+use crate::serialize::SerializeError;
+
+/// An operator's place in its graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At {
+    /// Position among the graph's operators, from 0.
+    pub index: usize,
+    /// What it is called in the file's format.
+    pub operator: String,
+    /// The tensor that it writes.
+    pub output: String,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operator {} ({}", self.index, self.operator)?;
+        if !self.output.is_empty() {
+            write!(f, ", which writes `{}`", self.output)?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Why a model can't be imported.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The bytes are no model of a known format.
+    #[error("this is no TensorFlow Lite model: it doesn't have `TFL3` at byte 4")]
+    UnknownFormat,
+    /// The file ends too early, or its offsets lead nowhere.
+    #[error("the file is damaged: {0}; copy it again")]
+    Damaged(#[from] Damaged),
+    /// Another version of the file's format.
+    #[error("the file has version {found} of its format, but version {supported} is supported")]
+    SchemaVersion {
+        /// The file's.
+        found: u32,
+        /// What is read here.
+        supported: u32,
+    },
+    /// There is more of something than is read.
+    #[error("the file has {found} {what}, but at most {limit} are read")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// The graph doesn't have one input and one output, or the file not one graph.
+    #[error("the model has {found} {what}, but models with exactly one are supported")]
+    NotOne {
+        /// Inputs, outputs or graphs.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+    },
+    /// An operator that the runtime doesn't have.
+    #[error("{at} is not supported; supported are {supported} (`bitsback supported-ops` has more)")]
+    Operator {
+        /// Where.
+        at: At,
+        /// Names of what is supported.
+        supported: String,
+    },
+    /// A newer version of an operator.
+    #[error("{at} has version {found}, but versions up to {supported} are supported")]
+    OperatorVersion {
+        /// Where.
+        at: At,
+        /// The operator's.
+        found: i32,
+        /// Newest that is known.
+        supported: i32,
+    },
+    /// A type that an operator isn't supported with.
+    #[error("{at}: `{tensor}` has the type {found}, but {supported} is supported there")]
+    Type {
+        /// Where.
+        at: At,
+        /// Which tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+        /// What could be.
+        supported: &'static str,
+    },
+    /// An operator refers to a tensor or a buffer that there isn't, or lacks one that it needs.
+    #[error("{at}: {what} is missing or doesn't exist; the file is damaged")]
+    Missing {
+        /// Where.
+        at: At,
+        /// What.
+        what: &'static str,
+    },
+    /// Quantisation parameters that are missing, or that arithmetic isn't defined for.
+    #[error("{at}: `{tensor}` {problem}; quantise the model to int8 fully and convert it again")]
+    Quantization {
+        /// Where.
+        at: At,
+        /// Which tensor.
+        tensor: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Shapes that an operator isn't supported with.
+    #[error("{at}: {problem} (shapes: {shapes})")]
+    Shape {
+        /// Where.
+        at: At,
+        /// What is wrong.
+        problem: &'static str,
+        /// Of what it reads and writes.
+        shapes: String,
+    },
+    /// An attribute that an operator isn't supported with.
+    #[error("{at}: {what} is {found}, but {supported} is supported")]
+    Attribute {
+        /// Where.
+        at: At,
+        /// Which attribute.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What could be.
+        supported: &'static str,
+    },
+    /// The integer graph can't be lowered.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The model can't be written.
+    #[error(transparent)]
+    Serialize(#[from] SerializeError),
+}

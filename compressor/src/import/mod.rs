@@ -1,0 +1,79 @@
+//! Models of other tools, as `.bbk` files.
+//!
+//! [`import`] reads a file, makes an [`crate::integer_graph::IntegerGraph`] of it,
+//! and lowers and serialises that. The bytes are not trusted: every count has a limit, nothing
+//! panics, and what isn't supported is named with its place.
+
+mod error;
+pub mod flatbuffer;
+pub mod tflite;
+
+pub use error::{At, ImportError};
+
+use crate::calibrate::ByteMap;
+use crate::integer_graph::IntegerGraph;
+use crate::lower::Graph;
+use crate::serialize::{ModelInfo, serialize};
+
+/// Most bytes of a file that is imported: as many as a model may have.
+pub const MAX_IMPORT_BYTES: u64 = bitsback_runtime::format::MAX_FILE_LEN as u64;
+/// Positions that raw bytes are shifted: factors and summands keep 14 fractional bits, and 255
+/// times them stays far from 32 bits.
+const BYTE_SHIFT: u8 = 14;
+
+/// The real values that the least and the greatest byte of an image stand for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ByteRange {
+    /// Of byte 0.
+    pub low: f32,
+    /// Of byte 255.
+    pub high: f32,
+}
+
+/// What a file doesn't say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ImportOptions {
+    /// The name, classes, and whether to store operators' names.
+    pub info: ModelInfo,
+    /// How images were given to the model in training, so that the device can take raw pixels.
+    pub bytes: Option<ByteRange>,
+}
+
+/// An imported model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The `.bbk` file.
+    pub bytes: Vec<u8>,
+    /// What it was written from.
+    pub graph: Graph,
+}
+
+/// Whether the bytes claim to be of a format that can be imported.
+pub fn is_importable(bytes: &[u8]) -> bool {
+    tflite::is_tflite(bytes)
+}
+
+/// Imports a model.
+///
+/// # Errors
+/// What is wrong with the file or not supported, and where.
+pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
+    let mut graph = tflite::read(bytes)?;
+    if let Some(range) = options.bytes {
+        set_byte_range(&mut graph, range);
+    }
+    let graph = graph.lower()?;
+    let bytes = serialize(&graph, &options.info)?;
+    Ok(Imported { bytes, graph })
+}
+
+/// q = round(real / scale) + zero point, where real runs from low to high.
+fn set_byte_range(graph: &mut IntegerGraph, range: ByteRange) {
+    let Some(input) = graph.values.get(graph.input) else { return };
+    let one = f64::from(1u32 << BYTE_SHIFT);
+    let scale = f64::from(input.scale);
+    let step = f64::from(range.high - range.low) / 255.0 / scale;
+    let start = f64::from(range.low) / scale + f64::from(input.zero_point);
+    let (mul, add) = ((step * one).round() as i32, (start * one).round() as i32);
+    graph.bytes = vec![ByteMap { mul, add, shift: BYTE_SHIFT }];
+}

@@ -1,0 +1,377 @@
+//! Models built here, byte by byte: what each operator computes, and every way to be refused.
+
+use super::*;
+use crate::import::{At, ImportOptions, import};
+use crate::verify::run_batch;
+
+/// A field's value in a FlatBuffer.
+#[derive(Clone)]
+enum Field {
+    I8(i8),
+    I32(i32),
+    F32(f32),
+    Bytes(Vec<u8>),
+    I32s(Vec<i32>),
+    F32s(Vec<f32>),
+    I64s(Vec<i64>),
+    Table(Vec<(usize, Field)>),
+    Tables(Vec<Vec<(usize, Field)>>),
+}
+
+type Fields = Vec<(usize, Field)>;
+
+/// Appends a table; what it refers to follows behind it.
+fn write(bytes: &mut Vec<u8>, fields: &Fields) -> usize {
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let slots = fields.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
+    let vtable = bytes.len();
+    bytes.resize(vtable + 4 + 2 * slots, 0);
+    bytes[vtable..vtable + 2].copy_from_slice(&((4 + 2 * slots) as u16).to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let table = bytes.len();
+    bytes.extend(((table - vtable) as i32).to_le_bytes());
+    bytes.resize(table + 4 + 4 * fields.len(), 0);
+    for (place, (index, field)) in fields.iter().enumerate() {
+        let at = table + 4 + 4 * place;
+        let slot = vtable + 4 + 2 * index;
+        bytes[slot..slot + 2].copy_from_slice(&((at - table) as u16).to_le_bytes());
+        let value = match field {
+            Field::I8(value) => u32::from(*value as u8),
+            Field::I32(value) => *value as u32,
+            Field::F32(value) => value.to_bits(),
+            Field::Table(inner) => (write(bytes, inner) - at) as u32,
+            Field::Tables(tables) => {
+                let start = vector(bytes, tables.len(), &vec![0; 4 * tables.len()]);
+                for (i, inner) in tables.iter().enumerate() {
+                    let (slot, target) = (start + 4 + 4 * i, write(bytes, inner));
+                    bytes[slot..slot + 4].copy_from_slice(&((target - slot) as u32).to_le_bytes());
+                }
+                (start - at) as u32
+            }
+            Field::Bytes(raw) => (vector(bytes, raw.len(), raw) - at) as u32,
+            Field::I32s(numbers) => {
+                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (vector(bytes, numbers.len(), &raw) - at) as u32
+            }
+            Field::F32s(numbers) => {
+                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (vector(bytes, numbers.len(), &raw) - at) as u32
+            }
+            Field::I64s(numbers) => {
+                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+                (vector(bytes, numbers.len(), &raw) - at) as u32
+            }
+        };
+        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    table
+}
+
+fn vector(bytes: &mut Vec<u8>, count: usize, raw: &[u8]) -> usize {
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let start = bytes.len();
+    bytes.extend((count as u32).to_le_bytes());
+    bytes.extend(raw);
+    start
+}
+
+/// A model in the making.
+#[derive(Clone, Default)]
+struct Sketch {
+    tensors: Vec<Fields>,
+    buffers: Vec<Fields>,
+    codes: Vec<Fields>,
+    operators: Vec<Fields>,
+    inputs: Vec<i32>,
+    outputs: Vec<i32>,
+    version: i32,
+}
+
+const I8: i8 = 9;
+const I32: i8 = 2;
+
+impl Sketch {
+    fn new() -> Self {
+        Self { buffers: vec![Vec::new()], version: 3, ..Self::default() }
+    }
+
+    fn tensor(&mut self, shape: &[i32], scale: f32, zero_point: i64) -> i32 {
+        self.typed(shape, I8, &[], scale, zero_point)
+    }
+
+    fn typed(&mut self, shape: &[i32], kind: i8, data: &[u8], scale: f32, zero: i64) -> i32 {
+        let buffer = if data.is_empty() { 0 } else { self.buffers.len() as i32 };
+        if buffer > 0 {
+            self.buffers.push(vec![(0, Field::Bytes(data.to_vec()))]);
+        }
+        let quantization = vec![(2, Field::F32s(vec![scale])), (3, Field::I64s(vec![zero]))];
+        let name = format!("t{}", self.tensors.len()).into_bytes();
+        self.tensors.push(vec![
+            (0, Field::I32s(shape.to_vec())),
+            (1, Field::I8(kind)),
+            (2, Field::I32(buffer)),
+            (3, Field::Bytes(name)),
+            (4, Field::Table(quantization)),
+        ]);
+        self.tensors.len() as i32 - 1
+    }
+
+    fn integers(&mut self, values: &[i32]) -> i32 {
+        let raw: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.typed(&[values.len() as i32], I32, &raw, 1.0, 0)
+    }
+
+    fn operator(&mut self, code: i32, inputs: &[i32], output: i32, options: Fields) {
+        self.codes.push(vec![(0, Field::I8(code.min(127) as i8)), (3, Field::I32(code))]);
+        self.operators.push(vec![
+            (0, Field::I32(self.codes.len() as i32 - 1)),
+            (1, Field::I32s(inputs.to_vec())),
+            (2, Field::I32s(vec![output])),
+            (4, Field::Table(options)),
+        ]);
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let graph = vec![
+            (0, Field::Tables(self.tensors.clone())),
+            (1, Field::I32s(self.inputs.clone())),
+            (2, Field::I32s(self.outputs.clone())),
+            (3, Field::Tables(self.operators.clone())),
+        ];
+        let model = vec![
+            (0, Field::I32(self.version)),
+            (1, Field::Tables(self.codes.clone())),
+            (2, Field::Tables(vec![graph])),
+            (4, Field::Tables(self.buffers.clone())),
+        ];
+        let mut bytes = b"\0\0\0\0TFL3".to_vec();
+        let root = write(&mut bytes, &model) as u32;
+        bytes[..4].copy_from_slice(&root.to_le_bytes());
+        bytes
+    }
+
+    fn run(&self, inputs: &[i8]) -> Vec<i8> {
+        let imported = import(&self.bytes(), &ImportOptions::default()).unwrap();
+        run_batch(&imported.bytes, inputs).unwrap()
+    }
+
+    fn refused(&self) -> ImportError {
+        import(&self.bytes(), &ImportOptions::default()).unwrap_err()
+    }
+}
+
+/// One operator from an input of `from` to an output of `to`, both shapes without scales of note.
+fn single(code: i32, from: &[i32], to: &[i32], options: Fields) -> Sketch {
+    let mut sketch = Sketch::new();
+    let (input, output) = (sketch.tensor(from, 0.5, 1), sketch.tensor(to, 0.5, 1));
+    sketch.operator(code, &[input], output, options);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+    sketch
+}
+
+#[test]
+fn activations_limit_and_rescale() {
+    // RELU at equal scales: not below the zero point 1.
+    assert_eq!(single(19, &[1, 3], &[1, 3], vec![]).run(&[-5, 1, 9]), [1, 1, 9]);
+    // RELU6 at scale 0.5: 6 is 12 steps above.
+    assert_eq!(single(21, &[1, 3], &[1, 3], vec![]).run(&[-5, 20, 9]), [1, 13, 9]);
+    // LEAKY_RELU with alpha ½.
+    let leaky = single(98, &[1, 3], &[1, 3], vec![(0, Field::F32(0.5))]);
+    assert_eq!(leaky.run(&[-7, 1, 9]), [-3, 1, 9]);
+}
+
+#[test]
+fn sums_products_and_constants() {
+    for (code, expected) in [(0, [3, -1, 9, 4]), (18, [0, 0, 0, 1])] {
+        let mut sketch = Sketch::new();
+        let input = sketch.tensor(&[1, 2, 2], 0.5, 0);
+        let constant = sketch.typed(&[2], I8, &[1, 0xff], 0.5, 0); // 1, −1
+        let output = sketch.tensor(&[1, 2, 2], 0.5, 0);
+        sketch.operator(code, &[constant, input], output, vec![]);
+        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        let inputs = if code == 0 { [2, 0, 8, 5] } else { [0, 0, 0, -2] };
+        assert_eq!(sketch.run(&inputs), expected);
+    }
+}
+
+#[test]
+fn residuals_views_and_wide_joins() {
+    let mut sketch = Sketch::new();
+    let input = sketch.tensor(&[1, 2, 3], 1.0, 0);
+    let flat = sketch.tensor(&[1, 6], 1.0, 0);
+    sketch.operator(22, &[input], flat, vec![]);
+    let joined = sketch.tensor(&[1, 30], 1.0, 0);
+    sketch.operator(2, &[flat; 5], joined, vec![(0, Field::I32(-1))]);
+    let sum = sketch.tensor(&[1, 30], 1.0, 0);
+    sketch.operator(0, &[joined, joined], sum, vec![]);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![sum]);
+    let one = [2, 4, 6, 8, 10, -12];
+    assert_eq!(sketch.run(&[1, 2, 3, 4, 5, -6]), [one; 5].concat());
+}
+
+#[test]
+fn borders_means_and_the_largest() {
+    let mut sketch = single(34, &[1, 1, 2, 1], &[1, 2, 4, 1], vec![]);
+    let borders = sketch.integers(&[0, 0, 1, 0, 1, 1, 0, 0]);
+    sketch.operators[0][1].1 = Field::I32s(vec![0, borders]);
+    assert_eq!(sketch.run(&[7, 8]), [1, 1, 1, 1, 1, 7, 8, 1]);
+
+    let mut sketch = single(40, &[1, 2, 2, 2], &[1, 2], vec![]);
+    let axes = sketch.integers(&[1, -2]);
+    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
+    assert_eq!(sketch.run(&[1, 10, 3, 20, 5, 30, 7, 40]), [4, 25]);
+
+    let mut sketch = Sketch::new();
+    let (input, axis) = (sketch.tensor(&[1, 4], 1.0, 0), sketch.integers(&[1]));
+    let output = sketch.typed(&[1], I32, &[], 1.0, 0);
+    sketch.operator(56, &[input, axis], output, vec![]);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+    assert_eq!(sketch.run(&[1, 5, 9, 9]), [2, 0]);
+}
+
+#[test]
+fn layers_with_weights() {
+    // Two rows of inputs: a 1×1 convolution. Weights of 4 bits: 1, −1 | 2, 0.
+    let mut sketch = Sketch::new();
+    let input = sketch.tensor(&[1, 2, 2], 1.0, 0);
+    let weights = sketch.typed(&[2, 2], 17, &[0xf1, 0x02], 1.0, 0);
+    let bias = sketch.integers(&[10, -10]);
+    let output = sketch.tensor(&[1, 2, 2], 1.0, 0);
+    sketch.operator(9, &[input, weights, bias], output, vec![]);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+    assert_eq!(sketch.run(&[5, 3, 1, 2]), [12, 0, 9, -8]);
+
+    // Depthwise, two outputs for one input; `SAME`, three taps down.
+    let mut sketch = Sketch::new();
+    let input = sketch.tensor(&[1, 3, 1, 1], 1.0, 0);
+    let weights = sketch.typed(&[1, 3, 1, 2], I8, &[1, 0, 1, 1, 1, 0], 1.0, 0);
+    let output = sketch.tensor(&[1, 3, 1, 2], 1.0, 0);
+    let strides = vec![(1, Field::I32(1)), (2, Field::I32(1))];
+    sketch.operator(4, &[input, weights, -1], output, strides);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+    assert_eq!(sketch.run(&[1, 2, 4]), [3, 1, 7, 2, 6, 4]);
+}
+
+#[test]
+fn float_and_uint8_ends_are_left_out() {
+    let mut sketch = Sketch::new();
+    let raw = sketch.typed(&[1, 2], 3, &[], 0.5, 128);
+    let input = sketch.tensor(&[1, 2], 0.5, 0);
+    sketch.operator(114, &[raw], input, vec![]);
+    let relu = sketch.tensor(&[1, 2], 0.5, 0);
+    sketch.operator(19, &[input], relu, vec![]);
+    let real = sketch.typed(&[1, 2], 0, &[], 1.0, 0);
+    sketch.operator(6, &[relu], real, vec![]);
+    (sketch.inputs, sketch.outputs) = (vec![raw], vec![real]);
+    assert_eq!(sketch.run(&[-3, 3]), [0, 3]);
+    let file = import(&sketch.bytes(), &ImportOptions::default()).unwrap().bytes;
+    let model = bitsback_runtime::Model::parse(&file).unwrap();
+    let mut arena = vec![0; model.arena_len()];
+    let mut interpreter = bitsback_runtime::Interpreter::new(&model, &mut arena).unwrap();
+    interpreter.set_input_bytes(&[128, 255]).unwrap();
+    assert_eq!(interpreter.input_mut(), [0, 127]);
+}
+
+#[test]
+fn each_refusal_says_where() {
+    let good = || single(19, &[1, 3], &[1, 3], vec![]);
+    assert!(matches!(import(b"x", &ImportOptions::default()), Err(ImportError::UnknownFormat)));
+    let cut = &good().bytes()[..60];
+    let error = import(cut, &ImportOptions::default()).unwrap_err();
+    assert!(matches!(error, ImportError::Damaged(_)), "{error}");
+
+    let mut sketch = good();
+    sketch.version = 2;
+    assert!(matches!(sketch.refused(), ImportError::SchemaVersion { found: 2, .. }));
+    let mut sketch = good();
+    sketch.inputs.push(1);
+    assert!(matches!(sketch.refused(), ImportError::NotOne { what: "inputs", found: 2 }));
+
+    let error = single(39, &[1, 3], &[1, 3], vec![]).refused();
+    let at = At { index: 0, operator: "TRANSPOSE".into(), output: "t1".into() };
+    assert!(matches!(&error, ImportError::Operator { at: found, .. } if *found == at));
+    assert!(error.to_string().contains("CONV_2D"), "{error}");
+
+    let mut sketch = good();
+    sketch.codes[0].push((2, Field::I32(99)));
+    assert!(matches!(sketch.refused(), ImportError::OperatorVersion { found: 99, .. }));
+    let mut sketch = good();
+    sketch.tensors[0][1].1 = Field::I8(7);
+    let error = sketch.refused();
+    assert!(matches!(&error, ImportError::Type { found, .. } if found == "INT16"), "{error}");
+    let mut sketch = good();
+    sketch.operators[0][1].1 = Field::I32s(vec![7]);
+    assert!(matches!(sketch.refused(), ImportError::Missing { .. }));
+    let mut sketch = good();
+    sketch.tensors[1].pop();
+    assert!(matches!(sketch.refused(), ImportError::Quantization { .. }));
+    assert!(matches!(single(19, &[1, 3], &[1, 4], vec![]).refused(), ImportError::Shape { .. }));
+    let fused = vec![(0, Field::I32(1)), (1, Field::I8(1))];
+    assert!(matches!(single(2, &[1, 3], &[1, 3], fused).refused(), ImportError::Attribute { .. }));
+    let mut sketch = good();
+    sketch.outputs = sketch.inputs.clone();
+    assert!(matches!(sketch.refused(), ImportError::Graph(_)));
+    let mut sketch = good();
+    sketch.operators[0][1].1 = Field::I32s(vec![0; 65]);
+    assert!(matches!(sketch.refused(), ImportError::TooMany { limit: 64, .. }));
+}
+
+/// Small sound files of many operators, as a start for mutations.
+fn seeds() -> Vec<Vec<u8>> {
+    let mut join = single(2, &[1, 3], &[1, 6], vec![(0, Field::I32(1))]);
+    join.operators[0][1].1 = Field::I32s(vec![0, 0]);
+    let strides = |size| {
+        vec![(1, Field::I32(1)), (2, Field::I32(1)), (3, Field::I32(size)), (4, Field::I32(size))]
+    };
+    let pool = single(17, &[1, 4, 4, 2], &[1, 4, 4, 2], strides(2));
+    let average = single(1, &[1, 4, 4, 2], &[1, 4, 4, 2], strides(3));
+    let mut dense = Sketch::new();
+    let (input, weights) =
+        (dense.tensor(&[1, 4], 0.5, 3), dense.typed(&[2, 4], I8, &[3; 8], 0.25, 0));
+    let (bias, output) = (dense.integers(&[5, -5]), dense.tensor(&[1, 2], 0.5, -4));
+    dense.operator(9, &[input, weights, bias], output, vec![(0, Field::I8(1))]);
+    (dense.inputs, dense.outputs) = (vec![input], vec![output]);
+    let sketches = [join, pool, average, dense, single(19, &[1, 3], &[1, 3], vec![])];
+    sketches.iter().map(Sketch::bytes).collect()
+}
+
+/// Damaged and crafted files: an error or a model that runs, never a panic. `BITSBACK_MUTATIONS`
+/// asks for more than the test's usual number.
+#[test]
+fn mutated_files_never_panic() {
+    let asked = std::env::var("BITSBACK_MUTATIONS").ok().and_then(|text| text.parse().ok());
+    let rounds: u64 = asked.unwrap_or(20_000);
+    let seeds = seeds();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = move || {
+        // Marsaglia's xorshift: any sequence does.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    let interesting = [0u8, 1, 2, 3, 4, 8, 127, 128, 254, 255];
+    let mut accepted = 0;
+    for _ in 0..rounds {
+        let mut bytes = seeds[next() % seeds.len()].clone();
+        for _ in 0..1 + next() % 4 {
+            let at = next() % bytes.len();
+            bytes[at] = match next() % 3 {
+                0 => next() as u8,
+                1 => interesting[next() % interesting.len()],
+                _ => bytes[at].wrapping_add(1),
+            };
+        }
+        if next() % 16 == 0 {
+            bytes.truncate(next() % bytes.len());
+        }
+        if let Ok(imported) = import(&bytes, &ImportOptions::default()) {
+            let model = bitsback_runtime::Model::parse(&imported.bytes).unwrap();
+            if model.arena_len() < 1 << 16 {
+                run_batch(&imported.bytes, &vec![5; model.input().len()]).unwrap();
+            }
+            accepted += 1;
+        }
+    }
+    assert!(accepted > rounds / 20, "hardly any file is accepted: mutations reach nothing");
+}

@@ -1,0 +1,242 @@
+//! Layers with weights: fully connected, convolution, depthwise convolution.
+
+use bitsback_runtime::format::{Clamp, Window};
+use bitsback_runtime::requantize::Multiplier;
+
+use super::convert::{Converter, Site, activation};
+use super::schema::{Tensor, Type};
+use super::window::{Geometry, padding_and_stride};
+use crate::import::ImportError;
+use crate::integer_graph::{Kind, Matrix, ValueId};
+use crate::lower::multiplier::multiplier;
+
+/// How far a bias's scale may be from the product of the input's and the weights', in steps of the
+/// output: what TensorFlow Lite itself accepts for fully connected layers.
+const BIAS_SCALE_TOLERANCE: f64 = 0.02;
+
+/// A layer's ends and weights.
+struct Ends<'a> {
+    input: ValueId,
+    output: ValueId,
+    weights: &'a Tensor<'a>,
+    /// Dimensions of the weights.
+    dims: Vec<usize>,
+}
+
+impl<'a> Converter<'a> {
+    fn ends(&mut self, site: &Site<'a>, rank: usize) -> Result<Ends<'a>, ImportError> {
+        let input = self.operand(site, 0, "its input")?;
+        let output = self.result(site)?;
+        let (_, weights) = self.input(site, 1, "its weights")?;
+        let dims: Vec<usize> =
+            weights.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect();
+        if dims.len() != rank || dims.contains(&0) {
+            return Err(site.shape_error("the weights have another rank", &[&dims]));
+        }
+        if weights.sparse {
+            return Err(ImportError::Attribute {
+                at: site.at(),
+                what: "the weights' storage",
+                found: "sparse".to_owned(),
+                supported: "dense storage",
+            });
+        }
+        Ok(Ends { input, output, weights, dims })
+    }
+
+    /// `FULLY_CONNECTED`. Several rows of inputs become the positions of an image.
+    pub(super) fn fully_connected(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let options = site.operator.options;
+        let format = options.map_or(Ok(0), |options| options.i8(1, 0))?;
+        if format != 0 {
+            return Err(ImportError::Attribute {
+                at: site.at(),
+                what: "the weights' format",
+                found: format!("number {format}"),
+                supported: "DEFAULT",
+            });
+        }
+        let ends = self.ends(site, 2)?;
+        let [rows, columns] = [ends.dims[0], ends.dims[1]];
+        let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
+        let positions = to.len() / rows;
+        if from.len() != positions.saturating_mul(columns) || to.len() != positions * rows {
+            let shapes: [&[usize]; 3] = [&from.dims, &ends.dims, &to.dims];
+            return Err(site.shape_error("the sizes don't fit together", &shapes));
+        }
+        let code = options.map_or(Ok(0), |options| options.i8(0, 0))?;
+        let clamp = activation(site, code, &to)?;
+        let values = self.weights(site, &ends, rows)?;
+        let mut matrix = self.matrix(site, &ends, [rows, columns], values, clamp)?;
+        if let [scale] = ends.weights.scales.as_slice() {
+            // Here TensorFlow Lite multiplies the scales in single precision.
+            let product = f64::from(from.scale * scale);
+            matrix.multipliers = vec![multiplier(product / f64::from(to.scale))];
+            self.check_bias_scale(site, f64::from(from.scale) * f64::from(*scale), to.scale)?;
+        }
+        if positions == 1 {
+            self.push(site, Kind::Dense(matrix), vec![ends.input], ends.output);
+            return Ok(());
+        }
+        let image = |channels| vec![positions, 1, channels];
+        let mut view = |id: ValueId, dims: Vec<usize>| {
+            let mut view = self.graph.values[id].clone();
+            view.dims = dims;
+            self.graph.values.push(view);
+            self.graph.values.len() - 1
+        };
+        let (input, output) = (view(ends.input, image(columns)), view(ends.output, image(rows)));
+        self.make_view(ends.input, input);
+        self.graph.values[output].origin = crate::integer_graph::Origin::Computed;
+        self.make_view(output, ends.output);
+        let window = Window { size: [1, 1], stride: [1, 1], padding: [0, 0] };
+        self.push(site, Kind::Conv2d(window, [1, 1], matrix), vec![input], output);
+        Ok(())
+    }
+
+    /// `CONV_2D`: weights are filters × height × width × channels already.
+    pub(super) fn conv2d(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
+        let (padding, stride) = padding_and_stride(site, &options)?;
+        let dilation = [options.i32(5, 1)?, options.i32(4, 1)?];
+        let ends = self.ends(site, 4)?;
+        let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
+        let [filters, height, width, channels] = [0, 1, 2, 3].map(|axis| ends.dims[axis]);
+        let geometry = Geometry { size: [height, width], stride, dilation, padding };
+        let (window, dilation) = geometry.window(site, &from.dims, &to.dims)?;
+        if from.dims.last() != Some(&channels) || to.dims.last() != Some(&filters) {
+            let shapes: [&[usize]; 3] = [&from.dims, &ends.dims, &to.dims];
+            let problem = "channels and filters must fit the weights (groups aren't supported)";
+            return Err(site.shape_error(problem, &shapes));
+        }
+        let clamp = activation(site, options.i8(3, 0)?, &to)?;
+        let columns = height.saturating_mul(width).saturating_mul(channels);
+        let values = self.weights(site, &ends, filters)?;
+        let matrix = self.matrix(site, &ends, [filters, columns], values, clamp)?;
+        self.push(site, Kind::Conv2d(window, dilation, matrix), vec![ends.input], ends.output);
+        Ok(())
+    }
+
+    /// `DEPTHWISE_CONV_2D`: weights come as 1 × height × width × channels.
+    pub(super) fn depthwise_conv2d(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
+        let (padding, stride) = padding_and_stride(site, &options)?;
+        let dilation = [options.i32(6, 1)?, options.i32(5, 1)?];
+        let ends = self.ends(site, 4)?;
+        let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
+        let [one, height, width, outputs] = [0, 1, 2, 3].map(|axis| ends.dims[axis]);
+        let geometry = Geometry { size: [height, width], stride, dilation, padding };
+        let (window, dilation) = geometry.window(site, &from.dims, &to.dims)?;
+        let channels = from.dims.last().copied().unwrap_or_default().max(1);
+        if one != 1 || to.dims.last() != Some(&outputs) || !outputs.is_multiple_of(channels) {
+            let shapes: [&[usize]; 3] = [&from.dims, &ends.dims, &to.dims];
+            return Err(site.shape_error("channels must fit the weights", &shapes));
+        }
+        let clamp = activation(site, options.i8(4, 0)?, &to)?;
+        let by_tap = self.weights(site, &ends, outputs)?;
+        let columns = by_tap.len() / outputs;
+        let mut values = Vec::with_capacity(by_tap.len());
+        for channel in 0..outputs {
+            values.extend(by_tap.iter().skip(channel).step_by(outputs));
+        }
+        let matrix = self.matrix(site, &ends, [outputs, columns], values, clamp)?;
+        let kind = Kind::DepthwiseConv2d(window, dilation, matrix);
+        self.push(site, kind, vec![ends.input], ends.output);
+        Ok(())
+    }
+
+    /// The weights in the file's order; they must be symmetric, with one scale or one for each
+    /// of the `rows`.
+    fn weights(
+        &mut self,
+        site: &Site<'a>,
+        ends: &Ends<'a>,
+        rows: usize,
+    ) -> Result<Vec<i16>, ImportError> {
+        let tensor = ends.weights;
+        if tensor.zero_points.iter().any(|&zero_point| zero_point != 0) {
+            return Err(site.quantization(tensor, "has weights whose zero point isn't 0"));
+        }
+        let scales = tensor.scales.len();
+        if scales != 1 && scales != rows {
+            let problem = "needs one scale, or one for each output channel";
+            return Err(site.quantization(tensor, problem));
+        }
+        let outputs = if ends.dims.get(tensor.axis as usize) == Some(&rows) { rows } else { 0 };
+        if scales > 1 && outputs != rows {
+            return Err(site.quantization(tensor, "has scales along another dimension"));
+        }
+        if tensor.scales.iter().any(|scale| !(scale.is_finite() && *scale >= 0.0)) {
+            return Err(site.quantization(tensor, "has a scale that is no number from 0 on"));
+        }
+        let count = ends.dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        let count = count.ok_or_else(|| site.missing("a part of its weights"))?;
+        let values: Vec<i16> = match tensor.kind {
+            Type::I8 => tensor.data.iter().map(|&byte| i16::from(byte as i8)).collect(),
+            // Two in a byte, the lower half first.
+            Type::I4 => tensor
+                .data
+                .iter()
+                .flat_map(|&byte| [((byte << 4) as i8) >> 4, (byte as i8) >> 4])
+                .map(i16::from)
+                .take(count)
+                .collect(),
+            other => {
+                let (tensor, found) = (tensor.name.clone(), other.name());
+                let supported = "INT8 or INT4";
+                return Err(ImportError::Type { at: site.at(), tensor, found, supported });
+            }
+        };
+        self.count(count)?;
+        if values.len() == count { Ok(values) } else { Err(site.missing("a part of its weights")) }
+    }
+
+    /// Weights by rows, with biases and multipliers.
+    fn matrix(
+        &mut self,
+        site: &Site<'a>,
+        ends: &Ends<'a>,
+        [rows, columns]: [usize; 2],
+        values: Vec<i16>,
+        clamp: Clamp,
+    ) -> Result<Matrix, ImportError> {
+        let input = f64::from(self.of(ends.input).scale);
+        let output = f64::from(self.of(ends.output).scale);
+        let factor = |&scale: &f32| multiplier(input * f64::from(scale) / output);
+        let multipliers: Vec<Multiplier> = ends.weights.scales.iter().map(factor).collect();
+        let bias = match self.optional(site, 2) {
+            None => Vec::new(),
+            Some((_, tensor)) if tensor.kind == Type::I32 => {
+                let chunks = tensor.data.as_chunks::<4>().0;
+                chunks.iter().map(|&chunk| i32::from_le_bytes(chunk)).collect()
+            }
+            Some((_, tensor)) => {
+                let (tensor, found) = (tensor.name.clone(), tensor.kind.name());
+                let supported = "INT32";
+                return Err(ImportError::Type { at: site.at(), tensor, found, supported });
+            }
+        };
+        if !bias.is_empty() && bias.len() != rows
+            || self.optional(site, 2).is_some() && bias.is_empty()
+        {
+            return Err(site.missing("a part of its biases"));
+        }
+        self.count(bias.len())?;
+        let bits = if ends.weights.kind == Type::I4 { 4 } else { 8 };
+        Ok(Matrix { rows, columns, bits, values, bias, multipliers, clamp })
+    }
+
+    fn check_bias_scale(
+        &self,
+        site: &Site<'a>,
+        product: f64,
+        output: f32,
+    ) -> Result<(), ImportError> {
+        let Some((_, tensor)) = self.optional(site, 2) else { return Ok(()) };
+        let Some(&scale) = tensor.scales.first() else { return Ok(()) };
+        if (product - f64::from(scale)).abs() / f64::from(output) <= BIAS_SCALE_TOLERANCE {
+            return Ok(());
+        }
+        Err(site.quantization(tensor, "has a scale that isn't the input's times the weights'"))
+    }
+}

@@ -1,0 +1,179 @@
+//! Before placing: only what the output needs, in order, without constants and wide joins.
+
+use bitsback_runtime::format::{Clamp, MAX_ARENA_LEN, MAX_RANK, Window};
+use bitsback_runtime::ops::MAX_CONCAT;
+use bitsback_runtime::requantize::Multiplier;
+
+use super::{GraphError, IntegerGraph, Kind, Matrix, Node, Origin, Value, ValueId};
+
+/// Most values of a constant that is read as an operand: it becomes the channels of a convolution.
+pub(super) const MAX_CONSTANT_LEN: usize = u16::MAX as usize;
+
+/// The graph without what isn't needed; its last node writes the output, and no operand is a
+/// constant.
+pub(super) fn prepare(mut graph: IntegerGraph) -> Result<IntegerGraph, GraphError> {
+    drop_unused(&mut graph);
+    check_order(&graph)?;
+    let mut nodes = Vec::with_capacity(graph.nodes.len());
+    for mut node in std::mem::take(&mut graph.nodes) {
+        make_constants(&mut graph, &mut node, &mut nodes)?;
+        split_join(&mut graph, node, &mut nodes);
+    }
+    graph.nodes = nodes;
+    check_values(&graph)?;
+    Ok(graph)
+}
+
+/// Drops nodes that the output doesn't depend on.
+fn drop_unused(graph: &mut IntegerGraph) {
+    let mut needed = vec![false; graph.values.len()];
+    let mark = |graph: &IntegerGraph, id: ValueId, needed: &mut Vec<bool>| {
+        if let Some(flag) = needed.get_mut(graph.storage(id)) {
+            *flag = true;
+        }
+    };
+    mark(graph, graph.output, &mut needed);
+    let mut kept = Vec::with_capacity(graph.nodes.len());
+    for node in std::mem::take(&mut graph.nodes).into_iter().rev() {
+        if needed.get(node.output) == Some(&true) {
+            node.inputs.iter().for_each(|&id| mark(graph, id, &mut needed));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    graph.nodes = kept;
+}
+
+fn name(graph: &IntegerGraph, id: ValueId) -> String {
+    graph.values.get(id).map(|value| value.name.clone()).unwrap_or_default()
+}
+
+/// Everything is written once, before it is read, and the last node writes the output.
+fn check_order(graph: &IntegerGraph) -> Result<(), GraphError> {
+    if graph.input >= graph.values.len() {
+        return Err(GraphError::NothingComputed { value: name(graph, graph.output) });
+    }
+    let mut known = vec![false; graph.values.len()];
+    for (known, value) in known.iter_mut().zip(&graph.values) {
+        *known = matches!(value.origin, Origin::Constant(_));
+    }
+    if let Some(input) = known.get_mut(graph.input) {
+        *input = true;
+    }
+    for node in &graph.nodes {
+        for &id in &node.inputs {
+            if known.get(graph.storage(id)) != Some(&true) {
+                let (node, value) = (node.name.clone(), name(graph, id));
+                return Err(GraphError::Order { node, value });
+            }
+        }
+        let computed = graph.values.get(node.output).map(|value| &value.origin);
+        match known.get_mut(node.output) {
+            Some(known) if !*known && computed == Some(&Origin::Computed) => *known = true,
+            _ => {
+                let (node, value) = (node.name.clone(), name(graph, node.output));
+                return Err(GraphError::Twice { node, value });
+            }
+        }
+    }
+    let last = graph.nodes.last().map(|node| node.output);
+    if last == Some(graph.storage(graph.output)) {
+        return Ok(());
+    }
+    Err(GraphError::NothingComputed { value: name(graph, graph.output) })
+}
+
+/// Gives each constant operand of `node` an operator that writes it: a depthwise convolution whose
+/// weights are zero and whose biases are the constant. It needs some image to read, and whatever
+/// else the node reads will do.
+fn make_constants(
+    graph: &mut IntegerGraph,
+    node: &mut Node,
+    nodes: &mut Vec<Node>,
+) -> Result<(), GraphError> {
+    for place in 0..node.inputs.len() {
+        let id = graph.storage(node.inputs[place]);
+        let Some(Value { name, scale, zero_point, origin: Origin::Constant(constant), .. }) =
+            graph.values.get(id)
+        else {
+            continue;
+        };
+        let (name, scale, zero_point) = (name.clone(), *scale, *zero_point);
+        if constant.len() > MAX_CONSTANT_LEN {
+            let (len, limit) = (constant.len(), MAX_CONSTANT_LEN);
+            return Err(GraphError::Values { value: name, len, limit });
+        }
+        let bias: Vec<i32> =
+            constant.iter().map(|&q| i32::from(q) - i32::from(zero_point)).collect();
+        let rows = bias.len();
+        let matrix = Matrix {
+            rows,
+            columns: 1,
+            bits: 1,
+            values: vec![0; rows],
+            bias,
+            multipliers: vec![Multiplier::ONE],
+            clamp: Clamp::NONE,
+        };
+        let computed = |id: &&ValueId| {
+            let value = graph.values.get(graph.storage(**id));
+            value.is_some_and(|value| value.origin == Origin::Computed)
+        };
+        let read = node.inputs.iter().find(computed).copied().unwrap_or(graph.input);
+        let pixel = Value {
+            name: name.clone(),
+            dims: vec![1; 3],
+            scale,
+            zero_point: 0,
+            origin: Origin::View(read),
+        };
+        let written =
+            Value { dims: vec![1, 1, rows], scale, zero_point, origin: Origin::Computed, ..pixel };
+        let pixel = Value { origin: Origin::View(read), dims: vec![1; 3], ..written.clone() };
+        graph.values.extend([pixel, written]);
+        let output = graph.values.len() - 1;
+        graph.values[id].origin = Origin::View(output);
+        let window = Window { size: [1, 1], stride: [1, 1], padding: [0, 0] };
+        let kind = Kind::DepthwiseConv2d(window, [1, 1], matrix);
+        nodes.push(Node { name, kind, inputs: vec![output - 1], output });
+    }
+    Ok(())
+}
+
+/// Appends `node`; a join of more operands than the runtime takes at a time becomes several.
+fn split_join(graph: &mut IntegerGraph, mut node: Node, nodes: &mut Vec<Node>) {
+    let Kind::Concat(axis) = node.kind else { return nodes.push(node) };
+    while node.inputs.len() > MAX_CONCAT {
+        let rest = node.inputs.split_off(MAX_CONCAT);
+        let along = |&id: &ValueId| graph.values.get(id).and_then(|value| value.dims.get(axis));
+        let sum = node.inputs.iter().filter_map(along).sum();
+        let Some(mut joined) = graph.values.get(node.output).cloned() else { break };
+        if let Some(dim) = joined.dims.get_mut(axis) {
+            *dim = sum;
+        }
+        graph.values.push(joined);
+        let output = graph.values.len() - 1;
+        let inputs = std::mem::replace(&mut node.inputs, vec![output]);
+        node.inputs.extend(rest);
+        nodes.push(Node { name: node.name.clone(), kind: Kind::Concat(axis), inputs, output });
+    }
+    nodes.push(node);
+}
+
+/// What lives in the arena has a rank and a size that the format holds.
+fn check_values(graph: &IntegerGraph) -> Result<(), GraphError> {
+    let outputs = graph.nodes.iter().map(|node| node.output);
+    let inputs = graph.nodes.iter().flat_map(|node| node.inputs.iter().copied());
+    for id in outputs.chain(inputs).chain([graph.input]) {
+        let Some(value) = graph.values.get(id) else { continue };
+        let (len, limit) = (value.len(), MAX_ARENA_LEN as usize);
+        if len == 0 || len > limit {
+            return Err(GraphError::Values { value: value.name.clone(), len, limit });
+        }
+        if !(1..=MAX_RANK).contains(&value.dims.len()) {
+            let (value, rank) = (value.name.clone(), value.dims.len());
+            return Err(GraphError::Rank { value, rank });
+        }
+    }
+    Ok(())
+}

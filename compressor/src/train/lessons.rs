@@ -1,0 +1,138 @@
+//! What each epoch of a stage learns from: the training set or a distorted copy of it, and the
+//! teacher's opinion of just these images.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use burn::tensor::Device;
+
+use super::augment::AugmentConfig;
+use super::batch::{Examples, Teacher};
+use super::evaluate::logits;
+use crate::calibrate::InputQuantization;
+use crate::network::FloatNetwork;
+
+/// Whom a stage learns from besides the labels
+/// (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531).
+#[derive(Clone, Copy, Debug)]
+pub struct Distillation<'a> {
+    /// The network whose predictions are imitated.
+    pub teacher: &'a FloatNetwork,
+    /// Share of imitation in the loss.
+    pub weight: f32,
+    /// Temperature T of both softmaxes.
+    pub temperature: f32,
+}
+
+/// A stage's material, epoch by epoch; the same for the same seed, wherever training begins.
+pub struct Lessons<'a> {
+    clean: &'a Examples,
+    augment: &'a AugmentConfig,
+    seed: u64,
+    epochs: u64,
+    distillation: Option<Distillation<'a>>,
+    input: Option<&'a InputQuantization>,
+    device: &'a Device,
+    current: Option<Current<'a>>,
+    opinions: HashMap<u32, Teacher>,
+}
+
+struct Current<'a> {
+    copy: u32,
+    examples: Cow<'a, Examples>,
+}
+
+impl<'a> Lessons<'a> {
+    /// Of a stage of `epochs` epochs.
+    pub fn new(
+        clean: &'a Examples,
+        augment: &'a AugmentConfig,
+        seed: u64,
+        epochs: u32,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            clean,
+            augment,
+            seed,
+            epochs: u64::from(epochs),
+            distillation: None,
+            input: None,
+            device,
+            current: None,
+            opinions: HashMap::new(),
+        }
+    }
+
+    /// With a teacher.
+    pub fn taught(mut self, distillation: Option<Distillation<'a>>) -> Self {
+        self.distillation = distillation;
+        self
+    }
+
+    /// With inputs as the integers q − zero point that the device gets.
+    pub fn in_integers(mut self, input: &'a InputQuantization) -> Self {
+        self.input = Some(input);
+        self
+    }
+
+    /// Examples in each epoch.
+    pub fn len(&self) -> usize {
+        self.clean.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.clean.is_empty()
+    }
+
+    /// An epoch's examples, and the teacher's predictions for them.
+    pub fn epoch(&mut self, epoch: u64) -> (&Examples, Option<&Teacher>) {
+        let copy = self.augment.copy(epoch, self.epochs);
+        let current = match self.current.take().filter(|current| current.copy == copy) {
+            Some(current) => current,
+            None => self.prepare(copy),
+        };
+        let examples = &*self.current.insert(current).examples;
+        (examples, self.opinions.get(&copy))
+    }
+
+    fn prepare(&mut self, copy: u32) -> Current<'a> {
+        let examples = match self.augment.apply(self.clean, self.seed, copy) {
+            Some(distorted) => Cow::Owned(distorted),
+            None => Cow::Borrowed(self.clean),
+        };
+        if let Some(distillation) = &self.distillation {
+            let device = self.device;
+            self.opinions.entry(copy).or_insert_with(|| distillation.opinion(&examples, device));
+        }
+        let examples = match self.input {
+            Some(input) => Cow::Owned(in_integers(&examples, input)),
+            None => examples,
+        };
+        Current { copy, examples }
+    }
+}
+
+/// Inputs as the integers q − zero point that the device gets, held in `f32`s.
+pub fn in_integers(examples: &Examples, input: &InputQuantization) -> Examples {
+    let zero_point = f32::from(input.quantization.zero_point);
+    let q = input.quantize(&examples.inputs);
+    let inputs = q.into_iter().map(|q| f32::from(q) - zero_point).collect();
+    let labels = examples.labels.clone();
+    Examples { shape: examples.shape, inputs, labels, classes: examples.classes }
+}
+
+impl Distillation<'_> {
+    /// softmax(logits/T) of every example.
+    fn opinion(&self, examples: &Examples, device: &Device) -> Teacher {
+        let mut targets = logits(self.teacher, examples, device);
+        for row in targets.chunks_exact_mut(examples.classes.max(1)) {
+            let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            row.iter_mut().for_each(|x| *x = ((*x - largest) / self.temperature).exp());
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|x| *x /= sum);
+        }
+        Teacher { targets, weight: self.weight, temperature: self.temperature }
+    }
+}

@@ -1,0 +1,111 @@
+//! What fine-tuning in integers learns: weights, biases, and one step per layer.
+//!
+//! The step's gradient is that of Esser et al. 2020 (Learned Step Size Quantization,
+//! arXiv:1902.08153), taken with respect to its logarithm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bayes::{Kind, Parameters};
+use crate::bit_width::IntegerWeights;
+use crate::network::FloatNetwork;
+
+use super::simulate::{IntegerTensors, Simulation};
+use crate::train::tensor::gradient;
+use burn::tensor::Gradients;
+
+/// Latent parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Weights before rounding, and biases.
+    pub network: FloatNetwork,
+    /// ln of each affine layer's step.
+    pub log_steps: Vec<f32>,
+}
+
+/// The largest integer of a width: the same on both sides of zero.
+pub fn most(bits: u8) -> i16 {
+    ((1i32 << (bits.clamp(2, 8) - 1)) - 1) as i16
+}
+
+impl Learned {
+    /// Steps of 2·mean|w|/√most, Esser et al.'s start.
+    pub fn new(network: FloatNetwork, bits: &[u8]) -> Self {
+        let step = |(affine, &bits): (&crate::network::Affine, &u8)| {
+            let sum: f32 = affine.weight.iter().map(|w| w.abs()).sum();
+            let mean = (sum / affine.weight.len().max(1) as f32).max(1e-6);
+            (2.0 * mean / f32::from(most(bits)).sqrt()).ln()
+        };
+        let log_steps = network.affine.iter().zip(bits).map(step).collect();
+        Self { network, log_steps }
+    }
+
+    /// The integers of each layer.
+    pub fn integers(&self, bits: &[u8]) -> Vec<IntegerWeights> {
+        let layers = self.network.affine.iter().zip(&self.log_steps).zip(bits);
+        layers
+            .map(|((affine, log_step), &bits)| {
+                let (scale, most) = (log_step.exp(), f32::from(most(bits)));
+                let value = |w: &f32| (w / scale).round().clamp(-most, most) as i16;
+                IntegerWeights { values: affine.weight.iter().map(value).collect(), bits, scale }
+            })
+            .collect()
+    }
+
+    /// The network that the integers stand for.
+    pub fn dequantized(&self, bits: &[u8]) -> FloatNetwork {
+        let mut network = self.network.clone();
+        for (affine, integers) in network.affine.iter_mut().zip(self.integers(bits)) {
+            affine.weight = integers.dequantized();
+        }
+        network
+    }
+
+    /// The gradient with respect to the latent parameters, from that with respect to the integers.
+    pub fn gradient(
+        &self,
+        bits: &[u8],
+        simulation: &Simulation,
+        tensors: &[IntegerTensors],
+        grads: &Gradients,
+    ) -> Self {
+        let mut into = self.zeros_like();
+        let layers = simulation.layers().zip(tensors).zip(bits);
+        for (layer, ((fixed, tensors), &bits)) in layers.enumerate() {
+            let (scale, most) = (self.log_steps[layer].exp(), f32::from(most(bits)));
+            let latent = self.network.affine[layer].weight.iter();
+            let into_layer = &mut into.network.affine[layer];
+            let mut of_step = 0.0;
+            for ((slot, w), g) in
+                into_layer.weight.iter_mut().zip(latent).zip(gradient(&tensors.weight, grads))
+            {
+                let steps = w / scale;
+                if steps.abs() <= most {
+                    *slot = g / scale;
+                    of_step += g * (steps.round() - steps);
+                } else {
+                    of_step += g * most.copysign(steps);
+                }
+            }
+            into.log_steps[layer] = of_step;
+            let biases = gradient(&tensors.bias, grads);
+            for (slot, g) in into_layer.bias.iter_mut().zip(biases) {
+                *slot = (f64::from(g) / fixed.unit) as f32;
+            }
+        }
+        into
+    }
+}
+
+impl Parameters for Learned {
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        let mut all = self.network.tensors();
+        all.push((Kind::ScaleMean, &self.log_steps));
+        all
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        let mut all = self.network.tensors_mut();
+        all.push(&mut self.log_steps);
+        all
+    }
+}

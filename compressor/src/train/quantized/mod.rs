@@ -1,0 +1,317 @@
+//! Fine-tuning in integers: what training sees is what the device computes.
+//!
+//! The survivors of pruning are trained with the device's arithmetic in the forward pass
+//! ([`simulate`]), at given widths with one learned step per layer ([`learned`]), and with the
+//! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
+//! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
+//! leave the tensors (`shrink`).
+
+pub mod learned;
+pub mod rate;
+mod shrink;
+pub mod simulate;
+#[cfg(test)]
+mod tests;
+
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::adam::{Adam, Rates};
+use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::deterministic::running;
+use super::evaluate::{Score, batched, score_logits};
+use super::lessons::{Lessons, in_integers};
+use super::schedule::cosine;
+use super::{Observer, QuantizeConfig, StepReport, TrainError};
+use crate::bayes::Parameters;
+use crate::bit_width::IntegerWeights;
+use crate::calibrate::{Activations, InputQuantization, RangeMethod, calibrate};
+use crate::ledger::GroupRecord;
+use crate::network::FloatNetwork;
+use crate::prune::Lineage;
+use learned::{Learned, most};
+use rate::Rate;
+use simulate::Simulation;
+
+const STAGE: &str = "quantize";
+
+/// Steps between two fits of the layers' codes.
+const REFIT: u64 = 50;
+
+/// Share of the steps over which the rate's weight rises.
+const RATE_RAMP: f32 = 0.3;
+
+/// Share of the epochs in which activations are calibrated anew.
+const CALIBRATED: f32 = 0.5;
+
+/// Share of the epochs after which rows and columns stay, whatever they hold.
+const SHRINKING: f32 = 0.75;
+
+/// Longest gradient of weights and biases together; a longer one is scaled down, and the steps' with
+/// it.
+const GRADIENT_NORM: f64 = 5.0;
+
+/// Everything that resuming needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    learned: Learned,
+    adam: Adam<Learned>,
+    average: Learned,
+    best: Option<(f64, Learned)>,
+    activations: Activations,
+    rates: Vec<Rate>,
+    /// Which groups of the first network the present ones are.
+    pub lineage: Lineage,
+    /// Groups that went in this stage.
+    pub removed: Vec<GroupRecord>,
+    loss: f64,
+    /// Steps done.
+    pub step: u64,
+}
+
+/// The network that came of it, as its integers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Quantized {
+    /// Biases as learned, weights as the integers stand for them.
+    pub network: FloatNetwork,
+    /// ln of each affine layer's step.
+    pub log_steps: Vec<f32>,
+    /// The activations that training saw.
+    pub activations: Activations,
+}
+
+impl Quantized {
+    /// The integers of each layer.
+    pub fn integers(&self, bits: &[u8]) -> Vec<IntegerWeights> {
+        let learned = Learned { network: self.network.clone(), log_steps: self.log_steps.clone() };
+        learned.integers(bits)
+    }
+}
+
+/// What the stage is given and never changes.
+pub struct Setting<'a> {
+    /// `[quantize]`.
+    pub config: &'a QuantizeConfig,
+    /// Width of each affine layer.
+    pub bits: &'a [u8],
+    /// Normalised training inputs for calibration.
+    pub calibration: &'a [f32],
+    /// Ranges' method.
+    pub method: RangeMethod,
+    /// The input's quantisation.
+    pub input: &'a InputQuantization,
+    /// Normalised validation examples.
+    pub validation: &'a Examples,
+    /// Seed of the shuffles.
+    pub seed: u64,
+    /// burn's device.
+    pub device: &'a Device,
+}
+
+impl State {
+    /// No steps taken yet.
+    ///
+    /// # Errors
+    /// When the network can't be calibrated.
+    pub fn new(
+        network: FloatNetwork,
+        lineage: Lineage,
+        setting: &Setting<'_>,
+    ) -> Result<Self, TrainError> {
+        let activations = setting.calibrate(&network)?;
+        let learned = Learned::new(network, setting.bits);
+        Ok(Self {
+            adam: Adam::new(&learned),
+            average: learned.clone(),
+            best: None,
+            activations,
+            rates: Vec::new(),
+            lineage,
+            removed: Vec::new(),
+            loss: 0.0,
+            step: 0,
+            learned,
+        })
+    }
+
+    /// Steps that `config` takes on `examples` training examples.
+    pub fn steps(config: &QuantizeConfig, examples: usize) -> u64 {
+        examples.div_ceil(config.batch.max(1)).max(1) as u64 * u64::from(config.epochs)
+    }
+
+    /// The integer network of the best epoch.
+    pub fn into_best(self, bits: &[u8]) -> Quantized {
+        let best = self.best.map_or(self.average, |(_, best)| best);
+        let network = best.dequantized(bits);
+        Quantized { network, log_steps: best.log_steps, activations: self.activations }
+    }
+}
+
+impl Setting<'_> {
+    fn calibrate(&self, network: &FloatNetwork) -> Result<Activations, TrainError> {
+        Ok(calibrate(network, self.calibration, self.input.clone(), self.method)?)
+    }
+
+    fn simulation(
+        &self,
+        learned: &Learned,
+        activations: &Activations,
+    ) -> Result<(Vec<IntegerWeights>, Simulation), TrainError> {
+        let integers = learned.integers(self.bits);
+        let tolerance = f64::from(self.config.bias_tolerance);
+        let simulation = Simulation::new(&learned.network, &integers, activations, tolerance)?;
+        Ok((integers, simulation))
+    }
+
+    fn rates(&self, integers: &[IntegerWeights]) -> Vec<Rate> {
+        let layers = integers.iter().zip(self.bits);
+        layers.map(|(layer, &bits)| Rate::fit(&layer.values, most(bits))).collect()
+    }
+}
+
+/// Trains until the plan is done or the observer stops it.
+pub fn train(
+    state: &mut State,
+    setting: &Setting<'_>,
+    lessons: &mut Lessons<'_>,
+    observer: &mut impl Observer<State>,
+) -> Result<(), TrainError> {
+    let config = setting.config;
+    let per_epoch = lessons.len().div_ceil(config.batch.max(1)).max(1) as u64;
+    let steps = per_epoch * u64::from(config.epochs);
+    let nats_per_bit = config.rate * std::f32::consts::LN_2 / lessons.len().max(1) as f32;
+    let validation = in_integers(setting.validation, setting.input);
+    let mut order = (u64::MAX, Vec::new());
+    while state.step < steps {
+        let epoch = state.step / per_epoch;
+        if order.0 != epoch {
+            order = (epoch, shuffled(lessons.len(), setting.seed, epoch));
+        }
+        if state.step.is_multiple_of(REFIT) || state.rates.is_empty() {
+            state.rates = setting.rates(&state.learned.integers(setting.bits));
+        }
+        let from = (state.step % per_epoch) as usize * config.batch;
+        let indices = &order.1[from..(from + config.batch).min(lessons.len())];
+        let (examples, teacher) = lessons.epoch(epoch);
+        let batch = examples.gather(indices, teacher);
+        let (loss, mut gradient) = gradient(state, setting, &batch)?;
+        limit(&mut gradient);
+        let ramp = (state.step as f32 / (steps as f32 * RATE_RAMP)).min(1.0);
+        add_rate(&state.learned, &state.rates, nats_per_bit * ramp, &mut gradient);
+        let decay = cosine(state.step, steps, 0);
+        let learning_rate = config.learning_rate * decay;
+        let adam_rates = Rates {
+            scale_mean: config.step_learning_rate * decay,
+            ..Rates::uniform(learning_rate)
+        };
+        state.adam.update(&mut state.learned, &gradient, &adam_rates);
+        state.average.follow(&state.learned, config.average, state.step);
+        state.step += 1;
+        state.loss = running(state.loss, loss, state.step);
+        let mut report = StepReport {
+            epoch,
+            step: state.step,
+            steps,
+            loss: state.loss,
+            kl: None,
+            kl_weight: None,
+            learning_rate,
+            validation: None,
+            weights: state.learned.network.affine.iter().map(|a| a.weight.len()).sum(),
+            groups: Vec::new(),
+        };
+        if state.step.is_multiple_of(per_epoch) {
+            let done = state.step as f32 / steps as f32;
+            let score = state.close_epoch(setting, &validation, f64::from(nats_per_bit), done)?;
+            report.validation = Some((score.loss, score.error_percent));
+        }
+        observer.step(state, &report)?;
+    }
+    Ok(())
+}
+
+fn gradient(
+    state: &State,
+    setting: &Setting<'_>,
+    batch: &Batch,
+) -> Result<(f64, Learned), TrainError> {
+    let (learned, device) = (&state.learned, setting.device);
+    let (integers, simulation) = setting.simulation(learned, &state.activations)?;
+    let total = batch.len();
+    let step = sharded(batch, setting.seed, state.step, |part, _| {
+        let tensors = simulation.tensors(&integers, device);
+        let loss = part.loss(simulation.forward(part.value(device), &tensors), total);
+        let grads = loss.backward();
+        (scalar(&loss), learned.gradient(setting.bits, &simulation, &tensors, &grads))
+    });
+    let (loss, gradient) = step.ok_or(TrainError::Shard { stage: STAGE, step: state.step })?;
+    if !loss.is_finite() {
+        return Err(TrainError::Diverged { stage: STAGE, step: state.step });
+    }
+    Ok((loss, gradient))
+}
+
+/// Scales the gradient down until that of weights and biases is within [`GRADIENT_NORM`].
+fn limit(gradient: &mut Learned) {
+    let squares = gradient.network.tensors().into_iter().flat_map(|(_, t)| t);
+    let norm = squares.map(|g| f64::from(*g) * f64::from(*g)).sum::<f64>().sqrt();
+    if norm > GRADIENT_NORM {
+        let scale = (GRADIENT_NORM / norm) as f32;
+        gradient.tensors_mut().into_iter().flatten().for_each(|g| *g *= scale);
+    }
+}
+
+/// Adds the rate's gradient.
+fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut Learned) {
+    let layers = learned.network.affine.iter().zip(&learned.log_steps).zip(rates);
+    for (((affine, log_step), rate), into) in layers.zip(&mut gradient.network.affine) {
+        let per_step = (-log_step).exp();
+        for (w, g) in affine.weight.iter().zip(&mut into.weight) {
+            *g += nats_per_bit * per_step * rate.slope(w * per_step);
+        }
+    }
+}
+
+/// Loss and error of the integer network on `examples` (in integers).
+pub fn score(
+    integers: &[IntegerWeights],
+    simulation: &Simulation,
+    examples: &Examples,
+    device: &Device,
+) -> Score {
+    let device = device.clone().without_autodiff();
+    let logits = batched(examples, &device, || {
+        let tensors = simulation.tensors(integers, &device);
+        move |x| simulation.forward(x, &tensors)
+    });
+    score_logits(&logits, &examples.labels, examples.classes)
+}
+
+impl State {
+    /// Scores the average on validation; calibrates, shrinks or keeps it, as far as training is.
+    fn close_epoch(
+        &mut self,
+        setting: &Setting<'_>,
+        validation: &Examples,
+        nats_per_bit: f64,
+        done: f32,
+    ) -> Result<Score, TrainError> {
+        let (integers, simulation) = setting.simulation(&self.average, &self.activations)?;
+        let score = score(&integers, &simulation, validation, setting.device);
+        if done > SHRINKING {
+            let rates = setting.rates(&integers);
+            let layers = rates.iter().zip(&integers);
+            let bits: f64 = layers.map(|(rate, layer)| rate.of(&layer.values)).sum();
+            let objective = score.loss + nats_per_bit * bits;
+            if self.best.as_ref().is_none_or(|(least, _)| objective < *least) {
+                self.best = Some((objective, self.average.clone()));
+            }
+        } else {
+            self.shrink(setting.bits)?;
+        }
+        if done <= CALIBRATED {
+            self.activations = setting.calibrate(&self.average.dequantized(setting.bits))?;
+        }
+        Ok(score)
+    }
+}

@@ -1,0 +1,54 @@
+//! Rows and columns of zeros leave the tensors while training goes on.
+
+use super::State;
+use super::learned::Learned;
+use crate::network::FloatNetwork;
+use crate::prune::constants::fold_constants;
+use crate::prune::{PruneError, Shrinkage};
+use crate::train::TrainError;
+
+impl State {
+    /// Removes from the latent network, its moments and its average whatever the average's integers
+    /// hold only zeros for, and moves the constants that this leaves into the biases behind them.
+    pub(super) fn shrink(&mut self, bits: &[u8]) -> Result<(), TrainError> {
+        let zeroed = self.average.dequantized(bits);
+        let biases: Vec<Vec<f32>> = zeroed.affine.iter().map(|a| a.bias.clone()).collect();
+        let folded = fold_constants(zeroed)?;
+        if folded.steps.is_empty() {
+            return Ok(());
+        }
+        let mut before = biases;
+        for step in &folded.steps {
+            self.removed.extend(step.records(&self.lineage));
+            self.lineage.shrink(&step.shrinkage)?;
+            let tensors = [
+                &mut self.learned.network,
+                &mut self.average.network,
+                &mut self.adam.first.network,
+                &mut self.adam.second.network,
+            ];
+            for network in tensors {
+                *network = step.shrinkage.apply(network)?;
+            }
+            before = slices(&step.shrinkage, &before)?;
+        }
+        for learned in [&mut self.learned, &mut self.average] {
+            move_biases(learned, &before, &folded.network);
+        }
+        Ok(())
+    }
+}
+
+fn slices(step: &Shrinkage, biases: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, PruneError> {
+    biases.iter().enumerate().map(|(layer, bias)| step.slice_bias(layer, bias)).collect()
+}
+
+/// Adds what folding added to the biases.
+fn move_biases(learned: &mut Learned, before: &[Vec<f32>], after: &FloatNetwork) {
+    let layers = learned.network.affine.iter_mut().zip(before).zip(&after.affine);
+    for ((affine, before), after) in layers {
+        for ((bias, before), after) in affine.bias.iter_mut().zip(before).zip(&after.bias) {
+            *bias += after - before;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+/* The model in flash, at a word's alignment (BITSBACK_MODEL_ALIGNMENT) or better.
+   The build says which: -DMODEL='"path/to/model.bbk"'. */
+    .section .rodata.model, "a"
+    .balign 16
+    .global model, model_end
+model:
+    .incbin MODEL
+model_end:
+    .balign 4
+
+    .section .note.GNU-stack, "", %progbits

@@ -1,0 +1,111 @@
+//! What a model costs on a core, for `cargo xtask certify` and `cargo xtask bench mcu`.
+//!
+//! The model is a part of the program, with the operators that it uses and no others: the code is
+//! that of a firmware that would be flashed. `BITSBACK_MODEL` is its absolute path at build time.
+//! With the feature `slot` one program with every operator measures whatever lies in the board's
+//! model slot, whose length it asks the host for (`model.bbk`).
+//!
+//! Prints a line of JSON for each layer, and a last one for the whole.
+#![no_std]
+#![no_main]
+
+mod model;
+
+use bitsback_runtime::{Interpreter, Model, Profiler, Step};
+use board::{counter, println, stack};
+
+use model::{ARENA_LEN, KINDS};
+
+/// Inferences that are counted together: as many as a timer's step has instructions on the MPS2
+/// boards, so that their mean is exact to one instruction there.
+const REPEATED: u64 = 40;
+/// Longer inferences are counted once: a timer of 24 bits would run out, and its step of 31 to 63
+/// instructions is nothing to them.
+const MAX_REPEATED_INSTRUCTIONS: u64 = 4_000_000;
+
+board::main!(run);
+
+fn run() -> Result<(), board::Failure> {
+    let bytes = model::bytes()?;
+    let ((parsed, load_instructions), load_stack) =
+        stack::bytes_used(|| counter::instructions(|| Model::<KINDS>::parse_only(bytes)));
+    let model = parsed?;
+    let mut arena = [0; ARENA_LEN];
+    let mut interpreter = Interpreter::new(&model, &mut arena)?;
+
+    fill(&mut interpreter);
+    interpreter.invoke_with(&mut Layers::default());
+    fill(&mut interpreter);
+    let (once, stack) = stack::bytes_used(|| counter::instructions(|| interpreter.invoke()).1);
+    let instructions = match once {
+        Some(count) if count <= MAX_REPEATED_INSTRUCTIONS => repeated(&mut interpreter),
+        long => long,
+    };
+    println!(
+        "{{\"instructions\":{},\"load_instructions\":{},\"arena_bytes\":{},\
+         \"stack_bytes\":{},\"load_stack_bytes\":{}}}",
+        Json(instructions),
+        Json(load_instructions),
+        model.arena_len(),
+        Json(stack.map(|bytes| bytes as u64)),
+        Json(load_stack.map(|bytes| bytes as u64)),
+    );
+    Ok(())
+}
+
+/// The mean of some inferences. The input's place may be reused by the first, so that the others
+/// see other inputs: costs hardly depend on them.
+fn repeated(interpreter: &mut Interpreter<'_, '_, KINDS>) -> Option<u64> {
+    let (_, all) = counter::instructions(|| {
+        for _ in 0..REPEATED {
+            interpreter.invoke();
+        }
+    });
+    Some(all? / REPEATED)
+}
+
+/// Inputs that are alike on every core, of every size, and in no order.
+fn fill(interpreter: &mut Interpreter<'_, '_, KINDS>) {
+    let mut state = 0x2545_F491_u32;
+    for value in interpreter.input_mut() {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        *value = state as i8;
+    }
+}
+
+/// Counts each layer and prints it, between the layers, when nothing is counted.
+#[derive(Default)]
+struct Layers {
+    before: Option<counter::Start>,
+}
+
+impl Profiler for Layers {
+    fn before(&mut self, _: &Step) {
+        self.before = Some(counter::Start::now());
+    }
+
+    fn after(&mut self, step: &Step, _: &[i8]) {
+        let instructions = self.before.take().and_then(|before| before.instructions());
+        println!(
+            "{{\"layer\":{},\"op\":\"{}\",\"macs\":{},\"instructions\":{}}}",
+            step.index,
+            step.kind().name(),
+            step.parameters().macs,
+            Json(instructions)
+        );
+    }
+}
+
+/// A number, or `null` when it couldn't be measured.
+struct Json(Option<u64>);
+
+impl core::fmt::Display for Json {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self.0 {
+            Some(number) => write!(f, "{number}"),
+            None => f.write_str("null"),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+/*
+ * bitsback: integer inference for compressed neural networks, from C.
+ *
+ *   alignas(BITSBACK_MODEL_ALIGNMENT) static const uint8_t model[] = { ... };   the .bbk file
+ *   static int8_t arena[960];                            bitsback inspect model.bbk says how long
+ *   static Bitsback net;
+ *
+ *   if (bitsback_load(&net, model, sizeof model, arena, sizeof arena) != BITSBACK_OK) ...
+ *   bitsback_set_input_bytes(&net, pixels, sizeof pixels);
+ *   bitsback_run(&net);
+ *   size_t class_index;
+ *   bitsback_class(&net, &class_index);
+ *
+ * No function allocates, recurses, locks, or keeps state of its own: everything is in the caller's
+ * Bitsback and arena. Two networks may run in two threads; one network in one thread at a time.
+ * Every function checks its arguments and returns a code; none aborts. What cannot be checked is
+ * said in each function's comment: that pointers point to what they say.
+ */
+
+
+#ifndef BITSBACK_H
+#define BITSBACK_H
+
+/* Written by cargo xtask c --header from runtime/c. Don't edit. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+// A model must begin at a multiple of this many bytes, so that kernels can load its words.
+#define BITSBACK_MODEL_ALIGNMENT 4
+
+// Words of a Bitsback: more than it needs today, so that a later version can use some more
+// without a change for its callers.
+#define BITSBACK_WORDS 32
+
+// Done, or why not. The values never change their meaning; later versions may add some.
+enum BitsbackStatus
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Done.
+  BITSBACK_STATUS_OK = 0,
+  // An argument is a null pointer.
+  BITSBACK_STATUS_NULL = 1,
+  // The model doesn't begin at a multiple of BITSBACK_MODEL_ALIGNMENT, or another argument not
+  // at a multiple of what its type asks for.
+  BITSBACK_STATUS_MISALIGNED = 2,
+  // Nothing is loaded: bitsback_load wasn't called, or failed.
+  BITSBACK_STATUS_NOT_LOADED = 3,
+  // Model, arena, network and data must not overlap.
+  BITSBACK_STATUS_OVERLAP = 4,
+  // The arena is shorter than bitsback_arena_len says.
+  BITSBACK_STATUS_ARENA_TOO_SMALL = 5,
+  // The data have another length than the network's input.
+  BITSBACK_STATUS_INPUT_LENGTH = 6,
+  // The model doesn't say how raw bytes become inputs: use bitsback_set_input.
+  BITSBACK_STATUS_INPUT_NOT_BYTES = 7,
+  // There is no such class, or the model has no names of classes.
+  BITSBACK_STATUS_NO_SUCH_CLASS = 8,
+  // The bytes are no .bbk file.
+  BITSBACK_STATUS_NOT_A_MODEL = 9,
+  // The model's format or arithmetic is of another version: update this library.
+  BITSBACK_STATUS_MODEL_VERSION = 10,
+  // The model is truncated, or followed by other bytes.
+  BITSBACK_STATUS_MODEL_LENGTH = 11,
+  // The model's checksum is wrong: it was damaged on its way.
+  BITSBACK_STATUS_MODEL_DAMAGED = 12,
+  // The checksum is right, but what it protects is no sound model.
+  BITSBACK_STATUS_MODEL_INVALID = 13,
+  // This library was built without an operator that the model uses.
+  BITSBACK_STATUS_MODEL_OPERATORS = 14,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum BitsbackStatus BitsbackStatus;
+#else
+typedef uint32_t BitsbackStatus;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A loaded network, in the caller's memory: static, or on a stack that outlives it. Its inside is
+// the library's business. Filled with zeros it is valid, and not loaded.
+typedef struct {
+  // The library's.
+  uint64_t opaque[BITSBACK_WORDS];
+} Bitsback;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Bytes of arena that a model needs; 0 when the bytes are no model. Only the header is read.
+//
+// The caller promises:
+// model points to model_len bytes.
+size_t bitsback_arena_len(const uint8_t *model, size_t model_len);
+
+// Checks a model and loads it: every byte is checked here, and never again. On failure nothing is
+// loaded. A network may be loaded anew at any time.
+//
+// The caller promises:
+// network points to memory for a Bitsback, model to model_len bytes, and arena to
+// arena_len values. The model must stay where it is and unchanged, and the arena be used by
+// nobody else, as long as the network is used. The model is not copied.
+BitsbackStatus bitsback_load(Bitsback *network,
+                             const uint8_t *model,
+                             size_t model_len,
+                             int8_t *arena,
+                             size_t arena_len);
+
+// The quantised input, to be written before each run, which may reuse its place; its length goes
+// to len. Null when nothing is loaded.
+//
+// The caller promises:
+// network points to a Bitsback that holds zeros or was given to bitsback_load; len to a
+// size, or is null.
+int8_t *bitsback_input(const Bitsback *network, size_t *len);
+
+// Sets the input from quantised values.
+//
+// The caller promises:
+// As bitsback_input; values points to len values.
+BitsbackStatus bitsback_set_input(const Bitsback *network, const int8_t *values, size_t len);
+
+// Sets the input from raw bytes such as pixels, by the model's own integer preprocessing.
+//
+// The caller promises:
+// As bitsback_set_input.
+BitsbackStatus bitsback_set_input_bytes(const Bitsback *network, const uint8_t *bytes, size_t len);
+
+// Sets the input from real features, by the model's offsets and scales, or by the input's own
+// quantisation where it has none. The only function, with bitsback_output_scale, that knows floats.
+//
+// The caller promises:
+// As bitsback_set_input.
+BitsbackStatus bitsback_set_input_features(const Bitsback *network,
+                                           const float *features,
+                                           size_t len);
+
+// Computes the output from the input. Set the input before every run.
+//
+// The caller promises:
+// As bitsback_input.
+BitsbackStatus bitsback_run(const Bitsback *network);
+
+// The quantised output of the last run; its length goes to len. Null when nothing is loaded.
+//
+// The caller promises:
+// As bitsback_input.
+const int8_t *bitsback_output(const Bitsback *network, size_t *len);
+
+// Scale and zero point of the output: a value q stands for scale · (q − zero_point).
+//
+// The caller promises:
+// As bitsback_input; scale and zero_point point to a float and an int32_t.
+BitsbackStatus bitsback_output_scale(const Bitsback *network, float *scale, int32_t *zero_point);
+
+// The class that the last run found: the model's own argmax, or the position of the largest
+// output, the first of equals.
+//
+// The caller promises:
+// As bitsback_input; class_index points to a size.
+BitsbackStatus bitsback_class(const Bitsback *network, size_t *class_index);
+
+// The name of a class, in UTF-8 and not ended by a zero: print it with %.*s. It is a part of
+// the model.
+//
+// The caller promises:
+// As bitsback_input; name and len point to a pointer and a size.
+BitsbackStatus bitsback_class_name(const Bitsback *network,
+                                   size_t class_index,
+                                   const char name,
+                                   size_t *len);
+
+// What a status means and what to do about it, as a sentence that ends with a zero.
+const char *bitsback_error_text(uint32_t status);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* BITSBACK_H */

@@ -1,0 +1,138 @@
+//! Models of TensorFlow Lite, imported and run by the runtime, against the bytes that TensorFlow
+//! Lite Micro gave for the same inputs.
+//!
+//! `fixtures/tflite` holds those that may be committed. A folder with more, in the same form, is
+//! named by `BITSBACK_TFLITE_MODELS`; where it isn't set, the test says that it did not run.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use bitsback::golden;
+use bitsback::import::{ImportOptions, import};
+use bitsback::verify::run_batch;
+use bitsback_runtime::Model;
+
+/// Where further models are.
+const MORE: &str = "BITSBACK_TFLITE_MODELS";
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tflite")
+}
+
+/// The values of a NumPy file of int8.
+fn npy(path: &Path) -> Vec<i8> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(String::from_utf8_lossy(&bytes[..10 + header]).contains("'|i1'"), "not int8");
+    bytes[10 + header..].iter().map(|&byte| byte as i8).collect()
+}
+
+/// Names of the models of a folder, without `.tflite`.
+fn models(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter_map(|name| name.strip_suffix(".tflite").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+/// What `cargo xtask` exits with when something it needs is not installed.
+const EXIT_MISSING: i32 = 3;
+
+/// Runs a model's vectors on an emulated core: `false` when the machine lacks what that needs.
+fn on_core(core: &str, model: &[u8], inputs: &[i8]) -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.bbk");
+    std::fs::write(&file, model).unwrap();
+    golden::write(folder.path(), model, inputs).unwrap();
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["run", "--release", "--quiet", "--package", "xtask", "--", "qemu", "--json"])
+        .args(["--core", core, "--model"])
+        .arg(&file)
+        .arg("--golden")
+        .arg(folder.path())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .output()
+        .unwrap();
+    if output.status.code() == Some(EXIT_MISSING) {
+        assert!(std::env::var_os("CI").is_none(), "CI must run this");
+        println!("not run: {}", String::from_utf8_lossy(&output.stderr));
+        return false;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let row: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    println!("{core}: {row}");
+    assert!(output.status.success() && row["ran"] == true && row["mismatches"] == 0, "{row}");
+    true
+}
+
+/// Imports a model and runs it on the emulated cores, whose bytes are compared with those that
+/// [`check`] has found equal to TensorFlow Lite Micro's.
+fn check_on_cores(folder: &Path, name: &str) {
+    check(folder, name);
+    let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
+    let model = import(&bytes, &ImportOptions::default()).unwrap().bytes;
+    let inputs = npy(&folder.join(format!("{name}.in16.npy")));
+    for core in ["cortex-m4", "cortex-m0-large", "cortex-m55"] {
+        if !on_core(core, &model, &inputs) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn emulated_cores_compute_what_tensorflow_lite_micro_computes() {
+    for name in models(&fixtures()) {
+        check_on_cores(&fixtures(), &name);
+    }
+    if let Some(folder) = std::env::var_os(MORE).map(PathBuf::from) {
+        for name in models(&folder) {
+            check_on_cores(&folder, &name);
+        }
+    }
+}
+
+/// Imports a model, compares every byte, and gives the arena's length.
+fn check(folder: &Path, name: &str) -> usize {
+    let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+    let bytes = std::fs::read(file("tflite")).unwrap();
+    let imported =
+        import(&bytes, &ImportOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let outputs = run_batch(&imported.bytes, &npy(&file("in16.npy"))).unwrap();
+    assert!(outputs == npy(&file("tflm16.npy")), "{name}: other bytes than TensorFlow Lite Micro");
+    let arena = Model::parse(&imported.bytes).unwrap().arena_len();
+    println!(
+        "{name}: {} outputs equal, arena {arena}, file {}",
+        outputs.len(),
+        imported.bytes.len()
+    );
+    arena
+}
+
+#[test]
+fn committed_models_compute_what_tensorflow_lite_micro_computes() {
+    let names = models(&fixtures());
+    assert!(!names.is_empty());
+    for name in names {
+        check(&fixtures(), &name);
+    }
+}
+
+#[test]
+fn further_models_compute_what_tensorflow_lite_micro_computes() {
+    let Some(folder) = std::env::var_os(MORE).map(PathBuf::from) else {
+        println!("not run: {MORE} names no folder with NAME.tflite, .in16.npy and .tflm16.npy");
+        return;
+    };
+    let arenas: Vec<(String, usize)> =
+        models(&folder).into_iter().map(|name| (name.clone(), check(&folder, &name))).collect();
+    assert!(!arenas.is_empty(), "no models in {}", folder.display());
+}
+
+#[test]
+fn arenas_are_not_larger_than_those_of_tensorflow_lite_micro() {
+    // TensorFlow Lite Micro's own arena of this model.
+    assert!(check(&fixtures(), "lenet5_8_13_13_10_ptfc_int8") <= 7_220);
+}

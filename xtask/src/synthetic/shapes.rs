@@ -1,0 +1,211 @@
+//! The shapes that runtimes are compared by: random int8 weights, tensors placed as tightly as a
+//! chain allows. Biases and requantisation are those of TensorFlow Lite's converter: per channel
+//! in convolutions, per tensor in dense layers.
+
+use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window};
+use bitsback_runtime::ops::{Add, AvgPool2d, Conv2d, Dense, MaxPool2d, Softmax};
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{Op, Source, Tensor};
+
+use super::sketch::{Kind, Sketch, SketchError, multiplier};
+
+const SEED: u64 = 0x5EED_0B17_5BAC_0002;
+/// Relu is a clamp at the zero point.
+const RELU: Clamp = Clamp { min: -128, max: 127 };
+const ZERO_POINT: i8 = -128;
+/// Longest filter that a convolution takes in pairs: the runtime collects its inputs on the stack.
+const MAX_PAIRED_COLUMNS: usize = 512;
+
+/// A shape by name.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    draw: fn(&mut Sketch, Layout) -> Result<(), SketchError>,
+}
+
+/// All of them.
+pub(crate) const SHAPES: [Shape; 5] = [
+    Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, &[784, 300, 100, 10]) },
+    Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
+    Shape { name: "lenet-5-8-13-13", draw: |s, l| lenet_5(s, l, [8, 13, 13]) },
+    Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, &AUTOENCODER) },
+    Shape { name: "resnet-8", draw: resnet_8 },
+];
+
+/// MLPerf Tiny's anomaly detection.
+const AUTOENCODER: [u16; 11] = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640];
+
+impl Shape {
+    /// The file, with weights in `layout` where layers take it.
+    pub(crate) fn model(self, layout: Layout) -> Result<Vec<u8>, SketchError> {
+        let mut sketch = Sketch::new(self.name, SEED);
+        (self.draw)(&mut sketch, layout)?;
+        sketch.finish()
+    }
+}
+
+/// The least model of dense layers.
+pub(crate) fn least_dense() -> Result<Vec<u8>, SketchError> {
+    let draw: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
+        |sketch, layout| dense_chain(sketch, layout, &[8, 8]);
+    Shape { name: "dense", draw }.model(Layout::RowMajor)
+}
+
+/// Places each tensor of a chain at the end of the arena that its predecessor leaves free.
+struct Chain {
+    arena: u32,
+    at_start: bool,
+}
+
+impl Chain {
+    /// For tensors of these lengths in order.
+    fn new(lengths: &[usize]) -> Self {
+        let arena = lengths.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
+        Self { arena: arena as u32, at_start: false }
+    }
+
+    fn tensor(&mut self, dims: &[u16]) -> Tensor {
+        self.at_start = !self.at_start;
+        let length: u32 = dims.iter().copied().map(u32::from).product();
+        Sketch::at(if self.at_start { 0 } else { self.arena - length }, dims, ZERO_POINT)
+    }
+}
+
+fn kind(layout: Layout, per_channel: bool) -> Kind {
+    Kind { bits: 8, bias: Some(BiasWidth::I32), folded: true, per_channel, layout }
+}
+
+fn dense(
+    sketch: &mut Sketch,
+    layout: Layout,
+    columns: usize,
+    output: Tensor,
+) -> Result<(), SketchError> {
+    let mut affine = sketch.affine(output.len(), columns, kind(layout, false))?;
+    affine.clamp = RELU;
+    sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+    Ok(())
+}
+
+/// A convolution with square windows; `channels` are the input's.
+fn conv(
+    sketch: &mut Sketch,
+    layout: Layout,
+    (input, channels): (Source, usize),
+    output: Tensor,
+    [size, stride, padding]: [u16; 3],
+) -> Result<Source, SketchError> {
+    let columns = usize::from(size) * usize::from(size) * channels;
+    let layout = if columns > MAX_PAIRED_COLUMNS { Layout::RowMajor } else { layout };
+    let mut affine = sketch.affine(output.shape.channels(), columns, kind(layout, true))?;
+    affine.clamp = RELU;
+    let window = window(size, stride, padding);
+    Ok(sketch.op(Op::Conv2d(Conv2d { input, output, window, dilation: [1, 1], affine })))
+}
+
+fn window(size: u16, stride: u16, padding: u16) -> Window {
+    Window { size: [size; 2], stride: [stride; 2], padding: [padding; 2] }
+}
+
+fn dense_chain(sketch: &mut Sketch, layout: Layout, sizes: &[u16]) -> Result<(), SketchError> {
+    let mut chain = Chain::new(&sizes.iter().copied().map(usize::from).collect::<Vec<_>>());
+    let mut columns = 0;
+    for (index, &size) in sizes.iter().enumerate() {
+        let tensor = chain.tensor(&[size]);
+        if index == 0 {
+            sketch.input_at(tensor);
+        } else {
+            dense(sketch, layout, columns, tensor)?;
+        }
+        columns = usize::from(size);
+    }
+    Ok(())
+}
+
+/// 28 × 28 pixels, two convolutions of 5 × 5 with pooling, two dense layers.
+fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), SketchError> {
+    let [a, b, c] = sizes;
+    let images = [[28, 28, 1], [24, 24, a], [12, 12, a], [8, 8, b], [4, 4, b]];
+    let lengths: Vec<usize> = images
+        .iter()
+        .map(|dims| dims.iter().copied().map(usize::from).product())
+        .chain([usize::from(c), 10])
+        .collect();
+    let mut chain = Chain::new(&lengths);
+    sketch.input_at(chain.tensor(&images[0]));
+    for index in [1, 3] {
+        let channels = usize::from(images[index - 1][2]);
+        let output = chain.tensor(&images[index]);
+        conv(sketch, layout, (Source::Previous, channels), output, [5, 1, 0])?;
+        sketch.op(Op::MaxPool2d(MaxPool2d {
+            input: Source::Previous,
+            output: chain.tensor(&images[index + 1]),
+            window: window(2, 2, 0),
+            clamp: Clamp::NONE,
+        }));
+    }
+    let output = chain.tensor(&[c]);
+    dense(sketch, layout, lengths[4], output)?;
+    let output = chain.tensor(&[10]);
+    dense(sketch, layout, usize::from(c), output)
+}
+
+/// MLPerf Tiny's image classification: three stacks of one residual block.
+fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
+    /// The largest tensor, 32 × 32 × 16: three of them are alive in the first block.
+    const PLACE: u32 = 16_384;
+    sketch.input_at(Sketch::at(PLACE, &[32, 32, 3], ZERO_POINT));
+    let first = Sketch::at(0, &[32, 32, 16], ZERO_POINT);
+    let mut skip = conv(sketch, layout, (Source::Previous, 3), first, [3, 1, 1])?;
+    for (stack, channels) in [16_u16, 32, 64].into_iter().enumerate() {
+        let side = 32 >> stack;
+        let dims = [side, side, channels];
+        let before = usize::from(if stack == 0 { channels } else { channels / 2 });
+        let at = |place: u32| Sketch::at(place * PLACE, &dims, ZERO_POINT);
+        let (stride, padding) = if stack == 0 { (1, 1) } else { (2, 0) };
+        let inner = conv(sketch, layout, (skip.clone(), before), at(1), [3, stride, padding])?;
+        let main = conv(sketch, layout, (inner, usize::from(channels)), at(2), [3, 1, 1])?;
+        if stack > 0 {
+            skip = conv(sketch, layout, (skip, before), at(1), [1, 2, 0])?;
+        }
+        let half = multiplier(0.5);
+        // In place, upon the sum's first operand; the next block reads it from there.
+        let output = Sketch::at(0, &dims, ZERO_POINT);
+        skip = sketch.op(Op::Add(Add {
+            inputs: [main, skip],
+            output,
+            multipliers: [half; 2],
+            output_multiplier: multiplier(1.0 / f64::from(1 << 20)),
+            clamp: RELU,
+        }));
+    }
+    sketch.op(Op::AvgPool2d(AvgPool2d {
+        input: Source::Previous,
+        output: Sketch::at(PLACE, &[1, 1, 64], ZERO_POINT),
+        window: window(8, 1, 0),
+        clamp: Clamp::NONE,
+    }));
+    dense(sketch, layout, 64, Sketch::at(0, &[10], ZERO_POINT))?;
+    let output = Sketch::at(PLACE, &[10], ZERO_POINT);
+    let multiplier = Multiplier { value: 1 << 30, shift: 23 };
+    sketch.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitsback_runtime::Model;
+
+    #[test]
+    fn multiply_accumulates_are_those_of_the_shapes() {
+        let expected = [266_200, 2_293_000, 284_434, 264_192, 12_501_632];
+        for (shape, macs) in SHAPES.into_iter().zip(expected) {
+            for layout in [Layout::RowMajor, Layout::Pairs] {
+                let bytes = shape.model(layout).unwrap();
+                let model = Model::parse(&bytes).map_err(|error| error.to_string());
+                assert_eq!(model.map(|model| model.macs()), Ok(macs), "{}", shape.name);
+            }
+        }
+    }
+}
