@@ -15,15 +15,20 @@ pub(crate) struct Patches {
     window: Stretches,
 }
 
-/// Patches, ready for [`dot_patches`].
-pub(crate) type Prepared<'a> = Inputs<'a>;
-
 impl Patches {
     /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
     /// `window` are the stretches of a window that lies inside the image.
     pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
         Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset, window }
     }
+
+    /// How many pieces patches are gathered in, one after the other.
+    pub(crate) const fn pieces(&self) -> usize {
+        1
+    }
+
+    /// What follows is about that piece.
+    pub(crate) const fn begin(&mut self, _piece: usize) {}
 
     /// Makes the window that begins with `from` the patch of position number `slot`, of
     /// [`POSITIONS`]; false where windows aren't stretches.
@@ -37,12 +42,6 @@ impl Patches {
     pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
         gather(self.patch.get_mut(..self.columns).unwrap_or_default());
     }
-
-    /// The patches as [`dot_patches`] takes them.
-    pub(crate) fn prepare(&mut self, matrix: &Matrix<'_>) -> Prepared<'_> {
-        let patch = self.patch.get(..self.columns).unwrap_or_default();
-        self.lanes.prepare(matrix, patch, self.offset)
-    }
 }
 
 /// Σ w·(x + offset) of a chunk of rows for each position; what stands beyond the last row has no
@@ -50,10 +49,12 @@ impl Patches {
 pub(crate) fn dot_patches(
     matrix: &Matrix<'_>,
     first: usize,
-    patches: &mut Prepared<'_>,
+    patches: &mut Patches,
     [sums]: &mut [Sums; POSITIONS],
 ) {
-    dot_rows(matrix, first, patches, sums);
+    let patch = patches.patch.get(..patches.columns).unwrap_or_default();
+    let inputs = patches.lanes.prepare(matrix, patch, patches.offset);
+    dot_rows(matrix, first, &inputs, sums);
 }
 
 /// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.

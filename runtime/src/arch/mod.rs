@@ -8,7 +8,7 @@
 //! | name | what |
 //! |---|---|
 //! | `Lanes`, `Inputs`, `dot_rows` | a vector of inputs, made ready once; the sums of up to [`CHUNK_ROWS`] rows over it |
-//! | `POSITIONS`, `Patches`, `Prepared`, `dot_patches` | what lies under a convolution's kernel at so many positions; the sums of as many rows at each |
+//! | `POSITIONS`, `Patches`, `dot_patches` | what lies under a convolution's kernel at so many positions, or a piece of it; the sums of as many rows at each |
 //! | `finish_rows` | outputs of rows from their sums |
 //! | `copy_rows` | gathers a patch |
 //! | `is_direct` | the widths of `dot_patches` |
@@ -47,9 +47,8 @@ pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 pub(crate) const CHUNK_ROWS: usize = 64;
 /// Sums of a chunk of rows.
 pub(crate) type Sums = [i32; CHUNK_ROWS];
-/// Most values under a convolution's kernel that are held on the stack, at all positions at once:
-/// 3 × 3 × 64, and a multiple of four. On the Cortex-M4 that takes 4.6 kB. Larger filters are read
-/// again at each position, field by field.
+/// Most values under a convolution's kernel that are gathered at each position: 3 × 3 × 64, and a
+/// multiple of four. Larger filters are read again at each position, field by field.
 pub(crate) const PATCH_MAX: usize = 576;
 
 /// Values that lie in rows of an image: `rows` times `len`, the beginnings `stride` apart.

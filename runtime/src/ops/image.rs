@@ -26,13 +26,14 @@ impl Image<'_> {
     /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
     /// border to think of, since padding is filled with the zero point. For widths that kernels
     /// take directly, and filters of at most [`FILTER_MAX`] weights.
+    #[inline(never)]
     fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         let mut sweep = Sweep::new(self, layer, columns);
         let [rows, columns] = self.axes;
         let mut rest = output;
         for down in 0..rows.output {
             for right in 0..columns.output {
-                sweep.gather(down, right);
+                sweep.add(down, right);
                 if sweep.filled == POSITIONS {
                     rest = sweep.finish(rest);
                 }
@@ -43,6 +44,7 @@ impl Image<'_> {
 
     /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at
     /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left.
+    #[inline(never)]
     pub(crate) fn convolve_and_pool(
         &self,
         layer: &Layer<'_>,
@@ -61,7 +63,7 @@ impl Image<'_> {
                 let mut raised = false;
                 for y in 0..down.len() {
                     for x in 0..right.len() {
-                        sweep.gather(top.wrapping_add(y), left.wrapping_add(x));
+                        sweep.add(top.wrapping_add(y), left.wrapping_add(x));
                         if sweep.filled == POSITIONS {
                             sweep.finish_largest(pixel, raised);
                             raised = true;
@@ -123,6 +125,7 @@ impl Image<'_> {
     }
 
     /// Unpacks each filter once, if it is small enough, and moves it over the image.
+    #[inline(never)]
     fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         let (channels, dilation) = (self.channels, self.axes[1].dilation);
         let offset = -i16::from(self.zero_point);
@@ -161,39 +164,63 @@ struct Sweep<'a> {
     image: &'a Image<'a>,
     layer: &'a Layer<'a>,
     patches: Patches,
+    /// Down and right.
+    places: [[usize; 2]; POSITIONS],
     filled: usize,
     sums: [Sums; POSITIONS],
 }
 
 impl<'a> Sweep<'a> {
+    #[inline(always)]
     fn new(image: &'a Image<'a>, layer: &'a Layer<'a>, columns: usize) -> Self {
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
         let patches = Patches::new(columns, offset, image.stretches());
-        Self { image, layer, patches, filled: 0, sums: [[0; CHUNK_ROWS]; POSITIONS] }
+        let (places, sums) = ([[0; 2]; POSITIONS], [[0; CHUNK_ROWS]; POSITIONS]);
+        Self { image, layer, patches, places, filled: 0, sums }
     }
 
     /// Adds a position.
     #[inline(always)]
-    fn gather(&mut self, down: usize, right: usize) {
-        let image = self.image;
-        let filled = image
-            .inside(down, right)
-            .is_some_and(|window| self.patches.fill_window(self.filled, window));
-        if !filled {
-            self.patches.fill(self.filled, |patch| image.gather(down, right, patch));
+    fn add(&mut self, down: usize, right: usize) {
+        if let Some(place) = self.places.get_mut(self.filled) {
+            *place = [down, right];
         }
         self.filled = self.filled.wrapping_add(1);
+    }
+
+    /// Gathers a piece of what lies under the kernel at the positions that were added.
+    #[inline(never)]
+    fn gather(&mut self, filled: usize) {
+        let image = self.image;
+        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
+            let window = image.inside(down, right);
+            if !window.is_some_and(|window| self.patches.fill_window(slot, window)) {
+                self.patches.fill(slot, |patch| image.gather(down, right, patch));
+            }
+        }
+    }
+
+    /// The sums of a chunk of rows at the positions that were added.
+    fn sum(&mut self, first: usize, filled: usize) {
+        let pieces = self.patches.pieces();
+        for piece in 0..pieces {
+            // What is gathered in one piece is there for all chunks.
+            if first == 0 || pieces > 1 {
+                self.patches.begin(piece);
+                self.gather(filled);
+            }
+            arch::dot_patches(&self.layer.matrix, first, &mut self.patches, &mut self.sums);
+        }
     }
 
     /// Writes the outputs of the positions that were added, and returns what follows them.
     fn finish<'o>(&mut self, output: &'o mut [i8]) -> &'o mut [i8] {
         let matrix = &self.layer.matrix;
-        let len = self.filled.wrapping_mul(matrix.rows);
-        self.filled = 0;
+        let filled = core::mem::take(&mut self.filled);
+        let len = filled.wrapping_mul(matrix.rows);
         let (output, rest) = output.split_at_mut_checked(len).unwrap_or_default();
-        let mut patches = self.patches.prepare(matrix);
         for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
-            arch::dot_patches(matrix, first, &mut patches, &mut self.sums);
+            self.sum(first, filled);
             // `max(1)`: there are filters, but the compiler can't know.
             for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&self.sums) {
                 let outputs = chunk(pixel, first);
@@ -206,14 +233,12 @@ impl<'a> Sweep<'a> {
     /// Writes a pixel's values, the largest outputs of the positions that were added: those of the
     /// largest sums. Where a part of the window came before, they are `raised`.
     fn finish_largest(&mut self, pixel: &mut [i8], raised: bool) {
-        let matrix = &self.layer.matrix;
         let filled = core::mem::take(&mut self.filled);
         if filled == 0 {
             return;
         }
-        let mut patches = self.patches.prepare(matrix);
-        for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
-            arch::dot_patches(matrix, first, &mut patches, &mut self.sums);
+        for first in (0..self.layer.matrix.rows).step_by(CHUNK_ROWS) {
+            self.sum(first, filled);
             let outputs = chunk(pixel, first);
             let [largest, others @ ..] = &mut self.sums;
             for others in others.iter().take(filled.wrapping_sub(1)) {

@@ -110,6 +110,13 @@ pub(crate) trait Operator {
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
 }
 
+/// [`Operator::run`] with a stack frame of its own, so that the stack holds one operator's at a
+/// time.
+#[inline(never)]
+fn run<O: Operator>(op: &O, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+    op.run(previous, section, arena);
+}
+
 /// A set of all kinds.
 pub const ALL_KINDS: u32 = u32::MAX;
 
@@ -214,7 +221,7 @@ macro_rules! operators {
                 match self {
                     $(Self::$kind(op) => {
                         if KINDS & OpKind::$kind.bit() != 0 {
-                            op.run(previous, section, arena);
+                            run(op, previous, section, arena);
                         }
                     })*
                 }

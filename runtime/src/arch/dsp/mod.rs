@@ -7,6 +7,7 @@
 
 mod dense;
 mod finish;
+mod patches;
 mod positions;
 
 use core::arch::asm;
@@ -14,7 +15,8 @@ use core::arch::asm;
 pub(crate) use super::portable::{dot, dot_strided, row_sum};
 pub(crate) use dense::{Lanes, dot_rows};
 pub(crate) use finish::finish_rows;
-pub(crate) use positions::{POSITIONS, Patches, copy_rows, dot_patches};
+pub(crate) use patches::{Patches, copy_rows};
+pub(crate) use positions::{POSITIONS, dot_patches};
 
 /// Columns of a group, and bytes of a word.
 const GROUP: usize = 4;
