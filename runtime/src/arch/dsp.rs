@@ -12,7 +12,8 @@ use core::slice;
 
 use super::portable::dot_block_slowly;
 pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS as ROWS, Matrix};
+use super::{BLOCK_ROWS as ROWS, Ends, Matrix};
+use crate::requantize::Multiplier;
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -49,6 +50,18 @@ impl Lanes {
         let groups =
             if matrix.bits == 8 { self.spread(x, offset).unwrap_or_default() } else { &[] };
         Inputs { groups, x, offset }
+    }
+
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) fn finish<P: Fn(usize) -> (i32, Multiplier)>(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Ends<P>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
     }
 
     /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or

@@ -1,6 +1,6 @@
 //! A layer's weights as kernels see them.
 
-use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
+use crate::format::{Clamp, Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
 
 /// Weights of a layer, one row per output.
 #[derive(Clone, Copy)]
@@ -18,6 +18,17 @@ pub(crate) struct Matrix<'a> {
     pub(crate) columns: usize,
     /// Bytes of a packed row.
     pub(crate) row_len: usize,
+}
+
+/// What becomes of a layer's sums: biases, rescaling and activation.
+#[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators
+pub(crate) struct Ends<P> {
+    /// A row's bias and multiplier.
+    pub(crate) parameters: P,
+    /// The outputs' zero point.
+    pub(crate) zero_point: i8,
+    /// Activation.
+    pub(crate) clamp: Clamp,
 }
 
 /// Where a row is.

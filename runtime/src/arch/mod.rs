@@ -8,14 +8,18 @@
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 mod matrix;
-#[cfg_attr(bitsback_isa = "dsp", allow(dead_code))] // some of it is replaced there
+#[cfg(bitsback_isa = "mve")]
+mod mve;
+#[cfg_attr(any(bitsback_isa = "dsp", bitsback_isa = "mve"), allow(dead_code))] // some is replaced
 mod portable;
 
-pub(crate) use matrix::{Matrix, Row};
+pub(crate) use matrix::{Ends, Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
-#[cfg(not(bitsback_isa = "dsp"))]
+#[cfg(bitsback_isa = "mve")]
+pub(crate) use mve::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
 pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
 
 /// Rows that kernels go through at once: as many as a block of pairs has.

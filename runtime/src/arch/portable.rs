@@ -2,8 +2,9 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Matrix, Row};
+use super::{BLOCK_ROWS, Ends, Matrix, Row};
 use crate::format::{Fields, paired_row};
+use crate::requantize::Multiplier;
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -26,7 +27,26 @@ impl Lanes {
         x: &'a [i8],
         offset: i16,
     ) -> Inputs<'a> {
-        Inputs { x, offset }
+        Inputs::new(x, offset)
+    }
+
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) fn finish<P: Fn(usize) -> (i32, Multiplier)>(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Ends<P>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// The inputs x + offset.
+    pub(crate) fn new(x: &'a [i8], offset: i16) -> Self {
+        Self { x, offset }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, BLOCK_ROWS, Lanes, Matrix};
+use crate::arch::{self, BLOCK_ROWS, Ends, Lanes, Matrix};
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
     PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
@@ -108,6 +108,14 @@ impl<'a> Layer<'a> {
 
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
+        let ends = Ends {
+            parameters: |row| (self.bias(row), self.multiplier(row)),
+            zero_point: self.zero_point,
+            clamp: self.clamp,
+        };
+        if lanes.finish(&self.matrix, x, offset, &ends, output).is_some() {
+            return;
+        }
         let inputs = lanes.prepare(&self.matrix, x, offset);
         let mut first = 0usize;
         for outputs in output.chunks_mut(BLOCK_ROWS) {

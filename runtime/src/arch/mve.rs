@@ -1,0 +1,249 @@
+//! Cortex-M55 and other cores with MVE (Helium): sixteen products and their sum an instruction.
+//!
+//! Sixteen inputs are loaded once for four rows; each row costs a load of its weights and a
+//! VMLADAVA, and the loop's end, which counts and masks the last lanes by itself, one more: ten
+//! instructions for 64 products, 0.156 a product. What is left is 30 instructions per four outputs,
+//! since four sums are rescaled as one vector, with parameters that were put into vectors before
+//! ([`Lanes`]). Its limit is loading: half of the loop's instructions do.
+//!
+//! The core must have access to its vectors (CPACR), as the start-up code of any program compiled
+//! for such a core must see to; cortex-m-rt does.
+
+use core::arch::naked_asm;
+use core::ops::Range;
+
+pub(crate) use super::portable::{dot, dot_block, dot_strided, is_direct, row_sum};
+use super::{Ends, Matrix, portable};
+use crate::format::Layout;
+use crate::requantize::Multiplier;
+
+/// Rows that are summed and rescaled at once.
+const QUAD: usize = 4;
+/// Quads whose parameters are prepared at once: 2 KiB of stack.
+const MAX_QUADS: usize = 32;
+
+/// Parameters of four rows, a vector each; the kernel knows the order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Quad {
+    bias: [i32; QUAD],
+    left: [i32; QUAD],
+    multiplier: [i32; QUAD],
+    /// Never positive: VRSHL shifts to the right by negative numbers.
+    right: [i32; QUAD],
+}
+
+impl Quad {
+    const ZERO: Self =
+        Self { bias: [0; QUAD], left: [0; QUAD], multiplier: [0; QUAD], right: [0; QUAD] };
+
+    fn new(parameters: [(i32, Multiplier); QUAD]) -> Self {
+        let shifts = parameters.map(|(_, multiplier)| i32::from(multiplier.shift));
+        Self {
+            bias: parameters.map(|(bias, _)| bias),
+            left: shifts.map(|shift| shift.max(0)),
+            multiplier: parameters.map(|(_, multiplier)| multiplier.value),
+            right: shifts.map(|shift| shift.min(0)),
+        }
+    }
+}
+
+/// Parameters of some of a layer's rows, in vectors: of one layer from [`Lanes::new`] on.
+pub(crate) struct Lanes {
+    quads: [Quad; MAX_QUADS],
+    /// The number of the first quad, if there are any yet.
+    held: Option<usize>,
+}
+
+/// What the kernel is told; it knows the order.
+#[repr(C)]
+struct Task {
+    x: *const i8,
+    columns: usize,
+    /// How far a row's last sixteen columns reach beyond it.
+    beyond: usize,
+    min: i32,
+    max: i32,
+    zero_point: i32,
+}
+
+impl Lanes {
+    #[inline(always)]
+    pub(crate) const fn new() -> Self {
+        Self { quads: [Quad::ZERO; MAX_QUADS], held: None }
+    }
+
+    /// The inputs x + offset, for [`dot_block`].
+    pub(crate) fn prepare<'a>(
+        &'a mut self,
+        _: &Matrix<'_>,
+        x: &'a [i8],
+        offset: i16,
+    ) -> portable::Inputs<'a> {
+        portable::Inputs::new(x, offset)
+    }
+
+    /// The outputs of all rows for the inputs x + offset, or `None` where no kernel here takes the
+    /// layer. The layer and its offset must be the same at each call.
+    #[inline(never)]
+    pub(crate) fn finish<P: Fn(usize) -> (i32, Multiplier)>(
+        &mut self,
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        ends: &Ends<P>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        let (rows, columns) = (outputs.len(), x.len());
+        if matrix.bits != 8 || matrix.layout != Layout::RowMajor || columns == 0 || rows < QUAD {
+            return None;
+        }
+        let task = Task {
+            x: x.as_ptr(),
+            columns,
+            beyond: columns.wrapping_neg() % 16,
+            min: ends.clamp.min.into(),
+            max: ends.clamp.max.into(),
+            zero_point: ends.zero_point.into(),
+        };
+        let bytes = matrix.bytes;
+        for first in (0..rows.div_ceil(QUAD)).step_by(MAX_QUADS) {
+            if self.held != Some(first) {
+                self.hold(first, rows, |row| {
+                    let (bias, multiplier) = (ends.parameters)(row);
+                    let weights = bytes.get(row.wrapping_mul(columns)..).unwrap_or_default();
+                    let sum = if offset == 0 { 0 } else { row_sum(8, weights, 0, columns) };
+                    (bias.wrapping_add(sum.wrapping_mul(i32::from(offset))), multiplier)
+                });
+                self.held = Some(first);
+            }
+            let start = first.wrapping_mul(QUAD);
+            let whole = rows.wrapping_sub(start) / QUAD;
+            let (quads, last) = self.quads.split_at_checked(whole).unwrap_or((&self.quads, &[]));
+            let end = start.wrapping_add(quads.len().wrapping_mul(QUAD));
+            run(&task, bytes, columns, quads, outputs, start..end)?;
+            if let (Some(last), true) = (last.first(), end < rows) {
+                let rows = rows.wrapping_sub(QUAD)..rows;
+                run(&task, bytes, columns, core::slice::from_ref(last), outputs, rows)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Puts parameters of `rows` rows, from a quad's on, into vectors. The last quad ends with the
+    /// last row, so it may share rows with the one before.
+    fn hold(&mut self, first: usize, rows: usize, parameters: impl Fn(usize) -> (i32, Multiplier)) {
+        for (number, quad) in (first..rows.div_ceil(QUAD)).zip(&mut self.quads) {
+            let start = number.wrapping_mul(QUAD).min(rows.saturating_sub(QUAD));
+            *quad = Quad::new([0, 1, 2, 3].map(|lane| parameters(start.wrapping_add(lane))));
+        }
+    }
+}
+
+/// Runs the kernel on whole quads of rows, or `None` where weights or outputs are missing.
+fn run(
+    task: &Task,
+    bytes: &[u8],
+    columns: usize,
+    quads: &[Quad],
+    outputs: &mut [i8],
+    rows: Range<usize>,
+) -> Option<()> {
+    if quads.is_empty() {
+        return Some(());
+    }
+    if rows.len() != quads.len().checked_mul(QUAD)? {
+        return None;
+    }
+    let from = rows.start.checked_mul(columns)?;
+    let weights = bytes.get(from..rows.end.checked_mul(columns)?)?;
+    let outputs = outputs.get_mut(rows)?;
+    let ends = outputs.as_mut_ptr_range();
+    // SAFETY: `task` holds the address and the length of inputs that outlive it, and aren't none
+    // (`Lanes::finish` has borrowed and checked them); `weights` are `columns` bytes for each row,
+    // `outputs` one, and there is a quad for each four rows, at least one. Those are
+    // `quads_w8a8`'s conditions.
+    unsafe { quads_w8a8(task, weights.as_ptr(), quads.as_ptr(), ends.start, ends.end) };
+    Some(())
+}
+
+/// The outputs of quads of rows: sums of products, biases, rescaling and activation.
+///
+/// VQRDMULH and VRSHL round as [`crate::requantize`] says, but for ties of negative numbers, which
+/// VRSHL rounds up: one less, where the number is negative and the shift isn't 0, mends that.
+///
+/// # Safety
+/// `task.x` has `task.columns` bytes to read, at least one; `outputs` to `end` can be written and
+/// are a positive multiple of four; for each of them there are `task.columns` bytes of weights,
+/// and for each four a quad. `task.beyond` + `task.columns` is a multiple of 16. The core has
+/// access to its vectors.
+// SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
+// r4-r11, lr and q4-q6 saved and restored, the stack as it was). Loads of inputs and weights in
+// the loop are masked by LETP beyond `columns`; pointers that go beyond are corrected or not used
+// again. Each turn reads one quad, whose words are aligned, and writes four bytes of outputs.
+#[unsafe(naked)]
+unsafe extern "C" fn quads_w8a8(
+    task: *const Task,
+    weights: *const u8,
+    quads: *const Quad,
+    outputs: *mut i8,
+    end: *mut i8,
+) {
+    naked_asm!(
+        // Where only symbols are looked for, the assembler isn't told what `target-cpu` says.
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d13}}",
+        "mov r11, r0",
+        "mov r4, r2",
+        "mov r0, r3",
+        "ldr r6, [r11, #4]",
+        "ldrd r2, r3, [r11, #12]",
+        "ldr r5, [r11, #20]",
+        "vdup.32 q4, r2",
+        "vdup.32 q5, r3",
+        "vdup.32 q6, r5",
+        "1:",
+        "ldr r9, [r11]",
+        "adds r3, r1, r6",
+        "adds r5, r3, r6",
+        "adds r7, r5, r6",
+        "ldrd r8, r10, [r4]",
+        "ldrd r12, r2, [r4, #8]",
+        "dlstp.8 lr, r6",
+        "2:",
+        "vldrb.u8 q0, [r9], #16",
+        "vldrb.u8 q1, [r1], #16",
+        "vmladava.s8 r8, q0, q1",
+        "vldrb.u8 q2, [r3], #16",
+        "vmladava.s8 r10, q0, q2",
+        "vldrb.u8 q1, [r5], #16",
+        "vmladava.s8 r12, q0, q1",
+        "vldrb.u8 q2, [r7], #16",
+        "vmladava.s8 r2, q0, q2",
+        "letp lr, 2b",
+        "ldr r3, [r11, #8]",
+        "subs r1, r7, r3", // the row after the fourth
+        "vmov q0[2], q0[0], r8, r12",
+        "vmov q0[3], q0[1], r10, r2",
+        "vldrw.32 q1, [r4, #16]",
+        "vldrw.32 q2, [r4, #32]",
+        "vshl.s32 q0, q0, q1",
+        "vldrw.32 q1, [r4, #48]",
+        "vqrdmulh.s32 q0, q0, q2",
+        "adds r4, #64",
+        "vand q2, q0, q1",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q0, q0, q2",
+        "vrshl.s32 q0, q0, q1",
+        "vqadd.s32 q0, q0, q6",
+        "vmax.s32 q0, q0, q4",
+        "vmin.s32 q0, q0, q5",
+        "vstrb.32 q0, [r0], #4",
+        "ldr r3, [sp, #84]",
+        "cmp r0, r3",
+        "bne 1b",
+        "vpop {{d8-d13}}",
+        "pop {{r4-r11, pc}}",
+    )
+}
