@@ -128,6 +128,10 @@ pub(crate) const fn is_direct(bits: u8) -> bool {
 
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
+    if bits == 8 {
+        let weights = row.get(start..).unwrap_or_default().iter().take(len);
+        return weights.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+    }
     let mut fields = Fields::new(row, bits, start);
     (0..len).fold(0i32, |sum, _| sum.wrapping_add(fields.take()))
 }
