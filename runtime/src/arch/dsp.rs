@@ -12,8 +12,7 @@ use core::slice;
 
 use super::portable::dot_block_slowly;
 pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS as ROWS, Ends, Matrix};
-use crate::requantize::Multiplier;
+use super::{BLOCK_ROWS as ROWS, Ends, Matrix, Parameters};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -53,7 +52,7 @@ impl Lanes {
     }
 
     /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) fn finish<P: Fn(usize) -> (i32, Multiplier)>(
+    pub(crate) fn finish<P: Fn(usize) -> Parameters>(
         &mut self,
         _: &Matrix<'_>,
         _: &[i8],

@@ -1,6 +1,8 @@
 //! A layer's weights as kernels see them.
 
+use super::BLOCK_ROWS;
 use crate::format::{Clamp, Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
+use crate::requantize::Multiplier;
 
 /// Weights of a layer, one row per output.
 #[derive(Clone, Copy)]
@@ -20,10 +22,13 @@ pub(crate) struct Matrix<'a> {
     pub(crate) row_len: usize,
 }
 
+/// Biases and multipliers of a block of rows.
+pub(crate) type Parameters = ([i32; BLOCK_ROWS], [Multiplier; BLOCK_ROWS]);
+
 /// What becomes of a layer's sums: biases, rescaling and activation.
 #[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators
 pub(crate) struct Ends<P> {
-    /// A row's bias and multiplier.
+    /// Of the block that starts with a row; what stands beyond the last row has no meaning.
     pub(crate) parameters: P,
     /// The outputs' zero point.
     pub(crate) zero_point: i8,

@@ -13,7 +13,7 @@ mod mve;
 #[cfg_attr(any(bitsback_isa = "dsp", bitsback_isa = "mve"), allow(dead_code))] // some is replaced
 mod portable;
 
-pub(crate) use matrix::{Ends, Matrix, Row};
+pub(crate) use matrix::{Ends, Matrix, Parameters, Row};
 
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
@@ -24,6 +24,12 @@ pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
+
+/// Most values under a convolution's kernel that are gathered at each position.
+#[cfg(not(bitsback_isa = "mve"))]
+pub(crate) const PATCH_MAX: usize = 512; // 5 × 5 × 20
+#[cfg(bitsback_isa = "mve")]
+pub(crate) const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
 
 #[cfg(test)]
 mod suite;

@@ -2,9 +2,8 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Ends, Matrix, Row};
+use super::{BLOCK_ROWS, Ends, Matrix, Parameters, Row};
 use crate::format::{Fields, paired_row};
-use crate::requantize::Multiplier;
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -31,7 +30,7 @@ impl Lanes {
     }
 
     /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) fn finish<P: Fn(usize) -> (i32, Multiplier)>(
+    pub(crate) fn finish<P: Fn(usize) -> Parameters>(
         &mut self,
         _: &Matrix<'_>,
         _: &[i8],

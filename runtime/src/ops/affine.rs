@@ -109,7 +109,7 @@ impl<'a> Layer<'a> {
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
         let ends = Ends {
-            parameters: |row| (self.bias(row), self.multiplier(row)),
+            parameters: |first| self.parameters(first),
             zero_point: self.zero_point,
             clamp: self.clamp,
         };
@@ -124,6 +124,20 @@ impl<'a> Layer<'a> {
             self.finish_block(first, &sums, outputs);
             first = first.wrapping_add(BLOCK_ROWS);
         }
+    }
+
+    /// Biases and multipliers of a block of rows.
+    fn parameters(&self, first: usize) -> arch::Parameters {
+        let mut biases = [0; BLOCK_ROWS];
+        self.add_biases(first, &mut biases);
+        let multipliers = match self.multipliers {
+            Multipliers::PerTensor(multiplier) => [multiplier; BLOCK_ROWS],
+            Multipliers::PerChannel(table) => {
+                let mut entries = table.get(first..).unwrap_or_default().iter();
+                [(); BLOCK_ROWS].map(|()| entries.next().map(stored_multiplier).unwrap_or_default())
+            }
+        };
+        (biases, multipliers)
     }
 
     /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are

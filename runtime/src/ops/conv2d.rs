@@ -7,7 +7,7 @@ use super::filter::{FILTER_MAX, Filter};
 use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
-use crate::arch::{self, Lanes};
+use crate::arch::{self, Lanes, PATCH_MAX};
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
@@ -75,7 +75,7 @@ impl Operator for Conv2d {
         };
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        if arch::is_direct(layer.matrix.bits) && columns <= FILTER_MAX {
+        if arch::is_direct(layer.matrix.bits) && columns <= PATCH_MAX {
             image.by_position(&layer, columns, output);
         } else {
             image.by_filter(&layer, columns, output);
@@ -94,9 +94,9 @@ struct Image<'a> {
 impl Image<'_> {
     /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
     /// border to think of, since padding is filled with the zero point. For weights that are used
-    /// as they are stored, and filters of at most [`FILTER_MAX`] weights.
+    /// as they are stored, and filters of at most [`PATCH_MAX`] weights.
     fn by_position(&self, layer: &Layer<'_>, patch_len: usize, output: &mut [i8]) {
-        let mut buffer = [0; FILTER_MAX];
+        let mut buffer = [0; PATCH_MAX];
         let patch = buffer.get_mut(..patch_len).unwrap_or_default();
         let mut lanes = Lanes::new();
         let [rows, columns] = self.axes;
