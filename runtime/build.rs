@@ -2,11 +2,12 @@
 //!
 //! Stable compilers show no `target_feature` for Arm's DSP and vector (MVE) extensions, so that
 //! they are told from names: every Cortex-M4 and M7 has the first; a core of the target
-//! thumbv8m.main has what the core that `target-cpu` names has. An M33 may have the DSP extension,
-//! but the assembler refuses it in naked functions of that target even when `target-cpu` names it.
+//! thumbv8m.main has what the core that `target-cpu` names has.
 
 use std::env;
 
+/// Cores of thumbv8m.main with the DSP extension, as `target-cpu` knows them.
+const DSP_CORES: [&str; 2] = ["cortex-m33", "cortex-m35p"];
 /// Cores with MVE.
 const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
@@ -18,11 +19,17 @@ fn main() {
     // `-Ctarget-cpu=NAME`, or `-C` and `target-cpu=NAME`; the last one counts.
     let cpu =
         flags.rsplit('\x1f').find_map(|flag| flag.split_once("target-cpu=")).map(|(_, cpu)| cpu);
-    if target.starts_with("thumbv7em-") {
-        println!("cargo::rustc-cfg=bitsback_isa=\"dsp\"");
-    } else if target.starts_with("thumbv8m.main-")
-        && cpu.is_some_and(|cpu| MVE_CORES.contains(&cpu))
-    {
+    let is_one_of = |cores: &[&str]| {
+        target.starts_with("thumbv8m.main-") && cpu.is_some_and(|cpu| cores.contains(&cpu))
+    };
+    if is_one_of(&MVE_CORES) {
         println!("cargo::rustc-cfg=bitsback_isa=\"mve\"");
+    } else if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) {
+        println!("cargo::rustc-cfg=bitsback_isa=\"dsp\"");
     }
+    // Naked functions are assembled once more where only their symbols are looked for, without
+    // what `target-cpu` says: they say it themselves.
+    let directive = cpu.filter(|_| target.starts_with("thumbv8m.main-")).unwrap_or_default();
+    let directive = if directive.is_empty() { String::new() } else { format!(".cpu {directive}") };
+    println!("cargo::rustc-env=BITSBACK_CPU={directive}");
 }

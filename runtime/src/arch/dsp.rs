@@ -177,6 +177,7 @@ unsafe extern "C" fn dot4_pairs(
     sums: *mut [i32; ROWS],
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_pair word, input, low, both",
         "smlad \\both, \\word, \\input, \\both",
         "sxtb16 \\word, \\word",
@@ -242,6 +243,7 @@ unsafe extern "C" fn dot4_w8a8(
     sums: *mut [i32; ROWS],
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_row row, sum",
         "ldr r12, [\\row], #4",
         "sxtb16 lr, r12",

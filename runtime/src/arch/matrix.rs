@@ -2,7 +2,6 @@
 
 use super::BLOCK_ROWS;
 use crate::format::{Clamp, Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
-use crate::requantize::Multiplier;
 
 /// Weights of a layer, one row per output.
 #[derive(Clone, Copy)]
@@ -23,7 +22,15 @@ pub(crate) struct Matrix<'a> {
 }
 
 /// Biases and multipliers of a block of rows.
-pub(crate) type Parameters = ([i32; BLOCK_ROWS], [Multiplier; BLOCK_ROWS]);
+#[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators
+pub(crate) struct Parameters {
+    /// Biases.
+    pub(crate) biases: [i32; BLOCK_ROWS],
+    /// The multipliers' fractions.
+    pub(crate) values: [i32; BLOCK_ROWS],
+    /// The multipliers' shifts.
+    pub(crate) shifts: [i32; BLOCK_ROWS],
+}
 
 /// What becomes of a layer's sums: biases, rescaling and activation.
 #[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators

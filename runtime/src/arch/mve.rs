@@ -36,14 +36,9 @@ impl Quad {
     const ZERO: Self =
         Self { bias: [0; QUAD], left: [0; QUAD], multiplier: [0; QUAD], right: [0; QUAD] };
 
-    fn new((bias, multipliers): Parameters) -> Self {
-        let shifts = multipliers.map(|multiplier| i32::from(multiplier.shift));
-        Self {
-            bias,
-            left: shifts.map(|shift| shift.max(0)),
-            multiplier: multipliers.map(|multiplier| multiplier.value),
-            right: shifts.map(|shift| shift.min(0)),
-        }
+    fn new(Parameters { biases, values, shifts }: Parameters) -> Self {
+        let (left, right) = (shifts.map(|shift| shift.max(0)), shifts.map(|shift| shift.min(0)));
+        Self { bias: biases, left, multiplier: values, right }
     }
 }
 
@@ -109,14 +104,14 @@ impl Lanes {
         for first in (0..rows.div_ceil(QUAD)).step_by(MAX_QUADS) {
             if self.held != Some(first) {
                 self.hold(first, rows, |row| {
-                    let (mut biases, multipliers) = (ends.parameters)(row);
+                    let mut parameters = (ends.parameters)(row);
                     if offset != 0 {
                         let sums = sum_rows(bytes, columns, row).unwrap_or_default();
-                        for (bias, sum) in biases.iter_mut().zip(sums) {
+                        for (bias, sum) in parameters.biases.iter_mut().zip(sums) {
                             *bias = bias.wrapping_add(sum.wrapping_mul(offset.into()));
                         }
                     }
-                    (biases, multipliers)
+                    parameters
                 });
                 self.held = Some(first);
             }
@@ -195,8 +190,7 @@ fn sum_rows(bytes: &[u8], columns: usize, first: usize) -> Option<[i32; QUAD]> {
 #[unsafe(naked)]
 unsafe extern "C" fn sums_w8(weights: *const u8, columns: usize, sums: *mut [i32; QUAD]) {
     naked_asm!(
-        // Where only symbols are looked for, the assembler isn't told what `target-cpu` says.
-        ".cpu cortex-m55",
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r8, lr}}",
         "adds r3, r0, r1",
         "adds r5, r3, r1",
@@ -245,8 +239,7 @@ unsafe extern "C" fn quads_w8a8(
     end: *mut i8,
 ) {
     naked_asm!(
-        // Where only symbols are looked for, the assembler isn't told what `target-cpu` says.
-        ".cpu cortex-m55",
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
         "vpush {{d8-d13}}",
         "mov r11, r0",

@@ -130,14 +130,21 @@ impl<'a> Layer<'a> {
     fn parameters(&self, first: usize) -> arch::Parameters {
         let mut biases = [0; BLOCK_ROWS];
         self.add_biases(first, &mut biases);
-        let multipliers = match self.multipliers {
-            Multipliers::PerTensor(multiplier) => [multiplier; BLOCK_ROWS],
-            Multipliers::PerChannel(table) => {
-                let mut entries = table.get(first..).unwrap_or_default().iter();
-                [(); BLOCK_ROWS].map(|()| entries.next().map(stored_multiplier).unwrap_or_default())
+        match self.multipliers {
+            Multipliers::PerTensor(Multiplier { value, shift }) => {
+                let (values, shifts) = ([value; BLOCK_ROWS], [shift.into(); BLOCK_ROWS]);
+                arch::Parameters { biases, values, shifts }
             }
-        };
-        (biases, multipliers)
+            Multipliers::PerChannel(table) => {
+                let (mut values, mut shifts) = ([0; BLOCK_ROWS], [0; BLOCK_ROWS]);
+                let places = values.iter_mut().zip(&mut shifts);
+                for ((value, shift), entry) in places.zip(table.get(first..).unwrap_or_default()) {
+                    let multiplier = stored_multiplier(entry);
+                    (*value, *shift) = (multiplier.value, multiplier.shift.into());
+                }
+                arch::Parameters { biases, values, shifts }
+            }
+        }
     }
 
     /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
