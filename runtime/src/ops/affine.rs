@@ -126,24 +126,33 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Biases and multipliers of a block of rows.
+    /// Biases and multipliers of a block of rows, as long as none is missing.
+    #[inline(always)]
     fn parameters(&self, first: usize) -> arch::Parameters {
-        let mut biases = [0; BLOCK_ROWS];
-        self.add_biases(first, &mut biases);
-        match self.multipliers {
-            Multipliers::PerTensor(Multiplier { value, shift }) => {
-                let (values, shifts) = ([value; BLOCK_ROWS], [shift.into(); BLOCK_ROWS]);
-                arch::Parameters { biases, values, shifts }
-            }
-            Multipliers::PerChannel(table) => {
-                let (mut values, mut shifts) = ([0; BLOCK_ROWS], [0; BLOCK_ROWS]);
-                let places = values.iter_mut().zip(&mut shifts);
-                for ((value, shift), entry) in places.zip(table.get(first..).unwrap_or_default()) {
-                    let multiplier = stored_multiplier(entry);
-                    (*value, *shift) = (multiplier.value, multiplier.shift.into());
+        let biases = self.bias.and_then(|(width, shift, bytes)| {
+            let tail = bytes.get(first.wrapping_mul(width.bytes())..)?;
+            let biases = match width {
+                BiasWidth::I8 => tail.first_chunk()?.map(|b| i32::from(b as i8)),
+                BiasWidth::I16 => {
+                    tail.as_chunks().0.first_chunk()?.map(|b| i16::from_le_bytes(b).into())
                 }
-                arch::Parameters { biases, values, shifts }
+                BiasWidth::I32 => tail.as_chunks().0.first_chunk()?.map(i32::from_le_bytes),
+            };
+            Some(biases.map(|bias: i32| bias.wrapping_shl(u32::from(shift))))
+        });
+        let multipliers = match self.multipliers {
+            Multipliers::PerTensor(multiplier) => [multiplier; BLOCK_ROWS],
+            Multipliers::PerChannel(table) => {
+                let entries = table.get(first..).and_then(|table| table.first_chunk());
+                entries
+                    .map(|entries: &[_; BLOCK_ROWS]| entries.each_ref().map(stored_multiplier))
+                    .unwrap_or_default()
             }
+        };
+        arch::Parameters {
+            biases: biases.unwrap_or_default(),
+            values: multipliers.map(|multiplier| multiplier.value),
+            shifts: multipliers.map(|multiplier| multiplier.shift.into()),
         }
     }
 
