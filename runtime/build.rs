@@ -12,7 +12,9 @@ const DSP_CORES: [&str; 2] = ["cortex-m33", "cortex-m35p"];
 const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(bitsback_isa, values(\"dsp\", \"mve\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"x86_64\"))"
+    );
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("TARGET").unwrap_or_default();
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
@@ -22,10 +24,21 @@ fn main() {
     let is_one_of = |cores: &[&str]| {
         target.starts_with("thumbv8m.main-") && cpu.is_some_and(|cpu| cores.contains(&cpu))
     };
-    if is_one_of(&MVE_CORES) {
-        println!("cargo::rustc-cfg=bitsback_isa=\"mve\"");
+    let isa = if is_one_of(&MVE_CORES) {
+        Some("mve")
     } else if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) {
-        println!("cargo::rustc-cfg=bitsback_isa=\"dsp\"");
+        Some("dsp")
+    } else if target.starts_with("x86_64-") {
+        Some("x86_64")
+    } else {
+        None
+    };
+    if let Some(isa) = isa {
+        println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
+    }
+    // `cfg(bitsback_isa)` alone: there are kernels other than the portable ones.
+    if isa.is_some() {
+        println!("cargo::rustc-cfg=bitsback_isa");
     }
     // Naked functions are assembled once more where only their symbols are looked for, without
     // what `target-cpu` says: they say it themselves.

@@ -10,8 +10,10 @@ mod dsp;
 mod matrix;
 #[cfg(bitsback_isa = "mve")]
 mod mve;
-#[cfg_attr(any(bitsback_isa = "dsp", bitsback_isa = "mve"), allow(dead_code))] // some is replaced
+#[cfg_attr(bitsback_isa, allow(dead_code))] // some of it is replaced
 mod portable;
+#[cfg(bitsback_isa = "x86_64")]
+mod x86_64;
 
 pub(crate) use matrix::{Ends, Matrix, Parameters, Row};
 
@@ -19,8 +21,10 @@ pub(crate) use matrix::{Ends, Matrix, Parameters, Row};
 pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(bitsback_isa = "mve")]
 pub(crate) use mve::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
-#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
+#[cfg(not(bitsback_isa))]
 pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+#[cfg(bitsback_isa = "x86_64")]
+pub(crate) use x86_64::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;

@@ -47,6 +47,11 @@ impl<'a> Inputs<'a> {
     pub(crate) fn new(x: &'a [i8], offset: i16) -> Self {
         Self { x, offset }
     }
+
+    /// x and the offset.
+    pub(crate) fn parts(&self) -> (&'a [i8], i16) {
+        (self.x, self.offset)
+    }
 }
 
 /// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
