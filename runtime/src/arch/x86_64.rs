@@ -9,8 +9,8 @@
 use core::arch::x86_64::{
     __cpuid, __cpuid_count, __m128i, __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_loadu_si128,
     _mm_shuffle_epi32, _mm256_add_epi16, _mm256_add_epi32, _mm256_castsi256_si128,
-    _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_madd_epi16, _mm256_set1_epi16,
-    _mm256_setzero_si256, _xgetbv,
+    _mm256_cvtepi8_epi16, _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16,
+    _mm256_set1_epi16, _mm256_setzero_si256, _xgetbv,
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -67,13 +67,15 @@ pub(crate) fn dot_block(
     portable::dot_block(matrix, first, inputs)
 }
 
-/// Four rows of `columns` weights; the last one again where there are fewer.
+/// Four rows, the last one again where there are fewer, each with what follows it up to a whole
+/// step; `None` where the weight section ends before.
 fn four_rows<'a>(
     matrix: &Matrix<'a>,
     first: usize,
     columns: usize,
 ) -> Option<[&'a [u8]; BLOCK_ROWS]> {
     let last = matrix.rows.checked_sub(1)?;
+    let columns = columns.checked_next_multiple_of(STEP)?;
     let row = |number: usize| {
         let start = first.checked_add(number)?.min(last).checked_mul(matrix.row_len)?;
         matrix.bytes.get(start..start.checked_add(columns)?)
@@ -81,7 +83,7 @@ fn four_rows<'a>(
     Some([row(0)?, row(1)?, row(2)?, row(3)?])
 }
 
-/// The sums of four rows, as long as `x` each.
+/// The sums of four rows, as long as `x` in whole steps each.
 #[target_feature(enable = "avx2")]
 fn dot4_w8a8(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_ROWS] {
     let offsets = _mm256_set1_epi16(offset);
@@ -98,28 +100,22 @@ fn dot4_w8a8(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_RO
         s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(widen(w2), x));
         s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(widen(w3), x));
     }
-    if rest.is_empty() {
-        return [total(s0), total(s1), total(s2), total(s3)];
+    // The last columns are no whole step: lanes beyond them, where other weights are, get zeros.
+    if !rest.is_empty() {
+        let mut inputs = [0; STEP];
+        for (place, &x) in inputs.iter_mut().zip(rest) {
+            *place = i16::from(x).wrapping_add(offset);
+        }
+        // SAFETY: an array of sixteen halves is a vector's bytes; the load takes any alignment.
+        let x = unsafe { _mm256_loadu_si256(inputs.as_ptr().cast::<__m256i>()) };
+        let at = steps.len();
+        let weights = |w: &[[u8; STEP]]| w.get(at).copied().unwrap_or_default();
+        s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(widen(&weights(w0)), x));
+        s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(widen(&weights(w1)), x));
+        s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(widen(&weights(w2)), x));
+        s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(widen(&weights(w3)), x));
     }
-    // The last columns are no whole step. Lanes beyond them meet weights of 0.
-    let [r0, r1, r2, r3] = rows;
-    let from = x.len().wrapping_sub(rest.len());
-    let x = _mm256_add_epi16(widen(&filled(x, from)), offsets);
-    s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(widen(&filled(r0, from)), x));
-    s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(widen(&filled(r1, from)), x));
-    s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(widen(&filled(r2, from)), x));
-    s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(widen(&filled(r3, from)), x));
     [total(s0), total(s1), total(s2), total(s3)]
-}
-
-/// The bytes from `from` on, fewer than a step, and zeros.
-#[inline(always)]
-fn filled<T: Byte + Copy + Default>(bytes: &[T], from: usize) -> [T; STEP] {
-    let mut step = [T::default(); STEP];
-    for (place, &byte) in step.iter_mut().zip(bytes.get(from..).unwrap_or_default()) {
-        *place = byte;
-    }
-    step
 }
 
 /// Sixteen bytes, signed or weights as stored, sign-extended to 16 bits.
