@@ -12,7 +12,7 @@ use core::slice;
 
 use super::portable::dot_block_slowly;
 pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS as ROWS, Ends, Matrix, Parameters};
+use super::{BLOCK_ROWS as ROWS, Ends, Matrix};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -52,12 +52,12 @@ impl Lanes {
     }
 
     /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) fn finish<P: Fn(usize) -> Parameters>(
+    pub(crate) fn finish<B, M>(
         &mut self,
         _: &Matrix<'_>,
         _: &[i8],
         _: i16,
-        _: &Ends<P>,
+        _: &Ends<B, M>,
         _: &mut [i8],
     ) -> Option<()> {
         None

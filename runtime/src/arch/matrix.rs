@@ -1,6 +1,5 @@
 //! A layer's weights as kernels see them.
 
-use super::BLOCK_ROWS;
 use crate::format::{Clamp, Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
 
 /// Weights of a layer, one row per output.
@@ -21,22 +20,13 @@ pub(crate) struct Matrix<'a> {
     pub(crate) row_len: usize,
 }
 
-/// Biases and multipliers of a block of rows.
-#[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators
-pub(crate) struct Parameters {
-    /// Biases.
-    pub(crate) biases: [i32; BLOCK_ROWS],
-    /// The multipliers' fractions.
-    pub(crate) values: [i32; BLOCK_ROWS],
-    /// The multipliers' shifts.
-    pub(crate) shifts: [i32; BLOCK_ROWS],
-}
-
 /// What becomes of a layer's sums: biases, rescaling and activation.
 #[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to operators
-pub(crate) struct Ends<P> {
-    /// Of the block that starts with a row; what stands beyond the last row has no meaning.
-    pub(crate) parameters: P,
+pub(crate) struct Ends<B, M> {
+    /// The biases of a block of rows that starts with a row, as long as none is missing.
+    pub(crate) biases: B,
+    /// Fractions and shifts of such a block's multipliers.
+    pub(crate) multipliers: M,
     /// The outputs' zero point.
     pub(crate) zero_point: i8,
     /// Activation.

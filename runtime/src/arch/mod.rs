@@ -15,7 +15,7 @@ mod portable;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
-pub(crate) use matrix::{Ends, Matrix, Parameters, Row};
+pub(crate) use matrix::{Ends, Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};

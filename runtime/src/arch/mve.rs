@@ -2,7 +2,7 @@
 //!
 //! Sixteen inputs are loaded once for four rows; each row costs a load of its weights and a
 //! VMLADAVA, and the loop's end, which counts and masks the last lanes by itself, one more: ten
-//! instructions for 64 products, 0.156 a product. What is left is 30 instructions per four outputs,
+//! instructions for 64 products, 0.156 a product. What is left is 31 instructions per four outputs,
 //! since four sums are rescaled as one vector, with parameters that were put into vectors before
 //! ([`Lanes`]). Its limit is loading: half of the loop's instructions do.
 //!
@@ -13,12 +13,12 @@ use core::arch::naked_asm;
 use core::ops::Range;
 
 pub(crate) use super::portable::{dot, dot_block, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS, Ends, Matrix, Parameters, portable};
+use super::{BLOCK_ROWS, Ends, Matrix, portable};
 use crate::format::Layout;
 
 /// Rows that are summed and rescaled at once: as many as a vector has lanes of 32 bits.
 const QUAD: usize = BLOCK_ROWS;
-/// Quads whose parameters are prepared at once: 2 KiB of stack.
+/// Quads whose parameters are prepared at once: 1.5 KiB of stack.
 const MAX_QUADS: usize = 32;
 
 /// Parameters of four rows, a vector each; the kernel knows the order.
@@ -26,20 +26,12 @@ const MAX_QUADS: usize = 32;
 #[repr(C)]
 struct Quad {
     bias: [i32; QUAD],
-    left: [i32; QUAD],
     multiplier: [i32; QUAD],
-    /// Never positive: VRSHL shifts to the right by negative numbers.
-    right: [i32; QUAD],
+    shift: [i32; QUAD],
 }
 
 impl Quad {
-    const ZERO: Self =
-        Self { bias: [0; QUAD], left: [0; QUAD], multiplier: [0; QUAD], right: [0; QUAD] };
-
-    fn new(Parameters { biases, values, shifts }: Parameters) -> Self {
-        let (left, right) = (shifts.map(|shift| shift.max(0)), shifts.map(|shift| shift.min(0)));
-        Self { bias: biases, left, multiplier: values, right }
-    }
+    const ZERO: Self = Self { bias: [0; QUAD], multiplier: [0; QUAD], shift: [0; QUAD] };
 }
 
 /// Parameters of some of a layer's rows, in vectors: of one layer from [`Lanes::new`] on.
@@ -80,14 +72,18 @@ impl Lanes {
     /// The outputs of all rows for the inputs x + offset, or `None` where no kernel here takes the
     /// layer. The layer and its offset must be the same at each call.
     #[inline(never)]
-    pub(crate) fn finish<P: Fn(usize) -> Parameters>(
+    pub(crate) fn finish<B, M>(
         &mut self,
         matrix: &Matrix<'_>,
         x: &[i8],
         offset: i16,
-        ends: &Ends<P>,
+        ends: &Ends<B, M>,
         outputs: &mut [i8],
-    ) -> Option<()> {
+    ) -> Option<()>
+    where
+        B: Fn(usize) -> [i32; QUAD],
+        M: Fn(usize) -> ([i32; QUAD], [i32; QUAD]),
+    {
         let (rows, columns) = (outputs.len(), x.len());
         if matrix.bits != 8 || matrix.layout != Layout::RowMajor || columns == 0 || rows < QUAD {
             return None;
@@ -103,16 +99,10 @@ impl Lanes {
         let bytes = matrix.bytes;
         for first in (0..rows.div_ceil(QUAD)).step_by(MAX_QUADS) {
             if self.held != Some(first) {
-                self.hold(first, rows, |row| {
-                    let mut parameters = (ends.parameters)(row);
-                    if offset != 0 {
-                        let sums = sum_rows(bytes, columns, row).unwrap_or_default();
-                        for (bias, sum) in parameters.biases.iter_mut().zip(sums) {
-                            *bias = bias.wrapping_add(sum.wrapping_mul(offset.into()));
-                        }
-                    }
-                    parameters
-                });
+                self.hold(first, rows, ends);
+                if offset != 0 {
+                    self.fold(first, rows, bytes, columns, offset.into());
+                }
                 self.held = Some(first);
             }
             let start = first.wrapping_mul(QUAD);
@@ -130,12 +120,38 @@ impl Lanes {
 
     /// Puts parameters of `rows` rows, from a quad's on, into vectors. The last quad ends with the
     /// last row, so it may share rows with the one before.
-    fn hold(&mut self, first: usize, rows: usize, parameters: impl Fn(usize) -> Parameters) {
-        for (number, quad) in (first..rows.div_ceil(QUAD)).zip(&mut self.quads) {
-            let start = number.wrapping_mul(QUAD).min(rows.saturating_sub(QUAD));
-            *quad = Quad::new(parameters(start));
+    ///
+    /// One pass for each parameter: a loop with all of them hasn't enough registers.
+    #[inline(never)]
+    fn hold<B, M>(&mut self, first: usize, rows: usize, ends: &Ends<B, M>)
+    where
+        B: Fn(usize) -> [i32; QUAD],
+        M: Fn(usize) -> ([i32; QUAD], [i32; QUAD]),
+    {
+        for (start, quad) in starts(first, rows).zip(&mut self.quads) {
+            quad.bias = (ends.biases)(start);
+        }
+        for (start, quad) in starts(first, rows).zip(&mut self.quads) {
+            (quad.multiplier, quad.shift) = (ends.multipliers)(start);
         }
     }
+
+    /// Adds offset·Σ w to the biases, so that the kernel needs no offset.
+    #[inline(never)]
+    fn fold(&mut self, first: usize, rows: usize, bytes: &[u8], columns: usize, offset: i32) {
+        for (start, quad) in starts(first, rows).zip(&mut self.quads) {
+            let sums = sum_rows(bytes, columns, start).unwrap_or_default();
+            for (bias, sum) in quad.bias.iter_mut().zip(sums) {
+                *bias = bias.wrapping_add(sum.wrapping_mul(offset));
+            }
+        }
+    }
+}
+
+/// The first rows of quads, from a quad's number on.
+fn starts(first: usize, rows: usize) -> impl Iterator<Item = usize> {
+    let last = rows.saturating_sub(QUAD);
+    (first..rows.div_ceil(QUAD)).map(move |number| number.wrapping_mul(QUAD).min(last))
 }
 
 /// Runs the kernel on whole quads of rows, or `None` where weights or outputs are missing.
@@ -227,7 +243,7 @@ unsafe extern "C" fn sums_w8(weights: *const u8, columns: usize, sums: *mut [i32
 /// and for each four a quad. `task.beyond` + `task.columns` is a multiple of 16. The core has
 /// access to its vectors.
 // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-// r4-r11, lr and q4-q6 saved and restored, the stack as it was). Loads of inputs and weights in
+// r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of inputs and weights in
 // the loop are masked by LETP beyond `columns`; pointers that go beyond are corrected or not used
 // again. Each turn reads one quad, whose words are aligned, and writes four bytes of outputs.
 #[unsafe(naked)]
@@ -241,7 +257,7 @@ unsafe extern "C" fn quads_w8a8(
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
-        "vpush {{d8-d13}}",
+        "vpush {{d8-d15}}",
         "mov r11, r0",
         "mov r4, r2",
         "mov r0, r3",
@@ -251,6 +267,7 @@ unsafe extern "C" fn quads_w8a8(
         "vdup.32 q4, r2",
         "vdup.32 q5, r3",
         "vdup.32 q6, r5",
+        "vmov.i32 q7, #0",
         "1:",
         "ldr r9, [r11]",
         "adds r3, r1, r6",
@@ -274,12 +291,13 @@ unsafe extern "C" fn quads_w8a8(
         "subs r1, r7, r3", // the row after the fourth
         "vmov q0[2], q0[0], r8, r12",
         "vmov q0[3], q0[1], r10, r2",
-        "vldrw.32 q1, [r4, #16]",
-        "vldrw.32 q2, [r4, #32]",
-        "vshl.s32 q0, q0, q1",
-        "vldrw.32 q1, [r4, #48]",
+        "vldrw.32 q1, [r4, #32]",
+        "vmax.s32 q2, q1, q7",
+        "vshl.s32 q0, q0, q2",
+        "vldrw.32 q2, [r4, #16]",
+        "vmin.s32 q1, q1, q7",
         "vqrdmulh.s32 q0, q0, q2",
-        "adds r4, #64",
+        "adds r4, #48",
         "vand q2, q0, q1",
         "vshr.s32 q2, q2, #31",
         "vqadd.s32 q0, q0, q2",
@@ -288,10 +306,10 @@ unsafe extern "C" fn quads_w8a8(
         "vmax.s32 q0, q0, q4",
         "vmin.s32 q0, q0, q5",
         "vstrb.32 q0, [r0], #4",
-        "ldr r3, [sp, #84]",
+        "ldr r3, [sp, #100]",
         "cmp r0, r3",
         "bne 1b",
-        "vpop {{d8-d13}}",
+        "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
     )
 }

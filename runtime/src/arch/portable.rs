@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Ends, Matrix, Parameters, Row};
+use super::{BLOCK_ROWS, Ends, Matrix, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -30,12 +30,12 @@ impl Lanes {
     }
 
     /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) fn finish<P: Fn(usize) -> Parameters>(
+    pub(crate) fn finish<B, M>(
         &mut self,
         _: &Matrix<'_>,
         _: &[i8],
         _: i16,
-        _: &Ends<P>,
+        _: &Ends<B, M>,
         _: &mut [i8],
     ) -> Option<()> {
         None

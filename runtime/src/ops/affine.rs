@@ -109,7 +109,8 @@ impl<'a> Layer<'a> {
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
         let ends = Ends {
-            parameters: |first| self.parameters(first),
+            biases: |first| self.block_biases(first).unwrap_or_default(),
+            multipliers: |first| self.block_multipliers(first),
             zero_point: self.zero_point,
             clamp: self.clamp,
         };
@@ -126,34 +127,32 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Biases and multipliers of a block of rows, as long as none is missing.
+    /// The biases of a block of rows, if there are any and none is missing.
     #[inline(always)]
-    fn parameters(&self, first: usize) -> arch::Parameters {
-        let biases = self.bias.and_then(|(width, shift, bytes)| {
-            let tail = bytes.get(first.wrapping_mul(width.bytes())..)?;
-            let biases = match width {
-                BiasWidth::I8 => tail.first_chunk()?.map(|b| i32::from(b as i8)),
-                BiasWidth::I16 => {
-                    tail.as_chunks().0.first_chunk()?.map(|b| i16::from_le_bytes(b).into())
-                }
-                BiasWidth::I32 => tail.as_chunks().0.first_chunk()?.map(i32::from_le_bytes),
-            };
-            Some(biases.map(|bias: i32| bias.wrapping_shl(u32::from(shift))))
-        });
+    fn block_biases(&self, first: usize) -> Option<[i32; BLOCK_ROWS]> {
+        let (width, shift, bytes) = self.bias?;
+        let tail = bytes.get(first.wrapping_mul(width.bytes())..)?;
+        let biases = match width {
+            BiasWidth::I8 => tail.first_chunk()?.map(|b| i32::from(b as i8)),
+            BiasWidth::I16 => {
+                tail.as_chunks().0.first_chunk()?.map(|b| i16::from_le_bytes(b).into())
+            }
+            BiasWidth::I32 => tail.as_chunks().0.first_chunk()?.map(i32::from_le_bytes),
+        };
+        Some(biases.map(|bias| bias.wrapping_shl(u32::from(shift))))
+    }
+
+    /// Fractions and shifts of a block of rows, as long as none is missing.
+    #[inline(always)]
+    fn block_multipliers(&self, first: usize) -> ([i32; BLOCK_ROWS], [i32; BLOCK_ROWS]) {
         let multipliers = match self.multipliers {
             Multipliers::PerTensor(multiplier) => [multiplier; BLOCK_ROWS],
             Multipliers::PerChannel(table) => {
-                let entries = table.get(first..).and_then(|table| table.first_chunk());
-                entries
-                    .map(|entries: &[_; BLOCK_ROWS]| entries.each_ref().map(stored_multiplier))
-                    .unwrap_or_default()
+                let entries = table.get(first..).and_then(<[_]>::first_chunk::<BLOCK_ROWS>);
+                entries.map(|entries| entries.each_ref().map(stored_multiplier)).unwrap_or_default()
             }
         };
-        arch::Parameters {
-            biases: biases.unwrap_or_default(),
-            values: multipliers.map(|multiplier| multiplier.value),
-            shifts: multipliers.map(|multiplier| multiplier.shift.into()),
-        }
+        (multipliers.map(|m| m.value), multipliers.map(|m| m.shift.into()))
     }
 
     /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
