@@ -5,6 +5,7 @@
 //! Kernels read weights as stored: `row` is one packed row, `start` the field where they begin.
 //! Sums wrap; `Model::parse` has shown that those of a parsed model don't.
 
+mod addition;
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 mod matrix;
@@ -15,16 +16,17 @@ mod portable;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
+pub(crate) use addition::{Addition, Places};
 pub(crate) use matrix::{Ends, Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
-pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use dsp::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(bitsback_isa = "mve")]
-pub(crate) use mve::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use mve::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(not(bitsback_isa))]
-pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use portable::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(bitsback_isa = "x86_64")]
-pub(crate) use x86_64::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use x86_64::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;

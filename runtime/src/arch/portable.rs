@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Ends, Matrix, Row};
+use super::{Addition, BLOCK_ROWS, Ends, Matrix, Places, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -123,6 +123,11 @@ pub(crate) fn dot_strided(
     }
     let mut fields = Fields::new(row, bits, start);
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
+}
+
+/// `None`: the operator adds by itself.
+pub(crate) fn add(_: &mut [i8], _: &Places, _: &Addition) -> Option<()> {
+    None
 }
 
 /// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
