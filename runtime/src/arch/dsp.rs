@@ -11,7 +11,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use super::portable::dot_block_slowly;
-pub(crate) use super::portable::{add, dot, dot_strided, is_direct, row_sum};
+pub(crate) use super::portable::{add, copy, dot, dot_strided, is_direct, row_sum};
 use super::{BLOCK_ROWS as ROWS, Ends, Matrix};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.

@@ -20,13 +20,13 @@ pub(crate) use addition::{Addition, Places};
 pub(crate) use matrix::{Ends, Matrix, Row};
 
 #[cfg(bitsback_isa = "dsp")]
-pub(crate) use dsp::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use dsp::{Lanes, add, copy, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(bitsback_isa = "mve")]
-pub(crate) use mve::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use mve::{Lanes, add, copy, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(not(bitsback_isa))]
-pub(crate) use portable::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use portable::{Lanes, add, copy, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(bitsback_isa = "x86_64")]
-pub(crate) use x86_64::{Lanes, add, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use x86_64::{Lanes, add, copy, dot, dot_block, dot_strided, is_direct, row_sum};
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;

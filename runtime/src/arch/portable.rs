@@ -130,6 +130,15 @@ pub(crate) fn add(_: &mut [i8], _: &Places, _: &Addition) -> Option<()> {
     None
 }
 
+/// Copies as many values as the shorter one has.
+#[inline(always)]
+pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
+    let count = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
+        to.copy_from_slice(from);
+    }
+}
+
 /// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
 pub(crate) const fn is_direct(bits: u8) -> bool {
     matches!(bits, 2 | 4 | 8 | 16)

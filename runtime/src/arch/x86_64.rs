@@ -14,7 +14,7 @@ use core::arch::x86_64::{
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) use super::portable::{Inputs, Lanes, add, dot, dot_strided, is_direct, row_sum};
+pub(crate) use super::portable::{Inputs, Lanes, add, copy, dot, dot_strided, is_direct, row_sum};
 use super::{BLOCK_ROWS, Matrix, portable};
 use crate::format::Layout;
 

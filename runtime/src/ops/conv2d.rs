@@ -121,13 +121,9 @@ impl Image<'_> {
         }
         let mut copy = |tap: usize, pixel: usize, taps: usize| {
             let len = taps.wrapping_mul(self.channels);
-            let to = patch.get_mut(tap.wrapping_mul(self.channels)..);
-            let from = self.values.get(pixel.wrapping_mul(self.channels)..);
-            if let (Some(to), Some(from)) =
-                (to.and_then(|to| to.get_mut(..len)), from.and_then(|from| from.get(..len)))
-            {
-                to.copy_from_slice(from);
-            }
+            let to = patch.get_mut(tap.wrapping_mul(self.channels)..).unwrap_or_default();
+            let from = self.values.get(pixel.wrapping_mul(self.channels)..).unwrap_or_default();
+            arch::copy(to.get_mut(..len).unwrap_or_default(), from);
         };
         let mut y = top;
         for row_tap in row_taps {
