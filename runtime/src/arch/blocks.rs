@@ -1,7 +1,9 @@
 //! For instruction sets whose kernel, `dot_block`, takes a block of rows over one vector of inputs:
 //! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
 
-use super::{BLOCK_ROWS, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block};
+use super::{
+    BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block,
+};
 
 /// Positions that a kernel takes at once.
 pub(crate) const POSITIONS: usize = 1;
@@ -36,6 +38,18 @@ impl Patches {
         let Stretches { rows, len, stride } = self.window;
         self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
         len > 0
+    }
+
+    /// The outputs of all rows for the patch, or `None` where no kernel finishes them.
+    #[inline(always)]
+    pub(crate) fn finish(
+        &mut self,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        let patch = self.patch.get(..self.columns)?;
+        self.lanes.finish(matrix, patch, self.offset, finish, outputs)
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].

@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Finish, Matrix, Row};
+use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -26,7 +26,31 @@ impl Lanes {
         x: &'a [i8],
         offset: i16,
     ) -> Inputs<'a> {
-        Inputs { x, offset }
+        Inputs::new(x, offset)
+    }
+
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) const fn finish(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Finish<'_>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// The inputs x + offset.
+    pub(crate) fn new(x: &'a [i8], offset: i16) -> Self {
+        Self { x, offset }
+    }
+
+    /// x and the offset.
+    pub(crate) fn parts(&self) -> (&'a [i8], i16) {
+        (self.x, self.offset)
     }
 }
 
@@ -109,6 +133,11 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
+/// `None`: the operator adds by itself.
+pub(crate) const fn add(_: &mut [i8], _: &Places, _: &Addition) -> Option<()> {
+    None
+}
+
 /// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
 /// where they don't fit.
 pub(crate) fn copy_rows(
@@ -135,6 +164,10 @@ pub(crate) const fn is_direct(bits: u8) -> bool {
 
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
+    if bits == 8 {
+        let weights = row.get(start..).unwrap_or_default().iter().take(len);
+        return weights.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+    }
     let mut fields = Fields::new(row, bits, start);
     (0..len).fold(0i32, |sum, _| sum.wrapping_add(fields.take()))
 }

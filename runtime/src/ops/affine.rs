@@ -77,6 +77,9 @@ impl<'a> Layer<'a> {
 
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
+        if lanes.finish(&self.matrix, x, offset, &self.finish, output).is_some() {
+            return;
+        }
         let inputs = lanes.prepare(&self.matrix, x, offset);
         let mut sums = [0; CHUNK_ROWS];
         let mut first = 0usize;

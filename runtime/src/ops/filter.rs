@@ -1,7 +1,13 @@
 //! A convolution's filter at hand: what is used at every position is unpacked once.
 
-pub(crate) use crate::arch::PATCH_MAX as FILTER_MAX;
+use crate::arch::PATCH_MAX;
 use crate::format::Fields;
+
+/// Most weights of a filter in pairs, of one that is pooled, and of one that is unpacked: a part of
+/// the format, so the same on every core. 3 × 3 × 64.
+pub(crate) const FILTER_MAX: usize = 576;
+
+const _: () = assert!(FILTER_MAX <= PATCH_MAX, "every core gathers such patches");
 
 /// One filter's weights, unpacked to 8 bits where that pays.
 pub(crate) struct Filter<'a> {

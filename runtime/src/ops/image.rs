@@ -3,7 +3,10 @@
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{self, CHUNK_ROWS, POSITIONS, Patches, Stretches, Sums};
+use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Stretches, Sums};
+
+/// Most outputs of a position that are held apart to be compared.
+const OUTPUTS_MAX: usize = 256;
 
 /// The input of a convolution and how the kernel moves over it.
 pub(crate) struct Image<'a> {
@@ -16,7 +19,7 @@ pub(crate) struct Image<'a> {
 impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        if arch::is_direct(layer.matrix.bits) && columns <= FILTER_MAX {
+        if arch::is_direct(layer.matrix.bits) && columns <= PATCH_MAX {
             self.by_position(layer, columns, output);
         } else {
             self.by_filter(layer, columns, output);
@@ -25,7 +28,7 @@ impl Image<'_> {
 
     /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
     /// border to think of, since padding is filled with the zero point. For widths that kernels
-    /// take directly, and filters of at most [`FILTER_MAX`] weights.
+    /// take directly, and filters of at most [`PATCH_MAX`] weights.
     #[inline(never)]
     fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         let mut sweep = Sweep::new(self, layer, columns);
@@ -200,12 +203,13 @@ impl<'a> Sweep<'a> {
         }
     }
 
-    /// The sums of a chunk of rows at the positions that were added.
+    /// The sums of a chunk of rows at the positions that were added; the first piece of what lies
+    /// under the kernel was gathered for the first chunk.
     fn sum(&mut self, first: usize, filled: usize) {
         let pieces = self.patches.pieces();
         for piece in 0..pieces {
-            // What is gathered in one piece is there for all chunks.
-            if first == 0 || pieces > 1 {
+            // The first piece is there already, and for all chunks if it is the only one.
+            if piece > 0 || first > 0 && pieces > 1 {
                 self.patches.begin(piece);
                 self.gather(filled);
             }
@@ -217,8 +221,16 @@ impl<'a> Sweep<'a> {
     fn finish<'o>(&mut self, output: &'o mut [i8]) -> &'o mut [i8] {
         let matrix = &self.layer.matrix;
         let filled = core::mem::take(&mut self.filled);
+        if filled == 0 {
+            return output;
+        }
         let len = filled.wrapping_mul(matrix.rows);
         let (output, rest) = output.split_at_mut_checked(len).unwrap_or_default();
+        self.patches.begin(0);
+        self.gather(filled);
+        if self.patches.finish(matrix, &self.layer.finish, output).is_some() {
+            return rest;
+        }
         for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             // `max(1)`: there are filters, but the compiler can't know.
@@ -237,6 +249,11 @@ impl<'a> Sweep<'a> {
         if filled == 0 {
             return;
         }
+        self.patches.begin(0);
+        self.gather(filled);
+        if self.finish_whole(pixel, raised).is_some() {
+            return;
+        }
         for first in (0..self.layer.matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             let outputs = chunk(pixel, first);
@@ -250,13 +267,33 @@ impl<'a> Sweep<'a> {
                 let mut fresh = [0; CHUNK_ROWS];
                 let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
                 arch::finish_rows(&self.layer.finish, first, largest, fresh);
-                for (y, &fresh) in outputs.iter_mut().zip(&*fresh) {
-                    *y = (*y).max(fresh);
-                }
+                raise(outputs, fresh);
             } else {
                 arch::finish_rows(&self.layer.finish, first, largest, outputs);
             }
         }
+    }
+
+    /// As [`Self::finish_largest`] of one position, or `None` where no kernel finishes outputs or
+    /// there are too many.
+    #[inline(always)]
+    fn finish_whole(&mut self, pixel: &mut [i8], raised: bool) -> Option<()> {
+        let (matrix, finish) = (&self.layer.matrix, &self.layer.finish);
+        if !raised {
+            return self.patches.finish(matrix, finish, pixel);
+        }
+        let mut fresh = [0; OUTPUTS_MAX];
+        let fresh = fresh.get_mut(..pixel.len())?;
+        self.patches.finish(matrix, finish, fresh)?;
+        raise(pixel, fresh);
+        Some(())
+    }
+}
+
+/// Makes each value the larger one.
+fn raise(values: &mut [i8], others: &[i8]) {
+    for (y, &other) in values.iter_mut().zip(others) {
+        *y = (*y).max(other);
     }
 }
 

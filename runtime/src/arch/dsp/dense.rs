@@ -9,7 +9,7 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use super::super::portable::dot_block_slowly;
-use super::super::{BLOCK_ROWS as ROWS, Matrix, Sums};
+use super::super::{BLOCK_ROWS as ROWS, Finish, Matrix, Sums};
 use super::{GROUP, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
@@ -45,6 +45,18 @@ impl Lanes {
         let groups =
             if matrix.bits == 8 { self.spread(x, offset).unwrap_or_default() } else { &[] };
         Inputs { groups, x, offset }
+    }
+
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) const fn finish(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Finish<'_>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
     }
 
     /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
@@ -148,6 +160,7 @@ unsafe extern "C" fn dot4_pairs(
     blocks: usize,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_pair word, input, low, both",
         "smlad \\both, \\word, \\input, \\both",
         "sxtb16 \\word, \\word",
@@ -218,6 +231,7 @@ unsafe extern "C" fn dot4_w8a8(
     sums: *mut [i32; ROWS],
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_row row, sum",
         "ldr r12, [\\row], #4",
         "sxtb16 lr, r12",

@@ -107,6 +107,7 @@ unsafe extern "C" fn finish_by_one(
     constants: &Constants,
 ) -> u32 {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
         "ldm r2, {{r4-r10}}",
         "movs r3, #0",
@@ -147,6 +148,7 @@ unsafe extern "C" fn finish_by_row(
     multipliers: *const u8,
 ) -> u32 {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
         "ldm r2, {{r4-r8}}",
         "movs r9, #0",

@@ -12,7 +12,7 @@ mod positions;
 
 use core::arch::asm;
 
-pub(crate) use super::portable::{dot, dot_strided, row_sum};
+pub(crate) use super::portable::{add, dot, dot_strided, row_sum};
 pub(crate) use dense::{Lanes, dot_rows};
 pub(crate) use finish::finish_rows;
 pub(crate) use patches::{Patches, copy_rows};

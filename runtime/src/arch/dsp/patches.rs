@@ -5,7 +5,7 @@
 
 use core::arch::naked_asm;
 
-use super::super::{PATCH_MAX, Stretches};
+use super::super::{Finish, Matrix, PATCH_MAX, Stretches};
 use super::positions::{Group, POSITIONS};
 use super::{GROUP, twice};
 
@@ -28,6 +28,8 @@ pub(crate) struct Patches {
     window: Stretches,
     /// Groups of a whole piece; the last one may have fewer.
     step: usize,
+    /// The piece's number.
+    piece: Option<usize>,
     /// The piece's first column.
     pub(super) start: usize,
     recipe: Recipe,
@@ -80,6 +82,7 @@ impl Patches {
             columns,
             window,
             step: step.wrapping_add(rest),
+            piece: None,
             start: 0,
             recipe,
             reach: [0, usize::MAX],
@@ -92,8 +95,16 @@ impl Patches {
     }
 
     /// What follows is about that piece.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn begin(&mut self, piece: usize) {
+        if self.piece != Some(piece) {
+            self.piece = Some(piece);
+            self.cut(piece);
+        }
+    }
+
+    #[inline(never)]
+    fn cut(&mut self, piece: usize) {
         let Stretches { rows, len, stride } = self.window;
         self.start = piece.wrapping_mul(self.step).wrapping_mul(GROUP).min(self.columns);
         let left = self.columns.wrapping_sub(self.start);
@@ -141,6 +152,16 @@ impl Patches {
         unsafe { self.spread(slot, core::ptr::null(), 0) };
     }
 
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) const fn finish(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &Finish<'_>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+
     /// Copies `rows` of a window to `scratch` and spreads what is there of the piece; what is
     /// missing in the last group is 0.
     ///
@@ -155,7 +176,7 @@ impl Patches {
         // The whole patch is there, or from the first of `rows` on.
         let before = if rows == 0 { self.start.wrapping_sub(self.recipe.skip) } else { 0 };
         let scratch = self.scratch.as_mut_ptr().wrapping_add(before);
-        // SAFETY: the caller's promise for `from`, and `begin` has set `reach` only where the rows
+        // SAFETY: the caller's promise for `from`, and `cut` has set `reach` only where the rows
         // are some of those that fill a patch, `columns`, so that `scratch` holds them with a chunk
         // to spare. There are `count` > 0 groups, at most as many as `groups` has, so that from
         // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words.
@@ -191,6 +212,7 @@ unsafe extern "C" fn spread_patch(
     recipe: &Recipe,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro spread_group",
         "ldr r4, [r2], #4",
         "sxtab16 r12, r7, r4",
@@ -295,6 +317,7 @@ unsafe extern "C" fn copy_stretches(
     steps: *const [usize; 3],
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r8, lr}}",
         "ldm r3, {{r4-r6}}",
         "subs r5, r5, r4",

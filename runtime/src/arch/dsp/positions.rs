@@ -127,6 +127,7 @@ unsafe extern "C" fn dot2_pairs(
     sums: *mut i32,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r2-r11, lr}}",
         "movs r4, #0",
         "movs r5, #0",
@@ -154,6 +155,7 @@ unsafe extern "C" fn add_dot2_pairs(
     sums: *mut i32,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r2-r11, lr}}",
         "ldrd r4, r8, [r3]",
         "ldrd r5, r9, [r3, #256]",
@@ -178,6 +180,7 @@ unsafe extern "C" fn add_dot2_pairs(
 #[unsafe(naked)]
 unsafe extern "C" fn dot2_pairs_body() {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot2_word step",
         "ldr r12, [r1], #\\step",
         "ldrd r2, r3, [r0], #8",
@@ -236,6 +239,7 @@ unsafe extern "C" fn dot_row(
     sums: *mut i32,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
         "movs r4, #0",
         "movs r5, #0",
@@ -259,6 +263,7 @@ unsafe extern "C" fn add_dot_row(
     sums: *mut i32,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
         "ldr r4, [r3]",
         "ldr r5, [r3, #256]",
@@ -278,6 +283,7 @@ unsafe extern "C" fn add_dot_row(
 #[unsafe(naked)]
 unsafe extern "C" fn dot_row_body() {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot_row_group",
         "ldr r12, [r1], #4",
         "ldm r0!, {{r8-r11}}",
