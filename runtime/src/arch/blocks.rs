@@ -8,20 +8,36 @@ use super::{
 /// Positions that a kernel takes at once.
 pub(crate) const POSITIONS: usize = 1;
 
-/// Room for what lies under the kernel.
-pub(crate) struct Patches {
+/// Room for a patch, apart from [`Patches`] so that it is never moved.
+pub(crate) struct Room {
     patch: [i8; PATCH_MAX],
     lanes: Lanes,
+}
+
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Self { patch: [0; PATCH_MAX], lanes: Lanes::new() }
+    }
+}
+
+/// What lies under the kernel.
+pub(crate) struct Patches<'r> {
+    room: &'r mut Room,
     columns: usize,
     offset: i16,
     window: Stretches,
 }
 
-impl Patches {
+impl<'r> Patches<'r> {
     /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
     /// `window` are the stretches of a window that lies inside the image.
-    pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
-        Self { patch: [0; PATCH_MAX], lanes: Lanes::new(), columns, offset, window }
+    pub(crate) const fn new(
+        room: &'r mut Room,
+        columns: usize,
+        offset: i16,
+        window: Stretches,
+    ) -> Self {
+        Self { room, columns, offset, window }
     }
 
     /// How many pieces patches are gathered in, one after the other.
@@ -48,13 +64,13 @@ impl Patches {
         finish: &Finish<'_>,
         outputs: &mut [i8],
     ) -> Option<()> {
-        let patch = self.patch.get(..self.columns)?;
-        self.lanes.finish(matrix, patch, self.offset, finish, outputs)
+        let patch = self.room.patch.get(..self.columns)?;
+        self.room.lanes.finish(matrix, patch, self.offset, finish, outputs)
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
     pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
-        gather(self.patch.get_mut(..self.columns).unwrap_or_default());
+        gather(self.room.patch.get_mut(..self.columns).unwrap_or_default());
     }
 }
 
@@ -63,11 +79,11 @@ impl Patches {
 pub(crate) fn dot_patches(
     matrix: &Matrix<'_>,
     first: usize,
-    patches: &mut Patches,
+    patches: &mut Patches<'_>,
     [sums]: &mut [Sums; POSITIONS],
 ) {
-    let patch = patches.patch.get(..patches.columns).unwrap_or_default();
-    let inputs = patches.lanes.prepare(matrix, patch, patches.offset);
+    let patch = patches.room.patch.get(..patches.columns).unwrap_or_default();
+    let inputs = patches.room.lanes.prepare(matrix, patch, patches.offset);
     dot_rows(matrix, first, &inputs, sums);
 }
 

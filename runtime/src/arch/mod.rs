@@ -8,7 +8,7 @@
 //! | name | what |
 //! |---|---|
 //! | `Lanes`, `Inputs`, `dot_rows` | a vector of inputs, made ready once; the sums of up to [`CHUNK_ROWS`] rows over it, or, where `Lanes::finish` can, all outputs |
-//! | `POSITIONS`, `Patches`, `dot_patches` | what lies under a convolution's kernel at so many positions, or a piece of it; the sums of as many rows at each |
+//! | `POSITIONS`, `Room`, `Patches`, `dot_patches` | what lies under a convolution's kernel at so many positions, or a piece of it; the sums of as many rows at each |
 //! | `finish_rows` | outputs of rows from their sums |
 //! | `copy_rows` | gathers a patch |
 //! | `add` | the sum of two tensors, where it can |
@@ -37,10 +37,10 @@ pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use blocks::{POSITIONS, Patches, dot_patches, dot_rows};
+pub(crate) use blocks::{POSITIONS, Patches, Room, dot_patches, dot_rows};
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
-    Lanes, POSITIONS, Patches, add, copy_rows, dot, dot_patches, dot_rows, dot_strided,
+    Lanes, POSITIONS, Patches, Room, add, copy_rows, dot, dot_patches, dot_rows, dot_strided,
     finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "mve")]

@@ -3,7 +3,7 @@
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Stretches, Sums};
+use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Room, Stretches, Sums};
 
 /// Most outputs of a position that are held apart to be compared.
 const OUTPUTS_MAX: usize = 256;
@@ -31,7 +31,8 @@ impl Image<'_> {
     /// take directly, and filters of at most [`PATCH_MAX`] weights.
     #[inline(never)]
     fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        let mut sweep = Sweep::new(self, layer, columns);
+        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
         let [rows, columns] = self.axes;
         let mut rest = output;
         for down in 0..rows.output {
@@ -55,7 +56,8 @@ impl Image<'_> {
         pool: &[Axis; 2],
         output: &mut [i8],
     ) {
-        let mut sweep = Sweep::new(self, layer, columns);
+        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
         let [rows, columns] = pool;
         // `max(1)`: there are filters, but the compiler can't know.
         let mut pixels = output.chunks_exact_mut(layer.matrix.rows.max(1));
@@ -166,20 +168,25 @@ impl Image<'_> {
 struct Sweep<'a> {
     image: &'a Image<'a>,
     layer: &'a Layer<'a>,
-    patches: Patches,
+    patches: Patches<'a>,
     /// Down and right.
     places: [[usize; 2]; POSITIONS],
     filled: usize,
-    sums: [Sums; POSITIONS],
+    sums: &'a mut [Sums; POSITIONS],
 }
 
 impl<'a> Sweep<'a> {
     #[inline(always)]
-    fn new(image: &'a Image<'a>, layer: &'a Layer<'a>, columns: usize) -> Self {
+    fn new(
+        image: &'a Image<'a>,
+        layer: &'a Layer<'a>,
+        columns: usize,
+        room: &'a mut Room,
+        sums: &'a mut [Sums; POSITIONS],
+    ) -> Self {
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
-        let patches = Patches::new(columns, offset, image.stretches());
-        let (places, sums) = ([[0; 2]; POSITIONS], [[0; CHUNK_ROWS]; POSITIONS]);
-        Self { image, layer, patches, places, filled: 0, sums }
+        let patches = Patches::new(room, columns, offset, image.stretches());
+        Self { image, layer, patches, places: [[0; 2]; POSITIONS], filled: 0, sums }
     }
 
     /// Adds a position.
@@ -213,7 +220,7 @@ impl<'a> Sweep<'a> {
                 self.patches.begin(piece);
                 self.gather(filled);
             }
-            arch::dot_patches(&self.layer.matrix, first, &mut self.patches, &mut self.sums);
+            arch::dot_patches(&self.layer.matrix, first, &mut self.patches, self.sums);
         }
     }
 
@@ -234,7 +241,7 @@ impl<'a> Sweep<'a> {
         for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             // `max(1)`: there are filters, but the compiler can't know.
-            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&self.sums) {
+            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&*self.sums) {
                 let outputs = chunk(pixel, first);
                 arch::finish_rows(&self.layer.finish, first, sums, outputs);
             }
@@ -257,7 +264,7 @@ impl<'a> Sweep<'a> {
         for first in (0..self.layer.matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             let outputs = chunk(pixel, first);
-            let [largest, others @ ..] = &mut self.sums;
+            let [largest, others @ ..] = &mut *self.sums;
             for others in others.iter().take(filled.wrapping_sub(1)) {
                 for ((sum, &other), _) in largest.iter_mut().zip(others).zip(&*outputs) {
                     *sum = (*sum).max(other);

@@ -15,7 +15,7 @@ use core::arch::asm;
 pub(crate) use super::portable::{add, dot, dot_strided, row_sum};
 pub(crate) use dense::{Lanes, dot_rows};
 pub(crate) use finish::finish_rows;
-pub(crate) use patches::{Patches, copy_rows};
+pub(crate) use patches::{Patches, Room, copy_rows};
 pub(crate) use positions::{POSITIONS, dot_patches};
 
 /// Columns of a group, and bytes of a word.

@@ -16,12 +16,23 @@ const PIECE_MAX: usize = 144;
 /// one beyond it.
 const CHUNK: usize = 8;
 
-/// Room for a piece of what lies under the kernel at each position, spread and with its offset.
-pub(crate) struct Patches {
+/// Room for patches, apart from [`Patches`] so that it is never moved.
+pub(crate) struct Room {
     groups: [Group; PIECE_MAX / GROUP],
     /// A position's patch, or the rows of its window that the piece is of, before it is spread;
     /// then a row of weights that had to be unpacked.
     pub(super) scratch: [i8; PATCH_MAX + CHUNK],
+}
+
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Self { groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP], scratch: [0; PATCH_MAX + CHUNK] }
+    }
+}
+
+/// A piece of what lies under the kernel at each position, spread and with its offset.
+pub(crate) struct Patches<'r> {
+    pub(super) room: &'r mut Room,
     /// Values of a patch.
     columns: usize,
     /// Rows of a window that lies inside the image.
@@ -57,11 +68,11 @@ struct Recipe {
     rows: usize,
 }
 
-impl Patches {
+impl<'r> Patches<'r> {
     /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
     /// `window` are the stretches of a window that lies inside the image.
     #[inline(always)]
-    pub(crate) fn new(columns: usize, offset: i16, window: Stretches) -> Self {
+    pub(crate) fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
         let columns = columns.min(PATCH_MAX);
         let pieces = columns.div_ceil(PIECE_MAX).max(1);
         // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
@@ -77,8 +88,7 @@ impl Patches {
             rows: 0,
         };
         Self {
-            groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP],
-            scratch: [0; PATCH_MAX + CHUNK],
+            room,
             columns,
             window,
             step: step.wrapping_add(rest),
@@ -147,7 +157,7 @@ impl Patches {
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
     #[inline(always)]
     pub(crate) fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
-        gather(self.scratch.get_mut(..self.columns).unwrap_or_default());
+        gather(self.room.scratch.get_mut(..self.columns).unwrap_or_default());
         // SAFETY: no rows are read. (See `spread`.)
         unsafe { self.spread(slot, core::ptr::null(), 0) };
     }
@@ -172,10 +182,10 @@ impl Patches {
         if self.recipe.count == 0 || slot >= POSITIONS {
             return;
         }
-        let to = self.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
+        let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
         // The whole patch is there, or from the first of `rows` on.
         let before = if rows == 0 { self.start.wrapping_sub(self.recipe.skip) } else { 0 };
-        let scratch = self.scratch.as_mut_ptr().wrapping_add(before);
+        let scratch = self.room.scratch.as_mut_ptr().wrapping_add(before);
         // SAFETY: the caller's promise for `from`, and `cut` has set `reach` only where the rows
         // are some of those that fill a patch, `columns`, so that `scratch` holds them with a chunk
         // to spare. There are `count` > 0 groups, at most as many as `groups` has, so that from
@@ -188,7 +198,7 @@ impl Patches {
 
     /// The piece's groups.
     pub(super) fn groups(&self) -> &[Group] {
-        self.groups.get(..self.recipe.count).unwrap_or_default()
+        self.room.groups.get(..self.recipe.count).unwrap_or_default()
     }
 }
 

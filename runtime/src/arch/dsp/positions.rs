@@ -30,7 +30,7 @@ pub(super) type Group = [[u32; POSITIONS]; 2];
 pub(crate) fn dot_patches(
     matrix: &Matrix<'_>,
     first: usize,
-    patches: &mut Patches,
+    patches: &mut Patches<'_>,
     sums: &mut [Sums; POSITIONS],
 ) {
     let done = dot_pairs(matrix, first, patches, sums);
@@ -44,7 +44,7 @@ pub(crate) fn dot_patches(
 fn dot_pairs(
     matrix: &Matrix<'_>,
     first: usize,
-    patches: &Patches,
+    patches: &Patches<'_>,
     sums: &mut [Sums; POSITIONS],
 ) -> usize {
     let (pairs, groups) = (matrix.blocks(first), patches.groups());
@@ -79,7 +79,7 @@ fn dot_packed(
     matrix: &Matrix<'_>,
     first: usize,
     rows: Range<usize>,
-    patches: &mut Patches,
+    patches: &mut Patches<'_>,
     sums: &mut [Sums; POSITIONS],
 ) {
     let (start, ends) = (patches.start, patches.groups().as_ptr_range());
@@ -96,9 +96,9 @@ fn dot_packed(
             _ => {
                 // `used` bytes can be read of it: it is no shorter than the longest patch.
                 let left = matrix.columns.saturating_sub(start).min(used);
-                let room = patches.scratch.get_mut(..left).unwrap_or_default();
+                let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
                 unpack(bytes, matrix.bits, start, room);
-                patches.scratch.as_ptr().cast()
+                patches.room.scratch.as_ptr().cast()
             }
         };
         let out = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
