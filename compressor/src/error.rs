@@ -40,6 +40,7 @@ use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 use crate::train::TrainError;
 use crate::verify::VerifyError;
+use crate::weights::WeightsError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -181,6 +182,11 @@ errors! {
     Calibrate(CalibrateError) => |_| Kind::Internal;
     /// Lowering.
     Lower(LowerError) => |_| Kind::Model;
+    /// Given weights.
+    Weights(WeightsError) => |e| match e {
+        WeightsError::File(_) => Kind::Io,
+        WeightsError::Format { .. } | WeightsError::Assign { .. } => Kind::Usage,
+    };
     /// Serialisation.
     Serialize(SerializeError) => |_| Kind::Internal;
     /// Verification.

@@ -47,3 +47,4 @@ pub mod summary;
 #[cfg(feature = "training")]
 pub mod train;
 pub mod verify;
+pub mod weights;

@@ -7,6 +7,7 @@
 pub mod checkpoint;
 mod cut;
 mod finish;
+mod given;
 mod stages;
 mod watch;
 
@@ -205,7 +206,7 @@ pub fn run(
             let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
             (checkpoint.reached, metrics, checkpoint.seconds)
         }
-        None => (setting.start(), Metrics::create(&metrics)?, 0.0),
+        None => (setting.start()?, Metrics::create(&metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let trained = setting.train(reached, &mut watch).map_err(|error| match error {

@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
 use super::cut::{Grown, same_group, sort, uncut, unimportance};
+use super::given;
 use super::watch::Watch;
 use crate::calibrate::InputQuantization;
 use crate::error::Error;
@@ -50,10 +51,14 @@ enum Stream {
 }
 
 impl Setting<'_> {
-    /// Where a new job starts.
-    pub(super) fn start(&self) -> Reached {
+    /// Where a new job starts: with pre-training, or from given weights.
+    pub(super) fn start(&self) -> Result<Reached, Error> {
+        if let Some(path) = &self.job.network.weights {
+            return self.bayesian(given::network(self, path)?);
+        }
         let seed = self.seed(Stream::Initialize);
-        Reached::Pretrain(deterministic::State::new(initialize::deterministic(self.topology, seed)))
+        let network = initialize::deterministic(self.topology, seed);
+        Ok(Reached::Pretrain(deterministic::State::new(network)))
     }
 
     /// Trains from `reached` to the end.
@@ -99,7 +104,12 @@ impl Setting<'_> {
             &mut observer,
         )?;
         observer.finish();
-        let dense = fold_batch_norm(state.into_best())?;
+        self.bayesian(state.into_best())
+    }
+
+    /// A posterior around a trained network.
+    fn bayesian(&self, network: FloatNetwork) -> Result<Reached, Error> {
+        let dense = fold_batch_norm(network)?;
         let posterior = initialize::posterior(&dense, &self.job.variational);
         if !self.job.variational.is_bayesian() {
             let pruned = uncut(posterior.posterior())?;
