@@ -1,7 +1,8 @@
 //! The integers of a layer, out of a parsed model.
 
 use bitsback_runtime::format::{
-    Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Contexts, Decoder, Requantization, StoredBias,
+    Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Contexts, Decoder, Memory, Requantization,
+    StoredBias,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
@@ -90,7 +91,8 @@ fn coded(
     if let Some(shift) = affine.bias {
         let stream = section.get(affine.offset as usize..)?.get(..affine.len as usize)?;
         let mut decoder = Decoder::new(stream);
-        let mut contexts = Contexts::read(&mut decoder, affine.bits, lag);
+        let mut memory = Memory::NEW;
+        let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
         for bias in &mut bias {
             *bias = i64::from(contexts.read_bias(&mut decoder)) << shift;
             (0..columns).for_each(|column| {

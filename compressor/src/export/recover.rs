@@ -92,7 +92,13 @@ impl Recovery {
         let mut operands = Vec::new();
         for tensor in step.inputs() {
             let written = self.at(tensor).ok_or_else(|| refuse("it reads a part of a value"))?;
-            let dims: Vec<usize> = tensor.shape.dims().iter().map(|&d| usize::from(d)).collect();
+            // What works value by value may read another arrangement of them.
+            let shape = if one_by_one(&step.op) && tensor.len() == step.output().len() {
+                &step.output().shape
+            } else {
+                &tensor.shape
+            };
+            let dims: Vec<usize> = shape.dims().iter().map(|&dim| usize::from(dim)).collect();
             if self.zero_points[written] != tensor.zero_point {
                 return Err(refuse(
                     "it reads bytes in another meaning than they were written with",
@@ -100,7 +106,7 @@ impl Recovery {
             }
             let mut read = written;
             if self.values[written].dims != dims {
-                read = self.value("", tensor);
+                read = self.value("", &Tensor { shape: shape.clone(), ..tensor.clone() });
                 self.scales.relate(read, written, 1.0);
             }
             operands.push([written, read]);
@@ -152,6 +158,7 @@ impl Recovery {
             | Op::CodedConv2d(_)
             | Op::CodedDepthwiseConv2d(_)
             | Op::Mul(_) => {}
+            Op::Conv2dMaxPool2d(_) => return Err(refuse("export the model before it is fused")),
         }
         self.ends.push((operands, output));
         Ok(())
@@ -299,6 +306,7 @@ impl Recovery {
             | Op::CodedConv2d(_)
             | Op::CodedDepthwiseConv2d(_)
             | Op::Select(_)
+            | Op::Conv2dMaxPool2d(_)
             | Op::Argmax(_) => {
                 return None;
             }
@@ -352,6 +360,13 @@ impl Recovery {
         recovered.graph.nodes.push(Node { name, kind, inputs, output: before });
         recovered.graph.nodes.push(limits);
     }
+}
+
+fn one_by_one(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Add(_) | Op::Mul(_) | Op::Rescale(_) | Op::LeakyRelu(_) | Op::Logistic(_) | Op::Tanh(_)
+    )
 }
 
 fn window(window: bitsback_runtime::format::Window, dilation: [u16; 2]) -> Window {

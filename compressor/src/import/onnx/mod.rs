@@ -14,6 +14,8 @@ mod operators;
 mod order;
 mod quantized;
 pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 mod weighted;
 mod window;
 
