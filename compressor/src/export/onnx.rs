@@ -231,31 +231,43 @@ impl Writer<'_> {
                 self.emit("Pad", &[&x, &pads, &fill], &output, Vec::new());
             }
             Kind::Reshape => self.reshape(&x, &from, &to, &output),
-            Kind::Clip(low, high) if *low == 0.0 && *high == f32::INFINITY => {
-                self.emit("Relu", &[&x], &output, Vec::new());
-            }
-            Kind::Clip(low, high) => {
-                let low = if low.is_finite() { self.floats(&[], &[*low]) } else { String::new() };
-                let high =
-                    if high.is_finite() { self.floats(&[], &[*high]) } else { String::new() };
-                self.emit("Clip", &[&x, &low, &high], &output, Vec::new());
-            }
-            Kind::LeakyRelu(alpha) => {
-                let alpha = Attribute { float: *alpha, kind: 1, ..attribute("alpha") };
-                self.emit("LeakyRelu", &[&x], &output, vec![alpha]);
-            }
-            Kind::Sigmoid => self.emit("Sigmoid", &[&x], &output, Vec::new()),
-            Kind::Tanh => self.emit("Tanh", &[&x], &output, Vec::new()),
-            Kind::Softmax | Kind::LogSoftmax => {
-                let log = matches!(node.kind, Kind::LogSoftmax);
-                let axis = int("axis", if image { 1 } else { -1 });
-                self.emit(if log { "LogSoftmax" } else { "Softmax" }, &[&x], &output, vec![axis]);
-            }
+            Kind::Clip(..)
+            | Kind::LeakyRelu(_)
+            | Kind::Sigmoid
+            | Kind::Tanh
+            | Kind::Softmax
+            | Kind::LogSoftmax => self.activation(&node.kind, &x, image, &output),
         }
         if output != name(node.output) {
             self.pair(node.output, &output);
         }
         Ok(())
+    }
+
+    /// An activation; `image` says whether channels come first.
+    fn activation(&mut self, kind: &Kind, x: &str, image: bool, output: &str) {
+        match kind {
+            Kind::Clip(low, high) if *low == 0.0 && *high == f32::INFINITY => {
+                self.emit("Relu", &[x], output, Vec::new());
+            }
+            Kind::Clip(low, high) => {
+                let low = if low.is_finite() { self.floats(&[], &[*low]) } else { String::new() };
+                let high =
+                    if high.is_finite() { self.floats(&[], &[*high]) } else { String::new() };
+                self.emit("Clip", &[x, &low, &high], output, Vec::new());
+            }
+            Kind::LeakyRelu(alpha) => {
+                let alpha = Attribute { float: *alpha, kind: 1, ..attribute("alpha") };
+                self.emit("LeakyRelu", &[x], output, vec![alpha]);
+            }
+            Kind::Sigmoid => self.emit("Sigmoid", &[x], output, Vec::new()),
+            Kind::Tanh => self.emit("Tanh", &[x], output, Vec::new()),
+            _ => {
+                let log = matches!(kind, Kind::LogSoftmax);
+                let axis = int("axis", if image { 1 } else { -1 });
+                self.emit(if log { "LogSoftmax" } else { "Softmax" }, &[x], output, vec![axis]);
+            }
+        }
     }
 
     fn dense(&mut self, node: &Node, affine: &Affine, from: &[usize], to: &[usize], output: &str) {

@@ -34,8 +34,9 @@ pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     if let Some(output) = last {
         recovery.scales.fix(output, f64::from(model.meta().output_scale));
     }
+    recovery.end = last.or(recovery.last);
     let mut recovered = recovery.layers(model, &steps)?;
-    recovered.graph.output = last.or(recovery.last).unwrap_or(recovered.graph.input);
+    recovered.graph.output = recovery.end.unwrap_or(recovered.graph.input);
     recovered.graph.check()?;
     Ok(recovered)
 }
@@ -51,6 +52,8 @@ struct Recovery {
     ends: Vec<(Vec<[ValueId; 2]>, ValueId)>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
+    /// The model's output.
+    end: Option<ValueId>,
 }
 
 impl Recovery {
@@ -62,6 +65,7 @@ impl Recovery {
             places: HashMap::new(),
             ends: Vec::new(),
             last: None,
+            end: None,
         };
         let input = recovery.value("input", model.input());
         recovery.places.insert(model.input().offset, input);
@@ -84,33 +88,7 @@ impl Recovery {
 
     /// Enters an operator: what it reads and writes, and how the scales of these are related.
     fn relate(&mut self, step: &Step) -> Result<(), ExportError> {
-        let refuse = |problem| ExportError::Operator {
-            index: usize::from(step.index),
-            operator: step.kind().name(),
-            problem,
-        };
-        let mut operands = Vec::new();
-        for tensor in step.inputs() {
-            let written = self.at(tensor).ok_or_else(|| refuse("it reads a part of a value"))?;
-            // What works value by value may read another arrangement of them.
-            let shape = if one_by_one(&step.op) && tensor.len() == step.output().len() {
-                &step.output().shape
-            } else {
-                &tensor.shape
-            };
-            let dims: Vec<usize> = shape.dims().iter().map(|&dim| usize::from(dim)).collect();
-            if self.zero_points[written] != tensor.zero_point {
-                return Err(refuse(
-                    "it reads bytes in another meaning than they were written with",
-                ));
-            }
-            let mut read = written;
-            if self.values[written].dims != dims {
-                read = self.value("", &Tensor { shape: shape.clone(), ..tensor.clone() });
-                self.scales.relate(read, written, 1.0);
-            }
-            operands.push([written, read]);
-        }
+        let operands = self.operands(step)?;
         let output = self.value(&format!("value_{}", step.index), step.output());
         let (start, end) = (step.output().offset, step.output().end());
         let values = &self.values;
@@ -158,10 +136,41 @@ impl Recovery {
             | Op::CodedConv2d(_)
             | Op::CodedDepthwiseConv2d(_)
             | Op::Mul(_) => {}
-            Op::Conv2dMaxPool2d(_) => return Err(refuse("export the model before it is fused")),
+            Op::Conv2dMaxPool2d(_) => {
+                return Err(refuse(step, "export the model before it is fused"));
+            }
         }
         self.ends.push((operands, output));
         Ok(())
+    }
+
+    /// What an operator reads: each value as it is written, and as it is read.
+    fn operands(&mut self, step: &Step) -> Result<Vec<[ValueId; 2]>, ExportError> {
+        let mut operands = Vec::new();
+        for tensor in step.inputs() {
+            let written =
+                self.at(tensor).ok_or_else(|| refuse(step, "it reads a part of a value"))?;
+            // What works value by value may read another arrangement of them.
+            let shape = if one_by_one(&step.op) && tensor.len() == step.output().len() {
+                &step.output().shape
+            } else {
+                &tensor.shape
+            };
+            let dims: Vec<usize> = shape.dims().iter().map(|&dim| usize::from(dim)).collect();
+            if self.zero_points[written] != tensor.zero_point {
+                return Err(refuse(
+                    step,
+                    "it reads bytes in another meaning than they were written with",
+                ));
+            }
+            let mut read = written;
+            if self.values[written].dims != dims {
+                read = self.value("", &Tensor { shape: shape.clone(), ..tensor.clone() });
+                self.scales.relate(read, written, 1.0);
+            }
+            operands.push([written, read]);
+        }
+        Ok(operands)
     }
 
     /// The nodes, in order; scales that are still open are chosen where they are met.
@@ -185,17 +194,9 @@ impl Recovery {
                 }
                 inputs.push(if chosen { written } else { read });
             }
-            let refuse = |problem| ExportError::Operator {
-                index: usize::from(step.index),
-                operator: step.kind().name(),
-                problem,
-            };
             if let Op::Select(op) = &step.op {
                 let mask = model.section().get(op.mask as usize..).unwrap_or_default();
-                let bit =
-                    |at: &usize| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
-                let places = (0..self.values[inputs[0]].len()).filter(bit).collect();
-                selected.insert(output, (inputs[0], places));
+                selected.insert(output, (inputs[0], ones(mask, self.values[inputs[0]].len())));
                 continue;
             }
             if matches!(step.op, Op::Argmax(_)) {
@@ -204,27 +205,19 @@ impl Recovery {
             let dense = matches!(step.op, Op::Dense(_) | Op::CodedDense(_));
             let selection = inputs.iter().find_map(|input| selected.get(input));
             if selection.is_some() && !dense {
-                return Err(refuse("a selection can be exported only before a dense layer"));
+                return Err(refuse(step, "a selection can be exported only before a dense layer"));
             }
             let (kind, clamp) = match Parameters::read(step, model.section()) {
                 Some(parameters) => {
                     let (affine, scales) = self.affine(&parameters, inputs[0], output);
                     recovered.weights.insert(output, scales);
-                    let clamp = parameters.clamp;
-                    (
-                        weighted(
-                            step,
-                            affine,
-                            selection.map(|(from, places)| {
-                                (self.values[*from].len(), places.as_slice())
-                            }),
-                        ),
-                        clamp,
-                    )
+                    let before = selection
+                        .map(|(from, places)| (self.values[*from].len(), places.as_slice()));
+                    (weighted(step, affine, before), parameters.clamp)
                 }
-                None => {
-                    self.simple(step, &inputs, output).ok_or_else(|| refuse("it is unknown"))?
-                }
+                None => self
+                    .simple(step, &inputs, output)
+                    .ok_or_else(|| refuse(step, "it is unknown"))?,
             };
             if let Some((from, _)) = selection {
                 inputs = vec![*from];
@@ -313,8 +306,7 @@ impl Recovery {
         })
     }
 
-    /// Appends a node, and the limits of its output as one of its own. int8's own limit is one
-    /// where zero lies at it: it does a rectifier's work.
+    /// Appends a node, and the limits of its output as one of its own.
     fn push(
         &mut self,
         recovered: &mut FloatModel,
@@ -335,9 +327,12 @@ impl Recovery {
                 | Kind::Mul
                 | Kind::Clip(..)
         );
-        let low = clamp.min > i8::MIN || saturates && zero == i8::MIN;
-        let low = if low { real(clamp.min) } else { f32::NEG_INFINITY };
-        let high = if clamp.max < i8::MAX { real(clamp.max) } else { f32::INFINITY };
+        // int8's own limits do an activation's work where calibration ended with it. Those of the
+        // model's output only cut off what it may still become.
+        let saturates = saturates && Some(output) != self.end;
+        let low =
+            if saturates || clamp.min > i8::MIN { real(clamp.min) } else { f32::NEG_INFINITY };
+        let high = if saturates || clamp.max < i8::MAX { real(clamp.max) } else { f32::INFINITY };
         if matches!(kind, Kind::Clip(..)) {
             let kind = Kind::Clip(low, high);
             recovered.graph.nodes.push(Node { name, kind, inputs, output });
@@ -362,6 +357,18 @@ impl Recovery {
     }
 }
 
+fn refuse(step: &Step, problem: &'static str) -> ExportError {
+    let (index, operator) = (usize::from(step.index), step.kind().name());
+    ExportError::Operator { index, operator, problem }
+}
+
+/// Places of the bits that are set, among the first `len`.
+fn ones(mask: &[u8], len: usize) -> Vec<usize> {
+    let bit = |at: &usize| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+    (0..len).filter(bit).collect()
+}
+
+/// Whether the arrangement of values doesn't matter.
 fn one_by_one(op: &Op) -> bool {
     matches!(
         op,

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bitsback_runtime::format::{self, Clamp};
+use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
 
 use super::QuantizeError;
+use super::arithmetic::{clamp, fixed, not_finer_than, ratio, runtime_window, small};
 use super::fuse::{self, Step};
 use super::weights::Rows;
 use crate::calibrate::{ByteMap, InputQuantization, Quantization, RawInput};
@@ -153,6 +154,24 @@ impl<'g> Lowering<'g> {
                 let view = self.value(&name, dims, from, Origin::View(first));
                 self.finish(node, step, view)
             }
+            Kind::Clip(..)
+            | Kind::LeakyRelu(_)
+            | Kind::Sigmoid
+            | Kind::Tanh
+            | Kind::Softmax
+            | Kind::LogSoftmax => self.activation(node, step, first),
+        }
+    }
+
+    /// An activation that is an operator of its own.
+    fn activation(
+        &mut self,
+        node: &Node,
+        step: &Step,
+        first: integer_graph::ValueId,
+    ) -> Result<(), QuantizeError> {
+        let from = self.quantization(first);
+        match &node.kind {
             Kind::Clip(low, high) => {
                 let to = self.wanted(node, step.output)?;
                 let kind =
@@ -184,7 +203,7 @@ impl<'g> Lowering<'g> {
                 self.values[step.output] = Some(first);
                 Ok(())
             }
-            Kind::LogSoftmax => Err(QuantizeError::Unsupported {
+            _ => Err(QuantizeError::Unsupported {
                 node: node.name.clone(),
                 kind: node.kind.name(),
                 supported: "the model's output",
@@ -447,54 +466,4 @@ impl<'g> Lowering<'g> {
         let name = node.name.clone();
         self.integers.nodes.push(integer_graph::Node { name, kind, inputs, output });
     }
-}
-
-fn ratio(from: Quantization, to: Quantization) -> Multiplier {
-    multiplier(f64::from(from.scale) / f64::from(to.scale))
-}
-
-/// An input's scale in fixed point.
-fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
-    let one = f64::from(1u32 << (31 - integer_bits));
-    multiplier((f64::from(from.scale) * one).clamp(1.0, f64::from(i32::MAX)))
-}
-
-/// An output's step is at least the accumulator's: a finer one would only shift zeros in, and the
-/// multiplier's left shift could leave 32 bits.
-fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
-    if f64::from(wanted.scale) >= unit {
-        return wanted;
-    }
-    let below = (f64::from(wanted.zero_point) + 128.0) * f64::from(wanted.scale);
-    let zero_point = ((below / unit).round() - 128.0).clamp(-128.0, 127.0) as i8;
-    Quantization { scale: unit as f32, zero_point }
-}
-
-/// Limits in integers.
-fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
-    match limits {
-        None => Clamp::NONE,
-        Some((low, high)) => Clamp { min: to.quantize(low), max: to.quantize(high) },
-    }
-}
-
-fn small(node: &Node, what: &'static str, found: usize) -> Result<u16, QuantizeError> {
-    let node = || node.name.clone();
-    u16::try_from(found).map_err(|_| QuantizeError::TooLarge { node: node(), what, found })
-}
-
-fn runtime_window(
-    node: &Node,
-    window: Window,
-) -> Result<(format::Window, [u16; 2]), QuantizeError> {
-    let pair = |what, [a, b]: [usize; 2]| {
-        Ok::<_, QuantizeError>([small(node, what, a)?, small(node, what, b)?])
-    };
-    let Window { size, stride, dilation, padding } = window;
-    let place = format::Window {
-        size: pair("the window", size)?,
-        stride: pair("the stride", stride)?,
-        padding: pair("the padding", padding)?,
-    };
-    Ok((place, pair("the dilation", dilation)?))
 }

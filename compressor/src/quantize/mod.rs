@@ -8,6 +8,7 @@
 //! A model that brings its quantisation along ([`FloatModel::is_quantized`]) takes step 3 alone,
 //! with the scales of its file.
 
+mod arithmetic;
 pub mod assess;
 mod fuse;
 pub mod lower;

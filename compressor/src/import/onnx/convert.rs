@@ -8,6 +8,7 @@ use super::external::Folder;
 use super::operators::{self, Import};
 use super::order::Order;
 use super::schema::{Attribute, Model, Node};
+use super::shape::{Shape, kept_dims};
 use crate::calibrate::Quantization;
 use crate::float_graph::{FloatGraph, Kind, Node as FloatNode, Value, ValueId};
 use crate::import::{At, ImportError};
@@ -16,7 +17,7 @@ use crate::import::{At, ImportError};
 /// named many times.
 const MAX_PARAMETERS: usize = bitsback_runtime::format::MAX_FILE_LEN as usize / 4;
 /// Most numbers of all values between operators together: the runtime's largest arena.
-const MAX_ACTIVATIONS: usize = bitsback_runtime::format::MAX_ARENA_LEN as usize;
+pub(super) const MAX_ACTIVATIONS: usize = bitsback_runtime::format::MAX_ARENA_LEN as usize;
 /// Largest batch that a file may be exported with: nobody exports larger ones, and products with it
 /// stay far from overflowing.
 const MAX_BATCH: usize = 1 << 16;
@@ -469,42 +470,5 @@ fn reads_sequences(model: &Model) -> impl Fn(&Node) -> bool {
         let rank = node.inputs.get(1).and_then(|name| weights.get(name.as_str()));
         let windowed = ["Conv", "MaxPool", "AveragePool"].contains(&node.operator.as_str());
         windowed && (kernel.is_some_and(|kernel| kernel.ints.len() == 1) || rank == Some(&3))
-    }
-}
-
-/// Shape and order of a tensor, and the dimensions that it is kept with.
-struct Shape {
-    dims: Vec<usize>,
-    order: Order,
-    kept: Vec<usize>,
-}
-
-impl Shape {
-    /// Of an image or a sequence, channels last.
-    fn image(dims: Vec<usize>) -> Result<Self, ImportError> {
-        // Before anything is made of that size.
-        let len = dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
-        if len > MAX_ACTIVATIONS {
-            let what = "values between operators";
-            return Err(ImportError::TooMany { what, found: len, limit: MAX_ACTIVATIONS });
-        }
-        let mut kept = dims.clone();
-        kept.rotate_left(1);
-        Ok(Self { order: Order::channels_last(&dims), dims, kept })
-    }
-}
-
-/// The dimensions as the numbers are kept, unless it is known that they are an image.
-pub(super) fn kept_dims(dims: &[usize], order: &Order) -> Vec<usize> {
-    match dims {
-        [] => vec![1],
-        [channels, height, width] if *order == Order::channels_last(dims) => {
-            vec![*height, *width, *channels]
-        }
-        [channels, length] if !order.is_logical() && *order == Order::channels_last(dims) => {
-            vec![*length, *channels]
-        }
-        _ if order.is_logical() => dims.to_vec(),
-        _ => vec![dims.iter().product()],
     }
 }

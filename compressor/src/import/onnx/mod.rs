@@ -14,6 +14,7 @@ mod operators;
 mod order;
 mod quantized;
 pub(crate) mod schema;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod weighted;
