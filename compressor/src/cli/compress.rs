@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::comparison;
 use super::output::{Context, quoted};
+use super::{comparison, front};
 use crate::device::DeviceName;
-use crate::error::{CliError, Error, Kind};
+use crate::error::{CliError, Error};
 use crate::files;
 use crate::job::Job;
-use crate::pipeline::{self, RunOptions};
+use crate::pipeline::{self, PipelineError, RunOptions};
 use crate::posterior::Prior;
 use crate::progress::Progress;
 use crate::report::REPORT_FILE;
@@ -108,11 +108,24 @@ pub(super) fn run_job(
         Err(Error::Interrupted { .. }) => {
             Err(Error::Interrupted { resume: format!("{command} --resume") })
         }
-        Err(error) if error.kind() == Kind::Requirement => match written_summary(out) {
+        Err(error) if leaves_model(&error) => match written_summary(out) {
             Some(summary) => Ok((summary, Some(error))),
             None => Err(error),
         },
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a job that failed like this has made a model all the same.
+fn leaves_model(error: &Error) -> bool {
+    match error {
+        Error::Pipeline(error) => matches!(
+            **error,
+            PipelineError::Requirement { .. }
+                | PipelineError::NotMet { .. }
+                | PipelineError::NotProven { .. }
+        ),
+        _ => false,
     }
 }
 
@@ -148,8 +161,12 @@ fn prior(name: &str) -> Result<Prior, String> {
 }
 
 fn text(summary: &Summary, out: &Path) -> String {
+    let front = match &summary.front {
+        Some(front) => format!("\n{}", front::table(front)),
+        None => String::new(),
+    };
     format!(
-        "{}\nmodel   {}\nreport  {}",
+        "{}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

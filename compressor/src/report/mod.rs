@@ -6,6 +6,7 @@
 
 mod cards;
 mod chart;
+mod config;
 mod curves;
 mod histogram;
 mod html;
@@ -17,7 +18,8 @@ mod tables;
 
 use std::path::Path;
 
-pub use latency::{Latency, Provenance};
+pub use config::ReportConfig;
+pub use latency::Latency;
 
 use crate::files::{self, FileError};
 use crate::ledger::Ledger;

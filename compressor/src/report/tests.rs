@@ -1,6 +1,7 @@
 //! The page as a whole.
 
 use super::*;
+use crate::cost::{Instructions, Provenance};
 use crate::ledger::{BitRecord, GroupKind, GroupRecord, Reason};
 use crate::summary;
 
@@ -51,8 +52,9 @@ pub(crate) fn example() -> Report {
         bits: 5,
         rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
     }];
+    let instructions = Instructions { count: 64_000, from: Provenance::Estimated };
     Report {
-        latencies: vec![Latency::estimate_cortex_m4(&summary.layers)],
+        latencies: vec![Latency::on_cortex_m4(&summary.layers, instructions, 64.0)],
         summary,
         curves,
         ledger: Ledger { groups, bits },

@@ -102,6 +102,11 @@ impl Default for QuantizeConfig {
 }
 
 impl QuantizeConfig {
+    /// Whether the code's rate is in the loss.
+    pub fn has_rate(&self) -> bool {
+        self.epochs > 0 && self.rate > 0.0
+    }
+
     /// The width of each of `layers` layers; the last one given holds for all that follow.
     pub fn widths(&self, layers: usize) -> Vec<u8> {
         let last = self.bits.last().copied().unwrap_or(8);

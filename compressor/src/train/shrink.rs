@@ -42,21 +42,33 @@ pub fn removal(
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
-    let device = device.clone().without_autodiff();
     let posterior = config.shrink.order.applied(network.posterior())?;
-    let mut mean = posterior_mean(&posterior)?;
+    let mean = posterior_mean(&posterior)?;
+    let unimportance = posterior.layers.into_iter().map(|l| l.unimportance).collect();
+    Ok(harmless(mean, unimportance, &config.shrink, sample, device))
+}
+
+/// Finds what can go from a network whose groups have these unimportances, judged on `sample`.
+pub fn harmless(
+    mut mean: FloatNetwork,
+    unimportance: Vec<Vec<f32>>,
+    config: &ShrinkConfig,
+    sample: &Examples,
+    device: &Device,
+) -> Removal {
+    let device = device.clone().without_autodiff();
     let parts = halves(sample);
     let cached: Vec<Vec<Value>> =
         parts.iter().map(|part| group_values(&mean, part, &device)).collect();
     let places: Vec<usize> =
         (0..mean.topology.layers.len()).filter(|i| is_affine(&mean.topology.layers[*i])).collect();
     let mut removal = Removal {
-        dead: posterior.layers.iter().map(|l| vec![false; l.unimportance.len()]).collect(),
-        thresholds: vec![f32::INFINITY; network.layers.len()],
-        unimportance: posterior.layers.into_iter().map(|l| l.unimportance).collect(),
+        dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
+        thresholds: vec![f32::INFINITY; unimportance.len()],
+        unimportance,
     };
     for layer in (0..places.len()).rev() {
-        let order = candidates(&removal.unimportance[layer], &config.shrink);
+        let order = candidates(&removal.unimportance[layer], config);
         if order.is_empty() {
             continue;
         }
@@ -70,9 +82,9 @@ pub fn removal(
             let values: Vec<Value> = cached.iter().map(|c| c[layer].clone()).collect();
             ablated_loss(&mean, from, values, &keep, &parts, &device)
         };
-        let rises = &config.shrink.loss_rise;
+        let rises = &config.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
-        let allowed = loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
+        let allowed = loss(0) * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
         let count = longest(order.len(), |count| loss(count) < allowed);
         for (g, unimportance) in &order[..count] {
             removal.dead[layer][*g] = true;
@@ -80,7 +92,7 @@ pub fn removal(
         }
         mask(&mut mean, places[layer], layer, &removal.dead[layer]);
     }
-    Ok(removal)
+    removal
 }
 
 /// Groups above the floor, least needed first, at most the allowed share and never all.
