@@ -34,8 +34,15 @@ Examples:
   bitsback compress jobs/lenet-5.toml --prior horseshoe --seed 2 --out out/lenet-5-ghs-2
   bitsback compress jobs/lenet-5.toml --resume       start, or go on where it stopped
 
+With [requirements] beyond error_rise_points, a front of [front] points is traced, and the most
+compressed point that meets everything becomes the model; all stay in DIR/front.
+
+Exit codes: 0 done, 2 usage, 3 data, 5 no model meets the job's requirements (the nearest is there),
+6 too few validation examples to promise what they demand, 130 interrupted (--resume goes on).
+
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
-float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[].")]
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], and with a front front{}:
+points[], chosen, met, why, confidence, test.")]
 pub(crate) struct Compress {
     /// The job file
     job: PathBuf,

@@ -20,11 +20,13 @@ pub(super) struct Grown {
 
 impl Grown {
     /// Removes what reaches the thresholds from the posterior and from a `network` of the same
-    /// shapes, then folds constants. `stage` is what the ledger calls it.
+    /// shapes, then folds constants. `effects` are the rises of the loss, by layer, if they are known,
+    /// and `stage` is what the ledger calls it.
     pub(super) fn cut(
         self,
         network: &FloatNetwork,
         thresholds: Thresholds,
+        effects: &[f32],
         stage: &str,
     ) -> Result<(Pruned, FloatNetwork), Error> {
         let Self { posterior, mut lineage, removed: mut groups } = self;
@@ -36,6 +38,7 @@ impl Grown {
             dead: &dead,
             unimportance: &unimportance,
             thresholds: &thresholds.layers,
+            effects,
             reason: Reason::AboveThreshold,
             stage,
             step: 0,
@@ -85,6 +88,7 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
         dead: &dead,
         unimportance: &[],
         thresholds: &[],
+        effects: &[],
         reason: Reason::AboveThreshold,
         stage: "pruning",
         step: 0,

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::figures::{float_bytes, layers, macs};
 use super::front::Front;
 use super::stages::Trained;
-use super::{GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Site};
+use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Site};
 use crate::bit_width::{self, IntegerWeights};
 use crate::calibrate::{Activations, calibrate};
 use crate::cost::{Instructions, certified, estimate};
@@ -81,7 +81,7 @@ impl Input<'_> {
     /// The integer model, verified on validation.
     pub(super) fn model(&self) -> Result<Model, Error> {
         let variance = posterior_variance(&self.trained.pruned.posterior)?;
-        let (weights, bits, activations, bias_tolerance) = match &self.trained.quantized {
+        let (weights, mut bits, activations, bias_tolerance) = match &self.trained.quantized {
             Some(quantized) => {
                 let widths = self.job.quantize.widths(quantized.network.affine.len());
                 let weights = quantized.integers(&widths);
@@ -95,6 +95,12 @@ impl Input<'_> {
                 (weights, bits, activations, LowerOptions::default().bias_tolerance)
             }
         };
+        if self.job.variational.is_bound() {
+            for (record, layer) in bits.iter_mut().zip(&self.trained.pruned.posterior.layers) {
+                let nats = layer.description_length_nats;
+                record.description_bits = Some(nats / std::f64::consts::LN_2);
+            }
+        }
         let (graph, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
         let Examples { inputs, labels, .. } = &self.site.prepared.validation;
         let verification = verify::verify(&bytes, &graph, &self.trained.network, inputs, labels)?;
@@ -273,28 +279,27 @@ impl Input<'_> {
             v.largest_difference,
             golden.vectors
         );
-        let tempered = !self.job.variational.is_bayesian()
-            || self.job.variational.scale_weight.iter().any(|w| *w != 1.0)
-            || self.job.variational.temperature_at(self.job.variational.epochs as f32) != 1.0;
         let nats = self.trained.pruned.description_length_nats;
         let files = [
             (MODEL_FILE, "the model, as the device takes it"),
             (GOLDEN_FOLDER, "inputs and expected outputs for conformance"),
             (JOB_FILE, "the job with every default and seed stated"),
             (METRICS_FILE, "what training measured, one JSON object a line"),
-            (GROUPS_FILE, "every group, its importance, its threshold, its fate and why"),
+            (GROUPS_FILE, "every group: importance, threshold, fate, rule and effect"),
             (BITS_FILE, "every layer's bits and the variance behind them"),
             (SUMMARY_FILE, "the figures of this page"),
+            (FRONT_FOLDER, "every point of the front: model, ledger, metrics and figures"),
         ];
+        let files = files.iter().filter(|(name, _)| self.front.is_some() || *name != FRONT_FOLDER);
         let meta = Meta {
             data: self.site.prepared.describe(self.job),
             device: self.site.options.device.name().to_owned(),
             machine: Meta::this_machine(),
             seconds: self.seconds,
-            description_length_nats: (!tempered).then_some(nats),
+            description_length_nats: self.job.variational.is_bound().then_some(nats),
             verification,
             unmet: String::new(),
-            files: files.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
+            files: files.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         let mut curves = Vec::new();
         for path in self.metrics {
@@ -303,6 +308,8 @@ impl Input<'_> {
         let instructions = self.instructions(model)?;
         let megahertz = self.job.report.megahertz;
         Ok(Report {
+            instructions: Some(instructions),
+            config: self.job.report.clone(),
             latencies: vec![Latency::on_cortex_m4(&summary.layers, instructions, megahertz)],
             summary: summary.clone(),
             curves,

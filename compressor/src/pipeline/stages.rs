@@ -203,7 +203,10 @@ impl Setting<'_> {
         let (given, rise) = (config.threshold, config.loss_rise);
         let thresholds = choose_threshold(&unimportance, order, given, rise, loss)?;
         let grown = Grown { posterior, lineage: state.lineage, removed: state.removed };
-        grown.cut(&mean, thresholds, "pruning")
+        // Thresholds are tried on all layers at once, and the last try was taken.
+        let taken = thresholds.trials.last().map(|trial| trial.loss - thresholds.loss_before);
+        let effects = taken.map_or(Vec::new(), |rise| vec![rise as f32; unimportance.len()]);
+        grown.cut(&mean, thresholds, &effects, "pruning")
     }
 
     fn finetune(

@@ -30,6 +30,14 @@ pub fn upper_bound(errors: u64, count: u64, confidence: f64) -> f64 {
     high
 }
 
+/// The lower bound, which is the upper bound of the rate of right answers, turned round.
+pub fn lower_bound(errors: u64, count: u64, confidence: f64) -> f64 {
+    if errors == 0 {
+        return 0.0;
+    }
+    1.0 - upper_bound(count.saturating_sub(errors), count, confidence)
+}
+
 /// P(X ≤ x) of a binomial distribution.
 fn at_most(x: u64, n: u64, p: f64) -> f64 {
     let (log_p, log_q) = (p.ln(), (-p).ln_1p());
@@ -103,6 +111,9 @@ mod tests {
         is(upper_bound(1, 10, 0.95), 0.39416, 1e-5);
         is(upper_bound(5, 100, 0.95), 0.10225, 1e-4);
         assert_eq!(upper_bound(0, 0, 0.95), 1.0);
+        // The 0.05 quantile of (5, 96).
+        is(lower_bound(5, 100, 0.95), 0.01991, 1e-4);
+        assert_eq!((lower_bound(0, 9, 0.95), lower_bound(0, 0, 0.95)), (0.0, 0.0));
         assert_eq!(upper_bound(7, 7, 0.95), 1.0);
     }
 

@@ -257,6 +257,13 @@ impl VariationalConfig {
         self.epochs > 0
     }
 
+    /// Whether the KL at the end is that of the bound, and so a description length: neither
+    /// tempered nor weighted by layer.
+    pub fn is_bound(&self) -> bool {
+        let weighted = self.scale_weight.iter().any(|w| *w != 1.0);
+        self.is_bayesian() && !weighted && self.temperature_at(self.epochs as f32) == 1.0
+    }
+
     /// β at `epoch`, by straight lines between the points and constant beyond them.
     pub fn temperature_at(&self, epoch: f32) -> f32 {
         let mut before: Option<(f32, f32)> = None;

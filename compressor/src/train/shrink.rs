@@ -24,6 +24,9 @@ pub struct Removal {
     pub dead: Vec<Vec<bool>>,
     /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
+    /// Per affine layer: rise of the loss on the sample by this layer's part, after the parts of the
+    /// layers behind it.
+    pub effects: Vec<f32>,
     /// Per affine layer and group: what they were ordered by.
     pub unimportance: Vec<Vec<f32>>,
 }
@@ -65,6 +68,7 @@ pub fn harmless(
     let mut removal = Removal {
         dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
         thresholds: vec![f32::INFINITY; unimportance.len()],
+        effects: vec![0.0; unimportance.len()],
         unimportance,
     };
     for layer in (0..places.len()).rev() {
@@ -84,8 +88,19 @@ pub fn harmless(
         };
         let rises = &config.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
-        let allowed = loss(0) * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
-        let count = longest(order.len(), |count| loss(count) < allowed);
+        let before = loss(0);
+        let allowed = before * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
+        // The last that fits is the one that is taken.
+        let mut reached = before;
+        let count = longest(order.len(), |count| {
+            let tried = loss(count);
+            let fits = tried < allowed;
+            if fits {
+                reached = tried;
+            }
+            fits
+        });
+        removal.effects[layer] = (reached - before) as f32;
         for (g, unimportance) in &order[..count] {
             removal.dead[layer][*g] = true;
             removal.thresholds[layer] = removal.thresholds[layer].min(*unimportance);
@@ -108,7 +123,7 @@ fn candidates(unimportance: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> 
 }
 
 /// The longest prefix that `fits`, found by bisection; 0 if none does.
-fn longest(n: usize, fits: impl Fn(usize) -> bool) -> usize {
+fn longest(n: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
     if fits(n) {
         return n;
     }

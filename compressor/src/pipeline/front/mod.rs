@@ -203,7 +203,8 @@ fn done(folder: &Path, plan: &Plan) -> Result<Option<Point>, Error> {
     }
     let bytes = files::read(&path, MAX_POINT_BYTES)?;
     let point: Option<Point> = serde_json::from_slice(&bytes).ok();
-    Ok(point.filter(|point| point.plan == *plan))
+    // Which job it is of, the checkpoint in the output folder has said.
+    Ok(point.filter(|point| (point.plan.index, point.plan.of) == (plan.index, plan.of)))
 }
 
 impl Front {

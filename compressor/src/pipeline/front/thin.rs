@@ -37,7 +37,7 @@ impl Tracer<'_> {
             lineage: pruned.lineage.clone(),
             removed: pruned.groups.iter().filter(|group| !group.kept).cloned().collect(),
         };
-        grown.cut(&base.network, thresholds, "front")
+        grown.cut(&base.network, thresholds, &removal.effects, "front")
     }
 
     /// The gentlest removal that leaves at most `target` weights: its budget of loss is doubled
