@@ -36,9 +36,11 @@ use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
+use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 use crate::train::TrainError;
 use crate::verify::VerifyError;
+use crate::weights::WeightsError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -183,12 +185,24 @@ errors! {
     Calibrate(CalibrateError) => |_| Kind::Internal;
     /// Lowering.
     Lower(LowerError) => |_| Kind::Model;
+    /// Given weights.
+    Weights(WeightsError) => |e| match e {
+        WeightsError::File(_) => Kind::Io,
+        WeightsError::Format { .. } | WeightsError::Assign { .. } => Kind::Usage,
+    };
     /// Serialisation.
     Serialize(SerializeError) => |_| Kind::Internal;
     /// Verification.
     Verify(VerifyError) => |_| Kind::Internal;
     /// Golden vectors.
     Golden(GoldenError) => |_| Kind::Io;
+    /// Post-training quantisation.
+    Quantize(QuantizeError) => |e| match e {
+        QuantizeError::NoExamples => Kind::Data,
+        QuantizeError::NotFinite { .. } => Kind::Data,
+        QuantizeError::Verify(_) => Kind::Internal,
+        _ => Kind::Model,
+    };
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,

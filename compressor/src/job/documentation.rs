@@ -129,7 +129,7 @@ fn every_key_is_documented() {
     ];
     check("", fields::<Job>(), &sections);
     check("data", fields::<DataConfig>(), &[]);
-    check("network", fields::<NetworkConfig>(), &["layers"]);
+    check("network", fields::<NetworkConfig>(), &["layers", "names"]);
     check("pretrain", fields::<PretrainConfig>(), &[]);
     check("variational", fields::<VariationalConfig>(), &["learning_rate", "shrink"]);
     check("variational.learning_rate", fields::<LearningRates>(), &[]);

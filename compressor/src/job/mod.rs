@@ -131,8 +131,7 @@ pub struct ResolvedJob {
 }
 
 impl Job {
-    /// Reads and checks a job file. Relative paths in `[data]` are joined with the folder of the
-    /// job file.
+    /// Reads and checks a job file. Relative paths are joined with the folder of the job file.
     ///
     /// # Errors
     /// The first thing that is wrong, with the file, the line, the key, and what to do.
@@ -144,14 +143,14 @@ impl Job {
         })?;
         let mut job = Self::parse(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in job.data.paths_mut() {
+        for file in job.data.paths_mut().into_iter().chain(&mut job.network.weights) {
             *file = folder.join(&*file);
         }
         Ok(job)
     }
 
-    /// Parses and checks the text of a job file; `path` names it in messages, and paths in `[data]`
-    /// stay as they are.
+    /// Parses and checks the text of a job file; `path` names it in messages, and paths stay as
+    /// they are.
     ///
     /// # Errors
     /// As [`Job::load`].
@@ -225,7 +224,7 @@ impl Job {
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
         job.variational = self.variational.resolve();
-        for file in job.data.paths_mut() {
+        for file in job.data.paths_mut().into_iter().chain(&mut job.network.weights) {
             *file = absolute(file)?;
         }
         Ok(ResolvedJob { job, topology })

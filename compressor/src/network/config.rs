@@ -1,5 +1,8 @@
 //! `[network]`: a network as a job file describes it, before any size is inferred.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Padding, Preset, Shape, Topology, shape};
@@ -13,6 +16,12 @@ pub struct NetworkConfig {
     /// A named network; excludes `layers`. With neither, it is `lenet-300-100`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
+    /// Trained weights to start from, instead of pre-training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// What layers, or single tensors of them, are called in the file of weights.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
     /// Layers, first to last; excludes `preset`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerConfig>,
@@ -118,8 +127,12 @@ impl NetworkConfig {
     /// The layers of the list, the preset, or the default preset.
     ///
     /// # Errors
-    /// [`super::NetworkError::PresetAndLayers`] when both are given.
+    /// [`super::NetworkError::PresetAndLayers`] when both are given,
+    /// [`super::NetworkError::NamesOfNothing`] when there are names and no weights.
     pub fn layers(&self) -> Result<Vec<LayerConfig>, super::NetworkError> {
+        if self.weights.is_none() && !self.names.is_empty() {
+            return Err(super::NetworkError::NamesOfNothing);
+        }
         match self.preset {
             Some(_) if !self.layers.is_empty() => Err(super::NetworkError::PresetAndLayers),
             Some(preset) => Ok(preset.layers()),
@@ -157,7 +170,7 @@ impl NetworkConfig {
                 _ => {}
             }
         }
-        Ok(Self { output: self.output, preset: None, layers })
+        Ok(Self { preset: None, layers, ..self.clone() })
     }
 }
 

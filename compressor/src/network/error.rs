@@ -10,6 +10,9 @@ pub enum NetworkError {
     /// A preset and a list of layers.
     #[error("both `preset` and `layers` are given; delete one of them")]
     PresetAndLayers,
+    /// Names, but nothing that has them.
+    #[error("`names` says what layers are called in a file, but there is no `weights`; add it")]
+    NamesOfNothing,
     /// More than [`MAX_LAYERS`].
     #[error("{found} layers are more than the {MAX_LAYERS} that are supported")]
     TooManyLayers {
@@ -164,6 +167,7 @@ impl NetworkError {
             | Self::DropoutRate { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::PresetAndLayers
+            | Self::NamesOfNothing
             | Self::TooManyLayers { .. }
             | Self::EmptyInput { .. }
             | Self::NoWeights

@@ -291,6 +291,8 @@ mod tests {
         let list = |layers: &str| format!("layers = [{layers}]");
         let both = format!("preset = \"lenet-5-caffe\"\n{}", list(flatten));
         assert_eq!(fails(&both), NetworkError::PresetAndLayers);
+        let names = "names = { dense_1 = \"fc\" }";
+        assert_eq!(fails(names), NetworkError::NamesOfNothing);
         let many = fails(&list(&flatten.repeat(MAX_LAYERS + 1)));
         assert_eq!(many, NetworkError::TooManyLayers { found: MAX_LAYERS + 1 });
         let cases = [

@@ -9,6 +9,7 @@ mod cut;
 mod figures;
 mod finish;
 mod front;
+mod given;
 mod stages;
 mod watch;
 
@@ -280,7 +281,7 @@ pub fn run(
             let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
             (checkpoint.reached, metrics, checkpoint.seconds)
         }
-        None => (setting.start(), Metrics::create(&metrics)?, 0.0),
+        None => (setting.start()?, Metrics::create(&metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let site = Site { job_toml: &text, prepared: &prepared, device: &burn, options, out, progress };

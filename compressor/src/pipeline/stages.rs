@@ -4,6 +4,7 @@ use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
 use super::cut::{Grown, same_group, sort, uncut, unimportance};
+use super::given;
 use super::watch::Watch;
 use crate::calibrate::InputQuantization;
 use crate::error::Error;
@@ -58,10 +59,14 @@ enum Stream {
 }
 
 impl Setting<'_> {
-    /// Where a new job starts.
-    pub(super) fn start(&self) -> Reached {
+    /// Where a new job starts: with pre-training, or from given weights.
+    pub(super) fn start(&self) -> Result<Reached, Error> {
+        if let Some(path) = &self.job.network.weights {
+            return self.bayesian(given::network(self, path)?);
+        }
         let seed = self.seed(Stream::Initialize);
-        Reached::Pretrain(deterministic::State::new(initialize::deterministic(self.topology, seed)))
+        let network = initialize::deterministic(self.topology, seed);
+        Ok(Reached::Pretrain(deterministic::State::new(network)))
     }
 
     /// Trains from `reached` to the end.
@@ -143,7 +148,12 @@ impl Setting<'_> {
             &mut observer,
         )?;
         observer.finish();
-        let dense = fold_batch_norm(state.into_best())?;
+        self.bayesian(state.into_best())
+    }
+
+    /// A posterior around a trained network.
+    fn bayesian(&self, network: FloatNetwork) -> Result<Reached, Error> {
+        let dense = fold_batch_norm(network)?;
         let posterior = initialize::posterior(&dense, &self.job.variational);
         if !self.job.variational.is_bayesian() {
             let pruned = uncut(posterior.posterior())?;
@@ -229,7 +239,7 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.lessons(plan.epochs).taught(self.distillation(&dense)),
+            &mut self.taught(plan.epochs, &dense),
             self.validation,
             self.device,
             &mut observer,
@@ -271,8 +281,7 @@ impl Setting<'_> {
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
             });
-        let mut lessons =
-            self.lessons(config.epochs).taught(self.distillation(&dense)).in_integers(self.input);
+        let mut lessons = self.taught(config.epochs, &dense).in_integers(self.input);
         let setting = self.in_integers(&bits, &calibration);
         quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
         observer.finish();
@@ -313,10 +322,13 @@ impl Setting<'_> {
         Lessons::new(self.train, &self.job.augment, seed, epochs, self.device)
     }
 
-    /// The dense network as the teacher, if the job wants one.
-    fn distillation<'a>(&self, dense: &'a FloatNetwork) -> Option<Distillation<'a>> {
-        let FinetuneConfig { distill: weight, temperature, .. } = self.job.finetune;
-        (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature })
+    /// The material of a stage after pruning, with smoothed labels and the dense network as the
+    /// teacher, if the job wants them.
+    fn taught<'a>(&'a self, epochs: u32, dense: &'a FloatNetwork) -> Lessons<'a> {
+        let FinetuneConfig { distill: weight, temperature, smoothing, .. } = self.job.finetune;
+        let distillation =
+            (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature });
+        self.lessons(epochs).taught(distillation).smoothed(smoothing)
     }
 }
 

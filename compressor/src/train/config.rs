@@ -44,6 +44,8 @@ pub struct FinetuneConfig {
     pub distill: f32,
     /// Temperature of the distillation.
     pub temperature: f32,
+    /// Share of every label that is spread evenly over all classes.
+    pub smoothing: f32,
     /// Passes without a better validation loss before stopping; 0 never stops early.
     pub patience: u32,
 }
@@ -57,6 +59,7 @@ impl Default for FinetuneConfig {
             average: 0.998,
             distill: 0.0,
             temperature: 2.0,
+            smoothing: 0.0,
             patience: 0,
         }
     }
