@@ -249,6 +249,7 @@ impl BayesNetwork {
                 scale_mean,
                 scale_variance,
                 unimportance: l.scale.unimportance(),
+                description_length_nats: description_length(std::slice::from_ref(l)),
             }
         });
         Posterior {

@@ -124,6 +124,8 @@ fn every_key_is_documented() {
         "calibration",
         "golden",
         "requirements",
+        "front",
+        "report",
     ];
     check("", fields::<Job>(), &sections);
     check("data", fields::<DataConfig>(), &[]);
@@ -141,6 +143,8 @@ fn every_key_is_documented() {
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);
+    check("front", fields::<FrontConfig>(), &[]);
+    check("report", fields::<ReportConfig>(), &[]);
 }
 
 #[test]

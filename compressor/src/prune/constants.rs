@@ -44,6 +44,7 @@ impl FoldStep {
             dead: &self.unread,
             unimportance: &[],
             thresholds: &[],
+            effects: &[],
             reason: Reason::NoConsumer,
             stage: "folding",
             step: 0,

@@ -35,6 +35,17 @@ impl Examples {
         self.labels.is_empty()
     }
 
+    /// How many examples each class has.
+    pub fn per_class(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.classes];
+        for label in &self.labels {
+            if let Some(count) = counts.get_mut(*label as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// Inputs of examples `from..to`.
     pub fn range(&self, from: usize, to: usize) -> &[f32] {
         let n = self.shape.len();

@@ -24,6 +24,9 @@ pub struct Removal {
     pub dead: Vec<Vec<bool>>,
     /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
+    /// Per affine layer: rise of the loss on the sample by this layer's part, after the parts of the
+    /// layers behind it.
+    pub effects: Vec<f32>,
     /// Per affine layer and group: what they were ordered by.
     pub unimportance: Vec<Vec<f32>>,
 }
@@ -42,21 +45,34 @@ pub fn removal(
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
-    let device = device.clone().without_autodiff();
     let posterior = config.shrink.order.applied(network.posterior())?;
-    let mut mean = posterior_mean(&posterior)?;
+    let mean = posterior_mean(&posterior)?;
+    let unimportance = posterior.layers.into_iter().map(|l| l.unimportance).collect();
+    Ok(harmless(mean, unimportance, &config.shrink, sample, device))
+}
+
+/// Finds what can go from a network whose groups have these unimportances, judged on `sample`.
+pub fn harmless(
+    mut mean: FloatNetwork,
+    unimportance: Vec<Vec<f32>>,
+    config: &ShrinkConfig,
+    sample: &Examples,
+    device: &Device,
+) -> Removal {
+    let device = device.clone().without_autodiff();
     let parts = halves(sample);
     let cached: Vec<Vec<Value>> =
         parts.iter().map(|part| group_values(&mean, part, &device)).collect();
     let places: Vec<usize> =
         (0..mean.topology.layers.len()).filter(|i| is_affine(&mean.topology.layers[*i])).collect();
     let mut removal = Removal {
-        dead: posterior.layers.iter().map(|l| vec![false; l.unimportance.len()]).collect(),
-        thresholds: vec![f32::INFINITY; network.layers.len()],
-        unimportance: posterior.layers.into_iter().map(|l| l.unimportance).collect(),
+        dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
+        thresholds: vec![f32::INFINITY; unimportance.len()],
+        effects: vec![0.0; unimportance.len()],
+        unimportance,
     };
     for layer in (0..places.len()).rev() {
-        let order = candidates(&removal.unimportance[layer], &config.shrink);
+        let order = candidates(&removal.unimportance[layer], config);
         if order.is_empty() {
             continue;
         }
@@ -70,17 +86,28 @@ pub fn removal(
             let values: Vec<Value> = cached.iter().map(|c| c[layer].clone()).collect();
             ablated_loss(&mean, from, values, &keep, &parts, &device)
         };
-        let rises = &config.shrink.loss_rise;
+        let rises = &config.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
-        let allowed = loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
-        let count = longest(order.len(), |count| loss(count) < allowed);
+        let before = loss(0);
+        let allowed = before * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
+        // The last that fits is the one that is taken.
+        let mut reached = before;
+        let count = longest(order.len(), |count| {
+            let tried = loss(count);
+            let fits = tried < allowed;
+            if fits {
+                reached = tried;
+            }
+            fits
+        });
+        removal.effects[layer] = (reached - before) as f32;
         for (g, unimportance) in &order[..count] {
             removal.dead[layer][*g] = true;
             removal.thresholds[layer] = removal.thresholds[layer].min(*unimportance);
         }
         mask(&mut mean, places[layer], layer, &removal.dead[layer]);
     }
-    Ok(removal)
+    removal
 }
 
 /// Groups above the floor, least needed first, at most the allowed share and never all.
@@ -96,7 +123,7 @@ fn candidates(unimportance: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> 
 }
 
 /// The longest prefix that `fits`, found by bisection; 0 if none does.
-fn longest(n: usize, fits: impl Fn(usize) -> bool) -> usize {
+fn longest(n: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
     if fits(n) {
         return n;
     }

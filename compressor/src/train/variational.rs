@@ -224,6 +224,7 @@ impl State {
             dead: &removal.dead,
             unimportance: &removal.unimportance,
             thresholds: &removal.thresholds,
+            effects: &removal.effects,
             reason: Reason::AblationHarmless,
             stage: "training",
             step: self.step,
