@@ -28,6 +28,7 @@ use crate::bit_width::BitWidthError;
 use crate::calibrate::CalibrateError;
 use crate::data::DataError;
 use crate::device::DeviceError;
+use crate::export::ExportError;
 use crate::files::FileError;
 use crate::golden::GoldenError;
 use crate::job::JobError;
@@ -203,6 +204,8 @@ errors! {
         QuantizeError::Verify(_) => Kind::Internal,
         _ => Kind::Model,
     };
+    /// Export.
+    Export(ExportError) => |_| Kind::Model;
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,

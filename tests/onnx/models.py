@@ -2,6 +2,9 @@
 
     python models.py FOLDER            writes NAME.onnx, NAME.in.npy and NAME.out.npy
     python models.py --check FOLDER    compares NAME.out.npy with ONNX Runtime, for every model there
+    python models.py --golden GOLDEN STEM
+                                       runs STEM.onnx and STEM-qdq.onnx, which bitsback exported,
+                                       on a folder of golden vectors
 
 Inputs are kept as bitsback takes them, images channels last; outputs as ONNX gives them.
 """
@@ -362,8 +365,39 @@ def check(folder):
         assert difference <= 1e-4, path
 
 
+def parameters(model, node):
+    """Scale and zero point of a QuantizeLinear."""
+    arrays = {p.name: numpy_helper.to_array(p) for p in model.graph.initializer}
+    return float(arrays[node.input[1]]), int(arrays[node.input[2]])
+
+
+def golden(folder, stem):
+    """Exports against the bytes that the device computes."""
+    quantized = onnx.load(f"{stem}-qdq.onnx")
+    pairs = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
+    (scale_in, zero_in), (scale_out, zero_out) = (parameters(quantized, pairs[i]) for i in (0, -1))
+    dims = [d.dim_value for d in quantized.graph.input[0].type.tensor_type.shape.dim][1:]
+    kept = dims[1:] + dims[:1] if len(dims) == 3 else dims
+    integers = np.fromfile(folder / "inputs.i8", np.int8).reshape(-1, *kept)
+    inputs = ((integers.astype(np.float32) - zero_in) * scale_in).astype(np.float32)
+    if len(dims) == 3:
+        inputs = np.ascontiguousarray(np.moveaxis(inputs, -1, 1))
+    outputs = np.fromfile(folder / "outputs.i8", np.int8).reshape(len(inputs), -1).astype(int)
+    for path, most, mean in ((f"{stem}-qdq.onnx", 1, 0.05), (f"{stem}.onnx", 16, 3)):
+        onnx.checker.check_model(onnx.load(path))
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        real = session.run(None, {session.get_inputs()[0].name: inputs})[0]
+        steps = np.abs(real.reshape(outputs.shape) / scale_out + zero_out - outputs)
+        print(f"{Path(path).name}: {steps.max():.2f} steps at most, {steps.mean():.3f} on average")
+        assert steps.max() <= most + 1e-3 and steps.mean() <= mean, path
+
+
 if __name__ == "__main__":
-    if sys.argv[1] == "--check":
+    if sys.argv[1] == "--golden":
+        golden(Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1] == "--check":
         check(Path(sys.argv[2]))
     else:
         write(Path(sys.argv[1]))

@@ -21,6 +21,7 @@ mod packages;
 mod paths;
 mod peers;
 mod process;
+mod python;
 mod qemu;
 mod results;
 mod synthetic;

@@ -1,4 +1,4 @@
-//! `bitsback export`: a model as source code.
+//! `bitsback export`: a model as source code, or for other runtimes.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::model_file;
 use super::output::Context;
 use crate::error::Error;
+use crate::export::{onnx, recover};
 use crate::files;
 use crate::report::number::thousands;
 
@@ -24,16 +25,23 @@ enum To {
     CHeader,
     /// A Rust module with the same
     Rust,
+    /// An ONNX file that computes with floats, with the weights that the integers stand for
+    Onnx,
+    /// An ONNX file with the integers and scales: pairs of QuantizeLinear and DequantizeLinear
+    OnnxQdq,
 }
 
-/// Write a model as a C header or a Rust source, with its bytes, sizes and arena length
+/// Write a model as a C header, a Rust source, or an ONNX file for another runtime
 ///
-/// The file needs nothing else: the bytes are constant and aligned, so that they stay in flash.
+/// A source has the model's bytes, sizes and arena length and needs nothing else: the bytes are
+/// constant and aligned, so that they stay in flash. An ONNX file takes real inputs, images channels
+/// first, and gives real outputs; an argmax at the end is left out.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback export model.bbk --to c-header -o digits.h
   bitsback export model.bbk --to rust -o src/digits.rs --name digits
+  bitsback export model.bbk --to onnx-qdq -o digits.onnx
 
 With --json: source_bytes, model_bytes, arena_bytes.")]
 pub(crate) struct Export {
@@ -45,7 +53,7 @@ pub(crate) struct Export {
     /// Where to write it
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// What the constants are called
+    /// What the constants are called in a source
     #[arg(long, default_value = "model")]
     name: String,
 }
@@ -63,10 +71,12 @@ impl Export {
         let model = model_file::parse(&self.model, &bytes)?;
         let name = identifier(&self.name);
         let source = match self.to {
-            To::CHeader => c_header(&name, &model, &bytes),
-            To::Rust => rust(&name, &model, &bytes),
+            To::CHeader => c_header(&name, &model, &bytes).into_bytes(),
+            To::Rust => rust(&name, &model, &bytes).into_bytes(),
+            To::Onnx => onnx(&recover(&model)?, false)?,
+            To::OnnxQdq => onnx(&recover(&model)?, true)?,
         };
-        files::write_atomic(&self.output, source.as_bytes())?;
+        files::write_atomic(&self.output, &source)?;
         let summary = Summary {
             source_bytes: source.len(),
             model_bytes: bytes.len(),

@@ -96,6 +96,10 @@ pub(crate) struct Between {
 
 /// A layer's integer arithmetic, as the device does it: y = clamp(requantize(Σ (x − zero point)·w
 /// + bias, multiplier)). Lowering stores it, and fine-tuning in integers computes with it.
+#[cfg_attr(
+    not(feature = "training"),
+    expect(dead_code, reason = "training in integers reads what lowering alone doesn't need")
+)]
 pub(crate) struct Fixed {
     /// Real value of one step of the accumulator.
     pub(crate) unit: f64,

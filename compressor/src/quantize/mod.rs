@@ -22,7 +22,7 @@ use thiserror::Error;
 pub use lower::{Plan, lower};
 
 use crate::calibrate::{InputQuantization, RawInput};
-use crate::float_graph::{FloatGraph, FloatGraphError, ValueId};
+use crate::float_graph::{FloatGraph, FloatGraphError, Kind, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::integer_graph::{GraphError, IntegerGraph};
 use crate::lower::Graph;
@@ -95,7 +95,14 @@ pub enum QuantizeError {
 /// # Errors
 /// Where the file leaves a scale open, and what doesn't fit the runtime.
 pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
-    let plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
+    let mut plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
+    // What is only arranged or chosen from later has the scale that it is given then.
+    for node in model.graph.nodes.iter().rev() {
+        let keeps = matches!(node.kind, Kind::Reshape | Kind::MaxPool2d(_));
+        if let (true, Some(&scale)) = (keeps, plan.activations.get(&node.output)) {
+            plan.activations.entry(node.inputs[0]).or_insert(scale);
+        }
+    }
     lower(&model.graph, &plan)
 }
 

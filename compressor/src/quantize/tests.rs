@@ -133,11 +133,13 @@ fn what_cannot_be_quantised_is_named() {
     let (plan, _) = calibrated(&inner, &noise(720));
     let refused = lower(&inner, &plan);
     assert!(matches!(refused, Err(QuantizeError::Unsupported { kind: "log_softmax", .. })));
-    let mut wide = graph;
-    wide.nodes[0].kind = Kind::Conv2d(
-        Window { size: [3; 2], padding: [1; 2], stride: [70_000; 2], ..Window::ONE },
-        layer(2, 18),
-    );
+    let far = Window { size: [3; 2], padding: [1; 2], stride: [70_000; 2], ..Window::ONE };
+    let wide = FloatGraph {
+        values: vec![value("input", &[6, 6, 2]), value("output", &[1, 1, 2])],
+        nodes: vec![node(Kind::Conv2d(far, layer(2, 18)), &[0], 1)],
+        input: 0,
+        output: 1,
+    };
     let refused = lower(&wide, &plan);
     assert!(matches!(refused, Err(QuantizeError::TooLarge { found: 70_000, .. })), "{refused:?}");
 }

@@ -89,8 +89,8 @@ mod tests {
 
     #[test]
     fn each_row_has_its_scale() {
-        let rows = Rows::nearest(&[1.0, -0.5, 0.01, 0.02], &[0.0; 2], 8);
-        assert_eq!(rows.values, [127, -64, 64, 127]);
+        let rows = Rows::nearest(&[1.0, -0.5, 0.012, 0.02], &[0.0; 2], 8);
+        assert_eq!(rows.values, [127, -64, 76, 127]);
         assert!((rows.scales[0] - 1.0 / 127.0).abs() < 1e-9);
         let zeros = Rows::nearest(&[0.0; 4], &[0.0; 2], 4);
         assert_eq!((zeros.values, zeros.scales[0] > 0.0), (vec![0; 4], true));

@@ -5,6 +5,7 @@ pub(crate) mod c;
 pub(crate) mod certify;
 pub(crate) mod data;
 pub(crate) mod golden;
+pub(crate) mod onnx;
 pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;

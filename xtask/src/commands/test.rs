@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::boards::{BOARDS, Board};
-use crate::commands::{c, qemu, setup};
+use crate::commands::{c, onnx, qemu, setup};
 use crate::error::XtaskError;
 use crate::{firmware, no_panic, paths, process};
 
@@ -41,6 +41,8 @@ enum Step {
     NoPanic,
     /// The library for C on every core; the example by gcc, linked without a path to a panic, run.
     C,
+    /// Models read from ONNX and written to it, by ONNX Runtime.
+    Onnx,
     /// Golden vectors and examples on every emulated core.
     Qemu,
 }
@@ -56,6 +58,7 @@ impl Step {
             Self::Firmware => "firmware",
             Self::NoPanic => "no-panic",
             Self::C => "c",
+            Self::Onnx => "onnx",
             Self::Qemu => "qemu",
         }
     }
@@ -89,6 +92,7 @@ impl Step {
             Self::Firmware => firmware(root),
             Self::NoPanic => no_panic::check(root),
             Self::C => c::check(root),
+            Self::Onnx => onnx::check(root),
             Self::Qemu => qemu::run_all(root),
         }
     }

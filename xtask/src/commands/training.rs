@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::error::XtaskError;
 use crate::paths;
 use crate::process;
+use crate::python;
 use crate::results::{self, FOLDER, TRAINING_SET, TrainingRow};
 
 /// Examples of an epoch: MNIST's, when 5,000 of the 60,000 are kept for validation.
@@ -24,8 +25,6 @@ const THREADS: usize = 2;
 const WARM_UP: usize = 5;
 /// A round that takes longer hangs.
 const ROUND_SECONDS: u64 = 600;
-/// Fetching and unpacking PyTorch, whose Linux wheel brings its libraries for graphics cards.
-const INSTALL_SECONDS: u64 = 3_600;
 /// What is trained: network, batch (that of the paper's kind of job) and timed steps.
 const SUBJECTS: [(&str, usize, usize); 2] = [("lenet-300-100", 128, 100), ("lenet-5", 64, 40)];
 
@@ -60,7 +59,7 @@ struct Timed {
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
-    let python = install(&root)?;
+    let python = python::install(&root, "pytorch", "tests/bench/requirements.txt")?;
     let ours = build(&root)?;
     let mut rows = Vec::new();
     for (network, batch, steps) in SUBJECTS {
@@ -138,32 +137,6 @@ fn keep(root: &Path, rows: Vec<TrainingRow>) -> Result<(), XtaskError> {
     super::results::refresh(root)
 }
 
-/// The Python that has PyTorch, made where it isn't there yet.
-fn install(root: &Path) -> Result<PathBuf, XtaskError> {
-    let folder = target(root).join("pytorch");
-    let python = folder.join("bin/python");
-    let requirements = root.join("tests/bench/requirements.txt");
-    // Written when all is there: an interrupted installation is done again.
-    let stamp = folder.join("installed.txt");
-    let wanted = results::read(&requirements)?;
-    if results::read(&stamp).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    eprintln!("installing PyTorch into {} (once)", folder.display());
-    process::read(
-        Command::new("python3").args(["-m", "venv"]).arg(&folder),
-        Duration::from_secs(ROUND_SECONDS),
-    )?;
-    process::read(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--requirement"])
-            .arg(&requirements),
-        Duration::from_secs(INSTALL_SECONDS),
-    )?;
-    results::write(&stamp, &wanted)?;
-    Ok(python)
-}
-
 /// Builds our side.
 fn build(root: &Path) -> Result<PathBuf, XtaskError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -176,11 +149,7 @@ fn build(root: &Path) -> Result<PathBuf, XtaskError> {
         "--example",
         "training",
     ]))?;
-    Ok(target(root).join("release/examples/training"))
-}
-
-fn target(root: &Path) -> PathBuf {
-    root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+    Ok(python::target(root).join("release/examples/training"))
 }
 
 fn timed(command: &mut Command) -> Result<Timed, XtaskError> {

@@ -13,7 +13,9 @@ mod external;
 mod operators;
 mod order;
 mod quantized;
-mod schema;
+pub(crate) mod schema;
+#[cfg(test)]
+mod tests;
 mod weighted;
 mod window;
 

@@ -1,6 +1,6 @@
 //! The parts of an ONNX file that are needed, checked for counts.
 //!
-//! Field numbers are those of `onnx.proto`. Lists of messages are read as bytes first: an empty
+//! Field numbers are those of `onnx.proto`. [`crate::export`] writes the same messages. Lists of messages are read as bytes first: an empty
 //! message takes two bytes of the file but hundreds in memory, so they are counted before they are
 //! taken apart.
 
@@ -29,133 +29,144 @@ const OLDEST_OPSET: i64 = 7;
 const NEWEST_OPSET: i64 = 28;
 
 #[derive(Clone, PartialEq, Message)]
-struct RawModel {
+pub(crate) struct RawModel {
     #[prost(int64, tag = "1")]
-    ir_version: i64,
+    pub(crate) ir_version: i64,
+    #[prost(string, tag = "2")]
+    pub(crate) producer: String,
     #[prost(bytes = "bytes", tag = "7")]
-    graph: Bytes,
+    pub(crate) graph: Bytes,
     #[prost(bytes = "bytes", repeated, tag = "8")]
-    opsets: Vec<Bytes>,
+    pub(crate) opsets: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawOpset {
+pub(crate) struct RawOpset {
     #[prost(string, tag = "1")]
-    domain: String,
+    pub(crate) domain: String,
     #[prost(int64, tag = "2")]
-    version: i64,
+    pub(crate) version: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawGraph {
+pub(crate) struct RawGraph {
     #[prost(bytes = "bytes", repeated, tag = "1")]
-    nodes: Vec<Bytes>,
+    pub(crate) nodes: Vec<Bytes>,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
     #[prost(bytes = "bytes", repeated, tag = "5")]
-    initializers: Vec<Bytes>,
+    pub(crate) initializers: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "11")]
-    inputs: Vec<Bytes>,
+    pub(crate) inputs: Vec<Bytes>,
     #[prost(bytes = "bytes", repeated, tag = "12")]
-    outputs: Vec<Bytes>,
+    pub(crate) outputs: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawNode {
+pub(crate) struct RawNode {
     #[prost(string, repeated, tag = "1")]
-    inputs: Vec<String>,
+    pub(crate) inputs: Vec<String>,
     #[prost(string, repeated, tag = "2")]
-    outputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
+    #[prost(string, tag = "3")]
+    pub(crate) name: String,
     #[prost(string, tag = "4")]
-    operator: String,
+    pub(crate) operator: String,
     #[prost(bytes = "bytes", repeated, tag = "5")]
-    attributes: Vec<Bytes>,
+    pub(crate) attributes: Vec<Bytes>,
     #[prost(string, tag = "7")]
-    domain: String,
+    pub(crate) domain: String,
 }
 
 /// A named constant of a node. Which field counts follows from the operator.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Attribute {
+pub(crate) struct Attribute {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(float, tag = "2")]
-    pub(super) float: f32,
+    pub(crate) float: f32,
     #[prost(int64, tag = "3")]
-    pub(super) int: i64,
+    pub(crate) int: i64,
     #[prost(bytes = "bytes", tag = "4")]
-    pub(super) text: Bytes,
+    pub(crate) text: Bytes,
     #[prost(message, optional, tag = "5")]
-    pub(super) tensor: Option<Tensor>,
+    pub(crate) tensor: Option<Tensor>,
     #[prost(float, repeated, tag = "7")]
-    pub(super) floats: Vec<f32>,
+    pub(crate) floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
-    pub(super) ints: Vec<i64>,
+    pub(crate) ints: Vec<i64>,
+    /// The number of its type; readers here go by the operator.
+    #[prost(int32, tag = "20")]
+    pub(crate) kind: i32,
 }
 
 /// A tensor whose numbers are in the file, in one of several fields, or in a file beside it.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     #[prost(int64, repeated, tag = "1")]
-    pub(super) dims: Vec<i64>,
+    pub(crate) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
-    pub(super) kind: i32,
+    pub(crate) kind: i32,
     #[prost(float, repeated, tag = "4")]
-    pub(super) floats: Vec<f32>,
+    pub(crate) floats: Vec<f32>,
     #[prost(int32, repeated, tag = "5")]
-    pub(super) ints: Vec<i32>,
+    pub(crate) ints: Vec<i32>,
     #[prost(int64, repeated, tag = "7")]
-    pub(super) longs: Vec<i64>,
+    pub(crate) longs: Vec<i64>,
     #[prost(string, tag = "8")]
-    pub(super) name: String,
+    pub(crate) name: String,
     #[prost(bytes = "bytes", tag = "9")]
-    pub(super) raw: Bytes,
+    pub(crate) raw: Bytes,
     #[prost(message, repeated, tag = "13")]
-    pub(super) external: Vec<Entry>,
+    pub(crate) external: Vec<Entry>,
     #[prost(int32, tag = "14")]
-    pub(super) location: i32,
+    pub(crate) location: i32,
 }
 
 /// A key and its value.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     #[prost(string, tag = "1")]
-    pub(super) key: String,
+    pub(crate) key: String,
     #[prost(string, tag = "2")]
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawValue {
+pub(crate) struct RawValue {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(crate) name: String,
     #[prost(message, optional, tag = "2")]
-    kind: Option<RawType>,
+    pub(crate) kind: Option<RawType>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawType {
+pub(crate) struct RawType {
     #[prost(message, optional, tag = "1")]
-    tensor: Option<RawTensorType>,
+    pub(crate) tensor: Option<RawTensorType>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawTensorType {
+pub(crate) struct RawTensorType {
     #[prost(int32, tag = "1")]
-    element: i32,
+    pub(crate) element: i32,
     #[prost(message, optional, tag = "2")]
-    shape: Option<RawShape>,
+    pub(crate) shape: Option<RawShape>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawShape {
+pub(crate) struct RawShape {
     #[prost(message, repeated, tag = "1")]
-    dims: Vec<RawDim>,
+    pub(crate) dims: Vec<RawDim>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct RawDim {
+pub(crate) struct RawDim {
     /// Absent or 0 where the size has a name instead.
     #[prost(int64, tag = "1")]
-    value: i64,
+    pub(crate) value: i64,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
 }
 
 /// An operation of the file.

@@ -1,0 +1,81 @@
+//! Models out and in again.
+
+use bitsback_runtime::Model;
+
+use super::*;
+use crate::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use crate::float_graph::Executor;
+use crate::import::{self, ImportOptions};
+use crate::quantize::{self, Plan, ranges};
+use crate::serialize::ModelInfo;
+use crate::verify::run_batch;
+
+/// Numbers between −1 and 1 that look like noise.
+fn noise(len: usize) -> Vec<f32> {
+    (0..len).map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// A committed ONNX model, quantised: bytes, and how its inputs are.
+fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
+    let path = format!("{}/../tests/onnx/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
+    let model = import::onnx::read(&std::fs::read(path).unwrap(), None).unwrap();
+    let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
+    let len = model.graph.values[model.graph.input].len();
+    let scales =
+        ranges::watch(&model.graph, &noise(8 * len), &input, RangeMethod::LeastSquares).unwrap();
+    let mut plan = Plan::calibrated(&model.graph, scales, &input);
+    let layers = quantize::widths::layers(&model.graph, &plan);
+    plan.bits = layers.iter().map(|layer| (layer.value, bits)).collect();
+    let (bytes, _) = quantize::write(&model.graph, &plan, &input, &ModelInfo::default()).unwrap();
+    (bytes, input, len)
+}
+
+fn real(bytes: &[u8], outputs: &[i8]) -> Vec<f32> {
+    let model = Model::parse(bytes).unwrap();
+    let (scale, zero_point) = (model.meta().output_scale, model.output().zero_point);
+    outputs.iter().map(|&q| Quantization { scale, zero_point }.dequantize(q)).collect()
+}
+
+/// Models with every operator that can be exported.
+const NAMES: [&str; 8] =
+    ["mlp", "lenet", "residual", "mobile", "branches", "dynamic", "channels_last", "image_output"];
+
+#[test]
+fn floats_follow_the_integers_that_they_come_from() {
+    for name in NAMES {
+        let (bytes, input, len) = quantised(name, 8);
+        let recovered = recover(&Model::parse(&bytes).unwrap()).unwrap();
+        let file = onnx(&recovered, false).unwrap();
+        let read = import::onnx::read(&file, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(!read.is_quantized());
+        let inputs = noise(6 * len);
+        let floats = Executor::new(&read.graph).unwrap().run(&inputs).unwrap();
+        let direct = Executor::new(&recovered.graph).unwrap().run(&inputs).unwrap();
+        for (a, b) in floats.iter().zip(&direct) {
+            assert!((a - b).abs() < 1e-4, "{name}: {a} {b}");
+        }
+        let integers = real(&bytes, &run_batch(&bytes, &input.quantize(&inputs)).unwrap());
+        let signal: f32 = floats.iter().map(|x| x.powi(2)).sum();
+        let noise: f32 = floats.iter().zip(&integers).map(|(a, b)| (a - b).powi(2)).sum();
+        assert!(noise * 100.0 < signal, "{name}: {noise} of {signal}");
+    }
+}
+
+#[test]
+fn a_quantised_export_comes_back_with_the_same_integers() {
+    for name in NAMES {
+        for bits in [8, 3] {
+            let (bytes, input, len) = quantised(name, bits);
+            let recovered = recover(&Model::parse(&bytes).unwrap()).unwrap();
+            let file = onnx(&recovered, true).unwrap();
+            let back = import::import(&file, &ImportOptions::default());
+            let back = back.unwrap_or_else(|error| panic!("{name}: {error}")).bytes;
+            let inputs = input.quantize(&noise(6 * len));
+            let (a, b) = (run_batch(&bytes, &inputs).unwrap(), run_batch(&back, &inputs).unwrap());
+            let apart = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b));
+            // Factors are rounded to single precision on the way, which may move a tie.
+            assert!(apart.clone().all(|d| d <= 1), "{name} at {bits} bits");
+            assert!(apart.filter(|&d| d > 0).count() * 20 <= a.len(), "{name} at {bits} bits");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Refusals, each by its words, and files that were changed at random.
+
+use proptest::prelude::*;
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::schema::{
+    Attribute, Entry, RawDim, RawGraph, RawModel, RawNode, RawOpset, RawShape, RawTensorType,
+    RawType, RawValue, Tensor,
+};
+use super::*;
+
+fn encoded(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}
+
+fn value(name: &str, kind: i32, dims: &[i64]) -> Bytes {
+    let dims = dims.iter().map(|&value| RawDim { value, ..RawDim::default() }).collect();
+    let tensor = RawTensorType { element: kind, shape: Some(RawShape { dims }) };
+    let kind = Some(RawType { tensor: Some(tensor) });
+    encoded(&RawValue { name: name.into(), kind })
+}
+
+fn node(operator: &str, inputs: &[&str], output: &str, attributes: &[Attribute]) -> Bytes {
+    encoded(&RawNode {
+        operator: operator.into(),
+        inputs: inputs.iter().map(|&input| input.into()).collect(),
+        outputs: vec![output.into()],
+        attributes: attributes.iter().map(encoded).collect(),
+        ..RawNode::default()
+    })
+}
+
+fn floats(name: &str, dims: &[i64]) -> Tensor {
+    let len = dims.iter().product::<i64>().max(0) as usize;
+    Tensor {
+        name: name.into(),
+        dims: dims.to_vec(),
+        kind: 1,
+        floats: vec![0.5; len],
+        ..Tensor::default()
+    }
+}
+
+/// `w` is 4 × 3, `k` 2 × 2 × 3 × 3, `zero` an int8 zero, `scale` 0.5.
+fn graph(nodes: Vec<Bytes>, dims: &[i64]) -> RawGraph {
+    let zero = Tensor { name: "zero".into(), kind: 3, ints: vec![0], ..Tensor::default() };
+    let parameters = [floats("w", &[4, 3]), floats("k", &[2, 2, 3, 3]), zero, floats("scale", &[])];
+    RawGraph {
+        nodes,
+        initializers: parameters.iter().map(encoded).collect(),
+        inputs: vec![value("x", 1, dims)],
+        outputs: vec![value("y", 1, &[])],
+        ..RawGraph::default()
+    }
+}
+
+fn file(graph: &RawGraph) -> Vec<u8> {
+    let opset = RawOpset { domain: String::new(), version: 17 };
+    let model = RawModel {
+        ir_version: 8,
+        graph: encoded(graph),
+        opsets: vec![encoded(&opset)],
+        ..RawModel::default()
+    };
+    model.encode_to_vec()
+}
+
+fn refusal(graph: &RawGraph) -> String {
+    read(&file(graph), None).unwrap_err().to_string()
+}
+
+/// The refusal of one node that reads `x`.
+fn of_node(operator: &str, inputs: &[&str], dims: &[i64], attributes: &[Attribute]) -> String {
+    refusal(&graph(vec![node(operator, inputs, "y", attributes)], dims))
+}
+
+fn int(name: &str, int: i64) -> Attribute {
+    Attribute { name: name.into(), int, ..Attribute::default() }
+}
+
+fn ints(name: &str, ints: &[i64]) -> Attribute {
+    Attribute { name: name.into(), ints: ints.to_vec(), ..Attribute::default() }
+}
+
+#[test]
+fn what_is_not_supported_is_named_with_its_place() {
+    let lstm = of_node("LSTM", &["x"], &[1, 4], &[]);
+    assert!(lstm.contains("operator 0 (LSTM, which writes `y`)"), "{lstm}");
+    assert!(lstm.contains("Gemm") && lstm.contains("supported-ops"), "{lstm}");
+    let table: [(&str, &[&str], &[i64], &[Attribute], &str); 14] = [
+        ("Gemm", &["x", "w"], &[1, 4], &[int("transA", 1)], "transA is 1"),
+        ("Gemm", &["x", "w"], &[1, 5], &[], "the sizes don't fit"),
+        ("Gemm", &["x", "gone"], &[1, 4], &[], "nothing before it writes"),
+        ("Gemm", &["x"], &[1, 4], &[], "its weights is missing"),
+        ("Gemm", &["x", "x"], &[1, 4], &[], "must be constants"),
+        ("Conv", &["x", "k"], &[1, 3, 8, 8], &[], "channels, filters and groups"),
+        ("Conv", &["x", "k"], &[1, 2, 2, 2], &[], "no window fits"),
+        ("Conv", &["x", "k"], &[1, 2, 8, 8], &[ints("strides", &[0, 1])], "1 to 65535"),
+        ("MaxPool", &["x"], &[1, 2, 8, 8], &[], "kernel_shape is missing"),
+        ("Flatten", &["x"], &[1, 2, 8, 8], &[int("axis", 2)], "axis is 2"),
+        ("Transpose", &["x"], &[1, 2, 8, 8], &[ints("perm", &[1, 0, 2, 3])], "batch must stay"),
+        ("Softmax", &["x"], &[1, 2, 8, 8], &[int("axis", 2)], "channels or features"),
+        ("ReduceMean", &["x"], &[1, 2, 8, 8], &[ints("axes", &[1])], "all but batch and channels"),
+        ("QuantizeLinear", &["x", "w", "zero"], &[1, 4], &[], "more than one scale"),
+    ];
+    for (operator, inputs, dims, attributes, words) in table {
+        let found = of_node(operator, inputs, dims, attributes);
+        assert!(found.contains(words), "{operator}: {found}");
+        assert!(found.contains(operator), "{found}");
+    }
+}
+
+#[test]
+fn a_transposition_that_would_have_to_be_computed_is_refused() {
+    let there = node("Transpose", &["x"], "t", &[ints("perm", &[0, 2, 1, 3])]);
+    let conv = node("Conv", &["t", "k"], "y", &[]);
+    let found = refusal(&graph(vec![there, conv], &[1, 8, 2, 8]));
+    assert!(found.contains("transposed in memory"), "{found}");
+}
+
+#[test]
+fn files_that_make_no_sense_are_refused() {
+    let relu = || vec![node("Relu", &["x"], "y", &[])];
+    assert!(matches!(read(b"PK\x03\x04", None), Err(ImportError::UnknownFormat)));
+    let whole = file(&graph(relu(), &[1, 4]));
+    assert!(read(&whole, None).is_ok());
+    let cut = read(&whole[..whole.len() - 3], None);
+    assert!(matches!(cut, Err(ImportError::Protobuf(_))), "{cut:?}");
+    let old =
+        RawModel { ir_version: 8, graph: encoded(&graph(relu(), &[1, 4])), ..Default::default() };
+    assert!(matches!(read(&old.encode_to_vec(), None), Err(ImportError::Opset { found: 1, .. })));
+    let two = RawGraph {
+        inputs: vec![value("x", 1, &[1, 4]), value("z", 1, &[1, 4])],
+        ..graph(relu(), &[1, 4])
+    };
+    assert!(refusal(&two).contains("2 inputs"), "{}", refusal(&two));
+    let integers = RawGraph { inputs: vec![value("x", 7, &[1, 4])], ..graph(relu(), &[1, 4]) };
+    assert!(refusal(&integers).contains("INT64"), "{}", refusal(&integers));
+    assert!(refusal(&graph(relu(), &[1, 0])).contains("a size besides the batch's is open"));
+    let nothing = RawGraph { outputs: vec![value("w", 1, &[])], ..graph(relu(), &[1, 4]) };
+    assert!(refusal(&nothing).contains("not computed"));
+    let batch = graph(relu(), &[1 << 20, 4]);
+    assert!(refusal(&batch).contains("examples in a batch"));
+    let huge = graph(relu(), &[1, 1 << 40]);
+    assert!(refusal(&huge).contains("values between operators"));
+}
+
+#[test]
+fn tensors_that_make_no_sense_are_refused() {
+    let with = |tensor: Tensor| {
+        let mut graph = graph(vec![node("Relu", &["x"], "y", &[])], &[1, 4]);
+        graph.initializers.push(encoded(&tensor));
+        refusal(&graph)
+    };
+    assert!(
+        with(Tensor { dims: vec![5], ..floats("t", &[4]) }).contains("another number of values")
+    );
+    assert!(with(Tensor { dims: vec![-1], ..floats("t", &[1]) }).contains("below 0"));
+    assert!(with(Tensor { dims: vec![1 << 40], ..floats("t", &[1]) }).contains("larger than any"));
+    assert!(with(Tensor { kind: 8, ..floats("t", &[1]) }).contains("STRING"));
+    assert!(with(floats("t", &[1; 9])).contains("9 dimensions"));
+    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
+    for location in ["weights.bin", "../weights.bin", ""] {
+        let external = vec![entry("location", location)];
+        let found = with(Tensor { location: 1, external, ..floats("t", &[1]) });
+        assert!(found.contains("isn't beside the model"), "{found}");
+    }
+}
+
+#[test]
+fn parameters_are_read_from_a_file_beside_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let numbers: Vec<u8> =
+        [9f32, 1.0, 2.0, 3.0, 4.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    std::fs::write(folder.path().join("m.data"), numbers).unwrap();
+    let entry = |key: &str, value: &str| Entry { key: key.into(), value: value.into() };
+    let with = |offset: &str| {
+        let external =
+            vec![entry("location", "m.data"), entry("offset", offset), entry("length", "16")];
+        let tensor = Tensor { location: 1, external, floats: Vec::new(), ..floats("b", &[4]) };
+        let mut graph = graph(vec![node("Add", &["x", "b"], "y", &[])], &[1, 4]);
+        graph.initializers.push(encoded(&tensor));
+        read(&file(&graph), Some(folder.path()))
+    };
+    let model = with("4").unwrap();
+    let bias = &model.graph.nodes[0].kind.affine().unwrap().bias;
+    assert_eq!(*bias, [1.0, 2.0, 3.0, 4.0]);
+    let found = with("8").unwrap_err().to_string();
+    assert!(found.contains("outside of the file"), "{found}");
+}
+
+/// A convolution, a pooling and a dense layer: something to change at random.
+fn small() -> Vec<u8> {
+    let nodes = vec![
+        node("Conv", &["x", "k"], "a", &[ints("pads", &[1, 1, 1, 1])]),
+        node("Relu", &["a"], "b", &[]),
+        node("MaxPool", &["b"], "c", &[ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])]),
+        node("Flatten", &["c"], "d", &[]),
+        node("MatMul", &["d", "m"], "y", &[]),
+    ];
+    let mut graph = graph(nodes, &[1, 2, 4, 4]);
+    graph.initializers.push(encoded(&floats("m", &[8, 2])));
+    file(&graph)
+}
+
+#[test]
+fn the_small_model_is_sound() {
+    assert_eq!(read(&small(), None).unwrap().graph.nodes.len(), 5);
+}
+
+proptest! {
+    #[test]
+    fn changed_files_are_read_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(),
+        cut in any::<bool>(),
+    ) {
+        let mut bytes = small();
+        for (at, byte) in &changes {
+            let at = at.index(bytes.len());
+            bytes[at] = *byte;
+        }
+        if cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
+        // Either is fine; a panic or an endless loop is not.
+        let _ = read(&bytes, None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The program on ONNX models as its users call it.
+#![allow(clippy::unwrap_used, reason = "a failing test should stop where it fails")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with the models of `tests/onnx/models` and a table of 40 images for `lenet`.
+fn scene() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/onnx/models");
+    for name in ["lenet.onnx", "quantized.onnx"] {
+        fs::copy(models.join(name), folder.path().join(name)).unwrap();
+    }
+    for (name, values) in [("lenet.csv", 144), ("quantized.csv", 128)] {
+        let mut table: String = (0..values).map(|column| format!("x{column},")).collect();
+        table += "label\n";
+        for example in 0..40 {
+            for column in 0..values {
+                let noise = (example * 7919 + column * 104_729) % 2003;
+                write!(table, "{:.3},", f64::from(noise) / 1001.5 - 1.0).unwrap();
+            }
+            writeln!(table, "{}", example % 5).unwrap();
+        }
+        fs::write(folder.path().join(name), table).unwrap();
+    }
+    folder
+}
+
+fn run(folder: &TempDir, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bitsback"));
+    command.current_dir(folder.path()).args(args).arg("--json").output().unwrap()
+}
+
+fn json(folder: &TempDir, args: &[&str]) -> Value {
+    let output = run(folder, args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn failure(folder: &TempDir, args: &[&str]) -> (i32, String) {
+    let output = run(folder, args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    let error: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    (output.status.code().unwrap(), error["error"]["message"].as_str().unwrap().to_owned())
+}
+
+const QUANTIZE: [&str; 6] = ["quantize", "lenet.onnx", "--data", "lenet.csv", "-o", "lenet.bbk"];
+
+#[test]
+fn floats_are_quantised_and_compared() {
+    let folder = scene();
+    let value = json(&folder, &QUANTIZE);
+    assert!(value["agreement_percent"].as_f64().unwrap() >= 90.0, "{value}");
+    let bytes = fs::metadata(folder.path().join("lenet.bbk")).unwrap().len();
+    assert_eq!(
+        (value["file_bytes"].as_u64(), &value["layers"][0]["bits"]),
+        (Some(bytes), &8.into())
+    );
+    assert!(value["float_bytes"].as_u64().unwrap() > 2 * bytes, "{value}");
+    let args = ["compare", "lenet.onnx", "lenet.bbk", "--data", "lenet.csv"];
+    let compared = json(&folder, &args);
+    assert_eq!((&compared["count"], &compared["floats"]), (&40.into(), &true.into()));
+    assert!(compared["agreement_percent"].as_f64().unwrap() >= 90.0, "{compared}");
+    assert_eq!(compared["layers"].as_array().unwrap().len(), 6, "{compared}");
+    assert_eq!(compared["first_divergence"], Value::Null, "{compared}");
+    let same = json(&folder, &["compare", "lenet.onnx", "lenet.onnx", "--data", "lenet.csv"]);
+    assert_eq!((&same["agreeing"], &same["largest"]), (&40.into(), &0.0.into()));
+}
+
+#[test]
+fn widths_follow_from_the_tolerance() {
+    let folder = scene();
+    let auto = json(&folder, &[&QUANTIZE[..], &["--bits", "auto", "--tolerance", "100"]].concat());
+    assert!(auto["layers"].as_array().unwrap().iter().all(|layer| layer["bits"] == 2), "{auto}");
+    assert_eq!(auto["decided_on"], 10);
+    let four = json(&folder, &[&QUANTIZE[..], &["--bits", "4"]].concat());
+    assert!(four["layers"].as_array().unwrap().iter().all(|layer| layer["bits"] == 4), "{four}");
+    assert!(auto["file_bytes"].as_u64() < four["file_bytes"].as_u64());
+}
+
+#[test]
+fn requirements_and_scalings_that_do_not_hold_are_told() {
+    let folder = scene();
+    let (code, message) = failure(&folder, &[&QUANTIZE[..], &["--max-bytes", "100"]].concat());
+    assert!(code == 5 && message.contains("above 100"), "{message}");
+    let (code, message) = failure(&folder, &[&QUANTIZE[..], &["--max-error", "1"]].concat());
+    assert!(code == 5 && message.contains("above 1 %"), "{message}");
+    assert_eq!(failure(&folder, &[&QUANTIZE[..], &["--std", "0"]].concat()).0, 2);
+    assert_eq!(failure(&folder, &[&QUANTIZE[..], &["--bits", "9"]].concat()).0, 2);
+    let (code, message) =
+        failure(&folder, &[&QUANTIZE[..3], &["quantized.csv"], &QUANTIZE[4..]].concat());
+    assert!(code == 3 && message.contains("128"), "{code} {message}");
+}
+
+#[test]
+fn a_quantised_file_is_imported_and_floats_are_not() {
+    let folder = scene();
+    let (code, message) = failure(&folder, &["import", "lenet.onnx", "-o", "x.bbk"]);
+    assert!(code == 4 && message.contains("bitsback quantize"), "{message}");
+    json(&folder, &["import", "quantized.onnx", "-o", "quantized.bbk"]);
+    let args = ["compare", "quantized.onnx", "quantized.bbk", "--data", "quantized.csv"];
+    let compared = json(&folder, &args);
+    assert_eq!((&compared["floats"], &compared["largest"]), (&false.into(), &0.0.into()));
+    let operators = json(&folder, &["supported-ops"]);
+    let names = operators["onnx"].as_array().unwrap();
+    assert!(names.iter().any(|operator| operator["name"] == "Gemm"), "{operators}");
+}
+
+#[test]
+fn what_is_exported_is_read_again() {
+    let folder = scene();
+    json(&folder, &QUANTIZE);
+    json(&folder, &["export", "lenet.bbk", "--to", "onnx", "-o", "floats.onnx"]);
+    let args = ["compare", "lenet.onnx", "floats.onnx", "--data", "lenet.csv"];
+    assert!(json(&folder, &args)["agreement_percent"].as_f64().unwrap() >= 90.0);
+    json(&folder, &["export", "lenet.bbk", "--to", "onnx-qdq", "-o", "integers.onnx"]);
+    json(&folder, &["import", "integers.onnx", "-o", "again.bbk"]);
+    let args = ["compare", "lenet.bbk", "again.bbk", "--data", "lenet.csv"];
+    let compared = json(&folder, &args);
+    assert!(compared["agreement_percent"].as_f64().unwrap() >= 95.0, "{compared}");
+}
