@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::prune::batch_norm::fold_batch_norm;
 use crate::prune::constants::fold_constants;
 use crate::prune::weights::{posterior_mean, shrink_posterior};
-use crate::prune::{Decision, PruneError, Shrinkage, choose_threshold};
+use crate::prune::{Decision, PruneError, Shrinkage, choose_threshold, joint_unimportance};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
 use crate::train::lessons::{Distillation, Lessons};
@@ -151,8 +151,8 @@ impl Setting<'_> {
     fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
         let posterior = state.network.posterior();
         let description_length_nats = posterior.description_length_nats;
-        let unimportance: Vec<Vec<f32>> =
-            posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+        let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+        let unimportance = joint_unimportance(&posterior.topology, &own)?;
         let mean = posterior_mean(&posterior)?;
         let config = &self.job.prune;
         let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {
