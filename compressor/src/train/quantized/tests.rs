@@ -77,7 +77,7 @@ fn residual(padding: Padding, keep: usize) -> Topology {
         conv(channels, 5, 1, 2),
         Layer::Add { name: name("left") },
         Layer::Relu,
-        Layer::AvgPool2d { size: [3, 3], stride: [3, 3], padding },
+        Layer::AvgPool2d { size: [2, 2], stride: [1, 1], padding },
         Layer::Flatten,
     ];
     let mut topology =
@@ -189,15 +189,15 @@ proptest! {
 
 #[test]
 fn training_lowers_the_loss_and_the_rate_empties_layers() {
-    training_lowers(topology(Padding::Valid, false, 3));
+    training_lowers(topology(Padding::Valid, false, 3), 0.7);
 }
 
 #[test]
 fn networks_with_branches_train_and_shrink_alike() {
-    training_lowers(residual(Padding::Valid, 3));
+    training_lowers(residual(Padding::Valid, 3), 0.85);
 }
 
-fn training_lowers(topology: Topology) {
+fn training_lowers(topology: Topology, factor: f64) {
     let bench = Bench::new(topology, 0.0, 5);
     let device = DeviceName::default().open().unwrap().autodiff();
     let bits = vec![4; bench.network.affine.len()];
@@ -225,7 +225,7 @@ fn training_lowers(topology: Topology) {
         (losses[0], *losses.last().unwrap(), kept - zeros)
     };
     let (first, last, nonzero) = run(0.0);
-    assert!(last < 0.7 * first, "{first} {last}");
+    assert!(last < factor * first, "{first} {last}");
     let (_, _, fewer) = run(0.3);
     assert!(fewer * 3 < nonzero * 2, "{fewer} {nonzero}");
 }
