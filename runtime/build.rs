@@ -1,16 +1,48 @@
 //! Tells the crate which kernels its target can run: `cfg(bitsback_isa = "...")`.
 //!
-//! Stable compilers show no `target_feature` for Arm's DSP extension, so that it is told from the
-//! target's name: every Cortex-M4 and M7 has it. An M33 may have it too, but the assembler refuses
-//! it in naked functions of that target even when `target-cpu` names such a core.
+//! Stable compilers show no `target_feature` for Arm's DSP and vector (MVE) extensions, so that
+//! they are told from names: every Cortex-M4 and M7 has the first; a core of the target
+//! thumbv8m.main has what the core that `target-cpu` names has.
 
 use std::env;
 
+/// Cores of thumbv8m.main with the DSP extension, as `target-cpu` knows them.
+const DSP_CORES: [&str; 2] = ["cortex-m33", "cortex-m35p"];
+/// Cores with MVE.
+const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
+
 fn main() {
-    println!("cargo::rustc-check-cfg=cfg(bitsback_isa, values(\"dsp\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"x86_64\"))"
+    );
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("TARGET").unwrap_or_default();
-    if target.starts_with("thumbv7em-") {
-        println!("cargo::rustc-cfg=bitsback_isa=\"dsp\"");
+    let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    // `-Ctarget-cpu=NAME`, or `-C` and `target-cpu=NAME`; the last one counts.
+    let cpu =
+        flags.rsplit('\x1f').find_map(|flag| flag.split_once("target-cpu=")).map(|(_, cpu)| cpu);
+    let is_one_of = |cores: &[&str]| {
+        target.starts_with("thumbv8m.main-") && cpu.is_some_and(|cpu| cores.contains(&cpu))
+    };
+    let isa = if is_one_of(&MVE_CORES) {
+        Some("mve")
+    } else if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) {
+        Some("dsp")
+    } else if target.starts_with("x86_64-") {
+        Some("x86_64")
+    } else {
+        None
+    };
+    if let Some(isa) = isa {
+        println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
     }
+    // `cfg(bitsback_isa)` alone: there are kernels other than the portable ones.
+    if isa.is_some() {
+        println!("cargo::rustc-cfg=bitsback_isa");
+    }
+    // Naked functions are assembled once more where only their symbols are looked for, without
+    // what `target-cpu` says: they say it themselves.
+    let directive = cpu.filter(|_| target.starts_with("thumbv8m.main-")).unwrap_or_default();
+    let directive = if directive.is_empty() { String::new() } else { format!(".cpu {directive}") };
+    println!("cargo::rustc-env=BITSBACK_CPU={directive}");
 }

@@ -1,8 +1,8 @@
 //! How many bytes a layer's integers take, coded: what a choice by size goes by.
 
 use bitsback_runtime::format::{
-    CodedRow, Contexts, Decoder, Fields, Layout, PAIR_BLOCK_ROWS, Weights, coded_limit, encode,
-    pair_block_len, paired_row, row_len,
+    CodedRow, Contexts, Decoder, Fields, Layout, Memory, PAIR_BLOCK_ROWS, Weights, coded_limit,
+    encode, pair_block_len, paired_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::{Op, Step};
@@ -140,7 +140,8 @@ fn decoded(
 ) -> Option<Vec<i16>> {
     let stream = section.get(affine.offset as usize..)?.get(..affine.len as usize)?;
     let mut decoder = Decoder::new(stream);
-    let mut contexts = Contexts::read(&mut decoder, affine.bits, lag);
+    let mut memory = Memory::NEW;
+    let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
     let mut values = Vec::with_capacity(rows * columns);
     for _ in 0..rows {
         if affine.bias.is_some() {

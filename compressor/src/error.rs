@@ -35,6 +35,7 @@ use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
+use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 use crate::train::TrainError;
 use crate::verify::VerifyError;
@@ -191,6 +192,13 @@ errors! {
     Verify(VerifyError) => |_| Kind::Internal;
     /// Golden vectors.
     Golden(GoldenError) => |_| Kind::Io;
+    /// Post-training quantisation.
+    Quantize(QuantizeError) => |e| match e {
+        QuantizeError::NoExamples => Kind::Data,
+        QuantizeError::NotFinite { .. } => Kind::Data,
+        QuantizeError::Verify(_) => Kind::Internal,
+        _ => Kind::Model,
+    };
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,

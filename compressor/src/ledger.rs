@@ -23,6 +23,8 @@ pub enum Reason {
     Constant,
     /// It would have been removed, but a layer may not become empty.
     LastOfLayer,
+    /// Kept: the job has no Bayesian stage that could tell.
+    NotJudged,
 }
 
 /// One group's fate.

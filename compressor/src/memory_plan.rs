@@ -159,7 +159,8 @@ fn works_in_place(op: &Op) -> bool {
         | Op::Mean(_)
         | Op::CodedDense(_)
         | Op::CodedConv2d(_)
-        | Op::CodedDepthwiseConv2d(_) => false,
+        | Op::CodedDepthwiseConv2d(_)
+        | Op::Conv2dMaxPool2d(_) => false,
     }
 }
 
@@ -185,6 +186,7 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::CodedDense(op) => &mut op.output,
         Op::CodedConv2d(op) => &mut op.output,
         Op::CodedDepthwiseConv2d(op) => &mut op.output,
+        Op::Conv2dMaxPool2d(op) => &mut op.output,
     }
 }
 

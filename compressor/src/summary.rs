@@ -77,12 +77,25 @@ pub struct ResultRow {
     pub date: String,
 }
 
+/// What a job leaves out of the method, to be compared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// There is no Bayesian stage: nothing is removed for being uncertain.
+    NoBayesianStage,
+    /// Removal is ordered by the weights' magnitude instead of the posterior.
+    OrderByMagnitude,
+}
+
 /// All of a job's figures. As JSON, [`ResultRow`]'s keys stand at the top.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The row.
     #[serde(flatten)]
     pub row: ResultRow,
+    /// Which control of the method the job is; none for the method itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     /// Version of bitsback.
     pub version: String,
     /// Examples in the test split.
@@ -102,6 +115,8 @@ pub struct Origin {
     pub network: String,
     /// Prior of the group scales.
     pub prior: Prior,
+    /// Which control of the method the job is.
+    pub control: Option<Control>,
     /// Seed of everything random.
     pub seed: u64,
     /// The command that was given.
@@ -119,7 +134,7 @@ impl Summary {
         compressed: Figures,
         layers: Vec<LayerSummary>,
     ) -> Self {
-        let Origin { network, prior, seed, command, date } = origin;
+        let Origin { network, prior, control, seed, command, date } = origin;
         let row = ResultRow {
             network,
             prior,
@@ -133,7 +148,7 @@ impl Summary {
             date,
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { row, version, test_examples, dense, compressed, layers }
+        Self { row, control, version, test_examples, dense, compressed, layers }
     }
 
     /// How many times fewer multiply-accumulates.
@@ -176,6 +191,7 @@ pub(crate) mod tests {
         let origin = Origin {
             network: "digits".into(),
             prior: Prior::NormalJeffreys,
+            control: None,
             seed: 1,
             command: "bitsback demo".into(),
             date: "2026-01-02T03:04:05Z".into(),

@@ -156,9 +156,9 @@ pub const BOARDS: &[Board] = &[
         target_cpu: Some("cortex-m55"),
         emulator: "qemu-system-arm",
         machine: &["-M", "mps3-an547"],
-        flash: Region { origin: 0x0000_0000, length: 128 * KIB },
+        flash: Region { origin: 0x0000_0000, length: 512 * KIB },
         // The board's SRAM, since the 512 KiB that code runs from are too few for some models.
-        model_slot: Region { origin: 0x1100_0000, length: MIB },
+        model_slot: Region { origin: 0x1100_0000, length: 2 * MIB },
         ram: Region { origin: 0x2000_0000, length: 512 * KIB },
         arena_bytes: 384 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 31_250 },

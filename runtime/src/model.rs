@@ -168,6 +168,8 @@ impl Step {
 impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
     type Item = Step;
 
+    // Not inlined, so that decoding's stack is free again when the operator runs.
+    #[inline(never)]
     fn next(&mut self) -> Option<Step> {
         let (op, rest) = Op::take::<KINDS>(self.rest)?;
         self.rest = rest;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// A real factor: value · 2^(shift − 31).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(C)] // as kernels in assembly read it
 pub struct Multiplier {
     /// The fraction in units of 2⁻³¹; normally 2³⁰ to 2³¹ − 1.
     pub value: i32,

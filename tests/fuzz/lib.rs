@@ -10,8 +10,8 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale,
-    Select, Softmax, Tanh,
+    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul,
+    Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
@@ -296,7 +296,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=19)? {
+        Ok(match self.u.int_in_range(0..=20)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -390,6 +390,25 @@ impl Draw<'_, '_> {
                     window,
                     dilation,
                     affine,
+                })
+            }
+            20 => {
+                let filters = self.u.int_in_range(1..=5)?;
+                let (window, convolved) = self.windowed(previous, filters)?;
+                let (pool, output) = self.windowed(&convolved, filters)?;
+                let positions = match *convolved.shape.dims() {
+                    [height, width, _] => [height, width],
+                    _ => [1, 1],
+                };
+                let affine = self.affine()?;
+                Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+                    input,
+                    output,
+                    window,
+                    dilation,
+                    affine,
+                    positions,
+                    pool,
                 })
             }
             _ => {

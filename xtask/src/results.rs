@@ -179,6 +179,7 @@ mod tests {
         Row {
             network: "lenet-5".into(),
             prior: "horseshoe".into(),
+            control: None,
             seed,
             error_percent,
             file_bytes: 1000,

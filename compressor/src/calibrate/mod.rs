@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use input::{ByteMap, InputQuantization, RawInput};
+pub(crate) use ranges::{BINS, least_squares};
 pub use ranges::{Range, ranges};
 
 use crate::lower::LowerError;

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
-use super::model_file;
+use super::compare_floats;
+use super::model_file::{self, Subject};
 use super::output::Context;
-use super::source::{self, Part};
+use super::scaling::Scaling;
+use super::source::{self, Part, Wanted};
 use super::table::{self, Align};
 use crate::error::{CliError, Error};
 use crate::report::number::{significant, thousands};
@@ -18,17 +20,20 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 
 /// Compare what two models compute on the same data
 ///
-/// A and B are .bbk files, or .tflite files, which are imported first. Data are given to each
-/// model by its own preprocessing. Where both have the same sequence of operators, each layer's
-/// outputs are compared, too, and the first one that differs is named.
+/// A and B are .bbk files; .tflite files and quantised .onnx files, which are imported first; or .onnx
+/// files of floats. Data are given to each model by its own preprocessing; floats are given what the
+/// other model's inputs stand for, unless --pixels, --mean or --std say how data were scaled. Where
+/// both have the same sequence of operators, each layer's outputs are compared, too, and the first
+/// one that differs (from floats: by more than 2 steps on average) is named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback compare model.tflite out/model.bbk --data jobs/lenet-5.toml
   bitsback compare before.bbk after.bbk --data data/mnist --json
+  bitsback compare model.onnx model.bbk --data data/mnist
 
 With --json: count, agreeing, agreement_percent, error_percent[] (of A and B), largest, mean (output
-differences in real units), first_divergence, layers[] with name, differing, largest, mean.")]
+differences in real units), floats, first_divergence, layers[] with name, differing, largest, mean.")]
 pub(crate) struct Compare {
     /// A model
     a: PathBuf,
@@ -40,47 +45,52 @@ pub(crate) struct Compare {
     /// Which part of the data [default: test for a job and for MNIST's files, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
+    /// How raw data were scaled for a model of floats.
+    #[command(flatten)]
+    scaling: Scaling,
 }
 
 /// How one layer differs, in steps of its output.
 #[derive(Debug, PartialEq, Serialize)]
-struct LayerDifference {
-    name: String,
-    values: usize,
-    differing: usize,
-    largest: u32,
-    mean: f64,
+pub(super) struct LayerDifference {
+    pub(super) name: String,
+    pub(super) values: usize,
+    /// Values that aren't equal; from floats: that are more than a step away.
+    pub(super) differing: usize,
+    pub(super) largest: u32,
+    pub(super) mean: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Comparison {
-    count: usize,
-    agreeing: usize,
-    agreement_percent: f64,
+pub(super) struct Comparison {
+    pub(super) count: usize,
+    pub(super) agreeing: usize,
+    pub(super) agreement_percent: f64,
     /// Of A and of B against the labels.
-    error_percent: [f64; 2],
+    pub(super) error_percent: [f64; 2],
     /// Differences of outputs in real units; null where a model gives a class alone.
-    largest: Option<f64>,
-    mean: Option<f64>,
+    pub(super) largest: Option<f64>,
+    pub(super) mean: Option<f64>,
     /// The first layer that differs; null where none does, or layers can't be compared.
-    first_divergence: Option<String>,
+    pub(super) first_divergence: Option<String>,
+    /// Whether one of the models computes with floats.
+    pub(super) floats: bool,
     /// Empty where the models have other operators.
-    layers: Vec<LayerDifference>,
+    pub(super) layers: Vec<LayerDifference>,
 }
 
 impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let files = [model_file::read(&self.a)?, model_file::read(&self.b)?];
+        let subjects = [Subject::read(&self.a)?, Subject::read(&self.b)?];
+        let files = match subjects {
+            [Subject::Integers(a), Subject::Integers(b)] => [a, b],
+            subjects => return self.run_with_floats(context, &subjects),
+        };
         let [a, b] = [parse(&self.a, &files[0])?, parse(&self.b, &files[1])?];
-        let (dataset, examples) = source::read(&self.data, self.split, &a)?;
+        let (dataset, examples) = source::read(&self.data, self.split, Wanted::by(&a))?;
         for model in [&a, &b] {
             if dataset.shape.len() != model.input().len() {
-                return Err(CliError::InputShape {
-                    path: self.data.clone(),
-                    found: format!("{} values an example", dataset.shape.len()),
-                    wanted: model.input().len().to_string(),
-                }
-                .into());
+                return Err(self.wrong_shape(dataset.shape.len(), model.input().len()));
             }
         }
         let inputs = [
@@ -91,6 +101,38 @@ impl Compare {
         let labels: Vec<u32> = examples.iter().filter_map(label).collect();
         let comparison = compare(&files, [&a, &b], &inputs, &labels)?;
         context.result(&text(&comparison), &comparison)
+    }
+
+    /// Where at least one model computes with floats.
+    fn run_with_floats(&self, context: &Context, subjects: &[Subject; 2]) -> Result<(), Error> {
+        let mut wanted = Vec::with_capacity(2);
+        for (subject, path) in subjects.iter().zip([&self.a, &self.b]) {
+            wanted.push(match subject {
+                Subject::Integers(bytes) => Wanted::by(&parse(path, bytes)?),
+                Subject::Floats(model) => {
+                    Wanted { shape: model_file::float_shape(model), bytes: false }
+                }
+            });
+        }
+        // A model of integers knows whether it takes bytes.
+        let first = wanted.iter().find(|wanted| wanted.bytes).or(wanted.first()).copied();
+        let Some(first) = first else { return Ok(()) };
+        let (dataset, examples) = source::read(&self.data, self.split, first)?;
+        if let Some(other) = wanted.iter().find(|w| w.shape.len() != dataset.shape.len()) {
+            return Err(self.wrong_shape(dataset.shape.len(), other.shape.len()));
+        }
+        let [a, b] = subjects;
+        let comparison = compare_floats::compare([a, b], &dataset, &examples, &self.scaling)?;
+        context.result(&text(&comparison), &comparison)
+    }
+
+    fn wrong_shape(&self, found: usize, wanted: usize) -> Error {
+        CliError::InputShape {
+            path: self.data.clone(),
+            found: format!("{found} values an example"),
+            wanted: wanted.to_string(),
+        }
+        .into()
     }
 }
 
@@ -136,6 +178,7 @@ fn compare(
         largest,
         mean,
         first_divergence: first.map(|layer| layer.name.clone()),
+        floats: false,
         layers,
     })
 }
@@ -196,7 +239,9 @@ fn text(comparison: &Comparison) -> String {
         return text + "the models have other operators: layers can't be compared\n";
     }
     text += &match &comparison.first_divergence {
+        Some(name) if comparison.floats => format!("the first layer that drifts: {name}\n\n"),
         Some(name) => format!("the first layer that differs: {name}\n\n"),
+        None if comparison.floats => "no layer drifts from the floats\n\n".to_owned(),
         None => "every layer gives the same bytes\n\n".to_owned(),
     };
     let row = |layer: &LayerDifference| {
@@ -209,7 +254,8 @@ fn text(comparison: &Comparison) -> String {
         ]
     };
     let rows: Vec<_> = comparison.layers.iter().map(row).collect();
-    let heads = ["Layer", "differing", "of", "largest (steps)", "mean"];
+    let differing = if comparison.floats { "off by a step" } else { "differing" };
+    let heads = ["Layer", differing, "of", "largest (steps)", "mean"];
     let right = Align::Right;
     text + &table::layout(&heads, &[Align::Left, right, right, right, right], &rows)
 }

@@ -59,7 +59,7 @@ impl Evaluate {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = model_file::read(&self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let (dataset, examples) = source::read(&self.data, self.split, &model)?;
+        let (dataset, examples) = source::read(&self.data, self.split, source::Wanted::by(&model))?;
         let classes = self.match_classes(&model, &dataset)?;
         if dataset.shape.len() != model.input().len() {
             return Err(self.wrong_shape(&model, &dataset));

@@ -1,21 +1,23 @@
 //! `bitsback import`: a model of another tool as a `.bbk` file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitsback_runtime::Model;
 use serde::Serialize;
 
 use super::model_file;
 use super::output::Context;
+use super::scaling::byte_range;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
 use crate::report::number::thousands;
 use crate::serialize::ModelInfo;
 
-/// Turn an int8 model of TensorFlow Lite into a .bbk file that computes the same bytes
+/// Turn an int8 model of TensorFlow Lite, or a quantised one of ONNX, into a .bbk file
 ///
-/// The result is bit for bit what TensorFlow Lite Micro's kernels compute. Conversions between
+/// A .tflite file gives bit for bit what TensorFlow Lite Micro's kernels compute; an .onnx file with
+/// QuantizeLinear and DequantizeLinear keeps its scales and integers. Conversions between
 /// float or uint8 and int8 at the model's ends are left out: the model takes and gives int8, and
 /// the file says which real numbers these stand for. `bitsback supported-ops` lists what is
 /// supported.
@@ -25,10 +27,11 @@ Examples:
   bitsback import model.tflite -o model.bbk
   bitsback import model.tflite -o model.bbk --pixels 0,1     trained on pixels / 255
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
+  bitsback import quantized.onnx -o model.bbk
 
 With --json: input_bytes, file_bytes, arena_bytes, macs, ops.")]
 pub(crate) struct Import {
-    /// The .tflite file
+    /// The .tflite or .onnx file
     model: PathBuf,
     /// Where to write the model
     #[arg(long, short, value_name = "FILE")]
@@ -56,15 +59,6 @@ struct Summary {
     ops: usize,
 }
 
-/// Two finite numbers with a comma between them.
-fn byte_range(text: &str) -> Result<ByteRange, String> {
-    let number = |part: &str| part.trim().parse::<f32>().ok().filter(|value| value.is_finite());
-    let range = text.split_once(',').and_then(|(low, high)| number(low).zip(number(high)));
-    range
-        .map(|(low, high)| ByteRange { low, high })
-        .ok_or_else(|| "give two numbers, as 0,1".into())
-}
-
 impl Import {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
@@ -73,7 +67,8 @@ impl Import {
             classes: self.classes.clone(),
             op_names: self.op_names,
         };
-        let options = ImportOptions { info, bytes: self.pixels };
+        let folder = self.model.parent().map(Path::to_owned);
+        let options = ImportOptions { info, bytes: self.pixels, folder };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),

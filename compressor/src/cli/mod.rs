@@ -7,6 +7,7 @@
 
 mod certify;
 mod compare;
+mod compare_floats;
 mod comparison;
 mod compress;
 mod demo;
@@ -18,7 +19,9 @@ mod inspect;
 mod mcu;
 mod model_file;
 mod output;
+mod quantize;
 mod run;
+mod scaling;
 mod source;
 mod supported_ops;
 mod table;
@@ -41,6 +44,7 @@ Examples:
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback run out/lenet-5/model.bbk digit.png
   bitsback import model.tflite -o model.bbk     bring a model of TensorFlow Lite
+  bitsback quantize model.onnx --data data/mnist -o model.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met,
@@ -87,6 +91,7 @@ pub(crate) enum Command {
     Inspect(inspect::Inspect),
     Run(run::Run),
     Import(import::Import),
+    Quantize(quantize::Quantize),
     Compare(compare::Compare),
     Export(export::Export),
     SupportedOps(supported_ops::SupportedOps),
@@ -122,6 +127,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Inspect(verb) => verb.run(context),
         Command::Run(verb) => verb.run(context),
         Command::Import(verb) => verb.run(context),
+        Command::Quantize(verb) => verb.run(context),
         Command::Compare(verb) => verb.run(context),
         Command::Export(verb) => verb.run(context),
         Command::SupportedOps(verb) => verb.run(context),

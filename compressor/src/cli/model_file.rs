@@ -7,6 +7,7 @@ use bitsback_runtime::{Interpreter, Model};
 
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::import::onnx::{self, FloatModel};
 use crate::import::{self, ImportOptions};
 use crate::network::Shape;
 
@@ -17,9 +18,48 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     if !import::is_importable(&bytes) {
         return Ok(bytes);
     }
-    let imported = import::import(&bytes, &ImportOptions::default());
+    let folder = path.parent().map(Path::to_owned);
+    let imported = import::import(&bytes, &ImportOptions { folder, ..ImportOptions::default() });
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
     Ok(imported.map_err(refused)?.bytes)
+}
+
+/// Reads a model of floats.
+pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
+    let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
+    let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
+    Ok(onnx::read(&bytes, path.parent()).map_err(refused)?)
+}
+
+/// A model of either kind.
+pub(super) enum Subject {
+    /// The bytes of a `.bbk` file.
+    Integers(Vec<u8>),
+    /// A model of floats.
+    Floats(Box<FloatModel>),
+}
+
+impl Subject {
+    /// Reads a model: one of integers is imported if it is another tool's.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
+        if onnx::is_onnx(&bytes) {
+            let model = read_floats(path)?;
+            if !model.is_quantized() {
+                return Ok(Self::Floats(Box::new(model)));
+            }
+        }
+        Ok(Self::Integers(read(path)?))
+    }
+}
+
+/// The shape of a model of floats' input in the compressor's words.
+pub(super) fn float_shape(model: &FloatModel) -> Shape {
+    let input = &model.graph.values[model.graph.input];
+    match *input.dims.as_slice() {
+        [height, width, channels] => Shape::Image { height, width, channels },
+        _ => Shape::Flat(input.len()),
+    }
 }
 
 /// Checks the bytes of a model file; the error names it.

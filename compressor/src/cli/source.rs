@@ -28,6 +28,22 @@ pub(super) enum Part {
 const IDX_TRAIN: [&str; 2] = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"];
 const IDX_TEST: [&str; 2] = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"];
 
+/// What a model takes, which tells how to read data that don't say it themselves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Shape of an input.
+    pub(super) shape: Shape,
+    /// Whether it takes raw bytes such as pixels.
+    pub(super) bytes: bool,
+}
+
+impl Wanted {
+    /// By a model of integers.
+    pub(super) fn by(model: &Model<'_>) -> Self {
+        Self { shape: model_file::input_shape(model), bytes: model_file::takes_bytes(model) }
+    }
+}
+
 /// Reads a data set and lists the examples that are meant.
 ///
 /// A job file brings its own division. Of anything else every example is taken, but for a folder
@@ -35,12 +51,12 @@ const IDX_TEST: [&str; 2] = ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
 pub(super) fn read(
     path: &Path,
     part: Option<Part>,
-    model: &Model<'_>,
+    wanted: Wanted,
 ) -> Result<(Dataset, Vec<u32>), Error> {
     if ending(path) == "toml" {
         return of_job(path, part.unwrap_or_default());
     }
-    let config = if path.is_dir() { folder(path, part, model)? } else { file(path, model)? };
+    let config = if path.is_dir() { folder(path, part, wanted)? } else { file(path, wanted)? };
     let dataset = data::load(&config)?;
     let all = (0..).take(dataset.len()).collect();
     Ok((dataset, all))
@@ -60,8 +76,43 @@ fn of_job(path: &Path, part: Part) -> Result<(Dataset, Vec<u32>), Error> {
     Ok((dataset, examples))
 }
 
+/// The examples that calibrate, those that decide, and those that tell the result.
+///
+/// A job's division is taken as it is, and MNIST's test files are for telling. Of anything else
+/// every second example tells; of the others, one in two decides.
+pub(super) fn read_parts(path: &Path, wanted: Wanted) -> Result<(Dataset, [Vec<u32>; 3]), Error> {
+    if ending(path) == "toml" {
+        let (dataset, train) = of_job(path, Part::Train)?;
+        let [validation, test] = [Part::Validation, Part::Test].map(|part| of_job(path, part));
+        return Ok((dataset, [train, validation?.1, test?.1]));
+    }
+    let mut config =
+        if path.is_dir() { folder(path, Some(Part::Train), wanted)? } else { file(path, wanted)? };
+    if path.is_dir() && config.kind == DataKind::Idx {
+        let [inputs, labels] = IDX_TEST.map(|name| idx_file(path, name));
+        if inputs.is_some() && labels.is_some() {
+            (config.test_inputs, config.test_labels) = (inputs, labels);
+        }
+    }
+    let dataset = data::load(&config)?;
+    let every =
+        |start: usize, step: usize, end: usize| (start..end).step_by(step).map(|i| i as u32);
+    let parts = match dataset.test_start {
+        Some(end) => [
+            every(0, 2, end).collect(),
+            every(1, 2, end).collect(),
+            every(end, 1, dataset.len()).collect(),
+        ],
+        None => {
+            let end = dataset.len();
+            [every(0, 4, end).collect(), every(2, 4, end).collect(), every(1, 2, end).collect()]
+        }
+    };
+    Ok((dataset, parts))
+}
+
 /// A folder: files in MNIST's format, or a folder of images per class.
-fn folder(path: &Path, part: Option<Part>, model: &Model<'_>) -> Result<DataConfig, Error> {
+fn folder(path: &Path, part: Option<Part>, wanted: Wanted) -> Result<DataConfig, Error> {
     let names = match part {
         Some(Part::Train) => &IDX_TRAIN,
         _ => &IDX_TEST,
@@ -70,7 +121,7 @@ fn folder(path: &Path, part: Option<Part>, model: &Model<'_>) -> Result<DataConf
     if inputs.is_some() || labels.is_some() {
         return Ok(DataConfig { kind: DataKind::Idx, inputs, labels, ..DataConfig::default() });
     }
-    let (resize, color) = match model_file::input_shape(model) {
+    let (resize, color) = match wanted.shape {
         Shape::Image { height, width, channels: 1 } => ([height, width], Color::Gray),
         Shape::Image { height, width, channels: 3 } => ([height, width], Color::Rgb),
         _ => {
@@ -100,7 +151,7 @@ fn idx_file(folder: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// A NumPy archive with the arrays `x` and `y`, or a table whose last column is the label.
-fn file(path: &Path, model: &Model<'_>) -> Result<DataConfig, Error> {
+fn file(path: &Path, wanted: Wanted) -> Result<DataConfig, Error> {
     let kind = match ending(path).as_str() {
         "npz" => DataKind::Npz,
         "csv" => DataKind::Csv,
@@ -109,7 +160,7 @@ fn file(path: &Path, model: &Model<'_>) -> Result<DataConfig, Error> {
             return Err(CliError::UnknownInput { path: path.to_owned(), known }.into());
         }
     };
-    let shape = match model_file::input_shape(model) {
+    let shape = match wanted.shape {
         Shape::Flat(n) => vec![n],
         Shape::Image { height, width, channels } => vec![height, width, channels],
     };
@@ -118,7 +169,7 @@ fn file(path: &Path, model: &Model<'_>) -> Result<DataConfig, Error> {
         inputs: Some(path.to_owned()),
         shape: Some(shape),
         // A model of pixels means pixels, whatever type the file stores them as.
-        pixels: model_file::takes_bytes(model).then_some(true),
+        pixels: wanted.bytes.then_some(true),
         ..DataConfig::default()
     })
 }

@@ -85,6 +85,18 @@ pub enum CliError {
         /// What is exceeded.
         reason: String,
     },
+    /// A model doesn't meet what was required of it.
+    #[error("{reason}")]
+    Unmet {
+        /// What isn't met, and by how much.
+        reason: String,
+    },
+    /// The scaling of inputs makes no sense.
+    #[error("{reason}")]
+    Scaling {
+        /// What is wrong.
+        reason: String,
+    },
     /// A certificate was asked for in a way that can't be.
     #[error("{reason}")]
     Certificate {
@@ -128,8 +140,9 @@ impl CliError {
             Self::OutputExists { .. }
             | Self::UnknownInput { .. }
             | Self::Certificate { .. }
+            | Self::Scaling { .. }
             | Self::NoCheckout => Kind::Usage,
-            Self::OverBudget { .. } => Kind::Requirement,
+            Self::OverBudget { .. } | Self::Unmet { .. } => Kind::Requirement,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
             Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
@@ -152,6 +165,8 @@ impl CliError {
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
             Self::Signal(_) => None,
             Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
+            Self::Unmet { .. } => Some("more bits or less tolerance; `bitsback compress` trains"),
+            Self::Scaling { .. } => Some("`bitsback help quantize` has examples"),
             Self::Certificate { .. } => Some("`bitsback help certify` has examples"),
             Self::Tools { .. } => Some("`bitsback doctor` shows what is there"),
             Self::NoCheckout => Some("clone the repository and run this inside"),
@@ -193,6 +208,8 @@ mod tests {
             (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
             (CliError::OverBudget { reason: "r".into() }, Kind::Requirement),
             (CliError::Certificate { reason: "r".into() }, Kind::Usage),
+            (CliError::Scaling { reason: "r".into() }, Kind::Usage),
+            (CliError::Unmet { reason: "r".into() }, Kind::Requirement),
             (CliError::Tools { reason: "r".into() }, Kind::Io),
             (CliError::NoCheckout, Kind::Usage),
             (CliError::Panicked, Kind::Internal),

@@ -5,7 +5,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::flatbuffer::Damaged;
+use crate::float_graph::FloatGraphError;
 use crate::integer_graph::GraphError;
+use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 
 /// An operator's place in its graph.
@@ -34,8 +36,62 @@ impl fmt::Display for At {
 #[non_exhaustive]
 pub enum ImportError {
     /// The bytes are no model of a known format.
-    #[error("this is no TensorFlow Lite model: it doesn't have `TFL3` at byte 4")]
+    #[error(
+        "this is neither a TensorFlow Lite model (`TFL3` at byte 4) nor an ONNX one (which begins \
+         with its version)"
+    )]
     UnknownFormat,
+    /// The file's messages end too early, or are none.
+    #[error("the file is damaged: {0}; copy it again")]
+    Protobuf(#[from] prost::DecodeError),
+    /// Operators of a version that isn't known.
+    #[error(
+        "the file has version {found} of ONNX's operators, but {oldest} to {newest} are supported; \
+         export it with `opset_version` {newest} or lower"
+    )]
+    Opset {
+        /// The file's.
+        found: i64,
+        /// The oldest that is read.
+        oldest: i64,
+        /// The newest.
+        newest: i64,
+    },
+    /// A tensor that makes no sense.
+    #[error("`{tensor}` {problem}")]
+    Tensor {
+        /// Which one.
+        tensor: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A type of numbers that isn't read.
+    #[error("`{tensor}` has the type {found}, but {supported} is supported there")]
+    Number {
+        /// Which tensor.
+        tensor: String,
+        /// Its type.
+        found: String,
+        /// What could be.
+        supported: &'static str,
+    },
+    /// Parameters in another file that can't be read.
+    #[error(
+        "the numbers of `{tensor}` are in the file `{file}`, which isn't beside the model or can't \
+         be read; copy it there, or export the model into one file"
+    )]
+    External {
+        /// Which tensor.
+        tensor: String,
+        /// The file.
+        file: String,
+    },
+    /// The output doesn't follow from the input.
+    #[error("the output `{output}` is not computed from the input by any operator")]
+    NotComputed {
+        /// The output's name.
+        output: String,
+    },
     /// The file ends too early, or its offsets lead nowhere.
     #[error("the file is damaged: {0}; copy it again")]
     Damaged(#[from] Damaged),
@@ -135,10 +191,27 @@ pub enum ImportError {
         /// What could be.
         supported: &'static str,
     },
+    /// The graph of floats doesn't fit together.
+    #[error(transparent)]
+    FloatGraph(#[from] FloatGraphError),
+    /// A model that has no scales yet.
+    #[error(
+        "the model computes with floats; `bitsback quantize MODEL --data DATA` finds its scales"
+    )]
+    Floats,
+    /// A quantised model that has no integer counterpart.
+    #[error(transparent)]
+    Quantize(Box<QuantizeError>),
     /// The integer graph can't be lowered.
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// The model can't be written.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
+}
+
+impl From<QuantizeError> for ImportError {
+    fn from(source: QuantizeError) -> Self {
+        Self::Quantize(Box::new(source))
+    }
 }

@@ -6,13 +6,17 @@
 
 mod error;
 pub mod flatbuffer;
+pub mod onnx;
 pub mod tflite;
+
+use std::path::PathBuf;
 
 pub use error::{At, ImportError};
 
 use crate::calibrate::ByteMap;
 use crate::integer_graph::IntegerGraph;
 use crate::lower::Graph;
+use crate::quantize;
 use crate::serialize::{ModelInfo, serialize};
 
 /// Most bytes of a file that is imported: as many as a model may have.
@@ -37,6 +41,8 @@ pub struct ImportOptions {
     pub info: ModelInfo,
     /// How images were given to the model in training, so that the device can take raw pixels.
     pub bytes: Option<ByteRange>,
+    /// Where files that the model refers to are.
+    pub folder: Option<PathBuf>,
 }
 
 /// An imported model.
@@ -50,15 +56,24 @@ pub struct Imported {
 
 /// Whether the bytes claim to be of a format that can be imported.
 pub fn is_importable(bytes: &[u8]) -> bool {
-    tflite::is_tflite(bytes)
+    tflite::is_tflite(bytes) || onnx::is_onnx(bytes)
 }
 
-/// Imports a model.
+/// Imports a quantised model: of TensorFlow Lite, or of ONNX. What the latter keeps in other files
+/// is sought in the options' folder.
 ///
 /// # Errors
 /// What is wrong with the file or not supported, and where.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
-    let mut graph = tflite::read(bytes)?;
+    let mut graph = if onnx::is_onnx(bytes) {
+        let model = onnx::read(bytes, options.folder.as_deref())?;
+        if !model.is_quantized() {
+            return Err(ImportError::Floats);
+        }
+        quantize::prescribed(&model)?
+    } else {
+        tflite::read(bytes)?
+    };
     if let Some(range) = options.bytes {
         set_byte_range(&mut graph, range);
     }

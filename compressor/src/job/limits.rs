@@ -117,6 +117,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("finetune.average", Below(0.0, 1.0)),
     ("finetune.distill", Closed(0.0, 1.0)),
     ("finetune.temperature", Above(0.0, 100.0)),
+    ("finetune.smoothing", Below(0.0, 1.0)),
     ("finetune.patience", Closed(0.0, MAX_EPOCHS)),
     ("quantize.epochs", Closed(0.0, MAX_EPOCHS)),
     ("quantize.bits[]", Closed(2.0, 8.0)),

@@ -22,7 +22,8 @@ use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
 use crate::lower::SizeConfig;
 use crate::network::{NetworkConfig, Topology};
-use crate::prune::PruneConfig;
+use crate::prune::{Order, PruneConfig};
+use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
 };
@@ -250,6 +251,15 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Which control of the method this job is, if it is one.
+    pub fn control(&self) -> Option<Control> {
+        match self.variational.shrink.order {
+            _ if !self.variational.is_bayesian() => Some(Control::NoBayesianStage),
+            Order::Magnitude => Some(Control::OrderByMagnitude),
+            Order::Posterior => None,
+        }
     }
 
     /// The job as TOML, with every value stated.

@@ -50,6 +50,14 @@ impl Shape {
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
+
+    /// Channels of an image, or features.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Flat(n) => n,
+            Self::Image { channels, .. } => channels,
+        }
+    }
 }
 
 /// How a window meets the border.

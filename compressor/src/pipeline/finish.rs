@@ -226,6 +226,7 @@ impl Input<'_> {
         let origin = Origin {
             network: self.job.name.clone(),
             prior: self.job.variational.prior,
+            control: self.job.control(),
             seed: self.job.seed,
             command: self.options.command.clone(),
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
@@ -253,7 +254,8 @@ impl Input<'_> {
             v.largest_difference,
             golden.vectors
         );
-        let tempered = self.job.variational.scale_weight.iter().any(|w| *w != 1.0)
+        let tempered = !self.job.variational.is_bayesian()
+            || self.job.variational.scale_weight.iter().any(|w| *w != 1.0)
             || self.job.variational.temperature_at(self.job.variational.epochs as f32) != 1.0;
         let nats = self.trained.pruned.description_length_nats;
         let files = [

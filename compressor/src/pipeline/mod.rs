@@ -5,6 +5,7 @@
 //! the first seconds on, so that a job may be stopped at any moment, by any means.
 
 pub mod checkpoint;
+mod cut;
 mod finish;
 mod given;
 mod stages;

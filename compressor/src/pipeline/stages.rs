@@ -3,18 +3,17 @@
 use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
+use super::cut::{Grown, same_group, sort, uncut, unimportance};
 use super::given;
 use super::watch::Watch;
 use crate::calibrate::InputQuantization;
 use crate::error::Error;
 use crate::job::Job;
-use crate::ledger::{GroupRecord, Reason};
 use crate::network::{FloatNetwork, Topology};
 use crate::progress::Progress;
 use crate::prune::batch_norm::fold_batch_norm;
-use crate::prune::constants::fold_constants;
-use crate::prune::weights::{posterior_mean, shrink_posterior};
-use crate::prune::{Decision, PruneError, Shrinkage, choose_threshold, joint_unimportance};
+use crate::prune::weights::posterior_mean;
+use crate::prune::{PruneError, Shrinkage, choose_threshold};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
 use crate::train::lessons::{Distillation, Lessons};
@@ -112,6 +111,15 @@ impl Setting<'_> {
     fn bayesian(&self, network: FloatNetwork) -> Result<Reached, Error> {
         let dense = fold_batch_norm(network)?;
         let posterior = initialize::posterior(&dense, &self.job.variational);
+        if !self.job.variational.is_bayesian() {
+            let pruned = uncut(posterior.posterior())?;
+            let network = FloatNetwork { topology: posterior.topology, ..dense.clone() };
+            return Ok(Reached::Finetune {
+                dense,
+                pruned,
+                state: deterministic::State::new(network),
+            });
+        }
         Ok(Reached::Variational { dense, state: variational::State::new(posterior) })
     }
 
@@ -149,45 +157,18 @@ impl Setting<'_> {
 
     /// Cuts at the threshold that validation allows, then folds constants.
     fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
-        let posterior = state.network.posterior();
-        let description_length_nats = posterior.description_length_nats;
-        let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
-        let unimportance = joint_unimportance(&posterior.topology, &own)?;
+        let order = self.job.variational.shrink.order;
+        let posterior = order.applied(state.network.posterior())?;
+        let unimportance = unimportance(&posterior)?;
         let mean = posterior_mean(&posterior)?;
         let config = &self.job.prune;
         let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {
             let step = Shrinkage::plan_ranked(&posterior.topology, dead, &unimportance)?;
             Ok(score(&step.apply(&mean)?, self.validation, self.device).loss)
         };
-        let thresholds = choose_threshold(&unimportance, config.threshold, config.loss_rise, loss)?;
-        let dead = thresholds.dead(&unimportance);
-        let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
-        let decision = Decision {
-            dead: &dead,
-            unimportance: &unimportance,
-            thresholds: &thresholds.layers,
-            reason: Reason::AboveThreshold,
-            stage: "pruning",
-            step: 0,
-        };
-        let mut lineage = state.lineage;
-        let mut groups = state.removed;
-        groups.extend(lineage.removed(&step, &decision));
-        let mut kept = lineage.kept(&step, &decision);
-        lineage.shrink(&step)?;
-        let mut posterior = shrink_posterior(&posterior, &step)?;
-        let folded = fold_constants(step.apply(&mean)?)?;
-        for fold in &folded.steps {
-            let gone = fold.records(&lineage);
-            kept.retain(|k| !gone.iter().any(|g| same_group(g, k)));
-            groups.extend(gone);
-            lineage.shrink(&fold.shrinkage)?;
-            posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
-        }
-        groups.extend(kept);
-        sort(&mut groups, &mean.topology);
-        let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
-        Ok((pruned, folded.network))
+        let (given, rise) = (config.threshold, config.loss_rise);
+        let thresholds = choose_threshold(&unimportance, order, given, rise, loss)?;
+        Grown { posterior, lineage: state.lineage, removed: state.removed }.cut(thresholds)
     }
 
     fn finetune(
@@ -210,7 +191,7 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.lessons(plan.epochs).taught(self.distillation(&dense)),
+            &mut self.taught(plan.epochs, &dense),
             self.validation,
             self.device,
             &mut observer,
@@ -243,8 +224,7 @@ impl Setting<'_> {
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
             });
-        let mut lessons =
-            self.lessons(config.epochs).taught(self.distillation(&dense)).in_integers(self.input);
+        let mut lessons = self.taught(config.epochs, &dense).in_integers(self.input);
         let setting = self.in_integers(&bits, &calibration);
         quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
         observer.finish();
@@ -285,22 +265,14 @@ impl Setting<'_> {
         Lessons::new(self.train, &self.job.augment, seed, epochs, self.device)
     }
 
-    /// The dense network as the teacher, if the job wants one.
-    fn distillation<'a>(&self, dense: &'a FloatNetwork) -> Option<Distillation<'a>> {
-        let FinetuneConfig { distill: weight, temperature, .. } = self.job.finetune;
-        (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature })
+    /// The material of a stage after pruning, with smoothed labels and the dense network as the
+    /// teacher, if the job wants them.
+    fn taught<'a>(&'a self, epochs: u32, dense: &'a FloatNetwork) -> Lessons<'a> {
+        let FinetuneConfig { distill: weight, temperature, smoothing, .. } = self.job.finetune;
+        let distillation =
+            (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature });
+        self.lessons(epochs).taught(distillation).smoothed(smoothing)
     }
-}
-
-/// In the order of the layers, and of their groups.
-fn sort(groups: &mut [GroupRecord], topology: &Topology) {
-    let names: Vec<String> =
-        (0..topology.affine_layers().count()).map(|i| topology.affine_name(i)).collect();
-    groups.sort_by_key(|g| (names.iter().position(|n| *n == g.layer), g.group));
-}
-
-fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {
-    a.layer == b.layer && a.group == b.group
 }
 
 /// Weights of all affine layers, biases not counted.

@@ -6,12 +6,14 @@
 //! - [`lineage`]: which groups of the original network the current ones are;
 //! - [`batch_norm`], [`constants`], [`weights`]: float networks: normalisation folded into weights,
 //!   constants into biases, the posterior into numbers;
+//! - [`order`]: by what groups are ordered;
 //! - [`threshold`]: where the unimportance histogram has its valley, and what validation allows.
 
 pub mod batch_norm;
 pub mod constants;
 pub mod lineage;
 mod liveness;
+pub mod order;
 pub mod shrinkage;
 pub mod spaces;
 pub mod threshold;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use lineage::{Decision, Lineage};
+pub use order::Order;
 pub use shrinkage::{GroupId, Shrinkage};
 pub use spaces::{Tie, joint_unimportance, ties};
 pub use threshold::{Histogram, Thresholds, choose_threshold};

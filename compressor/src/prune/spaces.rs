@@ -155,7 +155,7 @@ pub fn joint_unimportance(
 }
 
 /// The least unimportance among `layers`, group by group.
-pub(crate) fn together(layers: &[usize], unimportance: &[Vec<f32>]) -> Vec<f32> {
+fn together(layers: &[usize], unimportance: &[Vec<f32>]) -> Vec<f32> {
     let mut all = layers.iter().filter_map(|&layer| unimportance.get(layer));
     let mut least = all.next().cloned().unwrap_or_default();
     for other in all {

@@ -8,6 +8,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Order;
+
 /// Bins of a histogram: fine enough to place a valley within 2 % of the range.
 const BINS: usize = 48;
 
@@ -20,9 +22,9 @@ const VALLEY_DEPTH: f32 = 0.7;
 /// A gap is one if it is this many times the mean gap.
 const GAP_FACTOR: f32 = 4.0;
 
-/// Where to start without a valley: noise as strong as the signal (log α = 0), and a horseshoe's
-/// log-mode of 0 where the untouched scale had it.
-const FALLBACK: f32 = 0.0;
+/// Where to start without a valley in the posterior's order: noise as strong as the signal
+/// (log α = 0), and a horseshoe's log-mode of 0 where the untouched scale had it.
+const POSTERIOR_FALLBACK: f32 = 0.0;
 
 /// Severities tried, most severe first, in units of the layer's spread (interquartile range)
 /// towards fewer groups kept; 0 is the valley itself.
@@ -142,7 +144,7 @@ fn dead(unimportance: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
     layers.map(|(layer, t)| layer.iter().map(|u| u >= t).collect()).collect()
 }
 
-/// Chooses the thresholds: `given` for all layers without asking, or else the most severe candidate
+/// Chooses the thresholds on unimportances of an `order`: `given` for all layers without asking, or else the most severe candidate
 /// whose `loss` (cross-entropy or error on *validation*, of the network without the dead groups) is
 /// at most `tolerance` above the loss with every group kept.
 ///
@@ -150,6 +152,7 @@ fn dead(unimportance: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
 /// What `loss` gives.
 pub fn choose_threshold<E>(
     unimportance: &[Vec<f32>],
+    order: Order,
     given: Option<f32>,
     tolerance: f64,
     mut loss: impl FnMut(&[Vec<bool>]) -> Result<f64, E>,
@@ -164,7 +167,7 @@ pub fn choose_threshold<E>(
     let mut chosen = Thresholds { layers: keep_all, histograms, loss_before, trials: Vec::new() };
     let mut last: Option<Vec<Vec<bool>>> = None;
     for severity in SEVERITIES {
-        let layers = candidate(&chosen.histograms, unimportance, severity);
+        let layers = candidate(&chosen.histograms, unimportance, order, severity);
         let masks = dead(unimportance, &layers);
         if last.as_ref() == Some(&masks) {
             continue;
@@ -183,15 +186,37 @@ pub fn choose_threshold<E>(
     Ok(chosen)
 }
 
-fn candidate(histograms: &[Histogram], unimportance: &[Vec<f32>], severity: f32) -> Vec<f32> {
+fn candidate(
+    histograms: &[Histogram],
+    unimportance: &[Vec<f32>],
+    order: Order,
+    severity: f32,
+) -> Vec<f32> {
+    let start = |h: &Histogram, u: &[f32]| {
+        h.valley.unwrap_or_else(|| match order {
+            Order::Posterior => POSTERIOR_FALLBACK,
+            // A magnitude has no natural zero.
+            Order::Magnitude => median(u),
+        })
+    };
     let layers = histograms.iter().zip(unimportance);
-    layers.map(|(h, u)| h.valley.unwrap_or(FALLBACK) - severity * spread(u)).collect()
+    layers.map(|(h, u)| start(h, u) - severity * spread(u)).collect()
+}
+
+fn sorted(values: &[f32]) -> Vec<f32> {
+    let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
+    sorted.sort_by(f32::total_cmp);
+    sorted
+}
+
+fn median(values: &[f32]) -> f32 {
+    let sorted = sorted(values);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Interquartile range.
 fn spread(values: &[f32]) -> f32 {
-    let mut sorted: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    sorted.sort_by(f32::total_cmp);
+    let sorted = sorted(values);
     let quarter = sorted.len() / 4;
     match (sorted.get(quarter), sorted.get(sorted.len().saturating_sub(1 + quarter))) {
         (Some(low), Some(high)) => high - low,
@@ -238,7 +263,9 @@ mod tests {
             let removed = dead.iter().flatten().filter(|&&d| d).count();
             Ok::<f64, ()>(if removed > 100 { 1.0 } else { 0.1 })
         };
-        let chosen = choose_threshold(std::slice::from_ref(&layer), None, 0.01, loss).unwrap();
+        let chosen =
+            choose_threshold(std::slice::from_ref(&layer), Order::Posterior, None, 0.01, loss)
+                .unwrap();
         let removed = chosen.trials.last().unwrap().removed;
         assert!((80..=100).contains(&removed), "{removed}");
         assert!(chosen.trials.windows(2).all(|t| t[0].severity > t[1].severity));
@@ -250,13 +277,24 @@ mod tests {
     fn a_given_threshold_is_taken_as_it_is_and_nothing_harmless_means_nothing_goes() {
         let layer = vec![vec![-1.0, 0.0, 1.0]];
         let never = |_: &[Vec<bool>]| Err::<f64, &str>("asked");
-        let given = choose_threshold(&layer, Some(0.0), 0.0, never).unwrap();
+        let given = choose_threshold(&layer, Order::Posterior, Some(0.0), 0.0, never).unwrap();
         assert_eq!(given.dead(&layer), vec![vec![false, true, true]]);
-        assert_eq!(choose_threshold(&layer, None, 0.0, never), Err("asked"));
+        assert_eq!(choose_threshold(&layer, Order::Magnitude, None, 0.0, never), Err("asked"));
         let hurts = |dead: &[Vec<bool>]| {
             Ok::<f64, ()>(if dead.iter().flatten().any(|&d| d) { 9.0 } else { 0.0 })
         };
-        let chosen = choose_threshold(&layer, None, 0.5, hurts).unwrap();
+        let chosen = choose_threshold(&layer, Order::Posterior, None, 0.5, hurts).unwrap();
         assert!(chosen.dead(&layer).iter().flatten().all(|&d| !d));
+    }
+
+    #[test]
+    fn magnitudes_start_at_their_median() {
+        let layer = vec![vec![5.0, 6.0, 7.0, 8.0, 9.0]];
+        let loss = |dead: &[Vec<bool>]| {
+            Ok::<f64, ()>(dead.iter().flatten().filter(|&&d| d).count() as f64)
+        };
+        let chosen = choose_threshold(&layer, Order::Magnitude, None, 3.0, loss).unwrap();
+        // A quarter of the spread below the median of 7.
+        assert_eq!(chosen.layers, [6.5]);
     }
 }

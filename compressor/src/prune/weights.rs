@@ -71,6 +71,20 @@ pub fn shrink_posterior(posterior: &Posterior, step: &Shrinkage) -> Result<Poste
     })
 }
 
+/// Mean square of the weights of every group, one vector per affine layer.
+pub(super) fn group_squares(network: &FloatNetwork) -> Vec<Vec<f32>> {
+    let layers = affine_shapes(&network.topology).into_iter().zip(&network.affine);
+    let squares = layers.map(|(shape, affine)| {
+        let mut sums = vec![0.0; shape.groups()];
+        for (index, weight) in affine.weight.iter().enumerate() {
+            sums[group(&shape, index)] += weight * weight;
+        }
+        let each = (affine.weight.len() / sums.len().max(1)).max(1) as f32;
+        sums.iter().map(|sum| sum / each).collect()
+    });
+    squares.collect()
+}
+
 /// The group that the `index`-th weight of a layer belongs to.
 fn group(shape: &AffineShape, index: usize) -> usize {
     if shape.dense { index % shape.inputs } else { index / (shape.area * shape.inputs) }

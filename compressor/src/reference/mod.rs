@@ -4,7 +4,7 @@
 //! Every affine layer is one matrix product over packed weights (`panels`); examples are spread
 //! over threads. The result of an example does not depend on its neighbours nor on the threads.
 
-mod panels;
+pub(crate) mod panels;
 mod windows;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ const ROWS: usize = 4;
 
 /// Packed weights and bias: y = W·x + b for many x.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Panels {
+pub(crate) struct Panels {
     inputs: usize,
     outputs: usize,
     /// ⌈outputs / LANES⌉ panels of inputs × LANES.
@@ -23,7 +23,7 @@ pub(super) struct Panels {
 
 impl Panels {
     /// Packs `weight` (outputs × inputs) and `bias` (outputs).
-    pub(super) fn pack(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
+    pub(crate) fn pack(weight: &[f32], bias: &[f32], inputs: usize) -> Self {
         let outputs = bias.len();
         let panels = outputs.div_ceil(LANES);
         let mut packed = Self {
@@ -43,7 +43,7 @@ impl Panels {
     }
 
     /// Rows × inputs in, rows × outputs out.
-    pub(super) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+    pub(crate) fn multiply(&self, x: &[f32]) -> Vec<f32> {
         let inputs = self.inputs.max(1);
         let mut y = vec![0.0; x.len() / inputs * self.outputs];
         if self.outputs == 0 {

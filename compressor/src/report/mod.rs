@@ -23,7 +23,7 @@ use crate::files::{self, FileError};
 use crate::ledger::Ledger;
 use crate::metrics::MetricRow;
 use crate::posterior::Prior;
-use crate::summary::Summary;
+use crate::summary::{Control, Summary};
 
 /// File name in a job's output folder.
 pub const REPORT_FILE: &str = "report.html";
@@ -89,10 +89,11 @@ pub fn render(report: &Report) -> String {
 }
 
 /// What importance is read from, as people write it.
-fn measure(prior: Prior) -> &'static str {
-    match prior {
-        Prior::NormalJeffreys => "log α",
-        Prior::Horseshoe => "v − m (negative log-mode of the scale)",
+fn measure(summary: &Summary) -> &'static str {
+    match (summary.control, summary.row.prior) {
+        (Some(Control::OrderByMagnitude), _) => "−ln of the root mean square of its weights",
+        (_, Prior::NormalJeffreys) => "log α",
+        (_, Prior::Horseshoe) => "v − m (negative log-mode of the scale)",
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn render(report: &Report) -> String {
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &curves::section(&report.curves);
-    page += &histogram::section(&report.ledger.groups, measure(row.prior));
+    page += &histogram::section(&report.ledger.groups, measure(&report.summary));
     page += &tables::layers(&report.summary);
     page += &tables::bits(&report.ledger.bits);
     page += &rules::section(report);

@@ -3,9 +3,10 @@
 use super::html::{self, esc};
 use super::{Report, measure, prior_name, tables};
 use crate::ledger::{BITS_FILE, GROUPS_FILE, Reason};
+use crate::summary::Control;
 
 /// Name and meaning, in the order in which they are listed.
-const REASONS: [(Reason, &str, &str); 6] = [
+const REASONS: [(Reason, &str, &str); 7] = [
     (Reason::BelowThreshold, "below the threshold", "kept: the data need it"),
     (Reason::AboveThreshold, "above the threshold", "removed: noise drowns what it carries"),
     (
@@ -21,20 +22,12 @@ const REASONS: [(Reason, &str, &str); 6] = [
         "removed: it no longer depends on the input; its value went into the next bias",
     ),
     (Reason::LastOfLayer, "last of its layer", "kept: a layer may not become empty"),
+    (Reason::NotJudged, "not judged", "kept: the job has no Bayesian stage that could tell"),
 ];
 
 /// The section.
 pub(super) fn section(report: &Report) -> String {
-    let prior = report.summary.row.prior;
-    let mut body = format!(
-        "<p>Training learned a distribution for every weight and one scale for every group, under \
-         a {} prior, which prefers scales of zero. A group's {} says how much of its scale is \
-         noise; what is mostly noise is removed whole, so that the tensors shrink. What a removed \
-         group would have added as a constant is folded into the next bias. The survivors are \
-         fine-tuned, quantised to the widths below, and run as integers.</p>\n",
-        esc(prior_name(prior)),
-        esc(measure(prior)),
-    );
+    let mut body = how(report);
     let groups = &report.ledger.groups;
     let counted: Vec<(&str, &str, usize)> = REASONS
         .iter()
@@ -55,6 +48,34 @@ pub(super) fn section(report: &Report) -> String {
          page."
     ));
     html::section("rules", "Rules", &body)
+}
+
+/// How groups were judged, in a paragraph.
+fn how(report: &Report) -> String {
+    let control = report.summary.control;
+    let judged = match control {
+        Some(Control::NoBayesianStage) => {
+            return "<p>A control: the dense network was quantised to the widths below without a \
+                    Bayesian stage, so that nothing was removed for being uncertain.</p>\n"
+                .to_owned();
+        }
+        Some(Control::OrderByMagnitude) => {
+            "A control: groups are removed in the order of their magnitude, not of the posterior, \
+             as long as that harms next to nothing"
+        }
+        None => {
+            "It says how much of a group's scale is noise; what is mostly noise is removed whole, \
+             so that the tensors shrink"
+        }
+    };
+    format!(
+        "<p>Training learned a distribution for every weight and one scale for every group, under \
+         a {} prior, which prefers scales of zero. Importance is read from {}. {judged}. What a \
+         removed group would have added as a constant is folded into the next bias. The survivors \
+         are fine-tuned, quantised to the widths below, and run as integers.</p>\n",
+        esc(prior_name(report.summary.row.prior)),
+        esc(measure(&report.summary)),
+    )
 }
 
 /// The KL term as a length, beside the file's.

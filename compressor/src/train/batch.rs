@@ -102,6 +102,15 @@ impl Batch {
         self.targets.is_empty()
     }
 
+    /// With the share `smoothing` of every label spread evenly over all classes.
+    pub fn smoothed(mut self, smoothing: f32) -> Self {
+        let even = smoothing / self.classes.max(1) as f32;
+        if smoothing > 0.0 {
+            self.targets.iter_mut().for_each(|t| *t = *t * (1.0 - smoothing) + even);
+        }
+        self
+    }
+
     /// The inputs as a tensor.
     pub fn value(&self, device: &Device) -> Value {
         Value::from_examples(self.inputs.clone(), self.shape, device)
@@ -190,4 +199,24 @@ pub fn sharded<P: Parameters + Send>(
 /// The loss as a number.
 pub fn scalar(loss: &Tensor<1>) -> f64 {
     values(loss.clone().inner()).first().map_or(f64::NAN, |v| f64::from(*v))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smoothing_takes_from_the_label_and_gives_to_all() {
+        let examples = Examples {
+            shape: Shape::Flat(1),
+            inputs: vec![0.5, 0.25],
+            labels: vec![2, 0],
+            classes: 4,
+        };
+        let batch = examples.gather(&[0, 1], None).smoothed(0.2);
+        let (most, rest) = (0.85, 0.05);
+        let expected = [rest, rest, most, rest, most, rest, rest, rest];
+        assert!(batch.targets.iter().zip(expected).all(|(t, e)| (t - e).abs() < 1e-6));
+        assert_eq!(examples.gather(&[0], None).smoothed(0.0).targets, [0.0, 0.0, 1.0, 0.0]);
+    }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::posterior::Prior;
+use crate::prune::Order;
 
 /// `[pretrain]`: the deterministic network that the posterior starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,8 @@ pub struct FinetuneConfig {
     pub distill: f32,
     /// Temperature of the distillation.
     pub temperature: f32,
+    /// Share of every label that is spread evenly over all classes.
+    pub smoothing: f32,
     /// Passes without a better validation loss before stopping; 0 never stops early.
     pub patience: u32,
 }
@@ -56,6 +59,7 @@ impl Default for FinetuneConfig {
             average: 0.998,
             distill: 0.0,
             temperature: 2.0,
+            smoothing: 0.0,
             patience: 0,
         }
     }
@@ -108,13 +112,16 @@ impl QuantizeConfig {
     }
 }
 
+/// Below any unimportance: the least that a job may state.
+const NO_FLOOR: f32 = -100.0;
+
 /// `[variational]`: the Bayesian pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VariationalConfig {
     /// `normal-jeffreys` or `horseshoe`.
     pub prior: Prior,
-    /// Passes over the training set.
+    /// Passes over the training set; 0 leaves the stage out: nothing is removed for being uncertain.
     pub epochs: u32,
     /// Examples per step.
     pub batch: usize,
@@ -166,8 +173,10 @@ pub struct ShrinkConfig {
     pub every: u64,
     /// Training examples on which an ablation is judged.
     pub examples: usize,
+    /// By what groups are ordered, here and in `[prune]`.
+    pub order: Order,
     /// Unimportance below which a group is never tried (log α, or v − m); unset: −5 for
-    /// normal-Jeffreys, −0.2 for horseshoe.
+    /// normal-Jeffreys, −0.2 for horseshoe, and no floor for an order by magnitude.
     pub floor: Option<f32>,
     /// Absolute rise of the loss, in nats, that one removal may cost; one value for all layers or
     /// one per layer.
@@ -212,6 +221,7 @@ impl Default for ShrinkConfig {
             from_step: 100,
             every: 50,
             examples: 1000,
+            order: Order::Posterior,
             floor: None,
             loss_rise: vec![0.005],
             loss_ratio: 0.02,
@@ -232,8 +242,17 @@ impl VariationalConfig {
         resolved.learning_rate.scale_mean.get_or_insert(scale_mean);
         resolved.learning_rate.scale_log_variance.get_or_insert(scale_log_variance);
         resolved.initial_scale_log_variance.get_or_insert(start);
+        let floor = match self.shrink.order {
+            Order::Posterior => floor,
+            Order::Magnitude => NO_FLOOR,
+        };
         resolved.shrink.floor.get_or_insert(floor);
         resolved
+    }
+
+    /// Whether there is a Bayesian stage at all.
+    pub fn is_bayesian(&self) -> bool {
+        self.epochs > 0
     }
 
     /// β at `epoch`, by straight lines between the points and constant beyond them.

@@ -160,8 +160,7 @@ pub fn train(
         }
         let from = (state.step % per_epoch) as usize * plan.batch;
         let indices = &order.1[from..(from + plan.batch).min(lessons.len())];
-        let (examples, teacher) = lessons.epoch(epoch);
-        let batch = examples.gather(indices, teacher);
+        let batch = lessons.batch(epoch, indices);
         let (loss, gradient) = gradient(state, plan, &batch, device)?;
         let learning_rate = plan.learning_rate * cosine(state.step, steps, WARM_UP);
         let rates = Rates { weight_decay: plan.weight_decay, ..Rates::uniform(learning_rate) };

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use burn::tensor::Device;
 
 use super::augment::AugmentConfig;
-use super::batch::{Examples, Teacher};
+use super::batch::{Batch, Examples, Teacher};
 use super::evaluate::logits;
 use crate::calibrate::InputQuantization;
 use crate::network::FloatNetwork;
@@ -31,6 +31,7 @@ pub struct Lessons<'a> {
     seed: u64,
     epochs: u64,
     distillation: Option<Distillation<'a>>,
+    smoothing: f32,
     input: Option<&'a InputQuantization>,
     device: &'a Device,
     current: Option<Current<'a>>,
@@ -57,6 +58,7 @@ impl<'a> Lessons<'a> {
             seed,
             epochs: u64::from(epochs),
             distillation: None,
+            smoothing: 0.0,
             input: None,
             device,
             current: None,
@@ -67,6 +69,13 @@ impl<'a> Lessons<'a> {
     /// With a teacher.
     pub fn taught(mut self, distillation: Option<Distillation<'a>>) -> Self {
         self.distillation = distillation;
+        self
+    }
+
+    /// With this share of every label spread evenly over all classes
+    /// (Szegedy et al., 2016, arXiv:1512.00567, §7).
+    pub fn smoothed(mut self, smoothing: f32) -> Self {
+        self.smoothing = smoothing;
         self
     }
 
@@ -86,8 +95,15 @@ impl<'a> Lessons<'a> {
         self.clean.is_empty()
     }
 
+    /// The listed examples as an epoch shows them, and what is wanted of them.
+    pub fn batch(&mut self, epoch: u64, indices: &[u32]) -> Batch {
+        let smoothing = self.smoothing;
+        let (examples, teacher) = self.epoch(epoch);
+        examples.gather(indices, teacher).smoothed(smoothing)
+    }
+
     /// An epoch's examples, and the teacher's predictions for them.
-    pub fn epoch(&mut self, epoch: u64) -> (&Examples, Option<&Teacher>) {
+    fn epoch(&mut self, epoch: u64) -> (&Examples, Option<&Teacher>) {
         let copy = self.augment.copy(epoch, self.epochs);
         let current = match self.current.take().filter(|current| current.copy == copy) {
             Some(current) => current,

@@ -15,9 +15,8 @@ use super::tensor::{Value, values};
 use super::{ShrinkConfig, VariationalConfig};
 use crate::bayes::BayesNetwork;
 use crate::network::{FloatNetwork, Layer, Topology};
-use crate::prune::spaces::together;
 use crate::prune::weights::posterior_mean;
-use crate::prune::{PruneError, ties};
+use crate::prune::{PruneError, joint_unimportance, ties};
 
 /// Groups that may go, per affine layer, and the unimportance of the least of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +25,8 @@ pub struct Removal {
     pub dead: Vec<Vec<bool>>,
     /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
+    /// Per affine layer and group: what they were ordered by.
+    pub unimportance: Vec<Vec<f32>>,
 }
 
 impl Removal {
@@ -43,20 +44,22 @@ pub fn removal(
     device: &Device,
 ) -> Result<Removal, PruneError> {
     let device = device.clone().without_autodiff();
-    let mut mean = posterior_mean(&network.posterior())?;
+    let posterior = config.shrink.order.applied(network.posterior())?;
+    let mut mean = posterior_mean(&posterior)?;
     let topology = mean.topology.clone();
     let parts = halves(sample);
     let cached: Vec<Vec<Passage>> =
         parts.iter().map(|part| passages(&topology, &mean, part, &device)).collect();
-    let unimportance: Vec<Vec<f32>> =
-        network.layers.iter().map(|l| l.scale.unimportance()).collect();
+    let own: Vec<Vec<f32>> = posterior.layers.into_iter().map(|l| l.unimportance).collect();
+    let unimportance = joint_unimportance(&topology, &own)?;
     let mut removal = Removal {
         dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
         thresholds: vec![f32::INFINITY; network.layers.len()],
+        unimportance,
     };
     for tie in ties(&topology)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
-        let order = candidates(&together(&tie.layers, &unimportance), &config.shrink);
+        let order = candidates(&removal.unimportance[layer], &config.shrink);
         if order.is_empty() {
             continue;
         }

@@ -218,12 +218,11 @@ impl State {
         if removal.is_empty() {
             return Ok(());
         }
-        let unimportance: Vec<Vec<f32>> =
-            self.network.layers.iter().map(|l| l.scale.unimportance()).collect();
-        let step = Shrinkage::plan_ranked(&self.network.topology, &removal.dead, &unimportance)?;
+        let topology = &self.network.topology;
+        let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
         let decision = Decision {
             dead: &removal.dead,
-            unimportance: &unimportance,
+            unimportance: &removal.unimportance,
             thresholds: &removal.thresholds,
             reason: Reason::AblationHarmless,
             stage: "training",

@@ -54,6 +54,15 @@ impl<'a> Matrix<'a> {
         self.bytes.get(start..start.wrapping_add(len))
     }
 
+    /// All blocks of pairs from a block's first row on.
+    #[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code))] // others take one block at a time
+    pub(crate) fn blocks(&self, row: usize) -> &'a [u8] {
+        let len = pair_block_len(self.columns);
+        let end = (self.paired_rows() / PAIR_BLOCK_ROWS).wrapping_mul(len);
+        let start = (row / PAIR_BLOCK_ROWS).wrapping_mul(len);
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+
     /// From the start of a packed row to the section's end.
     pub(crate) fn bytes_from(&self, row: usize) -> &'a [u8] {
         let paired = self.paired_rows();

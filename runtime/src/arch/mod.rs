@@ -1,25 +1,82 @@
 //! The micro-kernels that operators are made of, one module per instruction set.
 //!
 //! Every module exports the same names and returns the same bits; `portable` is complete, and an
-//! instruction set's module starts with `pub use super::portable::*` and names its own versions.
-//! Kernels read weights as stored: `row` is one packed row, `start` the field where they begin.
-//! Sums wrap; `Model::parse` has shown that those of a parsed model don't.
+//! instruction set's module takes from it what it has no version of its own for. Kernels read
+//! weights as stored: `row` is one packed row, `start` the field where they begin. Sums wrap;
+//! `Model::parse` has shown that those of a parsed model don't.
+//!
+//! | name | what |
+//! |---|---|
+//! | `Lanes`, `Inputs`, `dot_rows` | a vector of inputs, made ready once; the sums of up to [`CHUNK_ROWS`] rows over it, or, where `Lanes::finish` can, all outputs |
+//! | `POSITIONS`, `Room`, `Patches`, `dot_patches` | what lies under a convolution's kernel at so many positions, or a piece of it; the sums of as many rows at each |
+//! | `finish_rows` | outputs of rows from their sums |
+//! | `copy_rows` | gathers a patch |
+//! | `add` | the sum of two tensors, where it can |
+//! | `is_direct` | the widths of `dot_patches` |
+//! | `dot`, `dot_strided`, `row_sum` | one row over inputs in a row or apart; the sum of its weights |
+//!
+//! A module whose kernels take four rows of one vector defines `dot_block` and takes the second
+//! line of that table, and `dot_rows`, from `blocks`.
 
+mod addition;
+#[cfg(not(bitsback_isa = "dsp"))]
+mod blocks;
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
+mod finish;
 mod matrix;
-#[cfg_attr(bitsback_isa = "dsp", allow(dead_code))] // some of it is replaced there
+#[cfg(bitsback_isa = "mve")]
+mod mve;
+#[cfg_attr(bitsback_isa, allow(dead_code))] // some of it is replaced
 mod portable;
+#[cfg(bitsback_isa = "x86_64")]
+mod x86_64;
 
+pub(crate) use addition::{Addition, Places};
+pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
-#[cfg(bitsback_isa = "dsp")]
-pub(crate) use dsp::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use portable::{Lanes, dot, dot_block, dot_strided, is_direct, row_sum};
+pub(crate) use blocks::{POSITIONS, Patches, Room, dot_patches, dot_rows};
+#[cfg(bitsback_isa = "dsp")]
+pub(crate) use dsp::{
+    Lanes, POSITIONS, Patches, Room, add, copy_rows, dot, dot_patches, dot_rows, dot_strided,
+    finish_rows, is_direct, row_sum,
+};
+#[cfg(bitsback_isa = "mve")]
+pub(crate) use mve::{
+    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+};
+#[cfg(not(bitsback_isa))]
+pub(crate) use portable::{
+    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+};
+#[cfg(bitsback_isa = "x86_64")]
+pub(crate) use x86_64::{
+    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+};
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
+/// Rows whose sums are held at once, so that their outputs are made in one go: 256 bytes a position.
+pub(crate) const CHUNK_ROWS: usize = 64;
+/// Sums of a chunk of rows.
+pub(crate) type Sums = [i32; CHUNK_ROWS];
+/// Most values under a convolution's kernel that are gathered at each position, a multiple of four.
+/// Larger filters are read again at each position.
+pub(crate) const PATCH_MAX: usize = if cfg!(bitsback_isa = "mve") {
+    1152 // 3 × 3 × 128: such cores have the memory
+} else {
+    576 // 3 × 3 × 64
+};
+
+/// Values that lie in rows of an image: `rows` times `len`, the beginnings `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Stretches {
+    pub(crate) rows: usize,
+    pub(crate) len: usize,
+    pub(crate) stride: usize,
+}
 
 #[cfg(test)]
 mod suite;

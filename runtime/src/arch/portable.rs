@@ -2,7 +2,7 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-use super::{BLOCK_ROWS, Matrix, Row};
+use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
 use crate::format::{Fields, paired_row};
 
 /// Room for prepared inputs: not needed here.
@@ -26,7 +26,31 @@ impl Lanes {
         x: &'a [i8],
         offset: i16,
     ) -> Inputs<'a> {
-        Inputs { x, offset }
+        Inputs::new(x, offset)
+    }
+
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) const fn finish(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Finish<'_>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// The inputs x + offset.
+    pub(crate) fn new(x: &'a [i8], offset: i16) -> Self {
+        Self { x, offset }
+    }
+
+    /// x and the offset.
+    pub(crate) fn parts(&self) -> (&'a [i8], i16) {
+        (self.x, self.offset)
     }
 }
 
@@ -37,6 +61,14 @@ pub(crate) fn dot_block(
     inputs: &Inputs<'_>,
 ) -> [i32; BLOCK_ROWS] {
     dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+}
+
+/// The outputs of rows from `first` on, from their sums of products.
+#[inline(never)]
+pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
+    for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
+        *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+    }
 }
 
 /// As [`dot_block`], row after row.
@@ -101,13 +133,41 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
-/// Whether [`dot`] reads weights of this width, from the start of a row, as they are stored.
+/// `None`: the operator adds by itself.
+pub(crate) const fn add(_: &mut [i8], _: &Places, _: &Addition) -> Option<()> {
+    None
+}
+
+/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
+/// where they don't fit.
+pub(crate) fn copy_rows(
+    from: &[i8],
+    to: &mut [i8],
+    rows: usize,
+    len: usize,
+    [from_stride, to_stride]: [usize; 2],
+) {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let from = from.chunks(from_stride.max(1));
+    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+            to.copy_from_slice(from);
+        }
+    }
+}
+
+/// Whether rows of weights of this width are read as they are stored, and need not be unpacked
+/// first.
 pub(crate) const fn is_direct(bits: u8) -> bool {
     matches!(bits, 2 | 4 | 8 | 16)
 }
 
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
+    if bits == 8 {
+        let weights = row.get(start..).unwrap_or_default().iter().take(len);
+        return weights.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
+    }
     let mut fields = Fields::new(row, bits, start);
     (0..len).fold(0i32, |sum, _| sum.wrapping_add(fields.take()))
 }

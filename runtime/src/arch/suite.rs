@@ -65,15 +65,17 @@ macro_rules! kernel_suite {
         proptest! {
             #[test]
             fn blocks_match_the_oracle(
-                data in proptest::collection::vec(proptest::array::uniform11(-127i16..=127), 1..40),
+                data in proptest::collection::vec(proptest::array::uniform11(-127i16..=127), 1..70),
                 rows in 1usize..11,
+                behind in 0usize..40,
                 in_pairs: bool,
                 offset in -127i16..=128,
             ) {
                 let x: Vec<i8> = data.iter().map(|column| column[10] as i8).collect();
                 let weights: Vec<Vec<i16>> =
                     (0..rows).map(|row| data.iter().map(|column| column[row]).collect()).collect();
-                let bytes = arranged(&weights, in_pairs);
+                let mut bytes = arranged(&weights, in_pairs);
+                bytes.resize(bytes.len() + behind, 0x5A);
                 let layout = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
                 let columns = x.len();
                 let matrix = Matrix {

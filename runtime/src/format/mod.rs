@@ -21,7 +21,8 @@ mod weights;
 mod writer;
 
 pub use coded::{
-    CODED_BIAS_MAX, CodedRow, Contexts, Decoder, Encoder, MEMORY, Prediction, coded_limit, encode,
+    CODED_BIAS_MAX, CodedRow, Contexts, Decoder, Encoder, MEMORY, Memory, Prediction, coded_limit,
+    encode,
 };
 pub use crc::crc32;
 pub use error::{OpFault, ParseError};

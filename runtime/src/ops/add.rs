@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::{broadcast, zip_map};
 use super::{Operator, Parameters};
+use crate::arch::{self, Addition, Places};
 use crate::format::{Clamp, OpFault, Source, Tensor};
 use crate::requantize::{Multiplier, requantize};
 
@@ -58,6 +59,9 @@ impl Operator for Add {
         let inputs = self.inputs.each_ref().map(|input| input.resolve(previous));
         let [first, second] = self.multipliers;
         let zeros = inputs.map(|input| i32::from(input.zero_point));
+        if arch::add(arena, &self.places(inputs), &self.constants(zeros)).is_some() {
+            return;
+        }
         let scaled = |x: i8, zero: i32, multiplier: Multiplier| {
             multiplier.apply((i32::from(x) - zero) << LEFT_SHIFT)
         };
@@ -65,6 +69,26 @@ impl Operator for Add {
             let sum = scaled(a, zeros[0], first).wrapping_add(scaled(b, zeros[1], second));
             self.clamp.apply(requantize(sum, self.output_multiplier, self.output.zero_point))
         });
+    }
+}
+
+impl Add {
+    fn places(&self, inputs: [&Tensor; 2]) -> Places {
+        let range = |tensor: &Tensor| tensor.offset as usize..tensor.end();
+        Places { operands: inputs.map(range), output: range(&self.output) }
+    }
+
+    fn constants(&self, zeros: [i32; 2]) -> Addition {
+        let [first, second] = self.multipliers;
+        let factors = [first, second, self.output_multiplier];
+        Addition {
+            zeros,
+            values: factors.map(|factor| factor.value),
+            zero_point: self.output.zero_point.into(),
+            shifts: factors.map(|factor| factor.shift.into()),
+            min: self.clamp.min.into(),
+            max: self.clamp.max.into(),
+        }
     }
 }
 

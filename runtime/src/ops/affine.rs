@@ -2,12 +2,11 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, BLOCK_ROWS, Lanes, Matrix};
+use crate::arch::{self, CHUNK_ROWS, Finish, Lanes, Matrix, Multipliers};
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
-    PAIRED_SUM_MAX, Requantization, StoredBias, is_width, matrix_len, row_len,
+    Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
+    Requantization, StoredBias, is_width, matrix_len, row_len,
 };
-use crate::requantize::{Multiplier, requantize};
 
 /// Parameters of a layer, found in the weight section.
 pub(crate) struct Layer<'a> {
@@ -15,16 +14,8 @@ pub(crate) struct Layer<'a> {
     pub(crate) matrix: Matrix<'a>,
     /// Whether the biases hold −zero point·Σ w.
     pub(crate) folded: bool,
-    bias: Option<(BiasWidth, u8, &'a [u8])>,
-    multipliers: Multipliers<'a>,
-    zero_point: i8,
-    clamp: Clamp,
-}
-
-#[derive(Clone, Copy)]
-enum Multipliers<'a> {
-    PerTensor(Multiplier),
-    PerChannel(&'a [[u8; CHANNEL_MULTIPLIER_LEN]]),
+    /// From sums to outputs.
+    pub(crate) finish: Finish<'a>,
 }
 
 /// `len` bytes from `offset` on.
@@ -63,19 +54,8 @@ impl<'a> Layer<'a> {
             }
         };
         let folded = matches!(affine.bias, Bias::Folded(_));
-        Some(Self { matrix, folded, bias, multipliers, zero_point, clamp: affine.clamp })
-    }
-
-    /// The bias of a row, as stored.
-    pub(crate) fn bias(&self, row: usize) -> i32 {
-        let Some((width, shift, bytes)) = self.bias else { return 0 };
-        let tail = bytes.get(row.wrapping_mul(width.bytes())..).unwrap_or_default();
-        let value = match width {
-            BiasWidth::I8 => tail.first().map(|&byte| i32::from(byte as i8)),
-            BiasWidth::I16 => tail.first_chunk().map(|&b| i32::from(i16::from_le_bytes(b))),
-            BiasWidth::I32 => tail.first_chunk().map(|&b| i32::from_le_bytes(b)),
-        };
-        value.unwrap_or_default().wrapping_shl(u32::from(shift))
+        let finish = Finish { bias, multipliers, zero_point, clamp: affine.clamp };
+        Some(Self { matrix, folded, finish })
     }
 
     /// The bias of a row without the zero point's part, which is taken out again: once for each
@@ -87,7 +67,7 @@ impl<'a> Layer<'a> {
         columns: usize,
         zero_point: i8,
     ) -> i32 {
-        let bias = self.bias(row);
+        let bias = self.finish.bias(row);
         if !self.folded {
             return bias;
         }
@@ -95,83 +75,20 @@ impl<'a> Layer<'a> {
         bias.wrapping_add(sum.wrapping_mul(i32::from(zero_point)))
     }
 
-    /// The multiplier of a row.
-    fn multiplier(&self, row: usize) -> Multiplier {
-        match self.multipliers {
-            Multipliers::PerTensor(multiplier) => multiplier,
-            Multipliers::PerChannel(table) => match table.get(row) {
-                Some(entry) => stored_multiplier(entry),
-                None => Multiplier::default(),
-            },
-        }
-    }
-
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
+        if lanes.finish(&self.matrix, x, offset, &self.finish, output).is_some() {
+            return;
+        }
         let inputs = lanes.prepare(&self.matrix, x, offset);
+        let mut sums = [0; CHUNK_ROWS];
         let mut first = 0usize;
-        for outputs in output.chunks_mut(BLOCK_ROWS) {
-            let mut sums = arch::dot_block(&self.matrix, first, &inputs);
-            self.add_biases(first, &mut sums);
-            self.finish_block(first, &sums, outputs);
-            first = first.wrapping_add(BLOCK_ROWS);
+        for outputs in output.chunks_mut(CHUNK_ROWS) {
+            arch::dot_rows(&self.matrix, first, &inputs, &mut sums);
+            arch::finish_rows(&self.finish, first, &sums, outputs);
+            first = first.wrapping_add(CHUNK_ROWS);
         }
     }
-
-    /// Adds the biases of a block of rows. Not inlined, as [`Self::finish_block`]: these loops are
-    /// short, but need the registers that a long function around them hasn't.
-    #[inline(never)]
-    fn add_biases(&self, first: usize, sums: &mut [i32; BLOCK_ROWS]) {
-        let Some((width, shift, bytes)) = self.bias else { return };
-        let tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
-        let add = |(sum, bias): (&mut i32, i32)| {
-            *sum = sum.wrapping_add(bias.wrapping_shl(u32::from(shift)));
-        };
-        match width {
-            BiasWidth::I8 => {
-                sums.iter_mut().zip(tail.iter().map(|&b| i32::from(b as i8))).for_each(add);
-            }
-            BiasWidth::I16 => {
-                let biases = tail.as_chunks().0.iter().map(|&b| i32::from(i16::from_le_bytes(b)));
-                sums.iter_mut().zip(biases).for_each(add);
-            }
-            BiasWidth::I32 => {
-                let biases = tail.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b));
-                sums.iter_mut().zip(biases).for_each(add);
-            }
-        }
-    }
-
-    /// The outputs of a block of rows whose accumulators are complete.
-    #[inline(never)]
-    fn finish_block(&self, first: usize, sums: &[i32; BLOCK_ROWS], outputs: &mut [i8]) {
-        let finish = |y: &mut i8, acc: i32, multiplier: Multiplier| {
-            *y = self.clamp.apply(requantize(acc, multiplier, self.zero_point));
-        };
-        let outputs = outputs.iter_mut().zip(sums);
-        match self.multipliers {
-            Multipliers::PerTensor(multiplier) => {
-                outputs.for_each(|(y, &acc)| finish(y, acc, multiplier));
-            }
-            Multipliers::PerChannel(table) => {
-                let table = table.get(first..).unwrap_or_default();
-                outputs
-                    .zip(table)
-                    .for_each(|((y, &acc), entry)| finish(y, acc, stored_multiplier(entry)));
-            }
-        }
-    }
-
-    /// The output of a row whose accumulator is complete.
-    pub(crate) fn finish(&self, row: usize, acc: i32) -> i8 {
-        self.clamp.apply(requantize(acc, self.multiplier(row), self.zero_point))
-    }
-}
-
-/// A channel's multiplier from its bytes.
-#[inline(always)]
-fn stored_multiplier(&[b0, b1, b2, b3, shift]: &[u8; CHANNEL_MULTIPLIER_LEN]) -> Multiplier {
-    Multiplier { value: i32::from_le_bytes([b0, b1, b2, b3]), shift: shift as i8 }
 }
 
 /// The stored biases, folded or not.
@@ -199,14 +116,22 @@ impl Affine {
             return Err(OpFault::BiasShift);
         }
         let layer = Layer::find(self, section, rows, columns, 0).ok_or(OpFault::Section)?;
-        let sound = match layer.multipliers {
+        let sound = match layer.finish.multipliers {
             Multipliers::PerTensor(multiplier) => multiplier.is_sound(),
-            Multipliers::PerChannel(_) => (0..rows).all(|row| layer.multiplier(row).is_sound()),
+            Multipliers::PerChannel(_) => {
+                (0..rows).all(|row| layer.finish.multiplier(row).is_sound())
+            }
         };
         if !sound {
             return Err(OpFault::Multiplier);
         }
         layer.check_accumulators(columns)
+    }
+
+    /// Whether a row's multiplier shifts to the left, where large sums wrap.
+    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
+        Layer::find(self, section, rows, columns, 0)
+            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
     }
 
     /// Bytes of each part, for reports.
@@ -256,9 +181,9 @@ impl Layer<'_> {
 
     /// The bias of a row, unless its shift leaves 32 bits.
     fn exact_bias(&self, row: usize) -> Option<i32> {
-        let shifted = self.bias(row);
-        let shift = self.bias.map_or(0, |(_, shift, _)| u32::from(shift));
-        let unshifted = Layer { bias: self.bias.map(|(w, _, b)| (w, 0, b)), ..*self }.bias(row);
+        let Some((width, shift, bytes)) = self.finish.bias else { return Some(0) };
+        let shifted = self.finish.bias(row);
+        let unshifted = Finish { bias: Some((width, 0, bytes)), ..self.finish }.bias(row);
         (i64::from(unshifted) << shift.min(31) == i64::from(shifted)).then_some(shifted)
     }
 }

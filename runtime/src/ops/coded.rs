@@ -2,7 +2,8 @@
 //!
 //! They are operators of their own, so that a program whose models aren't coded links no decoder.
 //! A row is decoded when it is its turn and forgotten after it: besides the arena, inference takes
-//! the decoder's memory of [`MEMORY`] columns and, for convolutions, one filter on the stack.
+//! the decoder's memory of [`MEMORY`](crate::format::MEMORY) columns on the stack, which holds a
+//! convolution's filter too.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use super::affine::{Layer, part};
 use super::window::{Axis, convolve};
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder, Layout,
-    MAX_BIAS_SHIFT, MEMORY, OpFault, Requantization, Weights, coded_limit,
+    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit,
 };
 
 /// Steps of decoding a weight, as long as so many products: 170 instructions on a Cortex-M4 by
@@ -91,23 +92,24 @@ impl CodedAffine {
 pub(super) struct Rows<'a> {
     layer: Layer<'a>,
     decoder: Decoder<'a>,
-    contexts: Contexts,
+    contexts: Contexts<'a>,
     bias: Option<u8>,
     row: usize,
 }
 
 impl<'a> Rows<'a> {
-    /// Before the first row, or `None` when a part lies outside the section.
+    /// Before the first row, with a [`Memory::NEW`], or `None` when a part lies outside the section.
     pub(super) fn new(
         affine: &CodedAffine,
         section: &'a [u8],
+        memory: &'a mut Memory,
         rows: usize,
         lag: usize,
         zero_point: i8,
     ) -> Option<Self> {
         let layer = Layer::find(&affine.finishing(), section, rows, 0, zero_point)?;
         let mut decoder = Decoder::new(part(section, affine.offset, affine.len as usize)?);
-        let contexts = Contexts::read(&mut decoder, affine.bits, lag);
+        let contexts = Contexts::read(&mut decoder, memory, affine.bits, lag);
         Some(Self { layer, decoder, contexts, bias: affine.bias, row: 0 })
     }
 
@@ -128,12 +130,12 @@ impl<'a> Rows<'a> {
             }
         }
         self.contexts.end_row();
-        let y = self.layer.finish(self.row, sum);
+        let y = self.layer.finish.output(self.row, sum);
         self.row = self.row.wrapping_add(1);
         y
     }
 
-    /// The next filter of `columns` weights moved over an image: its outputs by position.
+    /// The next filter of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)) moved over an image: its outputs by position.
     ///
     /// `first` is the first channel that it sees.
     pub(super) fn convolve(
@@ -144,13 +146,11 @@ impl<'a> Rows<'a> {
         mut sink: impl FnMut(usize, i8),
     ) {
         let bias = self.bias();
-        let mut buffer = [0i8; MEMORY];
-        let filter = buffer.get_mut(..columns).unwrap_or_default();
-        for (column, weight) in filter.iter_mut().enumerate() {
-            *weight = self.contexts.read_weight(&mut self.decoder, column);
+        for column in 0..columns {
+            self.contexts.read_weight(&mut self.decoder, column);
         }
         self.contexts.end_row();
-        let (filter, layer, row) = (&*filter, &self.layer, self.row);
+        let (filter, layer, row) = (self.contexts.row(columns), &self.layer, self.row);
         let segment = |tap: usize, pixel: usize, taps: usize| {
             let weights = filter.get(tap.wrapping_mul(image.depth)..).unwrap_or_default();
             // `max(1)`: there are channels, but the compiler can't know.
@@ -169,7 +169,7 @@ impl<'a> Rows<'a> {
             sum
         };
         convolve(&image.axes, segment, |position, sum| {
-            sink(position, layer.finish(row, sum.wrapping_add(bias)));
+            sink(position, layer.finish.output(row, sum.wrapping_add(bias)));
         });
         self.row = self.row.wrapping_add(1);
     }

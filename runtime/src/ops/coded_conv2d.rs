@@ -6,7 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::format::{MEMORY, OpFault, Source, Tensor, Window};
+use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b), as [`super::Conv2d`], with filters of at most [`MEMORY`] weights:
 /// each is decoded once and moved over the image.
@@ -72,7 +72,10 @@ impl Operator for CodedConv2d {
         let (inputs, output) = split(arena, &self.output);
         let Some((axes, channels, filters)) = self.geometry(input) else { return };
         let (columns, zero_point) = (self.columns(channels), self.output.zero_point);
-        let Some(mut rows) = Rows::new(&self.affine, section, filters, channels, zero_point) else {
+        let mut memory = Memory::NEW;
+        let Some(mut rows) =
+            Rows::new(&self.affine, section, &mut memory, filters, channels, zero_point)
+        else {
             return;
         };
         let values = inputs.get(input);

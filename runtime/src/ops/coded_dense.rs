@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::coded::{CodedAffine, Rows};
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{Memory, OpFault, Source, Tensor};
 
 /// y = requantize(W·x + b), as [`super::Dense`]; rows of any length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,10 @@ impl Operator for CodedDense {
         let (inputs, output) = split(arena, &self.output);
         let x = inputs.get(input);
         let zero_point = self.output.zero_point;
-        let Some(mut rows) = Rows::new(&self.affine, section, output.len(), 1, zero_point) else {
+        let mut memory = Memory::NEW;
+        let Some(mut rows) =
+            Rows::new(&self.affine, section, &mut memory, output.len(), 1, zero_point)
+        else {
             return;
         };
         for y in output {

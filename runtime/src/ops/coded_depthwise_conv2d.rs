@@ -6,7 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::format::{MEMORY, OpFault, Source, Tensor, Window};
+use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window};
 
 /// y = requantize(w ⋆ x + b), channel by channel, as [`super::DepthwiseConv2d`], with kernels of at
 /// most [`MEMORY`] weights.
@@ -74,7 +74,9 @@ impl Operator for CodedDepthwiseConv2d {
         let (inputs, output) = split(arena, &self.output);
         let Some((axes, channels, outputs)) = self.geometry(input) else { return };
         let zero_point = self.output.zero_point;
-        let Some(mut rows) = Rows::new(&self.affine, section, outputs, 1, zero_point) else {
+        let mut memory = Memory::NEW;
+        let Some(mut rows) = Rows::new(&self.affine, section, &mut memory, outputs, 1, zero_point)
+        else {
             return;
         };
         let values = inputs.get(input);

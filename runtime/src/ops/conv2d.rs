@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
-use super::filter::{FILTER_MAX, Filter};
+use super::filter::FILTER_MAX;
+use super::image::Image;
 use super::operands::split;
-use super::window::{Axis, convolve};
+use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::arch::{self, Lanes};
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
@@ -75,107 +75,7 @@ impl Operator for Conv2d {
         };
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        if arch::is_direct(layer.matrix.bits) && columns <= FILTER_MAX {
-            image.by_position(&layer, columns, output);
-        } else {
-            image.by_filter(&layer, columns, output);
-        }
-    }
-}
-
-/// The input and how the kernel moves over it.
-struct Image<'a> {
-    values: &'a [i8],
-    zero_point: i8,
-    axes: [Axis; 2],
-    channels: usize,
-}
-
-impl Image<'_> {
-    /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
-    /// border to think of, since padding is filled with the zero point. For weights that are used
-    /// as they are stored, and filters of at most [`FILTER_MAX`] weights.
-    fn by_position(&self, layer: &Layer<'_>, patch_len: usize, output: &mut [i8]) {
-        let mut buffer = [0; FILTER_MAX];
-        let patch = buffer.get_mut(..patch_len).unwrap_or_default();
-        let mut lanes = Lanes::new();
-        let [rows, columns] = self.axes;
-        let offset = if layer.folded { 0 } else { -i16::from(self.zero_point) };
-        // `max(1)`: an output has channels, but the compiler can't know.
-        let filters = output.len() / rows.output.wrapping_mul(columns.output).max(1);
-        let mut pixels = output.chunks_exact_mut(filters.max(1));
-        for down in 0..rows.output {
-            for (right, pixel) in (0..columns.output).zip(&mut pixels) {
-                self.gather(down, right, patch);
-                layer.apply(patch, offset, &mut lanes, pixel);
-            }
-        }
-    }
-
-    /// Copies the values under the kernel at a position of the output, in the filters' order.
-    fn gather(&self, down: usize, right: usize, patch: &mut [i8]) {
-        let [rows, columns] = self.axes;
-        let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
-        if row_taps.len() < rows.size || taps.len() < columns.size {
-            patch.fill(self.zero_point);
-        }
-        let mut copy = |tap: usize, pixel: usize, taps: usize| {
-            let len = taps.wrapping_mul(self.channels);
-            let to = patch.get_mut(tap.wrapping_mul(self.channels)..);
-            let from = self.values.get(pixel.wrapping_mul(self.channels)..);
-            if let (Some(to), Some(from)) =
-                (to.and_then(|to| to.get_mut(..len)), from.and_then(|from| from.get(..len)))
-            {
-                to.copy_from_slice(from);
-            }
-        };
-        let mut y = top;
-        for row_tap in row_taps {
-            let tap = row_tap.wrapping_mul(columns.size).wrapping_add(taps.start);
-            let pixel = y.wrapping_mul(columns.input).wrapping_add(left);
-            if columns.dilation == 1 {
-                copy(tap, pixel, taps.len());
-            } else {
-                for i in 0..taps.len() {
-                    let right = i.wrapping_mul(columns.dilation);
-                    copy(tap.wrapping_add(i), pixel.wrapping_add(right), 1);
-                }
-            }
-            y = y.wrapping_add(rows.dilation);
-        }
-    }
-
-    /// Unpacks each filter once, if it is small enough, and moves it over the image.
-    fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        let (channels, dilation) = (self.channels, self.axes[1].dilation);
-        let offset = -i16::from(self.zero_point);
-        let filters = layer.matrix.rows;
-        let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.matrix.packed().enumerate() {
-            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
-            let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
-            let part = |tap: usize, pixel: usize, taps: usize| {
-                let start = pixel.wrapping_mul(channels);
-                let end = start.wrapping_add(taps.wrapping_mul(channels));
-                let x = self.values.get(start..end).unwrap_or_default();
-                arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
-            };
-            let segment = |tap: usize, pixel: usize, taps: usize| {
-                if dilation == 1 {
-                    return part(tap, pixel, taps);
-                }
-                (0..taps).fold(0i32, |sum, i| {
-                    let pixel = pixel.wrapping_add(i.wrapping_mul(dilation));
-                    sum.wrapping_add(part(tap.wrapping_add(i), pixel, 1))
-                })
-            };
-            convolve(&self.axes, segment, |position, sum| {
-                let at = position.wrapping_mul(filters).wrapping_add(row);
-                if let Some(y) = output.get_mut(at) {
-                    *y = layer.finish(row, sum.wrapping_add(bias));
-                }
-            });
-        }
+        image.convolve(&layer, columns, output);
     }
 }
 

@@ -94,7 +94,7 @@ impl Operator for DepthwiseConv2d {
             convolve(&axes, segment, |position, sum| {
                 let at = position.wrapping_mul(outputs).wrapping_add(row);
                 if let Some(y) = output.get_mut(at) {
-                    *y = layer.finish(row, sum.wrapping_add(bias));
+                    *y = layer.finish.output(row, sum.wrapping_add(bias));
                 }
             });
         }

@@ -1,10 +1,13 @@
 //! A convolution's filter at hand: what is used at every position is unpacked once.
 
+use crate::arch::PATCH_MAX;
 use crate::format::Fields;
 
-/// Most values of a filter, or of the image under it, that are held on the stack: 5 × 5 × 20.
-/// Larger filters are read again at each position, field by field.
-pub(crate) const FILTER_MAX: usize = 512;
+/// Most weights of a filter in pairs, of one that is pooled, and of one that is unpacked: a part of
+/// the format, so the same on every core. 3 × 3 × 64.
+pub(crate) const FILTER_MAX: usize = 576;
+
+const _: () = assert!(FILTER_MAX <= PATCH_MAX, "every core gathers such patches");
 
 /// One filter's weights, unpacked to 8 bits where that pays.
 pub(crate) struct Filter<'a> {

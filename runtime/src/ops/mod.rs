@@ -14,10 +14,12 @@ mod coded_dense;
 mod coded_depthwise_conv2d;
 mod concat;
 mod conv2d;
+mod conv2d_max_pool2d;
 mod dense;
 mod depthwise_conv2d;
 mod filter;
 mod fixed_point;
+mod image;
 mod leaky_relu;
 mod logistic;
 mod max_pool2d;
@@ -45,6 +47,7 @@ pub use coded_dense::CodedDense;
 pub use coded_depthwise_conv2d::CodedDepthwiseConv2d;
 pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
+pub use conv2d_max_pool2d::Conv2dMaxPool2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use leaky_relu::LeakyRelu;
@@ -105,6 +108,13 @@ pub(crate) trait Operator {
 
     /// Computes the output; of a checked record it can't fail.
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
+}
+
+/// [`Operator::run`] with a stack frame of its own, so that the stack holds one operator's at a
+/// time.
+#[inline(never)]
+fn run<O: Operator>(op: &O, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+    op.run(previous, section, arena);
 }
 
 /// A set of all kinds.
@@ -211,7 +221,7 @@ macro_rules! operators {
                 match self {
                     $(Self::$kind(op) => {
                         if KINDS & OpKind::$kind.bit() != 0 {
-                            op.run(previous, section, arena);
+                            run(op, previous, section, arena);
                         }
                     })*
                 }
@@ -241,6 +251,7 @@ operators! {
     17 CodedDense "coded_dense",
     18 CodedConv2d "coded_conv2d",
     19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
+    20 Conv2dMaxPool2d "conv2d_max_pool2d",
 }
 
 impl OpKind {

@@ -62,6 +62,15 @@ impl Axis {
         if fits && (output - 1) * stride < padding + input { Ok(()) } else { Err(OpFault::Shape) }
     }
 
+    /// Where window `index` begins, if all of it lies inside.
+    #[inline(always)]
+    pub(crate) fn inside(&self, index: usize) -> Option<usize> {
+        let extent = self.size.wrapping_sub(1).wrapping_mul(self.dilation).wrapping_add(1);
+        // Where it begins before the image, the difference is too great as well.
+        let begin = index.wrapping_mul(self.stride).wrapping_sub(self.padding);
+        (extent <= self.input && begin <= self.input.wrapping_sub(extent)).then_some(begin)
+    }
+
     /// The taps of window `index` that fall inside, and the position of the first of them.
     pub(crate) fn taps(&self, index: usize) -> (Range<usize>, usize) {
         // `max(1)` repeats what `check` has shown, so that no division by zero is compiled.

@@ -118,7 +118,7 @@ pub(super) fn overview(results: &Results) -> String {
         for group in groups(rows) {
             let Some(first) = group.first() else { continue };
             text +=
-                &format!("| {} | {set} | {} | {} |\n", first.network, first.prior, means(group));
+                &format!("| {} | {set} | {} | {} |\n", first.network, first.method(), means(group));
         }
     }
     text
@@ -139,7 +139,7 @@ fn section(set: &str, rows: &[Row]) -> String {
     );
     for group in groups(rows) {
         let Some(first) = group.first() else { continue };
-        text += &format!("| {} | {} | {} |\n", first.prior, job(first), means(group));
+        text += &format!("| {} | {} | {} |\n", first.method(), job(first), means(group));
     }
     text += "\nEvery run:\n\n\
              | prior | seed | error % | dense error % | file | float | ratio | MACs | M4 | date |\n\
@@ -194,7 +194,7 @@ fn line(row: &Row) -> String {
     };
     format!(
         "| {} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {mcu} | {} |\n",
-        row.prior,
+        row.method(),
         row.seed,
         row.error_percent,
         row.dense_error_percent.map_or("–".to_owned(), |error| format!("{error:.2}")),

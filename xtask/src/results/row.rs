@@ -42,6 +42,9 @@ pub(crate) struct Row {
     /// Of the group scales.
     pub(crate) prior: String,
     pub(crate) seed: u64,
+    /// Which control of the method it is, such as `order-by-magnitude`; none for the method itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) control: Option<String>,
     /// Of the integer model on the whole test set, by the runtime.
     pub(crate) error_percent: f64,
     /// The whole `model.bbk`.
@@ -81,6 +84,14 @@ impl Row {
         (&self.network, &self.prior, &self.command, self.seed)
     }
 
+    /// What chose the groups: the prior, or the control that stands in its place.
+    pub(crate) fn method(&self) -> String {
+        match &self.control {
+            None => self.prior.clone(),
+            Some(control) => format!("{} ({control})", self.prior),
+        }
+    }
+
     /// The command without its seed: what runs of several seeds have in common.
     pub(crate) fn recipe(&self) -> String {
         let mut words = self.command.split_whitespace();
@@ -108,6 +119,7 @@ struct Summary {
     network: String,
     prior: String,
     seed: u64,
+    control: Option<String>,
     error_percent: f64,
     file_bytes: u64,
     float_bytes: u64,
@@ -165,6 +177,7 @@ pub(crate) fn finished(root: &Path, folder: &Path) -> Result<Finished, XtaskErro
         network: network_name(&shapes, &summary.network),
         prior: summary.prior,
         seed: summary.seed,
+        control: summary.control,
         error_percent: summary.error_percent,
         file_bytes: summary.file_bytes,
         float_bytes: summary.float_bytes,

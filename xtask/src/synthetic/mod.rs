@@ -7,6 +7,7 @@
 mod coded;
 mod operators;
 mod pairs;
+mod pooled;
 pub(crate) mod shapes;
 mod sketch;
 mod widths;
@@ -39,6 +40,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("coded", coded::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
+        run("pooled", pooled::sketch)?,
         run("widths", widths::sketch)?,
     ])
 }

@@ -192,8 +192,7 @@ pub fn train(
         }
         let from = (state.step % per_epoch) as usize * config.batch;
         let indices = &order.1[from..(from + config.batch).min(lessons.len())];
-        let (examples, teacher) = lessons.epoch(epoch);
-        let batch = examples.gather(indices, teacher);
+        let batch = lessons.batch(epoch, indices);
         let (loss, mut gradient) = gradient(state, setting, &batch)?;
         limit(&mut gradient);
         let ramp = (state.step as f32 / (steps as f32 * RATE_RAMP)).min(1.0);

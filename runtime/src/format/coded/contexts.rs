@@ -5,7 +5,7 @@ use super::encoder::Encoder;
 use super::probability::{Coder, Probability, adaptive, even};
 
 /// Columns that a stream remembers, one `i8` and one `u8` each: 5 × 5 × 20, as long as the filters
-/// that convolutions hold. Longer rows share them, column c with c + 512.
+/// that coded convolutions hold. Longer rows share them, column c with c + 512.
 pub const MEMORY: usize = 512;
 /// Most that a coded bias may be in magnitude, before its shift.
 pub const CODED_BIAS_MAX: i16 = i16::MAX;
@@ -59,9 +59,23 @@ pub struct CodedRow<'a> {
     pub weights: &'a [i8],
 }
 
-/// Everything that has been learnt while going through a layer's rows.
+/// What is remembered of columns, number c in place c mod [`MEMORY`].
 #[derive(Clone, Debug)]
-pub struct Contexts {
+pub struct Memory {
+    /// Weights of the present row.
+    row: [i8; MEMORY],
+    /// Activity of each column in the rows before.
+    activity: [u8; MEMORY],
+}
+
+impl Memory {
+    /// As a layer begins with it.
+    pub const NEW: Self = Self { row: [0; MEMORY], activity: [0; MEMORY] };
+}
+
+/// Everything that has been learnt while going through a layer's rows.
+#[derive(Debug)]
+pub struct Contexts<'m> {
     prediction: Prediction,
     limit: u8,
     lag: usize,
@@ -71,10 +85,7 @@ pub struct Contexts {
     escape: Number,
     bias: Number,
     bias_sign: Probability,
-    /// Weights of the present row.
-    row: [i8; MEMORY],
-    /// Activity of each column in the rows before.
-    activity: [u8; MEMORY],
+    memory: &'m mut Memory,
     /// Rows so far, up to [`WARM`].
     rows: u8,
 }
@@ -82,8 +93,14 @@ pub struct Contexts {
 /// Rows after which a column's activity is an average over the last rows instead of all.
 const WARM: u8 = 14;
 
-impl Contexts {
-    fn new<C: Coder>(coder: &mut C, wanted: Prediction, bits: u8, lag: usize) -> Self {
+impl<'m> Contexts<'m> {
+    fn new<C: Coder>(
+        coder: &mut C,
+        memory: &'m mut Memory,
+        wanted: Prediction,
+        bits: u8,
+        lag: usize,
+    ) -> Self {
         let prediction = Prediction {
             neighbour: even(coder, wanted.neighbour),
             column: even(coder, wanted.column),
@@ -99,22 +116,27 @@ impl Contexts {
             escape: Number::NEW,
             bias: Number::NEW,
             bias_sign: Probability::EVEN,
-            row: [0; MEMORY],
-            activity: [0; MEMORY],
+            memory,
             rows: 0,
         }
     }
 
-    /// Begins reading a layer of this width. `lag` is the distance in a row to the weight before:
-    /// the channels of a convolution, else 1.
-    pub fn read(decoder: &mut Decoder<'_>, bits: u8, lag: usize) -> Self {
+    /// Begins reading a layer of this width with a [`Memory::NEW`]. `lag` is the distance in a row
+    /// to the weight before: the channels of a convolution, else 1.
+    pub fn read(decoder: &mut Decoder<'_>, memory: &'m mut Memory, bits: u8, lag: usize) -> Self {
         let any = Prediction { neighbour: false, column: false, sign: false };
-        Self::new(decoder, any, bits, lag)
+        Self::new(decoder, memory, any, bits, lag)
     }
 
     /// Begins writing a layer; see [`Self::read`].
-    pub fn write(encoder: &mut Encoder<'_>, wanted: Prediction, bits: u8, lag: usize) -> Self {
-        Self::new(encoder, wanted, bits, lag)
+    pub fn write(
+        encoder: &mut Encoder<'_>,
+        memory: &'m mut Memory,
+        wanted: Prediction,
+        bits: u8,
+        lag: usize,
+    ) -> Self {
+        Self::new(encoder, memory, wanted, bits, lag)
     }
 
     /// Writes one row, or returns `None` when a value is beyond the width.
@@ -145,6 +167,11 @@ impl Contexts {
         self.weight(decoder, column, 0)
     }
 
+    /// The last row that was read, of at most [`MEMORY`] weights.
+    pub fn row(&self, columns: usize) -> &[i8] {
+        self.memory.row.get(..columns).unwrap_or_default()
+    }
+
     /// After a row's last weight.
     pub fn end_row(&mut self) {
         if self.rows < WARM {
@@ -164,16 +191,16 @@ impl Contexts {
 
     fn weight<C: Coder>(&mut self, coder: &mut C, column: usize, value: i8) -> i8 {
         let before = match column.checked_sub(self.lag) {
-            Some(column) => self.row.get(column % MEMORY).copied().unwrap_or_default(),
+            Some(column) => self.memory.row.get(column % MEMORY).copied().unwrap_or_default(),
             None => 0,
         };
-        let activity = self.activity.get(column % MEMORY).copied().unwrap_or_default();
+        let activity = self.memory.activity.get(column % MEMORY).copied().unwrap_or_default();
         let weight = self.given(coder, before, activity, value);
-        if let Some(place) = self.row.get_mut(column % MEMORY) {
+        if let Some(place) = self.memory.row.get_mut(column % MEMORY) {
             *place = weight;
         }
         if self.prediction.column
-            && let Some(place) = self.activity.get_mut(column % MEMORY)
+            && let Some(place) = self.memory.activity.get_mut(column % MEMORY)
         {
             let target = u16::from(weight.unsigned_abs().min(3)).wrapping_mul(ACTIVITY_UNIT);
             let error = i32::from(target).wrapping_sub(i32::from(activity));

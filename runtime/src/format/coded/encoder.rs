@@ -1,6 +1,6 @@
 //! Writes decisions.
 
-use super::contexts::{CodedRow, Contexts, Prediction};
+use super::contexts::{CodedRow, Contexts, Memory, Prediction};
 use super::probability::{Coder, PRECISION};
 
 /// The range encoder, into the start of a buffer. Bytes that don't fit are counted, not written.
@@ -98,7 +98,8 @@ pub fn encode<'r>(
 ) -> Option<usize> {
     let mut one = |prediction: Prediction| {
         let mut encoder = Encoder::new(out);
-        let mut contexts = Contexts::write(&mut encoder, prediction, bits, lag);
+        let mut memory = Memory::NEW;
+        let mut contexts = Contexts::write(&mut encoder, &mut memory, prediction, bits, lag);
         for row in rows.clone() {
             contexts.write_row(&mut encoder, &row)?;
         }

@@ -13,7 +13,7 @@ mod decoder;
 mod encoder;
 mod probability;
 
-pub use contexts::{CODED_BIAS_MAX, CodedRow, Contexts, MEMORY, Prediction, coded_limit};
+pub use contexts::{CODED_BIAS_MAX, CodedRow, Contexts, MEMORY, Memory, Prediction, coded_limit};
 pub use decoder::Decoder;
 pub use encoder::{Encoder, encode};
 

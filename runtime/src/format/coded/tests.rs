@@ -33,7 +33,8 @@ impl Case {
 
     fn decoded(&self, bytes: &[u8]) -> (Vec<i8>, Vec<i16>) {
         let mut decoder = Decoder::new(bytes);
-        let mut contexts = Contexts::read(&mut decoder, self.bits, self.lag);
+        let mut memory = Memory::NEW;
+        let mut contexts = Contexts::read(&mut decoder, &mut memory, self.bits, self.lag);
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for _ in 0..self.weights.len() / self.columns {
             if self.biases.is_some() {

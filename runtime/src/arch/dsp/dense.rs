@@ -1,23 +1,19 @@
-//! Cortex-M4 and M7: two 16-bit products and their sum an instruction (SMLAD).
+//! Four rows over one vector of inputs, so that an input is loaded once for four products.
 //!
-//! Four rows go over the inputs at once, so that an input is loaded once for four products. Inputs
-//! are spread to 16 bits before ([`Lanes`]), once for all rows and with their offset added; four
-//! weights are a word, which SXTB16 spreads to two words. Per four columns and four rows that is
-//! 21 instructions, and two for the loop every eight columns: 1.375 a product. In the layout of
-//! pairs half of the weights need no spreading: 14 instructions, 0.91 a product.
+//! Per four columns and four rows that is 21 instructions, and two for the loop every eight
+//! columns: 1.375 a product. In the layout of pairs half of the weights need no spreading: 14
+//! instructions, 0.91 a product.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::slice;
 
-use super::portable::dot_block_slowly;
-pub(crate) use super::portable::{dot, dot_strided, is_direct, row_sum};
-use super::{BLOCK_ROWS as ROWS, Matrix};
+use super::super::portable::dot_block_slowly;
+use super::super::{BLOCK_ROWS as ROWS, Finish, Matrix, Sums};
+use super::{GROUP, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
-/// Columns of a group, and bytes of a word.
-const GROUP: usize = 4;
 
 /// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
 /// four weights.
@@ -51,13 +47,25 @@ impl Lanes {
         Inputs { groups, x, offset }
     }
 
+    /// `None`: there is no kernel here that finishes outputs.
+    pub(crate) const fn finish(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &[i8],
+        _: i16,
+        _: &Finish<'_>,
+        _: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+
     /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
     /// too many.
     #[inline(never)]
     fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
         let (words, rest) = x.as_chunks::<GROUP>();
         let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
-        let offsets = u32::from(offset as u16).wrapping_mul(0x1_0001);
+        let offsets = twice(offset);
         let (whole, last) = groups.split_at_mut_checked(words.len())?;
         for (group, &word) in whole.iter_mut().zip(words) {
             group.write(spread(offsets, u32::from_le_bytes(word.map(|x| x as u8))));
@@ -75,57 +83,43 @@ impl Lanes {
     }
 }
 
-/// Four bytes of `word`, sign-extended to 16 bits, plus `offsets`.
-#[inline(always)]
-fn spread(offsets: u32, word: u32) -> Group {
-    let (even, odd);
-    // SAFETY: both instructions compute registers from registers; they touch neither memory nor
-    // flags, and every core that this module is compiled for has them (build.rs).
-    unsafe {
-        asm!(
-            "sxtab16 {even}, {offsets}, {word}",
-            "sxtab16 {odd}, {offsets}, {word}, ror #8",
-            even = out(reg) even,
-            odd = lateout(reg) odd,
-            offsets = in(reg) offsets,
-            word = in(reg) word,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    [even, odd]
-}
-
-/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
-#[inline(never)]
-pub(crate) fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; ROWS] {
+/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
-    let sums = if groups.is_empty() {
-        None
-    } else if let Some(pairs) = matrix.block(first) {
-        dot_pairs(pairs, groups)
-    } else {
-        dot_rows(matrix, first, groups)
-    };
-    sums.unwrap_or_else(|| dot_block_slowly(matrix, first, inputs.x, inputs.offset))
+    let (blocks, _) = sums.as_chunks_mut::<ROWS>();
+    let rows = matrix.rows.saturating_sub(first).div_ceil(ROWS).min(blocks.len());
+    let blocks = blocks.get_mut(..rows).unwrap_or_default();
+    let done = dot_pairs(matrix.blocks(first), groups, blocks);
+    let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
+    for sums in blocks.get_mut(done..).unwrap_or_default() {
+        *sums = match dot_packed(matrix, first, groups) {
+            Some(sums) => sums,
+            None => dot_block_slowly(matrix, first, inputs.x, inputs.offset),
+        };
+        first = first.wrapping_add(ROWS);
+    }
 }
 
-/// A block of pairs, where the file's place in memory lets it be read as words.
-fn dot_pairs(pairs: &[u8], groups: &[Group]) -> Option<[i32; ROWS]> {
+/// Blocks of pairs, where the file's place in memory lets them be read as words; returns how many
+/// these were.
+fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [[i32; ROWS]]) -> usize {
     let weights = pairs.as_ptr().cast::<[u32; ROWS]>();
-    if groups.is_empty() || !weights.is_aligned() || pairs.len() < size_of_val(groups) * 2 {
-        return None;
+    let len = size_of_val(groups).wrapping_mul(2);
+    let blocks = pairs.len().checked_div(len).unwrap_or_default().min(sums.len());
+    if groups.is_empty() || blocks == 0 || !weights.is_aligned() {
+        return 0;
     }
-    let (mut sums, ends) = ([0; ROWS], groups.as_ptr_range());
-    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words and as many
-    // as there are groups, since theirs are twice as long; `sums` is a live array of four. Those
-    // are `dot4_pairs`' conditions.
-    unsafe { dot4_pairs(ends.start, weights, ends.end, &mut sums) };
-    Some(sums)
+    let ends = groups.as_ptr_range();
+    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words, and there
+    // are `blocks` > 0 times as many as groups, since a block is twice as long as these; there are
+    // as many sums. Those are `dot4_pairs`' conditions.
+    unsafe { dot4_pairs(ends.start, weights, ends.end, sums.as_mut_ptr(), blocks) };
+    blocks
 }
 
 /// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
 /// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
-fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
+fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
     let bytes = matrix.bytes_from(first);
     let rows_after = matrix.rows.saturating_sub(first).saturating_sub(1);
     let start = |row: usize| row.min(rows_after).saturating_mul(matrix.row_len);
@@ -144,27 +138,29 @@ fn dot_rows(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32;
     Some(sums)
 }
 
-/// The sums of products of a block of pairs and the groups from `x` to `end`.
+/// The sums of products of blocks of pairs and the groups from `x` to `end`.
 ///
 /// A half-word of weights is A + 256·B: SMLAD with it gives ΣA·x + 256·ΣB·x, with its low bytes
 /// spread by SXTB16 it gives ΣA·x, and a subtraction and a shift leave ΣB·x, all modulo 2³².
 /// [`crate::Model::parse`] has shown |ΣB·x| < 2²³, so the shift loses nothing.
 ///
 /// # Safety
-/// `x` and `end` bound at least one group, there are as many groups of weights, and the results can
-/// be written.
-// SAFETY: the body follows the C calling convention (four arguments in r0–r3, r4–r11 and lr saved
-// and restored, the stack as it was), reads `x` up to `end` by eight bytes a step and the weights
-// by sixteen, and writes 16 bytes to `sums` alone. LDRD, LDM and STM are at addresses that are
-// multiples of four, since all consist of words.
+/// `x` and `end` bound at least one group; there are `blocks` > 0 times as many groups of weights,
+/// and room for as many blocks of sums.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
+// and lr saved and restored, the stack as it was). For each of `blocks` it reads `x` up to `end` by
+// eight bytes a step and the weights, on and on, by sixteen, and writes 16 bytes of sums. LDRD, LDM
+// and STM are at addresses that are multiples of four, since all consist of words.
 #[unsafe(naked)]
 unsafe extern "C" fn dot4_pairs(
     x: *const Group,
     weights: *const [u32; ROWS],
     end: *const Group,
     sums: *mut [i32; ROWS],
+    blocks: usize,
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_pair word, input, low, both",
         "smlad \\both, \\word, \\input, \\both",
         "sxtb16 \\word, \\word",
@@ -178,7 +174,9 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair r10, r3, r6, r7",
         "dot4_pair r11, r12, r6, r7",
         ".endm",
-        "push {{r3-r11, lr}}",
+        "push {{r0, r3-r11, lr}}",
+        "ldr lr, [sp, #44]",
+        "5:",
         "movs r4, #0",
         "movs r5, #0",
         "movs r6, #0",
@@ -201,13 +199,16 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair_group",
         "cmp r0, r2",
         "bne 1b",
+        "ldrd r0, r3, [sp]",
         "subs r5, r5, r4",
         "asrs r5, r5, #8",
         "subs r7, r7, r6",
         "asrs r7, r7, #8",
-        "pop {{r3}}",
-        "stm r3, {{r4-r7}}",
-        "pop {{r4-r11, pc}}",
+        "stm r3!, {{r4-r7}}",
+        "str r3, [sp, #4]",
+        "subs lr, lr, #1",
+        "bne 5b",
+        "pop {{r0, r3-r11, pc}}",
         ".purgem dot4_pair",
         ".purgem dot4_pair_group",
     )
@@ -230,6 +231,7 @@ unsafe extern "C" fn dot4_w8a8(
     sums: *mut [i32; ROWS],
 ) {
     naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
         ".macro dot4_row row, sum",
         "ldr r12, [\\row], #4",
         "sxtb16 lr, r12",

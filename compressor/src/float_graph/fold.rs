@@ -1,0 +1,153 @@
+//! Factors and summands per channel, as batch normalisation and scaled inputs leave them, put into
+//! the weights of a neighbour.
+
+use std::collections::BTreeSet;
+
+use super::{FloatGraph, Kind, Node, ValueId, Window};
+use crate::network::Affine;
+
+impl FloatGraph {
+    /// Folds every depthwise convolution of one tap into the layer before it, or else into the one
+    /// behind it, where that changes no result and nothing else reads what lies between; limits move
+    /// before poolings. Values in `fixed` are kept as they are. Nodes that nothing reads are dropped.
+    /// The graph must be in order ([`FloatGraph::check`]).
+    pub fn fold(&mut self, fixed: &BTreeSet<ValueId>) {
+        self.drop_unused();
+        self.limit_before_pooling(fixed);
+        let mut at = 0;
+        while at < self.nodes.len() {
+            if self.fold_back(at, fixed) || self.fold_forward(at, fixed) {
+                self.nodes.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// A limit behind a largest value is one before it, where it can become part of the layer whose
+    /// output it limits.
+    fn limit_before_pooling(&mut self, fixed: &BTreeSet<ValueId>) {
+        for at in 0..self.nodes.len() {
+            let Kind::Clip(..) = self.nodes[at].kind else { continue };
+            let between = self.nodes[at].inputs[0];
+            let pool = self.nodes[..at].iter().position(|node| node.output == between);
+            let Some(pool) = pool else { continue };
+            let movable = matches!(self.nodes[pool].kind, Kind::MaxPool2d(_));
+            if !movable || fixed.contains(&between) || self.only_reader(between) != Some(at) {
+                continue;
+            }
+            let (source, limited) = (self.nodes[pool].inputs[0], self.nodes[at].output);
+            self.nodes.swap(pool, at);
+            (self.nodes[pool].inputs, self.nodes[pool].output) = (vec![source], between);
+            (self.nodes[at].inputs, self.nodes[at].output) = (vec![between], limited);
+            self.values[between].dims = self.values[source].dims.clone();
+        }
+    }
+
+    /// Drops nodes that the output doesn't depend on.
+    fn drop_unused(&mut self) {
+        let mut needed = BTreeSet::from([self.output]);
+        let mut kept: Vec<Node> = Vec::with_capacity(self.nodes.len());
+        for node in std::mem::take(&mut self.nodes).into_iter().rev() {
+            if needed.contains(&node.output) {
+                needed.extend(&node.inputs);
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        self.nodes = kept;
+    }
+
+    /// The one node that reads a value which isn't the output either.
+    pub(crate) fn only_reader(&self, value: ValueId) -> Option<usize> {
+        let reads = |(at, node): (usize, &Node)| {
+            let times = node.inputs.iter().filter(|&&input| input == value).count();
+            std::iter::repeat_n(at, times)
+        };
+        let mut readers = self.nodes.iter().enumerate().flat_map(reads);
+        let first = readers.next();
+        first.filter(|_| readers.next().is_none() && value != self.output)
+    }
+
+    /// Factor and summand per channel of a node that is nothing else.
+    fn scaling(&self, at: usize) -> Option<(&Node, &Affine)> {
+        let node = &self.nodes[at];
+        match &node.kind {
+            Kind::DepthwiseConv2d(Window::ONE, affine) => {
+                let channels = self.values[*node.inputs.first()?].dims.last();
+                (channels == Some(&affine.bias.len())).then_some((node, affine))
+            }
+            _ => None,
+        }
+    }
+
+    /// Into the layer that writes what node `at` reads: W′ = f·W, b′ = f·b + s.
+    fn fold_back(&mut self, at: usize, fixed: &BTreeSet<ValueId>) -> bool {
+        let Some((node, scaling)) = self.scaling(at) else { return false };
+        let (between, output, scaling) = (node.inputs[0], node.output, scaling.clone());
+        let writer = self.nodes[..at].iter().position(|node| node.output == between);
+        let Some(writer) = writer else { return false };
+        if fixed.contains(&between) || self.only_reader(between) != Some(at) {
+            return false;
+        }
+        let flat = matches!(self.nodes[writer].kind, Kind::Dense(_));
+        let Some(affine) = self.nodes[writer].kind.affine_mut() else { return false };
+        let (outputs, channels) = (affine.bias.len(), scaling.bias.len());
+        if outputs != channels && !flat || !outputs.is_multiple_of(channels) {
+            return false;
+        }
+        let columns = affine.weight.len() / outputs.max(1);
+        let rows = affine.weight.chunks_exact_mut(columns).zip(&mut affine.bias);
+        let scales = scaling.weight.iter().zip(&scaling.bias).cycle();
+        for ((row, bias), (&factor, &summand)) in rows.zip(scales) {
+            row.iter_mut().for_each(|weight| *weight *= factor);
+            *bias = *bias * factor + summand;
+        }
+        self.nodes[writer].output = output;
+        true
+    }
+
+    /// Into the only layer that reads what node `at` writes: W′ = W·f, b′ = b + W·s. Where windows
+    /// reach into padding a summand would be wrong there.
+    fn fold_forward(&mut self, at: usize, fixed: &BTreeSet<ValueId>) -> bool {
+        let Some((node, scaling)) = self.scaling(at) else { return false };
+        let (input, between, scaling) = (node.inputs[0], node.output, scaling.clone());
+        let Some(reader) = self.only_reader(between) else { return false };
+        if fixed.contains(&between) || fixed.contains(&self.nodes[reader].output) {
+            return false;
+        }
+        let channels = scaling.bias.len();
+        let shifted = scaling.bias.iter().any(|&summand| summand != 0.0);
+        let inside = self.windows_stay_inside(reader);
+        let affine = match &mut self.nodes[reader].kind {
+            Kind::Dense(affine) => affine,
+            Kind::Conv2d(_, affine) if !shifted || inside => affine,
+            _ => return false,
+        };
+        let columns = affine.weight.len() / affine.bias.len().max(1);
+        for (row, bias) in affine.weight.chunks_exact_mut(columns).zip(&mut affine.bias) {
+            for (column, weight) in row.iter_mut().enumerate() {
+                *bias += *weight * scaling.bias[column % channels];
+                *weight *= scaling.weight[column % channels];
+            }
+        }
+        let operand = self.nodes[reader].inputs.iter_mut().find(|operand| **operand == between);
+        if let Some(operand) = operand {
+            *operand = input;
+        }
+        true
+    }
+
+    /// Whether no window of a convolution reaches beyond its image.
+    fn windows_stay_inside(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let Kind::Conv2d(window, _) = node.kind else { return false };
+        let ends = (self.values[node.inputs[0]].image(), self.values[node.output].image());
+        let (Some(from), Some(to)) = ends else { return false };
+        let extent = window.extent();
+        (0..2).all(|axis| {
+            let last = to[axis].saturating_sub(1).saturating_mul(window.stride[axis]);
+            window.padding[axis] == 0 && last.saturating_add(extent[axis]) <= from[axis]
+        })
+    }
+}

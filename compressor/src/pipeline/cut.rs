@@ -1,0 +1,110 @@
+//! From the posterior to a smaller network: the groups beyond the thresholds go, and what became
+//! constant by that.
+
+use super::checkpoint::Pruned;
+use crate::error::Error;
+use crate::ledger::{GroupRecord, Reason};
+use crate::network::{FloatNetwork, Topology};
+use crate::posterior::Posterior;
+use crate::prune::constants::fold_constants;
+use crate::prune::weights::{posterior_mean, shrink_posterior};
+use crate::prune::{
+    Decision, Histogram, Lineage, PruneError, Shrinkage, Thresholds, joint_unimportance,
+};
+
+/// A posterior and how it came to its present groups.
+pub(super) struct Grown {
+    pub(super) posterior: Posterior,
+    pub(super) lineage: Lineage,
+    /// Groups that went before.
+    pub(super) removed: Vec<GroupRecord>,
+}
+
+impl Grown {
+    /// Removes what reaches the thresholds, then folds constants.
+    pub(super) fn cut(self, thresholds: Thresholds) -> Result<(Pruned, FloatNetwork), Error> {
+        let Self { posterior, mut lineage, removed: mut groups } = self;
+        let description_length_nats = posterior.description_length_nats;
+        let mean = posterior_mean(&posterior)?;
+        let unimportance = unimportance(&posterior)?;
+        let dead = thresholds.dead(&unimportance);
+        let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
+        let decision = Decision {
+            dead: &dead,
+            unimportance: &unimportance,
+            thresholds: &thresholds.layers,
+            reason: Reason::AboveThreshold,
+            stage: "pruning",
+            step: 0,
+        };
+        groups.extend(lineage.removed(&step, &decision));
+        let mut kept = lineage.kept(&step, &decision);
+        lineage.shrink(&step)?;
+        let mut posterior = shrink_posterior(&posterior, &step)?;
+        let folded = fold_constants(step.apply(&mean)?)?;
+        for fold in &folded.steps {
+            let gone = fold.records(&lineage);
+            kept.retain(|k| !gone.iter().any(|g| same_group(g, k)));
+            groups.extend(gone);
+            lineage.shrink(&fold.shrinkage)?;
+            posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
+        }
+        groups.extend(kept);
+        sort(&mut groups, &mean.topology);
+        let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
+        Ok((pruned, folded.network))
+    }
+}
+
+/// A network that no Bayesian stage looked at: everything stays, and nothing is known of how
+/// certain its weights are, so that they are kept as precisely as is allowed. `posterior` is
+/// centred on it.
+pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
+    for layer in &mut posterior.layers {
+        for variance in
+            [&mut layer.weight_variance, &mut layer.bias_variance, &mut layer.scale_variance]
+        {
+            variance.fill(0.0);
+        }
+    }
+    let unimportance = unimportance(&posterior)?;
+    let layers = vec![f32::INFINITY; unimportance.len()];
+    let thresholds = Thresholds {
+        histograms: unimportance.iter().map(|u| Histogram::new(u)).collect(),
+        loss_before: f64::NAN,
+        trials: Vec::new(),
+        layers,
+    };
+    let dead = thresholds.dead(&unimportance);
+    let step = Shrinkage::plan(&posterior.topology, &dead)?;
+    let lineage = Lineage::new(&posterior.topology);
+    let decision = Decision {
+        dead: &dead,
+        unimportance: &[],
+        thresholds: &[],
+        reason: Reason::AboveThreshold,
+        stage: "pruning",
+        step: 0,
+    };
+    let mut groups = lineage.kept(&step, &decision);
+    groups.iter_mut().for_each(|group| group.reason = Reason::NotJudged);
+    Ok(Pruned { posterior, lineage, groups, thresholds, description_length_nats: 0.0 })
+}
+
+/// Of every layer's groups, as parts of their joint groups.
+pub(super) fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+    joint_unimportance(&posterior.topology, &own)
+}
+
+/// In the order of the layers, and of their groups.
+pub(super) fn sort(groups: &mut [GroupRecord], topology: &Topology) {
+    let names: Vec<String> =
+        (0..topology.affine_layers().count()).map(|i| topology.affine_name(i)).collect();
+    groups.sort_by_key(|g| (names.iter().position(|n| *n == g.layer), g.group));
+}
+
+/// Whether two records are of one group.
+pub(super) fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {
+    a.layer == b.layer && a.group == b.group
+}

@@ -1,0 +1,500 @@
+//! From a graph of floats, scales and widths to a graph of integers.
+
+use std::collections::BTreeMap;
+
+use bitsback_runtime::format::{self, Clamp};
+use bitsback_runtime::requantize::Multiplier;
+
+use super::QuantizeError;
+use super::fuse::{self, Step};
+use super::weights::Rows;
+use crate::calibrate::{ByteMap, InputQuantization, Quantization, RawInput};
+use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
+use crate::integer_graph::{self, IntegerGraph, Matrix, Origin, Value};
+use crate::lower::multiplier::multiplier;
+use crate::network::Affine;
+
+/// Width of weights where nothing else is asked for.
+pub const DEFAULT_BITS: u8 = 8;
+/// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
+const MAX_BIAS: f64 = (1i64 << 30) as f64;
+/// Integer bits of what the logistic function and the hyperbolic tangent compute with.
+const LOGISTIC_INTEGER_BITS: i32 = 4;
+/// And of softmax.
+const SOFTMAX_INTEGER_BITS: i32 = 5;
+/// The output of the logistic function and of softmax: 0 to 1 in 256ths.
+const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+/// The output of the hyperbolic tangent: −1 to 1 in 128ths.
+const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
+
+/// Everything that quantisation decides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Quantisation of values.
+    pub activations: BTreeMap<ValueId, Quantization>,
+    /// Whether these are prescribed. If not, values that aren't listed follow from others, and
+    /// limits are fused wherever they can be.
+    pub prescribed: bool,
+    /// Width of a layer's weights by the value that its node writes; [`DEFAULT_BITS`] for others.
+    pub bits: BTreeMap<ValueId, u8>,
+    /// Scales of weights that are given.
+    pub scales: BTreeMap<ValueId, Vec<f32>>,
+    /// A constant that every input value lacks; see [`InputQuantization::residual`].
+    pub residual: f32,
+    /// How raw bytes become inputs.
+    pub bytes: Vec<ByteMap>,
+}
+
+impl Plan {
+    /// Prescribed scales of values.
+    pub fn of(activations: &BTreeMap<ValueId, Quantization>) -> Self {
+        Self { activations: activations.clone(), prescribed: true, ..Self::default() }
+    }
+
+    /// Scales that calibration chose, for inputs that are quantised as stated.
+    pub fn calibrated(
+        graph: &FloatGraph,
+        activations: BTreeMap<ValueId, Quantization>,
+        input: &InputQuantization,
+    ) -> Self {
+        let mut activations = activations;
+        fuse::align_joins(graph, &mut activations);
+        let bytes = match &input.raw {
+            RawInput::Bytes => vec![ByteMap { mul: 1, add: -128, shift: 0 }],
+            RawInput::ByteChannels(maps) => maps.clone(),
+            RawInput::Nothing | RawInput::Features { .. } => Vec::new(),
+        };
+        Self { activations, residual: input.residual, bytes, ..Self::default() }
+    }
+}
+
+/// The graph of integers.
+///
+/// # Errors
+/// A value without a scale, or an operator or size that the runtime doesn't have, by name.
+pub fn lower(graph: &FloatGraph, plan: &Plan) -> Result<IntegerGraph, QuantizeError> {
+    graph.check()?;
+    let mut lowering = Lowering {
+        graph,
+        plan,
+        integers: IntegerGraph { bytes: plan.bytes.clone(), ..IntegerGraph::default() },
+        values: vec![None; graph.values.len()],
+    };
+    let input = &graph.values[graph.input];
+    let quantization = plan.activations.get(&graph.input).copied();
+    let quantization = quantization.ok_or_else(|| QuantizeError::NoScale {
+        node: "the model's input".to_owned(),
+        value: input.name.clone(),
+    })?;
+    let input = lowering.value(&input.name, input.dims.clone(), quantization, Origin::Computed);
+    lowering.integers.input = input;
+    lowering.values[graph.input] = Some(input);
+    let has_scale = |id: ValueId| plan.prescribed && plan.activations.contains_key(&id);
+    for step in fuse::steps(graph, has_scale) {
+        lowering.step(&step)?;
+    }
+    lowering.integers.output = lowering.values[graph.output].unwrap_or_default();
+    Ok(lowering.integers)
+}
+
+struct Lowering<'g> {
+    graph: &'g FloatGraph,
+    plan: &'g Plan,
+    integers: IntegerGraph,
+    /// The integer value that each float value became.
+    values: Vec<Option<integer_graph::ValueId>>,
+}
+
+impl<'g> Lowering<'g> {
+    fn step(&mut self, step: &Step) -> Result<(), QuantizeError> {
+        let node = &self.graph.nodes[step.node];
+        let first = self.operand(node, 0)?;
+        let from = self.quantization(first);
+        match &node.kind {
+            Kind::Dense(affine) => self.affine(node, step, affine, None),
+            Kind::Conv2d(window, affine) | Kind::DepthwiseConv2d(window, affine) => {
+                self.affine(node, step, affine, Some(*window))
+            }
+            Kind::MaxPool2d(window) | Kind::AvgPool2d(window) => {
+                let (to, input) = (self.image(node, step.output)?, self.as_image(first));
+                let output = self.written(step, to, from);
+                let (window, _) = runtime_window(node, *window)?;
+                let clamp = clamp(step.limits, from);
+                let kind = match node.kind {
+                    Kind::MaxPool2d(_) => integer_graph::Kind::MaxPool2d(window, clamp),
+                    _ => integer_graph::Kind::AvgPool2d(window, clamp),
+                };
+                self.push(node, kind, vec![input], output);
+                self.finish(node, step, output)
+            }
+            Kind::Mean => {
+                let to = self.wanted(node, step.output)?;
+                let count = self.graph.values[node.inputs[0]].len()
+                    / self.graph.values[node.output].len().max(1);
+                let factor = ratio(from, to).over(u32::try_from(count).unwrap_or(u32::MAX));
+                self.unary(
+                    node,
+                    step,
+                    integer_graph::Kind::Mean(factor, clamp(step.limits, to)),
+                    to,
+                )
+            }
+            Kind::Add | Kind::Mul => self.pair(node, step),
+            Kind::Concat(axis) => self.concat(node, step, *axis),
+            Kind::Pad(before, fill) => {
+                let before = before.iter().map(|&border| small(node, "a border", border));
+                let before = before.collect::<Result<Vec<u16>, _>>()?;
+                let kind = integer_graph::Kind::Pad(before, from.quantize(*fill));
+                self.unary(node, step, kind, from)
+            }
+            Kind::Reshape => {
+                let dims = self.graph.values[step.output].dims.clone();
+                let name = self.graph.values[step.output].name.clone();
+                let view = self.value(&name, dims, from, Origin::View(first));
+                self.finish(node, step, view)
+            }
+            Kind::Clip(low, high) => {
+                let to = self.wanted(node, step.output)?;
+                let kind =
+                    integer_graph::Kind::Rescale(ratio(from, to), clamp(Some((*low, *high)), to));
+                self.unary(node, step, kind, to)
+            }
+            Kind::LeakyRelu(alpha) => {
+                let to = self.wanted(node, step.output)?;
+                let factor = f64::from(from.scale) / f64::from(to.scale);
+                let negative = multiplier(factor * f64::from(alpha.abs()));
+                let value = if *alpha < 0.0 { -negative.value } else { negative.value };
+                let negative = Multiplier { value, ..negative };
+                let kind = integer_graph::Kind::LeakyRelu(multiplier(factor), negative);
+                self.unary(node, step, kind, to)
+            }
+            Kind::Sigmoid => {
+                let factor = fixed(from, LOGISTIC_INTEGER_BITS);
+                self.unary(node, step, integer_graph::Kind::Logistic(factor), UNIT)
+            }
+            Kind::Tanh => {
+                let factor = fixed(from, LOGISTIC_INTEGER_BITS);
+                self.unary(node, step, integer_graph::Kind::Tanh(factor), SYMMETRIC)
+            }
+            Kind::Softmax => {
+                let factor = fixed(from, SOFTMAX_INTEGER_BITS);
+                self.unary(node, step, integer_graph::Kind::Softmax(factor), UNIT)
+            }
+            Kind::LogSoftmax if step.output == self.graph.output => {
+                self.values[step.output] = Some(first);
+                Ok(())
+            }
+            Kind::LogSoftmax => Err(QuantizeError::Unsupported {
+                node: node.name.clone(),
+                kind: node.kind.name(),
+                supported: "the model's output",
+            }),
+        }
+    }
+
+    /// A layer with weights.
+    fn affine(
+        &mut self,
+        node: &Node,
+        step: &Step,
+        affine: &Affine,
+        window: Option<Window>,
+    ) -> Result<(), QuantizeError> {
+        let first = self.operand(node, 0)?;
+        let from = self.quantization(first);
+        let rows = self.rows(node, affine, from);
+        let units: Vec<f64> =
+            rows.scales.iter().map(|&s| f64::from(from.scale) * f64::from(s)).collect();
+        let mut to = self.wanted(node, step.output)?;
+        if !self.plan.prescribed {
+            to = not_finer_than(to, units.iter().copied().fold(0.0, f64::max));
+        }
+        let columns = affine.weight.len() / affine.bias.len().max(1);
+        // What the input's zero lacks goes through the weights.
+        let residual = if node.inputs[0] == self.graph.input { self.plan.residual } else { 0.0 };
+        let bias = |(row, (&bias, unit)): (usize, (&f32, &f64))| {
+            let sum: i64 =
+                rows.values[row * columns..][..columns].iter().map(|&w| i64::from(w)).sum();
+            let lacking = f64::from(residual) * f64::from(rows.scales[row]) * sum as f64;
+            ((f64::from(bias) + lacking) / unit).round().clamp(-MAX_BIAS, MAX_BIAS) as i32
+        };
+        let bias = affine.bias.iter().zip(&units).enumerate().map(bias).collect();
+        let multipliers = units.iter().map(|unit| multiplier(unit / f64::from(to.scale))).collect();
+        let matrix = Matrix {
+            rows: affine.bias.len(),
+            columns,
+            bits: rows.bits,
+            values: rows.values,
+            bias,
+            multipliers,
+            clamp: clamp(step.limits, to),
+        };
+        let Some(window) = window else {
+            let dims = self.graph.values[step.output].dims.clone();
+            let output = self.written(step, dims, to);
+            self.push(node, integer_graph::Kind::Dense(matrix), vec![first], output);
+            return self.finish(node, step, output);
+        };
+        let (dims, input) = (self.image(node, step.output)?, self.as_image(first));
+        let output = self.written(step, dims, to);
+        let (window, dilation) = runtime_window(node, window)?;
+        let kind = match node.kind {
+            Kind::DepthwiseConv2d(..) => {
+                integer_graph::Kind::DepthwiseConv2d(window, dilation, matrix)
+            }
+            _ => integer_graph::Kind::Conv2d(window, dilation, matrix),
+        };
+        self.push(node, kind, vec![input], output);
+        self.finish(node, step, output)
+    }
+
+    /// The integers of a layer's weights.
+    fn rows(&self, node: &Node, affine: &Affine, from: Quantization) -> Rows {
+        if let Some(scales) = self.plan.scales.get(&node.output) {
+            return Rows::given(&affine.weight, scales, affine.bias.len());
+        }
+        let bits = self.plan.bits.get(&node.output).copied().unwrap_or(DEFAULT_BITS);
+        let finest = |bias: &f32| (f64::from(bias.abs()) / f64::from(from.scale) / MAX_BIAS) as f32;
+        let least: Vec<f32> = affine.bias.iter().map(finest).collect();
+        Rows::nearest(&affine.weight, &least, bits)
+    }
+
+    /// A sum or a product.
+    fn pair(&mut self, node: &Node, step: &Step) -> Result<(), QuantizeError> {
+        let (first, second) = (self.operand(node, 0)?, self.operand(node, 1)?);
+        let to = self.wanted(node, step.output)?;
+        let [a, b] = [first, second].map(|id| f64::from(self.quantization(id).scale));
+        let limits = clamp(step.limits, to);
+        let kind = if matches!(node.kind, Kind::Mul) {
+            integer_graph::Kind::Mul(multiplier(a * b / f64::from(to.scale)), limits)
+        } else {
+            let twice = 2.0 * a.max(b);
+            let sum = multiplier(twice / (f64::from(1u32 << 20) * f64::from(to.scale)));
+            integer_graph::Kind::Add([multiplier(a / twice), multiplier(b / twice)], sum, limits)
+        };
+        let dims = self.graph.values[step.output].dims.clone();
+        let output = self.written(step, dims, to);
+        self.push(node, kind, vec![first, second], output);
+        self.finish(node, step, output)
+    }
+
+    /// A join: every operand in the scale of the output.
+    fn concat(&mut self, node: &Node, step: &Step, axis: usize) -> Result<(), QuantizeError> {
+        let to = self.wanted(node, step.output)?;
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for place in 0..node.inputs.len() {
+            let operand = self.operand(node, place)?;
+            inputs.push(self.rescaled(node, operand, to));
+        }
+        let dims = self.graph.values[step.output].dims.clone();
+        let output = self.written(step, dims, to);
+        self.push(node, integer_graph::Kind::Concat(axis), inputs, output);
+        self.finish(node, step, output)
+    }
+
+    /// An operator of one operand that gives values of the quantisation `to`.
+    fn unary(
+        &mut self,
+        node: &Node,
+        step: &Step,
+        kind: integer_graph::Kind,
+        to: Quantization,
+    ) -> Result<(), QuantizeError> {
+        let input = self.operand(node, 0)?;
+        let dims = self.graph.values[step.output].dims.clone();
+        let output = self.written(step, dims, to);
+        self.push(node, kind, vec![input], output);
+        self.finish(node, step, output)
+    }
+
+    /// Makes `output` what `step` writes: in its own dimensions, and in the scale that is
+    /// prescribed for it.
+    fn finish(
+        &mut self,
+        node: &Node,
+        step: &Step,
+        output: integer_graph::ValueId,
+    ) -> Result<(), QuantizeError> {
+        let value = &self.graph.values[step.output];
+        let mut output = output;
+        if self.integers.values[output].dims != value.dims {
+            let quantization = self.quantization(output);
+            output =
+                self.value(&value.name, value.dims.clone(), quantization, Origin::View(output));
+        }
+        if let (true, Some(&to)) = (self.plan.prescribed, self.plan.activations.get(&step.output)) {
+            output = self.rescaled(node, output, to);
+        }
+        self.values[step.output] = Some(output);
+        Ok(())
+    }
+
+    /// A value in another scale.
+    fn rescaled(
+        &mut self,
+        node: &Node,
+        id: integer_graph::ValueId,
+        to: Quantization,
+    ) -> integer_graph::ValueId {
+        let from = self.quantization(id);
+        if from == to {
+            return id;
+        }
+        let Value { name, dims, .. } = self.integers.values[id].clone();
+        let output = self.value(&name, dims, to, Origin::Computed);
+        let kind = integer_graph::Kind::Rescale(ratio(from, to), Clamp::NONE);
+        self.push(node, kind, vec![id], output);
+        output
+    }
+
+    /// The integer value of an operand; a constant is quantised when it is met first.
+    fn operand(
+        &mut self,
+        node: &Node,
+        place: usize,
+    ) -> Result<integer_graph::ValueId, QuantizeError> {
+        let id = node.inputs.get(place).copied().unwrap_or(self.graph.input);
+        if let Some(value) = self.values[id] {
+            return Ok(value);
+        }
+        let value = &self.graph.values[id];
+        let Some(numbers) = &value.constant else {
+            return Err(QuantizeError::NoScale {
+                node: node.name.clone(),
+                value: value.name.clone(),
+            });
+        };
+        let nothing = crate::calibrate::Range { low: 0.0, high: 0.0 };
+        let range = numbers.iter().fold(nothing, |range, &x| crate::calibrate::Range {
+            low: range.low.min(x),
+            high: range.high.max(x),
+        });
+        let quantization = match self.plan.activations.get(&id) {
+            Some(&given) => given,
+            None => Quantization::of_range(range),
+        };
+        let integers = numbers.iter().map(|&x| quantization.quantize(x)).collect();
+        let (name, dims) = (value.name.clone(), value.dims.clone());
+        let made = self.value(&name, dims, quantization, Origin::Constant(integers));
+        self.values[id] = Some(made);
+        Ok(made)
+    }
+
+    fn wanted(&self, node: &Node, id: ValueId) -> Result<Quantization, QuantizeError> {
+        self.plan.activations.get(&id).copied().ok_or_else(|| QuantizeError::NoScale {
+            node: node.name.clone(),
+            value: self.graph.values[id].name.clone(),
+        })
+    }
+
+    fn quantization(&self, id: integer_graph::ValueId) -> Quantization {
+        let Value { scale, zero_point, .. } = self.integers.values[id];
+        Quantization { scale, zero_point }
+    }
+
+    fn value(
+        &mut self,
+        name: &str,
+        dims: Vec<usize>,
+        quantization: Quantization,
+        origin: Origin,
+    ) -> integer_graph::ValueId {
+        let Quantization { scale, zero_point } = quantization;
+        let name = name.to_owned();
+        self.integers.values.push(Value { name, dims, scale, zero_point, origin });
+        self.integers.values.len() - 1
+    }
+
+    fn written(
+        &mut self,
+        step: &Step,
+        dims: Vec<usize>,
+        quantization: Quantization,
+    ) -> integer_graph::ValueId {
+        let name = self.graph.values[step.output].name.clone();
+        self.value(&name, dims, quantization, Origin::Computed)
+    }
+
+    /// Height, width and channels of a value.
+    fn image(&self, node: &Node, id: ValueId) -> Result<Vec<usize>, QuantizeError> {
+        let image = self.graph.values[id].image();
+        image.map(Vec::from).ok_or_else(|| QuantizeError::Unsupported {
+            node: node.name.clone(),
+            kind: node.kind.name(),
+            supported: "an operator on images",
+        })
+    }
+
+    /// A value as an image.
+    fn as_image(&mut self, id: integer_graph::ValueId) -> integer_graph::ValueId {
+        let value = self.integers.values[id].clone();
+        let dims = match *value.dims.as_slice() {
+            [channels] => vec![1, 1, channels],
+            [width, channels] => vec![1, width, channels],
+            _ => return id,
+        };
+        let quantization = self.quantization(id);
+        self.value(&value.name, dims, quantization, Origin::View(id))
+    }
+
+    fn push(
+        &mut self,
+        node: &Node,
+        kind: integer_graph::Kind,
+        inputs: Vec<integer_graph::ValueId>,
+        output: integer_graph::ValueId,
+    ) {
+        let name = node.name.clone();
+        self.integers.nodes.push(integer_graph::Node { name, kind, inputs, output });
+    }
+}
+
+fn ratio(from: Quantization, to: Quantization) -> Multiplier {
+    multiplier(f64::from(from.scale) / f64::from(to.scale))
+}
+
+/// An input's scale in fixed point.
+fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
+    let one = f64::from(1u32 << (31 - integer_bits));
+    multiplier((f64::from(from.scale) * one).clamp(1.0, f64::from(i32::MAX)))
+}
+
+/// An output's step is at least the accumulator's: a finer one would only shift zeros in, and the
+/// multiplier's left shift could leave 32 bits.
+fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
+    if f64::from(wanted.scale) >= unit {
+        return wanted;
+    }
+    let below = (f64::from(wanted.zero_point) + 128.0) * f64::from(wanted.scale);
+    let zero_point = ((below / unit).round() - 128.0).clamp(-128.0, 127.0) as i8;
+    Quantization { scale: unit as f32, zero_point }
+}
+
+/// Limits in integers.
+fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
+    match limits {
+        None => Clamp::NONE,
+        Some((low, high)) => Clamp { min: to.quantize(low), max: to.quantize(high) },
+    }
+}
+
+fn small(node: &Node, what: &'static str, found: usize) -> Result<u16, QuantizeError> {
+    let node = || node.name.clone();
+    u16::try_from(found).map_err(|_| QuantizeError::TooLarge { node: node(), what, found })
+}
+
+fn runtime_window(
+    node: &Node,
+    window: Window,
+) -> Result<(format::Window, [u16; 2]), QuantizeError> {
+    let pair = |what, [a, b]: [usize; 2]| {
+        Ok::<_, QuantizeError>([small(node, what, a)?, small(node, what, b)?])
+    };
+    let Window { size, stride, dilation, padding } = window;
+    let place = format::Window {
+        size: pair("the window", size)?,
+        stride: pair("the stride", stride)?,
+        padding: pair("the padding", padding)?,
+    };
+    Ok((place, pair("the dilation", dilation)?))
+}

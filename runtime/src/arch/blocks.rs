@@ -1,0 +1,97 @@
+//! For instruction sets whose kernel, `dot_block`, takes a block of rows over one vector of inputs:
+//! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
+
+use super::{
+    BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block,
+};
+
+/// Positions that a kernel takes at once.
+pub(crate) const POSITIONS: usize = 1;
+
+/// Room for a patch, apart from [`Patches`] so that it is never moved.
+pub(crate) struct Room {
+    patch: [i8; PATCH_MAX],
+    lanes: Lanes,
+}
+
+impl Room {
+    pub(crate) const fn new() -> Self {
+        Self { patch: [0; PATCH_MAX], lanes: Lanes::new() }
+    }
+}
+
+/// What lies under the kernel.
+pub(crate) struct Patches<'r> {
+    room: &'r mut Room,
+    columns: usize,
+    offset: i16,
+    window: Stretches,
+}
+
+impl<'r> Patches<'r> {
+    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
+    /// `window` are the stretches of a window that lies inside the image.
+    pub(crate) const fn new(
+        room: &'r mut Room,
+        columns: usize,
+        offset: i16,
+        window: Stretches,
+    ) -> Self {
+        Self { room, columns, offset, window }
+    }
+
+    /// How many pieces patches are gathered in, one after the other.
+    pub(crate) const fn pieces(&self) -> usize {
+        1
+    }
+
+    /// What follows is about that piece.
+    pub(crate) const fn begin(&mut self, _piece: usize) {}
+
+    /// Makes the window that begins with `from` the patch of position number `slot`, of
+    /// [`POSITIONS`]; false where windows aren't stretches.
+    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+        let Stretches { rows, len, stride } = self.window;
+        self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
+        len > 0
+    }
+
+    /// The outputs of all rows for the patch, or `None` where no kernel finishes them.
+    #[inline(always)]
+    pub(crate) fn finish(
+        &mut self,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        let patch = self.room.patch.get(..self.columns)?;
+        self.room.lanes.finish(matrix, patch, self.offset, finish, outputs)
+    }
+
+    /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
+    pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
+        gather(self.room.patch.get_mut(..self.columns).unwrap_or_default());
+    }
+}
+
+/// Σ w·(x + offset) of a chunk of rows for each position; what stands beyond the last row has no
+/// meaning.
+pub(crate) fn dot_patches(
+    matrix: &Matrix<'_>,
+    first: usize,
+    patches: &mut Patches<'_>,
+    [sums]: &mut [Sums; POSITIONS],
+) {
+    let patch = patches.room.patch.get(..patches.columns).unwrap_or_default();
+    let inputs = patches.room.lanes.prepare(matrix, patch, patches.offset);
+    dot_rows(matrix, first, &inputs, sums);
+}
+
+/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
+    let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
+    let rows = (first..matrix.rows).step_by(BLOCK_ROWS);
+    for (block, first) in blocks.iter_mut().zip(rows) {
+        *block = dot_block(matrix, first, inputs);
+    }
+}

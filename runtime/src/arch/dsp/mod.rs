@@ -1,0 +1,53 @@
+//! Cortex-M4 and M7: two 16-bit products and their sum an instruction (SMLAD).
+//!
+//! Inputs are spread to 16 bits once, with their offset added, and then meet all rows: as a vector
+//! in dense layers (`dense`), at four positions at once in convolutions (`positions`). Four weights
+//! are a word, which SXTB16 spreads to two words: columns 0 and 2, columns 1 and 3. Inputs have the
+//! same order, so that nothing needs to be shuffled.
+
+mod dense;
+mod finish;
+mod patches;
+mod positions;
+
+use core::arch::asm;
+
+pub(crate) use super::portable::{add, dot, dot_strided, row_sum};
+pub(crate) use dense::{Lanes, dot_rows};
+pub(crate) use finish::finish_rows;
+pub(crate) use patches::{Patches, Room, copy_rows};
+pub(crate) use positions::{POSITIONS, dot_patches};
+
+/// Columns of a group, and bytes of a word.
+const GROUP: usize = 4;
+
+/// Whether [`dot_patches`] takes weights of this width: those of a row that are narrower than a
+/// byte are unpacked once for all positions.
+pub(crate) const fn is_direct(bits: u8) -> bool {
+    bits <= 8
+}
+
+/// An offset in both halves of a word.
+const fn twice(offset: i16) -> u32 {
+    (offset as u16 as u32).wrapping_mul(0x1_0001)
+}
+
+/// Four bytes of `word`, sign-extended to 16 bits, plus `offsets`: 0 and 2, 1 and 3.
+#[inline(always)]
+fn spread(offsets: u32, word: u32) -> [u32; 2] {
+    let (even, odd);
+    // SAFETY: both instructions compute registers from registers; they touch neither memory nor
+    // flags, and every core that this module is compiled for has them (build.rs).
+    unsafe {
+        asm!(
+            "sxtab16 {even}, {offsets}, {word}",
+            "sxtab16 {odd}, {offsets}, {word}, ror #8",
+            even = out(reg) even,
+            odd = lateout(reg) odd,
+            offsets = in(reg) offsets,
+            word = in(reg) word,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    [even, odd]
+}

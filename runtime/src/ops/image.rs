@@ -1,0 +1,312 @@
+//! An image under a convolution's kernel.
+
+use super::affine::Layer;
+use super::filter::{FILTER_MAX, Filter};
+use super::window::{Axis, convolve};
+use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Room, Stretches, Sums};
+
+/// Most outputs of a position that are held apart to be compared.
+const OUTPUTS_MAX: usize = 256;
+
+/// The input of a convolution and how the kernel moves over it.
+pub(crate) struct Image<'a> {
+    pub(crate) values: &'a [i8],
+    pub(crate) zero_point: i8,
+    pub(crate) axes: [Axis; 2],
+    pub(crate) channels: usize,
+}
+
+impl Image<'_> {
+    /// The convolution's outputs, position after position.
+    pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+        if arch::is_direct(layer.matrix.bits) && columns <= PATCH_MAX {
+            self.by_position(layer, columns, output);
+        } else {
+            self.by_filter(layer, columns, output);
+        }
+    }
+
+    /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
+    /// border to think of, since padding is filled with the zero point. For widths that kernels
+    /// take directly, and filters of at most [`PATCH_MAX`] weights.
+    #[inline(never)]
+    fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
+        let [rows, columns] = self.axes;
+        let mut rest = output;
+        for down in 0..rows.output {
+            for right in 0..columns.output {
+                sweep.add(down, right);
+                if sweep.filled == POSITIONS {
+                    rest = sweep.finish(rest);
+                }
+            }
+        }
+        sweep.finish(rest);
+    }
+
+    /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at
+    /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left.
+    #[inline(never)]
+    pub(crate) fn convolve_and_pool(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        pool: &[Axis; 2],
+        output: &mut [i8],
+    ) {
+        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
+        let [rows, columns] = pool;
+        // `max(1)`: there are filters, but the compiler can't know.
+        let mut pixels = output.chunks_exact_mut(layer.matrix.rows.max(1));
+        for down in 0..rows.output {
+            let (down, top) = rows.taps(down);
+            for (right, pixel) in (0..columns.output).zip(&mut pixels) {
+                let (right, left) = columns.taps(right);
+                let mut raised = false;
+                for y in 0..down.len() {
+                    for x in 0..right.len() {
+                        sweep.add(top.wrapping_add(y), left.wrapping_add(x));
+                        if sweep.filled == POSITIONS {
+                            sweep.finish_largest(pixel, raised);
+                            raised = true;
+                        }
+                    }
+                }
+                sweep.finish_largest(pixel, raised);
+            }
+        }
+    }
+
+    /// The rows of a window that lies inside the image; empty ones where they are apart.
+    fn stretches(&self) -> Stretches {
+        let [rows, columns] = self.axes;
+        let together = columns.dilation == 1;
+        Stretches {
+            rows: rows.size,
+            len: if together { columns.size.wrapping_mul(self.channels) } else { 0 },
+            stride: rows.dilation.wrapping_mul(columns.input).wrapping_mul(self.channels),
+        }
+    }
+
+    /// The values from the beginning of the window at a position of the output on, if all of it
+    /// lies inside the image.
+    #[inline(always)]
+    fn inside(&self, down: usize, right: usize) -> Option<&[i8]> {
+        let [rows, columns] = self.axes;
+        let (top, left) = (rows.inside(down)?, columns.inside(right)?);
+        let pixel = top.wrapping_mul(columns.input).wrapping_add(left);
+        self.values.get(pixel.wrapping_mul(self.channels)..)
+    }
+
+    /// Copies the values under the kernel at a position of the output, in the filters' order.
+    #[inline(never)]
+    fn gather(&self, down: usize, right: usize, patch: &mut [i8]) {
+        let [rows, columns] = self.axes;
+        let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
+        if row_taps.len() < rows.size || taps.len() < columns.size {
+            patch.fill(self.zero_point);
+        }
+        let channels = self.channels;
+        let line = columns.input.wrapping_mul(channels);
+        let strides = [rows.dilation.wrapping_mul(line), columns.size.wrapping_mul(channels)];
+        let copy = |tap: usize, pixel: usize, taps: usize, patch: &mut [i8]| {
+            let from = top.wrapping_mul(line).wrapping_add(pixel.wrapping_mul(channels));
+            let tap = row_taps.start.wrapping_mul(columns.size).wrapping_add(tap);
+            let from = self.values.get(from..).unwrap_or_default();
+            let to = patch.get_mut(tap.wrapping_mul(channels)..).unwrap_or_default();
+            arch::copy_rows(from, to, row_taps.len(), taps.wrapping_mul(channels), strides);
+        };
+        if columns.dilation == 1 {
+            copy(taps.start, left, taps.len(), patch);
+        } else {
+            for i in 0..taps.len() {
+                let right = i.wrapping_mul(columns.dilation);
+                copy(taps.start.wrapping_add(i), left.wrapping_add(right), 1, patch);
+            }
+        }
+    }
+
+    /// Unpacks each filter once, if it is small enough, and moves it over the image.
+    #[inline(never)]
+    fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+        let (channels, dilation) = (self.channels, self.axes[1].dilation);
+        let offset = -i16::from(self.zero_point);
+        let filters = layer.matrix.rows;
+        let mut buffer = [0; FILTER_MAX];
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
+            let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
+            let part = |tap: usize, pixel: usize, taps: usize| {
+                let start = pixel.wrapping_mul(channels);
+                let end = start.wrapping_add(taps.wrapping_mul(channels));
+                let x = self.values.get(start..end).unwrap_or_default();
+                arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
+            };
+            let segment = |tap: usize, pixel: usize, taps: usize| {
+                if dilation == 1 {
+                    return part(tap, pixel, taps);
+                }
+                (0..taps).fold(0i32, |sum, i| {
+                    let pixel = pixel.wrapping_add(i.wrapping_mul(dilation));
+                    sum.wrapping_add(part(tap.wrapping_add(i), pixel, 1))
+                })
+            };
+            convolve(&self.axes, segment, |position, sum| {
+                let at = position.wrapping_mul(filters).wrapping_add(row);
+                if let Some(y) = output.get_mut(at) {
+                    *y = layer.finish.output(row, sum.wrapping_add(bias));
+                }
+            });
+        }
+    }
+}
+
+/// Some positions at once, and all filters over them.
+struct Sweep<'a> {
+    image: &'a Image<'a>,
+    layer: &'a Layer<'a>,
+    patches: Patches<'a>,
+    /// Down and right.
+    places: [[usize; 2]; POSITIONS],
+    filled: usize,
+    sums: &'a mut [Sums; POSITIONS],
+}
+
+impl<'a> Sweep<'a> {
+    #[inline(always)]
+    fn new(
+        image: &'a Image<'a>,
+        layer: &'a Layer<'a>,
+        columns: usize,
+        room: &'a mut Room,
+        sums: &'a mut [Sums; POSITIONS],
+    ) -> Self {
+        let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
+        let patches = Patches::new(room, columns, offset, image.stretches());
+        Self { image, layer, patches, places: [[0; 2]; POSITIONS], filled: 0, sums }
+    }
+
+    /// Adds a position.
+    #[inline(always)]
+    fn add(&mut self, down: usize, right: usize) {
+        if let Some(place) = self.places.get_mut(self.filled) {
+            *place = [down, right];
+        }
+        self.filled = self.filled.wrapping_add(1);
+    }
+
+    /// Gathers a piece of what lies under the kernel at the positions that were added.
+    #[inline(never)]
+    fn gather(&mut self, filled: usize) {
+        let image = self.image;
+        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
+            let window = image.inside(down, right);
+            if !window.is_some_and(|window| self.patches.fill_window(slot, window)) {
+                self.patches.fill(slot, |patch| image.gather(down, right, patch));
+            }
+        }
+    }
+
+    /// The sums of a chunk of rows at the positions that were added; the first piece of what lies
+    /// under the kernel was gathered for the first chunk.
+    fn sum(&mut self, first: usize, filled: usize) {
+        let pieces = self.patches.pieces();
+        for piece in 0..pieces {
+            // The first piece is there already, and for all chunks if it is the only one.
+            if piece > 0 || first > 0 && pieces > 1 {
+                self.patches.begin(piece);
+                self.gather(filled);
+            }
+            arch::dot_patches(&self.layer.matrix, first, &mut self.patches, self.sums);
+        }
+    }
+
+    /// Writes the outputs of the positions that were added, and returns what follows them.
+    fn finish<'o>(&mut self, output: &'o mut [i8]) -> &'o mut [i8] {
+        let matrix = &self.layer.matrix;
+        let filled = core::mem::take(&mut self.filled);
+        if filled == 0 {
+            return output;
+        }
+        let len = filled.wrapping_mul(matrix.rows);
+        let (output, rest) = output.split_at_mut_checked(len).unwrap_or_default();
+        self.patches.begin(0);
+        self.gather(filled);
+        if self.patches.finish(matrix, &self.layer.finish, output).is_some() {
+            return rest;
+        }
+        for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
+            self.sum(first, filled);
+            // `max(1)`: there are filters, but the compiler can't know.
+            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&*self.sums) {
+                let outputs = chunk(pixel, first);
+                arch::finish_rows(&self.layer.finish, first, sums, outputs);
+            }
+        }
+        rest
+    }
+
+    /// Writes a pixel's values, the largest outputs of the positions that were added: those of the
+    /// largest sums. Where a part of the window came before, they are `raised`.
+    fn finish_largest(&mut self, pixel: &mut [i8], raised: bool) {
+        let filled = core::mem::take(&mut self.filled);
+        if filled == 0 {
+            return;
+        }
+        self.patches.begin(0);
+        self.gather(filled);
+        if self.finish_whole(pixel, raised).is_some() {
+            return;
+        }
+        for first in (0..self.layer.matrix.rows).step_by(CHUNK_ROWS) {
+            self.sum(first, filled);
+            let outputs = chunk(pixel, first);
+            let [largest, others @ ..] = &mut *self.sums;
+            for others in others.iter().take(filled.wrapping_sub(1)) {
+                for ((sum, &other), _) in largest.iter_mut().zip(others).zip(&*outputs) {
+                    *sum = (*sum).max(other);
+                }
+            }
+            if raised {
+                let mut fresh = [0; CHUNK_ROWS];
+                let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
+                arch::finish_rows(&self.layer.finish, first, largest, fresh);
+                raise(outputs, fresh);
+            } else {
+                arch::finish_rows(&self.layer.finish, first, largest, outputs);
+            }
+        }
+    }
+
+    /// As [`Self::finish_largest`] of one position, or `None` where no kernel finishes outputs or
+    /// there are too many.
+    #[inline(always)]
+    fn finish_whole(&mut self, pixel: &mut [i8], raised: bool) -> Option<()> {
+        let (matrix, finish) = (&self.layer.matrix, &self.layer.finish);
+        if !raised {
+            return self.patches.finish(matrix, finish, pixel);
+        }
+        let mut fresh = [0; OUTPUTS_MAX];
+        let fresh = fresh.get_mut(..pixel.len())?;
+        self.patches.finish(matrix, finish, fresh)?;
+        raise(pixel, fresh);
+        Some(())
+    }
+}
+
+/// Makes each value the larger one.
+fn raise(values: &mut [i8], others: &[i8]) {
+    for (y, &other) in values.iter_mut().zip(others) {
+        *y = (*y).max(other);
+    }
+}
+
+/// The channels of a pixel that a chunk of rows makes.
+fn chunk(pixel: &mut [i8], first: usize) -> &mut [i8] {
+    let rest = pixel.get_mut(first..).unwrap_or_default();
+    let len = rest.len().min(CHUNK_ROWS);
+    rest.get_mut(..len).unwrap_or_default()
+}

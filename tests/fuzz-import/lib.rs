@@ -1,0 +1,52 @@
+//! What the fuzz targets share: files of other tools, from bytes to a model that runs.
+
+use bitsback::calibrate::{InputQuantization, Range, RangeMethod};
+use bitsback::float_graph::FloatGraph;
+use bitsback::import::{ImportOptions, import, onnx, tflite};
+use bitsback::quantize::{Plan, ranges, write};
+use bitsback::serialize::ModelInfo;
+use bitsback::verify::run_batch;
+
+/// Most numbers of a graph that is executed: larger ones only take time.
+const MAX_EXECUTED: usize = 1 << 14;
+
+/// A `.tflite` file: refused with words, or imported and parsed back.
+pub fn tflite(bytes: &[u8]) {
+    if tflite::is_tflite(bytes) {
+        let _ = import(bytes, &ImportOptions::default());
+    }
+}
+
+/// An ONNX file: refused with words, or read; then run as floats, quantised, and run as integers.
+pub fn onnx(bytes: &[u8]) {
+    let Ok(model) = onnx::read(bytes, None) else { return };
+    let graph = &model.graph;
+    if size(graph) > MAX_EXECUTED {
+        return;
+    }
+    if model.is_quantized() {
+        let _ = import(bytes, &ImportOptions::default());
+        return;
+    }
+    let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
+    let len = graph.values[graph.input].len();
+    let inputs: Vec<f32> = (0..2 * len).map(|i| (i % 7) as f32 / 3.0 - 1.0).collect();
+    let Ok(scales) = ranges::watch(graph, &inputs, &input, RangeMethod::LeastSquares) else {
+        return;
+    };
+    let plan = Plan::calibrated(graph, scales, &input);
+    if let Ok((bytes, _)) = write(graph, &plan, &input, &ModelInfo::default()) {
+        let outputs = run_batch(&bytes, &input.quantize(&inputs));
+        assert!(outputs.is_ok(), "what was written must run");
+    }
+}
+
+/// Values and weights, and what windows make of them.
+fn size(graph: &FloatGraph) -> usize {
+    let values = graph.values.iter().map(|value| value.len());
+    let work = graph.nodes.iter().map(|node| {
+        let weights = node.kind.affine().map_or(0, |affine| affine.weight.len());
+        weights.saturating_mul(graph.values[node.output].len())
+    });
+    values.chain(work).fold(0, usize::saturating_add)
+}

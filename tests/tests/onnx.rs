@@ -1,0 +1,150 @@
+//! ONNX models: what is read and computed here, against what ONNX Runtime computed.
+//!
+//! `onnx/models.py` makes the models; `cargo xtask test --only onnx` runs it, to compare what is
+//! committed with ONNX Runtime again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::{Path, PathBuf};
+
+use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use bitsback::float_graph::{Executor, Kind};
+use bitsback::import::onnx::{self, FloatModel};
+use bitsback::import::{ImportError, ImportOptions, import};
+use bitsback::quantize::{Plan, ranges, write};
+use bitsback::serialize::ModelInfo;
+use bitsback::verify::run_batch;
+use bitsback_runtime::Model;
+
+/// Largest difference to ONNX Runtime's outputs.
+const TOLERANCE: f32 = 1e-4;
+
+fn models() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("onnx/models")
+}
+
+/// The values of a NumPy file of float32.
+fn npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(String::from_utf8_lossy(&bytes[..10 + header]).contains("'<f4'"), "not float32");
+    bytes[10 + header..].as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
+}
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(models())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter_map(|name| name.strip_suffix(".onnx").map(str::to_owned))
+        .collect();
+    names.sort();
+    names
+}
+
+fn read(name: &str) -> (FloatModel, Vec<f32>, Vec<f32>) {
+    let file = |ending: &str| models().join(format!("{name}.{ending}"));
+    let bytes = std::fs::read(file("onnx")).unwrap();
+    let model = onnx::read(&bytes, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+    (model, npy(&file("in.npy")), npy(&file("out.npy")))
+}
+
+/// Outputs in the order of the file.
+fn in_file_order(model: &FloatModel, outputs: &[f32]) -> Vec<f32> {
+    let order = &model.output_order;
+    if order.is_empty() {
+        return outputs.to_vec();
+    }
+    let mut ordered = vec![0.0; outputs.len()];
+    for (to, from) in ordered.chunks_exact_mut(order.len()).zip(outputs.chunks_exact(order.len())) {
+        order.iter().zip(from).for_each(|(&place, &number)| to[place] = number);
+    }
+    ordered
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn floats_agree_with_onnx_runtime() {
+    let names = names();
+    assert!(names.len() >= 11, "{names:?}");
+    for name in names {
+        let (model, inputs, expected) = read(&name);
+        if model.is_quantized() {
+            continue;
+        }
+        let outputs = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let difference = largest_difference(&in_file_order(&model, &outputs), &expected);
+        println!("{name}: {} nodes, largest difference {difference:.2e}", model.graph.nodes.len());
+        assert!(difference <= TOLERANCE, "{name}: {difference}");
+    }
+}
+
+/// Outputs of a model of integers in real units.
+fn run(bytes: &[u8], inputs: &[f32]) -> Vec<f32> {
+    let model = Model::parse(bytes).unwrap();
+    let zero_point = model.input().zero_point;
+    let input = Quantization { scale: model.meta().input_scale, zero_point };
+    let integers: Vec<i8> = inputs.iter().map(|&x| input.quantize(x)).collect();
+    let (scale, zero) = (model.meta().output_scale, f32::from(model.output().zero_point));
+    let outputs = run_batch(bytes, &integers).unwrap();
+    outputs.iter().map(|&q| scale * (f32::from(q) - zero)).collect()
+}
+
+#[test]
+fn a_quantised_file_keeps_its_scales_and_integers() {
+    let (model, inputs, expected) = read("quantized");
+    assert!(model.is_quantized());
+    let bytes = std::fs::read(models().join("quantized.onnx")).unwrap();
+    let imported = import(&bytes, &ImportOptions::default()).unwrap();
+    let parsed = Model::parse(&imported.bytes).unwrap();
+    assert_eq!((parsed.meta().input_scale, parsed.input().zero_point), (1.0 / 128.0, 0));
+    assert_eq!((parsed.meta().output_scale, parsed.output().zero_point), (0.05, 0));
+    let outputs = run(&imported.bytes, &inputs);
+    let steps: Vec<f32> =
+        outputs.iter().zip(&expected).map(|(a, b)| ((a - b) / 0.05).round().abs()).collect();
+    println!("steps between: {steps:?}");
+    // Between are operators that ONNX Runtime computes with floats and rounds once more.
+    assert!(steps.iter().all(|&step| step <= 1.0), "{steps:?}");
+    assert!(steps.iter().filter(|&&step| step > 0.0).count() * 4 <= steps.len(), "{steps:?}");
+}
+
+#[test]
+fn floats_are_not_imported_without_scales() {
+    let bytes = std::fs::read(models().join("lenet.onnx")).unwrap();
+    let refused = import(&bytes, &ImportOptions::default());
+    assert!(matches!(refused, Err(ImportError::Floats)));
+}
+
+#[test]
+fn every_model_is_quantised_and_follows_its_floats() {
+    for name in names() {
+        let (model, inputs, _) = read(&name);
+        if model.is_quantized() {
+            continue;
+        }
+        let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
+        let scales = ranges::watch(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+        let plan = Plan::calibrated(&model.graph, scales, &input);
+        let written = write(&model.graph, &plan, &input, &ModelInfo::default());
+        let (bytes, _) = written.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let floats = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let integers = run(&bytes, &inputs);
+        // A logarithm of a softmax is left out, which moves all scores of an example alike.
+        let log = model.graph.nodes.iter().any(|node| node.kind == Kind::LogSoftmax);
+        let classes = floats.len() / (inputs.len() / model.graph.values[model.graph.input].len());
+        let centred = |scores: &[f32]| -> Vec<f32> {
+            let each = scores.chunks_exact(classes).flat_map(|row| {
+                let mean = row.iter().sum::<f32>() / classes as f32;
+                row.iter().map(move |x| if log { x - mean } else { *x })
+            });
+            each.collect()
+        };
+        let (floats, integers) = (centred(&floats), centred(&integers));
+        let signal: f32 = floats.iter().map(|x| x.powi(2)).sum();
+        let noise: f32 = floats.iter().zip(&integers).map(|(a, b)| (a - b).powi(2)).sum();
+        println!("{name}: {} bytes, {:.1} dB", bytes.len(), 10.0 * (signal / noise).log10());
+        assert!(noise * 300.0 < signal, "{name}: more than −25 dB of noise");
+    }
+}
