@@ -8,7 +8,9 @@ use crate::network::{FloatNetwork, Topology};
 use crate::posterior::Posterior;
 use crate::prune::constants::fold_constants;
 use crate::prune::weights::shrink_posterior;
-use crate::prune::{Decision, Histogram, Lineage, Shrinkage, Thresholds};
+use crate::prune::{
+    Decision, Histogram, Lineage, PruneError, Shrinkage, Thresholds, joint_unimportance,
+};
 
 /// A posterior and how it came to its present groups.
 pub(super) struct Grown {
@@ -31,7 +33,7 @@ impl Grown {
     ) -> Result<(Pruned, FloatNetwork), Error> {
         let Self { posterior, mut lineage, removed: mut groups } = self;
         let description_length_nats = posterior.description_length_nats;
-        let unimportance = unimportance(&posterior);
+        let unimportance = unimportance(&posterior)?;
         let dead = thresholds.dead(&unimportance);
         let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
         let decision = Decision {
@@ -73,7 +75,7 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
             variance.fill(0.0);
         }
     }
-    let unimportance = unimportance(&posterior);
+    let unimportance = unimportance(&posterior)?;
     let layers = vec![f32::INFINITY; unimportance.len()];
     let thresholds = Thresholds {
         histograms: unimportance.iter().map(|u| Histogram::new(u)).collect(),
@@ -98,9 +100,10 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
     Ok(Pruned { posterior, lineage, groups, thresholds, description_length_nats: 0.0 })
 }
 
-/// Of every layer's groups.
-pub(super) fn unimportance(posterior: &Posterior) -> Vec<Vec<f32>> {
-    posterior.layers.iter().map(|layer| layer.unimportance.clone()).collect()
+/// Of every layer's groups, as parts of their joint groups.
+pub(super) fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+    joint_unimportance(&posterior.topology, &own)
 }
 
 /// In the order of the layers, and of their groups.

@@ -24,6 +24,10 @@ pub(super) fn macs(topology: &Topology) -> Result<Vec<u64>, Error> {
                 let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
                 all.push((window * outputs) as u64);
             }
+            Layer::DepthwiseConv2d { kernel, .. } => {
+                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
+                all.push((kernel[0] * kernel[1] * outputs) as u64);
+            }
             _ => {}
         }
     }
@@ -77,6 +81,7 @@ fn weight_shape(layer: &Layer) -> Vec<usize> {
         Layer::Conv2d { channels, filters, kernel, .. } => {
             vec![*filters, kernel[0], kernel[1], *channels]
         }
+        Layer::DepthwiseConv2d { channels, kernel, .. } => vec![*channels, kernel[0], kernel[1]],
         _ => Vec::new(),
     }
 }

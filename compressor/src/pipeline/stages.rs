@@ -203,7 +203,7 @@ impl Setting<'_> {
     fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
         let order = self.job.variational.shrink.order;
         let posterior = order.applied(state.network.posterior())?;
-        let unimportance = unimportance(&posterior);
+        let unimportance = unimportance(&posterior)?;
         let mean = posterior_mean(&posterior)?;
         let config = &self.job.prune;
         let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {

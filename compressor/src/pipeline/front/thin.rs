@@ -56,9 +56,9 @@ impl Tracer<'_> {
                 loss_ratio: config.loss_ratio * factor,
                 ..config.clone()
             };
-            let order = unimportance(&base.pruned.posterior);
+            let order = unimportance(&base.pruned.posterior)?;
             let network = base.network.clone();
-            let removal = harmless(network, order, &config, sample, self.setting.device);
+            let removal = harmless(network, order, &config, sample, self.setting.device)?;
             let topology = &base.network.topology;
             let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
             let left = weights(&step.apply(&base.network)?);
