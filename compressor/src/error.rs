@@ -7,6 +7,7 @@
 //! | 3 | data | a data set can't be read or doesn't fit the network |
 //! | 4 | model | a model file is damaged, of another version, or doesn't meet its own check |
 //! | 5 | requirement | everything worked, but no candidate meets the job's requirements |
+//! | 6 | unproven | there are too few validation examples to promise what the job demands |
 //! | 70 | internal | a defect of bitsback: please report it |
 //! | 74 | io | the disk, or a program that was called, failed |
 //! | 130 | interrupted | stopped by Ctrl-C; `--resume` continues |
@@ -57,6 +58,8 @@ pub enum Kind {
     Model,
     /// No candidate meets the job's requirements.
     Requirement,
+    /// There are too few validation examples to promise it.
+    Unproven,
     /// A defect of this program.
     Internal,
     /// The disk or a called program failed.
@@ -73,6 +76,7 @@ impl Kind {
             Self::Data => 3,
             Self::Model => 4,
             Self::Requirement => 5,
+            Self::Unproven => 6,
             Self::Internal => 70,
             Self::Io => 74,
             Self::Interrupted => EXIT_INTERRUPTED,
@@ -86,7 +90,7 @@ impl Kind {
             Self::Data => Some("docs/JOB.md lists the readable formats and their layouts"),
             Self::Model => Some("`bitsback compress` writes the model anew"),
             Self::Internal => Some("please report this, with the command and the job file"),
-            Self::Requirement | Self::Io | Self::Interrupted => None,
+            Self::Requirement | Self::Unproven | Self::Io | Self::Interrupted => None,
         }
     }
 }
@@ -205,7 +209,9 @@ errors! {
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
-        PipelineError::Requirement { .. } => Kind::Requirement,
+        PipelineError::Requirement { .. } | PipelineError::NotMet { .. } => Kind::Requirement,
+        PipelineError::TooFewExamples { .. } | PipelineError::NotProven { .. } => Kind::Unproven,
+        PipelineError::NoPoint => Kind::Io,
         PipelineError::Parse(_) | PipelineError::Json(_) | PipelineError::Simulation { .. } => {
             Kind::Internal
         }
@@ -309,6 +315,7 @@ mod tests {
             (Kind::Data, 3),
             (Kind::Model, 4),
             (Kind::Requirement, 5),
+            (Kind::Unproven, 6),
             (Kind::Internal, 70),
             (Kind::Io, 74),
             (Kind::Interrupted, 130),

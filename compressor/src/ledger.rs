@@ -48,6 +48,10 @@ pub struct GroupRecord {
     pub stage: String,
     /// Training step at which it was decided (0 after training).
     pub step: u64,
+    /// Rise of the loss in nats by the removal that it was part of: of its whole layer's part on
+    /// training examples in `training` and `front`, of all layers' on validation in `pruning`, and 0
+    /// where removal is exact. None where it stays, or nothing was measured.
+    pub effect: Option<f32>,
 }
 
 /// What a group is.
@@ -77,6 +81,9 @@ pub struct BitRecord {
     pub bits: u8,
     /// What chose it, in words.
     pub rule: String,
+    /// Description length of the layer: the KL divergence of its posterior from the prior when
+    /// training ended, in bits. None where training tempered it, or there was none.
+    pub description_bits: Option<f64>,
 }
 
 /// Everything that was decided.
@@ -93,6 +100,9 @@ pub const GROUPS_FILE: &str = "ledger.csv";
 /// File of [`Ledger::bits`]; columns as the fields of [`BitRecord`].
 pub const BITS_FILE: &str = "ledger-bits.csv";
 
+/// Largest [`BITS_FILE`] that is read back (1 MiB): thousands of layers.
+pub const MAX_BITS_BYTES: u64 = 1 << 20;
+
 impl Ledger {
     /// Writes [`GROUPS_FILE`] and [`BITS_FILE`] into `folder`, which exists. Two files because
     /// their columns differ, and a table program wants one table a file.
@@ -106,11 +116,35 @@ impl Ledger {
 }
 
 /// The header is written even when there is no row; a test keeps it equal to the fields.
-const GROUP_COLUMNS: &[&str] =
-    &["layer", "kind", "group", "unimportance", "threshold", "kept", "reason", "stage", "step"];
+const GROUP_COLUMNS: &[&str] = &[
+    "layer",
+    "kind",
+    "group",
+    "unimportance",
+    "threshold",
+    "kept",
+    "reason",
+    "stage",
+    "step",
+    "effect",
+];
 /// As [`GROUP_COLUMNS`].
-const BIT_COLUMNS: &[&str] =
-    &["layer", "weights", "mean_variance", "largest", "fraction", "bits", "rule"];
+const BIT_COLUMNS: &[&str] = &[
+    "layer",
+    "weights",
+    "mean_variance",
+    "largest",
+    "fraction",
+    "bits",
+    "rule",
+    "description_bits",
+];
+
+/// Reads [`BITS_FILE`] of a folder; `None` where there is none, or it is of another version.
+pub fn read_bits(folder: &Path) -> Option<Vec<BitRecord>> {
+    let bytes = files::read(&folder.join(BITS_FILE), MAX_BITS_BYTES).ok()?;
+    csv::Reader::from_reader(bytes.as_slice()).deserialize().collect::<Result<_, _>>().ok()
+}
 
 fn write_rows<R: Serialize>(path: &Path, columns: &[&str], rows: &[R]) -> Result<(), FileError> {
     files::write_atomic_with(path, |file| {
@@ -138,6 +172,7 @@ mod tests {
             reason: Reason::BelowThreshold,
             stage: "pruning".into(),
             step: 0,
+            effect: None,
         };
         let bits = BitRecord {
             layer: "dense_1".into(),
@@ -147,6 +182,7 @@ mod tests {
             fraction: 6,
             bits: 6,
             rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+            description_bits: Some(812.5),
         };
         Ledger { groups: vec![group], bits: vec![bits] }
     }
@@ -158,12 +194,15 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join(GROUPS_FILE)).unwrap();
         assert_eq!(
             text,
-            "layer,kind,group,unimportance,threshold,kept,reason,stage,step\n\
-             dense_1,input,3,-4.5,-3.0,true,below-threshold,pruning,0\n"
+            "layer,kind,group,unimportance,threshold,kept,reason,stage,step,effect\n\
+             dense_1,input,3,-4.5,-3.0,true,below-threshold,pruning,0,\n"
         );
         let text = std::fs::read_to_string(folder.path().join(BITS_FILE)).unwrap();
         let mut lines = text.lines();
-        assert_eq!(lines.next(), Some("layer,weights,mean_variance,largest,fraction,bits,rule"));
+        assert_eq!(
+            lines.next(),
+            Some("layer,weights,mean_variance,largest,fraction,bits,rule,description_bits")
+        );
         assert!(lines.next().unwrap().starts_with("dense_1,100,0.0001,0.5,6,6,"));
     }
 
@@ -175,6 +214,8 @@ mod tests {
         let groups: Vec<GroupRecord> = reader.deserialize().map(Result::unwrap).collect();
         let mut reader = csv::Reader::from_path(folder.path().join(BITS_FILE)).unwrap();
         let bits: Vec<BitRecord> = reader.deserialize().map(Result::unwrap).collect();
+        assert_eq!(read_bits(folder.path()).as_ref(), Some(&bits));
+        assert_eq!(read_bits(Path::new("no/such/folder")), None);
         assert_eq!(Ledger { groups, bits }, ledger());
     }
 

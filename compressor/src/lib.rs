@@ -12,6 +12,7 @@ pub mod calibrate;
 #[cfg(feature = "training")]
 pub mod cli;
 pub mod coding;
+pub mod cost;
 pub mod data;
 #[cfg(feature = "training")]
 pub mod device;
@@ -40,6 +41,7 @@ pub mod quantize;
 pub mod reference;
 #[cfg(feature = "training")]
 pub mod report;
+pub mod select;
 pub mod serialize;
 pub mod shapes;
 #[cfg(feature = "training")]

@@ -6,8 +6,10 @@
 //! graphs, tensors are placed one by one at the lowest place that is free while they live, largest
 //! first and in order of birth, and the better plan is taken.
 
+use std::slice;
+
 use bitsback_runtime::Op;
-use bitsback_runtime::format::Tensor;
+use bitsback_runtime::format::{Source, Tensor};
 
 /// A tensor's size and life: it is needed by operators `born..=dies`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,26 +96,44 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
     Plan { offsets, arena_len }
 }
 
-/// Sets the offsets of a chain's tensors. Operators that can, work in place.
-pub fn place(input: &mut Tensor, ops: &mut [Op]) {
-    let mut buffers = vec![Buffer { len: input.len(), born: 0, dies: 0 }];
-    let mut buffer_of = Vec::with_capacity(ops.len());
-    let mut read_len = input.len();
+/// Sets the offsets of all tensors. `reads` says for each operator which values it reads: 0 is the
+/// input, `i + 1` the output of operator `i`. Operators that can, work in place where the value
+/// isn't needed any more.
+pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
+    let mut last = vec![0; ops.len() + 1];
+    for (step, read) in reads.iter().enumerate() {
+        read.iter().filter(|&&value| value <= step).for_each(|&value| last[value] = step);
+    }
+    let mut buffers = vec![Buffer { len: input.len(), born: 0, dies: last[0] }];
+    let (mut buffer_of, mut lens) = (vec![0], vec![input.len()]);
     for (step, op) in ops.iter().enumerate() {
         let len = op.output().len();
-        if let Some(read) = buffers.last_mut() {
-            read.dies = step;
-        }
-        if !(works_in_place(op) && len == read_len) {
-            buffers.push(Buffer { len, born: step, dies: step });
-        }
-        buffer_of.push(buffers.len() - 1);
-        read_len = len;
+        let reused = reads.get(step).into_iter().flatten().copied().find(|&value| {
+            works_in_place(op) && last[value] == step && lens.get(value) == Some(&len)
+        });
+        let dies = last[step + 1].max(step);
+        let buffer = match reused {
+            Some(value) => buffer_of[value],
+            None => {
+                buffers.push(Buffer { len, born: step, dies });
+                buffers.len() - 1
+            }
+        };
+        buffers[buffer].dies = dies;
+        buffer_of.push(buffer);
+        lens.push(len);
     }
     let plan = plan(&buffers);
-    input.offset = plan.offsets[0] as u32;
-    for (op, buffer) in ops.iter_mut().zip(buffer_of) {
-        output_mut(op).offset = plan.offsets[buffer] as u32;
+    let offset = |value: usize| plan.offsets[buffer_of[value]] as u32;
+    input.offset = offset(0);
+    for (step, op) in ops.iter_mut().enumerate() {
+        output_mut(op).offset = offset(step + 1);
+        for (source, &value) in inputs_mut(op).iter_mut().zip(reads.get(step).into_iter().flatten())
+        {
+            if let Source::At(tensor) = source {
+                tensor.offset = offset(value);
+            }
+        }
     }
 }
 
@@ -167,6 +187,32 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::CodedConv2d(op) => &mut op.output,
         Op::CodedDepthwiseConv2d(op) => &mut op.output,
         Op::Conv2dMaxPool2d(op) => &mut op.output,
+    }
+}
+
+fn inputs_mut(op: &mut Op) -> &mut [Source] {
+    match op {
+        Op::Dense(op) => slice::from_mut(&mut op.input),
+        Op::Conv2d(op) => slice::from_mut(&mut op.input),
+        Op::MaxPool2d(op) => slice::from_mut(&mut op.input),
+        Op::AvgPool2d(op) => slice::from_mut(&mut op.input),
+        Op::Select(op) => slice::from_mut(&mut op.input),
+        Op::Softmax(op) => slice::from_mut(&mut op.input),
+        Op::Argmax(op) => slice::from_mut(&mut op.input),
+        Op::DepthwiseConv2d(op) => slice::from_mut(&mut op.input),
+        Op::Add(op) => &mut op.inputs,
+        Op::Mul(op) => &mut op.inputs,
+        Op::Concat(op) => &mut op.inputs,
+        Op::Pad(op) => slice::from_mut(&mut op.input),
+        Op::Mean(op) => slice::from_mut(&mut op.input),
+        Op::Rescale(op) => slice::from_mut(&mut op.input),
+        Op::LeakyRelu(op) => slice::from_mut(&mut op.input),
+        Op::Logistic(op) => slice::from_mut(&mut op.input),
+        Op::Tanh(op) => slice::from_mut(&mut op.input),
+        Op::CodedDense(op) => slice::from_mut(&mut op.input),
+        Op::CodedConv2d(op) => slice::from_mut(&mut op.input),
+        Op::CodedDepthwiseConv2d(op) => slice::from_mut(&mut op.input),
+        Op::Conv2dMaxPool2d(op) => slice::from_mut(&mut op.input),
     }
 }
 

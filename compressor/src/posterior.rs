@@ -36,6 +36,9 @@ pub struct LayerPosterior {
     pub scale_variance: Vec<f32>,
     /// log α (normal-Jeffreys) or v − m (horseshoe) per group: *higher means less needed*.
     pub unimportance: Vec<f32>,
+    /// KL divergence of the whole layer from its prior in nats, untempered, before any pruning of
+    /// what training left.
+    pub description_length_nats: f64,
 }
 
 /// The posterior of a whole network (without batch normalisation, which is folded before).

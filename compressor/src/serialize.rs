@@ -153,7 +153,7 @@ mod tests {
         };
         let layers = vec![Quantization { scale: 0.01, zero_point: 3 }];
         let weights = [at_width(&network.affine[0].weight, 4).0];
-        let activations = Activations { input, layers };
+        let activations = Activations { input, layers, sums: Vec::new() };
         lower(&network, &weights, &activations, &LowerOptions::default()).unwrap()
     }
 

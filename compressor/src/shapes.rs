@@ -3,6 +3,8 @@
 //! A *boundary* is what lies between two layers; boundary 0 is the network's input and boundary
 //! `i + 1` the output of layer `i`.
 
+use std::collections::BTreeMap;
+
 use thiserror::Error;
 
 use crate::network::{Layer, Padding, Shape, Topology};
@@ -81,6 +83,24 @@ pub enum ShapeError {
         /// Number of values, saturated.
         len: usize,
     },
+    /// A name that no layer before has given.
+    #[error("layer {layer} ({kind}) names \"{name}\", but no mark before it does")]
+    NoMark {
+        /// Position among the layers, from 0.
+        layer: usize,
+        /// Kind of the layer.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A sum of values of different shapes.
+    #[error("layer {layer} (add) gets a value of another shape than \"{name}\"")]
+    Sum {
+        /// Position among the layers, from 0.
+        layer: usize,
+        /// The name.
+        name: String,
+    },
     /// A selection is not ascending or points outside its input.
     #[error("layer {layer} (select): indices must ascend and lie below {features}")]
     Selection {
@@ -96,6 +116,7 @@ pub fn kind(layer: &Layer) -> &'static str {
     match layer {
         Layer::Dense { .. } => "dense",
         Layer::Conv2d { .. } => "conv2d",
+        Layer::DepthwiseConv2d { .. } => "depthwise_conv2d",
         Layer::BatchNorm { .. } => "batch_norm",
         Layer::MaxPool2d { .. } => "max_pool2d",
         Layer::AvgPool2d { .. } => "avg_pool2d",
@@ -104,6 +125,9 @@ pub fn kind(layer: &Layer) -> &'static str {
         Layer::Flatten => "flatten",
         Layer::Select { .. } => "select",
         Layer::Dropout { .. } => "dropout",
+        Layer::Mark { .. } => "mark",
+        Layer::From { .. } => "from",
+        Layer::Add { .. } => "add",
     }
 }
 
@@ -153,9 +177,25 @@ pub fn infer(topology: &Topology) -> Result<Vec<Shape>, ShapeError> {
 pub(crate) fn walk(topology: &Topology) -> Result<Vec<Shape>, ShapeError> {
     let mut shapes = Vec::with_capacity(topology.layers.len() + 1);
     let mut current = topology.input;
+    let mut marks = BTreeMap::new();
     shapes.push(current);
     for (index, layer) in topology.layers.iter().enumerate() {
-        current = output_shape(index, layer, current)?;
+        current = match layer {
+            Layer::Mark { name } => {
+                marks.insert(name, current);
+                current
+            }
+            Layer::From { name } | Layer::Add { name } => {
+                let missing =
+                    || ShapeError::NoMark { layer: index, kind: kind(layer), name: name.clone() };
+                let named = *marks.get(name).ok_or_else(missing)?;
+                if matches!(layer, Layer::Add { .. }) && named != current {
+                    return Err(ShapeError::Sum { layer: index, name: name.clone() });
+                }
+                named
+            }
+            layer => output_shape(index, layer, current)?,
+        };
         let len = checked_len(current);
         if len == 0 || len > MAX_ACTIVATION_LEN {
             return Err(ShapeError::Size { layer: index, kind: kind(layer), len });
@@ -202,6 +242,15 @@ fn output_shape(index: usize, layer: &Layer, input: Shape) -> Result<Shape, Shap
             }
             Ok(Shape::Image { height, width, channels: *filters })
         }
+        (Layer::DepthwiseConv2d { channels, kernel, stride, padding }, image) => {
+            let made = windowed(index, kind, image, *kernel, *stride, *padding)?;
+            match made {
+                Shape::Image { channels: found, .. } if *channels != found => {
+                    Err(mismatch(*channels, found))
+                }
+                made => Ok(made),
+            }
+        }
         (
             Layer::MaxPool2d { size, stride, padding } | Layer::AvgPool2d { size, stride, padding },
             image,
@@ -213,7 +262,15 @@ fn output_shape(index: usize, layer: &Layer, input: Shape) -> Result<Shape, Shap
             };
             if *channels != found { Err(mismatch(*channels, found)) } else { Ok(any) }
         }
-        (Layer::Relu | Layer::Relu6 | Layer::Dropout { .. }, any) => Ok(any),
+        (
+            Layer::Relu
+            | Layer::Relu6
+            | Layer::Dropout { .. }
+            | Layer::Mark { .. }
+            | Layer::From { .. }
+            | Layer::Add { .. },
+            any,
+        ) => Ok(any),
         (Layer::Flatten, any) => Ok(Shape::Flat(checked_len(any))),
     }
 }
@@ -288,6 +345,14 @@ mod tests {
         assert!(matches!(image(large), Err(ShapeError::NoOutput { layer: 0, .. })));
         let none = vec![Layer::Flatten, Layer::Dense { inputs: 64, outputs: 0 }];
         assert!(matches!(image(none), Err(ShapeError::Size { layer: 1, len: 0, .. })));
+        let add = Layer::Add { name: "a".into() };
+        assert!(matches!(
+            image(vec![add.clone(), conv(3, Padding::Same)]),
+            Err(ShapeError::NoMark { layer: 0, .. })
+        ));
+        let mark = Layer::Mark { name: "a".into() };
+        let sum = vec![mark, conv(3, Padding::Same), add];
+        assert!(matches!(image(sum), Err(ShapeError::Sum { layer: 2, .. })));
         let select = vec![Layer::Flatten, Layer::Select { keep: vec![3, 3] }, dense(2)];
         assert!(matches!(image(select), Err(ShapeError::Selection { layer: 1, features: 64 })));
     }

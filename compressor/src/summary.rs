@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::posterior::Prior;
+use crate::select::FrontSummary;
 
 /// File name in a job's output folder.
 pub const SUMMARY_FILE: &str = "summary.json";
@@ -106,6 +107,9 @@ pub struct Summary {
     pub compressed: Figures,
     /// Affine layers, in order.
     pub layers: Vec<LayerSummary>,
+    /// The front that the model was chosen from, if the job traced one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub front: Option<FrontSummary>,
 }
 
 /// What [`Summary::new`] can't compute.
@@ -148,7 +152,7 @@ impl Summary {
             date,
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { row, control, version, test_examples, dense, compressed, layers }
+        Self { row, control, version, test_examples, dense, compressed, layers, front: None }
     }
 
     /// How many times fewer multiply-accumulates.

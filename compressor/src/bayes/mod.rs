@@ -249,6 +249,7 @@ impl BayesNetwork {
                 scale_mean,
                 scale_variance,
                 unimportance: l.scale.unimportance(),
+                description_length_nats: description_length(std::slice::from_ref(l)),
             }
         });
         Posterior {
@@ -260,11 +261,12 @@ impl BayesNetwork {
     }
 }
 
-/// Number of groups of an affine layer: its inputs if dense, its filters if a convolution.
+/// Number of groups of an affine layer: its inputs if dense, its filters (or channels) if a convolution.
 pub fn group_count(layer: &Layer) -> usize {
     match layer {
         Layer::Dense { inputs, .. } => *inputs,
         Layer::Conv2d { filters, .. } => *filters,
+        Layer::DepthwiseConv2d { channels, .. } => *channels,
         Layer::BatchNorm { .. }
         | Layer::MaxPool2d { .. }
         | Layer::AvgPool2d { .. }
@@ -272,6 +274,9 @@ pub fn group_count(layer: &Layer) -> usize {
         | Layer::Relu6
         | Layer::Flatten
         | Layer::Select { .. }
-        | Layer::Dropout { .. } => 0,
+        | Layer::Dropout { .. }
+        | Layer::Mark { .. }
+        | Layer::From { .. }
+        | Layer::Add { .. } => 0,
     }
 }

@@ -110,10 +110,12 @@ pub struct Activations {
     /// One per affine layer: of its output, behind its fused activation. Pooling, selection and
     /// reshaping keep what they get.
     pub layers: Vec<Quantization>,
+    /// One per addition: of its sum, behind its fused activation.
+    pub sums: Vec<Quantization>,
 }
 
 /// Watches the network on `inputs` (normalised training examples, one after the other) and chooses
-/// the quantisation of every affine layer's output.
+/// the quantisation of every affine layer's output, and of every sum.
 ///
 /// # Errors
 /// When the network is inconsistent, can't be lowered, or gives numbers that aren't finite.
@@ -128,14 +130,18 @@ pub fn calibrate(
     }
     let reference = Reference::new(network)?;
     let stages = fuse(&network.topology).map_err(Box::new)?;
-    let boundaries: Vec<usize> = stages.iter().filter_map(Stage::range_boundary).collect();
+    let ranged: Vec<&Stage> =
+        stages.iter().filter(|stage| stage.range_boundary().is_some()).collect();
+    let boundaries: Vec<usize> = ranged.iter().filter_map(|s| s.range_boundary()).collect();
     let last = boundaries.last().copied();
-    let mut layers = Vec::with_capacity(boundaries.len());
-    for (boundary, range) in ranges(&reference, inputs, &boundaries, method)? {
+    let (mut layers, mut sums) = (Vec::with_capacity(boundaries.len()), Vec::new());
+    let ranges = ranges(&reference, inputs, &boundaries, method)?;
+    for ((boundary, range), stage) in ranges.into_iter().zip(ranged) {
         let whole = Some(boundary) == last;
-        layers.push(Quantization::of_range(if whole { range.seen() } else { range.chosen() }));
+        let range = Quantization::of_range(if whole { range.seen() } else { range.chosen() });
+        if matches!(stage, Stage::Add(_)) { sums.push(range) } else { layers.push(range) }
     }
-    Ok(Activations { input, layers })
+    Ok(Activations { input, layers, sums })
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::comparison;
 use super::output::{Context, quoted};
+use super::{comparison, front};
 use crate::device::DeviceName;
-use crate::error::{CliError, Error, Kind};
+use crate::error::{CliError, Error};
 use crate::files;
 use crate::job::Job;
-use crate::pipeline::{self, RunOptions};
+use crate::pipeline::{self, PipelineError, RunOptions};
 use crate::posterior::Prior;
 use crate::progress::Progress;
 use crate::report::REPORT_FILE;
@@ -34,8 +34,15 @@ Examples:
   bitsback compress jobs/lenet-5.toml --prior horseshoe --seed 2 --out out/lenet-5-ghs-2
   bitsback compress jobs/lenet-5.toml --resume       start, or go on where it stopped
 
+With [requirements] beyond error_rise_points, a front of [front] points is traced, and the most
+compressed point that meets everything becomes the model; all stay in DIR/front.
+
+Exit codes: 0 done, 2 usage, 3 data, 5 no model meets the job's requirements (the nearest is there),
+6 too few validation examples to promise what they demand, 130 interrupted (--resume goes on).
+
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
-float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[].")]
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], and with a front front{}:
+points[], chosen, met, why, confidence, test.")]
 pub(crate) struct Compress {
     /// The job file
     job: PathBuf,
@@ -108,11 +115,24 @@ pub(super) fn run_job(
         Err(Error::Interrupted { .. }) => {
             Err(Error::Interrupted { resume: format!("{command} --resume") })
         }
-        Err(error) if error.kind() == Kind::Requirement => match written_summary(out) {
+        Err(error) if leaves_model(&error) => match written_summary(out) {
             Some(summary) => Ok((summary, Some(error))),
             None => Err(error),
         },
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a job that failed like this has made a model all the same.
+fn leaves_model(error: &Error) -> bool {
+    match error {
+        Error::Pipeline(error) => matches!(
+            **error,
+            PipelineError::Requirement { .. }
+                | PipelineError::NotMet { .. }
+                | PipelineError::NotProven { .. }
+        ),
+        _ => false,
     }
 }
 
@@ -148,8 +168,12 @@ fn prior(name: &str) -> Result<Prior, String> {
 }
 
 fn text(summary: &Summary, out: &Path) -> String {
+    let front = match &summary.front {
+        Some(front) => format!("\n{}", front::table(front)),
+        None => String::new(),
+    };
     format!(
-        "{}\nmodel   {}\nreport  {}",
+        "{}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::output::Context;
 use super::table::{self, Align};
+pub(super) use crate::cost::certified::checkout;
 use crate::device::DeviceName;
 use crate::error::Error;
 
@@ -168,15 +169,6 @@ fn debian_rust() -> Option<String> {
     let root = version("/usr/bin/rustc", &["--print", "sysroot"])?;
     let source = Path::new(&root).join("lib/rustlib/src/rust/library/core");
     source.is_dir().then_some(rustc)
-}
-
-/// The first folder upwards that holds this project.
-pub(super) fn checkout() -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    let is_ours = |folder: &&Path| {
-        folder.join("xtask/Cargo.toml").is_file() && folder.join("compressor/Cargo.toml").is_file()
-    };
-    here.ancestors().find(is_ours).map(Path::to_path_buf)
 }
 
 fn text(findings: &Findings) -> String {

@@ -1,7 +1,7 @@
 //! `bitsback inspect`: what is in a model.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bitsback_runtime::format::{HEADER_LEN, Preprocess};
 use bitsback_runtime::{Model, Op, Step};
@@ -12,6 +12,7 @@ use super::output::Context;
 use super::table::{self, Align};
 use crate::coding::StoredWeights;
 use crate::error::Error;
+use crate::ledger::{self, BitRecord};
 use crate::report::number::{self, thousands};
 use crate::summary::ratio;
 
@@ -19,8 +20,10 @@ use crate::summary::ratio;
 ///
 /// The file is checked as the device checks it, so that `inspect` succeeding means that the file
 /// will load. Bytes are given per section and per layer: of the weights at 8 bits each (raw), packed
-/// at the narrowest width, entropy-coded, and as stored, and of everything. Multiply-accumulates
-/// (MACs) and the arena are what one inference takes.
+/// at the narrowest width, entropy-coded, and as stored; of the biases; and of everything. Where the
+/// job's ledger lies beside the model, the description length of each layer (bits-back: how far its
+/// posterior is from the prior) stands beside them. Multiply-accumulates (MACs) and the arena are what
+/// one inference takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -83,12 +86,16 @@ struct Layer {
     /// Outputs × (kernel height × kernel width ×) inputs; empty without weights.
     weight_shape: Vec<usize>,
     weights: u64,
-    /// As stored; those of a coded layer include its biases.
+    /// As stored, without biases.
     weight_bytes: u64,
     /// Packed at the narrowest width; null without weights.
     packed_bytes: Option<u64>,
     /// Coded, without biases; null without weights or where they can't be.
     coded_bytes: Option<u64>,
+    /// Description length by the job's ledger: the KL divergence of the layer's posterior, biases
+    /// and scales included, when training ended; null without a ledger or where it was tempered.
+    description_bits: Option<f64>,
+    /// Of a coded layer: what its stream is longer by with them.
     bias_bytes: u64,
     #[serde(skip)]
     biases: u64,
@@ -101,7 +108,9 @@ impl Inspect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = model_file::read(&self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let contents = contents(&model, bytes.len() as u64);
+        let mut contents = contents(&model, bytes.len() as u64);
+        let folder = self.model.parent().unwrap_or(Path::new(""));
+        describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
 }
@@ -161,9 +170,30 @@ fn names(model: &Model<'_>) -> Vec<String> {
     model.ops().map(name).collect()
 }
 
+/// Adds the ledger's description lengths, if the ledger is this model's: as many layers with as many
+/// weights each.
+fn describe(layers: &mut [Layer], records: &[BitRecord]) {
+    let mut weighted: Vec<&mut Layer> = layers.iter_mut().filter(|l| l.weights > 0).collect();
+    let same = weighted.len() == records.len()
+        && weighted.iter().zip(records).all(|(l, record)| l.weights == record.weights as u64);
+    if same {
+        for (layer, record) in weighted.iter_mut().zip(records) {
+            layer.description_bits = record.description_bits;
+        }
+    }
+}
+
 fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
     let parameters = step.parameters();
     let stored = StoredWeights::read(step, section);
+    let coded_bytes = stored.as_ref().and_then(|weights| Some(weights.coded_len()? as u64));
+    let (mut weight_bytes, mut bias_bytes) =
+        (parameters.weight_bytes as u64, parameters.bias_bytes as u64);
+    if let (true, Some(coded)) = (is_coded(step), coded_bytes) {
+        // One stream holds both; what it is longer by than the weights' alone is the biases'.
+        bias_bytes += weight_bytes.saturating_sub(coded);
+        weight_bytes = weight_bytes.min(coded);
+    }
     Layer {
         name,
         op: step.kind().name(),
@@ -171,15 +201,20 @@ fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
         shape: dims(step.output().shape.dims()),
         weight_shape: weight_shape(step),
         weights: parameters.weights as u64,
-        weight_bytes: parameters.weight_bytes as u64,
+        weight_bytes,
         packed_bytes: stored.as_ref().map(|weights| weights.packed_len() as u64),
-        coded_bytes: stored.and_then(|weights| Some(weights.coded_len()? as u64)),
-        bias_bytes: parameters.bias_bytes as u64,
+        coded_bytes,
+        description_bits: None,
+        bias_bytes,
         biases: biases(step),
         requantization_bytes: parameters.requantization_bytes as u64,
         mask_bytes: parameters.mask_bytes as u64,
         macs: parameters.macs,
     }
+}
+
+fn is_coded(step: &Step) -> bool {
+    matches!(step.op, Op::CodedDense(_) | Op::CodedConv2d(_) | Op::CodedDepthwiseConv2d(_))
 }
 
 /// Rows × columns of the weight matrix, the kernel's sides shown for a convolution.
@@ -270,7 +305,7 @@ fn end(end: &End) -> String {
 fn layer_table(layers: &[Layer]) -> String {
     use Align::{Left, Right};
     let optional = |bytes: Option<u64>| bytes.map_or_else(String::new, thousands);
-    let rows: Vec<[String; 11]> = layers
+    let rows: Vec<[String; 13]> = layers
         .iter()
         .map(|layer| {
             let bytes = layer.weight_bytes
@@ -286,7 +321,9 @@ fn layer_table(layers: &[Layer]) -> String {
                 if layer.weights > 0 { thousands(layer.weights) } else { String::new() },
                 optional(layer.packed_bytes),
                 optional(layer.coded_bytes),
+                optional(layer.description_bits.map(|bits| (bits / 8.0).round().max(0.0) as u64)),
                 thousands(layer.weight_bytes),
+                thousands(layer.bias_bytes),
                 thousands(bytes),
                 thousands(layer.macs),
             ]
@@ -302,11 +339,13 @@ fn layer_table(layers: &[Layer]) -> String {
             "Raw",
             "Packed",
             "Coded",
+            "Bits-back",
             "Stored",
+            "Biases",
             "All bytes",
             "MACs",
         ],
-        &[Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right],
+        &[Left, Left, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right, Right],
         &rows,
     )
 }

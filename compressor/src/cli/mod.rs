@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod export;
+mod front;
 mod import;
 mod inspect;
 mod mcu;

@@ -124,6 +124,8 @@ fn every_key_is_documented() {
         "calibration",
         "golden",
         "requirements",
+        "front",
+        "report",
     ];
     check("", fields::<Job>(), &sections);
     check("data", fields::<DataConfig>(), &[]);
@@ -141,21 +143,29 @@ fn every_key_is_documented() {
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);
+    check("front", fields::<FrontConfig>(), &[]);
+    check("report", fields::<ReportConfig>(), &[]);
 }
 
 #[test]
 fn every_layer_is_documented() {
     let (size, stride, padding) = ([2; 2], Some([2; 2]), Padding::Valid);
+    let name = String::from("a");
     let layers = [
         LayerConfig::Dense { units: Some(1) },
         LayerConfig::Conv2d { filters: 1, kernel: size, stride: size, padding },
+        LayerConfig::DepthwiseConv2d { kernel: size, stride: size, padding },
         LayerConfig::BatchNorm {},
         LayerConfig::MaxPool { size, stride, padding },
         LayerConfig::AvgPool { size, stride, padding },
+        LayerConfig::GlobalAvgPool {},
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
         LayerConfig::Flatten {},
         LayerConfig::Dropout { rate: 0.5 },
+        LayerConfig::Mark { name: name.clone() },
+        LayerConfig::From { name: name.clone() },
+        LayerConfig::Add { name },
     ];
     let rows = rows("## `[[network.layers]]`");
     let mut documented = BTreeSet::new();

@@ -168,6 +168,21 @@ pub enum JobError {
         /// Dense layers and convolutions.
         layers: usize,
     },
+    /// A list of one value per class that has another length.
+    #[error(
+        "{place}: `{key}` has {found} values, but the data have {classes} classes; give one per \
+         class, or one for all"
+    )]
+    PerClass {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+        /// Values given.
+        found: usize,
+        /// Classes of the data.
+        classes: usize,
+    },
     /// A network that can't be.
     #[error("{place}: `{key}`: {source}")]
     Network {
@@ -205,6 +220,7 @@ impl JobError {
             | Self::Range { key, .. }
             | Self::NotAscending { key, .. }
             | Self::PerLayer { key, .. }
+            | Self::PerClass { key, .. }
             | Self::Network { key, .. } => Some(key.clone()),
             Self::Name { .. } => Some("name".to_owned()),
             Self::Bits { .. } => Some("bits.least".to_owned()),

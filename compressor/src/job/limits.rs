@@ -23,6 +23,18 @@ pub const MAX_SIZE: f64 = 1_048_576.0;
 /// Most golden vectors: they are committed, and run on slow cores.
 pub const MAX_VECTORS: f64 = 100_000.0;
 
+/// Most instructions of an inference that may be asked for: hours on a microcontroller.
+pub const MAX_INSTRUCTIONS: f64 = 1e12;
+
+/// Longest inference that may be asked for: an hour.
+pub const MAX_MILLISECONDS: f64 = 3.6e6;
+
+/// Most points of a front: each is a training of its own.
+pub const MAX_POINTS: f64 = 20.0;
+
+/// Most inferences an hour: a thousand a second.
+pub const MAX_PER_HOUR: f64 = 3.6e6;
+
 /// Which numbers a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Limit {
@@ -139,6 +151,22 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("calibration.examples", Closed(1.0, MAX_COUNT)),
     ("golden.vectors", Closed(1.0, MAX_VECTORS)),
     ("requirements.error_rise_points", Closed(0.0, 100.0)),
+    ("requirements.error_percent", Open(0.0, 100.0)),
+    ("requirements.class_error_percent[]", Open(0.0, 100.0)),
+    ("requirements.flash_bytes", Closed(1.0, MAX_COUNT)),
+    ("requirements.ram_bytes", Closed(1.0, MAX_COUNT)),
+    ("requirements.instructions", Closed(1.0, MAX_INSTRUCTIONS)),
+    ("requirements.milliseconds", Above(0.0, MAX_MILLISECONDS)),
+    ("requirements.confidence", Closed(0.5, 0.9999)),
+    ("requirements.hold_out", Open(0.0, 1.0)),
+    ("front.points", Closed(1.0, MAX_POINTS)),
+    ("front.gentlest", Above(0.0, 1.0)),
+    ("front.harshest", Closed(1.0, 100.0)),
+    ("front.keep", Above(0.0, 1.0)),
+    ("front.narrower", Closed(0.0, 6.0)),
+    ("report.megahertz", Above(0.0, 10_000.0)),
+    ("report.inferences_per_hour", Above(0.0, MAX_PER_HOUR)),
+    ("report.battery_mah", Above(0.0, 1e6)),
 ];
 
 /// The limit of a key, given with or without indices.

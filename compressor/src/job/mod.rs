@@ -23,6 +23,8 @@ use crate::files::{self, FileError};
 use crate::lower::SizeConfig;
 use crate::network::{NetworkConfig, Topology};
 use crate::prune::{Order, PruneConfig};
+use crate::report::ReportConfig;
+use crate::select::{FrontConfig, Requirements};
 use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
@@ -71,6 +73,10 @@ pub struct Job {
     pub golden: GoldenConfig,
     /// What the model must meet.
     pub requirements: Requirements,
+    /// The points among which those choose.
+    pub front: FrontConfig,
+    /// What the report's figures are for.
+    pub report: ReportConfig,
     /// Where the job was read; not part of what it is.
     #[serde(skip)]
     pub origin: Origin,
@@ -94,6 +100,8 @@ impl Default for Job {
             calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),
+            front: FrontConfig::default(),
+            report: ReportConfig::default(),
             origin: Origin::default(),
         }
     }
@@ -110,20 +118,6 @@ pub struct GoldenConfig {
 impl Default for GoldenConfig {
     fn default() -> Self {
         Self { vectors: 32 }
-    }
-}
-
-/// `[requirements]`: what the model must meet; otherwise the job ends with exit code 5.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Requirements {
-    /// How many percentage points of error the integer model may be above the dense float network.
-    pub error_rise_points: f64,
-}
-
-impl Default for Requirements {
-    fn default() -> Self {
-        Self { error_rise_points: 1.0 }
     }
 }
 
@@ -225,6 +219,7 @@ impl Job {
         let failed = |source| self.network_error(source);
         let topology = self.network.infer(dataset.shape, classes).map_err(failed)?;
         self.check_per_layer(topology.affine_layers().count())?;
+        self.check_per_class(classes)?;
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
@@ -251,6 +246,21 @@ impl Job {
             }
         }
         Ok(())
+    }
+
+    /// Checks the list that has one value per class.
+    fn check_per_class(&self, classes: usize) -> Result<(), JobError> {
+        let found = self.requirements.class_error_percent.len();
+        if found <= 1 || found == classes {
+            return Ok(());
+        }
+        let key = String::from("requirements.class_error_percent");
+        Err(JobError::PerClass { place: self.place(&key), key, found, classes })
+    }
+
+    /// How many points are traced; 1 is the job as it stands.
+    pub fn points(&self) -> u32 {
+        self.front.count(self.requirements.need_front())
     }
 
     /// Which control of the method this job is, if it is one.

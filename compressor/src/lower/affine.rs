@@ -46,8 +46,7 @@ pub(super) fn lower(
     let between = Between {
         input: lowering.current,
         wanted: lowering.activations.layers[stage.index],
-        // Poolings and selections before the first layer pass a constant on as it is.
-        residual: if stage.index == 0 { lowering.activations.input.residual } else { 0.0 },
+        residual: lowering.residual,
         activation: stage.activation,
         bias_tolerance: lowering.options.bias_tolerance,
     };
@@ -206,7 +205,7 @@ fn coded_biases(plain: &[i64], tolerance: f64) -> Option<(u8, Vec<i16>)> {
 
 /// An output's step is at least the accumulator's: a finer one would only shift zeros in (and the
 /// multiplier's left shift could leave 32 bits).
-fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
+pub(super) fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
     if f64::from(wanted.scale) >= unit {
         return wanted;
     }

@@ -1,7 +1,7 @@
 //! Convolutions.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::{MEMORY, Source};
+use bitsback_runtime::format::MEMORY;
 use bitsback_runtime::ops::{CodedConv2d, Conv2d};
 
 use super::affine::{self, Parameters};
@@ -20,13 +20,13 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &ConvStage) -> Result<(), Lo
     let channels = columns / (kernel_height * kernel_width).max(1);
     let lowered = affine::lower(lowering, &stage.affine, &name, weights, channels, MEMORY)?;
     let output = lowering.tensor(layer + 1, &name, lowered.output)?;
-    let (input, dilation) = (Source::Previous, [1, 1]);
+    let (input, dilation) = (lowering.source(layer, &name)?, [1, 1]);
     let op = match lowered.parameters {
         Parameters::Rows(affine) => Op::Conv2d(Conv2d { input, output, window, dilation, affine }),
         Parameters::Coded(affine) => {
             Op::CodedConv2d(CodedConv2d { input, output, window, dilation, affine })
         }
     };
-    lowering.push(op, name, stage.affine.boundary, lowered.output);
+    lowering.push_affine(op, name, stage.affine.boundary, lowered.output);
     Ok(())
 }

@@ -1,7 +1,6 @@
 //! Dense layers.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::Source;
 use bitsback_runtime::ops::{CodedDense, Dense};
 
 use crate::bit_width::IntegerWeights;
@@ -24,12 +23,12 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &AffineStage) -> Result<(), 
     };
     let lowered = affine::lower(lowering, stage, &name, weights, 1, usize::MAX)?;
     let output = lowering.tensor(stage.layer + 1, &name, lowered.output)?;
-    let input = Source::Previous;
+    let input = lowering.source(stage.layer, &name)?;
     let op = match lowered.parameters {
         Parameters::Rows(affine) => Op::Dense(Dense { input, output, affine }),
         Parameters::Coded(affine) => Op::CodedDense(CodedDense { input, output, affine }),
     };
-    lowering.push(op, name, stage.boundary, lowered.output);
+    lowering.push_affine(op, name, stage.boundary, lowered.output);
     Ok(())
 }
 

@@ -49,6 +49,23 @@ pub struct AffineStage {
     pub range: usize,
 }
 
+/// A sum of what arrives and a named value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddStage {
+    /// Which sum, from 0.
+    pub index: usize,
+    /// Position among the layers.
+    pub layer: usize,
+    /// The other value's name.
+    pub name: String,
+    /// Fused activation.
+    pub activation: Activation,
+    /// Boundary with the same values as the stage's output; `None` if there is none.
+    pub boundary: Option<usize>,
+    /// Boundary whose range the output's quantisation follows, as for affine stages.
+    pub range: usize,
+}
+
 /// A convolution.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConvStage {
@@ -100,6 +117,14 @@ pub enum Stage {
     Dense(AffineStage),
     /// y = activation(W ⋆ x + b).
     Conv2d(ConvStage),
+    /// y = activation(w ⋆ x + b), channel by channel.
+    Depthwise(ConvStage),
+    /// y = activation(x + named).
+    Add(AddStage),
+    /// No operator: gives the value a name.
+    Mark(String),
+    /// No operator: goes on from a named value.
+    From(String),
     /// Largest of each window.
     MaxPool(PoolStage),
     /// Mean of each window.
@@ -109,11 +134,19 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Where an affine stage's range is watched; other stages keep the quantisation they get.
+    /// Where an affine stage's or a sum's range is watched; other stages keep the quantisation they
+    /// get.
     pub fn range_boundary(&self) -> Option<usize> {
         match self {
-            Self::Dense(affine) | Self::Conv2d(ConvStage { affine, .. }) => Some(affine.range),
-            Self::MaxPool(_) | Self::AvgPool(_) | Self::Select(_) => None,
+            Self::Dense(affine)
+            | Self::Conv2d(ConvStage { affine, .. })
+            | Self::Depthwise(ConvStage { affine, .. }) => Some(affine.range),
+            Self::Add(add) => Some(add.range),
+            Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::Select(_)
+            | Self::Mark(_)
+            | Self::From(_) => None,
         }
     }
 
@@ -121,24 +154,37 @@ impl Stage {
     fn commutes(&self) -> bool {
         match self {
             Self::MaxPool(_) | Self::Select(_) => true,
-            Self::Dense(_) | Self::Conv2d(_) | Self::AvgPool(_) => false,
+            Self::Dense(_)
+            | Self::Conv2d(_)
+            | Self::Depthwise(_)
+            | Self::Add(_)
+            | Self::AvgPool(_)
+            | Self::Mark(_)
+            | Self::From(_) => false,
         }
     }
 
-    fn boundary_mut(&mut self) -> &mut Option<usize> {
+    fn set_boundary(&mut self, boundary: Option<usize>) {
         match self {
-            Self::Dense(affine) | Self::Conv2d(ConvStage { affine, .. }) => &mut affine.boundary,
-            Self::MaxPool(pool) | Self::AvgPool(pool) => &mut pool.boundary,
-            Self::Select(select) => &mut select.boundary,
+            Self::Dense(affine)
+            | Self::Conv2d(ConvStage { affine, .. })
+            | Self::Depthwise(ConvStage { affine, .. }) => affine.boundary = boundary,
+            Self::Add(add) => add.boundary = boundary,
+            Self::MaxPool(pool) | Self::AvgPool(pool) => pool.boundary = boundary,
+            Self::Select(select) => select.boundary = boundary,
+            Self::Mark(_) | Self::From(_) => {}
         }
     }
 
     /// Takes an activation in; `false` where the operator has none.
     fn activate(&mut self, activation: Activation) -> bool {
         let own = match self {
-            Self::Dense(affine) | Self::Conv2d(ConvStage { affine, .. }) => &mut affine.activation,
+            Self::Dense(affine)
+            | Self::Conv2d(ConvStage { affine, .. })
+            | Self::Depthwise(ConvStage { affine, .. }) => &mut affine.activation,
+            Self::Add(add) => &mut add.activation,
             Self::MaxPool(pool) | Self::AvgPool(pool) => &mut pool.activation,
-            Self::Select(_) => return false,
+            Self::Select(_) | Self::Mark(_) | Self::From(_) => return false,
         };
         *own = own.then(activation);
         true
@@ -151,7 +197,7 @@ impl Stage {
 /// When a batch normalisation is left, or an activation has nothing before it.
 pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
     let mut stages: Vec<Stage> = Vec::new();
-    let mut index = 0;
+    let (mut index, mut sums) = (0, 0);
     for (layer, what) in topology.layers.iter().enumerate() {
         let window = |size: &[usize; 2], stride: &[usize; 2], padding: &Padding| WindowStage {
             size: *size,
@@ -178,6 +224,21 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
                     window: window(kernel, stride, padding),
                 }))
             }
+            Layer::DepthwiseConv2d { kernel, stride, padding, .. } => {
+                stages.push(Stage::Depthwise(ConvStage {
+                    affine: affine(),
+                    window: window(kernel, stride, padding),
+                }))
+            }
+            Layer::Add { name } => {
+                sums += 1;
+                let (index, name, activation) = (sums - 1, name.clone(), Activation::Identity);
+                let range = range_boundary(topology, layer);
+                let add = AddStage { index, layer, name, activation, boundary, range };
+                stages.push(Stage::Add(add));
+            }
+            Layer::Mark { name } => stages.push(Stage::Mark(name.clone())),
+            Layer::From { name } => stages.push(Stage::From(name.clone())),
             Layer::MaxPool2d { size, stride, padding } => {
                 stages.push(Stage::MaxPool(pool(window(size, stride, padding))));
             }
@@ -192,7 +253,7 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
             // The same values at another boundary.
             Layer::Flatten | Layer::Dropout { .. } => {
                 if let Some(last) = stages.last_mut() {
-                    *last.boundary_mut() = boundary;
+                    last.set_boundary(boundary);
                 }
             }
             Layer::BatchNorm { .. } => return Err(LowerError::BatchNormNotFolded { layer }),
@@ -210,12 +271,15 @@ fn activate(
 ) -> Result<(), LowerError> {
     let nothing = LowerError::NothingToFuse { layer, kind: kind(what) };
     let end = stages.len();
-    let target = match stages.iter().rposition(|stage| !stage.commutes()) {
-        Some(target) => target,
-        // Only poolings of the input come before: the first of them takes it.
-        None => {
+    let target = stages.iter().rposition(|stage| !stage.commutes());
+    let named = |stage: usize| matches!(stages[stage], Stage::Mark(_) | Stage::From(_));
+    let target = match target {
+        Some(target) if !named(target) => target,
+        // Only poolings come between it and the input, or a named value: the first of them takes it.
+        before => {
             let pool = |stage: &Stage| matches!(stage, Stage::MaxPool(_));
-            stages.iter().position(pool).ok_or(nothing.clone())?
+            let from = before.map_or(0, |at| at + 1);
+            from + stages[from..].iter().position(pool).ok_or(nothing.clone())?
         }
     };
     if !stages[target].activate(activation) {
@@ -223,10 +287,10 @@ fn activate(
     }
     // What lies between now holds activated values, which no boundary of the topology has.
     for stage in &mut stages[target..end] {
-        *stage.boundary_mut() = None;
+        stage.set_boundary(None);
     }
     if let Some(last) = stages.last_mut() {
-        *last.boundary_mut() = Some(layer + 1);
+        last.set_boundary(Some(layer + 1));
     }
     Ok(())
 }
@@ -242,8 +306,12 @@ fn range_boundary(topology: &Topology, affine: usize) -> usize {
         | Layer::Dropout { .. } => true,
         Layer::Dense { .. }
         | Layer::Conv2d { .. }
+        | Layer::DepthwiseConv2d { .. }
         | Layer::BatchNorm { .. }
-        | Layer::AvgPool2d { .. } => false,
+        | Layer::AvgPool2d { .. }
+        | Layer::Mark { .. }
+        | Layer::From { .. }
+        | Layer::Add { .. } => false,
     };
     affine + 1 + topology.layers[affine + 1..].iter().take_while(keeps).count()
 }

@@ -7,9 +7,11 @@
 //!
 //! Everything from here on is deterministic to the byte.
 
+pub(crate) mod add;
 pub(crate) mod affine;
 mod conv2d;
 mod dense;
+mod depthwise;
 pub mod fuse;
 mod head;
 pub mod multiplier;
@@ -19,8 +21,10 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use bitsback_runtime::Op;
-use bitsback_runtime::format::{self, Tensor};
+use bitsback_runtime::format::{self, Source, Tensor};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -199,6 +203,8 @@ pub fn lower(
     check_layer_count("integer weights", network.affine.len(), weights.len())?;
     check_layer_count("activation scales", network.affine.len(), activations.layers.len())?;
     let stages = fuse(&network.topology)?;
+    let sums = stages.iter().filter(|stage| matches!(stage, Stage::Add(_))).count();
+    check_layer_count("scales of sums", sums, activations.sums.len())?;
     let shapes = shapes::infer(&network.topology).map_err(PruneError::from)?;
     let input = activations.input.quantization;
     let mut lowering = Lowering {
@@ -211,6 +217,11 @@ pub fn lower(
         ops: Vec::new(),
         notes: Vec::new(),
         current: input,
+        residual: activations.input.residual,
+        value: 0,
+        reads: Vec::new(),
+        read: Vec::new(),
+        named: BTreeMap::new(),
         columns: None,
     };
     let input = lowering.tensor(0, "input", input)?;
@@ -218,9 +229,9 @@ pub fn lower(
         lowering.stage(stage, &stages[index + 1..])?;
     }
     let output_scale = lowering.head()?;
-    let Lowering { section, mut ops, notes, .. } = lowering;
+    let Lowering { section, mut ops, notes, reads, .. } = lowering;
     let mut input = input;
-    memory_plan::place(&mut input, &mut ops);
+    memory_plan::place(&mut input, &mut ops, &reads);
     Ok(Graph {
         input,
         ops,
@@ -241,8 +252,19 @@ struct Lowering<'a> {
     section: Section,
     ops: Vec<Op>,
     notes: Vec<OpNote>,
-    /// Quantisation of what the last operator gives.
+    /// Quantisation of the current value: what the last operator gives, or a named one.
     current: Quantization,
+    /// A constant that the current value lacks; poolings and selections pass it on as it is. See
+    /// [`InputQuantization::residual`].
+    residual: f32,
+    /// The current value: 0 is the input, `i + 1` the output of operator `i`.
+    value: usize,
+    /// Values that each operator reads.
+    reads: Vec<Vec<usize>>,
+    /// Values that the next operator reads.
+    read: Vec<usize>,
+    /// Named values: which, their quantisation, and what they lack.
+    named: BTreeMap<&'a str, (usize, Quantization, f32)>,
     /// A selection that the next dense layer takes over as columns of zeros.
     columns: Option<Columns>,
 }
@@ -255,10 +277,20 @@ struct Columns {
 
 impl<'a> Lowering<'a> {
     /// Makes the operator of one stage. `rest` are the stages after it.
-    fn stage(&mut self, stage: &Stage, rest: &[Stage]) -> Result<(), LowerError> {
+    fn stage(&mut self, stage: &'a Stage, rest: &[Stage]) -> Result<(), LowerError> {
         match stage {
             Stage::Dense(affine) => dense::lower(self, affine),
             Stage::Conv2d(conv) => conv2d::lower(self, conv),
+            Stage::Depthwise(conv) => depthwise::lower(self, conv),
+            Stage::Add(sum) => add::lower(self, sum),
+            Stage::Mark(name) => {
+                self.named.insert(name, (self.value, self.current, self.residual));
+                Ok(())
+            }
+            Stage::From(name) => {
+                self.go_on_from(name);
+                Ok(())
+            }
             Stage::MaxPool(pool) => pool::lower(self, pool, true),
             Stage::AvgPool(pool) => pool::lower(self, pool, false),
             Stage::Select(select) => select::lower(self, select, rest),
@@ -269,11 +301,36 @@ impl<'a> Lowering<'a> {
         head::lower(self)
     }
 
+    /// Makes a named value the current one. That there is one, shape inference has checked.
+    fn go_on_from(&mut self, name: &str) {
+        if let Some(&(value, quantization, residual)) = self.named.get(name) {
+            (self.value, self.current, self.residual) = (value, quantization, residual);
+        }
+    }
+
+    /// The current value as an operand, in the shape of a boundary.
+    fn source(&mut self, boundary: usize, layer: &str) -> Result<Source, LowerError> {
+        self.read.push(self.value);
+        if self.value == self.ops.len() {
+            return Ok(Source::Previous);
+        }
+        Ok(Source::At(self.tensor(boundary, layer, self.current)?))
+    }
+
     /// Appends an operator whose output has the quantisation `output`.
     fn push(&mut self, op: Op, name: String, boundary: Option<usize>, output: Quantization) {
+        let read = std::mem::take(&mut self.read);
+        self.reads.push(if read.is_empty() { vec![self.value] } else { read });
         self.ops.push(op);
+        self.value = self.ops.len();
         self.notes.push(OpNote { name, boundary, scale: output.scale });
         self.current = output;
+    }
+
+    /// As [`Lowering::push`], for operators that compute anew: nothing is lacking any more.
+    fn push_affine(&mut self, op: Op, name: String, boundary: Option<usize>, output: Quantization) {
+        self.push(op, name, boundary, output);
+        self.residual = 0.0;
     }
 
     /// Number of operators so far whose name starts with `kind`, plus one: `max_pool2d_2`.

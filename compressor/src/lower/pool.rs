@@ -1,7 +1,7 @@
 //! Poolings: they keep the quantisation of what they read.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::{Source, Window};
+use bitsback_runtime::format::Window;
 use bitsback_runtime::ops::{AvgPool2d, MaxPool2d};
 
 use crate::network::Shape;
@@ -21,7 +21,7 @@ pub(super) fn lower(
     let window = window(lowering, stage.layer, &name, &stage.window)?;
     let clamp = clamp(stage.activation, lowering.current);
     let output = lowering.tensor(stage.layer + 1, &name, lowering.current)?;
-    let input = Source::Previous;
+    let input = lowering.source(stage.layer, &name)?;
     let op = if max {
         Op::MaxPool2d(MaxPool2d { input, output, window, clamp })
     } else {

@@ -2,7 +2,7 @@
 //! takes fewer bytes.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::{Source, row_len};
+use bitsback_runtime::format::row_len;
 use bitsback_runtime::ops::Select;
 
 use super::fuse::{SelectStage, Stage};
@@ -38,7 +38,8 @@ pub(super) fn lower(
     }
     let mask = lowering.section.push(&mask)?;
     let output = lowering.tensor(stage.layer + 1, &name, lowering.current)?;
-    let op = Op::Select(Select { input: Source::Previous, output, mask });
+    let input = lowering.source(stage.layer, &name)?;
+    let op = Op::Select(Select { input, output, mask });
     lowering.push(op, name, stage.boundary, lowering.current);
     Ok(())
 }

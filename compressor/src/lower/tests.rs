@@ -215,6 +215,7 @@ fn dimensions_beyond_the_format_are_refused() {
     let activations = Activations {
         input: InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None),
         layers: vec![Quantization { scale: 1.0, zero_point: 0 }],
+        sums: Vec::new(),
     };
     let weights = [at_width(&net.affine[0].weight, 4).0];
     let error = lower(&net, &weights, &activations, &LowerOptions::default()).unwrap_err();

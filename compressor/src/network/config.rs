@@ -67,6 +67,18 @@ pub enum LayerConfig {
         #[serde(default)]
         padding: Padding,
     },
+    /// Convolution of each channel with a kernel of its own.
+    DepthwiseConv2d {
+        /// Kernel height and width; one number means a square.
+        #[serde(with = "pair")]
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride; one number means both.
+        #[serde(with = "pair", default = "one")]
+        stride: [usize; 2],
+        /// Border rule.
+        #[serde(default)]
+        padding: Padding,
+    },
     /// Batch normalisation, right after a dense layer or a convolution; folded into it later.
     BatchNorm {},
     /// Largest value of each window.
@@ -93,6 +105,8 @@ pub enum LayerConfig {
         #[serde(default)]
         padding: Padding,
     },
+    /// Mean over the whole image, per channel.
+    GlobalAvgPool {},
     /// max(x, 0).
     Relu {},
     /// min(max(x, 0), 6).
@@ -104,6 +118,21 @@ pub enum LayerConfig {
         /// Probability of zeroing, 0 < rate < 1.
         rate: f32,
     },
+    /// Names what arrives.
+    Mark {
+        /// The name.
+        name: String,
+    },
+    /// Goes on from a named value.
+    From {
+        /// The name of a mark before.
+        name: String,
+    },
+    /// Adds a named value.
+    Add {
+        /// The name of a mark before.
+        name: String,
+    },
 }
 
 impl LayerConfig {
@@ -112,14 +141,24 @@ impl LayerConfig {
         match self {
             Self::Dense { .. } => "dense",
             Self::Conv2d { .. } => "conv2d",
+            Self::DepthwiseConv2d { .. } => "depthwise-conv2d",
             Self::BatchNorm {} => "batch-norm",
             Self::MaxPool { .. } => "max-pool",
             Self::AvgPool { .. } => "avg-pool",
+            Self::GlobalAvgPool {} => "global-avg-pool",
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
             Self::Flatten {} => "flatten",
             Self::Dropout { .. } => "dropout",
+            Self::Mark { .. } => "mark",
+            Self::From { .. } => "from",
+            Self::Add { .. } => "add",
         }
+    }
+
+    /// Whether the layer has weights.
+    pub(super) fn is_affine(&self) -> bool {
+        matches!(self, Self::Dense { .. } | Self::Conv2d { .. } | Self::DepthwiseConv2d { .. })
     }
 }
 

@@ -125,6 +125,62 @@ pub enum NetworkError {
         /// What it is.
         rate: f32,
     },
+    /// A name that no mark has.
+    #[error(
+        "layer {layer} ({kind}) names \"{name}\", but no layer before it is \
+         {{ type = \"mark\", name = \"{name}\" }}; add it where the value is"
+    )]
+    NoMark {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that two marks have.
+    #[error("layer {layer} (mark) has the name \"{name}\" of a mark before; choose another")]
+    MarkTwice {
+        /// Which layer.
+        layer: usize,
+        /// The name.
+        name: String,
+    },
+    /// A sum of different shapes.
+    #[error(
+        "layer {layer} (add) gets {}, but \"{name}\" is {}; both must be equal", show(*.arrives),
+        show(*.named)
+    )]
+    SumShapes {
+        /// Which layer.
+        layer: usize,
+        /// The name.
+        name: String,
+        /// What arrives.
+        arrives: Shape,
+        /// What the name stands for.
+        named: Shape,
+    },
+    /// What arrives at a `from` is read by nothing.
+    #[error(
+        "layer {layer} (from) drops what the layers before it compute; put a mark right before it, \
+         and use that"
+    )]
+    Dropped {
+        /// Which layer.
+        layer: usize,
+    },
+    /// An activation that can't become part of another operator.
+    #[error(
+        "layer {layer} ({kind}) acts on a value that has a name; put it before the mark, or behind \
+         a convolution or an add"
+    )]
+    ActivationPlace {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+    },
     /// Nothing to learn.
     #[error("no layer has weights; add a dense layer or a convolution")]
     NoWeights,
@@ -165,6 +221,11 @@ impl NetworkError {
             | Self::UnitsMissing { layer }
             | Self::BatchNormPlace { layer }
             | Self::DropoutRate { layer, .. }
+            | Self::NoMark { layer, .. }
+            | Self::MarkTwice { layer, .. }
+            | Self::SumShapes { layer, .. }
+            | Self::Dropped { layer }
+            | Self::ActivationPlace { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::PresetAndLayers
             | Self::NamesOfNothing
@@ -180,6 +241,7 @@ impl NetworkError {
         match *self {
             Self::Zero { key, .. } => Some(key),
             Self::DropoutRate { .. } => Some("rate"),
+            Self::NoMark { .. } | Self::MarkTwice { .. } | Self::SumShapes { .. } => Some("name"),
             _ => None,
         }
     }

@@ -1,9 +1,13 @@
 //! Networks as data: what layers there are, in which order, of which shapes.
 //!
 //! A [`Topology`] says what is computed; parameters live beside it in plain vectors, one entry per
-//! *affine* layer (dense or convolution) in the order of the layers. Everything is laid out as the
-//! device sees it: activations as height × width × channels, weights as
+//! *affine* layer (dense, convolution or depthwise convolution) in the order of the layers.
+//! Everything is laid out as the device sees it: activations as height × width × channels, weights as
 //! outputs × kernel height × kernel width × inputs.
+//!
+//! Layers follow each other, and graphs with branches are written down that way, too:
+//! [`Layer::Mark`] gives what arrives there a name, [`Layer::From`] goes on from a named value, and
+//! [`Layer::Add`] adds one. As names aren't positions, layers can be taken out or put in between.
 
 mod config;
 mod error;
@@ -90,6 +94,18 @@ pub enum Layer {
         /// Border rule.
         padding: Padding,
     },
+    /// Each channel is cross-correlated with a kernel of its own; weights
+    /// `channels × kernel[0] × kernel[1]`.
+    DepthwiseConv2d {
+        /// Channels, in and out.
+        channels: usize,
+        /// Kernel height and width.
+        kernel: [usize; 2],
+        /// Vertical and horizontal stride.
+        stride: [usize; 2],
+        /// Border rule.
+        padding: Padding,
+    },
     /// Batch normalisation over the last axis; parameters in [`Norm`].
     BatchNorm {
         /// Channels (or features).
@@ -130,6 +146,28 @@ pub enum Layer {
         /// Probability of zeroing.
         rate: f32,
     },
+    /// Names what arrives, and passes it on.
+    Mark {
+        /// The name.
+        name: String,
+    },
+    /// Goes on from a named value instead of what arrives.
+    From {
+        /// The name of a mark before.
+        name: String,
+    },
+    /// Adds a named value to what arrives.
+    Add {
+        /// The name of a mark before.
+        name: String,
+    },
+}
+
+impl Layer {
+    /// Whether the layer has weights: dense, convolution or depthwise convolution.
+    pub fn is_affine(&self) -> bool {
+        matches!(self, Self::Dense { .. } | Self::Conv2d { .. } | Self::DepthwiseConv2d { .. })
+    }
 }
 
 /// What is computed, in order.
@@ -172,22 +210,26 @@ pub struct Norm {
 pub struct FloatNetwork {
     /// What is computed.
     pub topology: Topology,
-    /// One entry per [`Layer::Dense`] or [`Layer::Conv2d`], in order.
+    /// One entry per layer that [`Layer::is_affine`], in order.
     pub affine: Vec<Affine>,
     /// One entry per [`Layer::BatchNorm`], in order.
     pub norms: Vec<Norm>,
 }
 
 impl Topology {
-    /// Name of the `index`-th affine layer (dense or convolution), counted from 0, as shown to
-    /// people: `conv2d_1`, `dense_1`, … counted from 1 within each kind.
+    /// Name of the `index`-th affine layer, counted from 0, as shown to people: `conv2d_1`,
+    /// `depthwise_1`, `dense_1`, … counted from 1 within each kind.
     pub fn affine_name(&self, index: usize) -> String {
-        let (mut conv, mut dense) = (0, 0);
+        let (mut conv, mut depthwise, mut dense) = (0, 0, 0);
         for (i, layer) in self.affine_layers().enumerate() {
             let name = match layer {
                 Layer::Conv2d { .. } => {
                     conv += 1;
                     format!("conv2d_{conv}")
+                }
+                Layer::DepthwiseConv2d { .. } => {
+                    depthwise += 1;
+                    format!("depthwise_{depthwise}")
                 }
                 _ => {
                     dense += 1;
@@ -201,8 +243,8 @@ impl Topology {
         format!("affine_{}", index + 1)
     }
 
-    /// The dense layers and convolutions, in order.
+    /// The layers with weights, in order.
     pub fn affine_layers(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|l| matches!(l, Layer::Dense { .. } | Layer::Conv2d { .. }))
+        self.layers.iter().filter(|layer| layer.is_affine())
     }
 }

@@ -4,6 +4,8 @@
 //! stands where it can be folded, and the network ends in one value per class. (What holds between
 //! layers that already have sizes is [`crate::shapes`]'s.)
 
+use std::collections::BTreeMap;
+
 use super::{Layer, LayerConfig, NetworkError, Padding, Shape, Topology};
 use crate::shapes::{MAX_ACTIVATION_LEN, window_outputs};
 
@@ -34,10 +36,15 @@ pub(super) fn infer(
     let last_dense = configs.iter().rposition(is_dense);
     let mut layers = Vec::with_capacity(configs.len());
     let mut shape = input;
+    let mut marks = BTreeMap::new();
     for (index, config) in configs.iter().enumerate() {
-        let at = Place { index, config, arrives: shape };
+        let before = index.checked_sub(1).map(|i| &configs[i]);
+        let at = Place { index, config, arrives: shape, before };
         let units = (Some(index) == last_dense).then_some(classes);
-        let (layer, makes) = at.step(units, index.checked_sub(1).map(|i| &configs[i]))?;
+        let (layer, makes) = match at.branch(&mut marks)? {
+            Some((layer, makes)) => (Some(layer), makes),
+            None => at.step(units)?,
+        };
         if values(makes).is_none_or(|n| n > MAX_ACTIVATIONS) {
             return Err(NetworkError::TooManyActivations {
                 layer: index,
@@ -53,13 +60,14 @@ pub(super) fn infer(
 }
 
 fn check_end(configs: &[LayerConfig], ends: Shape, classes: usize) -> Result<(), NetworkError> {
-    let has_weights =
-        |c: &LayerConfig| matches!(c, LayerConfig::Dense { .. } | LayerConfig::Conv2d { .. });
-    if !configs.iter().any(has_weights) {
+    if !configs.iter().any(LayerConfig::is_affine) {
         return Err(NetworkError::NoWeights);
     }
     if let Some(
-        last @ (LayerConfig::Relu {} | LayerConfig::Relu6 {} | LayerConfig::Dropout { .. }),
+        last @ (LayerConfig::Relu {}
+        | LayerConfig::Relu6 {}
+        | LayerConfig::Dropout { .. }
+        | LayerConfig::From { .. }),
     ) = configs.last()
     {
         return Err(NetworkError::EndsBadly { layer: configs.len() - 1, kind: last.kind() });
@@ -85,19 +93,74 @@ struct Place<'a> {
     index: usize,
     config: &'a LayerConfig,
     arrives: Shape,
+    before: Option<&'a LayerConfig>,
 }
 
 impl Place<'_> {
-    /// The layer (none where there is nothing to compute) and the shape that it makes.
-    fn step(
+    /// Names and what is done with named values, whose shapes are in `marks`; `None` for the layers
+    /// that compute with what arrives alone.
+    fn branch(
         &self,
-        default_units: Option<usize>,
-        before: Option<&LayerConfig>,
-    ) -> Result<(Option<Layer>, Shape), NetworkError> {
+        marks: &mut BTreeMap<String, Shape>,
+    ) -> Result<Option<(Layer, Shape)>, NetworkError> {
+        let (layer, kind, arrives) = (self.index, self.config.kind(), self.arrives);
+        let find = |name: &String| {
+            let missing = || NetworkError::NoMark { layer, kind, name: name.clone() };
+            marks.get(name).copied().ok_or_else(missing)
+        };
+        Ok(Some(match self.config {
+            LayerConfig::Mark { name } => {
+                if marks.insert(name.clone(), arrives).is_some() {
+                    return Err(NetworkError::MarkTwice { layer, name: name.clone() });
+                }
+                (Layer::Mark { name: name.clone() }, arrives)
+            }
+            LayerConfig::From { name } => {
+                if !matches!(self.before, Some(LayerConfig::Mark { .. })) {
+                    return Err(NetworkError::Dropped { layer });
+                }
+                (Layer::From { name: name.clone() }, find(name)?)
+            }
+            LayerConfig::Add { name } => {
+                let named = find(name)?;
+                if named != arrives {
+                    let name = name.clone();
+                    return Err(NetworkError::SumShapes { layer, name, arrives, named });
+                }
+                (Layer::Add { name: name.clone() }, arrives)
+            }
+            LayerConfig::Relu {} | LayerConfig::Relu6 {}
+                if matches!(
+                    self.before,
+                    Some(LayerConfig::Mark { .. } | LayerConfig::From { .. })
+                ) =>
+            {
+                return Err(NetworkError::ActivationPlace { layer, kind });
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// The layer (none where there is nothing to compute) and the shape that it makes.
+    fn step(&self, default_units: Option<usize>) -> Result<(Option<Layer>, Shape), NetworkError> {
         let (layer, shape) = match *self.config {
             LayerConfig::Dense { units } => self.dense(units.or(default_units))?,
             LayerConfig::Conv2d { filters, kernel, stride, padding } => {
                 self.conv2d(filters, kernel, stride, padding)?
+            }
+            LayerConfig::DepthwiseConv2d { kernel, stride, padding } => {
+                let (shape, channels) = self.window("kernel", kernel, stride, padding)?;
+                self.check_weights(&[kernel[0], kernel[1], channels])?;
+                (Layer::DepthwiseConv2d { channels, kernel, stride, padding }, shape)
+            }
+            LayerConfig::GlobalAvgPool {} => {
+                let Shape::Image { height, width, .. } = self.arrives else {
+                    let (layer, kind, arrives) = (self.index, self.config.kind(), self.arrives);
+                    return Err(NetworkError::NeedsImage { layer, kind, arrives });
+                };
+                let (size, padding) = ([height, width], Padding::Valid);
+                let (shape, _) = self.window("size", size, size, padding)?;
+                (Layer::AvgPool2d { size, stride: size, padding }, shape)
             }
             LayerConfig::MaxPool { size, stride, padding } => {
                 let stride = stride.unwrap_or(size);
@@ -109,8 +172,8 @@ impl Place<'_> {
                 let (shape, _) = self.window("size", size, stride, padding)?;
                 (Layer::AvgPool2d { size, stride, padding }, shape)
             }
-            LayerConfig::BatchNorm {} => match before {
-                Some(LayerConfig::Dense { .. } | LayerConfig::Conv2d { .. }) => {
+            LayerConfig::BatchNorm {} => match self.before {
+                Some(before) if before.is_affine() => {
                     (Layer::BatchNorm { channels: channels(self.arrives) }, self.arrives)
                 }
                 _ => return Err(NetworkError::BatchNormPlace { layer: self.index }),
@@ -128,6 +191,10 @@ impl Place<'_> {
                     return Err(NetworkError::DropoutRate { layer: self.index, rate });
                 }
                 (Layer::Dropout { rate }, self.arrives)
+            }
+            // Done by `branch`.
+            LayerConfig::Mark { .. } | LayerConfig::From { .. } | LayerConfig::Add { .. } => {
+                return Ok((None, self.arrives));
             }
         };
         Ok((Some(layer), shape))
@@ -286,6 +353,32 @@ mod tests {
     }
 
     #[test]
+    fn branches_and_depthwise_layers() {
+        let text = r#"
+            layers = [
+                { type = "conv2d", filters = 4, kernel = 3, padding = "same" },
+                { type = "mark", name = "a" },
+                { type = "depthwise-conv2d", kernel = 3, stride = 2, padding = "same" },
+                { type = "conv2d", filters = 6, kernel = 1 },
+                { type = "mark", name = "left" },
+                { type = "from", name = "a" },
+                { type = "conv2d", filters = 6, kernel = 1, stride = 2 },
+                { type = "add", name = "left" },
+                { type = "global-avg-pool" },
+                { type = "flatten" },
+                { type = "dense" },
+            ]"#;
+        let network: NetworkConfig = toml::from_str(text).unwrap();
+        let topology = network.infer(MNIST, 10).unwrap();
+        assert_eq!(topology.affine_name(1), "depthwise_1");
+        assert_eq!(topology.affine_name(3), "conv2d_3");
+        assert_eq!(topology.layers[10], Layer::Dense { inputs: 6, outputs: 10 });
+        let resolved = network.resolve(10).unwrap();
+        let again: NetworkConfig = toml::from_str(&toml::to_string(&resolved).unwrap()).unwrap();
+        assert_eq!(again, resolved);
+    }
+
+    #[test]
     fn every_error_names_its_layer_and_what_to_do() {
         let flatten = r#"{ type = "flatten" }, "#;
         let list = |layers: &str| format!("layers = [{layers}]");
@@ -323,6 +416,22 @@ mod tests {
             (r#"{ type = "batch-norm" }"#, "right after a dense layer"),
             (r#"{ type = "dropout", rate = 1.0 }"#, "rate = 1"),
             (r#"{ type = "dropout", rate = nan }"#, "rate = NaN"),
+            (r#"{ type = "add", name = "a" }"#, r#"names "a", but no layer before it"#),
+            (r#"{ type = "mark", name = "a" }, { type = "from", name = "b" }"#, r#"names "b""#),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "mark", name = "a" }"#,
+                "of a mark before; choose another",
+            ),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "add", name = "a" }"#,
+                r#"gets 784 features, but "a" is an image of 28 × 28 × 1"#,
+            ),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "from", name = "a" }"#,
+                "drops what the layers before it compute",
+            ),
+            (r#"{ type = "mark", name = "a" }, { type = "relu" }"#, "a value that has a name"),
+            (r#"{ type = "flatten" }, { type = "global-avg-pool" }"#, "needs an image"),
             (r#"{ type = "flatten" }"#, "no layer has weights"),
             (r#"{ type = "flatten" }, { type = "dense" }, { type = "relu" }"#, "clip"),
             (

@@ -20,7 +20,7 @@ use crate::train::{deterministic, variational};
 pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
 
 /// First bytes of the file; the digit is the layout's version.
-const MAGIC: &[u8; 8] = b"BBKCKPT2";
+const MAGIC: &[u8; 8] = b"BBKCKPT3";
 
 /// Longest file that is read back: parameters, two moments and two copies of the largest network
 /// that a job may describe.
@@ -61,6 +61,15 @@ pub enum Reached {
         /// The fine-tuning.
         state: deterministic::State,
     },
+    /// What is left is fine-tuned: the base of every point of a front.
+    Finetuned {
+        /// The pre-trained network.
+        dense: FloatNetwork,
+        /// What pruning decided.
+        pruned: Pruned,
+        /// The fine-tuned network.
+        network: FloatNetwork,
+    },
     /// The survivors are being trained in integers.
     Quantize {
         /// The pre-trained network.
@@ -91,7 +100,9 @@ impl Reached {
             Self::Variational { state, .. } => ("variational", state.step),
             Self::Finetune { state, .. } => ("finetune", state.step),
             Self::Quantize { state, .. } => ("quantize", state.step),
-            Self::Trained { quantized: None, .. } => ("finetune", u64::MAX),
+            Self::Finetuned { .. } | Self::Trained { quantized: None, .. } => {
+                ("finetune", u64::MAX)
+            }
             Self::Trained { quantized: Some(_), .. } => ("quantize", u64::MAX),
         }
     }

@@ -7,8 +7,10 @@ use crate::ledger::{GroupRecord, Reason};
 use crate::network::{FloatNetwork, Topology};
 use crate::posterior::Posterior;
 use crate::prune::constants::fold_constants;
-use crate::prune::weights::{posterior_mean, shrink_posterior};
-use crate::prune::{Decision, Histogram, Lineage, Shrinkage, Thresholds};
+use crate::prune::weights::shrink_posterior;
+use crate::prune::{
+    Decision, Histogram, Lineage, PruneError, Shrinkage, Thresholds, joint_unimportance,
+};
 
 /// A posterior and how it came to its present groups.
 pub(super) struct Grown {
@@ -19,27 +21,35 @@ pub(super) struct Grown {
 }
 
 impl Grown {
-    /// Removes what reaches the thresholds, then folds constants.
-    pub(super) fn cut(self, thresholds: Thresholds) -> Result<(Pruned, FloatNetwork), Error> {
+    /// Removes what reaches the thresholds from the posterior and from a `network` of the same
+    /// shapes, then folds constants. `effects` are the rises of the loss, by layer, if they are known,
+    /// and `stage` is what the ledger calls it.
+    pub(super) fn cut(
+        self,
+        network: &FloatNetwork,
+        thresholds: Thresholds,
+        effects: &[f32],
+        stage: &str,
+    ) -> Result<(Pruned, FloatNetwork), Error> {
         let Self { posterior, mut lineage, removed: mut groups } = self;
         let description_length_nats = posterior.description_length_nats;
-        let mean = posterior_mean(&posterior)?;
-        let unimportance = unimportance(&posterior);
+        let unimportance = unimportance(&posterior)?;
         let dead = thresholds.dead(&unimportance);
         let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
         let decision = Decision {
             dead: &dead,
             unimportance: &unimportance,
             thresholds: &thresholds.layers,
+            effects,
             reason: Reason::AboveThreshold,
-            stage: "pruning",
+            stage,
             step: 0,
         };
         groups.extend(lineage.removed(&step, &decision));
         let mut kept = lineage.kept(&step, &decision);
         lineage.shrink(&step)?;
         let mut posterior = shrink_posterior(&posterior, &step)?;
-        let folded = fold_constants(step.apply(&mean)?)?;
+        let folded = fold_constants(step.apply(network)?)?;
         for fold in &folded.steps {
             let gone = fold.records(&lineage);
             kept.retain(|k| !gone.iter().any(|g| same_group(g, k)));
@@ -48,7 +58,7 @@ impl Grown {
             posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
         }
         groups.extend(kept);
-        sort(&mut groups, &mean.topology);
+        sort(&mut groups, &network.topology);
         let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
         Ok((pruned, folded.network))
     }
@@ -65,7 +75,7 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
             variance.fill(0.0);
         }
     }
-    let unimportance = unimportance(&posterior);
+    let unimportance = unimportance(&posterior)?;
     let layers = vec![f32::INFINITY; unimportance.len()];
     let thresholds = Thresholds {
         histograms: unimportance.iter().map(|u| Histogram::new(u)).collect(),
@@ -80,6 +90,7 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
         dead: &dead,
         unimportance: &[],
         thresholds: &[],
+        effects: &[],
         reason: Reason::AboveThreshold,
         stage: "pruning",
         step: 0,
@@ -89,9 +100,10 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
     Ok(Pruned { posterior, lineage, groups, thresholds, description_length_nats: 0.0 })
 }
 
-/// Of every layer's groups.
-pub(super) fn unimportance(posterior: &Posterior) -> Vec<Vec<f32>> {
-    posterior.layers.iter().map(|layer| layer.unimportance.clone()).collect()
+/// Of every layer's groups, as parts of their joint groups.
+pub(super) fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+    joint_unimportance(&posterior.topology, &own)
 }
 
 /// In the order of the layers, and of their groups.

@@ -6,7 +6,9 @@
 
 pub mod checkpoint;
 mod cut;
+mod figures;
 mod finish;
+mod front;
 mod given;
 mod stages;
 mod watch;
@@ -22,10 +24,13 @@ use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::select::point::{Shortage, shortage};
 use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
 use checkpoint::{CHECKPOINT_FILE, Checkpoint};
+pub use front::FRONT_FOLDER;
+use front::Tracer;
 use stages::Setting;
 use watch::Watch;
 
@@ -78,6 +83,35 @@ pub enum PipelineError {
         /// As the runtime computes it.
         found: f64,
     },
+    /// There are too few validation examples for what a job wants promised, whatever the model.
+    #[error(
+        "not enough validation data to promise this: [requirements] {} = {} % with {} % confidence \
+         takes at least {} examples without one error, and {} are held out; raise [data] \
+         validation_count or [requirements] hold_out, or ask for less",
+        shortage.requirement, shortage.ceiling, 100.0 * confidence, shortage.needed,
+        shortage.examples
+    )]
+    TooFewExamples {
+        /// What can't be promised.
+        shortage: Shortage,
+        /// The confidence asked for.
+        confidence: f64,
+    },
+    /// A front without a finished point: a defect of this program, or its folder was changed.
+    #[error("the front has no point that is whole; start again with --force")]
+    NoPoint,
+    /// No point of the front meets the requirements.
+    #[error("{why}")]
+    NotMet {
+        /// Which requirement binds, and what the nearest point gives.
+        why: String,
+    },
+    /// No point of the front can be promised to meet the requirements.
+    #[error("{why}")]
+    NotProven {
+        /// Which promise fails, and how many examples would be enough.
+        why: String,
+    },
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
@@ -101,12 +135,14 @@ pub(crate) struct Prepared {
     normalization: Normalization,
     train: Examples,
     validation: Examples,
+    /// Validation examples that decide nothing until a front's promises are tested.
+    held_out: Option<Examples>,
 }
 
 impl Prepared {
     fn new(dataset: Dataset, job: &Job) -> Result<Self, Error> {
         let seed = job.data.split_seed.unwrap_or(job.seed);
-        let split = Split::new(&dataset, &job.data, seed).map_err(|e| job.data_error(e))?;
+        let mut split = Split::new(&dataset, &job.data, seed).map_err(|e| job.data_error(e))?;
         let kind = job
             .data
             .normalization
@@ -114,8 +150,24 @@ impl Prepared {
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
         let train = examples(&dataset, &normalization, &split.train);
+        let held_out = job.requirements.promises().then(|| {
+            let held = hold_out(&mut split.validation, &dataset, job.requirements.hold_out);
+            examples(&dataset, &normalization, &held)
+        });
         let validation = examples(&dataset, &normalization, &split.validation);
-        Ok(Self { dataset, split, normalization, train, validation })
+        let prepared = Self { dataset, split, normalization, train, validation, held_out };
+        if prepared.held_out.is_some()
+            && let Some(shortage) = shortage(&job.requirements, &prepared.judged().per_class())
+        {
+            let confidence = job.requirements.confidence;
+            return Err(PipelineError::TooFewExamples { shortage, confidence }.into());
+        }
+        Ok(prepared)
+    }
+
+    /// The examples that a front is judged by: those held out, if promises are made.
+    fn judged(&self) -> &Examples {
+        self.held_out.as_ref().unwrap_or(&self.validation)
     }
 
     /// How the device gets its input; ranges of real features come from the training sample that
@@ -143,8 +195,12 @@ impl Prepared {
             Values::Bytes(_) => "bytes",
             Values::Floats(_) => "floats",
         };
+        let held = match &self.held_out {
+            Some(held) => format!(" and {} held-out", held.len()),
+            None => String::new(),
+        };
         format!(
-            "{} ({kind}): {} training, {} validation, {} test examples in {} classes",
+            "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes",
             job.data.kind.name(),
             self.split.train.len(),
             self.split.validation.len(),
@@ -152,6 +208,22 @@ impl Prepared {
             self.dataset.classes.len()
         )
     }
+}
+
+/// Takes a share of each class out of `validation`.
+fn hold_out(validation: &mut Vec<u32>, dataset: &Dataset, share: f64) -> Vec<u32> {
+    let mut seen = vec![0u32; dataset.classes.len()];
+    let (mut kept, mut held) = (Vec::new(), Vec::new());
+    for &index in validation.iter() {
+        let Some(count) = seen.get_mut(dataset.labels[index as usize] as usize) else { continue };
+        // Evenly over the class: whenever its share passes a whole number.
+        let before = (f64::from(*count) * share).floor();
+        *count += 1;
+        let takes = (f64::from(*count) * share).floor() > before;
+        if takes { held.push(index) } else { kept.push(index) }
+    }
+    *validation = kept;
+    held
 }
 
 fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -> Examples {
@@ -184,6 +256,9 @@ pub fn run(
     let _lock = lock(out)?;
     files::remove_leftovers(out)?;
     let reached = position(out, options, &text)?;
+    if reached.is_none() {
+        front::clear(out)?;
+    }
     progress.note(&format!("data: {}", prepared.describe(&job)));
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
@@ -209,23 +284,55 @@ pub fn run(
         None => (setting.start()?, Metrics::create(&metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
-    let trained = setting.train(reached, &mut watch).map_err(|error| match error {
-        Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
-            Error::Interrupted { resume: options.command.clone() }
-        }
-        other => other,
-    })?;
+    let site = Site { job_toml: &text, prepared: &prepared, device: &burn, options, out, progress };
+    let own_metrics = out.join(METRICS_FILE);
+    if job.points() == 1 {
+        let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
+        return finish::finish(&finish::Input {
+            site,
+            job: &job,
+            trained: &trained,
+            seconds: watch.seconds(),
+            metrics: &[&own_metrics],
+            front: None,
+        });
+    }
+    let base = setting.train_base(reached, &mut watch).map_err(|e| site.interrupted(e))?;
+    let seconds = watch.seconds();
+    let tracer = Tracer { setting, site };
+    let front = tracer.trace(&base)?;
+    let chosen = tracer.chosen(&front)?;
     finish::finish(&finish::Input {
-        job: &job,
-        job_toml: &text,
-        prepared: &prepared,
-        trained: &trained,
-        device: &burn,
-        options,
-        seconds: watch.seconds(),
-        out,
-        progress,
+        site,
+        job: &chosen.job,
+        trained: &chosen.trained,
+        seconds: seconds + front.seconds,
+        metrics: &[&own_metrics, &chosen.metrics],
+        front: Some(&front),
     })
+}
+
+/// Where a job runs, on what, and who watches.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    job_toml: &'a str,
+    prepared: &'a Prepared,
+    device: &'a burn::tensor::Device,
+    options: &'a RunOptions,
+    out: &'a Path,
+    progress: &'a Progress,
+}
+
+impl Site<'_> {
+    /// An interruption of training, as the job's.
+    fn interrupted(&self, error: Error) -> Error {
+        match error {
+            Error::Train(e) if matches!(*e, TrainError::Interrupted) => {
+                Error::Interrupted { resume: self.options.command.clone() }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Holds the folder for this process until the file is dropped, or the process dies.

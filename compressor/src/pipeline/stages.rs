@@ -21,6 +21,7 @@ use crate::train::quantized::{self, Quantized};
 use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 
 /// What training needs and never changes.
+#[derive(Clone, Copy)]
 pub(super) struct Setting<'a> {
     pub(super) job: &'a Job,
     pub(super) topology: &'a Topology,
@@ -37,6 +38,13 @@ pub(super) struct Trained {
     pub(super) pruned: Pruned,
     pub(super) network: FloatNetwork,
     pub(super) quantized: Option<Quantized>,
+}
+
+/// What the points of a front have in common.
+pub(super) struct Base {
+    pub(super) dense: FloatNetwork,
+    pub(super) pruned: Pruned,
+    pub(super) network: FloatNetwork,
 }
 
 /// Streams of randomness are set apart by stage.
@@ -62,22 +70,58 @@ impl Setting<'_> {
     }
 
     /// Trains from `reached` to the end.
-    pub(super) fn train(&self, mut reached: Reached, watch: &mut Watch) -> Result<Trained, Error> {
+    pub(super) fn train(&self, reached: Reached, watch: &mut Watch) -> Result<Trained, Error> {
+        self.until(reached, watch, |reached| match reached {
+            Reached::Trained { dense, pruned, network, quantized } => {
+                Ok(Trained { dense, pruned, network, quantized })
+            }
+            other => Err(Box::new(other)),
+        })
+    }
+
+    /// Trains from `reached` to what the points of a front have in common.
+    pub(super) fn train_base(&self, reached: Reached, watch: &mut Watch) -> Result<Base, Error> {
+        self.until(reached, watch, |reached| match reached {
+            Reached::Finetuned { dense, pruned, network }
+            // A job with a front never goes on in its own folder; it can't do harm, either.
+            | Reached::Trained { dense, pruned, network, .. } => {
+                Ok(Base { dense, pruned, network })
+            }
+            other => Err(Box::new(other)),
+        })
+    }
+
+    /// Trains stage by stage until `done` takes what was reached.
+    fn until<T>(
+        &self,
+        mut reached: Reached,
+        watch: &mut Watch,
+        done: impl Fn(Reached) -> Result<T, Box<Reached>>,
+    ) -> Result<T, Error> {
         loop {
-            reached = match reached {
-                Reached::Pretrain(state) => self.pretrain(state, watch)?,
-                Reached::Variational { dense, state } => self.variational(dense, state, watch)?,
-                Reached::Finetune { dense, pruned, state } => {
-                    self.finetune(dense, pruned, state, watch)?
-                }
-                Reached::Quantize { dense, pruned, state } => {
-                    self.quantize(dense, pruned, state, watch)?
-                }
-                Reached::Trained { dense, pruned, network, quantized } => {
-                    return Ok(Trained { dense, pruned, network, quantized });
-                }
+            reached = match done(reached) {
+                Ok(result) => return Ok(result),
+                Err(reached) => self.stage(*reached, watch)?,
             };
             watch.save(reached.clone())?;
+        }
+    }
+
+    /// One stage.
+    fn stage(&self, reached: Reached, watch: &mut Watch) -> Result<Reached, Error> {
+        match reached {
+            Reached::Pretrain(state) => self.pretrain(state, watch),
+            Reached::Variational { dense, state } => self.variational(dense, state, watch),
+            Reached::Finetune { dense, pruned, state } => {
+                self.finetune(dense, pruned, state, watch)
+            }
+            Reached::Finetuned { dense, pruned, network } => {
+                self.start_integers(dense, pruned, network)
+            }
+            Reached::Quantize { dense, pruned, state } => {
+                self.quantize(dense, pruned, state, watch)
+            }
+            done @ Reached::Trained { .. } => Ok(done),
         }
     }
 
@@ -159,7 +203,7 @@ impl Setting<'_> {
     fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
         let order = self.job.variational.shrink.order;
         let posterior = order.applied(state.network.posterior())?;
-        let unimportance = unimportance(&posterior);
+        let unimportance = unimportance(&posterior)?;
         let mean = posterior_mean(&posterior)?;
         let config = &self.job.prune;
         let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {
@@ -168,7 +212,11 @@ impl Setting<'_> {
         };
         let (given, rise) = (config.threshold, config.loss_rise);
         let thresholds = choose_threshold(&unimportance, order, given, rise, loss)?;
-        Grown { posterior, lineage: state.lineage, removed: state.removed }.cut(thresholds)
+        let grown = Grown { posterior, lineage: state.lineage, removed: state.removed };
+        // Thresholds are tried on all layers at once, and the last try was taken.
+        let taken = thresholds.trials.last().map(|trial| trial.loss - thresholds.loss_before);
+        let effects = taken.map_or(Vec::new(), |rise| vec![rise as f32; unimportance.len()]);
+        grown.cut(&mean, thresholds, &effects, "pruning")
     }
 
     fn finetune(
@@ -197,7 +245,16 @@ impl Setting<'_> {
             &mut observer,
         )?;
         observer.finish();
-        let network = state.into_best();
+        Ok(Reached::Finetuned { dense, pruned, network: state.into_best() })
+    }
+
+    /// What comes after fine-tuning.
+    fn start_integers(
+        &self,
+        dense: FloatNetwork,
+        pruned: Pruned,
+        network: FloatNetwork,
+    ) -> Result<Reached, Error> {
         if self.job.quantize.epochs == 0 {
             return Ok(Reached::Trained { dense, pruned, network, quantized: None });
         }

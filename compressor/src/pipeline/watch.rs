@@ -21,6 +21,8 @@ pub(super) struct Watch<'a> {
     folder: PathBuf,
     job: String,
     device: String,
+    /// What the names of stages begin with, for people.
+    label: String,
     /// Seconds of work before this process began.
     earlier: f64,
     began: Instant,
@@ -45,11 +47,18 @@ impl<'a> Watch<'a> {
             folder: folder.to_owned(),
             job,
             device,
+            label: String::new(),
             earlier,
             began: now,
             saved: now,
             interval: SAVE_INTERVAL,
         }
+    }
+
+    /// The same with a label before the names of stages.
+    pub(super) fn labelled(mut self, label: String) -> Self {
+        self.label = label;
+        self
     }
 
     /// Seconds of work on this job.
@@ -80,7 +89,7 @@ impl<'a> Watch<'a> {
         steps: u64,
         reached: impl Fn(&S) -> Reached + 'b,
     ) -> StageWatch<'a, 'b, S> {
-        let bar = self.progress.stage(name, steps);
+        let bar = self.progress.stage(&format!("{}{name}", self.label), steps);
         StageWatch { watch: self, name, bar, reached: Box::new(reached), last: None }
     }
 

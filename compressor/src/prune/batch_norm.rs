@@ -29,7 +29,7 @@ pub fn fold_batch_norm(network: FloatNetwork) -> Result<FloatNetwork, PruneError
     for (index, layer) in network.topology.layers.into_iter().enumerate() {
         let this = kind(&layer);
         match &layer {
-            Layer::Dense { .. } | Layer::Conv2d { .. } => {
+            Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. } => {
                 seen += 1;
                 foldable = true;
             }
@@ -56,7 +56,10 @@ pub fn fold_batch_norm(network: FloatNetwork) -> Result<FloatNetwork, PruneError
             | Layer::Relu
             | Layer::Relu6
             | Layer::Flatten
-            | Layer::Select { .. } => foldable = false,
+            | Layer::Select { .. }
+            | Layer::Mark { .. }
+            | Layer::From { .. }
+            | Layer::Add { .. } => foldable = false,
         }
         before = this;
         layers.push(layer);

@@ -11,7 +11,7 @@ use crate::ledger::{GroupKind, GroupRecord, Reason};
 use crate::network::{FloatNetwork, Layer, Shape};
 use crate::shapes::window_outputs;
 
-use super::liveness::Chain;
+use super::liveness::{Chain, Producers};
 use super::shrinkage::{GroupId, check_parameters, no_batch_norm};
 use super::{Decision, Lineage, PruneError, Shrinkage};
 
@@ -44,6 +44,7 @@ impl FoldStep {
             dead: &self.unread,
             unimportance: &[],
             thresholds: &[],
+            effects: &[],
             reason: Reason::NoConsumer,
             stage: "folding",
             step: 0,
@@ -78,7 +79,8 @@ pub fn fold_constants(network: FloatNetwork) -> Result<Folded, PruneError> {
         let chain = Chain::new(&topology)?;
         let (constant, stuck) = fold_once(&mut network, &chain);
         let mut dead = chain.nothing_dead();
-        for (layer, shape) in chain.affine.iter().enumerate() {
+        let dense_or_conv = chain.affine.iter().enumerate().filter(|(_, shape)| !shape.depthwise);
+        for (layer, shape) in dense_or_conv {
             let weight = &network.affine[layer].weight;
             for (input, dead) in dead.inputs[layer].iter_mut().enumerate() {
                 *dead = weight[input..].iter().step_by(shape.inputs).all(|&w| w == 0.0);
@@ -99,34 +101,68 @@ pub fn fold_constants(network: FloatNetwork) -> Result<Folded, PruneError> {
 fn fold_once(network: &mut FloatNetwork, chain: &Chain) -> (Vec<Vec<bool>>, Vec<GroupId>) {
     let mut constant: Vec<Vec<bool>> = Vec::with_capacity(chain.affine.len());
     let mut stuck = Vec::new();
-    for (layer, shape) in chain.affine.iter().enumerate() {
-        let rows = network.affine[layer].weight.chunks_exact(shape.area * shape.inputs);
-        let zero_rows: Vec<bool> = rows.map(|row| row.iter().all(|&w| w == 0.0)).collect();
-        let next = layer + 1;
-        if let Some(&reader) = chain.affine.get(next) {
-            let bias = network.affine[layer].bias.clone();
-            for input in 0..reader.inputs {
-                let Some((_, output)) = chain.producer(reader.position, input) else { continue };
-                if !zero_rows[output] {
+    for (layer, reader) in chain.affine.iter().enumerate() {
+        for input in 0..if reader.depthwise { 0 } else { reader.inputs } {
+            let value = match arriving(network, chain, &constant, layer, input) {
+                Arriving::Varies => continue,
+                Arriving::Stuck(id) => {
+                    stuck.push(id);
                     continue;
                 }
-                let value = activated(chain, shape.position, reader.position, bias[output]);
-                if value != 0.0 && padded(chain, reader.position) {
-                    stuck.push(GroupId { layer, group: output });
-                    continue;
-                }
-                let affine = &mut network.affine[next];
-                let rows = affine.weight.chunks_exact_mut(reader.area * reader.inputs);
-                for (row, bias) in rows.zip(&mut affine.bias) {
-                    let taps = row[input..].iter_mut().step_by(reader.inputs);
-                    let sum: f64 = taps.map(|w| f64::from(std::mem::take(w))).sum();
-                    *bias = (f64::from(*bias) + sum * f64::from(value)) as f32;
-                }
+                Arriving::Constant(value) => value,
+            };
+            let affine = &mut network.affine[layer];
+            let rows = affine.weight.chunks_exact_mut(reader.area * reader.inputs);
+            for (row, bias) in rows.zip(&mut affine.bias) {
+                let taps = row[input..].iter_mut().step_by(reader.inputs);
+                let sum: f64 = taps.map(|w| f64::from(std::mem::take(w))).sum();
+                *bias = (f64::from(*bias) + sum * f64::from(value)) as f32;
             }
         }
-        constant.push(zero_rows);
+        let rows = network.affine[layer].weight.chunks_exact(reader.area * reader.inputs);
+        constant.push(rows.map(|row| row.iter().all(|&w| w == 0.0)).collect());
     }
     (constant, stuck)
+}
+
+/// What an input of a layer gets.
+enum Arriving {
+    /// Something that depends on the network's input.
+    Varies,
+    /// A constant that the layer can take into its bias.
+    Constant(f32),
+    /// A constant that it can't.
+    Stuck(GroupId),
+}
+
+/// Behind an addition, or on several ways, only zeros are taken for constants.
+fn arriving(
+    network: &FloatNetwork,
+    chain: &Chain,
+    constant: &[Vec<bool>],
+    layer: usize,
+    input: usize,
+) -> Arriving {
+    let position = chain.affine[layer].position;
+    let Producers { layers: producers, others, straight } = chain.producers(position, input);
+    let is_constant = |&(producer, output): &(usize, usize)| {
+        // A depthwise kernel makes a constant of a constant, whatever its weights.
+        chain.affine[producer].depthwise
+            || constant.get(producer).is_some_and(|outputs| outputs[output])
+    };
+    let Some(&(group_layer, group)) = producers.first() else { return Arriving::Varies };
+    if others || !producers.iter().all(is_constant) {
+        return Arriving::Varies;
+    }
+    let id = GroupId { layer: group_layer, group };
+    if straight && producers.len() == 1 && constant[group_layer][group] {
+        let bias = network.affine[group_layer].bias[group];
+        let value = activated(chain, chain.affine[group_layer].position, position, bias);
+        let fits = value == 0.0 || !padded(chain, position);
+        return if fits { Arriving::Constant(value) } else { Arriving::Stuck(id) };
+    }
+    let zero = |&(producer, output): &(usize, usize)| network.affine[producer].bias[output] == 0.0;
+    if producers.iter().all(zero) { Arriving::Constant(0.0) } else { Arriving::Stuck(id) }
 }
 
 /// What the layers from behind `position` to before `reader` make of a constant.
@@ -141,7 +177,11 @@ fn activated(chain: &Chain, position: usize, reader: usize, value: f32) -> f32 {
         | Layer::AvgPool2d { .. }
         | Layer::Flatten
         | Layer::Select { .. }
-        | Layer::Dropout { .. } => value,
+        | Layer::Dropout { .. }
+        | Layer::DepthwiseConv2d { .. }
+        | Layer::Mark { .. }
+        | Layer::From { .. }
+        | Layer::Add { .. } => value,
     })
 }
 
@@ -164,9 +204,10 @@ fn unread(chain: &Chain, zero: &[Vec<bool>], constant: &[Vec<bool>]) -> Vec<Vec<
         if !reader.dense {
             return vec![false; reader.outputs];
         }
-        let source_is_constant = |input| match chain.producer(reader.position, input) {
-            Some((producer, output)) => constant[producer][output],
-            None => false,
+        let source_is_constant = |input| {
+            let producers = chain.producers(reader.position, input);
+            let constant = |&(producer, output): &(usize, usize)| constant[producer][output];
+            !producers.layers.is_empty() && producers.layers.iter().all(constant)
         };
         let inputs = zero.iter().enumerate();
         inputs.map(|(input, &zero)| zero && !source_is_constant(input)).collect()

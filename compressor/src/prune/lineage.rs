@@ -26,6 +26,8 @@ pub struct Decision<'a> {
     pub unimportance: &'a [Vec<f32>],
     /// What it was compared with, per affine layer.
     pub thresholds: &'a [f32],
+    /// Rise of the loss by removing each layer's dead groups; empty where it wasn't measured.
+    pub effects: &'a [f32],
     /// Why the dead ones are dead.
     pub reason: Reason,
     /// `training`, `pruning` or `folding`.
@@ -122,6 +124,13 @@ impl Lineage {
             reason,
             stage: why.stage.to_owned(),
             step: why.step,
+            effect: match reason {
+                Reason::AboveThreshold | Reason::AblationHarmless => {
+                    why.effects.get(id.layer).copied()
+                }
+                Reason::Constant | Reason::NoConsumer => Some(0.0),
+                Reason::BelowThreshold | Reason::LastOfLayer | Reason::NotJudged => None,
+            },
         }
     }
 }
@@ -155,6 +164,7 @@ mod tests {
             dead: &dead,
             unimportance: &unimportance,
             thresholds: &[1.0, 0.5],
+            effects: &[0.25, 0.5],
             reason: Reason::AboveThreshold,
             stage: "pruning",
             step: 7,
@@ -172,6 +182,8 @@ mod tests {
             ]
         );
         assert_eq!((removed[0].unimportance, removed[0].threshold, removed[0].step), (9.0, 1.0, 7));
+        let effects: Vec<_> = removed.iter().map(|r| r.effect).collect();
+        assert_eq!(effects, [Some(0.25), Some(0.5), Some(0.5), None]);
         let kept = lineage.kept(&second, &decision);
         let seen: Vec<_> = kept.iter().map(|r| (r.layer.as_str(), r.group)).collect();
         assert_eq!(seen, [("dense_1", 1), ("dense_1", 3)]);

@@ -4,6 +4,7 @@ use crate::network::{Layer, Shape, Topology};
 use crate::shapes;
 
 use super::PruneError;
+use super::spaces::Spaces;
 
 /// What is known to be dead at each affine layer, by its inputs (channels or features) and its
 /// outputs (filters or neurons): `true` is dead.
@@ -28,6 +29,9 @@ pub(super) struct AffineShape {
     pub(super) area: usize,
     /// Whether it is a dense layer (groups are inputs) or a convolution (groups are filters).
     pub(super) dense: bool,
+    /// Whether it is a depthwise convolution: its channels are those that it reads, and each has one
+    /// input of its own.
+    pub(super) depthwise: bool,
 }
 
 impl AffineShape {
@@ -44,11 +48,17 @@ impl AffineShape {
 pub(super) fn affine_shapes(topology: &Topology) -> Vec<AffineShape> {
     let affine = |(position, layer): (usize, &Layer)| match *layer {
         Layer::Dense { inputs, outputs } => {
-            Some(AffineShape { position, outputs, inputs, area: 1, dense: true })
+            let (dense, depthwise) = (true, false);
+            Some(AffineShape { position, outputs, inputs, area: 1, dense, depthwise })
         }
         Layer::Conv2d { channels, filters, kernel, .. } => {
-            let area = kernel[0] * kernel[1];
-            Some(AffineShape { position, outputs: filters, inputs: channels, area, dense: false })
+            let (area, outputs, inputs) = (kernel[0] * kernel[1], filters, channels);
+            let (dense, depthwise) = (false, false);
+            Some(AffineShape { position, outputs, inputs, area, dense, depthwise })
+        }
+        Layer::DepthwiseConv2d { channels: outputs, kernel, .. } => {
+            let (area, inputs, dense) = (kernel[0] * kernel[1], 1, false);
+            Some(AffineShape { position, outputs, inputs, area, dense, depthwise: true })
         }
         Layer::BatchNorm { .. }
         | Layer::MaxPool2d { .. }
@@ -57,31 +67,37 @@ pub(super) fn affine_shapes(topology: &Topology) -> Vec<AffineShape> {
         | Layer::Relu6
         | Layer::Flatten
         | Layer::Select { .. }
-        | Layer::Dropout { .. } => None,
+        | Layer::Dropout { .. }
+        | Layer::Mark { .. }
+        | Layer::From { .. }
+        | Layer::Add { .. } => None,
     };
     topology.layers.iter().enumerate().filter_map(affine).collect()
 }
 
-/// A topology with its shapes, walked by the propagation.
+/// A topology with its shapes and spaces, walked by the propagation.
 pub(super) struct Chain<'a> {
     pub(super) topology: &'a Topology,
     pub(super) shapes: Vec<Shape>,
     pub(super) affine: Vec<AffineShape>,
-    /// First boundary whose units may go: what lies before it is the network's own input.
-    first_free: usize,
+    pub(super) spaces: Spaces,
+}
+
+/// Where a unit comes from.
+pub(super) struct Producers {
+    /// Affine layers that write it or that it passes, and as which of their outputs.
+    pub(super) layers: Vec<(usize, usize)>,
+    /// Whether something else is added in: the network's input, or what a flatten made.
+    pub(super) others: bool,
+    /// Whether it takes no other way than from layer to layer.
+    pub(super) straight: bool,
 }
 
 impl<'a> Chain<'a> {
     pub(super) fn new(topology: &'a Topology) -> Result<Self, PruneError> {
         let shapes = shapes::infer(topology)?;
-        let affine = affine_shapes(topology);
-        let first_affine = affine.first().map_or(0, |a| a.position);
-        let image = |boundary: usize| matches!(shapes[boundary], Shape::Image { .. });
-        let mut first_free = 0;
-        while first_free <= first_affine && image(first_free) {
-            first_free += 1;
-        }
-        Ok(Self { topology, shapes, affine, first_free })
+        let (affine, spaces) = (affine_shapes(topology), Spaces::new(topology, &shapes));
+        Ok(Self { topology, shapes, affine, spaces })
     }
 
     /// Nothing dead.
@@ -99,107 +115,102 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Which affine layer made `unit` at `boundary`, and as which of its outputs; `None` when the
-    /// unit comes from the network's input.
-    pub(super) fn producer(&self, boundary: usize, unit: usize) -> Option<(usize, usize)> {
-        let mut unit = unit;
-        for position in (0..boundary).rev() {
-            match &self.topology.layers[position] {
-                Layer::Dense { .. } | Layer::Conv2d { .. } => {
-                    let layer = self.affine.iter().position(|a| a.position == position)?;
-                    return Some((layer, unit));
+    /// What `unit` at `boundary` comes from.
+    pub(super) fn producers(&self, boundary: usize, unit: usize) -> Producers {
+        let (mut boundary, mut unit, mut straight) = (boundary, unit, true);
+        loop {
+            let space = self.spaces.of[boundary];
+            let members = &self.spaces.members[space];
+            straight &= self.spaces.straight[space];
+            let source = self.spaces.source[space];
+            match source.map(|at| (at, &self.topology.layers[at])) {
+                Some((at, layer)) if members.is_empty() => {
+                    unit = match layer {
+                        Layer::Select { keep } => keep.get(unit).map_or(unit, |&k| k as usize),
+                        _ => unit % self.units(at).max(1),
+                    };
+                    boundary = at;
                 }
-                Layer::Flatten => {
-                    if let Shape::Image { channels, .. } = self.shapes[position] {
-                        unit %= channels;
-                    }
+                source => {
+                    let layers = members.iter().map(|&layer| (layer, unit)).collect();
+                    let others = source.is_some() || space == self.spaces.of[0];
+                    return Producers { layers, others, straight };
                 }
-                Layer::Select { keep } => unit = *keep.get(unit)? as usize,
-                Layer::BatchNorm { .. }
-                | Layer::MaxPool2d { .. }
-                | Layer::AvgPool2d { .. }
-                | Layer::Relu
-                | Layer::Relu6
-                | Layer::Dropout { .. } => {}
             }
         }
-        None
     }
 
     /// Live units of every boundary: alive is what depends on something *and* is read by something.
     ///
-    /// One pass in each direction reaches the fixpoint, because a layer that keeps one output reads
-    /// all its live inputs: deaths don't spread through affine layers, only between them.
+    /// Deaths don't spread through affine layers, only between them, because a layer that keeps one
+    /// output reads all its live inputs.
     pub(super) fn alive(&self, dead: &Dead) -> Vec<Vec<bool>> {
-        let boundaries = self.shapes.len();
-        let mut alive: Vec<Vec<bool>> =
-            (0..boundaries).map(|b| vec![true; self.units(b)]).collect();
-        let mut affine = 0;
-        for position in 0..boundaries - 1 {
-            let produced = self.forward(position, &alive[position], dead, &mut affine);
-            alive[position + 1] = produced;
+        let made = self.made(dead);
+        let alive = self.read(dead, &made);
+        self.spaces.of.iter().map(|&space| alive[space].clone()).collect()
+    }
+
+    /// One mask per space, all with the same value.
+    fn masks(&self, value: bool) -> Vec<Vec<bool>> {
+        let mut masks = vec![Vec::new(); self.shapes.len()];
+        for (boundary, &space) in self.spaces.of.iter().enumerate() {
+            masks[space] = vec![value; self.units(boundary)];
         }
-        for position in (0..boundaries - 1).rev() {
-            let read = self.backward(position, &alive[position + 1], dead, &mut affine);
-            if position >= self.first_free {
-                for (unit, read) in alive[position].iter_mut().zip(read) {
-                    *unit &= read;
+        masks
+    }
+
+    /// Per space: units that a living filter or neuron, or the network's input, writes.
+    fn made(&self, dead: &Dead) -> Vec<Vec<bool>> {
+        let of = &self.spaces.of;
+        let mut made = self.masks(false);
+        made[of[0]].fill(true);
+        for (shape, dead) in self.affine.iter().zip(&dead.outputs) {
+            let units = made[of[shape.position + 1]].iter_mut();
+            units.zip(dead).for_each(|(made, dead)| *made |= !dead);
+        }
+        for (made, _) in made.iter_mut().zip(&self.spaces.fixed).filter(|(_, fixed)| **fixed) {
+            made.fill(true);
+        }
+        // What a flatten or a selection reads is made before it, or by a layer whose units above
+        // are all in already.
+        for (at, layer) in self.topology.layers.iter().enumerate() {
+            let passed: Vec<bool> = match layer {
+                Layer::Flatten if of[at] != of[at + 1] => self.per_position(at, &made[of[at]]),
+                Layer::Select { keep } => keep.iter().map(|&k| made[of[at]][k as usize]).collect(),
+                _ => continue,
+            };
+            made[of[at + 1]].iter_mut().zip(passed).for_each(|(made, passed)| *made |= passed);
+        }
+        made
+    }
+
+    /// Per space: units that are made and read.
+    fn read(&self, dead: &Dead, made: &[Vec<bool>]) -> Vec<Vec<bool>> {
+        let of = &self.spaces.of;
+        let mut alive = self.masks(false);
+        for (alive, _) in alive.iter_mut().zip(&self.spaces.fixed).filter(|(_, fixed)| **fixed) {
+            alive.fill(true);
+        }
+        for (shape, dead) in self.affine.iter().zip(&dead.inputs).filter(|(a, _)| !a.depthwise) {
+            let space = of[shape.position];
+            let units = alive[space].iter_mut().zip(&made[space]).zip(dead);
+            units.for_each(|((alive, made), dead)| *alive |= made & !dead);
+        }
+        for (at, layer) in self.topology.layers.iter().enumerate().rev() {
+            let read: Vec<usize> = match layer {
+                Layer::Flatten if of[at] != of[at + 1] => {
+                    let channels = self.units(at).max(1);
+                    (0..self.units(at + 1)).map(|unit| unit % channels).collect()
                 }
+                Layer::Select { keep } => keep.iter().map(|&k| k as usize).collect(),
+                _ => continue,
+            };
+            for (to, from) in read.into_iter().enumerate() {
+                let reads = alive[of[at + 1]][to] && made[of[at]][from];
+                alive[of[at]][from] |= reads;
             }
         }
         alive
-    }
-
-    fn forward(&self, at: usize, before: &[bool], dead: &Dead, affine: &mut usize) -> Vec<bool> {
-        match &self.topology.layers[at] {
-            Layer::Dense { .. } | Layer::Conv2d { .. } => {
-                let layer = *affine;
-                *affine += 1;
-                // The network's outputs are never removed.
-                let last = layer + 1 == self.affine.len();
-                dead.outputs[layer].iter().map(|&dead| last || !dead).collect()
-            }
-            Layer::Flatten => self.per_position(at, before),
-            Layer::Select { keep } => keep.iter().map(|&k| before[k as usize]).collect(),
-            Layer::BatchNorm { .. }
-            | Layer::MaxPool2d { .. }
-            | Layer::AvgPool2d { .. }
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::Dropout { .. } => before.to_vec(),
-        }
-    }
-
-    fn backward(&self, at: usize, after: &[bool], dead: &Dead, affine: &mut usize) -> Vec<bool> {
-        match &self.topology.layers[at] {
-            Layer::Dense { .. } | Layer::Conv2d { .. } => {
-                *affine -= 1;
-                dead.inputs[*affine].iter().map(|&dead| !dead).collect()
-            }
-            Layer::Flatten => match self.shapes[at] {
-                Shape::Flat(_) => after.to_vec(),
-                Shape::Image { channels, .. } => {
-                    let mut read = vec![false; channels];
-                    for (index, &alive) in after.iter().enumerate() {
-                        read[index % channels] |= alive;
-                    }
-                    read
-                }
-            },
-            Layer::Select { keep } => {
-                let mut read = vec![false; self.units(at)];
-                for (&from, &alive) in keep.iter().zip(after) {
-                    read[from as usize] = alive;
-                }
-                read
-            }
-            Layer::BatchNorm { .. }
-            | Layer::MaxPool2d { .. }
-            | Layer::AvgPool2d { .. }
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::Dropout { .. } => after.to_vec(),
-        }
     }
 
     /// What a flatten at `at` makes of its channels: each repeated at every pixel.
@@ -226,6 +237,14 @@ impl<'a> Chain<'a> {
                     stride: *stride,
                     padding: *padding,
                 }),
+                Layer::DepthwiseConv2d { kernel, stride, padding, .. } => {
+                    layers.push(Layer::DepthwiseConv2d {
+                        channels: after,
+                        kernel: *kernel,
+                        stride: *stride,
+                        padding: *padding,
+                    });
+                }
                 Layer::BatchNorm { .. } => layers.push(Layer::BatchNorm { channels: after }),
                 Layer::Flatten => {
                     layers.push(Layer::Flatten);
@@ -241,7 +260,10 @@ impl<'a> Chain<'a> {
                 | Layer::AvgPool2d { .. }
                 | Layer::Relu
                 | Layer::Relu6
-                | Layer::Dropout { .. } => layers.push(layer.clone()),
+                | Layer::Dropout { .. }
+                | Layer::Mark { .. }
+                | Layer::From { .. }
+                | Layer::Add { .. } => layers.push(layer.clone()),
             }
         }
         Topology { input: self.topology.input, layers }

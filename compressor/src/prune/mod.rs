@@ -2,6 +2,7 @@
 //!
 //! - [`shrinkage`]: dead groups → smaller topology and the slices of every tensor (used while
 //!   training, too);
+//! - [`spaces`]: which layers' groups go together in a network with branches;
 //! - [`lineage`]: which groups of the original network the current ones are;
 //! - [`batch_norm`], [`constants`], [`weights`]: float networks: normalisation folded into weights,
 //!   constants into biases, the posterior into numbers;
@@ -14,6 +15,7 @@ pub mod lineage;
 mod liveness;
 pub mod order;
 pub mod shrinkage;
+pub mod spaces;
 pub mod threshold;
 pub mod weights;
 
@@ -26,6 +28,7 @@ use thiserror::Error;
 pub use lineage::{Decision, Lineage};
 pub use order::Order;
 pub use shrinkage::{GroupId, Shrinkage};
+pub use spaces::{Tie, joint_unimportance, ties};
 pub use threshold::{Histogram, Thresholds, choose_threshold};
 
 use crate::shapes::ShapeError;

@@ -63,6 +63,7 @@ mod tests {
                 scale_mean: vec![2.0, 1.0],
                 scale_variance: vec![0.1; 2],
                 unimportance: vec![-1.0, -2.0],
+                description_length_nats: 0.0,
             }],
             description_length_nats: 0.0,
         }

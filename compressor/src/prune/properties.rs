@@ -8,7 +8,7 @@ use crate::shapes;
 
 use super::constants::fold_constants;
 use super::liveness::affine_shapes;
-use super::{Lineage, Shrinkage};
+use super::{Lineage, Shrinkage, Tie, ties};
 
 /// A small deterministic source of numbers, so that a seed is all that proptest shrinks.
 struct Numbers(u64);
@@ -48,6 +48,9 @@ fn topology(numbers: &mut Numbers) -> Topology {
     if image {
         for _ in 0..numbers.below(3) {
             convolution(&mut topology, numbers);
+            if numbers.chance(40) {
+                block(&mut topology, numbers);
+            }
         }
         topology.layers.push(Layer::Flatten);
     }
@@ -96,6 +99,60 @@ fn convolution(topology: &mut Topology, numbers: &mut Numbers) {
     if !activate_first {
         topology.layers.push(Layer::Dropout { rate: 0.5 });
         topology.layers.push(activation(numbers));
+    }
+}
+
+/// A residual block; its branches may have depthwise convolutions and poolings, and its shortcut a
+/// convolution of its own.
+fn block(topology: &mut Topology, numbers: &mut Numbers) {
+    let name = |what: &str| format!("{what} {}", topology.layers.len());
+    let (start, left) = (name("start"), name("left"));
+    let Shape::Image { channels, .. } = last_shape(topology) else { return };
+    let (stride, padding) = ([1 + numbers.below(2); 2], Padding::Same);
+    let plain = stride == [1, 1] && numbers.chance(60);
+    let filters = if plain { channels } else { 1 + numbers.below(4) };
+    let conv = |channels, filters, stride| Layer::Conv2d {
+        channels,
+        filters,
+        kernel: [3, 3],
+        stride,
+        padding,
+    };
+    let layers = &mut topology.layers;
+    layers.push(Layer::Mark { name: start.clone() });
+    if numbers.chance(50) {
+        layers.push(Layer::DepthwiseConv2d { channels, kernel: [3, 2], stride, padding });
+        layers.push(activation(numbers));
+        layers.push(conv(channels, filters, [1, 1]));
+    } else {
+        let middle = 1 + numbers.below(3);
+        layers.push(conv(channels, middle, stride));
+        layers.push(activation(numbers));
+        if numbers.chance(50) {
+            let (channels, kernel, stride) = (middle, [2, 2], [1, 1]);
+            layers.push(Layer::DepthwiseConv2d { channels, kernel, stride, padding });
+            layers.push(activation(numbers));
+        }
+        layers.push(conv(middle, filters, [1, 1]));
+    }
+    if plain {
+        layers.push(Layer::Add { name: start });
+    } else {
+        layers.push(Layer::Mark { name: left.clone() });
+        layers.push(Layer::From { name: start });
+        layers.push(conv(channels, filters, stride));
+        layers.push(Layer::Add { name: left });
+    }
+    layers.push(activation(numbers));
+}
+
+/// Groups that can go: jointly dead, and neither the network's input nor its output.
+fn joint(topology: &Topology, dead: &mut [Vec<bool>]) {
+    for Tie { layers, removable } in ties(topology).unwrap() {
+        for group in 0..dead[layers[0]].len() {
+            let all = removable && layers.iter().all(|&layer| dead[layer][group]);
+            layers.iter().for_each(|&layer| dead[layer][group] = all);
+        }
     }
 }
 
@@ -160,16 +217,11 @@ proptest! {
             .iter()
             .map(|shape| (0..shape.groups()).map(|_| numbers.chance(percent)).collect())
             .collect();
-        // The filters of a last convolution are the network's outputs.
-        if let (Some(last), Some(dead)) = (affine_shapes(&topology).last(), dead.last_mut())
-            && !last.dense
-        {
-            dead.fill(false);
-        }
         let step = Shrinkage::plan(&topology, &dead).unwrap();
         for spared in step.spared() {
             dead[spared.layer][spared.group] = false;
         }
+        joint(&topology, &mut dead);
         let mut masked = net.clone();
         mask(&mut masked, &dead);
         let small = step.apply(&net).unwrap();

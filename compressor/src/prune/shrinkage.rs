@@ -75,18 +75,16 @@ impl Shrinkage {
     /// Plans from masks on both sides of the affine layers. Outputs of the last layer and inputs of
     /// a first convolution can't go; marks there are ignored.
     pub(super) fn from_masks(chain: &Chain, mut dead: Dead, unimportance: &[Vec<f32>]) -> Self {
-        if let Some(last) = dead.outputs.last_mut() {
-            last.fill(false);
-        }
-        if let (Some(first), Some(inputs)) = (chain.affine.first(), dead.inputs.first_mut())
-            && !first.dense
-        {
-            inputs.fill(false);
+        for (shape, inputs) in chain.affine.iter().zip(&mut dead.inputs) {
+            let reads_fixed = chain.spaces.fixed[chain.spaces.of[shape.position]];
+            if reads_fixed && !shape.dense {
+                inputs.fill(false);
+            }
         }
         let mut spared = Vec::new();
         let mut alive = chain.alive(&dead);
         while let Some(empty) =
-            chain.affine.iter().rposition(|a| !alive[a.position].contains(&true))
+            chain.affine.iter().rposition(|a| !a.depthwise && !alive[a.position].contains(&true))
         {
             spare(chain, &mut dead, empty, unimportance, &mut spared);
             alive = chain.alive(&dead);
@@ -101,7 +99,11 @@ impl Shrinkage {
             topology,
             names: (0..chain.affine.len()).map(|l| chain.topology.affine_name(l)).collect(),
             shapes: chain.affine.clone(),
-            kept_inputs: chain.affine.iter().map(|a| kept(a.position)).collect(),
+            kept_inputs: chain
+                .affine
+                .iter()
+                .map(|a| if a.depthwise { vec![0] } else { kept(a.position) })
+                .collect(),
             kept_outputs: chain.affine.iter().map(|a| kept(a.position + 1)).collect(),
             spared,
         }
@@ -249,10 +251,13 @@ fn spare(
     let rank = |layer: usize, group: usize| {
         unimportance.get(layer).and_then(|u| u.get(group)).copied().unwrap_or(0.0)
     };
-    let cost = |unit: usize| match chain.producer(layer.position, unit) {
-        _ if layer.dense => rank(empty, unit),
-        Some((producer, output)) if !chain.affine[producer].dense => rank(producer, output),
-        Some(_) | None => 0.0,
+    let cost = |unit: usize| {
+        if layer.dense {
+            return rank(empty, unit);
+        }
+        let producers = chain.producers(layer.position, unit).layers;
+        let filter = producers.iter().find(|&&(producer, _)| !chain.affine[producer].dense);
+        filter.map_or(0.0, |&(producer, output)| rank(producer, output))
     };
     let better = |&a: &usize, &b: &usize| {
         let dead = &dead.inputs[empty];
@@ -262,7 +267,7 @@ fn spare(
     if std::mem::replace(&mut dead.inputs[empty][unit], false) && layer.dense {
         spared.push(GroupId { layer: empty, group: unit });
     }
-    if let Some((producer, output)) = chain.producer(layer.position, unit) {
+    for (producer, output) in chain.producers(layer.position, unit).layers {
         let was_dead = std::mem::replace(&mut dead.outputs[producer][output], false);
         if was_dead && !chain.affine[producer].dense {
             spared.push(GroupId { layer: producer, group: output });

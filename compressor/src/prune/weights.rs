@@ -60,6 +60,7 @@ pub fn shrink_posterior(posterior: &Posterior, step: &Shrinkage) -> Result<Poste
             scale_mean: step.slice_groups(layer, &p.scale_mean)?,
             scale_variance: step.slice_groups(layer, &p.scale_variance)?,
             unimportance: step.slice_groups(layer, &p.unimportance)?,
+            description_length_nats: p.description_length_nats,
         })
     };
     let layers: Result<_, PruneError> = posterior.layers.iter().enumerate().map(slice).collect();
@@ -151,6 +152,7 @@ mod tests {
             scale_mean: vec![2.0, 3.0],
             scale_variance: vec![0.5, 0.0],
             unimportance: vec![0.0, 1.0],
+            description_length_nats: 0.0,
         };
         Posterior {
             prior: Prior::NormalJeffreys,

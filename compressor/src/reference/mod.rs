@@ -7,6 +7,7 @@
 pub(crate) mod panels;
 mod windows;
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use thiserror::Error;
@@ -18,6 +19,7 @@ use crate::prune::shrinkage::check_parameters;
 use crate::shapes;
 
 use panels::Panels;
+use windows::Depthwise;
 
 /// Examples that go through the layers together: enough to reuse weights from the cache, few
 /// enough that the activations stay there.
@@ -64,6 +66,7 @@ enum Step {
         stride: [usize; 2],
         pad: [usize; 2],
     },
+    Depthwise(Depthwise),
     /// y = scale·x + shift per channel.
     Normalise {
         scale: Vec<f32>,
@@ -84,6 +87,9 @@ enum Step {
     Select(Vec<u32>),
     /// Flatten and dropout.
     Nothing,
+    Mark(String),
+    From(String),
+    Add(String),
 }
 
 impl Reference {
@@ -111,6 +117,11 @@ impl Reference {
                     stride: *stride,
                     pad: windows::padding(shapes[index], *kernel, *stride, *padding),
                 },
+                Layer::DepthwiseConv2d { kernel, stride, padding, .. } => {
+                    let pad = windows::padding(shapes[index], *kernel, *stride, *padding);
+                    let affine = affine.next().cloned().unwrap_or_default();
+                    Step::Depthwise(Depthwise { affine, kernel: *kernel, stride: *stride, pad })
+                }
                 Layer::BatchNorm { channels } => {
                     let missing = ReferenceError::Norm { layer: index, channels: *channels };
                     normalise(norms.next(), *channels).ok_or(missing)?
@@ -129,6 +140,9 @@ impl Reference {
                 Layer::Relu6 => Step::Relu6,
                 Layer::Select { keep } => Step::Select(keep.clone()),
                 Layer::Flatten | Layer::Dropout { .. } => Step::Nothing,
+                Layer::Mark { name } => Step::Mark(name.clone()),
+                Layer::From { name } => Step::From(name.clone()),
+                Layer::Add { name } => Step::Add(name.clone()),
             });
         }
         Ok(Self { steps, shapes })
@@ -205,9 +219,16 @@ impl Reference {
 
     fn layers(&self, inputs: &[f32], visit: &mut dyn FnMut(usize, &[f32])) -> Vec<f32> {
         let mut current = inputs.to_vec();
+        let mut marks: BTreeMap<&str, Vec<f32>> = BTreeMap::new();
         visit(0, &current);
         for (index, step) in self.steps.iter().enumerate() {
-            current = step.run(self.shapes[index], self.shapes[index + 1], current);
+            let named = |name: &str| marks.get(name).map(Vec::as_slice).unwrap_or_default();
+            match step {
+                Step::Mark(name) => drop(marks.insert(name, current.clone())),
+                Step::From(name) => current = named(name).to_vec(),
+                Step::Add(name) => current.iter_mut().zip(named(name)).for_each(|(x, y)| *x += y),
+                step => current = step.run(self.shapes[index], self.shapes[index + 1], current),
+            }
             visit(index + 1, &current);
         }
         current
@@ -262,7 +283,8 @@ impl Step {
                 let examples = x.chunks_exact(from.len());
                 examples.flat_map(|e| keep.iter().map(|&k| e[k as usize])).collect()
             }
-            Self::Nothing => x,
+            Self::Depthwise(layer) => layer.run(&x, from, to),
+            Self::Nothing | Self::Mark(_) | Self::From(_) | Self::Add(_) => x,
         }
     }
 }

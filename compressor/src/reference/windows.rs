@@ -1,6 +1,6 @@
 //! Sliding windows over images: patches for convolutions, and pooling.
 
-use crate::network::{Padding, Shape};
+use crate::network::{Affine, Padding, Shape};
 use crate::shapes::padding_before;
 
 /// Zeros above and to the left of an image.
@@ -65,6 +65,35 @@ pub(super) fn patches(
         }
     }
     patches
+}
+
+/// A depthwise convolution.
+#[derive(Clone, Debug)]
+pub(super) struct Depthwise {
+    pub(super) affine: Affine,
+    pub(super) kernel: [usize; 2],
+    pub(super) stride: [usize; 2],
+    pub(super) pad: [usize; 2],
+}
+
+impl Depthwise {
+    /// All examples of `x`.
+    pub(super) fn run(&self, x: &[f32], from: Shape, to: Shape) -> Vec<f32> {
+        let Affine { weight, bias } = &self.affine;
+        let (channels, taps) = (bias.len().max(1), self.kernel[0] * self.kernel[1]);
+        let mut y = Vec::with_capacity(x.len() / from.len().max(1) * to.len());
+        for image in x.chunks_exact(from.len()) {
+            let patches = patches(image, from, to, self.kernel, self.stride, self.pad);
+            for patch in patches.chunks_exact((taps * channels).max(1)) {
+                let kernels = weight.chunks_exact(taps.max(1)).zip(bias);
+                y.extend(kernels.enumerate().map(|(channel, (kernel, bias))| {
+                    let seen = patch[channel..].iter().step_by(channels);
+                    seen.zip(kernel).fold(*bias, |sum, (x, w)| sum + x * w)
+                }));
+            }
+        }
+        y
+    }
 }
 
 /// Folds each window's values per channel; `mean` divides by the number of values inside.

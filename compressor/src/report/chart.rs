@@ -267,6 +267,47 @@ pub(super) fn marker(x: &Axis, value: f64, name: &str) -> String {
     )
 }
 
+/// A dashed horizontal line with a name.
+pub(super) fn level(y: &Axis, value: f64, name: &str) -> String {
+    let at = y.at(value);
+    let right = WIDTH - RIGHT;
+    format!(
+        "<line class=\"marker\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+         <text class=\"stage\" x=\"{right}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
+        at - 4.0,
+        esc(name)
+    )
+}
+
+/// A bar from `low` to `high` with feet.
+pub(super) fn interval((x, at): (&Axis, f64), (y, low, high): (&Axis, f64, f64)) -> String {
+    let (at, low, high) = (x.at(at), y.at(low), y.at(high));
+    let (left, right) = (at - 3.0, at + 3.0);
+    format!(
+        "<path class=\"interval\" d=\"M{left:.1} {low:.1}H{right:.1}M{at:.1} {low:.1}V{high:.1}\
+         M{left:.1} {high:.1}H{right:.1}\"/>\n"
+    )
+}
+
+/// A point with its name beside it and what it stands for as a tooltip.
+pub(super) fn point(
+    (x, px): (&Axis, f64),
+    (y, py): (&Axis, f64),
+    class: &str,
+    name: &str,
+    title: &str,
+) -> String {
+    let (px, py) = (x.at(px), y.at(py));
+    format!(
+        "<circle class=\"{class}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\"><title>{}</title></circle>\
+         <text class=\"stage\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+        esc(title),
+        px + 7.0,
+        py + 3.5,
+        esc(name)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

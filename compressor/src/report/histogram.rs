@@ -168,6 +168,7 @@ mod tests {
             reason: if kept { Reason::BelowThreshold } else { Reason::AboveThreshold },
             stage: "pruning".into(),
             step: 0,
+            effect: None,
         }
     }
 

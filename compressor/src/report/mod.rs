@@ -6,7 +6,10 @@
 
 mod cards;
 mod chart;
+mod config;
 mod curves;
+mod energy;
+mod front;
 mod histogram;
 mod html;
 mod latency;
@@ -17,8 +20,10 @@ mod tables;
 
 use std::path::Path;
 
-pub use latency::{Latency, Provenance};
+pub use config::ReportConfig;
+pub use latency::Latency;
 
+use crate::cost::Instructions;
 use crate::files::{self, FileError};
 use crate::ledger::Ledger;
 use crate::metrics::MetricRow;
@@ -35,6 +40,10 @@ pub struct Report {
     pub summary: Summary,
     /// Time of one inference, per target; may be empty.
     pub latencies: Vec<Latency>,
+    /// Instructions of an inference on a Cortex-M4; none where they are not known.
+    pub instructions: Option<Instructions>,
+    /// What figures of time and energy are for.
+    pub config: ReportConfig,
     /// Rows of `metrics.jsonl`, in order; may be empty.
     pub curves: Vec<MetricRow>,
     /// Groups and bits with the numbers behind them.

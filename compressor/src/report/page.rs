@@ -2,7 +2,9 @@
 
 use super::html::{self, esc};
 use super::number::{duration, thousands};
-use super::{Report, cards, curves, histogram, latency, measure, prior_name, rules, tables};
+use super::{
+    Report, cards, curves, energy, front, histogram, latency, measure, prior_name, rules, tables,
+};
 
 /// Style, inline.
 const STYLE: &str = include_str!("style.css");
@@ -24,6 +26,8 @@ pub(super) fn render(report: &Report) -> String {
     page += &cards::verdict(&report.summary, &report.meta.unmet);
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
+    page += &front::section(report.summary.front.as_ref());
+    page += &energy::section(report.instructions, &report.config);
     page += &curves::section(&report.curves);
     page += &histogram::section(&report.ledger.groups, measure(&report.summary));
     page += &tables::layers(&report.summary);

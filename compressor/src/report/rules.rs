@@ -43,9 +43,9 @@ pub(super) fn section(report: &Report) -> String {
         body += &html::remark(&description_length(nats, report.summary.compressed.file_bytes));
     }
     body += &html::remark(&format!(
-        "Every group's importance, threshold, fate and reason stand in <code>{GROUPS_FILE}</code>, \
-         every layer's bits and the variance behind them in <code>{BITS_FILE}</code>, beside this \
-         page."
+        "Every group's importance, threshold, fate, rule and effect (the rise of the loss by the \
+         removal that it was part of) stand in <code>{GROUPS_FILE}</code>, every layer's bits and the \
+         variance behind them in <code>{BITS_FILE}</code>, beside this page."
     ));
     html::section("rules", "Rules", &body)
 }

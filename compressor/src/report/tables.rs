@@ -7,7 +7,7 @@ use crate::ledger::BitRecord;
 use crate::summary::{LayerSummary, Summary};
 
 /// A table in a box that scrolls sideways on small screens. Heads that start with `#` are numbers.
-fn table(heads: &[&str], rows: &str) -> String {
+pub(super) fn table(heads: &[&str], rows: &str) -> String {
     let heads: String = heads
         .iter()
         .map(|head| match head.strip_prefix('#') {

@@ -1,6 +1,7 @@
 //! The page as a whole.
 
 use super::*;
+use crate::cost::{Instructions, Provenance};
 use crate::ledger::{BitRecord, GroupKind, GroupRecord, Reason};
 use crate::summary;
 
@@ -36,6 +37,7 @@ pub(crate) fn example() -> Report {
             reason,
             stage: "pruning".into(),
             step: 0,
+            effect: None,
         }
     };
     let groups = (0..64)
@@ -50,9 +52,13 @@ pub(crate) fn example() -> Report {
         fraction: 5,
         bits: 5,
         rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+        description_bits: Some(812.5),
     }];
+    let instructions = Instructions { count: 64_000, from: Provenance::Estimated };
     Report {
-        latencies: vec![Latency::estimate_cortex_m4(&summary.layers)],
+        instructions: Some(instructions),
+        config: ReportConfig::default(),
+        latencies: vec![Latency::on_cortex_m4(&summary.layers, instructions, 64.0)],
         summary,
         curves,
         ledger: Ledger { groups, bits },
@@ -81,7 +87,16 @@ fn nothing_is_fetched_and_nothing_runs() {
 #[test]
 fn every_part_is_there() {
     let page = render(&example());
-    for id in ["training", "importance", "layers", "bits", "rules", "provenance", "reproduction"] {
+    for id in [
+        "energy",
+        "training",
+        "importance",
+        "layers",
+        "bits",
+        "rules",
+        "provenance",
+        "reproduction",
+    ] {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
     for text in ["20.0× smaller", "2.50 %", "estimated", "threshold −2", "ledger.csv"] {
@@ -134,6 +149,7 @@ fn an_empty_report_is_a_page_too() {
     report.curves.clear();
     report.ledger = Ledger::default();
     report.latencies.clear();
+    report.instructions = None;
     report.summary.layers.clear();
     report.meta = Meta::default();
     let page = render(&report);

@@ -35,6 +35,17 @@ impl Examples {
         self.labels.is_empty()
     }
 
+    /// How many examples each class has.
+    pub fn per_class(&self) -> Vec<u64> {
+        let mut counts = vec![0; self.classes];
+        for label in &self.labels {
+            if let Some(count) = counts.get_mut(*label as usize) {
+                *count += 1;
+            }
+        }
+        counts
+    }
+
     /// Inputs of examples `from..to`.
     pub fn range(&self, from: usize, to: usize) -> &[f32] {
         let n = self.shape.len();
@@ -208,7 +219,7 @@ mod tests {
     #[test]
     fn smoothing_takes_from_the_label_and_gives_to_all() {
         let examples = Examples {
-            shape: Shape::Image { height: 1, width: 1, channels: 1 },
+            shape: Shape::Flat(1),
             inputs: vec![0.5, 0.25],
             labels: vec![2, 0],
             classes: 4,

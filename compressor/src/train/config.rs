@@ -105,6 +105,11 @@ impl Default for QuantizeConfig {
 }
 
 impl QuantizeConfig {
+    /// Whether the code's rate is in the loss.
+    pub fn has_rate(&self) -> bool {
+        self.epochs > 0 && self.rate > 0.0
+    }
+
     /// The width of each of `layers` layers; the last one given holds for all that follow.
     pub fn widths(&self, layers: usize) -> Vec<u8> {
         let last = self.bits.last().copied().unwrap_or(8);
@@ -253,6 +258,13 @@ impl VariationalConfig {
     /// Whether there is a Bayesian stage at all.
     pub fn is_bayesian(&self) -> bool {
         self.epochs > 0
+    }
+
+    /// Whether the KL at the end is that of the bound, and so a description length: neither
+    /// tempered nor weighted by layer.
+    pub fn is_bound(&self) -> bool {
+        let weighted = self.scale_weight.iter().any(|w| *w != 1.0);
+        self.is_bayesian() && !weighted && self.temperature_at(self.epochs as f32) == 1.0
     }
 
     /// β at `epoch`, by straight lines between the points and constant beyond them.

@@ -202,7 +202,7 @@ fn gradient(
     let (network, total) = (&state.network, batch.len());
     let step = sharded(batch, plan.seed, state.step, |part, noise| {
         let mut layers = Deterministic::new(network, Some(noise), device);
-        let logits = forward(&network.topology, 0, part.value(device), &mut layers);
+        let logits = forward(&network.topology, part.value(device), &mut layers);
         let loss = part.loss(logits, total);
         let grads = loss.backward();
         let mut into = network.zeros_like();

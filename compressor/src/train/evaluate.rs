@@ -24,7 +24,7 @@ pub fn logits(network: &FloatNetwork, examples: &Examples, device: &Device) -> V
     let device = device.clone().without_autodiff();
     batched(examples, &device, || {
         let mut layers = Deterministic::new(network, None, &device);
-        move |x| forward(&network.topology, 0, x, &mut layers)
+        move |x| forward(&network.topology, x, &mut layers)
     })
 }
 

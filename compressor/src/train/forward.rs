@@ -1,5 +1,7 @@
 //! The forward pass of any topology, sampled or deterministic.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Gradients, Tensor};
 
 use super::tensor::{
@@ -16,7 +18,7 @@ pub const NORM_EPSILON: f32 = 1e-5;
 
 /// The layers that have parameters or randomness, as a forward pass meets them.
 pub trait Layers {
-    /// Applies the `index`-th dense layer or convolution.
+    /// Applies the `index`-th layer with weights.
     fn affine(&mut self, index: usize, x: Value) -> Value;
     /// Applies the `index`-th batch normalisation.
     fn norm(&mut self, index: usize, x: Value) -> Value;
@@ -24,18 +26,52 @@ pub trait Layers {
     fn dropout(&mut self, rate: f32, x: Value) -> Value;
 }
 
-/// Runs `topology` on `x` from layer `from` on and returns the logits.
+/// Runs `topology` on `x` and returns the logits.
 ///
 /// # Shapes
 /// out: `[batch, outputs]`
-pub fn forward(topology: &Topology, from: usize, x: Value, layers: &mut impl Layers) -> Tensor<2> {
-    let before = topology.layers.iter().take(from);
-    let mut affine = before.clone().filter(|l| is_affine(l)).count();
-    let mut norm = before.filter(|l| matches!(l, Layer::BatchNorm { .. })).count();
-    let mut x = x;
-    for layer in topology.layers.iter().skip(from) {
-        x = match layer {
-            Layer::Dense { .. } | Layer::Conv2d { .. } => {
+pub fn forward(topology: &Topology, x: Value, layers: &mut impl Layers) -> Tensor<2> {
+    Passage::new(x).finish(topology, layers)
+}
+
+/// A forward pass on its way.
+#[derive(Clone, Debug)]
+pub struct Passage<'a> {
+    /// Position of the next layer.
+    at: usize,
+    /// What arrives there.
+    x: Value,
+    /// Values that marks gave a name.
+    named: BTreeMap<&'a str, Value>,
+    affine: usize,
+    norm: usize,
+}
+
+impl<'a> Passage<'a> {
+    /// Before the first layer.
+    pub fn new(x: Value) -> Self {
+        Self { at: 0, x, named: BTreeMap::new(), affine: 0, norm: 0 }
+    }
+
+    /// Changes what arrives at the next layer.
+    pub fn map(self, change: impl FnOnce(Value) -> Value) -> Self {
+        Self { x: change(self.x), ..self }
+    }
+
+    /// Passes all layers that are left.
+    pub fn finish(mut self, topology: &'a Topology, layers: &mut impl Layers) -> Tensor<2> {
+        while let Some(layer) = topology.layers.get(self.at) {
+            self = self.step(layer, layers);
+        }
+        self.x.flat()
+    }
+
+    /// Passes `layer`, which is the next. Values are moved, not shared, so that burn may write where
+    /// it reads.
+    pub fn step(self, layer: &'a Layer, layers: &mut impl Layers) -> Self {
+        let Self { at, x, mut named, mut affine, mut norm } = self;
+        let x = match layer {
+            Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. } => {
                 affine += 1;
                 layers.affine(affine - 1, x)
             }
@@ -43,6 +79,16 @@ pub fn forward(topology: &Topology, from: usize, x: Value, layers: &mut impl Lay
                 norm += 1;
                 layers.norm(norm - 1, x)
             }
+            Layer::Mark { name } => {
+                named.insert(name, x.clone());
+                x
+            }
+            // Shape inference has checked that names exist.
+            Layer::From { name } => named.get(name.as_str()).cloned().unwrap_or(x),
+            Layer::Add { name } => match named.get(name.as_str()) {
+                Some(named) => x.add(named.clone()),
+                None => x,
+            },
             Layer::MaxPool2d { size, stride, padding } => {
                 Value::Image(max_pool(x.image(), *size, *stride, *padding))
             }
@@ -55,13 +101,8 @@ pub fn forward(topology: &Topology, from: usize, x: Value, layers: &mut impl Lay
             Layer::Select { keep } => x.select(keep),
             Layer::Dropout { rate } => layers.dropout(*rate, x),
         };
+        Self { at: at + 1, x, named, affine, norm }
     }
-    x.flat()
-}
-
-/// Whether a layer is dense or a convolution.
-pub fn is_affine(layer: &Layer) -> bool {
-    matches!(layer, Layer::Dense { .. } | Layer::Conv2d { .. })
 }
 
 /// The convolution that a layer describes.
@@ -70,6 +111,15 @@ pub(super) fn convolution(layer: &Layer) -> Option<Convolution> {
         Layer::Conv2d { channels, filters, kernel, stride, padding } => Some(Convolution {
             channels: *channels,
             filters: *filters,
+            depthwise: false,
+            kernel: *kernel,
+            stride: *stride,
+            padding: *padding,
+        }),
+        Layer::DepthwiseConv2d { channels, kernel, stride, padding } => Some(Convolution {
+            channels: *channels,
+            filters: *channels,
+            depthwise: true,
             kernel: *kernel,
             stride: *stride,
             padding: *padding,

@@ -2,7 +2,6 @@
 //! trained one.
 
 use super::VariationalConfig;
-use super::forward::is_affine;
 use crate::bayes::{
     AffinePosterior, BayesNetwork, Gaussian, Horseshoe, LogNormal, Noise, NormalJeffreys, Scale,
     group_count,
@@ -43,6 +42,9 @@ fn sizes(layer: &Layer) -> (usize, usize) {
         Layer::Conv2d { channels, filters, kernel, .. } => {
             (filters * kernel[0] * kernel[1] * channels, *filters)
         }
+        Layer::DepthwiseConv2d { channels, kernel, .. } => {
+            (kernel[0] * kernel[1] * channels, *channels)
+        }
         _ => (0, 0),
     }
 }
@@ -53,7 +55,7 @@ pub fn posterior(network: &FloatNetwork, config: &VariationalConfig) -> BayesNet
     let config = config.resolve();
     let mut topology = network.topology.clone();
     topology.layers.retain(|l| !matches!(l, Layer::Dropout { .. }));
-    let shapes: Vec<&Layer> = topology.layers.iter().filter(|l| is_affine(l)).collect();
+    let shapes: Vec<&Layer> = topology.layers.iter().filter(|l| l.is_affine()).collect();
     let layers = shapes.iter().zip(&network.affine).enumerate().map(|(i, (layer, affine))| {
         let start = config.initial_log_variance;
         let start = if i == 0 { start.min(config.first_log_variance_most) } else { start };

@@ -3,19 +3,20 @@
 //! The posterior orders a layer's groups by how little they are needed; an ablation on a slice of
 //! the training set says how far down that order one may cut. The order makes the search cheap (a
 //! bisection), the ablation makes it safe. Layers are tried last to first, so that the activations
-//! below the layer at hand are computed once.
+//! below the layer at hand are computed once. Layers whose groups go together are tried together, in
+//! the place of their first.
 
 use burn::tensor::Device;
 
 use super::batch::Examples;
 use super::evaluate::score_logits;
-use super::forward::{Deterministic, Layers, forward, is_affine};
+use super::forward::{Deterministic, Layers, Passage};
 use super::tensor::{Value, values};
 use super::{ShrinkConfig, VariationalConfig};
 use crate::bayes::BayesNetwork;
-use crate::network::{FloatNetwork, Layer};
-use crate::prune::PruneError;
+use crate::network::{FloatNetwork, Layer, Topology};
 use crate::prune::weights::posterior_mean;
+use crate::prune::{PruneError, joint_unimportance, ties};
 
 /// Groups that may go, per affine layer, and the unimportance of the least of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,9 @@ pub struct Removal {
     pub dead: Vec<Vec<bool>>,
     /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
+    /// Per affine layer: rise of the loss on the sample by this layer's part, after the parts of the
+    /// layers behind it.
+    pub effects: Vec<f32>,
     /// Per affine layer and group: what they were ordered by.
     pub unimportance: Vec<Vec<f32>>,
 }
@@ -42,43 +46,68 @@ pub fn removal(
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
-    let device = device.clone().without_autodiff();
     let posterior = config.shrink.order.applied(network.posterior())?;
-    let mut mean = posterior_mean(&posterior)?;
+    let mean = posterior_mean(&posterior)?;
+    let own = posterior.layers.into_iter().map(|l| l.unimportance).collect();
+    harmless(mean, own, &config.shrink, sample, device)
+}
+
+/// Finds what can go from a network whose groups have these unimportances, judged on `sample`.
+pub fn harmless(
+    mut mean: FloatNetwork,
+    unimportance: Vec<Vec<f32>>,
+    config: &ShrinkConfig,
+    sample: &Examples,
+    device: &Device,
+) -> Result<Removal, PruneError> {
+    let device = device.clone().without_autodiff();
+    let topology = mean.topology.clone();
     let parts = halves(sample);
-    let cached: Vec<Vec<Value>> =
-        parts.iter().map(|part| group_values(&mean, part, &device)).collect();
-    let places: Vec<usize> =
-        (0..mean.topology.layers.len()).filter(|i| is_affine(&mean.topology.layers[*i])).collect();
+    let cached: Vec<Vec<Passage>> =
+        parts.iter().map(|part| passages(&topology, &mean, part, &device)).collect();
+    let unimportance = joint_unimportance(&topology, &unimportance)?;
     let mut removal = Removal {
-        dead: posterior.layers.iter().map(|l| vec![false; l.unimportance.len()]).collect(),
-        thresholds: vec![f32::INFINITY; network.layers.len()],
-        unimportance: posterior.layers.into_iter().map(|l| l.unimportance).collect(),
+        dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
+        thresholds: vec![f32::INFINITY; unimportance.len()],
+        effects: vec![0.0; unimportance.len()],
+        unimportance,
     };
-    for layer in (0..places.len()).rev() {
-        let order = candidates(&removal.unimportance[layer], &config.shrink);
+    for tie in ties(&topology)?.iter().rev().filter(|tie| tie.removable) {
+        let Some(&layer) = tie.layers.first() else { continue };
+        let order = candidates(&removal.unimportance[layer], config);
         if order.is_empty() {
             continue;
         }
-        // A convolution's groups are its outputs, a dense layer's its inputs.
-        let dense = matches!(mean.topology.layers[places[layer]], Layer::Dense { .. });
-        let from = places[layer] + usize::from(!dense);
         let groups = removal.dead[layer].len();
         let loss = |count: usize| {
             let mut keep = vec![1.0; groups];
             order[..count].iter().for_each(|(g, _)| keep[*g] = 0.0);
-            let values: Vec<Value> = cached.iter().map(|c| c[layer].clone()).collect();
-            ablated_loss(&mean, from, values, &keep, &parts, &device)
+            let passages = cached.iter().map(|c| c[layer].clone()).collect();
+            ablated_loss(&mean, passages, &Ablation { layers: &tie.layers, keep }, &parts, &device)
         };
-        let rises = &config.shrink.loss_rise;
+        let rises = &config.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
-        let allowed = loss(0) * f64::from(1.0 + config.shrink.loss_ratio) + f64::from(rise);
-        let count = longest(order.len(), |count| loss(count) < allowed);
-        for (g, unimportance) in &order[..count] {
-            removal.dead[layer][*g] = true;
-            removal.thresholds[layer] = removal.thresholds[layer].min(*unimportance);
+        let before = loss(0);
+        let allowed = before * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
+        // The last that fits is the one that is taken.
+        let mut reached = before;
+        let count = longest(order.len(), |count| {
+            let tried = loss(count);
+            let fits = tried < allowed;
+            if fits {
+                reached = tried;
+            }
+            fits
+        });
+        let mut dead = vec![false; groups];
+        order[..count].iter().for_each(|(g, _)| dead[*g] = true);
+        let threshold = order[..count].last().map_or(f32::INFINITY, |(_, least)| *least);
+        for &layer in &tie.layers {
+            mask(&mut mean, layer, &dead);
+            removal.thresholds[layer] = threshold;
+            removal.effects[layer] = (reached - before) as f32;
+            removal.dead[layer].clone_from(&dead);
         }
-        mask(&mut mean, places[layer], layer, &removal.dead[layer]);
     }
     Ok(removal)
 }
@@ -96,7 +125,7 @@ fn candidates(unimportance: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> 
 }
 
 /// The longest prefix that `fits`, found by bisection; 0 if none does.
-fn longest(n: usize, fits: impl Fn(usize) -> bool) -> usize {
+fn longest(n: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
     if fits(n) {
         return n;
     }
@@ -124,58 +153,82 @@ fn halves(sample: &Examples) -> Vec<Examples> {
         .collect()
 }
 
-/// What the groups of each affine layer multiply: a dense layer's input, a convolution's output.
-fn group_values(network: &FloatNetwork, examples: &Examples, device: &Device) -> Vec<Value> {
-    struct Tap {
-        inner: Deterministic,
-        dense: Vec<bool>,
-        seen: Vec<Value>,
-    }
-    impl Layers for Tap {
-        fn affine(&mut self, index: usize, x: Value) -> Value {
-            let y = self.inner.affine(index, x.clone());
-            self.seen.push(if self.dense[index] { x } else { y.clone() });
-            y
-        }
-        fn norm(&mut self, index: usize, x: Value) -> Value {
-            self.inner.norm(index, x)
-        }
-        fn dropout(&mut self, rate: f32, x: Value) -> Value {
-            self.inner.dropout(rate, x)
-        }
-    }
-    let dense = network.topology.affine_layers().map(|l| matches!(l, Layer::Dense { .. }));
-    let mut tap = Tap {
-        inner: Deterministic::new(network, None, device),
-        dense: dense.collect(),
-        seen: Vec::new(),
-    };
+/// The forward pass where the groups of each affine layer multiply: before a dense layer, behind a
+/// convolution.
+fn passages<'a>(
+    topology: &'a Topology,
+    network: &FloatNetwork,
+    examples: &Examples,
+    device: &Device,
+) -> Vec<Passage<'a>> {
+    let mut layers = Deterministic::new(network, None, device);
     let x = Value::from_examples(examples.inputs.clone(), examples.shape, device);
-    forward(&network.topology, 0, x, &mut tap);
-    tap.seen
+    let mut passage = Passage::new(x);
+    let mut seen = Vec::new();
+    for layer in &topology.layers {
+        if matches!(layer, Layer::Dense { .. }) {
+            seen.push(passage.clone());
+        }
+        passage = passage.step(layer, &mut layers);
+        if matches!(layer, Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. }) {
+            seen.push(passage.clone());
+        }
+    }
+    seen
 }
 
-/// Mean loss when the groups that feed layer `from` are multiplied by `keep`.
+/// Groups that are multiplied by `keep` in each of `layers`.
+struct Ablation<'a> {
+    layers: &'a [usize],
+    keep: Vec<f32>,
+}
+
+/// A network without some groups.
+struct Ablated<'a> {
+    inner: Deterministic,
+    ablation: &'a Ablation<'a>,
+}
+
+impl Layers for Ablated<'_> {
+    fn affine(&mut self, index: usize, x: Value) -> Value {
+        let y = self.inner.affine(index, x);
+        // The first layer's groups are out already; a dense layer is always the only one.
+        if self.ablation.layers.iter().skip(1).any(|&layer| layer == index) {
+            return y.scale_channels(self.ablation.keep.clone());
+        }
+        y
+    }
+
+    fn norm(&mut self, index: usize, x: Value) -> Value {
+        self.inner.norm(index, x)
+    }
+
+    fn dropout(&mut self, rate: f32, x: Value) -> Value {
+        self.inner.dropout(rate, x)
+    }
+}
+
+/// Mean loss without some groups, from the `passages` where the first layer's multiply.
 fn ablated_loss(
     network: &FloatNetwork,
-    from: usize,
-    cached: Vec<Value>,
-    keep: &[f32],
+    passages: Vec<Passage<'_>>,
+    ablation: &Ablation<'_>,
     parts: &[Examples],
     device: &Device,
 ) -> f64 {
-    let run = |value: Value, part: &Examples| {
-        let mut layers = Deterministic::new(network, None, device);
-        let x = value.scale_channels(keep.to_vec());
-        let logits = values(forward(&network.topology, from, x, &mut layers));
-        score_logits(&logits, &part.labels, part.classes).loss * part.len() as f64
+    let run = |passage: Passage<'_>, part: &Examples| {
+        let inner = Deterministic::new(network, None, device);
+        let logits = passage
+            .map(|x| x.scale_channels(ablation.keep.clone()))
+            .finish(&network.topology, &mut Ablated { inner, ablation });
+        score_logits(&values(logits), &part.labels, part.classes).loss * part.len() as f64
     };
     let run = &run;
     let sums: Vec<f64> = std::thread::scope(|scope| {
-        let handles: Vec<_> = cached
+        let handles: Vec<_> = passages
             .into_iter()
             .zip(parts)
-            .map(|(value, part)| scope.spawn(move || run(value, part)))
+            .map(|(passage, part)| scope.spawn(move || run(passage, part)))
             .collect();
         handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
     });
@@ -183,9 +236,10 @@ fn ablated_loss(
 }
 
 /// Zeroes what dead groups contribute, so that layers tried later see the network without them.
-fn mask(network: &mut FloatNetwork, place: usize, layer: usize, dead: &[bool]) {
+fn mask(network: &mut FloatNetwork, layer: usize, dead: &[bool]) {
+    let dense = matches!(network.topology.affine_layers().nth(layer), Some(Layer::Dense { .. }));
     let affine = &mut network.affine[layer];
-    if matches!(network.topology.layers[place], Layer::Dense { .. }) {
+    if dense {
         for row in affine.weight.chunks_exact_mut(dead.len().max(1)) {
             row.iter_mut().zip(dead).filter(|(_, d)| **d).for_each(|(w, _)| *w = 0.0);
         }

@@ -96,6 +96,14 @@ impl Value {
         }
     }
 
+    /// Adds a value of the same shape.
+    pub fn add(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Image(x), Self::Image(y)) => Self::Image(x + y),
+            (x, y) => Self::Flat(x.flat() + y.flat()),
+        }
+    }
+
     /// Number of examples.
     pub fn batch(&self) -> usize {
         match self {
@@ -170,6 +178,8 @@ pub struct Convolution {
     pub channels: usize,
     /// Output channels.
     pub filters: usize,
+    /// Whether each filter sees its own channel alone; then there are as many of both.
+    pub depthwise: bool,
     /// Kernel height and width.
     pub kernel: [usize; 2],
     /// Vertical and horizontal stride.
@@ -181,7 +191,8 @@ pub struct Convolution {
 impl Convolution {
     /// Filters and values of one filter, as weights are stored.
     pub fn weight_shape(&self) -> [usize; 2] {
-        [self.filters, self.kernel[0] * self.kernel[1] * self.channels]
+        let seen = if self.depthwise { 1 } else { self.channels };
+        [self.filters, self.kernel[0] * self.kernel[1] * seen]
     }
 
     /// The windows of `x` (`[batch, height, width, channels]`) as rows, and the dimensions of the
@@ -196,8 +207,19 @@ impl Convolution {
     /// Cross-correlation of `x` (`[batch, height, width, channels]`) with `weight` as stored.
     pub fn apply(&self, x: Tensor<4>, weight: &Tensor<2>, bias: &Tensor<1>) -> Tensor<4> {
         let (windows, dims) = self.windows(x);
-        let h = windows.matmul(weight.clone().transpose()) + bias.clone().unsqueeze();
+        let h = self.product(windows, weight) + bias.clone().unsqueeze();
         h.reshape(dims)
+    }
+
+    /// Windows times weights as stored: `[positions, filters]`.
+    pub fn product(&self, windows: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
+        if !self.depthwise {
+            return windows.matmul(weight.clone().transpose());
+        }
+        let (positions, taps) = (windows.dims()[0], self.kernel[0] * self.kernel[1]);
+        let windows = windows.reshape([positions, taps, self.channels]);
+        let weight = weight.clone().transpose().reshape([1, taps, self.channels]);
+        (windows * weight).sum_dim(1).reshape([positions, self.channels])
     }
 }
 

@@ -169,7 +169,7 @@ pub fn sampled_gradient(
     device: &Device,
 ) -> (f64, Vec<AffinePosterior>) {
     let mut layers = Sampled::new(&network.topology, values, noise, device);
-    let logits = forward(&network.topology, 0, part.value(device), &mut layers);
+    let logits = forward(&network.topology, part.value(device), &mut layers);
     let loss = part.loss(logits, total);
     let mut grads = loss.backward();
     let gradient = layers.take_gradient(&network.layers, values, &mut grads);
@@ -224,6 +224,7 @@ impl State {
             dead: &removal.dead,
             unimportance: &removal.unimportance,
             thresholds: &removal.thresholds,
+            effects: &removal.effects,
             reason: Reason::AblationHarmless,
             stage: "training",
             step: self.step,

@@ -278,6 +278,7 @@ mod tests {
         let mut noise = Noise::new(1, 1);
         for (stride, size) in [([1, 1], [3, 2]), ([2, 1], [2, 2]), ([2, 3], [3, 3])] {
             let c = Convolution {
+                depthwise: false,
                 channels: 3,
                 filters: 4,
                 kernel: size,

@@ -17,7 +17,7 @@ fn larger() -> (FloatNetwork, Graph, Vec<u8>) {
     };
     let q = Quantization { scale: 1.0 / 255.0, zero_point: -128 };
     let input = InputQuantization { quantization: q, residual: 0.0, raw: RawInput::Bytes };
-    let activations = Activations { input, layers: vec![q] };
+    let activations = Activations { input, layers: vec![q], sums: Vec::new() };
     let weights = [at_width(&net.affine[0].weight, 8).0];
     let graph = lower(&net, &weights, &activations, &LowerOptions::default()).unwrap();
     let bytes = serialize(&graph, &ModelInfo::default()).unwrap();

@@ -79,6 +79,9 @@ fn slots(topology: &Topology) -> Result<Vec<Slot>, AssignError> {
             Layer::Conv2d { channels, filters, kernel: [height, width], .. } => {
                 (Kind::Conv2d, vec![filters, channels, height, width])
             }
+            Layer::DepthwiseConv2d { channels, kernel: [height, width], .. } => {
+                (Kind::Conv2d, vec![channels, 1, height, width])
+            }
             Layer::BatchNorm { channels } => (Kind::BatchNorm, vec![channels]),
             Layer::Flatten => {
                 if let Shape::Image { height, width, .. } = arrives {
@@ -91,7 +94,10 @@ fn slots(topology: &Topology) -> Result<Vec<Slot>, AssignError> {
             | Layer::Relu
             | Layer::Relu6
             | Layer::Select { .. }
-            | Layer::Dropout { .. } => continue,
+            | Layer::Dropout { .. }
+            | Layer::Mark { .. }
+            | Layer::From { .. }
+            | Layer::Add { .. } => continue,
         };
         let (layer, image) = if kind == Kind::BatchNorm {
             norms += 1;

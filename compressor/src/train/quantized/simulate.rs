@@ -5,12 +5,15 @@
 //! change it; it is requantised by the runtime's own function. The gradient goes straight through
 //! the rounding (Bengio et al. 2013, arXiv:1308.3432) and stops where the activation's clamp holds.
 
+use std::collections::BTreeMap;
+
 use bitsback_runtime::requantize::requantize;
 use burn::tensor::{Device, Tensor};
 
 use crate::bit_width::IntegerWeights;
-use crate::calibrate::{Activations, Quantization};
+use crate::calibrate::{Activations, InputQuantization, Quantization};
 use crate::lower::LowerError;
+use crate::lower::add::Sum;
 use crate::lower::affine::{Between, Fixed, clamp};
 use crate::lower::fuse::{AffineStage, ConvStage, Stage, WindowStage, fuse};
 use crate::network::FloatNetwork;
@@ -26,6 +29,16 @@ enum Step {
     MaxPool { window: WindowStage, clamp: [f32; 2] },
     AvgPool { window: WindowStage, clamp: [f32; 2], zero_point: f32 },
     Select { keep: Vec<u32> },
+    Mark(String),
+    From(String),
+    Add { name: String, sum: Sum },
+}
+
+/// A value on its way: its quantisation, and a constant that it lacks.
+#[derive(Clone, Copy)]
+struct Flow {
+    quantization: Quantization,
+    residual: f32,
 }
 
 /// A network in integers: what [`crate::lower::lower`] would write, ready to be differentiated.
@@ -53,16 +66,21 @@ impl Simulation {
         activations: &Activations,
         bias_tolerance: f64,
     ) -> Result<Self, LowerError> {
-        let mut current = activations.input.quantization;
+        let InputQuantization { quantization, residual, .. } = activations.input;
+        let mut flow = Flow { quantization, residual };
+        let mut named = BTreeMap::new();
         let mut steps = Vec::new();
         for stage in &fuse(&network.topology)? {
+            let current = flow.quantization;
             steps.push(match stage {
-                Stage::Dense(affine) | Stage::Conv2d(ConvStage { affine, .. }) => {
-                    let between = between(affine, current, activations, bias_tolerance);
+                Stage::Dense(affine)
+                | Stage::Conv2d(ConvStage { affine, .. })
+                | Stage::Depthwise(ConvStage { affine, .. }) => {
+                    let between = between(affine, flow, activations, bias_tolerance);
                     let name = network.topology.affine_name(affine.index);
                     let bias = &network.affine[affine.index].bias;
                     let fixed = Fixed::new(bias, &weights[affine.index], &between, &name)?;
-                    current = fixed.output;
+                    flow = Flow { quantization: fixed.output, residual: 0.0 };
                     let convolution = convolution(&network.topology.layers[affine.layer]);
                     Step::Affine { index: affine.index, convolution, fixed: Box::new(fixed) }
                 }
@@ -76,16 +94,38 @@ impl Simulation {
                     Step::AvgPool { window: pool.window, clamp, zero_point }
                 }
                 Stage::Select(select) => Step::Select { keep: select.keep.clone() },
+                Stage::Mark(name) => {
+                    named.insert(name.clone(), flow);
+                    Step::Mark(name.clone())
+                }
+                Stage::From(name) => {
+                    flow = named.get(name).copied().unwrap_or(flow);
+                    Step::From(name.clone())
+                }
+                Stage::Add(stage) => {
+                    let other = named.get(&stage.name).copied().unwrap_or(flow);
+                    let wanted = activations.sums[stage.index];
+                    let operands = [current, other.quantization];
+                    let sum = Sum::new(operands, wanted, stage.activation, &stage.name)?;
+                    let residual = flow.residual + other.residual;
+                    flow = Flow { quantization: sum.output, residual };
+                    Step::Add { name: stage.name.clone(), sum }
+                }
             });
         }
-        Ok(Self { steps, output_scale: current.scale })
+        Ok(Self { steps, output_scale: flow.quantization.scale })
     }
 
     /// Each affine layer's arithmetic, in order.
     pub(crate) fn layers(&self) -> impl Iterator<Item = &Fixed> {
         self.steps.iter().filter_map(|step| match step {
             Step::Affine { fixed, .. } => Some(&**fixed),
-            Step::MaxPool { .. } | Step::AvgPool { .. } | Step::Select { .. } => None,
+            Step::MaxPool { .. }
+            | Step::AvgPool { .. }
+            | Step::Select { .. }
+            | Step::Mark(_)
+            | Step::From(_)
+            | Step::Add { .. } => None,
         })
     }
 
@@ -112,6 +152,7 @@ impl Simulation {
     /// out: `[batch, outputs]`
     pub fn forward(&self, x: Value, layers: &[IntegerTensors]) -> Tensor<2> {
         let mut x = x;
+        let mut named: BTreeMap<&str, Value> = BTreeMap::new();
         for step in &self.steps {
             x = match step {
                 Step::Affine { index, convolution, fixed } => {
@@ -134,6 +175,17 @@ impl Simulation {
                     Value::Image(mean(x.image(), window, *zero_point).clamp(*low, *high))
                 }
                 Step::Select { keep } => x.select(keep),
+                Step::Mark(name) => {
+                    named.insert(name, x.clone());
+                    x
+                }
+                // Shape inference has checked that names exist.
+                Step::From(name) => named.get(name.as_str()).cloned().unwrap_or(x),
+                Step::Add { name, sum } => match (x, named.get(name.as_str()).cloned()) {
+                    (Value::Image(x), Some(Value::Image(y))) => Value::Image(added(x, y, sum)),
+                    (x, Some(y)) => Value::Flat(added(x.flat(), y.flat(), sum)),
+                    (x, None) => x,
+                },
             };
         }
         x.flat() * self.output_scale
@@ -142,14 +194,14 @@ impl Simulation {
 
 fn between(
     affine: &AffineStage,
-    input: Quantization,
+    input: Flow,
     activations: &Activations,
     bias_tolerance: f64,
 ) -> Between {
     Between {
-        input,
+        input: input.quantization,
         wanted: activations.layers[affine.index],
-        residual: if affine.index == 0 { activations.input.residual } else { 0.0 },
+        residual: input.residual,
         activation: affine.activation,
         bias_tolerance,
     }
@@ -170,6 +222,37 @@ fn requantized<const D: usize>(accumulators: Tensor<D>, fixed: &Fixed) -> Tensor
         let y = fixed.clamp.apply(q);
         (f32::from(y) - f32::from(zero_point), if inside { factor } else { 0.0 })
     })
+}
+
+/// The sum of two values by the runtime's rounding; within the clamp, each operand's gradient is that
+/// of a straight line.
+fn added<const D: usize>(x: Tensor<D>, y: Tensor<D>, sum: &Sum) -> Tensor<D> {
+    let (shape, device) = (x.dims(), x.device());
+    let zero_point = sum.output.zero_point;
+    let integers = |t: &Tensor<D>| {
+        let values = values(if device.is_autodiff() { t.clone().inner() } else { t.clone() });
+        values.into_iter().map(|v| v.round() as i32)
+    };
+    let sums: Vec<(f32, bool)> = integers(&x)
+        .zip(integers(&y))
+        .map(|(x, y)| {
+            let q = sum.apply([x, y]);
+            let inside = (i32::from(sum.clamp.min)..=i32::from(sum.clamp.max)).contains(&q);
+            (f32::from(sum.clamp.apply(q)) - f32::from(zero_point), inside)
+        })
+        .collect();
+    let exact = constant(sums.iter().map(|(sum, _)| *sum).collect(), shape, &device);
+    if !device.is_autodiff() {
+        return exact;
+    }
+    let [by_x, by_y] = sum.factors.map(|factor| {
+        let slopes = sums.iter().map(|(_, inside)| if *inside { factor } else { 0.0 });
+        constant::<D>(slopes.collect(), shape, &device)
+    });
+    let lines = x * by_x + y * by_y;
+    let at = Tensor::from_inner(lines.clone().inner());
+    // Zero plus the exact sum, so that rounding of the lines doesn't stay in it.
+    (lines - at) + exact
 }
 
 /// The mean of each window over the positions inside the image, rounded half away from zero as the

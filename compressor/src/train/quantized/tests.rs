@@ -41,6 +41,52 @@ fn topology(padding: Padding, average: bool, keep: usize) -> Topology {
     Topology { input, layers }
 }
 
+/// Two residual blocks, one with a convolution in its shortcut, and depthwise convolutions.
+fn residual(padding: Padding, keep: usize) -> Topology {
+    let name = |name: &str| name.to_owned();
+    let conv = |channels, filters, kernel, stride| Layer::Conv2d {
+        channels,
+        filters,
+        kernel: [kernel; 2],
+        stride: [stride; 2],
+        padding: Padding::Same,
+    };
+    let depthwise = |channels, stride| Layer::DepthwiseConv2d {
+        channels,
+        kernel: [3, 3],
+        stride: [stride; 2],
+        padding: Padding::Same,
+    };
+    let channels = 2 + keep;
+    let layers = vec![
+        conv(1, channels, 3, 1),
+        Layer::Relu,
+        Layer::Mark { name: name("a") },
+        depthwise(channels, 1),
+        Layer::Relu6,
+        conv(channels, channels, 1, 1),
+        Layer::Add { name: name("a") },
+        Layer::MaxPool2d { size: [2, 2], stride: [1, 1], padding },
+        Layer::Relu,
+        Layer::Mark { name: name("b") },
+        conv(channels, 5, 3, 2),
+        Layer::Relu,
+        depthwise(5, 1),
+        Layer::Mark { name: name("left") },
+        Layer::From { name: name("b") },
+        conv(channels, 5, 1, 2),
+        Layer::Add { name: name("left") },
+        Layer::Relu,
+        Layer::AvgPool2d { size: [2, 2], stride: [1, 1], padding },
+        Layer::Flatten,
+    ];
+    let mut topology =
+        Topology { input: Shape::Image { height: 8, width: 7, channels: 1 }, layers };
+    let inputs = crate::shapes::infer(&topology).unwrap().last().map_or(0, |shape| shape.len());
+    topology.layers.push(Layer::Dense { inputs, outputs: 4 });
+    topology
+}
+
 fn network(topology: Topology, seed: u64) -> FloatNetwork {
     let mut network = crate::train::initialize::deterministic(&topology, seed);
     for Affine { bias, .. } in &mut network.affine {
@@ -108,12 +154,15 @@ proptest! {
     #[test]
     fn the_simulation_is_the_runtime(
         same in any::<bool>(), average in any::<bool>(), keep in 2usize..5, seed in 0u64..1000,
-        bits in prop::collection::vec(2u8..=8, 3), offset in prop::sample::select(vec![0.0, 127.5]),
+        bits in prop::collection::vec(2u8..=8, 7), branches in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
         tolerance in prop::sample::select(vec![1.0 / 64.0, 0.25, 0.5]),
     ) {
         let padding = if same { Padding::Same } else { Padding::Valid };
-        let bench = Bench::new(topology(padding, average, keep), offset, seed);
-        let integers = Learned::new(bench.network.clone(), &bits).integers(&bits);
+        let topology =
+            if branches { residual(padding, keep) } else { topology(padding, average, keep) };
+        let bench = Bench::new(topology, offset, seed);
+        let bits = &bits[..bench.network.affine.len()];
+        let integers = Learned::new(bench.network.clone(), bits).integers(bits);
         let (graph, bytes) = bench.lowered(&integers, tolerance);
         let simulation =
             Simulation::new(&bench.network, &integers, &bench.activations, tolerance).unwrap();
@@ -140,9 +189,18 @@ proptest! {
 
 #[test]
 fn training_lowers_the_loss_and_the_rate_empties_layers() {
-    let bench = Bench::new(topology(Padding::Valid, false, 3), 0.0, 5);
+    training_lowers(topology(Padding::Valid, false, 3), 0.7);
+}
+
+#[test]
+fn networks_with_branches_train_and_shrink_alike() {
+    training_lowers(residual(Padding::Valid, 3), 0.85);
+}
+
+fn training_lowers(topology: Topology, factor: f64) {
+    let bench = Bench::new(topology, 0.0, 5);
     let device = DeviceName::default().open().unwrap().autodiff();
-    let bits = [4, 4, 4];
+    let bits = vec![4; bench.network.affine.len()];
     let run = |rate| {
         let config = QuantizeConfig {
             epochs: 60,
@@ -167,7 +225,7 @@ fn training_lowers_the_loss_and_the_rate_empties_layers() {
         (losses[0], *losses.last().unwrap(), kept - zeros)
     };
     let (first, last, nonzero) = run(0.0);
-    assert!(last < 0.7 * first, "{first} {last}");
+    assert!(last < factor * first, "{first} {last}");
     let (_, _, fewer) = run(0.3);
     assert!(fewer * 3 < nonzero * 2, "{fewer} {nonzero}");
 }

@@ -1,0 +1,103 @@
+//! Instructions of one inference on a Cortex-M4, from what the operators do: a rule of thumb for
+//! where no emulator is.
+//!
+//! The figures were fitted to counts of `cargo xtask certify --per-layer` on the models of the
+//! shipped jobs and of tests/golden. Whole models came out between 0.75 and 1.26 of the count, those
+//! of jobs between 0.81 and 1.02; a single plainly stored layer may take half of its estimate.
+//! Kernels that become faster make an estimate too high.
+
+use bitsback_runtime::{Model, Op, Step};
+
+use super::{Instructions, Provenance};
+
+/// A multiply-accumulate of a layer that is stored plainly or packed.
+pub const PER_MAC: u64 = 3;
+/// An output of such a layer: finding its row, requantising, storing.
+pub const PER_OUTPUT: u64 = 280;
+/// A weight of a coded layer: its decisions' contexts.
+const PER_CODED_WEIGHT: u64 = 64;
+/// A byte of its stream: the decoder takes bits as they come, and likely decisions take few.
+const PER_CODED_BYTE: u64 = 470;
+/// A multiply-accumulate of a coded convolution, apart from decoding its filters.
+const PER_CODED_MAC: u64 = 4;
+/// A pixel that one of its filters sees.
+const PER_CODED_TAP: u64 = 65;
+/// An output of pooling and other operators without weights.
+const PER_OTHER_OUTPUT: u64 = 70;
+/// A value that is selected.
+const PER_SELECTED: u64 = 26;
+
+/// Estimates an inference of a model.
+pub fn instructions(model: &Model<'_>) -> Instructions {
+    let count = model.ops().map(|step| operator(&step)).fold(0, u64::saturating_add);
+    Instructions { count, from: Provenance::Estimated }
+}
+
+/// Estimates one operator.
+pub fn operator(step: &Step) -> u64 {
+    let parameters = step.parameters();
+    let outputs = step.output().len() as u64;
+    let decoding = (parameters.weights as u64 * PER_CODED_WEIGHT)
+        .saturating_add(parameters.weight_bytes as u64 * PER_CODED_BYTE);
+    let channels = || step.inputs().next().map_or(1, |input| input.shape.channels().max(1) as u64);
+    let convolving = |depth: u64| {
+        let macs = parameters.macs.saturating_mul(PER_CODED_MAC);
+        macs.saturating_add((parameters.macs / depth).saturating_mul(PER_CODED_TAP))
+    };
+    match &step.op {
+        // A coded dense layer is multiplied while it is decoded.
+        Op::CodedDense(_) => decoding,
+        Op::CodedConv2d(_) => decoding.saturating_add(convolving(channels())),
+        Op::CodedDepthwiseConv2d(_) => decoding.saturating_add(convolving(1)),
+        Op::Select(_) => outputs * PER_SELECTED,
+        _ if parameters.macs > 0 => layer(parameters.macs, outputs),
+        _ => outputs * PER_OTHER_OUTPUT,
+    }
+}
+
+/// Estimates a layer that is stored plainly or packed.
+pub fn layer(macs: u64, outputs: u64) -> u64 {
+    macs.saturating_mul(PER_MAC).saturating_add(outputs.saturating_mul(PER_OUTPUT))
+}
+
+/// The estimate in words.
+pub fn basis() -> String {
+    format!(
+        "{PER_MAC} instructions a multiply-accumulate and {PER_OUTPUT} an output of a layer that is \
+         stored plainly; of a coded one {PER_CODED_WEIGHT} a weight and {PER_CODED_BYTE} a byte of \
+         its stream, and of coded convolutions {PER_CODED_MAC} a multiply-accumulate and \
+         {PER_CODED_TAP} a pixel under a filter: fitted to counts under QEMU on other models"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What QEMU counted of the models that are in tests/golden.
+    #[test]
+    fn golden_models_are_estimated_within_a_half() {
+        for (name, counted) in GOLDEN {
+            let path = format!("{}/../tests/golden/{name}/model.bbk", env!("CARGO_MANIFEST_DIR"));
+            let bytes = std::fs::read(&path).unwrap();
+            let model = Model::parse(&bytes).unwrap();
+            let estimate = instructions(&model).count as f64;
+            let ratio = estimate / counted as f64;
+            assert!((0.6..1.6).contains(&ratio), "{name}: {estimate} for {counted}");
+        }
+    }
+
+    const GOLDEN: [(&str, u64); 5] = [
+        ("digits", 272_800),
+        ("coded", 3_614_880),
+        ("conv-w4", 244_120),
+        ("conv-w8", 185_000),
+        ("operators", 864_320),
+    ];
+
+    #[test]
+    fn a_layer_has_macs_and_outputs() {
+        assert_eq!(layer(235_200, 300), 3 * 235_200 + 280 * 300);
+        assert!(basis().contains("QEMU"));
+    }
+}

@@ -1,0 +1,43 @@
+//! What an inference costs on a microcontroller, and how that is known.
+//!
+//! - [`estimate`]: instructions from the model's operators;
+//! - [`certified`]: instructions counted by QEMU, by way of the checkout's `cargo xtask certify`;
+//! - [`power`]: energy and battery life, from named data sheets.
+
+pub mod certified;
+pub mod estimate;
+pub mod power;
+
+use serde::{Deserialize, Serialize};
+
+/// How a figure is known. No table or sum mixes them without saying so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provenance {
+    /// Instructions counted in a simulator or on the device, by running this model.
+    Measured,
+    /// Computed exactly from the model's shapes and bytes.
+    Counted,
+    /// Computed from a figure of another model, or of a data sheet.
+    Estimated,
+}
+
+impl Provenance {
+    /// The word on the page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Counted => "counted",
+            Self::Estimated => "estimated",
+        }
+    }
+}
+
+/// Instructions of one inference on a Cortex-M4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instructions {
+    /// How many.
+    pub count: u64,
+    /// How they are known.
+    pub from: Provenance,
+}

@@ -1,0 +1,230 @@
+//! The front: from what fine-tuning left, several points are compressed further, each in a folder of
+//! its own, measured on validation, and one is chosen by the requirements.
+//!
+//! Pre-training, the Bayesian stage, pruning and fine-tuning are done once. A point that keeps all
+//! groups goes on from there; one that keeps fewer goes on down the posterior's order, on the
+//! fine-tuned network (`thin`). What each point pays is its training in integers.
+//!
+//! A folder `front/point-N` holds model, ledger, metrics, checkpoint and, once the point is done,
+//! `point.json`: a job that is resumed takes points that are done as they are, and goes on in the
+//! middle of the one it was at.
+
+mod measure;
+mod thin;
+
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
+use super::finish;
+use super::stages::{Base, Setting, Trained};
+use super::watch::Watch;
+use super::{METRICS_FILE, MODEL_FILE, PipelineError, Site};
+use crate::error::Error;
+use crate::files;
+use crate::job::Job;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+use crate::select::{Choice, FrontSummary, Outcome, Plan, Point, choose};
+use crate::train::deterministic;
+
+/// The front's folder, in the output folder.
+pub const FRONT_FOLDER: &str = "front";
+/// A point's figures, in its folder.
+const POINT_FILE: &str = "point.json";
+/// Largest [`POINT_FILE`] that is read back (1 MiB): a count for each of the most classes.
+const MAX_POINT_BYTES: u64 = 1 << 20;
+
+/// What tracing needs.
+pub(super) struct Tracer<'a> {
+    /// Of the job as it stands.
+    pub(super) setting: Setting<'a>,
+    pub(super) site: Site<'a>,
+}
+
+/// A traced front.
+pub(super) struct Front {
+    pub(super) points: Vec<Point>,
+    pub(super) choice: Choice,
+    /// Seconds of work on all points.
+    pub(super) seconds: f64,
+}
+
+/// The chosen point, to be finished as the job's model.
+pub(super) struct Chosen {
+    pub(super) job: Job,
+    pub(super) trained: Trained,
+    pub(super) metrics: PathBuf,
+}
+
+/// Removes the points of an earlier run.
+pub(super) fn clear(out: &Path) -> Result<(), Error> {
+    let folder = out.join(FRONT_FOLDER);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Tracer<'_> {
+    /// Traces every point and chooses.
+    pub(super) fn trace(&self, base: &Base) -> Result<Front, Error> {
+        let job = self.setting.job;
+        let count = job.points();
+        let mut plans = job.front.plans(count, job.quantize.has_rate());
+        if !job.variational.is_bayesian() {
+            // Nothing is known that could order a removal.
+            plans.iter_mut().for_each(|plan| plan.keep = 1.0);
+        }
+        let mut points = Vec::with_capacity(plans.len());
+        for plan in &plans {
+            points.push(self.point(base, plan)?);
+        }
+        measure::same_basis(&mut points);
+        let seconds = points.iter().map(|p| p.seconds).sum();
+        let choice = choose(&points, &job.requirements, job.report.megahertz);
+        let choice = choice.ok_or(PipelineError::NoPoint)?;
+        let progress = self.setting.progress;
+        progress.note(&choice.why(&points, &job.requirements));
+        Ok(Front { points, choice, seconds })
+    }
+
+    /// The chosen point as it was trained.
+    pub(super) fn chosen(&self, front: &Front) -> Result<Chosen, Error> {
+        let point = front.points.get(front.choice.point).ok_or(PipelineError::NoPoint)?;
+        let folder = self.folder(&point.plan);
+        let path = folder.join(CHECKPOINT_FILE);
+        let text = self.point_toml(&point.plan);
+        let checkpoint = Checkpoint::load(&path, &text, self.site.options.device.name())?;
+        let Reached::Trained { dense, pruned, network, quantized } = checkpoint.reached else {
+            return Err(PipelineError::NoPoint.into());
+        };
+        let job = point_job(self.setting.job, &point.plan);
+        let trained = Trained { dense, pruned, network, quantized };
+        Ok(Chosen { job, trained, metrics: folder.join(METRICS_FILE) })
+    }
+
+    fn folder(&self, plan: &Plan) -> PathBuf {
+        self.site.out.join(FRONT_FOLDER).join(format!("point-{}", plan.index + 1))
+    }
+
+    /// What a point's checkpoint belongs to.
+    fn point_toml(&self, plan: &Plan) -> String {
+        format!("{}\n# point {} of {}\n", self.site.job_toml, plan.index + 1, plan.of)
+    }
+
+    /// One point: as it was found done, or trained from wherever it is, and measured.
+    fn point(&self, base: &Base, plan: &Plan) -> Result<Point, Error> {
+        let folder = self.folder(plan);
+        std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        if let Some(point) = done(&folder, plan)? {
+            return Ok(point);
+        }
+        let job = point_job(self.setting.job, plan);
+        let setting = Setting { job: &job, ..self.setting };
+        let text = self.point_toml(plan);
+        let device = self.site.options.device.name();
+        let path = folder.join(CHECKPOINT_FILE);
+        let metrics = folder.join(METRICS_FILE);
+        let (reached, metrics, earlier) = if path.exists() {
+            let checkpoint = Checkpoint::load(&path, &text, device)?;
+            let (stage, step) = checkpoint.reached.position();
+            let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
+            (checkpoint.reached, metrics, checkpoint.seconds)
+        } else {
+            (self.start(&job, base, plan)?, Metrics::create(&metrics)?, 0.0)
+        };
+        let label = format!("point {} of {}: ", plan.index + 1, plan.of);
+        let mut watch = Watch::new(
+            self.setting.progress,
+            metrics,
+            &folder,
+            text.clone(),
+            device.to_owned(),
+            earlier,
+        )
+        .labelled(label);
+        let trained = setting.train(reached, &mut watch).map_err(|e| self.site.interrupted(e))?;
+        let seconds = watch.seconds();
+        let input = finish::Input {
+            site: Site { job_toml: &text, out: &folder, ..self.site },
+            job: &job,
+            trained: &trained,
+            seconds,
+            metrics: &[],
+            front: None,
+        };
+        let model = input.model()?;
+        files::write_atomic(&folder.join(MODEL_FILE), &model.bytes)?;
+        let ledger = Ledger { groups: trained.pruned.groups.clone(), bits: model.bits.clone() };
+        ledger.write_csv(&folder)?;
+        let measured = self.measure(&job, &trained, &model, &folder)?;
+        let bits = model.bits.iter().map(|layer| layer.bits).collect();
+        let point = Point { plan: plan.clone(), rate: job.quantize.rate, bits, seconds, measured };
+        let json = serde_json::to_vec_pretty(&point).map_err(PipelineError::Json)?;
+        files::write_atomic(&folder.join(POINT_FILE), &json)?;
+        Ok(point)
+    }
+
+    /// Where a point starts.
+    fn start(&self, job: &Job, base: &Base, plan: &Plan) -> Result<Reached, Error> {
+        let dense = base.dense.clone();
+        if plan.keep >= 1.0 {
+            let (pruned, network) = (base.pruned.clone(), base.network.clone());
+            return Ok(Reached::Finetuned { dense, pruned, network });
+        }
+        let (pruned, network) = self.thinned(base, plan)?;
+        if job.quantize.epochs > 0 {
+            // Training in integers mends what the removal did.
+            return Ok(Reached::Finetuned { dense, pruned, network });
+        }
+        Ok(Reached::Finetune { dense, pruned, state: deterministic::State::new(network) })
+    }
+}
+
+/// The job of one point.
+fn point_job(job: &Job, plan: &Plan) -> Job {
+    let mut job = job.clone();
+    job.quantize.rate *= plan.rate as f32;
+    job.quantize.bits = plan.widths(&job.quantize.bits);
+    job.bits.most = match job.bits.most {
+        16 if plan.narrower > 0 => 16,
+        most => most.saturating_sub(plan.narrower).max(job.bits.least),
+    };
+    job
+}
+
+/// The point that a folder holds, if it is done and is this one.
+fn done(folder: &Path, plan: &Plan) -> Result<Option<Point>, Error> {
+    let path = folder.join(POINT_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = files::read(&path, MAX_POINT_BYTES)?;
+    let point: Option<Point> = serde_json::from_slice(&bytes).ok();
+    // Which job it is of, the checkpoint in the output folder has said.
+    Ok(point.filter(|point| (point.plan.index, point.plan.of) == (plan.index, plan.of)))
+}
+
+impl Front {
+    /// The chosen point.
+    pub(super) fn point(&self) -> Option<&Point> {
+        self.points.get(self.choice.point)
+    }
+
+    /// For the summary and the report.
+    pub(super) fn summary(&self, job: &Job) -> FrontSummary {
+        FrontSummary::new(&self.points, &self.choice, &job.requirements, job.report.megahertz)
+    }
+
+    /// Whether the requirements are met, and if not, why.
+    pub(super) fn verdict(&self, job: &Job) -> Result<(), Error> {
+        let why = || self.choice.why(&self.points, &job.requirements);
+        match self.choice.outcome {
+            Outcome::Met => Ok(()),
+            Outcome::NotMet(_) => Err(PipelineError::NotMet { why: why() }.into()),
+            Outcome::NotProven(_) => Err(PipelineError::NotProven { why: why() }.into()),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Fewer groups than pruning left: further down the posterior's order, on the fine-tuned network.
+
+use super::Tracer;
+use crate::error::Error;
+use crate::network::FloatNetwork;
+use crate::pipeline::checkpoint::Pruned;
+use crate::pipeline::cut::{Grown, unimportance};
+use crate::pipeline::stages::{Base, weights};
+use crate::prune::{Shrinkage, Thresholds};
+use crate::select::Plan;
+use crate::train::ShrinkConfig;
+use crate::train::batch::Examples;
+use crate::train::shrink::{Removal, harmless};
+
+/// Doublings of the loss that a removal may cost, until enough goes.
+const DOUBLINGS: u32 = 14;
+/// Halvings between the last that was too little and the first that was enough.
+const HALVINGS: u32 = 4;
+
+impl Tracer<'_> {
+    /// The base with the plan's share of its weights, or as near above as removal comes.
+    pub(super) fn thinned(
+        &self,
+        base: &Base,
+        plan: &Plan,
+    ) -> Result<(Pruned, FloatNetwork), Error> {
+        let job = self.setting.job;
+        let target = (weights(&base.network) as f64 * plan.keep) as usize;
+        let config =
+            ShrinkConfig { floor: None, most_at_once: 1.0, ..job.variational.shrink.clone() };
+        let sample = self.setting.train.sample(config.examples, job.seed);
+        let removal = self.removal(base, &config, &sample, target)?;
+        let pruned = &base.pruned;
+        let thresholds = Thresholds { layers: removal.thresholds, ..pruned.thresholds.clone() };
+        let grown = Grown {
+            posterior: pruned.posterior.clone(),
+            lineage: pruned.lineage.clone(),
+            removed: pruned.groups.iter().filter(|group| !group.kept).cloned().collect(),
+        };
+        grown.cut(&base.network, thresholds, &removal.effects, "front")
+    }
+
+    /// The gentlest removal that leaves at most `target` weights: its budget of loss is doubled
+    /// until it does, then halved in between.
+    fn removal(
+        &self,
+        base: &Base,
+        config: &ShrinkConfig,
+        sample: &Examples,
+        target: usize,
+    ) -> Result<Removal, Error> {
+        let try_at = |exponent: f64| -> Result<(Removal, usize), Error> {
+            let factor = exponent.exp2() as f32;
+            let config = ShrinkConfig {
+                loss_rise: config.loss_rise.iter().map(|rise| rise * factor).collect(),
+                loss_ratio: config.loss_ratio * factor,
+                ..config.clone()
+            };
+            let order = unimportance(&base.pruned.posterior)?;
+            let network = base.network.clone();
+            let removal = harmless(network, order, &config, sample, self.setting.device)?;
+            let topology = &base.network.topology;
+            let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
+            let left = weights(&step.apply(&base.network)?);
+            Ok((removal, left))
+        };
+        let (mut removal, mut left) = try_at(0.0)?;
+        let (mut exponent, mut step) = (0.0, 1.0);
+        while left > target && exponent < f64::from(DOUBLINGS) {
+            exponent += 1.0;
+            (removal, left) = try_at(exponent)?;
+        }
+        for _ in 0..HALVINGS {
+            if exponent == 0.0 {
+                break;
+            }
+            step /= 2.0;
+            let (gentler, left) = try_at(exponent - step)?;
+            if left <= target {
+                exponent -= step;
+                removal = gentler;
+            }
+        }
+        Ok(removal)
+    }
+}

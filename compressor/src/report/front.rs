@@ -1,0 +1,159 @@
+//! The front: error against bytes with intervals, the requirements, and why the chosen point.
+
+use super::chart::{self, Axis, Scale};
+use super::html::{self, esc};
+use super::number::{count, significant, thousands};
+use super::tables;
+use crate::select::confidence::{lower_bound, upper_bound};
+use crate::select::{FrontSummary, PointSummary};
+
+/// Air around the points, as a share of the axis.
+const AIR: f64 = 0.06;
+
+/// The section; empty for a job without a front.
+pub(super) fn section(front: Option<&FrontSummary>) -> String {
+    let Some(front) = front else { return String::new() };
+    let body = format!(
+        "<p>{}</p>\n<div class=\"plots\">\n{}</div>\n{}{}",
+        esc(&front.why),
+        plot(front),
+        tables::table(HEADS, &front.points.iter().map(row).collect::<String>()),
+        html::remark(&format!(
+            "Errors are the integer runtime's on {} validation examples that the front is judged by; \
+             bars and \u{201c}at most\u{201d} are at {} % confidence, one-sided each way. Test: {}. \
+             Every point is in <code>front/</code>.",
+            thousands(front.points.first().map_or(0, |point| point.examples)),
+            100.0 * front.confidence,
+            esc(&front.test)
+        ))
+    );
+    html::section("front", "Front", &body)
+}
+
+/// Lower and upper bound of a point's error, in percent.
+fn bounds(point: &PointSummary, confidence: f64) -> (f64, f64) {
+    let (errors, examples) = (point.errors, point.examples);
+    let percent = |share: f64| 100.0 * share;
+    let low = lower_bound(errors, examples, confidence);
+    (percent(low), percent(upper_bound(errors, examples, confidence)))
+}
+
+fn plot(front: &FrontSummary) -> String {
+    let sizes = || front.points.iter().map(|p| p.file_bytes as f64);
+    let limit = front.flash_bytes_limit.map(|bytes| bytes as f64);
+    let least = sizes().chain(limit).fold(f64::INFINITY, f64::min);
+    let most = sizes().chain(limit).fold(0.0, f64::max);
+    let highest = front.points.iter().map(|p| bounds(p, front.confidence).1);
+    let highest = highest.chain(front.error_percent_limit).fold(0.0, f64::max);
+    let air = AIR * (most - least).max(1.0);
+    let x = Axis::horizontal(least - air, most + air);
+    let y = Axis::vertical(Scale::Linear, 0.0, highest * (1.0 + AIR));
+    let title = "Error on validation, %";
+    let mut svg = chart::open(title, &x, &y, "bytes of the model file", "");
+    if let Some(limit) = limit {
+        svg += &chart::marker(&x, limit, "flash_bytes");
+    }
+    if let Some(limit) = front.error_percent_limit {
+        svg += &chart::level(&y, limit, "error_percent");
+    }
+    for point in &front.points {
+        let (low, high) = bounds(point, front.confidence);
+        svg += &chart::interval((&x, point.file_bytes as f64), (&y, low, high));
+        svg += &chart::point(
+            (&x, point.file_bytes as f64),
+            (&y, point.error_percent),
+            if point.chosen { "point chosen" } else { "point" },
+            &point.point.to_string(),
+            &format!(
+                "point {}: {} bytes, {} %, at most {} %",
+                point.point,
+                thousands(point.file_bytes),
+                significant(point.error_percent),
+                significant(high)
+            ),
+        );
+    }
+    chart::close(title, "the chosen point is filled", svg)
+}
+
+const HEADS: &[&str] = &[
+    "#Point",
+    "#Rate λ",
+    "#Kept",
+    "#Weights",
+    "#Bytes",
+    "#Errors",
+    "#%",
+    "#at most %",
+    "#Arena",
+    "#MACs",
+    "#M4 instructions",
+    "Requirements",
+];
+
+fn row(point: &PointSummary) -> String {
+    let verdict = match point.unmet[..] {
+        _ if point.chosen && point.unmet.is_empty() => "meets all; chosen".to_owned(),
+        [] if point.promised => "meets all".to_owned(),
+        [] => "not tested: a gentler point failed".to_owned(),
+        _ if point.chosen => format!("nearest; fails {}", point.unmet.join(", ")),
+        _ => format!("fails {}", point.unmet.join(", ")),
+    };
+    let efficient = if point.efficient { "" } else { " (another has fewer bytes and errors)" };
+    let cells = [
+        point.point.to_string(),
+        significant(f64::from(point.rate)),
+        format!("{:.0} %", 100.0 * point.keep),
+        thousands(point.weights),
+        thousands(point.file_bytes),
+        thousands(point.errors),
+        significant(point.error_percent),
+        significant(point.error_bound_percent),
+        thousands(point.arena_bytes),
+        count(point.macs),
+        format!("{} ({})", count(point.instructions), point.instructions_from.name()),
+    ];
+    let cells: String = cells.iter().map(|c| format!("<td class=\"n\">{}</td>", esc(c))).collect();
+    let class = if point.chosen { " class=\"total\"" } else { "" };
+    format!("<tr{class}>{cells}<td>{}{efficient}</td></tr>\n", esc(&verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::point::tests::point;
+    use crate::select::{Requirements, choose};
+
+    fn front(requirements: &Requirements) -> FrontSummary {
+        let points = [point(0, 20, 3_000), point(1, 22, 2_000), point(2, 60, 2_100)];
+        let choice = choose(&points, requirements, 64.0).unwrap();
+        FrontSummary::new(&points, &choice, requirements, 64.0)
+    }
+
+    #[test]
+    fn no_front_no_section() {
+        assert_eq!(section(None), "");
+    }
+
+    #[test]
+    fn the_chosen_point_is_marked_and_the_limits_are_drawn() {
+        let requirements = Requirements {
+            error_percent: Some(3.5),
+            flash_bytes: Some(2_500),
+            ..Requirements::default()
+        };
+        let page = section(Some(&front(&requirements)));
+        assert_eq!(page.matches("class=\"point chosen\"").count(), 1);
+        assert_eq!(page.matches("class=\"interval\"").count(), 3);
+        for text in ["Point 2 of 3", "flash_bytes", "fails error_percent", "meets all; chosen"] {
+            assert!(page.contains(text), "{text}");
+        }
+        assert!(page.contains("another has fewer bytes and errors"));
+    }
+
+    #[test]
+    fn a_nearest_point_is_called_that() {
+        let tight = Requirements { flash_bytes: Some(100), ..Requirements::default() };
+        assert!(section(Some(&front(&tight))).contains("nearest; fails flash_bytes"));
+    }
+}

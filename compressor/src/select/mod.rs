@@ -1,0 +1,91 @@
+//! Requirements in, model out: the most compressed point of a front that meets everything a job
+//! demands, with the confidence that it demands.
+//!
+//! - [`plan`]: which points a front has, fixed before anything is measured;
+//! - [`point`]: what was measured of each;
+//! - [`confidence`]: what a count of errors allows to promise;
+//! - [`choose`](mod@choose): the test and the choice;
+//! - [`summary`]: the front in figures.
+
+pub mod choose;
+pub mod confidence;
+pub mod plan;
+pub mod point;
+pub mod summary;
+
+use serde::{Deserialize, Serialize};
+
+pub use choose::{Binding, Choice, Outcome, choose};
+pub use plan::{FrontConfig, Plan};
+pub use point::{Check, Measured, Point};
+pub use summary::{FrontSummary, PointSummary};
+
+/// `[requirements]`: what the model must meet; otherwise the job ends with an exit code of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Requirements {
+    /// How many percentage points of error the integer model may be above the dense float network,
+    /// as counted on validation examples.
+    pub error_rise_points: f64,
+    /// Ceiling on the error rate, in percent, to be promised.
+    pub error_percent: Option<f64>,
+    /// Ceilings on the error rate of each class, in percent, to be promised: one for all or one per
+    /// class; none if empty.
+    pub class_error_percent: Vec<f64>,
+    /// Most bytes of the model file.
+    pub flash_bytes: Option<u64>,
+    /// Most bytes of the arena.
+    pub ram_bytes: Option<u64>,
+    /// Most instructions of an inference on the report's core.
+    pub instructions: Option<u64>,
+    /// Most milliseconds of an inference at `[report] megahertz`, an instruction a cycle.
+    pub milliseconds: Option<f64>,
+    /// Confidence of the promises about errors.
+    pub confidence: f64,
+    /// Share of the validation examples that decide nothing before the promises are looked at.
+    pub hold_out: f64,
+}
+
+impl Default for Requirements {
+    fn default() -> Self {
+        Self {
+            error_rise_points: 1.0,
+            error_percent: None,
+            class_error_percent: Vec::new(),
+            flash_bytes: None,
+            ram_bytes: None,
+            instructions: None,
+            milliseconds: None,
+            confidence: 0.95,
+            hold_out: 0.5,
+        }
+    }
+}
+
+impl Requirements {
+    /// Whether anything about errors is to be promised, which takes examples that decided nothing.
+    pub fn promises(&self) -> bool {
+        self.error_percent.is_some() || !self.class_error_percent.is_empty()
+    }
+
+    /// Whether there is something to search a front for, beyond the one model that a job makes.
+    pub fn need_front(&self) -> bool {
+        self.promises()
+            || self.flash_bytes.is_some()
+            || self.ram_bytes.is_some()
+            || self.limit_time()
+    }
+
+    /// Whether instructions matter.
+    pub fn limit_time(&self) -> bool {
+        self.instructions.is_some() || self.milliseconds.is_some()
+    }
+
+    /// The ceiling of a class, in percent.
+    pub fn class_ceiling(&self, class: usize) -> Option<f64> {
+        match self.class_error_percent[..] {
+            [all] => Some(all),
+            _ => self.class_error_percent.get(class).copied(),
+        }
+    }
+}
