@@ -44,7 +44,7 @@ pub struct GroupRecord {
     pub kept: bool,
     /// Why.
     pub reason: Reason,
-    /// `training`, `pruning` or `folding`.
+    /// `training`, `pruning`, `folding` or `front`.
     pub stage: String,
     /// Training step at which it was decided (0 after training).
     pub step: u64,

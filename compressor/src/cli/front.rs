@@ -36,3 +36,23 @@ pub(super) fn table(front: &FrontSummary) -> String {
     );
     format!("{table}\n{}\n", front.why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::select::point::tests::point;
+    use crate::select::{Requirements, choose};
+
+    #[test]
+    fn the_chosen_point_has_a_star_and_failures_their_names() {
+        let requirements = Requirements { error_percent: Some(3.5), ..Requirements::default() };
+        let points = [point(0, 20, 3_000), point(1, 60, 2_000), point(2, 20, 1_000)];
+        let choice = choose(&points, &requirements, 64.0).unwrap();
+        let text = table(&FrontSummary::new(&points, &choice, &requirements, 64.0));
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[2].starts_with("1 *") && lines[2].contains("meets all"), "{text}");
+        assert!(lines[3].contains("fails error_percent"), "{text}");
+        assert!(lines[4].contains("not tested"), "{text}");
+        assert!(text.contains("(estimated)") && text.contains("Point 1 of 3"), "{text}");
+    }
+}

@@ -258,6 +258,11 @@ impl Job {
         Err(JobError::PerClass { place: self.place(&key), key, found, classes })
     }
 
+    /// Whether the model is chosen from a front, be it of one point.
+    pub fn traces_front(&self) -> bool {
+        self.points() > 1 || self.requirements.need_front()
+    }
+
     /// How many points are traced; 1 is the job as it stands.
     pub fn points(&self) -> u32 {
         self.front.count(self.requirements.need_front())

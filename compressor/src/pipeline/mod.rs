@@ -286,7 +286,7 @@ pub fn run(
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let site = Site { job_toml: &text, prepared: &prepared, device: &burn, options, out, progress };
     let own_metrics = out.join(METRICS_FILE);
-    if job.points() == 1 {
+    if !job.traces_front() {
         let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
         return finish::finish(&finish::Input {
             site,

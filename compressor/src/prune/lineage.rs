@@ -30,7 +30,7 @@ pub struct Decision<'a> {
     pub effects: &'a [f32],
     /// Why the dead ones are dead.
     pub reason: Reason,
-    /// `training`, `pruning` or `folding`.
+    /// `training`, `pruning`, `folding` or `front`.
     pub stage: &'a str,
     /// Training step; 0 after training.
     pub step: u64,

@@ -66,10 +66,10 @@ pub(super) fn layers(groups: &[GroupRecord]) -> Vec<Layer> {
 /// The threshold of the pruning after training; groups removed during training were compared with
 /// others, which the ledger lists.
 fn threshold(groups: &[GroupRecord], layer: &str) -> Option<f32> {
-    let mut all = groups
-        .iter()
-        .filter(|g| g.layer == layer && g.stage == "pruning" && g.threshold.is_finite())
-        .map(|g| g.threshold);
+    let own = || groups.iter().filter(|g| g.layer == layer && g.threshold.is_finite());
+    // The point of a front may have been pruned once more.
+    let last = if own().any(|g| g.stage == "front") { "front" } else { "pruning" };
+    let mut all = own().filter(|g| g.stage == last).map(|g| g.threshold);
     let first = all.next()?;
     all.all(|other| other == first).then_some(first)
 }
