@@ -35,7 +35,7 @@ pub use meta::{
 };
 pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
 pub use pairs::{
-    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row,
+    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row, pairs_pay,
 };
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{
