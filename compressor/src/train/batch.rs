@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn smoothing_takes_from_the_label_and_gives_to_all() {
         let examples = Examples {
-            shape: Shape { height: 1, width: 1, channels: 1 },
+            shape: Shape::Flat(1),
             inputs: vec![0.5, 0.25],
             labels: vec![2, 0],
             classes: 4,
