@@ -75,6 +75,7 @@ impl StoredWeights {
         let (lag, matrix, coded) = match &step.op {
             Op::Dense(op) => (1, Some(&op.affine.weights), None),
             Op::Conv2d(op) => (channels, Some(&op.affine.weights), None),
+            Op::Conv2dMaxPool2d(op) => (channels, Some(&op.affine.weights), None),
             Op::DepthwiseConv2d(op) => (1, Some(&op.affine.weights), None),
             Op::CodedDense(op) => (1, None, Some(&op.affine)),
             Op::CodedConv2d(op) => (channels, None, Some(&op.affine)),

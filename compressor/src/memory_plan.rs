@@ -213,7 +213,6 @@ fn inputs_mut(op: &mut Op) -> &mut [Source] {
         Op::CodedDense(op) => slice::from_mut(&mut op.input),
         Op::CodedConv2d(op) => slice::from_mut(&mut op.input),
         Op::CodedDepthwiseConv2d(op) => slice::from_mut(&mut op.input),
-        Op::Conv2dMaxPool2d(op) => slice::from_mut(&mut op.input),
     }
 }
 

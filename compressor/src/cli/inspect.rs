@@ -227,6 +227,7 @@ fn weight_shape(step: &Step) -> Vec<usize> {
     let columns = weights / rows;
     let window = match &step.op {
         Op::Conv2d(op) => Some(&op.window),
+        Op::Conv2dMaxPool2d(op) => Some(&op.window),
         Op::CodedConv2d(op) => Some(&op.window),
         _ => None,
     };

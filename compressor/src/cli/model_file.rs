@@ -9,6 +9,7 @@ use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
 use crate::import::{self, ImportOptions};
+use crate::integer_graph::Arrangement;
 use crate::network::Shape;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
@@ -19,7 +20,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
         return Ok(bytes);
     }
     let folder = path.parent().map(Path::to_owned);
-    let imported = import::import(&bytes, &ImportOptions { folder, ..ImportOptions::default() });
+    // It runs here.
+    let arrangement = Arrangement::Rows;
+    let options = ImportOptions { folder, arrangement, ..ImportOptions::default() };
+    let imported = import::import(&bytes, &options);
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
     Ok(imported.map_err(refused)?.bytes)
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub use error::{At, ImportError};
 
 use crate::calibrate::ByteMap;
-use crate::integer_graph::IntegerGraph;
+use crate::integer_graph::{Arrangement, IntegerGraph};
 use crate::lower::Graph;
 use crate::quantize;
 use crate::serialize::{ModelInfo, serialize};
@@ -43,6 +43,8 @@ pub struct ImportOptions {
     pub bytes: Option<ByteRange>,
     /// Where files that the model refers to are.
     pub folder: Option<PathBuf>,
+    /// For which cores 8-bit weights are arranged.
+    pub arrangement: Arrangement,
 }
 
 /// An imported model.
@@ -77,6 +79,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     if let Some(range) = options.bytes {
         set_byte_range(&mut graph, range);
     }
+    graph.arrangement = options.arrangement;
     let graph = graph.lower()?;
     let bytes = serialize(&graph, &options.info)?;
     Ok(Imported { bytes, graph })

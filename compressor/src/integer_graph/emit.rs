@@ -6,15 +6,16 @@ use bitsback_runtime::format::{
     row_len,
 };
 use bitsback_runtime::ops::{
-    Add, Argmax, AvgPool2d, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d,
-    Mean, Mul, Pad, Rescale, Softmax, Tanh,
+    Add, Argmax, AvgPool2d, Concat, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, FILTER_MAX,
+    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 
 use super::place::Places;
-use super::{GraphError, IntegerGraph, Kind, Matrix, Node, ValueId};
+use super::{Arrangement, GraphError, IntegerGraph, Kind, Matrix, Node, ValueId};
 use crate::calibrate::{InputQuantization, Quantization, RawInput};
 use crate::lower::affine::Stored;
+use crate::lower::pairs::{self, Candidate};
 use crate::lower::section::Section;
 use crate::lower::{Graph, LowerError, OpNote, small};
 
@@ -99,16 +100,29 @@ impl Emission<'_> {
         let second = node.inputs.get(1).copied().unwrap_or(first);
         Ok(match node.kind.clone() {
             Kind::Dense(matrix) => {
-                let affine = self.affine(node, first, &matrix)?;
+                let affine = self.affine(node, first, &matrix, usize::MAX)?;
                 Op::Dense(Dense { input: self.flat(first)?, output, affine })
             }
             Kind::Conv2d(window, dilation, matrix) => {
-                let affine = self.affine(node, first, &matrix)?;
+                let affine = self.affine(node, first, &matrix, FILTER_MAX)?;
                 let input = self.shaped(first)?;
                 Op::Conv2d(Conv2d { input, output, window, dilation, affine })
             }
+            Kind::Conv2dMaxPool2d(window, dilation, positions, matrix, pool) => {
+                let affine = self.affine(node, first, &matrix, FILTER_MAX)?;
+                let input = self.shaped(first)?;
+                Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+                    input,
+                    output,
+                    window,
+                    dilation,
+                    affine,
+                    positions,
+                    pool,
+                })
+            }
             Kind::DepthwiseConv2d(window, dilation, matrix) => {
-                let affine = self.affine(node, first, &matrix)?;
+                let affine = self.affine(node, first, &matrix, 0)?;
                 let input = self.shaped(first)?;
                 Op::DepthwiseConv2d(DepthwiseConv2d { input, output, window, dilation, affine })
             }
@@ -163,23 +177,16 @@ impl Emission<'_> {
         })
     }
 
-    /// Puts the parameters of a layer into the section, biases exactly and in the fewest bytes.
+    /// Puts the parameters of a layer into the section, biases exactly and in the fewest bytes;
+    /// weights in pairs if that pays and rows aren't over `longest`.
     fn affine(
         &mut self,
         node: &Node,
         input: ValueId,
         matrix: &Matrix,
+        longest: usize,
     ) -> Result<format::Affine, LowerError> {
-        let Matrix { columns, bits, values, .. } = matrix;
-        let mut row_bytes = vec![0; row_len(*bits, *columns)];
-        let mut packed = Vec::with_capacity(matrix.rows.saturating_mul(row_bytes.len()));
-        for row in values.chunks_exact((*columns).max(1)) {
-            pack_row(row, *bits, &mut row_bytes)
-                .map_err(|source| LowerError::Weights { layer: node.name.clone(), source })?;
-            packed.extend_from_slice(&row_bytes);
-        }
-        let offset = self.section.push(&packed)?;
-        let weights = Weights { offset, bits: *bits, layout: Layout::RowMajor };
+        let Matrix { columns, values, .. } = matrix;
         let plain: Vec<i64> = match matrix.bias.as_slice() {
             [] => vec![0; matrix.rows],
             bias => bias.iter().map(|&b| i64::from(b)).collect(),
@@ -189,9 +196,34 @@ impl Emission<'_> {
         let zero_point = i64::from(self.graph.values[input].zero_point);
         let folded: Vec<i64> =
             plain.iter().zip(sums).map(|(b, sum)| b - zero_point * sum).collect();
-        let bias = Stored::choose(&plain, &folded).store(&mut self.section)?;
+        let bias = Stored::choose(&plain, &folded);
+        let folded = matches!(bias, Stored::Folded(_));
+        let candidate = Candidate { values, columns: *columns, folded, longest };
+        let pairs = match self.graph.arrangement {
+            Arrangement::Pairs if matrix.bits == 8 => pairs::store(&mut self.section, &candidate)?,
+            _ => None,
+        };
+        let weights = match pairs {
+            Some(weights) => weights,
+            None => self.rows(node, matrix)?,
+        };
+        let bias = bias.store(&mut self.section)?;
         let requantization = self.requantization(&matrix.multipliers)?;
         Ok(format::Affine { weights, bias, requantization, clamp: matrix.clamp })
+    }
+
+    /// Puts weights into the section row after row.
+    fn rows(&mut self, node: &Node, matrix: &Matrix) -> Result<Weights, LowerError> {
+        let Matrix { columns, bits, values, .. } = matrix;
+        let mut row_bytes = vec![0; row_len(*bits, *columns)];
+        let mut packed = Vec::with_capacity(matrix.rows.saturating_mul(row_bytes.len()));
+        for row in values.chunks_exact((*columns).max(1)) {
+            pack_row(row, *bits, &mut row_bytes)
+                .map_err(|source| LowerError::Weights { layer: node.name.clone(), source })?;
+            packed.extend_from_slice(&row_bytes);
+        }
+        let offset = self.section.push(&packed)?;
+        Ok(Weights { offset, bits: *bits, layout: Layout::RowMajor })
     }
 
     /// One multiplier where one serves all rows.

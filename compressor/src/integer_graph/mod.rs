@@ -7,6 +7,7 @@
 //! and gives a [`crate::lower::Graph`], which [`mod@crate::serialize`] writes.
 
 mod emit;
+mod fuse;
 mod place;
 mod prepare;
 #[cfg(test)]
@@ -87,6 +88,9 @@ pub enum Kind {
     Dense(Matrix),
     /// Convolution; rows are filters × kernel height × kernel width × channels.
     Conv2d(Window, [u16; 2], Matrix),
+    /// A convolution and the largest value of each window of its outputs, whose height and width
+    /// come third; then the pooling.
+    Conv2dMaxPool2d(Window, [u16; 2], [u16; 2], Matrix, Window),
     /// Depthwise convolution; rows are channels × kernel height × kernel width.
     DepthwiseConv2d(Window, [u16; 2], Matrix),
     /// Largest value of each window. The bytes are compared, whatever the quantisation.
@@ -132,6 +136,16 @@ pub struct Node {
     pub output: ValueId,
 }
 
+/// For which cores 8-bit weights are arranged. Every core takes either, with the same results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrangement {
+    /// In pairs of rows where that takes at most a sixteenth more bytes: for Cortex-M4, M7, M33.
+    #[default]
+    Pairs,
+    /// Row after row: for Cortex-M55 and x86-64.
+    Rows,
+}
+
 /// A network of integers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct IntegerGraph {
@@ -145,6 +159,8 @@ pub struct IntegerGraph {
     pub output: ValueId,
     /// How raw bytes become inputs: one map, one per channel, or none.
     pub bytes: Vec<ByteMap>,
+    /// For which cores 8-bit weights are arranged.
+    pub arrangement: Arrangement,
 }
 
 /// Why a graph of integers can't be lowered.
@@ -201,7 +217,8 @@ impl IntegerGraph {
     /// # Errors
     /// What doesn't fit together, by name.
     pub fn lower(self) -> Result<Graph, GraphError> {
-        let graph = prepare::prepare(self)?;
+        let mut graph = prepare::prepare(self)?;
+        fuse::fuse(&mut graph);
         let places = place::place(&graph);
         emit::emit(&graph, &places)
     }

@@ -77,6 +77,7 @@ fn works_in_place(kind: &Kind) -> bool {
         | Kind::Softmax(_) => true,
         Kind::Dense(_)
         | Kind::Conv2d(..)
+        | Kind::Conv2dMaxPool2d(..)
         | Kind::DepthwiseConv2d(..)
         | Kind::MaxPool2d(..)
         | Kind::AvgPool2d(..)

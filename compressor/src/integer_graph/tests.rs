@@ -25,6 +25,7 @@ fn graph() -> IntegerGraph {
         input: 0,
         output: 2,
         bytes: Vec::new(),
+        arrangement: Arrangement::Pairs,
     }
 }
 

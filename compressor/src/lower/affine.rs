@@ -9,6 +9,7 @@ use bitsback_runtime::requantize::Multiplier;
 
 use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
+use super::pairs::{self, Candidate};
 use super::section::Section;
 use super::{Goal, LowerError, Lowering};
 use crate::bit_width::IntegerWeights;
@@ -24,6 +25,12 @@ pub(super) struct Lowered {
     pub(super) output: Quantization,
 }
 
+/// Most weights of a row that an operator takes coded, and in pairs.
+pub(super) struct Longest {
+    pub(super) coded: usize,
+    pub(super) paired: usize,
+}
+
 /// How a layer's parameters are stored.
 pub(super) enum Parameters {
     /// Row after row, packed.
@@ -33,15 +40,14 @@ pub(super) enum Parameters {
 }
 
 /// Lowers the parameters of one layer. `integers` may have more columns than the float layer: the
-/// additional ones are zero. `lag` is the distance to the weight before, see [`CodedLayer`];
-/// rows of more than `longest` weights aren't coded.
+/// additional ones are zero. `lag` is the distance to the weight before, see [`CodedLayer`].
 pub(super) fn lower(
     lowering: &mut Lowering,
     stage: &AffineStage,
     name: &str,
     integers: &IntegerWeights,
     lag: usize,
-    longest: usize,
+    longest: Longest,
 ) -> Result<Lowered, LowerError> {
     let between = Between {
         input: lowering.current,
@@ -62,7 +68,7 @@ pub(super) fn lower(
         .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
     let bias = Stored::choose(&fixed.biases, &fixed.folded);
     if lowering.options.goal == Some(Goal::Flash)
-        && row <= longest
+        && row <= longest.coded
         && let Some((bits, bias_shift, stream)) = code(integers, row, lag, &fixed)
         && stream.len() < packed.len() + bias.len()
     {
@@ -70,8 +76,23 @@ pub(super) fn lower(
         let coded = CodedAffine { offset, len, bits, bias: bias_shift, requantization, clamp };
         return Ok(Lowered { parameters: Parameters::Coded(coded), output });
     }
-    let offset = lowering.section.push(&packed)?;
-    let weights = Weights { offset, bits, layout: Layout::RowMajor };
+    let candidate = Candidate {
+        values: &integers.values,
+        columns: row,
+        folded: matches!(bias, Stored::Folded(_)),
+        longest: longest.paired,
+    };
+    let pairs = match lowering.options.goal {
+        Some(Goal::Instructions) if bits == 8 => pairs::store(&mut lowering.section, &candidate)?,
+        _ => None,
+    };
+    let weights = match pairs {
+        Some(weights) => weights,
+        None => {
+            let offset = lowering.section.push(&packed)?;
+            Weights { offset, bits, layout: Layout::RowMajor }
+        }
+    };
     let bias = bias.store(&mut lowering.section)?;
     let affine = format::Affine { weights, bias, requantization, clamp };
     Ok(Lowered { parameters: Parameters::Rows(affine), output })

@@ -2,9 +2,9 @@
 
 use bitsback_runtime::Op;
 use bitsback_runtime::format::MEMORY;
-use bitsback_runtime::ops::{CodedConv2d, Conv2d};
+use bitsback_runtime::ops::{CodedConv2d, Conv2d, FILTER_MAX};
 
-use super::affine::{self, Parameters};
+use super::affine::{self, Longest, Parameters};
 use super::fuse::ConvStage;
 use super::{LowerError, Lowering, pool};
 
@@ -18,7 +18,8 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &ConvStage) -> Result<(), Lo
     let filters = lowering.parameters(stage.affine.index).0.bias.len().max(1);
     let columns = weights.values.len() / filters;
     let channels = columns / (kernel_height * kernel_width).max(1);
-    let lowered = affine::lower(lowering, &stage.affine, &name, weights, channels, MEMORY)?;
+    let longest = Longest { coded: MEMORY, paired: FILTER_MAX };
+    let lowered = affine::lower(lowering, &stage.affine, &name, weights, channels, longest)?;
     let output = lowering.tensor(layer + 1, &name, lowered.output)?;
     let (input, dilation) = (lowering.source(layer, &name)?, [1, 1]);
     let op = match lowered.parameters {

@@ -5,7 +5,7 @@ use bitsback_runtime::ops::{CodedDense, Dense};
 
 use crate::bit_width::IntegerWeights;
 
-use super::affine::{self, Parameters};
+use super::affine::{self, Longest, Parameters};
 use super::fuse::AffineStage;
 use super::{Columns, LowerError, Lowering};
 
@@ -21,7 +21,8 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &AffineStage) -> Result<(), 
         }
         None => weights,
     };
-    let lowered = affine::lower(lowering, stage, &name, weights, 1, usize::MAX)?;
+    let longest = Longest { coded: usize::MAX, paired: usize::MAX };
+    let lowered = affine::lower(lowering, stage, &name, weights, 1, longest)?;
     let output = lowering.tensor(stage.layer + 1, &name, lowered.output)?;
     let input = lowering.source(stage.layer, &name)?;
     let op = match lowered.parameters {

@@ -4,7 +4,7 @@ use bitsback_runtime::Op;
 use bitsback_runtime::format::MEMORY;
 use bitsback_runtime::ops::{CodedDepthwiseConv2d, DepthwiseConv2d};
 
-use super::affine::{self, Parameters};
+use super::affine::{self, Longest, Parameters};
 use super::fuse::ConvStage;
 use super::{LowerError, Lowering, pool};
 
@@ -14,7 +14,8 @@ pub(super) fn lower(lowering: &mut Lowering, stage: &ConvStage) -> Result<(), Lo
     let name = lowering.network.topology.affine_name(stage.affine.index);
     let weights = lowering.parameters(stage.affine.index).1;
     let window = pool::window(lowering, layer, &name, &stage.window)?;
-    let lowered = affine::lower(lowering, &stage.affine, &name, weights, 1, MEMORY)?;
+    let longest = Longest { coded: MEMORY, paired: 0 };
+    let lowered = affine::lower(lowering, &stage.affine, &name, weights, 1, longest)?;
     let output = lowering.tensor(layer + 1, &name, lowered.output)?;
     let (input, dilation) = (lowering.source(layer, &name)?, [1, 1]);
     let op = match lowered.parameters {

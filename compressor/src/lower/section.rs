@@ -22,6 +22,17 @@ impl Section {
         u32::try_from(offset).map_err(|_| too_many)
     }
 
+    /// Appends a part at a multiple of `alignment`, after zeros.
+    pub(crate) fn push_aligned(
+        &mut self,
+        part: &[u8],
+        alignment: usize,
+    ) -> Result<u32, LowerError> {
+        let filled = self.bytes.len().next_multiple_of(alignment);
+        self.bytes.resize(filled, 0);
+        self.push(part)
+    }
+
     /// All bytes.
     pub(crate) fn finish(self) -> Vec<u8> {
         self.bytes
@@ -37,8 +48,9 @@ mod tests {
         let mut section = Section::default();
         assert_eq!(section.push(&[1, 2]), Ok(0));
         assert_eq!(section.push(&[3]), Ok(2));
+        assert_eq!(section.push_aligned(&[4], 4), Ok(4));
         let error = section.push(&vec![0; MAX_FILE_LEN as usize]).unwrap_err();
         assert_eq!(error, LowerError::TooManyParameters { limit: MAX_FILE_LEN });
-        assert_eq!(section.finish(), [1, 2, 3]);
+        assert_eq!(section.finish(), [1, 2, 3, 0, 4]);
     }
 }

@@ -6,8 +6,8 @@
 //! The [`Header`] is little-endian and readable in a `const` context. The graph is one [`Meta`],
 //! then one [`crate::Op`] record per operator, back to back up to its end; records are decoded
 //! again whenever they are needed, so they cost no RAM. The weight section starts on a multiple
-//! of [`WEIGHT_ALIGNMENT`]; its parts have no padding of their own, since row-major rows start on
-//! any byte anyway. `docs/FORMAT.md` gives the bytes exactly.
+//! of [`WEIGHT_ALIGNMENT`]; row-major rows start on any byte within it; writers put pairs on a
+//! multiple of four, where kernels read them fastest. `docs/FORMAT.md` gives the bytes exactly.
 
 mod coded;
 mod crc;
@@ -35,7 +35,7 @@ pub use meta::{
 };
 pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
 pub use pairs::{
-    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row,
+    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row, pairs_pay,
 };
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{

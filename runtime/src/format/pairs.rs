@@ -30,6 +30,14 @@ pub const fn matrix_len(layout: Layout, bits: u8, rows: usize, columns: usize) -
     }
 }
 
+/// Whether a matrix of 8-bit weights takes at most a sixteenth more bytes in pairs than row by row,
+/// and has any: where it does, kernels that multiply half-words gain more than it costs.
+pub const fn pairs_pay(rows: usize, columns: usize) -> bool {
+    let packed = rows.saturating_mul(columns);
+    let growth = matrix_len(Layout::Pairs, 8, rows, columns).saturating_sub(packed);
+    rows >= PAIR_BLOCK_ROWS && growth <= packed / 16
+}
+
 /// Packs four rows of equally many 8-bit weights into a block of exactly [`pair_block_len`] bytes;
 /// `false` when they don't fit it.
 ///
@@ -129,6 +137,12 @@ mod tests {
         assert!(!pack_pairs([&[128], &[0], &[0], &[0]], &mut block));
         assert!(!pack_pairs([&[1], &[0], &[0], &[0, 0]], &mut block));
         assert!(!pack_pairs([&[1; 5], &[0; 5], &[0; 5], &[0; 5]], &mut block));
+    }
+
+    #[test]
+    fn pairs_pay_where_few_bytes_are_added() {
+        assert!(pairs_pay(4, 100) && pairs_pay(7, 325) && pairs_pay(300, 784));
+        assert!(!pairs_pay(3, 100) && !pairs_pay(20, 25));
     }
 
     #[test]

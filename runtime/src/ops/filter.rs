@@ -3,9 +3,9 @@
 use crate::arch::PATCH_MAX;
 use crate::format::Fields;
 
-/// Most weights of a filter in pairs, of one that is pooled, and of one that is unpacked: a part of
-/// the format, so the same on every core. 3 × 3 × 64.
-pub(crate) const FILTER_MAX: usize = 576;
+/// Most weights of a convolution's filter in pairs, or of one that is pooled: a part of the format,
+/// so the same on every core. 3 × 3 × 64.
+pub const FILTER_MAX: usize = 576;
 
 const _: () = assert!(FILTER_MAX <= PATCH_MAX, "every core gathers such patches");
 

@@ -50,6 +50,7 @@ pub use conv2d::Conv2d;
 pub use conv2d_max_pool2d::Conv2dMaxPool2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
+pub use filter::FILTER_MAX;
 pub use leaky_relu::LeakyRelu;
 pub use logistic::Logistic;
 pub use max_pool2d::MaxPool2d;

@@ -2,8 +2,10 @@
 //! chain allows. Biases and requantisation are those of TensorFlow Lite's converter: per channel
 //! in convolutions, per tensor in dense layers.
 
-use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window};
-use bitsback_runtime::ops::{Add, AvgPool2d, Conv2d, Dense, MaxPool2d, Softmax};
+use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window, pairs_pay};
+use bitsback_runtime::ops::{
+    Add, AvgPool2d, Conv2d, Conv2dMaxPool2d, Dense, FILTER_MAX, MaxPool2d, Softmax,
+};
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
 
@@ -13,8 +15,6 @@ const SEED: u64 = 0x5EED_0B17_5BAC_0002;
 /// Relu is a clamp at the zero point.
 const RELU: Clamp = Clamp { min: -128, max: 127 };
 const ZERO_POINT: i8 = -128;
-/// Longest filter that a convolution takes in pairs: the runtime collects its inputs on the stack.
-const MAX_PAIRED_COLUMNS: usize = 512;
 
 /// A shape by name.
 #[derive(Clone, Copy)]
@@ -81,10 +81,16 @@ fn dense(
     columns: usize,
     output: Tensor,
 ) -> Result<(), SketchError> {
+    let layout = chosen(layout, [output.len(), columns]);
     let mut affine = sketch.affine(output.len(), columns, kind(layout, false))?;
     affine.clamp = RELU;
     sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
     Ok(())
+}
+
+/// Pairs where the compressor would choose them, too.
+fn chosen(wanted: Layout, [rows, columns]: [usize; 2]) -> Layout {
+    if wanted == Layout::Pairs && pairs_pay(rows, columns) { wanted } else { Layout::RowMajor }
 }
 
 /// A convolution with square windows; `channels` are the input's.
@@ -94,13 +100,27 @@ fn conv(
     (input, channels): (Source, usize),
     output: Tensor,
     [size, stride, padding]: [u16; 3],
-) -> Result<Source, SketchError> {
+) -> Result<Conv2d, SketchError> {
     let columns = usize::from(size) * usize::from(size) * channels;
-    let layout = if columns > MAX_PAIRED_COLUMNS { Layout::RowMajor } else { layout };
-    let mut affine = sketch.affine(output.shape.channels(), columns, kind(layout, true))?;
+    let filters = output.shape.channels();
+    let layout =
+        if columns > FILTER_MAX { Layout::RowMajor } else { chosen(layout, [filters, columns]) };
+    let mut affine = sketch.affine(filters, columns, kind(layout, true))?;
     affine.clamp = RELU;
     let window = window(size, stride, padding);
-    Ok(sketch.op(Op::Conv2d(Conv2d { input, output, window, dilation: [1, 1], affine })))
+    Ok(Conv2d { input, output, window, dilation: [1, 1], affine })
+}
+
+/// The same as an operator.
+fn conv_op(
+    sketch: &mut Sketch,
+    layout: Layout,
+    input: (Source, usize),
+    output: Tensor,
+    window: [u16; 3],
+) -> Result<Source, SketchError> {
+    let conv = conv(sketch, layout, input, output, window)?;
+    Ok(sketch.op(Op::Conv2d(conv)))
 }
 
 fn window(size: u16, stride: u16, padding: u16) -> Window {
@@ -125,27 +145,29 @@ fn dense_chain(sketch: &mut Sketch, layout: Layout, sizes: &[u16]) -> Result<(),
 /// 28 × 28 pixels, two convolutions of 5 × 5 with pooling, two dense layers.
 fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), SketchError> {
     let [a, b, c] = sizes;
-    let images = [[28, 28, 1], [24, 24, a], [12, 12, a], [8, 8, b], [4, 4, b]];
+    // What convolutions give is pooled by halves at once and never stored.
+    let images = [[28, 28, 1], [12, 12, a], [4, 4, b]];
     let lengths: Vec<usize> = images
         .iter()
         .map(|dims| dims.iter().copied().map(usize::from).product())
         .chain([usize::from(c), 10])
         .collect();
     let mut chain = Chain::new(&lengths);
-    sketch.input_at(chain.tensor(&images[0]));
-    for index in [1, 3] {
-        let channels = usize::from(images[index - 1][2]);
-        let output = chain.tensor(&images[index]);
-        conv(sketch, layout, (Source::Previous, channels), output, [5, 1, 0])?;
-        sketch.op(Op::MaxPool2d(MaxPool2d {
-            input: Source::Previous,
-            output: chain.tensor(&images[index + 1]),
-            window: window(2, 2, 0),
-            clamp: Clamp::NONE,
-        }));
+    let mut previous = chain.tensor(&images[0]);
+    sketch.input_at(previous.clone());
+    for image in &images[1..] {
+        let channels = previous.shape.channels();
+        let convolved = Sketch::at(0, &[image[0] * 2, image[1] * 2, image[2]], ZERO_POINT);
+        let conv = conv(sketch, layout, (Source::Previous, channels), convolved, [5, 1, 0])?;
+        let output = chain.tensor(image);
+        let (input, window) = (Source::Previous, window(2, 2, 0));
+        let pool = MaxPool2d { input, output: output.clone(), window, clamp: Clamp::NONE };
+        let fused = Conv2dMaxPool2d::fuse(&conv, &pool, &previous).ok_or(SketchError::Fuse)?;
+        sketch.op(Op::Conv2dMaxPool2d(fused));
+        previous = output;
     }
     let output = chain.tensor(&[c]);
-    dense(sketch, layout, lengths[4], output)?;
+    dense(sketch, layout, lengths[2], output)?;
     let output = chain.tensor(&[10]);
     dense(sketch, layout, usize::from(c), output)
 }
@@ -156,17 +178,17 @@ fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
     const PLACE: u32 = 16_384;
     sketch.input_at(Sketch::at(PLACE, &[32, 32, 3], ZERO_POINT));
     let first = Sketch::at(0, &[32, 32, 16], ZERO_POINT);
-    let mut skip = conv(sketch, layout, (Source::Previous, 3), first, [3, 1, 1])?;
+    let mut skip = conv_op(sketch, layout, (Source::Previous, 3), first, [3, 1, 1])?;
     for (stack, channels) in [16_u16, 32, 64].into_iter().enumerate() {
         let side = 32 >> stack;
         let dims = [side, side, channels];
         let before = usize::from(if stack == 0 { channels } else { channels / 2 });
         let at = |place: u32| Sketch::at(place * PLACE, &dims, ZERO_POINT);
         let (stride, padding) = if stack == 0 { (1, 1) } else { (2, 0) };
-        let inner = conv(sketch, layout, (skip.clone(), before), at(1), [3, stride, padding])?;
-        let main = conv(sketch, layout, (inner, usize::from(channels)), at(2), [3, 1, 1])?;
+        let inner = conv_op(sketch, layout, (skip.clone(), before), at(1), [3, stride, padding])?;
+        let main = conv_op(sketch, layout, (inner, usize::from(channels)), at(2), [3, 1, 1])?;
         if stack > 0 {
-            skip = conv(sketch, layout, (skip, before), at(1), [1, 2, 0])?;
+            skip = conv_op(sketch, layout, (skip, before), at(1), [1, 2, 0])?;
         }
         let half = multiplier(0.5);
         // In place, upon the sum's first operand; the next block reads it from there.
