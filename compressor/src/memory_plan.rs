@@ -194,6 +194,7 @@ fn inputs_mut(op: &mut Op) -> &mut [Source] {
     match op {
         Op::Dense(op) => slice::from_mut(&mut op.input),
         Op::Conv2d(op) => slice::from_mut(&mut op.input),
+        Op::Conv2dMaxPool2d(op) => slice::from_mut(&mut op.input),
         Op::MaxPool2d(op) => slice::from_mut(&mut op.input),
         Op::AvgPool2d(op) => slice::from_mut(&mut op.input),
         Op::Select(op) => slice::from_mut(&mut op.input),

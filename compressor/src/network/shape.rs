@@ -379,11 +379,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_branches() {
+        let cases = [
+            (r#"{ type = "add", name = "a" }"#, r#"names "a", but no layer before it"#),
+            (r#"{ type = "mark", name = "a" }, { type = "from", name = "b" }"#, r#"names "b""#),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "mark", name = "a" }"#,
+                "of a mark before; choose another",
+            ),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "add", name = "a" }"#,
+                r#"gets 784 features, but "a" is an image of 28 × 28 × 1"#,
+            ),
+            (
+                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "from", name = "a" }"#,
+                "drops what the layers before it compute",
+            ),
+            (r#"{ type = "mark", name = "a" }, { type = "relu" }"#, "a value that has a name"),
+        ];
+        for (layers, expected) in cases {
+            let message = fails(&format!("layers = [{layers}]")).to_string();
+            assert!(message.contains(expected), "{message}\nlacks: {expected}");
+        }
+    }
+
+    #[test]
     fn every_error_names_its_layer_and_what_to_do() {
         let flatten = r#"{ type = "flatten" }, "#;
         let list = |layers: &str| format!("layers = [{layers}]");
         let both = format!("preset = \"lenet-5-caffe\"\n{}", list(flatten));
         assert_eq!(fails(&both), NetworkError::PresetAndLayers);
+        let model = "model = \"a.onnx\"\nweights = \"b.pt\"";
+        assert_eq!(fails(model), NetworkError::ModelAndOthers);
         let names = "names = { dense_1 = \"fc\" }";
         assert_eq!(fails(names), NetworkError::NamesOfNothing);
         let many = fails(&list(&flatten.repeat(MAX_LAYERS + 1)));
@@ -416,21 +443,6 @@ mod tests {
             (r#"{ type = "batch-norm" }"#, "right after a dense layer"),
             (r#"{ type = "dropout", rate = 1.0 }"#, "rate = 1"),
             (r#"{ type = "dropout", rate = nan }"#, "rate = NaN"),
-            (r#"{ type = "add", name = "a" }"#, r#"names "a", but no layer before it"#),
-            (r#"{ type = "mark", name = "a" }, { type = "from", name = "b" }"#, r#"names "b""#),
-            (
-                r#"{ type = "mark", name = "a" }, { type = "mark", name = "a" }"#,
-                "of a mark before; choose another",
-            ),
-            (
-                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "add", name = "a" }"#,
-                r#"gets 784 features, but "a" is an image of 28 × 28 × 1"#,
-            ),
-            (
-                r#"{ type = "mark", name = "a" }, { type = "flatten" }, { type = "from", name = "a" }"#,
-                "drops what the layers before it compute",
-            ),
-            (r#"{ type = "mark", name = "a" }, { type = "relu" }"#, "a value that has a name"),
             (r#"{ type = "flatten" }, { type = "global-avg-pool" }"#, "needs an image"),
             (r#"{ type = "flatten" }"#, "no layer has weights"),
             (r#"{ type = "flatten" }, { type = "dense" }, { type = "relu" }"#, "clip"),
