@@ -80,13 +80,15 @@ pub fn load(path: &Path, data: Shape, classes: usize) -> Result<FloatNetwork, Mo
     if model.is_quantized() || !model.output_order.is_empty() {
         return Err(ModelError::Quantized { path: path.to_owned() });
     }
-    let network = trainable(&model.graph)?;
-    let fits = network.topology.input.len() == data.len();
-    let same_rank =
-        matches!((network.topology.input, data), (Shape::Image { .. }, Shape::Image { .. }))
-            .then(|| network.topology.input == data);
-    if !fits || same_rank == Some(false) {
-        return Err(ModelError::Data { model: network.topology.input, data });
+    let mut network = trainable(&model.graph)?;
+    match (network.topology.input, data) {
+        (model, data) if model == data => {}
+        // With one channel, features are in the order of the pixels.
+        (Shape::Flat(n), Shape::Image { channels: 1, .. }) if n == data.len() => {
+            network.topology.input = data;
+            network.topology.layers.insert(0, Layer::Flatten);
+        }
+        (model, data) => return Err(ModelError::Data { model, data }),
     }
     match shapes::infer(&network.topology)?.last() {
         Some(&Shape::Flat(outputs)) if outputs == classes => Ok(network),
