@@ -248,7 +248,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { job, topology } = job.resolve(&dataset)?;
+    let ResolvedJob { job, topology, given } = job.resolve(&dataset)?;
     let prepared = Prepared::new(dataset, &job)?;
     let text = job.to_toml()?;
     let device = options.device.name();
@@ -267,6 +267,7 @@ pub fn run(
     let setting = Setting {
         job: &job,
         topology: &topology,
+        given: given.as_ref(),
         train: &prepared.train,
         input: &input,
         validation: &prepared.validation,
