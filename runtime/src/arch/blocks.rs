@@ -2,11 +2,29 @@
 //! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
 
 use super::{
-    BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy_rows, dot_block,
+    BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy, dot_block,
 };
 
 /// Positions that a kernel takes at once.
 pub(crate) const POSITIONS: usize = 1;
+
+/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
+/// where they don't fit.
+pub(crate) fn copy_rows(
+    from: &[i8],
+    to: &mut [i8],
+    rows: usize,
+    len: usize,
+    [from_stride, to_stride]: [usize; 2],
+) {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let from = from.chunks(from_stride.max(1));
+    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+            copy(to, from);
+        }
+    }
+}
 
 /// Room for a patch, apart from [`Patches`] so that it is never moved.
 pub(crate) struct Room {

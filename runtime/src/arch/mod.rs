@@ -15,8 +15,8 @@
 //! | `is_direct` | the widths of `dot_patches` |
 //! | `dot`, `dot_strided`, `row_sum` | one row over inputs in a row or apart; the sum of its weights |
 //!
-//! A module whose kernels take four rows of one vector defines `dot_block` and takes the second
-//! line of that table, and `dot_rows`, from `blocks`.
+//! A module whose kernels take four rows of one vector defines `dot_block` and `copy`, and takes the
+//! second line of that table, `dot_rows` and `copy_rows` from `blocks`.
 
 mod addition;
 #[cfg(not(bitsback_isa = "dsp"))]
@@ -37,7 +37,7 @@ pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use blocks::{POSITIONS, Patches, Room, dot_patches, dot_rows};
+pub(crate) use blocks::{POSITIONS, Patches, Room, copy_rows, dot_patches, dot_rows};
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
     Lanes, POSITIONS, Patches, Room, add, copy_rows, dot, dot_patches, dot_rows, dot_strided,
@@ -45,15 +45,15 @@ pub(crate) use dsp::{
 };
 #[cfg(bitsback_isa = "mve")]
 pub(crate) use mve::{
-    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };
 #[cfg(not(bitsback_isa))]
 pub(crate) use portable::{
-    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "x86_64")]
 pub(crate) use x86_64::{
-    Inputs, Lanes, add, copy_rows, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };
 
 /// Rows that kernels go through at once: as many as a block of pairs has.

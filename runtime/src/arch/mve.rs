@@ -387,27 +387,9 @@ unsafe extern "C" fn add_i8(
     )
 }
 
-/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
-/// where they don't fit.
-pub(crate) fn copy_rows(
-    from: &[i8],
-    to: &mut [i8],
-    rows: usize,
-    len: usize,
-    [from_stride, to_stride]: [usize; 2],
-) {
-    // `max(1)`: strides aren't 0, but the compiler can't know.
-    let from = from.chunks(from_stride.max(1));
-    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
-        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
-            copy(to, from);
-        }
-    }
-}
-
 /// Copies as many values as the shorter one has: three instructions for sixteen, and few before.
 #[inline(always)]
-fn copy(to: &mut [i8], from: &[i8]) {
+pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
     let count = to.len().min(from.len());
     if count > 0 {
         // SAFETY: both have `count` bytes, which aren't none, and one is borrowed exclusively, so
