@@ -1,7 +1,7 @@
 //! A convolution and the maximum pooling behind it become one operator, which makes one output of a
 //! pooling window instead of all, and stores no image between the two.
 
-use bitsback_runtime::format::{Clamp, Window};
+use bitsback_runtime::format::Window;
 use bitsback_runtime::ops::FILTER_MAX;
 
 use super::{IntegerGraph, Kind, Matrix, Node};
@@ -49,13 +49,11 @@ fn pooled(graph: &IntegerGraph, conv: &Node, pool: &Node) -> Option<Kind> {
     }
     let &[height, width, _] = from.dims.as_slice() else { return None };
     let positions = [u16::try_from(height).ok()?, u16::try_from(width).ok()?];
-    let (min, max) = (matrix.clamp.min.max(clamp.min), matrix.clamp.max.min(clamp.max));
-    let matrix = Matrix { clamp: Clamp { min, max }, ..matrix.clone() };
-    (min <= max).then_some(Kind::Conv2dMaxPool2d(*window, *dilation, positions, matrix, *then))
+    let matrix = Matrix { clamp: matrix.clamp.and(*clamp)?, ..matrix.clone() };
+    Some(Kind::Conv2dMaxPool2d(*window, *dilation, positions, matrix, *then))
 }
 
 fn takes(matrix: &Matrix, pool: &Window) -> bool {
-    let apart = pool.size[0] <= pool.stride[0] && pool.size[1] <= pool.stride[1];
     let shifts_left = matrix.multipliers.iter().any(|multiplier| multiplier.shift > 0);
-    apart && matrix.bits == 8 && matrix.columns <= FILTER_MAX && !shifts_left
+    pool.is_apart() && matrix.bits == 8 && matrix.columns <= FILTER_MAX && !shifts_left
 }

@@ -120,6 +120,13 @@ pub struct Window {
     pub padding: [u16; 2],
 }
 
+impl Window {
+    /// Whether no position is in two windows.
+    pub const fn is_apart(&self) -> bool {
+        self.size[0] <= self.stride[0] && self.size[1] <= self.stride[1]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

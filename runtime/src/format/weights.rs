@@ -108,6 +108,12 @@ impl Clamp {
     /// No activation.
     pub const NONE: Self = Self { min: i8::MIN, max: i8::MAX };
 
+    /// What is within both, if anything is.
+    pub fn and(self, other: Self) -> Option<Self> {
+        let (min, max) = (self.min.max(other.min), self.max.min(other.max));
+        (min <= max).then_some(Self { min, max })
+    }
+
     /// The nearest value within.
     pub fn apply(self, value: i32) -> i8 {
         // Ordered by `Model::parse`; `max`/`min` instead of `clamp`, which could panic.

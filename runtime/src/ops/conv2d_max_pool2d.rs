@@ -13,7 +13,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{MaxPool2d, Operator, Parameters};
-use crate::format::{Affine, Clamp, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, OpFault, Source, Tensor, Window};
 
 /// y = max over each pooling window of requantize(W ⋆ x + b).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,20 +46,16 @@ impl Conv2dMaxPool2d {
             [height, width, _] => [height, width],
             _ => return None,
         };
-        let apart = pool.window.size[0] <= pool.window.stride[0]
-            && pool.window.size[1] <= pool.window.stride[1];
         let [h, w] = conv.window.size.map(usize::from);
         let small = h.saturating_mul(w).saturating_mul(channels) <= FILTER_MAX;
-        let (first, then) = (conv.affine.clamp, pool.clamp);
-        // Two clamps are one where their ranges meet.
-        let (min, max) = (first.min.max(then.min), first.max.min(then.max));
-        let fits = apart && small && min <= max && conv.affine.weights.bits <= 8;
+        let clamp = conv.affine.clamp.and(pool.clamp)?;
+        let fits = pool.window.is_apart() && small && conv.affine.weights.bits <= 8;
         fits.then(|| Self {
             input: conv.input.clone(),
             output: pool.output.clone(),
             window: conv.window,
             dilation: conv.dilation,
-            affine: Affine { clamp: Clamp { min, max }, ..conv.affine },
+            affine: Affine { clamp, ..conv.affine },
             positions,
             pool: pool.window,
         })
@@ -132,7 +128,7 @@ impl Operator for Conv2dMaxPool2d {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Layout;
+    use crate::format::{Clamp, Layout};
     use crate::ops::Op;
     use crate::ops::testing::{BiasKind, Plain, clamp, fault, plain, run, tensor, values};
     use crate::requantize::Multiplier;
