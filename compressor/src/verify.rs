@@ -136,6 +136,20 @@ pub fn predict(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<u32>, VerifyErro
     Ok(classes.concat())
 }
 
+/// What [`predict`] and [`run_batch`] give, of one run.
+///
+/// # Errors
+/// As [`run_batch`].
+pub fn answers(model_bytes: &[u8], inputs: &[i8]) -> Result<(Vec<u32>, Vec<i8>), VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let shares = for_each(&model, inputs, |interpreter, to: &mut (Vec<u32>, Vec<i8>)| {
+        to.0.push(interpreter.class() as u32);
+        to.1.extend_from_slice(interpreter.output());
+    })?;
+    let (classes, outputs): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
+    Ok((classes.concat(), outputs.concat()))
+}
+
 /// Error and confusion of a model on quantised inputs and their classes, on all cores.
 ///
 /// # Errors

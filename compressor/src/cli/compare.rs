@@ -13,7 +13,7 @@ use super::source::{self, Part, Wanted};
 use super::table::{self, Align};
 use crate::error::{CliError, Error};
 use crate::report::number::{significant, thousands};
-use crate::verify::{self, layers_of};
+use crate::verify::{self, VerifyError, layers_of};
 
 /// Most examples whose layers are compared: enough to find where they part, and little memory.
 const MAX_LAYER_EXAMPLES: usize = 64;
@@ -77,6 +77,53 @@ pub(super) struct Comparison {
     pub(super) floats: bool,
     /// Empty where the models have other operators.
     pub(super) layers: Vec<LayerDifference>,
+}
+
+/// What a model gives for the examples.
+pub(super) struct Given {
+    pub(super) classes: Vec<u32>,
+    /// Real outputs; none where the model gives a class alone.
+    pub(super) outputs: Option<Vec<f64>>,
+}
+
+impl Given {
+    /// By a model of integers.
+    pub(super) fn by(bytes: &[u8], inputs: &[i8]) -> Result<Self, Error> {
+        let (classes, outputs) = verify::answers(bytes, inputs)?;
+        let model = Model::parse(bytes).map_err(VerifyError::from)?;
+        let (scale, zero) = (model.meta().output_scale, model.output().zero_point);
+        let real = |q: i8| f64::from(scale) * (f64::from(q) - f64::from(zero));
+        let scores = model.last_kind() != OpKind::Argmax;
+        Ok(Self { classes, outputs: scores.then(|| outputs.into_iter().map(real).collect()) })
+    }
+}
+
+impl Comparison {
+    /// Of what two models of integers give, apart from their layers.
+    pub(super) fn of(given: &[Given; 2], labels: &[u32]) -> Self {
+        let [a, b] = given;
+        let count = a.classes.len();
+        let percent = |part: usize| 100.0 * part as f64 / count.max(1) as f64;
+        let equal = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a == b).count();
+        let agreeing = equal(&a.classes, &b.classes);
+        let wrong = |given: &Given| percent(count - equal(&given.classes, labels));
+        let outputs = a.outputs.as_ref().zip(b.outputs.as_ref());
+        let differences: Option<Vec<f64>> = outputs
+            .filter(|(a, b)| a.len() == b.len())
+            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect());
+        let largest = |all: &Vec<f64>| all.iter().fold(0.0, |most: f64, &d| most.max(d));
+        Self {
+            count,
+            agreeing,
+            agreement_percent: percent(agreeing),
+            error_percent: [wrong(a), wrong(b)],
+            largest: differences.as_ref().map(largest),
+            mean: differences.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64),
+            first_divergence: None,
+            floats: false,
+            layers: Vec::new(),
+        }
+    }
 }
 
 impl Compare {
@@ -146,41 +193,10 @@ fn compare(
     inputs: &[Vec<i8>; 2],
     labels: &[u32],
 ) -> Result<Comparison, Error> {
-    let classes =
-        [verify::predict(&files[0], &inputs[0])?, verify::predict(&files[1], &inputs[1])?];
-    let count = classes[0].len();
-    let percent = |part: usize| 100.0 * part as f64 / count.max(1) as f64;
-    let agreeing = classes[0].iter().zip(&classes[1]).filter(|(a, b)| a == b).count();
-    let wrong = |classes: &[u32]| classes.iter().zip(labels).filter(|(a, b)| a != b).count();
-    let real = |model: usize| -> Result<Vec<f64>, Error> {
-        let (scale, zero) = (models[model].meta().output_scale, models[model].output().zero_point);
-        let outputs = verify::run_batch(&files[model], &inputs[model])?;
-        let real = |q: i8| f64::from(scale) * (f64::from(q) - f64::from(zero));
-        Ok(outputs.into_iter().map(real).collect())
-    };
-    let scores = models.iter().all(|model| model.last_kind() != OpKind::Argmax)
-        && models[0].output().len() == models[1].output().len();
-    let differences: Option<Vec<f64>> = if scores {
-        let (a, b) = (real(0)?, real(1)?);
-        Some(a.iter().zip(&b).map(|(a, b)| (a - b).abs()).collect())
-    } else {
-        None
-    };
-    let largest = differences.as_ref().map(|all| all.iter().fold(0.0, |most: f64, &d| most.max(d)));
-    let mean = differences.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64);
+    let given = [Given::by(&files[0], &inputs[0])?, Given::by(&files[1], &inputs[1])?];
     let layers = layers(files, models, inputs)?;
-    let first = layers.iter().find(|layer| layer.differing > 0);
-    Ok(Comparison {
-        count,
-        agreeing,
-        agreement_percent: percent(agreeing),
-        error_percent: [percent(wrong(&classes[0])), percent(wrong(&classes[1]))],
-        largest,
-        mean,
-        first_divergence: first.map(|layer| layer.name.clone()),
-        floats: false,
-        layers,
-    })
+    let first = layers.iter().find(|layer| layer.differing > 0).map(|layer| layer.name.clone());
+    Ok(Comparison { first_divergence: first, layers, ..Comparison::of(&given, labels) })
 }
 
 /// Each layer's differences, where both models have the same operators with outputs of the same

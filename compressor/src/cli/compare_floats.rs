@@ -1,8 +1,8 @@
 //! Comparing with a model of floats: what `bitsback compare` does when A or B is one.
 
-use bitsback_runtime::{Model, OpKind};
+use bitsback_runtime::Model;
 
-use super::compare::{Comparison, LayerDifference};
+use super::compare::{Comparison, Given, LayerDifference};
 use super::model_file::Subject;
 use super::scaling::Scaling;
 use crate::data::Dataset;
@@ -10,20 +10,13 @@ use crate::error::Error;
 use crate::float_graph::{Executor, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::quantize::{QuantizeError, operators};
-use crate::verify::{classes_of, layers_of, predict, quantized_inputs, run_batch};
+use crate::verify::{classes_of, layers_of, quantized_inputs};
 
 /// Most examples whose layers are compared: enough to find where they part, and little memory.
 const MAX_LAYER_EXAMPLES: usize = 64;
 /// A layer drifts where its values are further from the floats on average: rounding alone keeps
 /// within one step of what a layer is given, and a few layers of it add up to about this.
 const DRIFT_STEPS: f64 = 2.0;
-
-/// What a model gives for the examples.
-struct Given {
-    classes: Vec<u32>,
-    /// Real outputs; none where the model gives a class alone.
-    outputs: Option<Vec<f64>>,
-}
 
 /// Compares two models of which at least one computes with floats.
 pub(super) fn compare(
@@ -39,15 +32,6 @@ pub(super) fn compare(
     ];
     let label = |&example: &u32| dataset.labels.get(example as usize).copied();
     let labels: Vec<u32> = examples.iter().filter_map(label).collect();
-    let count = examples.len();
-    let percent = |part: usize| 100.0 * part as f64 / count.max(1) as f64;
-    let equal = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a == b).count();
-    let agreeing = equal(&given[0].classes, &given[1].classes);
-    let wrong = |which: usize| percent(count - equal(&given[which].classes, &labels));
-    let outputs = given[0].outputs.as_ref().zip(given[1].outputs.as_ref());
-    let differences: Option<Vec<f64>> = outputs
-        .filter(|(a, b)| a.len() == b.len())
-        .map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect());
     let layers = match subjects {
         [Subject::Floats(floats), Subject::Integers(bytes)]
         | [Subject::Integers(bytes), Subject::Floats(floats)] => {
@@ -59,17 +43,9 @@ pub(super) fn compare(
         _ => Vec::new(),
     };
     let drifting = layers.iter().find(|layer| layer.mean > DRIFT_STEPS);
-    Ok(Comparison {
-        count,
-        agreeing,
-        agreement_percent: percent(agreeing),
-        error_percent: [wrong(0), wrong(1)],
-        largest: differences.as_ref().map(|all| all.iter().fold(0.0, |most: f64, &d| most.max(d))),
-        mean: differences.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64),
-        first_divergence: drifting.map(|layer| layer.name.clone()),
-        floats: true,
-        layers,
-    })
+    let first = drifting.map(|layer| layer.name.clone());
+    let all = Comparison::of(&given, &labels);
+    Ok(Comparison { first_divergence: first, floats: true, layers, ..all })
 }
 
 /// What a model of floats is given: the data scaled as stated, or else what the integers of the
@@ -107,18 +83,7 @@ fn given(
             let classes = classes_of(&outputs, executor.output_len());
             Ok(Given { classes, outputs: Some(outputs.into_iter().map(f64::from).collect()) })
         }
-        Subject::Integers(bytes) => {
-            let inputs = quantized_inputs(bytes, dataset, examples)?;
-            let classes = predict(bytes, &inputs)?;
-            let model = Model::parse(bytes).map_err(crate::verify::VerifyError::from)?;
-            let (scale, zero) = (model.meta().output_scale, model.output().zero_point);
-            let real = |q: i8| f64::from(scale) * (f64::from(q) - f64::from(zero));
-            let outputs = match model.last_kind() {
-                OpKind::Argmax => None,
-                _ => Some(run_batch(bytes, &inputs)?.into_iter().map(real).collect()),
-            };
-            Ok(Given { classes, outputs })
-        }
+        Subject::Integers(bytes) => Given::by(bytes, &quantized_inputs(bytes, dataset, examples)?),
     }
 }
 
