@@ -8,9 +8,7 @@ use crate::network::{FloatNetwork, Topology};
 use crate::posterior::Posterior;
 use crate::prune::constants::fold_constants;
 use crate::prune::weights::shrink_posterior;
-use crate::prune::{
-    Decision, Histogram, Lineage, PruneError, Shrinkage, Thresholds, joint_unimportance,
-};
+use crate::prune::{Decision, Histogram, Lineage, Shrinkage, Thresholds, unimportance};
 
 /// A posterior and how it came to its present groups.
 pub(super) struct Grown {
@@ -98,12 +96,6 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
     let mut groups = lineage.kept(&step, &decision);
     groups.iter_mut().for_each(|group| group.reason = Reason::NotJudged);
     Ok(Pruned { posterior, lineage, groups, thresholds, description_length_nats: 0.0 })
-}
-
-/// Of every layer's groups, as parts of their joint groups.
-pub(super) fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
-    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
-    joint_unimportance(&posterior.topology, &own)
 }
 
 /// In the order of the layers, and of their groups.

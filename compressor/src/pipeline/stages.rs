@@ -3,7 +3,7 @@
 use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
-use super::cut::{Grown, same_group, sort, uncut, unimportance};
+use super::cut::{Grown, same_group, sort, uncut};
 use super::given;
 use super::watch::Watch;
 use crate::calibrate::InputQuantization;
@@ -13,7 +13,7 @@ use crate::network::{FloatNetwork, Topology};
 use crate::progress::Progress;
 use crate::prune::batch_norm::fold_batch_norm;
 use crate::prune::weights::posterior_mean;
-use crate::prune::{PruneError, Shrinkage, choose_threshold};
+use crate::prune::{PruneError, Shrinkage, choose_threshold, unimportance};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
 use crate::train::lessons::{Distillation, Lessons};

@@ -28,7 +28,7 @@ use thiserror::Error;
 pub use lineage::{Decision, Lineage};
 pub use order::Order;
 pub use shrinkage::{GroupId, Shrinkage};
-pub use spaces::{Tie, joint_unimportance, ties};
+pub use spaces::{Tie, ties, unimportance};
 pub use threshold::{Histogram, Thresholds, choose_threshold};
 
 use crate::shapes::ShapeError;

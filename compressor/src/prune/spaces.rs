@@ -4,7 +4,7 @@
 //! and depthwise convolutions keep it, and the two operands of an addition and its sum are one. A
 //! channel of a space can only leave all of its boundaries at once. So the filters that write it,
 //! and the depthwise kernels that it passes, are one joint group: it is as unimportant as the *most
-//! needed* of them ([`joint_unimportance`]), and it goes when all of them may go.
+//! needed* of them ([`unimportance`]), and it goes when all of them may go.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use crate::network::{Layer, Shape, Topology};
 
 use super::PruneError;
 use super::liveness::affine_shapes;
+use crate::posterior::Posterior;
 use crate::shapes;
 
 /// Boundaries by their spaces.
@@ -134,17 +135,16 @@ pub fn ties(topology: &Topology) -> Result<Vec<Tie>, PruneError> {
     Ok(ties)
 }
 
-/// The unimportance of each layer's groups as parts of their joint groups: that of the most needed.
+/// The unimportance of a posterior's groups as parts of their joint groups, by layer: that of the most
+/// needed.
 ///
 /// # Errors
 /// When the topology is inconsistent.
-pub fn joint_unimportance(
-    topology: &Topology,
-    unimportance: &[Vec<f32>],
-) -> Result<Vec<Vec<f32>>, PruneError> {
-    let mut joint = unimportance.to_vec();
-    for Tie { layers, .. } in ties(topology)? {
-        let most_needed = together(&layers, unimportance);
+pub fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
+    let mut joint = own.clone();
+    for Tie { layers, .. } in ties(&posterior.topology)? {
+        let most_needed = together(&layers, &own);
         for layer in layers {
             if let Some(joint) = joint.get_mut(layer) {
                 joint.clone_from(&most_needed);

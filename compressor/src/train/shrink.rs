@@ -16,7 +16,7 @@ use super::{ShrinkConfig, VariationalConfig};
 use crate::bayes::BayesNetwork;
 use crate::network::{FloatNetwork, Layer, Topology};
 use crate::prune::weights::posterior_mean;
-use crate::prune::{PruneError, joint_unimportance, ties};
+use crate::prune::{PruneError, ties, unimportance};
 
 /// Groups that may go, per affine layer, and the unimportance of the least of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,11 +48,11 @@ pub fn removal(
 ) -> Result<Removal, PruneError> {
     let posterior = config.shrink.order.applied(network.posterior())?;
     let mean = posterior_mean(&posterior)?;
-    let own = posterior.layers.into_iter().map(|l| l.unimportance).collect();
-    harmless(mean, own, &config.shrink, sample, device)
+    harmless(mean, unimportance(&posterior)?, &config.shrink, sample, device)
 }
 
-/// Finds what can go from a network whose groups have these unimportances, judged on `sample`.
+/// Finds what can go from a network whose groups, as parts of their joint ones, have these
+/// unimportances, judged on `sample`.
 pub fn harmless(
     mut mean: FloatNetwork,
     unimportance: Vec<Vec<f32>>,
@@ -65,7 +65,6 @@ pub fn harmless(
     let parts = halves(sample);
     let cached: Vec<Vec<Passage>> =
         parts.iter().map(|part| passages(&topology, &mean, part, &device)).collect();
-    let unimportance = joint_unimportance(&topology, &unimportance)?;
     let mut removal = Removal {
         dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
         thresholds: vec![f32::INFINITY; unimportance.len()],

@@ -4,9 +4,9 @@ use super::Tracer;
 use crate::error::Error;
 use crate::network::FloatNetwork;
 use crate::pipeline::checkpoint::Pruned;
-use crate::pipeline::cut::{Grown, unimportance};
+use crate::pipeline::cut::Grown;
 use crate::pipeline::stages::{Base, weights};
-use crate::prune::{Shrinkage, Thresholds};
+use crate::prune::{Shrinkage, Thresholds, unimportance};
 use crate::select::Plan;
 use crate::train::ShrinkConfig;
 use crate::train::batch::Examples;
@@ -49,6 +49,7 @@ impl Tracer<'_> {
         sample: &Examples,
         target: usize,
     ) -> Result<Removal, Error> {
+        let order = unimportance(&base.pruned.posterior)?;
         let try_at = |exponent: f64| -> Result<(Removal, usize), Error> {
             let factor = exponent.exp2() as f32;
             let config = ShrinkConfig {
@@ -56,9 +57,8 @@ impl Tracer<'_> {
                 loss_ratio: config.loss_ratio * factor,
                 ..config.clone()
             };
-            let order = unimportance(&base.pruned.posterior)?;
             let network = base.network.clone();
-            let removal = harmless(network, order, &config, sample, self.setting.device)?;
+            let removal = harmless(network, order.clone(), &config, sample, self.setting.device)?;
             let topology = &base.network.topology;
             let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
             let left = weights(&step.apply(&base.network)?);
