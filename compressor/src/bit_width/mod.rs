@@ -287,7 +287,7 @@ mod tests {
     use crate::network::{Affine, Layer, Shape, Topology};
     use proptest::prelude::*;
 
-    fn network(weight: Vec<f32>) -> FloatNetwork {
+    pub(super) fn network(weight: Vec<f32>) -> FloatNetwork {
         let inputs = weight.len();
         FloatNetwork {
             topology: Topology {

@@ -109,20 +109,9 @@ fn widened(
 #[cfg(test)]
 mod tests {
     use super::super::at_width;
+    use super::super::tests::network;
     use super::*;
-    use crate::network::{Affine, Layer, Shape, Topology};
-
-    fn network(weight: Vec<f32>) -> FloatNetwork {
-        let inputs = weight.len();
-        FloatNetwork {
-            topology: Topology {
-                input: Shape::Flat(inputs),
-                layers: vec![Layer::Dense { inputs, outputs: 1 }],
-            },
-            affine: vec![Affine { weight, bias: vec![0.0] }],
-            norms: Vec::new(),
-        }
-    }
+    use crate::network::Layer;
 
     #[test]
     fn the_layer_that_helps_is_widened() {

@@ -191,7 +191,7 @@ pub enum JobError {
         /// The layer's key, if the job file lists layers.
         key: String,
         /// What is wrong.
-        source: NetworkError,
+        source: Box<NetworkError>,
     },
     /// A model file that can't be trained.
     #[error("{place}: `network.model`: {source}")]

@@ -318,7 +318,7 @@ impl Job {
                 key = format!("{key}.{inner}");
             }
         }
-        JobError::Network { place: self.place(&key), key, source }
+        JobError::Network { place: self.place(&key), key, source: Box::new(source) }
     }
 
     fn place(&self, key: &str) -> Place {

@@ -14,8 +14,10 @@ pub(super) fn network(setting: &Setting<'_>, path: &Path) -> Result<FloatNetwork
     let tensors = weights::load(path)?;
     let names = &setting.job.network.names;
     let assigned = weights::assign(setting.topology, &tensors, names);
-    let Assigned { network, sources } =
-        assigned.map_err(|source| WeightsError::Assign { path: path.to_owned(), source })?;
+    let Assigned { network, sources } = assigned.map_err(|source| WeightsError::Assign {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     let pairs = sources.iter().filter(|(_, module)| !module.is_empty());
     let pairs: Vec<String> = pairs.map(|(layer, module)| format!("{layer} = {module}")).collect();
     tell(setting, &network, &format!("weights: {} ({})", path.display(), pairs.join(", ")));

@@ -86,7 +86,7 @@ impl<'a> Passage<'a> {
             // Shape inference has checked that names exist.
             Layer::From { name } => named.get(name.as_str()).cloned().unwrap_or(x),
             Layer::Add { name } => match named.get(name.as_str()) {
-                Some(named) => x.add(named.clone()),
+                Some(named) => x.plus(named.clone()),
                 None => x,
             },
             Layer::MaxPool2d { size, stride, padding } => {

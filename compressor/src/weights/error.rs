@@ -27,7 +27,7 @@ pub enum WeightsError {
         /// Which file.
         path: PathBuf,
         /// What doesn't fit.
-        source: AssignError,
+        source: Box<AssignError>,
     },
 }
 

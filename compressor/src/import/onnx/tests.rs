@@ -83,13 +83,15 @@ fn ints(name: &str, ints: &[i64]) -> Attribute {
     Attribute { name: name.into(), ints: ints.to_vec(), ..Attribute::default() }
 }
 
+/// An operator, its operands, its output's shape, its attributes; what the refusal says.
+type Refusal<'a> = (&'a str, &'a [&'a str], &'a [i64], &'a [Attribute], &'a str);
+
 #[test]
-#[allow(clippy::type_complexity, reason = "a table")]
 fn what_is_not_supported_is_named_with_its_place() {
     let lstm = of_node("LSTM", &["x"], &[1, 4], &[]);
     assert!(lstm.contains("operator 0 (LSTM, which writes `y`)"), "{lstm}");
     assert!(lstm.contains("Gemm") && lstm.contains("supported-ops"), "{lstm}");
-    let table: [(&str, &[&str], &[i64], &[Attribute], &str); 14] = [
+    let table: [Refusal<'_>; 14] = [
         ("Gemm", &["x", "w"], &[1, 4], &[int("transA", 1)], "transA is 1"),
         ("Gemm", &["x", "w"], &[1, 5], &[], "the sizes don't fit"),
         ("Gemm", &["x", "gone"], &[1, 4], &[], "nothing before it writes"),
