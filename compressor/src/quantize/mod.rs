@@ -126,7 +126,7 @@ pub fn operators(graph: &FloatGraph) -> Vec<(&'static str, ValueId)> {
 /// Lowers and serialises a graph with a plan; `input` says how raw data become inputs.
 ///
 /// # Errors
-/// As [`lower`], and what the runtime refuses.
+/// As [`lower()`], and what the runtime refuses.
 pub fn write(
     graph: &FloatGraph,
     plan: &Plan,

@@ -75,7 +75,7 @@ pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
 /// the plan as it is given. The plan is changed, and each layer's width told.
 ///
 /// # Errors
-/// As [`write`], and when examples don't fit the model.
+/// As [`write()`], and when examples don't fit the model.
 pub fn narrow(
     graph: &FloatGraph,
     plan: &mut Plan,

@@ -3,7 +3,7 @@
 //!
 //! Files are an allegation. After [`load`] returned, every tensor has as many values as its shape
 //! says, all of them finite, and nothing that the file says was executed: a PyTorch file is a
-//! pickle, of which only the few instructions that build tensors are understood ([`pickle`]). After
+//! pickle, of which only the few instructions that build tensors are understood (module `pickle`). After
 //! [`assign`](assign::assign) returned, every layer has parameters of its own shape, in this
 //! program's layout.
 
