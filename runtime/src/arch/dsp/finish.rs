@@ -58,7 +58,7 @@ fn try_finish(
         }
         _ => {
             let biases = decoded.insert([0; CHUNK_ROWS]);
-            biases.iter_mut().zip(range.clone()).for_each(|(bias, row)| *bias = finish.bias(row));
+            decode(finish, first, biases.get_mut(..rows)?);
             biases.as_ptr()
         }
     };
@@ -90,6 +90,31 @@ fn try_finish(
         }
     };
     Some(left == 0)
+}
+
+/// Biases of rows from `first` on, where there are any.
+#[inline(never)]
+fn decode(finish: &Finish<'_>, first: usize, biases: &mut [i32]) {
+    let Some((width, shift, bytes)) = finish.bias else { return };
+    let bytes = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+    let shift = u32::from(shift);
+    match width {
+        BiasWidth::I8 => {
+            for (bias, &byte) in biases.iter_mut().zip(bytes) {
+                *bias = i32::from(byte as i8).wrapping_shl(shift);
+            }
+        }
+        BiasWidth::I16 => {
+            for (bias, &pair) in biases.iter_mut().zip(bytes.as_chunks().0) {
+                *bias = i32::from(i16::from_le_bytes(pair)).wrapping_shl(shift);
+            }
+        }
+        BiasWidth::I32 => {
+            for (bias, &word) in biases.iter_mut().zip(bytes.as_chunks().0) {
+                *bias = i32::from_le_bytes(word).wrapping_shl(shift);
+            }
+        }
+    }
 }
 
 /// Outputs of rows, each from a sum and a bias, with one multiplier whose `right` is positive: its
