@@ -265,8 +265,9 @@ impl<'a> Sweep<'a> {
             self.sum(first, filled);
             let outputs = chunk(pixel, first);
             let [largest, others @ ..] = &mut *self.sums;
+            let largest = largest.get_mut(..outputs.len()).unwrap_or_default();
             for others in others.iter().take(filled.wrapping_sub(1)) {
-                for ((sum, &other), _) in largest.iter_mut().zip(others).zip(&*outputs) {
+                for (sum, &other) in largest.iter_mut().zip(others) {
                     *sum = (*sum).max(other);
                 }
             }
