@@ -144,6 +144,10 @@ pub fn window_outputs(
     match padding {
         Padding::Valid => (input >= window).then(|| (input - window) / stride + 1),
         Padding::Same => Some(input.div_ceil(stride)),
+        Padding::Around => {
+            let padded = input.saturating_add(window / 2 * 2);
+            (padded >= window).then(|| (padded - window) / stride + 1)
+        }
     }
 }
 
@@ -151,6 +155,7 @@ pub fn window_outputs(
 pub fn padding_before(input: usize, window: usize, stride: usize, padding: Padding) -> usize {
     match padding {
         Padding::Valid => 0,
+        Padding::Around => window / 2,
         Padding::Same => {
             let outputs = input.div_ceil(stride.max(1));
             let reach = outputs.saturating_sub(1) * stride + window;
@@ -325,6 +330,11 @@ mod tests {
         assert_eq!(padding_before(7, 2, 2, Padding::Same), 0);
         assert_eq!(padding_before(8, 3, 1, Padding::Same), 1);
         assert_eq!(padding_before(8, 5, 1, Padding::Valid), 0);
+        // PyTorch's 3 × 3 with stride 2 and padding 1: on an even size `same` pads elsewhere.
+        assert_eq!(window_outputs(28, 3, 2, Padding::Around), Some(14));
+        assert_eq!(padding_before(28, 3, 2, Padding::Around), 1);
+        assert_eq!(padding_before(28, 3, 2, Padding::Same), 0);
+        assert_eq!(window_outputs(usize::MAX, 3, 1, Padding::Around), Some(usize::MAX - 2));
     }
 
     #[test]

@@ -15,6 +15,11 @@ use bitsback_runtime::Model;
 /// Where further models are.
 const MORE: &str = "BITSBACK_TFLITE_MODELS";
 
+/// As `bitsback import` does it.
+fn options() -> ImportOptions {
+    ImportOptions { fused: true, ..ImportOptions::default() }
+}
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tflite")
 }
@@ -73,7 +78,7 @@ fn on_core(core: &str, model: &[u8], inputs: &[i8]) -> bool {
 fn check_on_cores(folder: &Path, name: &str) {
     check(folder, name);
     let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
-    let model = import(&bytes, &ImportOptions::default()).unwrap().bytes;
+    let model = import(&bytes, &options()).unwrap().bytes;
     let inputs = npy(&folder.join(format!("{name}.in16.npy")));
     for core in ["cortex-m4", "cortex-m0-large", "cortex-m55"] {
         if !on_core(core, &model, &inputs) {
@@ -98,8 +103,7 @@ fn emulated_cores_compute_what_tensorflow_lite_micro_computes() {
 fn check(folder: &Path, name: &str) -> usize {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
     let bytes = std::fs::read(file("tflite")).unwrap();
-    let imported =
-        import(&bytes, &ImportOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let imported = import(&bytes, &options()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let outputs = run_batch(&imported.bytes, &npy(&file("in16.npy"))).unwrap();
     assert!(outputs == npy(&file("tflm16.npy")), "{name}: other bytes than TensorFlow Lite Micro");
     let arena = Model::parse(&imported.bytes).unwrap().arena_len();

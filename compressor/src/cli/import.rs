@@ -74,7 +74,7 @@ impl Import {
         };
         let folder = self.model.parent().map(Path::to_owned);
         let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
-        let options = ImportOptions { info, bytes: self.pixels, folder, arrangement };
+        let options = ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),

@@ -45,6 +45,8 @@ pub struct ImportOptions {
     pub folder: Option<PathBuf>,
     /// For which cores 8-bit weights are arranged.
     pub arrangement: Arrangement,
+    /// Whether convolutions take their poolings in.
+    pub fused: bool,
 }
 
 /// An imported model.
@@ -80,6 +82,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
         set_byte_range(&mut graph, range);
     }
     graph.arrangement = options.arrangement;
+    graph.fused = options.fused;
     let graph = graph.lower()?;
     let bytes = serialize(&graph, &options.info)?;
     Ok(Imported { bytes, graph })

@@ -111,15 +111,7 @@ impl Emission<'_> {
             Kind::Conv2dMaxPool2d(window, dilation, positions, matrix, pool) => {
                 let affine = self.affine(node, first, &matrix, FILTER_MAX)?;
                 let input = self.shaped(first)?;
-                Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
-                    input,
-                    output,
-                    window,
-                    dilation,
-                    affine,
-                    positions,
-                    pool,
-                })
+                fused(Conv2d { input, output, window, dilation, affine }, positions, pool)
             }
             Kind::DepthwiseConv2d(window, dilation, matrix) => {
                 let affine = self.affine(node, first, &matrix, 0)?;
@@ -142,11 +134,7 @@ impl Emission<'_> {
                 let inputs = [self.flat(first)?, self.flat(second)?];
                 Op::Mul(Mul { inputs, output, multiplier, clamp })
             }
-            Kind::Concat(axis) => {
-                let sources = node.inputs.iter().map(|&id| self.bytes(id, &output));
-                let inputs = sources.collect::<Result<_, LowerError>>()?;
-                Op::Concat(Concat { inputs, output, axis: axis as u8 })
-            }
+            Kind::Concat(axis) => self.concat(node, output, axis as u8)?,
             Kind::Pad(before, value) => {
                 let (input, before) = (self.bytes(first, &output)?, before.into_iter().collect());
                 Op::Pad(Pad { input, output, before, value })
@@ -175,6 +163,12 @@ impl Emission<'_> {
             }
             Kind::Argmax => Op::Argmax(Argmax { input: self.flat(first)?, output }),
         })
+    }
+
+    fn concat(&self, node: &Node, output: Tensor, axis: u8) -> Result<Op, LowerError> {
+        let sources = node.inputs.iter().map(|&id| self.bytes(id, &output));
+        let inputs = sources.collect::<Result<_, LowerError>>()?;
+        Ok(Op::Concat(Concat { inputs, output, axis }))
     }
 
     /// Puts the parameters of a layer into the section, biases exactly and in the fewest bytes;
@@ -239,4 +233,18 @@ impl Emission<'_> {
         }
         Ok(Requantization::PerChannel { offset: self.section.push(&bytes)? })
     }
+}
+
+/// A convolution and the pooling of its image of `positions`.
+fn fused(conv: Conv2d, positions: [u16; 2], pool: format::Window) -> Op {
+    let Conv2d { input, output, window, dilation, affine } = conv;
+    Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+        input,
+        output,
+        window,
+        dilation,
+        affine,
+        positions,
+        pool,
+    })
 }

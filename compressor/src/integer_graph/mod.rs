@@ -161,6 +161,9 @@ pub struct IntegerGraph {
     pub bytes: Vec<ByteMap>,
     /// For which cores 8-bit weights are arranged.
     pub arrangement: Arrangement,
+    /// Whether a convolution and the pooling behind it become one operator: fewer instructions, but
+    /// their values can't be compared one by one, nor exported.
+    pub fused: bool,
 }
 
 /// Why a graph of integers can't be lowered.
@@ -218,7 +221,9 @@ impl IntegerGraph {
     /// What doesn't fit together, by name.
     pub fn lower(self) -> Result<Graph, GraphError> {
         let mut graph = prepare::prepare(self)?;
-        fuse::fuse(&mut graph);
+        if graph.fused {
+            fuse::fuse(&mut graph);
+        }
         let places = place::place(&graph);
         emit::emit(&graph, &places)
     }

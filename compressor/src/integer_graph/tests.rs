@@ -26,6 +26,7 @@ fn graph() -> IntegerGraph {
         output: 2,
         bytes: Vec::new(),
         arrangement: Arrangement::Pairs,
+        fused: true,
     }
 }
 

@@ -193,6 +193,14 @@ pub enum JobError {
         /// What is wrong.
         source: NetworkError,
     },
+    /// A model file that can't be trained.
+    #[error("{place}: `network.model`: {source}")]
+    Model {
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        source: Box<crate::weights::ModelError>,
+    },
     /// Data that can't be read or used.
     #[error("{place}: {source}")]
     Data {
@@ -224,6 +232,7 @@ impl JobError {
             | Self::Network { key, .. } => Some(key.clone()),
             Self::Name { .. } => Some("name".to_owned()),
             Self::Bits { .. } => Some("bits.least".to_owned()),
+            Self::Model { .. } => Some("network.model".to_owned()),
             Self::Data { source, .. } => source.key().map(|key| format!("data.{key}")),
             Self::File(_) | Self::Encoding { .. } | Self::Syntax { .. } | Self::Write { .. } => {
                 None

@@ -21,7 +21,7 @@ use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
 use crate::lower::SizeConfig;
-use crate::network::{NetworkConfig, Topology};
+use crate::network::{FloatNetwork, NetworkConfig, Topology};
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
@@ -29,6 +29,7 @@ use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
 };
+use crate::weights;
 
 /// Largest job file (1 MiB): a hundred times the longest that anybody would write.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;
@@ -128,6 +129,8 @@ pub struct ResolvedJob {
     pub job: Job,
     /// The network with every size.
     pub topology: Topology,
+    /// The same with its weights, if the job names a model file.
+    pub given: Option<FloatNetwork>,
 }
 
 impl Job {
@@ -143,7 +146,7 @@ impl Job {
         })?;
         let mut job = Self::parse(path, text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for file in job.data.paths_mut().into_iter().chain(&mut job.network.weights) {
+        for file in job.data.paths_mut().chain(job.network.paths_mut()) {
             *file = folder.join(&*file);
         }
         Ok(job)
@@ -217,17 +220,31 @@ impl Job {
     pub fn resolve(&self, dataset: &Dataset) -> Result<ResolvedJob, JobError> {
         let classes = dataset.classes.len();
         let failed = |source| self.network_error(source);
-        let topology = self.network.infer(dataset.shape, classes).map_err(failed)?;
+        let given = self.given(dataset)?;
+        let topology = match &given {
+            Some(network) => network.topology.clone(),
+            None => self.network.infer(dataset.shape, classes).map_err(failed)?,
+        };
         self.check_per_layer(topology.affine_layers().count())?;
         self.check_per_class(classes)?;
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, self.seed);
         job.variational = self.variational.resolve();
-        for file in job.data.paths_mut().into_iter().chain(&mut job.network.weights) {
+        for file in job.data.paths_mut().chain(job.network.paths_mut()) {
             *file = absolute(file)?;
         }
-        Ok(ResolvedJob { job, topology })
+        Ok(ResolvedJob { job, topology, given })
+    }
+
+    /// The network of the model file, if there is one.
+    fn given(&self, dataset: &Dataset) -> Result<Option<FloatNetwork>, JobError> {
+        let Some(path) = &self.network.model else { return Ok(None) };
+        let network = weights::model::load(path, dataset.shape, dataset.classes.len());
+        network.map(Some).map_err(|source| JobError::Model {
+            place: self.place("network.model"),
+            source: Box::new(source),
+        })
     }
 
     /// Checks the lists that have one value per layer with weights.

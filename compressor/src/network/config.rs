@@ -16,6 +16,10 @@ pub struct NetworkConfig {
     /// A named network; excludes `layers`. With neither, it is `lenet-300-100`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
+    /// An ONNX file with the whole network, its weights included; excludes everything else but
+    /// `output`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<PathBuf>,
     /// Trained weights to start from, instead of pre-training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
@@ -167,8 +171,14 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// [`super::NetworkError::PresetAndLayers`] when both are given,
+    /// [`super::NetworkError::ModelAndOthers`] when there is a model beside others (alone it has no
+    /// layers here: they are in its file),
     /// [`super::NetworkError::NamesOfNothing`] when there are names and no weights.
     pub fn layers(&self) -> Result<Vec<LayerConfig>, super::NetworkError> {
+        if self.model.is_some() {
+            let alone = self.preset.is_none() && self.layers.is_empty() && self.weights.is_none();
+            return if alone { Ok(Vec::new()) } else { Err(super::NetworkError::ModelAndOthers) };
+        }
         if self.weights.is_none() && !self.names.is_empty() {
             return Err(super::NetworkError::NamesOfNothing);
         }
@@ -178,6 +188,11 @@ impl NetworkConfig {
             None if self.layers.is_empty() => Ok(Preset::default().layers()),
             None => Ok(self.layers.clone()),
         }
+    }
+
+    /// Its files.
+    pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [&mut self.model, &mut self.weights].into_iter().flatten()
     }
 
     /// Gives every layer its sizes, from the shape of one example and the number of classes.

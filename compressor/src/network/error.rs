@@ -10,6 +10,9 @@ pub enum NetworkError {
     /// A preset and a list of layers.
     #[error("both `preset` and `layers` are given; delete one of them")]
     PresetAndLayers,
+    /// A model file and something else that says what the network is.
+    #[error("`model` is a whole network; delete `preset`, `layers` and `weights`")]
+    ModelAndOthers,
     /// Names, but nothing that has them.
     #[error("`names` says what layers are called in a file, but there is no `weights`; add it")]
     NamesOfNothing,
@@ -229,6 +232,7 @@ impl NetworkError {
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::PresetAndLayers
             | Self::NamesOfNothing
+            | Self::ModelAndOthers
             | Self::TooManyLayers { .. }
             | Self::EmptyInput { .. }
             | Self::NoWeights

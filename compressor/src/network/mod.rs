@@ -69,6 +69,9 @@ pub enum Padding {
     Valid,
     /// out = ⌈in/stride⌉; zeros are added, the odd one at the bottom and the right.
     Same,
+    /// ⌊kernel/2⌋ zeros on every side, as PyTorch's `padding=1` around a kernel of 3:
+    /// out = ⌊(in + 2·⌊kernel/2⌋ − kernel)/stride⌋ + 1.
+    Around,
 }
 
 /// One layer, with every size known.

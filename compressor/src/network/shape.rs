@@ -409,6 +409,8 @@ mod tests {
         let list = |layers: &str| format!("layers = [{layers}]");
         let both = format!("preset = \"lenet-5-caffe\"\n{}", list(flatten));
         assert_eq!(fails(&both), NetworkError::PresetAndLayers);
+        let model = "model = \"a.onnx\"\nweights = \"b.pt\"";
+        assert_eq!(fails(model), NetworkError::ModelAndOthers);
         let names = "names = { dense_1 = \"fc\" }";
         assert_eq!(fails(names), NetworkError::NamesOfNothing);
         let many = fails(&list(&flatten.repeat(MAX_LAYERS + 1)));

@@ -18,12 +18,12 @@ pub(super) fn network(setting: &Setting<'_>, path: &Path) -> Result<FloatNetwork
         assigned.map_err(|source| WeightsError::Assign { path: path.to_owned(), source })?;
     let pairs = sources.iter().filter(|(_, module)| !module.is_empty());
     let pairs: Vec<String> = pairs.map(|(layer, module)| format!("{layer} = {module}")).collect();
-    let score = score(&network, setting.validation, setting.device);
-    setting.progress.note(&format!(
-        "weights: {} ({}); validation error {:.2} %",
-        path.display(),
-        pairs.join(", "),
-        score.error_percent
-    ));
+    tell(setting, &network, &format!("weights: {} ({})", path.display(), pairs.join(", ")));
     Ok(network)
+}
+
+/// Says what the validation error of a given network is.
+pub(super) fn tell(setting: &Setting<'_>, network: &FloatNetwork, what: &str) {
+    let error_percent = score(network, setting.validation, setting.device).error_percent;
+    setting.progress.note(&format!("{what}; validation error {error_percent:.2} %"));
 }

@@ -248,7 +248,7 @@ pub fn run(
     progress: &Progress,
 ) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { job, topology } = job.resolve(&dataset)?;
+    let ResolvedJob { job, topology, given } = job.resolve(&dataset)?;
     let prepared = Prepared::new(dataset, &job)?;
     let text = job.to_toml()?;
     let device = options.device.name();
@@ -267,25 +267,25 @@ pub fn run(
     let setting = Setting {
         job: &job,
         topology: &topology,
+        given: given.as_ref(),
         train: &prepared.train,
         input: &input,
         validation: &prepared.validation,
         device: &burn,
         progress,
     };
-    let metrics = out.join(METRICS_FILE);
+    let own_metrics = out.join(METRICS_FILE);
     let (reached, metrics, earlier) = match reached {
         Some(checkpoint) => {
             let (stage, step) = checkpoint.reached.position();
             progress.note(&format!("resuming in stage {stage}"));
-            let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
+            let (metrics, _) = Metrics::resume(&own_metrics, stage, step)?;
             (checkpoint.reached, metrics, checkpoint.seconds)
         }
-        None => (setting.start()?, Metrics::create(&metrics)?, 0.0),
+        None => (setting.start()?, Metrics::create(&own_metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let site = Site { job_toml: &text, prepared: &prepared, device: &burn, options, out, progress };
-    let own_metrics = out.join(METRICS_FILE);
     if !job.traces_front() {
         let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
         return finish::finish(&finish::Input {

@@ -25,6 +25,8 @@ use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 pub(super) struct Setting<'a> {
     pub(super) job: &'a Job,
     pub(super) topology: &'a Topology,
+    /// The network of the job's model file.
+    pub(super) given: Option<&'a FloatNetwork>,
     pub(super) train: &'a Examples,
     pub(super) input: &'a InputQuantization,
     pub(super) validation: &'a Examples,
@@ -61,6 +63,10 @@ enum Stream {
 impl Setting<'_> {
     /// Where a new job starts: with pre-training, or from given weights.
     pub(super) fn start(&self) -> Result<Reached, Error> {
+        if let Some(network) = self.given {
+            given::tell(self, network, "model");
+            return self.bayesian(network.clone());
+        }
         if let Some(path) = &self.job.network.weights {
             return self.bayesian(given::network(self, path)?);
         }

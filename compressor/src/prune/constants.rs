@@ -9,7 +9,7 @@
 
 use crate::ledger::{GroupKind, GroupRecord, Reason};
 use crate::network::{FloatNetwork, Layer, Shape};
-use crate::shapes::window_outputs;
+use crate::shapes::{padding_before, window_outputs};
 
 use super::liveness::{Chain, Producers};
 use super::shrinkage::{GroupId, check_parameters, no_batch_norm};
@@ -192,8 +192,9 @@ fn padded(chain: &Chain, position: usize) -> bool {
     };
     let Shape::Image { height, width, .. } = chain.shapes[position] else { return false };
     [(height, 0), (width, 1)].into_iter().any(|(size, axis)| {
+        let before = padding_before(size, kernel[axis], stride[axis], *padding);
         let outputs = window_outputs(size, kernel[axis], stride[axis], *padding).unwrap_or(1);
-        (outputs - 1) * stride[axis] + kernel[axis] > size
+        before > 0 || (outputs - 1) * stride[axis] + kernel[axis] > size
     })
 }
 

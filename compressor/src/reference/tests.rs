@@ -31,11 +31,15 @@ fn naive_conv(
     padding: Padding,
 ) -> Vec<f32> {
     let filters = w.len() / (kernel * kernel * channels);
-    let pad = if padding == Padding::Same { (kernel - 1) / 2 } else { 0 } as isize;
-    let (rows, columns) = match padding {
-        Padding::Same => (height, width),
-        Padding::Valid => (height - kernel + 1, width - kernel + 1),
+    let (pad, (rows, columns)) = match padding {
+        Padding::Same => ((kernel - 1) / 2, (height, width)),
+        Padding::Around => {
+            let pad = kernel / 2;
+            (pad, (height + 2 * pad - kernel + 1, width + 2 * pad - kernel + 1))
+        }
+        Padding::Valid => (0, (height - kernel + 1, width - kernel + 1)),
     };
+    let pad = pad as isize;
     let mut y = Vec::new();
     for r in 0..rows {
         for c in 0..columns {

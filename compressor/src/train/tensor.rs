@@ -250,6 +250,7 @@ fn padding_pairs(
 ) -> [(usize, usize); 2] {
     let pair = |i: usize| match padding {
         Padding::Valid => (0, 0),
+        Padding::Around => (kernel[i] / 2, kernel[i] / 2),
         Padding::Same => {
             let out = input[i].div_ceil(stride[i].max(1));
             let span = (out.saturating_sub(1)) * stride[i] + kernel[i];

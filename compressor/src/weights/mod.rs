@@ -10,6 +10,7 @@
 pub mod assign;
 mod element;
 mod error;
+pub mod model;
 mod modules;
 mod pickle;
 mod pytorch;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 pub use assign::{Assigned, assign};
 pub use error::{AssignError, FormatError, PickleError, WeightsError};
+pub use model::ModelError;
 
 use crate::files;
 

@@ -23,13 +23,7 @@ fn topology(padding: Padding, average: bool, keep: usize) -> Topology {
     let input = Shape::Image { height: 8, width: 7, channels: 1 };
     let mut layers = vec![conv, Layer::Relu, pool, Layer::Flatten];
     let front = Topology { input, layers: layers.clone() };
-    let features = match front.layers.len() {
-        0 => 0,
-        _ => match padding {
-            Padding::Same => 4 * 4 * 3,
-            Padding::Valid => 2 * 2 * 3,
-        },
-    };
+    let features = crate::shapes::walk(&front).unwrap().last().map_or(0, |shape| shape.len());
     let keep: Vec<u32> = (0..features as u32).filter(|i| *i as usize % keep != 1).collect();
     let inputs = keep.len();
     layers.extend([
