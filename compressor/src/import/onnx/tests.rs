@@ -84,6 +84,7 @@ fn ints(name: &str, ints: &[i64]) -> Attribute {
 }
 
 #[test]
+#[allow(clippy::type_complexity, reason = "a table")]
 fn what_is_not_supported_is_named_with_its_place() {
     let lstm = of_node("LSTM", &["x"], &[1, 4], &[]);
     assert!(lstm.contains("operator 0 (LSTM, which writes `y`)"), "{lstm}");
