@@ -42,6 +42,11 @@ impl Parameters {
                 op.affine.requantization,
                 op.affine.clamp,
             ),
+            Op::Conv2dMaxPool2d(op) => (
+                plain(op.affine.bias, section, &sums, zero)?,
+                op.affine.requantization,
+                op.affine.clamp,
+            ),
             Op::DepthwiseConv2d(op) => (
                 plain(op.affine.bias, section, &sums, zero)?,
                 op.affine.requantization,

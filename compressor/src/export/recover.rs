@@ -50,6 +50,8 @@ struct Recovery {
     places: HashMap<u32, ValueId>,
     /// For each operator: what it reads, as it is written and as it is read, and what it writes.
     ends: Vec<(Vec<[ValueId; 2]>, ValueId)>,
+    /// What is between the convolution and the pooling of operators that are both, by their outputs.
+    convolved: HashMap<ValueId, ValueId>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
     /// The model's output.
@@ -64,6 +66,7 @@ impl Recovery {
             scales: Scales::default(),
             places: HashMap::new(),
             ends: Vec::new(),
+            convolved: HashMap::new(),
             last: None,
             end: None,
         };
@@ -136,8 +139,12 @@ impl Recovery {
             | Op::CodedConv2d(_)
             | Op::CodedDepthwiseConv2d(_)
             | Op::Mul(_) => {}
-            Op::Conv2dMaxPool2d(_) => {
-                return Err(refuse(step, "export the model before it is fused"));
+            Op::Conv2dMaxPool2d(op) => {
+                let ([height, width], filters) = (op.positions, op.output.shape.channels());
+                let convolved = self.value("", step.output());
+                self.values[convolved].dims = vec![height.into(), width.into(), filters];
+                self.scales.relate(output, convolved, 1.0);
+                self.convolved.insert(output, convolved);
             }
         }
         self.ends.push((operands, output));
@@ -207,10 +214,11 @@ impl Recovery {
             if selection.is_some() && !dense {
                 return Err(refuse(step, "a selection can be exported only before a dense layer"));
             }
+            let written = self.convolved.get(&output).copied().unwrap_or(output);
             let (kind, clamp) = match Parameters::read(step, model.section()) {
                 Some(parameters) => {
-                    let (affine, scales) = self.affine(&parameters, inputs[0], output);
-                    recovered.weights.insert(output, scales);
+                    let (affine, scales) = self.affine(&parameters, inputs[0], written);
+                    recovered.weights.insert(written, scales);
                     let before = selection
                         .map(|(from, places)| (self.values[*from].len(), places.as_slice()));
                     (weighted(step, affine, before), parameters.clamp)
@@ -222,7 +230,11 @@ impl Recovery {
             if let Some((from, _)) = selection {
                 inputs = vec![*from];
             }
-            self.push(&mut recovered, name, kind, inputs, output, clamp);
+            self.push(&mut recovered, name.clone(), kind, inputs, written, clamp);
+            if let Op::Conv2dMaxPool2d(op) = &step.op {
+                let (kind, inputs) = (Kind::MaxPool2d(window(op.pool, [1, 1])), vec![written]);
+                self.push(&mut recovered, name, kind, inputs, output, Clamp::NONE);
+            }
         }
         recovered.graph.values = std::mem::take(&mut self.values);
         for (id, &zero_point) in self.zero_points.iter().enumerate() {
@@ -387,6 +399,7 @@ fn window(window: bitsback_runtime::format::Window, dilation: [u16; 2]) -> Windo
 fn weighted(step: &Step, affine: Affine, selection: Option<(usize, &[usize])>) -> Kind {
     match &step.op {
         Op::Conv2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
+        Op::Conv2dMaxPool2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
         Op::CodedConv2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
         Op::DepthwiseConv2d(op) => Kind::DepthwiseConv2d(window(op.window, op.dilation), affine),
         Op::CodedDepthwiseConv2d(op) => {

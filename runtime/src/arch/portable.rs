@@ -71,7 +71,7 @@ pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outpu
     }
 }
 
-/// As [`dot_block`], row after row.
+/// As [`dot_block`], a block of pairs at once or row after row.
 #[inline(never)]
 pub(crate) fn dot_block_slowly(
     matrix: &Matrix<'_>,
@@ -79,11 +79,52 @@ pub(crate) fn dot_block_slowly(
     x: &[i8],
     offset: i16,
 ) -> [i32; BLOCK_ROWS] {
+    if let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS)) {
+        return dot_pairs(block, x, offset);
+    }
     let mut sums = [0; BLOCK_ROWS];
     for (row, sum) in (first..matrix.rows).zip(&mut sums) {
         *sum = dot_row(matrix, row, x, offset);
     }
     sums
+}
+
+/// Σ w·(x + offset) of the rows of a block of pairs: of half-words A + 256·B and of their low bytes,
+/// whose difference is 256·ΣB·(x + offset). [`crate::Model::parse`] has shown that the latter stays
+/// within 32 bits.
+fn dot_pairs(block: &[u8], x: &[i8], offset: i16) -> [i32; BLOCK_ROWS] {
+    let ((groups, _), (columns, rest)) = (block.as_chunks::<16>(), x.as_chunks::<4>());
+    let x = |x: i8| i32::from(x).wrapping_add(i32::from(offset));
+    let mut sums = PairSums::default();
+    for (group, &columns) in groups.iter().zip(columns) {
+        sums.add(group, columns.map(x));
+    }
+    if let (Some(group), false) = (groups.get(columns.len()), rest.is_empty()) {
+        let mut last = [0; 4];
+        last.iter_mut().zip(rest).for_each(|(place, &value)| *place = x(value));
+        sums.add(group, last);
+    }
+    let [[a, b], [c, d]] = sums.0.map(|[low, both]| [low, both.wrapping_sub(low) >> 8]);
+    [a, b, c, d]
+}
+
+/// Of two pairs: Σ of low bytes and Σ of half-words, times inputs.
+#[derive(Default)]
+struct PairSums([[i32; 2]; 2]);
+
+impl PairSums {
+    /// Half-words are those of columns 0, 2, 1, 3 of the first pair, then of the second.
+    #[inline(always)]
+    fn add(&mut self, group: &[u8; 16], [x0, x1, x2, x3]: [i32; 4]) {
+        let (halves, _) = group.as_chunks::<2>();
+        let (pairs, _) = halves.as_chunks::<4>();
+        for ([low, both], halves) in self.0.iter_mut().zip(pairs) {
+            for (&half, x) in halves.iter().zip([x0, x2, x1, x3]) {
+                *low = low.wrapping_add(i32::from(half[0] as i8).wrapping_mul(x));
+                *both = both.wrapping_add(i32::from(i16::from_le_bytes(half)).wrapping_mul(x));
+            }
+        }
+    }
 }
 
 /// Σ w·(x + offset) of one row.

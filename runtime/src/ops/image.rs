@@ -264,12 +264,7 @@ impl<'a> Sweep<'a> {
         for first in (0..self.layer.matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             let outputs = chunk(pixel, first);
-            let [largest, others @ ..] = &mut *self.sums;
-            for others in others.iter().take(filled.wrapping_sub(1)) {
-                for ((sum, &other), _) in largest.iter_mut().zip(others).zip(&*outputs) {
-                    *sum = (*sum).max(other);
-                }
-            }
+            let largest = largest(self.sums, filled, outputs.len());
             if raised {
                 let mut fresh = [0; CHUNK_ROWS];
                 let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
@@ -295,6 +290,28 @@ impl<'a> Sweep<'a> {
         raise(pixel, fresh);
         Some(())
     }
+}
+
+/// The largest of each row's sums at the positions that were added, in the place of the first.
+fn largest(sums: &mut [Sums; POSITIONS], filled: usize, rows: usize) -> &mut [i32] {
+    let [first, others @ ..] = sums;
+    let first = first.get_mut(..rows).unwrap_or_default();
+    match others.as_mut_slice() {
+        // All of them at once: an address each, and each sum is loaded once.
+        [b, c, d] if filled == POSITIONS => {
+            for (((sum, &b), &c), &d) in first.iter_mut().zip(&*b).zip(&*c).zip(&*d) {
+                *sum = (*sum).max(b).max(c).max(d);
+            }
+        }
+        _ => {
+            for others in others.iter().take(filled.wrapping_sub(1)) {
+                for (sum, &other) in first.iter_mut().zip(others) {
+                    *sum = (*sum).max(other);
+                }
+            }
+        }
+    }
+    first
 }
 
 /// Makes each value the larger one.

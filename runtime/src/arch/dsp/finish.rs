@@ -10,6 +10,7 @@
 //! multiplier, and the portable function does those rows again.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
 
 use super::super::{CHUNK_ROWS, Finish, Multipliers, portable};
 use crate::format::BiasWidth;
@@ -32,7 +33,7 @@ struct Constants {
 /// The outputs of rows from `first` on, from their sums of products.
 #[inline(never)]
 pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
-    let mut decoded = None;
+    let mut decoded = [MaybeUninit::uninit(); CHUNK_ROWS];
     let done = try_finish(finish, first, sums, outputs, &mut decoded).unwrap_or(false);
     if !done {
         portable::finish_rows(finish, first, sums, outputs);
@@ -45,7 +46,7 @@ fn try_finish(
     first: usize,
     sums: &[i32],
     outputs: &mut [i8],
-    decoded: &mut Option<[i32; CHUNK_ROWS]>,
+    decoded: &mut [MaybeUninit<i32>; CHUNK_ROWS],
 ) -> Option<bool> {
     let rows = outputs.len();
     if rows == 0 || rows > sums.len() || rows > CHUNK_ROWS {
@@ -57,9 +58,9 @@ fn try_finish(
             bytes.as_chunks::<4>().0.get(range.clone())?.as_ptr().cast()
         }
         _ => {
-            let biases = decoded.insert([0; CHUNK_ROWS]);
-            biases.iter_mut().zip(range.clone()).for_each(|(bias, row)| *bias = finish.bias(row));
-            biases.as_ptr()
+            let biases = decoded.get_mut(..rows)?;
+            decode(finish, first, biases);
+            biases.as_ptr().cast()
         }
     };
     let min = i32::from(finish.clamp.min);
@@ -90,6 +91,34 @@ fn try_finish(
         }
     };
     Some(left == 0)
+}
+
+/// Biases of rows from `first` on, 0 where there are none: all of them are written.
+#[inline(never)]
+fn decode(finish: &Finish<'_>, first: usize, biases: &mut [MaybeUninit<i32>]) {
+    for bias in biases.iter_mut() {
+        bias.write(0);
+    }
+    let Some((width, shift, bytes)) = finish.bias else { return };
+    let bytes = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+    let shift = u32::from(shift);
+    match width {
+        BiasWidth::I8 => {
+            for (bias, &byte) in biases.iter_mut().zip(bytes) {
+                bias.write(i32::from(byte as i8).wrapping_shl(shift));
+            }
+        }
+        BiasWidth::I16 => {
+            for (bias, &pair) in biases.iter_mut().zip(bytes.as_chunks().0) {
+                bias.write(i32::from(i16::from_le_bytes(pair)).wrapping_shl(shift));
+            }
+        }
+        BiasWidth::I32 => {
+            for (bias, &word) in biases.iter_mut().zip(bytes.as_chunks().0) {
+                bias.write(i32::from_le_bytes(word).wrapping_shl(shift));
+            }
+        }
+    }
 }
 
 /// Outputs of rows, each from a sum and a bias, with one multiplier whose `right` is positive: its

@@ -9,8 +9,8 @@ use super::super::{Finish, Matrix, PATCH_MAX, Stretches};
 use super::positions::{Group, POSITIONS};
 use super::{GROUP, twice};
 
-/// Most columns of a piece, a multiple of four: 3 × 3 × 16.
-const PIECE_MAX: usize = 144;
+/// Most columns of a piece, a multiple of four: a third of 5 × 5 × 20, and 3 × 3 × 16.
+const PIECE_MAX: usize = 168;
 
 /// What is copied at once when a patch is gathered: the last of a row may copy as many bytes less
 /// one beyond it.

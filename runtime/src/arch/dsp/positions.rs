@@ -89,24 +89,34 @@ fn dot_packed(
         return;
     }
     let dot = if start == 0 { dot_row } else { add_dot_row };
-    let mut bytes = matrix.bytes_from(first.wrapping_add(rows.start));
-    for row in rows.start..rows.end.min(CHUNK_ROWS) {
-        let weights = match bytes.get(start..start.wrapping_add(used)) {
-            Some(weights) if matrix.bits == 8 => weights.as_ptr(),
-            _ => {
-                // `used` bytes can be read of it: it is no shorter than the longest patch.
-                let left = matrix.columns.saturating_sub(start).min(used);
-                let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
-                unpack(bytes, matrix.bits, start, room);
-                patches.room.scratch.as_ptr().cast()
-            }
-        };
-        let out = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
-        // SAFETY: there are groups and `ends` bound them, which nothing has changed since; `weights`
-        // has four bytes for each of them, in the weight section or in `scratch`; each position of
-        // `sums` has CHUNK_ROWS words, more than `row`. Those are `dot_row`'s conditions.
+    let bytes = matrix.bytes_from(first.wrapping_add(rows.start));
+    let rows = rows.start..rows.end.min(CHUNK_ROWS);
+    let mut out = sums.as_mut_ptr().cast::<i32>().wrapping_add(rows.start);
+    // Bytes are read in place, but for rows whose last group reaches beyond the section.
+    let within = match bytes.len().checked_sub(start.saturating_add(used)) {
+        Some(rest) if matrix.bits == 8 => rest.checked_div(matrix.row_len).map_or(0, |n| n + 1),
+        _ => 0,
+    };
+    let within = within.min(rows.len());
+    let mut weights = bytes.as_ptr().wrapping_add(start);
+    for _ in 0..within {
+        // SAFETY: there are groups and `ends` bound them; `used` bytes, four for each, can be read
+        // from `start` on of each of the first `within` rows, as these begin no later than as many
+        // before the section's end; each position of `sums` has CHUNK_ROWS words, no fewer than
+        // `rows` ends with. Those are `dot_row`'s conditions.
         unsafe { dot(ends.start, weights, ends.end, out) };
-        bytes = bytes.get(matrix.row_len..).unwrap_or_default();
+        (weights, out) = (weights.wrapping_add(matrix.row_len), out.wrapping_add(1));
+    }
+    let left = matrix.columns.saturating_sub(start).min(used);
+    for row in within..rows.len() {
+        let bytes = bytes.get(row.wrapping_mul(matrix.row_len)..).unwrap_or_default();
+        let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
+        unpack(bytes, matrix.bits, start, room);
+        let weights = patches.room.scratch.as_ptr().cast();
+        // SAFETY: as above, with `used` bytes of `scratch`, which is no shorter than the longest
+        // patch; and nothing has changed the groups.
+        unsafe { dot(ends.start, weights, ends.end, out) };
+        out = out.wrapping_add(1);
     }
 }
 
