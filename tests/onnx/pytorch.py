@@ -55,11 +55,11 @@ class Block(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """MLPerf Tiny's, for images of one channel."""
+    """MLPerf Tiny's, for small images of one channel: the first convolution halves them."""
 
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16))
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16))
         self.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
         self.head = nn.Linear(64, 10)
 
