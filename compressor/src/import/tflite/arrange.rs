@@ -27,6 +27,10 @@ impl<'a> Converter<'a> {
 
     /// `CONCATENATION`: bytes are copied, whatever their scales.
     pub(super) fn concatenation(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (_, written) = self.output(site);
+        if written.kind == Type::I32 {
+            return self.sizes(site);
+        }
         let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
         let fused = options.i8(1, 0)?;
         if fused != 0 {
@@ -118,7 +122,7 @@ impl<'a> Converter<'a> {
         self.view(site)
     }
 
-    /// `SHAPE`, `STRIDED_SLICE`, `PACK`: how Keras computes the sizes for a `RESHAPE`, whose output
+    /// `SHAPE`, `STRIDED_SLICE`, `PACK`, …: how Keras computes the sizes for a `RESHAPE`, whose output
     /// has them in the file, too.
     pub(super) fn sizes(&self, site: &Site<'a>) -> Result<(), ImportError> {
         let (_, tensor) = self.output(site);

@@ -61,7 +61,7 @@ const fn line(
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 28] = [
+pub static SUPPORTED: [SupportedOperator; 30] = [
     line(0, "ADD", 5, Import::Add, "add", "shapes equal, or one operand has one value, or one per channel; constants allowed"),
     line(56, "ARG_MAX", 3, Import::ArgMax, "argmax", "the last operator, over the last dimension"),
     line(1, "AVERAGE_POOL_2D", 3, Import::AveragePool2d, "avg_pool2d", ""),
@@ -71,6 +71,7 @@ pub static SUPPORTED: [SupportedOperator; 28] = [
     line(6, "DEQUANTIZE", 6, Import::Dequantize, "nothing", "int8 to float, as the last operator: the model gives int8 and its scale"),
     line(70, "EXPAND_DIMS", 1, Import::View, "nothing", ""),
     line(9, "FULLY_CONNECTED", 14, Import::FullyConnected, "dense or conv2d", "weights int8 or int4, per tensor or per channel; more than one row of inputs becomes a 1×1 convolution"),
+    line(36, "GATHER", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(98, "LEAKY_RELU", 2, Import::LeakyRelu, "leaky_relu", ""),
     line(14, "LOGISTIC", 3, Import::Logistic, "logistic", ""),
     line(17, "MAX_POOL_2D", 3, Import::MaxPool2d, "max_pool2d", ""),
@@ -81,6 +82,7 @@ pub static SUPPORTED: [SupportedOperator; 28] = [
     line(60, "PADV2", 4, Import::Pad, "pad", "not of the batch"),
     line(114, "QUANTIZE", 4, Import::Quantize, "rescale or nothing", "int8 to int8; at the model's ends also from float or uint8 and to uint8"),
     line(82, "REDUCE_MAX", 3, Import::ReduceMax, "max_pool2d", "as MEAN"),
+    line(81, "REDUCE_PROD", 2, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(19, "RELU", 3, Import::Relu, "rescale", ""),
     line(21, "RELU6", 3, Import::Relu6, "rescale", ""),
     line(22, "RESHAPE", 1, Import::View, "nothing", "the batch stays 1"),
@@ -107,11 +109,11 @@ const CUSTOM: i32 = 32;
 
 /// Names of operators that are not supported, by number, so that messages can name them.
 #[rustfmt::skip]
-static OTHERS: [(i32, &str); 56] = [
+static OTHERS: [(i32, &str); 55] = [
     (5, "DEPTH_TO_SPACE"), (7, "EMBEDDING_LOOKUP"), (8, "FLOOR"), (11, "L2_NORMALIZATION"),
     (12, "L2_POOL_2D"), (13, "LOCAL_RESPONSE_NORMALIZATION"), (16, "LSTM"), (20, "RELU_N1_TO_1"),
     (23, "RESIZE_BILINEAR"), (24, "RNN"), (26, "SPACE_TO_DEPTH"), (27, "SVDF"),
-    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (36, "GATHER"), (37, "BATCH_TO_SPACE_ND"),
+    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (37, "BATCH_TO_SPACE_ND"),
     (38, "SPACE_TO_BATCH_ND"), (41, "SUB"), (42, "DIV"),
     (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"), (47, "EXP"), (48, "TOPK_V2"),
     (49, "SPLIT"), (50, "LOG_SOFTMAX"), (51, "DELEGATE"), (53, "CAST"), (54, "PRELU"),

@@ -260,9 +260,16 @@ fn sizes_that_are_computed_for_a_reshape() {
     let [from, to, step] = [0, 1, 1].map(|number| sketch.integers(&[number]));
     let batch = sketch.typed(&[], I32, &[], 1.0, 0);
     sketch.operator(45, &[sizes, from, to, step], batch, vec![]);
-    let rest = sketch.integers(&[4]);
+    let rest = sketch.integers(&[1, 2]);
+    let rest_sizes = sketch.typed(&[2], I32, &[], 1.0, 0);
+    sketch.operator(36, &[sizes, rest], rest_sizes, vec![]);
+    let zero = sketch.integers(&[0]);
+    let len = sketch.typed(&[1], I32, &[], 1.0, 0);
+    sketch.operator(81, &[rest_sizes, zero], len, vec![]);
     let shape = sketch.typed(&[2], I32, &[], 1.0, 0);
-    sketch.operator(83, &[batch, rest], shape, vec![(0, Field::I32(2))]);
+    sketch.operator(83, &[batch, len], shape, vec![(0, Field::I32(2))]);
+    let again = sketch.typed(&[2], I32, &[], 1.0, 0);
+    sketch.operator(2, &[batch, len], again, vec![(0, Field::I32(0))]);
     let flat = sketch.tensor(&[1, 4], 0.5, 0);
     sketch.operator(22, &[input, shape], flat, vec![]);
     let output = sketch.tensor(&[1, 4], 0.5, 0);
