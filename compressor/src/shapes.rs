@@ -299,6 +299,31 @@ fn windowed(
     }
 }
 
+/// Multiply-accumulates of one inference, per affine layer.
+///
+/// # Errors
+/// As [`infer`].
+pub fn macs(topology: &Topology) -> Result<Vec<u64>, ShapeError> {
+    let shapes = infer(topology)?;
+    let mut all = Vec::new();
+    for (i, layer) in topology.layers.iter().enumerate() {
+        match layer {
+            Layer::Dense { inputs, outputs } => all.push((inputs * outputs) as u64),
+            Layer::Conv2d { channels, kernel, .. } => {
+                let window = kernel[0] * kernel[1] * channels;
+                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
+                all.push((window * outputs) as u64);
+            }
+            Layer::DepthwiseConv2d { kernel, .. } => {
+                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
+                all.push((kernel[0] * kernel[1] * outputs) as u64);
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -242,7 +242,7 @@ impl Input<'_> {
         };
         let layers = layers(dense, network, &parsed, &model.graph, &model.bits)?;
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
-        summary.front = self.front.map(|front| front.summary(self.job));
+        summary.front = self.front.map(|front| front.summary(self.job, &self.site)).transpose()?;
         Ok(summary)
     }
 

@@ -18,6 +18,7 @@ use crate::bayes::{
 use crate::ledger::{GroupRecord, Reason};
 use crate::prune::weights::posterior_mean;
 use crate::prune::{Decision, Lineage, PruneError, Shrinkage};
+use crate::shapes;
 
 const STAGE: &str = "variational";
 
@@ -96,7 +97,7 @@ pub fn train(
         state.confine(config);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
-        if shrinks(config, state) {
+        if shrinks(config, state)? {
             let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
             state.shrink(config, &sample, device)?;
         }
@@ -177,12 +178,19 @@ pub fn sampled_gradient(
 }
 
 /// Whether this is a step at which groups may go.
-fn shrinks(config: &VariationalConfig, state: &State) -> bool {
+fn shrinks(config: &VariationalConfig, state: &State) -> Result<bool, PruneError> {
     let shrink = &config.shrink;
-    shrink.every > 0
-        && state.step >= shrink.from_step
-        && (state.step - shrink.from_step).is_multiple_of(shrink.every)
-        && state.network.weights() > shrink.target_weights
+    if shrink.every == 0
+        || state.step < shrink.from_step
+        || !(state.step - shrink.from_step).is_multiple_of(shrink.every)
+    {
+        return Ok(false);
+    }
+    let (weights, macs) = (shrink.target_weights, shrink.target_macs);
+    let endless = weights == 0 && macs == 0;
+    Ok(endless
+        || weights > 0 && state.network.weights() > weights
+        || macs > 0 && shapes::macs(&state.network.topology)?.iter().sum::<u64>() > macs)
 }
 
 impl State {
