@@ -350,6 +350,17 @@ mod tests {
     }
 
     #[test]
+    fn a_convolution_multiplies_at_every_position() {
+        let input = Shape::Image { height: 8, width: 8, channels: 1 };
+        let layers = vec![
+            conv(3, Padding::Valid),
+            Layer::Flatten,
+            Layer::Dense { inputs: 108, outputs: 10 },
+        ];
+        assert_eq!(macs(&Topology { input, layers }).unwrap(), [3 * 9 * 36, 1_080]);
+    }
+
+    #[test]
     fn same_padding_keeps_the_size_and_puts_the_odd_zero_behind() {
         assert_eq!(window_outputs(7, 2, 2, Padding::Same), Some(4));
         assert_eq!(padding_before(7, 2, 2, Padding::Same), 0);

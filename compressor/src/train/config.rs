@@ -192,8 +192,9 @@ pub struct ShrinkConfig {
     pub most_at_once: f32,
     /// Weights at which shrinking stops: the size knob. 0 plays no part.
     pub target_weights: usize,
-    /// Multiply-accumulates at which shrinking stops: the speed knob. 0 plays no part; where both
-    /// targets are given both must be reached, and without any, shrinking never stops.
+    /// Multiply-accumulates at which shrinking stops: the speed knob. 0 plays no part. Where both
+    /// targets are given both must be reached, and once `target_weights` is, convolutions alone go
+    /// on; without any, shrinking never stops.
     pub target_macs: u64,
 }
 
