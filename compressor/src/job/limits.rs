@@ -149,6 +149,8 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("bits.least", Bits),
     ("bits.most", Bits),
     ("bits.tolerance_points", Closed(0.0, 100.0)),
+    ("size.flash_bytes", Closed(1.0, MAX_COUNT)),
+    ("size.instructions", Closed(1.0, MAX_INSTRUCTIONS)),
     ("calibration.examples", Closed(1.0, MAX_COUNT)),
     ("golden.vectors", Closed(1.0, MAX_VECTORS)),
     ("requirements.error_rise_points", Closed(0.0, 100.0)),

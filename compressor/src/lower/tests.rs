@@ -244,12 +244,14 @@ fn layers_are_coded_where_that_is_shorter() {
     let x = inputs(&n, 40);
     let activations = calibrate(&net, &x, input, RangeMethod::MinMax).unwrap();
     let weights: Vec<_> = net.affine.iter().map(|a| at_width(&a.weight, 3).0).collect();
-    let [packed, coded, fast] = [None, Some(Goal::Flash), Some(Goal::Instructions)].map(|goal| {
-        let options = LowerOptions { goal, bias_tolerance: 0.0, ..Default::default() };
-        let graph = lower(&net, &weights, &activations, &options).unwrap();
-        let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
-        (graph, bytes)
-    });
+    let [packed, coded, fast] =
+        [Storage::Packed, Storage::Shortest, Storage::Fastest].map(|storage| {
+            let storage = vec![storage; net.affine.len()];
+            let options = LowerOptions { storage, bias_tolerance: 0.0, ..Default::default() };
+            let graph = lower(&net, &weights, &activations, &options).unwrap();
+            let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
+            (graph, bytes)
+        });
     assert!(coded.0.section.len() < packed.0.section.len());
     assert!(coded.0.ops.iter().any(|op| matches!(op, Op::CodedDense(_) | Op::CodedConv2d(_))));
     assert!(packed.0.section.len() < fast.0.section.len());
