@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{McuRow, Results, Row, TrainingRow};
+use super::{McuRow, Results, Row, TrainingRow, brought};
 use crate::certificate::thousands;
 
 const HEAD: &str = "\
@@ -80,6 +80,7 @@ pub(super) fn render(results: &Results) -> String {
             page += &section(set, rows);
         }
     }
+    page += &brought::section(&results.brought);
     if !results.mcu.is_empty() {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));
