@@ -36,7 +36,7 @@ mod steps;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
-pub(crate) use addition::{Addition, Places};
+pub(crate) use addition::{Addition, LEFT_SHIFT, Places};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
