@@ -100,7 +100,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 
     /// Sets the input from raw bytes such as pixels, by the model's integer preprocessing.
     pub fn set_input_bytes(&mut self, raw: &[u8]) -> Result<(), InputError> {
-        let Preprocess::Bytes(channels) = self.model.meta().preprocess else {
+        let Preprocess::Bytes(channels) = self.model.numbers().preprocess else {
             return Err(InputError::NotBytes);
         };
         let input = self.input_of(raw.len())?;
@@ -118,7 +118,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
     /// none, by the input's own quantisation. This is the only use of floats; [`Self::invoke`]
     /// has none.
     pub fn set_input_features(&mut self, features: &[f32]) -> Result<(), InputError> {
-        let meta = self.model.meta();
+        let meta = self.model.numbers();
         let zero_point = f32::from(meta.input.zero_point);
         let table = match meta.preprocess {
             Preprocess::Features { offset } => {
@@ -181,7 +181,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 
     /// The output as real numbers: scale · (q − zero point).
     pub fn dequantized_output(&self) -> impl Iterator<Item = f32> {
-        let scale = self.model.meta().output_scale;
+        let scale = self.model.numbers().output_scale;
         let zero_point = i16::from(self.model.output().zero_point);
         self.output().iter().map(move |&q| scale * f32::from(i16::from(q).wrapping_sub(zero_point)))
     }

@@ -6,7 +6,8 @@
 
 use crate::format::{
     FEATURE_RECORD_LEN, FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, MAX_OPS,
-    MAX_STEPS, Meta, NUMERICS_VERSION, ParseError, Preprocess, Source, Tensor, crc32,
+    MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, ParseError, Preprocess, Reader, Source, Tensor,
+    crc32,
 };
 use crate::ops::{ALL_KINDS, Op, OpKind, Parameters, check_place};
 
@@ -41,8 +42,12 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             return Err(ParseError::KindsLeftOut { missing: header.op_kinds & !KINDS });
         }
         let (graph, section) = cut(&header, bytes)?;
-        let broken = ParseError::Graph { offset: HEADER_LEN };
-        let (meta, ops) = postcard::take_from_bytes::<Meta<'_>>(graph).map_err(|_| broken)?;
+        let mut reader = Reader::new(graph);
+        let meta = Numbers::of_meta(&mut reader);
+        if !reader.is_sound() {
+            return Err(ParseError::Graph { offset: HEADER_LEN });
+        }
+        let ops = reader.rest();
         check_meta(&meta, &header, section)?;
         let mut walk =
             Walk { end: meta.input.end(), kinds: 0, steps: 0, count: 0, previous: meta.input };
@@ -69,8 +74,12 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
 
     /// Names, scales and preprocessing, decoded from the graph.
     pub fn meta(&self) -> Meta<'a> {
-        // Decoded once by `parse`, so the default is never used.
-        postcard::from_bytes(self.graph).unwrap_or_default()
+        Meta::read(&mut Reader::new(self.graph))
+    }
+
+    /// What [`Self::meta`] says without its texts.
+    pub(crate) fn numbers(&self) -> Numbers {
+        Numbers::of_meta(&mut Reader::new(self.graph))
     }
 
     /// The input.
@@ -230,7 +239,7 @@ fn cut<'a>(header: &Header, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Par
 }
 
 /// The input, the scales and the preprocessing.
-fn check_meta(meta: &Meta<'_>, header: &Header, section: &[u8]) -> Result<(), ParseError> {
+fn check_meta(meta: &Numbers, header: &Header, section: &[u8]) -> Result<(), ParseError> {
     if header.arena_len > MAX_ARENA_LEN {
         return Err(ParseError::ArenaLength {
             stated: header.arena_len,
@@ -277,7 +286,7 @@ impl Walk {
         }
         op.check::<KINDS>(&self.previous, section, MAX_ARENA_LEN as usize)
             .map_err(|fault| ParseError::Op { index, fault })?;
-        self.steps = self.steps.saturating_add(op.steps(&self.previous));
+        self.steps = self.steps.saturating_add(op.steps_of::<KINDS>(&self.previous));
         if self.steps > MAX_STEPS {
             return Err(ParseError::TooMuchWork { index });
         }

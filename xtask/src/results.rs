@@ -200,6 +200,8 @@ mod tests {
             machine: Some("a machine".into()),
             mcu_vectors: None,
             mcu_mismatches: None,
+            mcu_instructions: None,
+            front: Vec::new(),
         }
     }
 

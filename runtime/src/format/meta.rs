@@ -3,6 +3,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::reader::{Read, Reader, read_fields};
 use super::tensor::Tensor;
 
 /// Most channels with a preprocessing of their own: colour and one more.
@@ -31,7 +32,35 @@ pub struct Meta<'a> {
     pub preprocess: Preprocess,
 }
 
+/// [`Meta`] without its texts: what a device needs.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    pub(crate) input: Tensor,
+    pub(crate) input_scale: f32,
+    pub(crate) output_scale: f32,
+    pub(crate) preprocess: Preprocess,
+}
+
+read_fields!(Numbers { input, input_scale, output_scale, preprocess });
+
+impl Numbers {
+    /// Reads a `Meta`, passing over its texts.
+    pub(crate) fn of_meta(reader: &mut Reader<'_>) -> Self {
+        for _ in 0..3 {
+            reader.text();
+        }
+        reader.take()
+    }
+}
+
 impl<'a> Meta<'a> {
+    pub(crate) fn read(reader: &mut Reader<'a>) -> Self {
+        let [name, classes, op_names] =
+            core::array::from_fn(|_| core::str::from_utf8(reader.text()).unwrap_or_default());
+        let Numbers { input, input_scale, output_scale, preprocess } = reader.take();
+        Self { name, classes, op_names, input, input_scale, output_scale, preprocess }
+    }
+
     /// The name of an operator, if the file holds names.
     pub fn op_name(&self, index: usize) -> Option<&'a str> {
         line(self.op_names, index)
@@ -72,6 +101,16 @@ pub enum Preprocess {
     },
 }
 
+impl Read for Preprocess {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(3) {
+            1 => Self::Bytes(reader.take()),
+            2 => Self::Features { offset: reader.take() },
+            _ => Self::None,
+        }
+    }
+}
+
 /// Maps a raw byte to an input: q = (raw·mul + add + half) >> shift, limited to int8, where
 /// half = 2^(shift − 1), or 0 without a shift; the shift rounds down, so ties go up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +122,8 @@ pub struct ByteAffine {
     /// Positions to the right.
     pub shift: u8,
 }
+
+read_fields!(ByteAffine { mul, add, shift });
 
 impl ByteAffine {
     /// The input for a raw byte.

@@ -16,6 +16,7 @@ mod header;
 mod meta;
 mod packing;
 mod pairs;
+mod reader;
 mod tensor;
 mod weights;
 mod writer;
@@ -30,6 +31,7 @@ pub use header::{
     FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
     input_len, op_kinds, output_len,
 };
+pub(crate) use meta::Numbers;
 pub use meta::{
     ByteAffine, FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, MAX_PREPROCESS_SHIFT, Meta, Preprocess,
 };
@@ -37,6 +39,7 @@ pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
 pub use pairs::{
     PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row, pairs_pay,
 };
+pub(crate) use reader::{Read, Reader, read_fields};
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,

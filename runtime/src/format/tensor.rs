@@ -3,12 +3,21 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::reader::{Read, Reader, read_fields};
+
 /// Most dimensions of a shape, without the batch.
 pub const MAX_RANK: usize = 4;
 
 /// Dimensions of one example, slowest first: features, or height × width × channels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape(pub Vec<u16, MAX_RANK, u8>);
+
+impl Read for Shape {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self(reader.take())
+    }
+}
 
 impl Shape {
     /// The shape of these dimensions; those beyond [`MAX_RANK`] are folded into the last one
@@ -70,6 +79,13 @@ pub struct Tensor {
     pub zero_point: i8,
 }
 
+impl Read for Tensor {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self { offset: reader.take(), shape: reader.take(), zero_point: reader.take() }
+    }
+}
+
 impl Tensor {
     /// Number of values.
     pub fn len(&self) -> usize {
@@ -97,6 +113,16 @@ pub enum Source {
     At(Tensor),
 }
 
+impl Read for Source {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(2) {
+            1 => Self::At(reader.take()),
+            _ => Self::Previous,
+        }
+    }
+}
+
 impl Source {
     /// The tensor, given the previous operator's output.
     pub fn resolve<'t>(&'t self, previous: &'t Tensor) -> &'t Tensor {
@@ -119,6 +145,8 @@ pub struct Window {
     /// Positions outside the image at the top and on the left.
     pub padding: [u16; 2],
 }
+
+read_fields!(Window { size, stride, padding });
 
 impl Window {
     /// Whether no position is in two windows.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reader::{Read, Reader, read_fields};
 use crate::requantize::Multiplier;
 
 /// Most positions that a stored bias is shifted left: beyond, an `i8` leaves 32 bits.
@@ -25,6 +26,15 @@ pub enum Layout {
     Pairs,
 }
 
+impl Read for Layout {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(2) {
+            1 => Self::Pairs,
+            _ => Self::RowMajor,
+        }
+    }
+}
+
 /// The weight matrix of a layer: one row per output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Weights {
@@ -36,6 +46,8 @@ pub struct Weights {
     pub layout: Layout,
 }
 
+read_fields!(Weights { offset, bits, layout });
+
 /// Bytes per stored bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BiasWidth {
@@ -45,6 +57,16 @@ pub enum BiasWidth {
     I16,
     /// Four.
     I32,
+}
+
+impl Read for BiasWidth {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(3) {
+            0 => Self::I8,
+            1 => Self::I16,
+            _ => Self::I32,
+        }
+    }
 }
 
 impl BiasWidth {
@@ -69,6 +91,13 @@ pub struct StoredBias {
     pub shift: u8,
 }
 
+impl Read for StoredBias {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self { offset: reader.take(), width: reader.take(), shift: reader.take() }
+    }
+}
+
 /// What is added to a layer's sum of products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bias {
@@ -80,6 +109,16 @@ pub enum Bias {
     /// acc = Σ x·w + b, where b already holds −zero point·Σ w and padding counts as the zero
     /// point. The same accumulator; wider biases, but one operation less per product.
     Folded(StoredBias),
+}
+
+impl Read for Bias {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(3) {
+            1 => Self::Plain(reader.take()),
+            2 => Self::Folded(reader.take()),
+            _ => Self::None,
+        }
+    }
 }
 
 /// How accumulators become int8 again.
@@ -95,6 +134,15 @@ pub enum Requantization {
     },
 }
 
+impl Read for Requantization {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.case(2) {
+            1 => Self::PerChannel { offset: reader.take() },
+            _ => Self::PerTensor(reader.take()),
+        }
+    }
+}
+
 /// A fused activation: the range that outputs are limited to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clamp {
@@ -103,6 +151,8 @@ pub struct Clamp {
     /// Greatest.
     pub max: i8,
 }
+
+read_fields!(Clamp { min, max });
 
 impl Clamp {
     /// No activation.
@@ -138,4 +188,16 @@ pub struct Affine {
     pub requantization: Requantization,
     /// Fused activation.
     pub clamp: Clamp,
+}
+
+impl Read for Affine {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self {
+            weights: reader.take(),
+            bias: reader.take(),
+            requantization: reader.take(),
+            clamp: reader.take(),
+        }
+    }
 }

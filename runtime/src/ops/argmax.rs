@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{OpFault, Source, Tensor, read_fields};
 
 /// The position of the input's largest value, the first of equals, as two bytes, low one first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,8 @@ pub struct Argmax {
     /// Output: `[2]`.
     pub output: Tensor,
 }
+
+read_fields!(Argmax { input, output });
 
 /// The position of the largest value, the first of equals; 0 of nothing.
 pub(crate) fn argmax(values: &[i8]) -> usize {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::operands::split;
 use super::pool::Pool;
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor, Window};
+use crate::format::{Clamp, OpFault, Source, Tensor, Window, read_fields};
 
 /// The mean of each window, per channel, over the positions inside the image, rounded half away
 /// from zero.
@@ -20,6 +20,8 @@ pub struct AvgPool2d {
     /// Fused activation.
     pub clamp: Clamp,
 }
+
+read_fields!(AvgPool2d { input, output, window, clamp });
 
 impl Operator for AvgPool2d {
     fn inputs(&self) -> &[Source] {

@@ -12,7 +12,7 @@ use super::affine::{Layer, part};
 use super::window::{Axis, convolve};
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder, Layout,
-    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit,
+    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit, read_fields,
 };
 
 /// Steps of decoding a weight, as long as so many products: 170 instructions on a Cortex-M4 by
@@ -36,6 +36,8 @@ pub struct CodedAffine {
     /// Fused activation.
     pub clamp: Clamp,
 }
+
+read_fields!(CodedAffine { offset, len, bits, bias, requantization, clamp });
 
 impl CodedAffine {
     /// What finishes the outputs: the layer without its weights and biases.

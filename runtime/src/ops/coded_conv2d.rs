@@ -6,7 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window};
+use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b), as [`super::Conv2d`], with filters of at most [`MEMORY`] weights:
 /// each is decoded once and moved over the image.
@@ -23,6 +23,8 @@ pub struct CodedConv2d {
     /// Parameters, one row per filter.
     pub affine: CodedAffine,
 }
+
+read_fields!(CodedConv2d { input, output, window, dilation, affine });
 
 impl CodedConv2d {
     /// Both axes, channels read and filters, if the shapes are images.

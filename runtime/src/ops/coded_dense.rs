@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::coded::{CodedAffine, Rows};
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{Memory, OpFault, Source, Tensor};
+use crate::format::{Memory, OpFault, Source, Tensor, read_fields};
 
 /// y = requantize(W·x + b), as [`super::Dense`]; rows of any length.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub struct CodedDense {
     /// Parameters, one row per output.
     pub affine: CodedAffine,
 }
+
+read_fields!(CodedDense { input, output, affine });
 
 impl Operator for CodedDense {
     fn inputs(&self) -> &[Source] {

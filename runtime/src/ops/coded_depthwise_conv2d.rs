@@ -6,7 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window};
+use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel, as [`super::DepthwiseConv2d`], with kernels of at
 /// most [`MEMORY`] weights.
@@ -23,6 +23,8 @@ pub struct CodedDepthwiseConv2d {
     /// Parameters, one row per output channel.
     pub affine: CodedAffine,
 }
+
+read_fields!(CodedDepthwiseConv2d { input, output, window, dilation, affine });
 
 impl CodedDepthwiseConv2d {
     /// Both axes, input channels and output channels, if the shapes are images.

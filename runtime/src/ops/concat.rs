@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{OpFault, Source, Tensor, read_fields};
 
 /// Most operands; more are joined in turns.
 pub const MAX_CONCAT: usize = 4;
@@ -21,6 +21,8 @@ pub struct Concat {
     /// The axis, counted from the slowest dimension.
     pub axis: u8,
 }
+
+read_fields!(Concat { inputs, output, axis });
 
 impl Concat {
     /// Values of `tensor` that lie together: its dimensions from the axis on.

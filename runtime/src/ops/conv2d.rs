@@ -8,7 +8,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct Conv2d {
     /// Parameters, one row per filter.
     pub affine: Affine,
 }
+
+read_fields!(Conv2d { input, output, window, dilation, affine });
 
 impl Conv2d {
     /// Both axes, channels read and filters, if the shapes are images.

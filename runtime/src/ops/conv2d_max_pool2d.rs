@@ -13,7 +13,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{MaxPool2d, Operator, Parameters};
-use crate::format::{Affine, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = max over each pooling window of requantize(W ⋆ x + b).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Conv2dMaxPool2d {
     /// Size, stride and padding of the pooling. Where windows overlap, sums are made again.
     pub pool: Window,
 }
+
+read_fields!(Conv2dMaxPool2d { input, output, window, dilation, affine, positions, pool });
 
 impl Conv2dMaxPool2d {
     /// The two operators as one, if windows don't overlap and filters are small. `previous` is the

@@ -6,7 +6,7 @@ use super::affine::Layer;
 use super::operands::split;
 use super::{Operator, Parameters};
 use crate::arch::Lanes;
-use crate::format::{Affine, OpFault, Source, Tensor};
+use crate::format::{Affine, OpFault, Source, Tensor, read_fields};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Dense {
     /// Parameters, one row per output.
     pub affine: Affine,
 }
+
+read_fields!(Dense { input, output, affine });
 
 impl Operator for Dense {
     fn inputs(&self) -> &[Source] {

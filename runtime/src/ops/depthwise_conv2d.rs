@@ -8,7 +8,7 @@ use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch;
-use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
@@ -25,6 +25,8 @@ pub struct DepthwiseConv2d {
     /// Parameters, one row per output channel.
     pub affine: Affine,
 }
+
+read_fields!(DepthwiseConv2d { input, output, window, dilation, affine });
 
 impl DepthwiseConv2d {
     /// Both axes, input channels and output channels, if the shapes are images.

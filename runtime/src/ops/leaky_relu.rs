@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::{copied, same_len};
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
 /// y = x for x ≥ 0 and α·x below, each side with its own factor.
@@ -20,8 +20,12 @@ pub struct LeakyRelu {
     pub negative: Multiplier,
 }
 
+read_fields!(LeakyRelu { input, output, positive, negative });
+
 impl Operator for LeakyRelu {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         core::slice::from_ref(&self.input)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fixed_point::{INPUT_INTEGER_BITS, input_radius, logistic};
 use super::operands::{copied, same_len};
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
 /// y = 1/(1 + exp(−x)).
@@ -19,8 +19,12 @@ pub struct Logistic {
     pub multiplier: Multiplier,
 }
 
+read_fields!(Logistic { input, output, multiplier });
+
 impl Operator for Logistic {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         core::slice::from_ref(&self.input)

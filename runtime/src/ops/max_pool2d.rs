@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::operands::split;
 use super::pool::Pool;
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor, Window};
+use crate::format::{Clamp, OpFault, Source, Tensor, Window, read_fields};
 
 /// The largest value of each window, per channel; padding never wins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct MaxPool2d {
     /// Fused activation.
     pub clamp: Clamp,
 }
+
+read_fields!(MaxPool2d { input, output, window, clamp });
 
 impl Operator for MaxPool2d {
     fn inputs(&self) -> &[Source] {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
 /// Most positions averaged: sums of differences of at most 255 stay within 32 bits.
@@ -22,6 +22,8 @@ pub struct Mean {
     /// Fused activation.
     pub clamp: Clamp,
 }
+
+read_fields!(Mean { input, output, multiplier, clamp });
 
 impl Operator for Mean {
     fn inputs(&self) -> &[Source] {

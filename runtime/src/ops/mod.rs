@@ -64,7 +64,7 @@ pub use tanh::Tanh;
 
 pub(crate) use argmax::argmax;
 
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{OpFault, Reader, Source, Tensor};
 
 /// Parameters of an operator in numbers, for reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,7 +90,9 @@ pub struct Parameters {
 /// `previous` is the output of the operator before; `section` the weight section.
 pub(crate) trait Operator {
     /// Whether the output may be the very same range as an input.
-    const IN_PLACE: bool = false;
+    fn in_place(&self) -> bool {
+        false
+    }
 
     /// What it reads.
     fn inputs(&self) -> &[Source];
@@ -114,7 +116,7 @@ pub(crate) trait Operator {
 /// [`Operator::run`] with a stack frame of its own, so that the stack holds one operator's at a
 /// time.
 #[inline(never)]
-fn run<O: Operator>(op: &O, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+fn run(op: &dyn Operator, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
     op.run(previous, section, arena);
 }
 
@@ -188,42 +190,23 @@ macro_rules! operators {
                         if KINDS & OpKind::$kind.bit() == 0 {
                             return None;
                         }
-                        let (op, rest) = postcard::take_from_bytes(rest).ok()?;
-                        Some((Self::$kind(op), rest))
+                        let mut reader = Reader::new(rest);
+                        let op = Self::$kind(reader.take());
+                        reader.is_sound().then_some((op, reader.rest()))
                     })*
                 }
             }
 
             /// Whether the output may be the very same range as an input.
             fn in_place(&self) -> bool {
-                match self { $(Self::$kind(_) => $kind::IN_PLACE),* }
+                match self { $(Self::$kind(op) => op.in_place()),* }
             }
 
-            fn check_record<const KINDS: u32>(
-                &self,
-                previous: &Tensor,
-                section: &[u8],
-            ) -> Result<(), OpFault> {
+            /// What its file provides, if the kind is one of `KINDS`: others leave no code behind.
+            fn operator<const KINDS: u32>(&self) -> Option<&dyn Operator> {
                 match self {
                     $(Self::$kind(op) => {
-                        if KINDS & OpKind::$kind.bit() == 0 { return Ok(()); }
-                        op.check(previous, section)
-                    })*
-                }
-            }
-
-            /// Computes the output.
-            pub(crate) fn run<const KINDS: u32>(
-                &self,
-                previous: &Tensor,
-                section: &[u8],
-                arena: &mut [i8],
-            ) {
-                match self {
-                    $(Self::$kind(op) => {
-                        if KINDS & OpKind::$kind.bit() != 0 {
-                            run(op, previous, section, arena);
-                        }
+                        if KINDS & OpKind::$kind.bit() == 0 { None } else { Some(op) }
                     })*
                 }
             }
@@ -283,7 +266,27 @@ impl Op {
                 return Err(OpFault::Overlap);
             }
         }
-        self.check_record::<KINDS>(previous, section)
+        match self.operator::<KINDS>() {
+            Some(operator) => operator.check(previous, section),
+            None => Ok(()), // not decoded in the first place
+        }
+    }
+
+    /// As [`Self::steps`], of the kinds in `KINDS`.
+    pub(crate) fn steps_of<const KINDS: u32>(&self, previous: &Tensor) -> u64 {
+        self.operator::<KINDS>().map_or(0, |operator| operator.steps(previous))
+    }
+
+    /// Computes the output.
+    pub(crate) fn run<const KINDS: u32>(
+        &self,
+        previous: &Tensor,
+        section: &[u8],
+        arena: &mut [i8],
+    ) {
+        if let Some(operator) = self.operator::<KINDS>() {
+            run(operator, previous, section, arena);
+        }
     }
 }
 

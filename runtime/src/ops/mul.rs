@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::{broadcast, zip_map};
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
 /// y = requantize(a·b), with a and b less their zero points.
@@ -22,8 +22,12 @@ pub struct Mul {
     pub clamp: Clamp,
 }
 
+read_fields!(Mul { inputs, output, multiplier, clamp });
+
 impl Operator for Mul {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         &self.inputs

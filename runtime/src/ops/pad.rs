@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{MAX_RANK, OpFault, Source, Tensor};
+use crate::format::{MAX_RANK, OpFault, Source, Tensor, read_fields};
 
 /// The input within a border; what lies behind it follows from the output's shape.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub struct Pad {
     /// The border's value, normally the zero point.
     pub value: i8,
 }
+
+read_fields!(Pad { input, output, before, value });
 
 /// The last `MAX_RANK` dimensions, with ones before them.
 fn padded(dims: &[u16], filler: u16) -> [usize; MAX_RANK] {

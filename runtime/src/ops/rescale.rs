@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::{copied, same_len};
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
 /// y = clamp(requantize(x − zero point)): TFLite's int8 `QUANTIZE`, and `RELU`, `RELU6` where
@@ -21,8 +21,12 @@ pub struct Rescale {
     pub clamp: Clamp,
 }
 
+read_fields!(Rescale { input, output, multiplier, clamp });
+
 impl Operator for Rescale {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         core::slice::from_ref(&self.input)

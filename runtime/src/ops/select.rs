@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::affine::part;
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{OpFault, Source, Tensor, read_fields};
 
 /// The values whose bit is set in the mask, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ pub struct Select {
     /// least significant bit; the last byte's free bits are 0.
     pub mask: u32,
 }
+
+read_fields!(Select { input, output, mask });
 
 impl Operator for Select {
     fn inputs(&self) -> &[Source] {

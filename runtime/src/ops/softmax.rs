@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fixed_point::{exp_on_negative, input_radius, one_over_one_plus, rounding_product};
 use super::operands::copied;
 use super::{Operator, Parameters};
-use crate::format::{OpFault, Source, Tensor};
+use crate::format::{OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
 /// y = exp(β·x) / Σ exp(β·x) over the fastest dimension; output scale 1/256, zero point −128.
@@ -19,6 +19,8 @@ pub struct Softmax {
     pub multiplier: Multiplier,
 }
 
+read_fields!(Softmax { input, output, multiplier });
+
 /// Integer bits of a scaled difference.
 const DIFF_INTEGER_BITS: u32 = 5;
 /// Integer bits of the sum of exponentials: up to 2¹² − 1 summands of at most 1.
@@ -27,7 +29,9 @@ const SUM_INTEGER_BITS: u32 = 12;
 pub(crate) const MAX_SOFTMAX_LEN: usize = 4095;
 
 impl Operator for Softmax {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         core::slice::from_ref(&self.input)

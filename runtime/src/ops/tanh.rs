@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::fixed_point::{INPUT_INTEGER_BITS, input_radius, tanh};
 use super::operands::{copied, same_len};
 use super::{Operator, Parameters};
-use crate::format::{Clamp, OpFault, Source, Tensor};
+use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
 /// y = tanh(x).
@@ -19,8 +19,12 @@ pub struct Tanh {
     pub multiplier: Multiplier,
 }
 
+read_fields!(Tanh { input, output, multiplier });
+
 impl Operator for Tanh {
-    const IN_PLACE: bool = true;
+    fn in_place(&self) -> bool {
+        true
+    }
 
     fn inputs(&self) -> &[Source] {
         core::slice::from_ref(&self.input)
