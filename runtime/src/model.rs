@@ -6,7 +6,8 @@
 
 use crate::format::{
     FEATURE_RECORD_LEN, FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, MAX_OPS,
-    MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, ParseError, Preprocess, Reader, Source, Tensor, crc32,
+    MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, ParseError, Preprocess, Reader, Source, Tensor,
+    crc32,
 };
 use crate::ops::{ALL_KINDS, Op, OpKind, Parameters, check_place};
 

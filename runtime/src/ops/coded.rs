@@ -12,7 +12,8 @@ use super::affine::{Layer, part};
 use super::window::{Axis, convolve};
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder, Layout,
-    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit, read_fields};
+    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit, read_fields,
+};
 
 /// Steps of decoding a weight, as long as so many products: 170 instructions on a Cortex-M4 by
 /// `cargo xtask qemu --core cortex-m4`, model `coded`.
