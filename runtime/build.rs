@@ -13,7 +13,7 @@ const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
 fn main() {
     println!(
-        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"x86_64\"))"
+        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"neon\", \"x86_64\"))"
     );
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("TARGET").unwrap_or_default();
@@ -28,6 +28,8 @@ fn main() {
         Some("mve")
     } else if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) {
         Some("dsp")
+    } else if target.starts_with("aarch64-") && !target.ends_with("softfloat") {
+        Some("neon")
     } else if target.starts_with("x86_64-") {
         Some("x86_64")
     } else {

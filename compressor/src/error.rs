@@ -209,7 +209,9 @@ errors! {
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
-        PipelineError::Requirement { .. } | PipelineError::NotMet { .. } => Kind::Requirement,
+        PipelineError::Requirement { .. }
+        | PipelineError::NotMet { .. }
+        | PipelineError::Size { .. } => Kind::Requirement,
         PipelineError::TooFewExamples { .. } | PipelineError::NotProven { .. } => Kind::Unproven,
         PipelineError::NoPoint => Kind::Io,
         PipelineError::Parse(_) | PipelineError::Json(_) | PipelineError::Simulation { .. } => {

@@ -44,6 +44,7 @@ pub mod report;
 pub mod select;
 pub mod serialize;
 pub mod shapes;
+pub mod storage;
 #[cfg(feature = "training")]
 pub mod summary;
 #[cfg(feature = "training")]

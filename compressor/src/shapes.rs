@@ -299,6 +299,31 @@ fn windowed(
     }
 }
 
+/// Multiply-accumulates of one inference, per affine layer.
+///
+/// # Errors
+/// As [`infer`].
+pub fn macs(topology: &Topology) -> Result<Vec<u64>, ShapeError> {
+    let shapes = infer(topology)?;
+    let mut all = Vec::new();
+    for (i, layer) in topology.layers.iter().enumerate() {
+        match layer {
+            Layer::Dense { inputs, outputs } => all.push((inputs * outputs) as u64),
+            Layer::Conv2d { channels, kernel, .. } => {
+                let window = kernel[0] * kernel[1] * channels;
+                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
+                all.push((window * outputs) as u64);
+            }
+            Layer::DepthwiseConv2d { kernel, .. } => {
+                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
+                all.push((kernel[0] * kernel[1] * outputs) as u64);
+            }
+            _ => {}
+        }
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +347,17 @@ mod tests {
         ]);
         let lens: Vec<_> = shapes.unwrap().into_iter().map(Shape::len).collect();
         assert_eq!(lens, [64, 108, 27, 27, 10]);
+    }
+
+    #[test]
+    fn a_convolution_multiplies_at_every_position() {
+        let input = Shape::Image { height: 8, width: 8, channels: 1 };
+        let layers = vec![
+            conv(3, Padding::Valid),
+            Layer::Flatten,
+            Layer::Dense { inputs: 108, outputs: 10 },
+        ];
+        assert_eq!(macs(&Topology { input, layers }).unwrap(), [3 * 9 * 36, 1_080]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub enum Counter {
     Minstret,
     /// The SP804 timer of the ARM926 board: 1 MHz, so a step is 1,000 instructions.
     Sp804,
+    /// The generic timer of AArch64, at QEMU's 62.5 MHz: a step is 16 instructions.
+    Generic,
 }
 
 /// One board that QEMU emulates.
@@ -201,5 +203,21 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x0100_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Sp804,
+    },
+    // Hosts and larger edge devices; no microcontroller, but the same bits.
+    Board {
+        core: "cortex-a53",
+        title: "Cortex-A53 with NEON (virt)",
+        target: "aarch64-unknown-none",
+        target_cpu: None,
+        emulator: "qemu-system-aarch64",
+        // Without `-nic none` it wants a boot image for a network card.
+        machine: &["-M", "virt", "-cpu", "cortex-a53", "-m", "64M", "-nic", "none"],
+        // QEMU puts its device tree at the beginning of the RAM.
+        flash: Region { origin: 0x4020_0000, length: 4 * MIB },
+        model_slot: Region { origin: 0x4060_0000, length: 4 * MIB },
+        ram: Region { origin: 0x40A0_0000, length: 8 * MIB },
+        arena_bytes: MIB as usize,
+        counter: Counter::Generic,
     },
 ];

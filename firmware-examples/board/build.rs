@@ -40,11 +40,14 @@ fn choose(target: &str, flags: &str) -> Option<&'static Board> {
 }
 
 fn describe_family(board: &Board) -> io::Result<()> {
-    println!("cargo::rustc-check-cfg=cfg(family, values(\"cortex_m\", \"riscv\", \"arm9\"))");
+    println!(
+        "cargo::rustc-check-cfg=cfg(family, values(\"cortex_m\", \"riscv\", \"arm9\", \"aarch64\"))"
+    );
     let family = match board.counter {
         Counter::SysTick { .. } => "cortex_m",
         Counter::Minstret => "riscv",
         Counter::Sp804 => "arm9",
+        Counter::Generic => "aarch64",
     };
     println!("cargo::rustc-cfg=family=\"{family}\"");
     Ok(())
@@ -80,24 +83,29 @@ fn link_script(board: &Board) -> String {
             }
             script + "INCLUDE link.x\n"
         }
-        Counter::Sp804 => ARM9_SCRIPT.to_owned(),
+        Counter::Sp804 => format!("{ARM9_VECTORS}{LOADED_SCRIPT}"),
+        Counter::Generic => LOADED_SCRIPT.to_owned(),
     }
 }
 
-/// The ARM926 board has no start-up crate: QEMU loads every section to where it runs.
-const ARM9_SCRIPT: &str = "\
-INCLUDE memory.x
+/// Where an ARM926 looks for its exception vectors.
+const ARM9_VECTORS: &str = "\
 MEMORY { VECTORS : ORIGIN = 0, LENGTH = 0x100 }
+SECTIONS { .vectors : { KEEP(*(.vectors)) } > VECTORS }
+";
+
+/// Boards without a start-up crate: QEMU loads every section to where it runs.
+const LOADED_SCRIPT: &str = "\
+INCLUDE memory.x
 ENTRY(_start)
 SECTIONS
 {
-  .vectors : { KEEP(*(.vectors)) } > VECTORS
   .text : { KEEP(*(.text.start)) *(.text .text.*) } > FLASH
   .rodata : { *(.rodata .rodata.*) } > FLASH
   .data : { *(.data .data.*) } > RAM
-  .bss (NOLOAD) : { *(.bss .bss.*) *(COMMON) . = ALIGN(8); _stack_end = .; } > RAM
+  .bss (NOLOAD) : { *(.bss .bss.*) *(COMMON) . = ALIGN(16); _stack_end = .; } > RAM
   _stack_start = ORIGIN(RAM) + LENGTH(RAM);
-  /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) }
+  /DISCARD/ : { *(.ARM.exidx*) *(.ARM.extab*) *(.eh_frame*) }
 }
 ";
 
@@ -107,6 +115,7 @@ fn constants(board: &Board) -> String {
         Counter::SysTick { tick_picoseconds } => tick_picoseconds,
         Counter::Minstret => 1_000,
         Counter::Sp804 => 1_000_000,
+        Counter::Generic => 16_000,
     };
     format!(
         "/// The core's name, as `cargo xtask qemu --core` knows it.\n\

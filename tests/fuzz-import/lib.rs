@@ -1,11 +1,15 @@
 //! What the fuzz targets share: files of other tools, from bytes to a model that runs.
 
+use std::collections::BTreeMap;
+
 use bitsback::calibrate::{InputQuantization, Range, RangeMethod};
 use bitsback::float_graph::FloatGraph;
 use bitsback::import::{ImportOptions, import, onnx, tflite};
 use bitsback::quantize::{Plan, ranges, write};
+use bitsback::network::{Layer, Padding, Shape, Topology};
 use bitsback::serialize::ModelInfo;
 use bitsback::verify::run_batch;
+use bitsback::weights;
 
 /// Most numbers of a graph that is executed: larger ones only take time.
 const MAX_EXECUTED: usize = 1 << 14;
@@ -38,6 +42,42 @@ pub fn onnx(bytes: &[u8]) {
     if let Ok((bytes, _)) = write(graph, &plan, &input, &ModelInfo::default()) {
         let outputs = run_batch(&bytes, &input.quantize(&inputs));
         assert!(outputs.is_ok(), "what was written must run");
+    }
+}
+
+/// A .pt or .safetensors file: refused with words, or its tensors put into a network that those in
+/// tests/fixtures/weights were trained as.
+pub fn weights(bytes: &[u8]) {
+    let Ok(tensors) = weights::parse(bytes) else { return };
+    for tensor in &tensors {
+        let len: usize = tensor.shape.iter().product();
+        assert_eq!(len, tensor.values.len(), "as many values as the shape says");
+    }
+    if let Ok(assigned) = weights::assign(&small(), &tensors, &BTreeMap::new()) {
+        assert_eq!(assigned.network.affine.len(), 3, "every layer has its parameters");
+    }
+}
+
+/// 6 × 6 pixels to 4 scores.
+fn small() -> Topology {
+    let conv = |channels, filters, kernel| Layer::Conv2d {
+        channels,
+        filters,
+        kernel,
+        stride: [1, 1],
+        padding: Padding::Valid,
+    };
+    Topology {
+        input: Shape::Image { height: 6, width: 6, channels: 1 },
+        layers: vec![
+            conv(1, 2, [3, 3]),
+            Layer::BatchNorm { channels: 2 },
+            Layer::Relu,
+            conv(2, 3, [2, 1]),
+            Layer::Relu,
+            Layer::Flatten,
+            Layer::Dense { inputs: 36, outputs: 4 },
+        ],
     }
 }
 

@@ -1,18 +1,22 @@
-"""Train a small network in PyTorch and export it to ONNX, as a user of bitsback would.
+"""Train a small network in PyTorch and export it, as a user of bitsback would.
 
     python pytorch.py lenet-5 --data data/mnist -o lenet-5.onnx
     python pytorch.py resnet-8 --data data/mnist -o resnet-8.onnx --epochs 3
 
-`--data` is a folder with the four files of MNIST or Fashion-MNIST. Needs torch and onnxscript.
+`--data` is a folder with the four files of MNIST or Fashion-MNIST. Beside the ONNX file, the same
+weights are written as lenet-5.pt and lenet-5.safetensors. Needs what tests/bench/requirements.txt
+lists; `cargo xtask bench pytorch` runs it and everything that follows.
 """
 
 import argparse
 import gzip
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
@@ -51,11 +55,11 @@ class Block(nn.Module):
 
 
 class ResNet8(nn.Module):
-    """MLPerf Tiny's, for images of one channel."""
+    """MLPerf Tiny's, for small images of one channel: the first convolution halves them."""
 
     def __init__(self):
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16))
+        self.stem = nn.Sequential(nn.Conv2d(1, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16))
         self.blocks = nn.Sequential(Block(16, 16, 1), Block(16, 32, 2), Block(32, 64, 2))
         self.head = nn.Linear(64, 10)
 
@@ -115,11 +119,15 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
+    start = time.time()
     model = NETWORKS[arguments.network]()
     train(model, *load(arguments.data, "train"), arguments.epochs, arguments.batch)
-    print(f"test error {error_percent(model, *load(arguments.data, 't10k')):.2f} %")
-    example = torch.zeros(1, 1, 28, 28)
-    torch.onnx.export(model, (example,), str(arguments.output), dynamo=True)
+    seconds = time.time() - start
+    error = error_percent(model, *load(arguments.data, "t10k"))
+    torch.onnx.export(model, (torch.zeros(1, 1, 28, 28),), str(arguments.output), dynamo=True)
+    torch.save(model.state_dict(), arguments.output.with_suffix(".pt"))
+    save_file(model.state_dict(), arguments.output.with_suffix(".safetensors"))
+    print(json.dumps({"error_percent": error, "seconds": seconds, "version": torch.__version__}))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
+mod brought;
 mod job;
 mod page;
 mod row;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
+pub(crate) use brought::{BroughtRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
 
 /// Where results are kept, in the checkout.
@@ -25,8 +27,8 @@ pub(crate) const README_FILE: &str = "README.md";
 /// Marks before and after them there.
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
-/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], the one file that doesn't
-/// hold rows of jobs.
+/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`] and [`PYTORCH_SET`], the files
+/// that don't hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
 /// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
@@ -48,6 +50,9 @@ struct McuRow {
 
 /// What [`TrainingRow`]s are kept as.
 pub(crate) const TRAINING_SET: &str = "training";
+
+/// What [`BroughtRow`]s are kept as.
+pub(crate) const PYTORCH_SET: &str = "pytorch";
 
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,6 +80,7 @@ pub(crate) struct Results {
     sets: BTreeMap<String, Vec<Row>>,
     mcu: Vec<McuRow>,
     training: Vec<TrainingRow>,
+    brought: Vec<BroughtRow>,
 }
 
 impl Results {
@@ -100,6 +106,8 @@ impl Results {
                 results.mcu = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == TRAINING_SET {
                 results.training = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == PYTORCH_SET {
+                results.brought = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);
@@ -192,6 +200,8 @@ mod tests {
             machine: Some("a machine".into()),
             mcu_vectors: None,
             mcu_mismatches: None,
+            mcu_instructions: None,
+            front: Vec::new(),
         }
     }
 

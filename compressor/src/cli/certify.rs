@@ -30,7 +30,8 @@ stack_bytes, instructions, load_instructions, layers[] with op, macs, instructio
 pub(crate) struct Certify {
     /// The model file
     model: PathBuf,
-    /// The core: cortex-m0, -m3, -m4, -m7, -m33, -m55, riscv32imc, riscv32imac or arm926
+    /// The core: cortex-m0, -m3, -m4, -m7, -m33, -m55, riscv32imc, riscv32imac, arm926 or
+    /// cortex-a53
     #[arg(long, value_name = "CORE", default_value = "cortex-m4")]
     target: String,
     /// Show the layers, too

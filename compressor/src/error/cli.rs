@@ -158,12 +158,12 @@ impl CliError {
             }
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
-            Self::Import { .. } => Some("`bitsback supported-ops` lists what can be imported"),
             Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
             Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
-            Self::Signal(_) => None,
+            // Import errors say themselves what is supported.
+            Self::Import { .. } | Self::Signal(_) => None,
             Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
             Self::Unmet { .. } => Some("more bits or less tolerance; `bitsback compress` trains"),
             Self::Scaling { .. } => Some("`bitsback help quantize` has examples"),

@@ -47,7 +47,7 @@ pub enum ImportError {
     /// Operators of a version that isn't known.
     #[error(
         "the file has version {found} of ONNX's operators, but {oldest} to {newest} are supported; \
-         export it with `opset_version` {newest} or lower"
+         export it with an `opset_version` between them"
     )]
     Opset {
         /// The file's.

@@ -141,6 +141,17 @@ pub enum JobError {
         /// Widest width.
         most: u8,
     },
+    /// A limit on what is made small anyway.
+    #[error(
+        "{place}: `{key}` limits what `size.goal` makes as small as it gets; leave it out, set the \
+         other goal, or ask for it in [requirements]"
+    )]
+    Limit {
+        /// Where.
+        place: Place,
+        /// The limit's key.
+        key: String,
+    },
     /// Points out of order.
     #[error(
         "{place}: `{key}[{index}]` begins with a smaller epoch than the point before it; list the \
@@ -226,6 +237,7 @@ impl JobError {
             | Self::MissingKey { key, .. }
             | Self::Type { key, .. }
             | Self::Range { key, .. }
+            | Self::Limit { key, .. }
             | Self::NotAscending { key, .. }
             | Self::PerLayer { key, .. }
             | Self::PerClass { key, .. }

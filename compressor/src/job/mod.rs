@@ -20,11 +20,11 @@ use crate::bit_width::BitWidthConfig;
 use crate::calibrate::CalibrateConfig;
 use crate::data::{DataConfig, Dataset};
 use crate::files::{self, FileError};
-use crate::lower::SizeConfig;
 use crate::network::{FloatNetwork, NetworkConfig, Topology};
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
+use crate::storage::SizeConfig;
 use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
@@ -197,6 +197,10 @@ impl Job {
         if self.bits.least > self.bits.most {
             let (least, most) = (self.bits.least, self.bits.most);
             return Err(JobError::Bits { place: self.place("bits.least"), least, most });
+        }
+        if let Some(key) = self.size.contradiction() {
+            let key = format!("size.{key}");
+            return Err(JobError::Limit { place: self.place(&key), key });
         }
         let points = &self.variational.temperature;
         let falls = points.iter().zip(points.iter().skip(1)).position(|(a, b)| b.0 < a.0);

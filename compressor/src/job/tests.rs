@@ -86,6 +86,7 @@ fn numbers_have_limits() {
     says("[pretrain]\nweight_decay = inf", &["is inf"]);
     says("[bits]\nmost = 9", &["`bits.most` is 9", "1 … 8, or 16"]);
     says("[bits]\nleast = 8\nmost = 4", &["a.toml:2", "`bits.least` is 8", "only 4"]);
+    says("[size]\nflash_bytes = 9", &["a.toml:2", "`size.flash_bytes`", "other goal"]);
     says(
         "[network]\nlayers = [{ type = 'dropout', rate = 1.0 }]",
         &["a.toml:2", "`network.layers[0].rate` is 1"],

@@ -11,10 +11,11 @@ use super::fuse::{Activation, AffineStage};
 use super::multiplier::multiplier;
 use super::pairs::{self, Candidate};
 use super::section::Section;
-use super::{Goal, LowerError, Lowering};
+use super::{LowerError, Lowering};
 use crate::bit_width::IntegerWeights;
 use crate::calibrate::Quantization;
 use crate::coding::CodedLayer;
+use crate::storage::Storage;
 
 /// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
 const MAX_BIAS: f64 = (1i64 << 30) as f64;
@@ -60,14 +61,16 @@ pub(super) fn lower(
     let row = integers.values.len() / fixed.biases.len().max(1);
     let (clamp, output) = (fixed.clamp, fixed.output);
     let requantization = Requantization::PerTensor(fixed.multiplier);
-    let bits = match lowering.options.goal {
-        Some(Goal::Instructions) if integers.bits < 8 => 8,
+    let storage = lowering.options.storage(stage.index);
+    lowering.stored = storage;
+    let bits = match storage {
+        Storage::Fastest if integers.bits < 8 => 8,
         _ => integers.bits,
     };
     let packed = pack(integers, bits, row)
         .map_err(|source| LowerError::Weights { layer: name.to_owned(), source })?;
     let bias = Stored::choose(&fixed.biases, &fixed.folded);
-    if lowering.options.goal == Some(Goal::Flash)
+    if storage == Storage::Shortest
         && row <= longest.coded
         && let Some((bits, bias_shift, stream)) = code(integers, row, lag, &fixed)
         && stream.len() < packed.len() + bias.len()
@@ -82,8 +85,8 @@ pub(super) fn lower(
         folded: matches!(bias, Stored::Folded(_)),
         longest: longest.paired,
     };
-    let pairs = match lowering.options.goal {
-        Some(Goal::Instructions) if bits == 8 => pairs::store(&mut lowering.section, &candidate)?,
+    let pairs = match storage {
+        Storage::Fastest if bits == 8 => pairs::store(&mut lowering.section, &candidate)?,
         _ => None,
     };
     let weights = match pairs {

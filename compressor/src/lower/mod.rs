@@ -36,6 +36,7 @@ use crate::network::{Affine, FloatNetwork, Shape};
 use crate::prune::PruneError;
 use crate::prune::shrinkage::{check_layer_count, check_parameters};
 use crate::shapes;
+use crate::storage::Storage;
 
 use fuse::{Stage, fuse};
 use section::Section;
@@ -53,27 +54,6 @@ pub enum Head {
     Argmax,
 }
 
-/// What the storage of each layer's weights is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Goal {
-    /// The fewest bytes: coded where that is shorter than packed at the layer's width. Decoding a
-    /// weight takes some 170 instructions of a Cortex-M4, once an inference.
-    #[default]
-    Flash,
-    /// The fewest instructions of a Cortex-M4, M7 or M33: 8-bit weights, two rows at once where
-    /// that takes at most a sixteenth more bytes, and poolings done with the convolution before.
-    Instructions,
-}
-
-/// `[size]`: how weights are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SizeConfig {
-    /// What is to be small: `flash` or `instructions`.
-    pub goal: Goal,
-}
-
 /// Choices that change no accuracy, or hardly any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LowerOptions {
@@ -82,14 +62,20 @@ pub struct LowerOptions {
     /// How far rounding a bias may move an output, in steps of the output. Biases take one or two
     /// bytes where that is enough, otherwise four.
     pub bias_tolerance: f64,
-    /// What the storage of weights is chosen for; `None` packs each layer at its width.
-    pub goal: Option<Goal>,
+    /// How weights are stored, per affine layer; layers beyond the last are packed.
+    pub storage: Vec<Storage>,
+}
+
+impl LowerOptions {
+    fn storage(&self, affine: usize) -> Storage {
+        self.storage.get(affine).copied().unwrap_or_default()
+    }
 }
 
 impl Default for LowerOptions {
     fn default() -> Self {
         // A 64th of a step: one output in 64 may fall on the other side of a rounding tie.
-        Self { head: Head::Logits, bias_tolerance: 1.0 / 64.0, goal: None }
+        Self { head: Head::Logits, bias_tolerance: 1.0 / 64.0, storage: Vec::new() }
     }
 }
 
@@ -225,6 +211,7 @@ pub fn lower(
         read: Vec::new(),
         named: BTreeMap::new(),
         columns: None,
+        stored: Storage::default(),
     };
     let input = lowering.tensor(0, "input", input)?;
     for (index, stage) in stages.iter().enumerate() {
@@ -269,6 +256,8 @@ struct Lowering<'a> {
     named: BTreeMap<&'a str, (usize, Quantization, f32)>,
     /// A selection that the next dense layer takes over as columns of zeros.
     columns: Option<Columns>,
+    /// How the last affine layer is stored.
+    stored: Storage,
 }
 
 /// Which of a dense layer's stored columns hold weights; the others are zero.

@@ -7,10 +7,11 @@ use bitsback_runtime::ops::{AvgPool2d, Conv2dMaxPool2d, MaxPool2d};
 
 use crate::network::Shape;
 use crate::shapes::padding_before;
+use crate::storage::Storage;
 
 use super::affine::clamp;
 use super::fuse::{PoolStage, WindowStage};
-use super::{Goal, LowerError, Lowering, OpNote, smalls};
+use super::{LowerError, Lowering, OpNote, smalls};
 
 /// One operator.
 pub(super) fn lower(
@@ -44,8 +45,8 @@ pub(super) fn lower(
 /// The pooling and the convolution just before it as one, where instructions are to be few: for
 /// weights of 8 bits and multipliers that don't shift to the left.
 fn fuse(lowering: &Lowering, pool: &MaxPool2d) -> Result<Option<Op>, LowerError> {
-    let (Some(Goal::Instructions), [before @ .., Op::Conv2d(conv)]) =
-        (lowering.options.goal, lowering.ops.as_slice())
+    let (Storage::Fastest, [before @ .., Op::Conv2d(conv)]) =
+        (lowering.stored, lowering.ops.as_slice())
     else {
         return Ok(None);
     };

@@ -244,8 +244,12 @@ fn layers_are_coded_where_that_is_shorter() {
     let x = inputs(&n, 40);
     let activations = calibrate(&net, &x, input, RangeMethod::MinMax).unwrap();
     let weights: Vec<_> = net.affine.iter().map(|a| at_width(&a.weight, 3).0).collect();
-    let [packed, coded, fast] = [None, Some(Goal::Flash), Some(Goal::Instructions)].map(|goal| {
-        let options = LowerOptions { goal, bias_tolerance: 0.0, ..Default::default() };
+    let forms = [Storage::Packed, Storage::Shortest, Storage::Fastest];
+    let [packed, coded, fast, mixed] = [0, 1, 2, 3].map(|form| {
+        // The last has one of each.
+        let form = |layer: usize| forms.get(form).copied().unwrap_or(forms[layer % 3]);
+        let storage = (0..net.affine.len()).map(form).collect();
+        let options = LowerOptions { storage, bias_tolerance: 0.0, ..Default::default() };
         let graph = lower(&net, &weights, &activations, &options).unwrap();
         let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
         (graph, bytes)
@@ -255,12 +259,11 @@ fn layers_are_coded_where_that_is_shorter() {
     assert!(packed.0.section.len() < fast.0.section.len());
     let values = packed.0.input_quantization.quantize(&x);
     let labels = vec![0; 40];
-    let scores = [&packed, &coded, &fast].map(|(_, bytes)| {
+    let scores = [&packed, &coded, &fast, &mixed].map(|(_, bytes)| {
         let evaluation = crate::verify::evaluate(bytes, &values, &labels).unwrap();
         evaluation.error_percent()
     });
-    assert_eq!(scores[0], scores[1]);
-    assert_eq!(scores[0], scores[2]);
+    assert_eq!(scores, [scores[0]; 4]);
     let stored = |bytes: &[u8]| -> Vec<_> {
         let model = Model::parse(bytes).unwrap();
         let read = |step| crate::coding::StoredWeights::read(&step, model.section());
@@ -268,4 +271,5 @@ fn layers_are_coded_where_that_is_shorter() {
     };
     assert_eq!(stored(&packed.1), stored(&coded.1));
     assert_eq!(stored(&packed.1), stored(&fast.1));
+    assert_eq!(stored(&packed.1), stored(&mixed.1));
 }

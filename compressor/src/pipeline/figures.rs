@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::ledger::BitRecord;
 use crate::lower::Graph;
-use crate::network::{FloatNetwork, Layer, Shape, Topology};
+use crate::network::{FloatNetwork, Layer, Topology};
+use crate::prune::PruneError;
 use crate::shapes;
 use crate::summary::LayerSummary;
 
@@ -14,24 +15,7 @@ pub(super) fn float_bytes(network: &FloatNetwork) -> u64 {
 
 /// Multiply-accumulates of each affine layer.
 pub(super) fn macs(topology: &Topology) -> Result<Vec<u64>, Error> {
-    let shapes = shapes::infer(topology).map_err(crate::prune::PruneError::from)?;
-    let mut all = Vec::new();
-    for (i, layer) in topology.layers.iter().enumerate() {
-        match layer {
-            Layer::Dense { inputs, outputs } => all.push((inputs * outputs) as u64),
-            Layer::Conv2d { channels, kernel, .. } => {
-                let window = kernel[0] * kernel[1] * channels;
-                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
-                all.push((window * outputs) as u64);
-            }
-            Layer::DepthwiseConv2d { kernel, .. } => {
-                let outputs = shapes.get(i + 1).copied().map_or(0, Shape::len);
-                all.push((kernel[0] * kernel[1] * outputs) as u64);
-            }
-            _ => {}
-        }
-    }
-    Ok(all)
+    Ok(shapes::macs(topology).map_err(PruneError::from)?)
 }
 
 /// Every affine layer, before and after.

@@ -23,12 +23,20 @@ use crate::network::Output;
 use crate::prune::weights::posterior_variance;
 use crate::report::{self, Latency, Meta, REPORT_FILE, Report};
 use crate::serialize::{ModelInfo, serialize};
+use crate::storage::Costs;
 use crate::summary::{Figures, Origin, SUMMARY_FILE, Summary};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
 use crate::train::lessons::in_integers;
 use crate::train::quantized::{self, simulate::Simulation};
 use crate::verify::{self, Verification};
+
+/// What a model costs.
+fn costs(model: &[u8]) -> Result<Costs, Error> {
+    let parsed = bitsback_runtime::Model::parse(model).map_err(PipelineError::Parse)?;
+    let instructions = estimate::instructions(&parsed).count;
+    Ok(Costs { bytes: model.len() as u64, instructions })
+}
 
 /// Everything that finishing needs.
 #[derive(Clone, Copy)]
@@ -169,9 +177,6 @@ impl Input<'_> {
             Output::Softmax => Head::Softmax,
             Output::Argmax => Head::Argmax,
         };
-        let goal = Some(self.job.size.goal);
-        let options = LowerOptions { head, bias_tolerance, goal };
-        let graph = lower(&self.trained.network, weights, activations, &options)?;
         let classes = &self.site.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let info = ModelInfo {
@@ -179,8 +184,14 @@ impl Input<'_> {
             classes: if numbers { Vec::new() } else { classes.clone() },
             op_names: false,
         };
-        let bytes = serialize(&graph, &info)?;
-        Ok((graph, bytes))
+        let network = &self.trained.network;
+        self.job.size.choose(network.affine.len(), |storage| {
+            let options = LowerOptions { head, bias_tolerance, storage: storage.to_vec() };
+            let graph = lower(network, weights, activations, &options)?;
+            let bytes = serialize(&graph, &info)?;
+            let costs = costs(&bytes)?;
+            Ok(((graph, bytes), costs))
+        })
     }
 
     /// Error in percent of the integer runtime.
@@ -191,6 +202,12 @@ impl Input<'_> {
 
     /// Whether validation finds the model good enough.
     fn check(&self, model: &Model) -> Result<(), Error> {
+        let size = self.job.size;
+        let found = costs(&model.bytes)?;
+        if !size.is_met(found) {
+            let (what, limit, found) = size.missed(found);
+            return Err(PipelineError::Size { what, limit, found }.into());
+        }
         if let Some(front) = self.front {
             return front.verdict(self.job);
         }
@@ -242,7 +259,7 @@ impl Input<'_> {
         };
         let layers = layers(dense, network, &parsed, &model.graph, &model.bits)?;
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
-        summary.front = self.front.map(|front| front.summary(self.job));
+        summary.front = self.front.map(|front| front.summary(self.job, &self.site)).transpose()?;
         Ok(summary)
     }
 

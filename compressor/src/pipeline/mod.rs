@@ -112,6 +112,19 @@ pub enum PipelineError {
         /// Which promise fails, and how many examples would be enough.
         why: String,
     },
+    /// No way of storing the weights keeps within `[size]`.
+    #[error(
+        "[size] {what} = {limit} can't be kept: however the weights are stored, it takes {found}; \
+         allow more, or compress more ([variational.shrink] target_weights or target_macs)"
+    )]
+    Size {
+        /// The key.
+        what: &'static str,
+        /// Its value.
+        limit: u64,
+        /// What the nearest choice takes.
+        found: u64,
+    },
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \

@@ -30,6 +30,9 @@ pub struct PointSummary {
     pub error_percent: f64,
     /// Upper bound of the error rate at the confidence asked for.
     pub error_bound_percent: f64,
+    /// Error on the test set, which is counted after the choice and plays no part in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_error_percent: Option<f64>,
     /// The whole model file.
     pub file_bytes: u64,
     /// Working memory.
@@ -97,6 +100,7 @@ impl FrontSummary {
                 errors: m.errors.errors,
                 error_percent: m.errors.percent(),
                 error_bound_percent: m.errors.bound(requirements.confidence),
+                test_error_percent: None,
                 file_bytes: m.file_bytes,
                 arena_bytes: m.arena_bytes,
                 weights: m.weights,

@@ -190,8 +190,12 @@ pub struct ShrinkConfig {
     pub loss_ratio: f32,
     /// Largest share of a layer's groups that goes at once.
     pub most_at_once: f32,
-    /// Weights at which shrinking stops: the size knob. 0 never stops it.
+    /// Weights at which shrinking stops: the size knob. 0 plays no part.
     pub target_weights: usize,
+    /// Multiply-accumulates at which shrinking stops: the speed knob. 0 plays no part. Where both
+    /// targets are given both must be reached, and once `target_weights` is, convolutions alone go
+    /// on; without any, shrinking never stops.
+    pub target_macs: u64,
 }
 
 impl Default for VariationalConfig {
@@ -232,6 +236,7 @@ impl Default for ShrinkConfig {
             loss_ratio: 0.02,
             most_at_once: 1.0,
             target_weights: 0,
+            target_macs: 0,
         }
     }
 }

@@ -39,16 +39,32 @@ impl Removal {
     }
 }
 
+/// Which layers groups may leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every layer.
+    All,
+    /// Those that use a weight at many positions, where the arithmetic is.
+    Convolutions,
+}
+
+impl Scope {
+    fn has(self, layer: Option<&&Layer>) -> bool {
+        self == Self::All || !matches!(layer, Some(Layer::Dense { .. }))
+    }
+}
+
 /// Finds what can go from `network` now, judged on `sample`.
 pub fn removal(
     network: &BayesNetwork,
     config: &VariationalConfig,
+    scope: Scope,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
     let posterior = config.shrink.order.applied(network.posterior())?;
     let mean = posterior_mean(&posterior)?;
-    harmless(mean, unimportance(&posterior)?, &config.shrink, sample, device)
+    harmless(mean, unimportance(&posterior)?, &config.shrink, scope, sample, device)
 }
 
 /// Finds what can go from a network whose groups, as parts of their joint ones, have these
@@ -57,6 +73,7 @@ pub fn harmless(
     mut mean: FloatNetwork,
     unimportance: Vec<Vec<f32>>,
     config: &ShrinkConfig,
+    scope: Scope,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
@@ -71,8 +88,12 @@ pub fn harmless(
         effects: vec![0.0; unimportance.len()],
         unimportance,
     };
+    let affine: Vec<&Layer> = topology.affine_layers().collect();
     for tie in ties(&topology)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
+        if !scope.has(affine.get(layer)) {
+            continue;
+        }
         let order = candidates(&removal.unimportance[layer], config);
         if order.is_empty() {
             continue;
@@ -260,6 +281,19 @@ fn mask(network: &mut FloatNetwork, layer: usize, dead: &[bool]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn convolutions_alone_are_all_but_dense_layers() {
+        let dense = Layer::Dense { inputs: 2, outputs: 3 };
+        let depthwise = Layer::DepthwiseConv2d {
+            channels: 2,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: crate::network::Padding::Same,
+        };
+        assert!(Scope::All.has(Some(&&dense)) && Scope::Convolutions.has(Some(&&depthwise)));
+        assert!(!Scope::Convolutions.has(Some(&&dense)));
+    }
 
     #[test]
     fn bisection_finds_the_longest_prefix() {

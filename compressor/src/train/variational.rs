@@ -8,7 +8,7 @@ use super::batch::{Batch, Examples, scalar, sharded, shuffled};
 use super::deterministic::running;
 use super::evaluate::score;
 use super::forward::{Sampled, forward};
-use super::shrink::removal;
+use super::shrink::{Scope, removal};
 use super::{Observer, StepReport, TrainError, VariationalConfig};
 use crate::bayes::leaves::LayerValues;
 use crate::bayes::{
@@ -18,6 +18,7 @@ use crate::bayes::{
 use crate::ledger::{GroupRecord, Reason};
 use crate::prune::weights::posterior_mean;
 use crate::prune::{Decision, Lineage, PruneError, Shrinkage};
+use crate::shapes;
 
 const STAGE: &str = "variational";
 
@@ -96,9 +97,9 @@ pub fn train(
         state.confine(config);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
-        if shrinks(config, state) {
+        if let Some(scope) = scope(config, state)? {
             let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
-            state.shrink(config, &sample, device)?;
+            state.shrink(config, scope, &sample, device)?;
         }
         let mut report = StepReport {
             epoch,
@@ -176,13 +177,22 @@ pub fn sampled_gradient(
     (scalar(&loss), gradient)
 }
 
-/// Whether this is a step at which groups may go.
-fn shrinks(config: &VariationalConfig, state: &State) -> bool {
+/// Which layers groups may leave at this step.
+fn scope(config: &VariationalConfig, state: &State) -> Result<Option<Scope>, PruneError> {
     let shrink = &config.shrink;
-    shrink.every > 0
-        && state.step >= shrink.from_step
-        && (state.step - shrink.from_step).is_multiple_of(shrink.every)
-        && state.network.weights() > shrink.target_weights
+    if shrink.every == 0
+        || state.step < shrink.from_step
+        || !(state.step - shrink.from_step).is_multiple_of(shrink.every)
+    {
+        return Ok(None);
+    }
+    let (weights, macs) = (shrink.target_weights, shrink.target_macs);
+    if weights == 0 && macs == 0 || weights > 0 && state.network.weights() > weights {
+        return Ok(Some(Scope::All));
+    }
+    let slow = macs > 0 && shapes::macs(&state.network.topology)?.iter().sum::<u64>() > macs;
+    // Fewer weights aren't asked for any more: the layers that have them are left alone.
+    Ok(slow.then_some(if weights > 0 { Scope::Convolutions } else { Scope::All }))
 }
 
 impl State {
@@ -211,10 +221,11 @@ impl State {
     fn shrink(
         &mut self,
         config: &VariationalConfig,
+        scope: Scope,
         sample: &Examples,
         device: &Device,
     ) -> Result<(), TrainError> {
-        let removal = removal(&self.network, config, sample, device)?;
+        let removal = removal(&self.network, config, scope, sample, device)?;
         if removal.is_empty() {
             return Ok(());
         }
@@ -257,5 +268,56 @@ impl State {
             self.epochs_without_gain += 1;
         }
         Ok((score.loss, score.error_percent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ShrinkConfig;
+    use super::*;
+    use crate::network::{Layer, Padding, Shape, Topology};
+    use crate::train::initialize;
+
+    /// 3 filters of 3 × 3 over 6 × 6 positions, and a dense layer: 1,107 weights, 2,052 MACs.
+    fn state() -> State {
+        let conv = Layer::Conv2d {
+            channels: 1,
+            filters: 3,
+            kernel: [3; 2],
+            stride: [1; 2],
+            padding: Padding::Valid,
+        };
+        let dense = Layer::Dense { inputs: 108, outputs: 10 };
+        let topology = Topology {
+            input: Shape::Image { height: 8, width: 8, channels: 1 },
+            layers: vec![conv, Layer::Flatten, dense],
+        };
+        let network = initialize::deterministic(&topology, 1);
+        let mut state = State::new(initialize::posterior(&network, &VariationalConfig::default()));
+        state.step = ShrinkConfig::default().from_step;
+        state
+    }
+
+    #[test]
+    fn shrinking_ends_at_its_targets() {
+        let state = state();
+        for (weights, macs, wanted) in [
+            (0, 0, Some(Scope::All)),
+            (1_000, 0, Some(Scope::All)),
+            (1_107, 0, None),
+            (0, 2_000, Some(Scope::All)),
+            (0, 2_052, None),
+            (1_000, 2_052, Some(Scope::All)),
+            (1_107, 2_000, Some(Scope::Convolutions)),
+            (1_107, 2_052, None),
+        ] {
+            let shrink = ShrinkConfig {
+                target_weights: weights,
+                target_macs: macs,
+                ..ShrinkConfig::default()
+            };
+            let config = VariationalConfig { shrink, ..VariationalConfig::default() };
+            assert_eq!(scope(&config, &state).unwrap(), wanted, "{weights} {macs}");
+        }
     }
 }

@@ -47,7 +47,7 @@ pub enum FormatError {
     )]
     OldPyTorch,
     /// The archive is damaged.
-    #[error("the archive is damaged: {source}")]
+    #[error("the archive is damaged: {source}; copy it again")]
     Archive {
         /// What the reader of archives says.
         source: zip::result::ZipError,
@@ -73,13 +73,13 @@ pub enum FormatError {
     #[error("holds no tensors by name; save model.state_dict() instead of the model")]
     NoTensors,
     /// A safetensors header that isn't one.
-    #[error("the header is damaged: {what}")]
+    #[error("the header is damaged: {what}; copy it again")]
     Header {
         /// What is wrong.
         what: String,
     },
     /// A tensor's bytes aren't where the file says.
-    #[error("`{name}`: its values lie outside of the file's data")]
+    #[error("`{name}`: its values lie outside of the file's data; copy it again")]
     Outside {
         /// Which tensor.
         name: String,

@@ -22,7 +22,7 @@ pub use semihosting::{eprintln, fs, io, print, println};
 pub mod counter;
 mod failure;
 mod model_slot;
-#[cfg(not(family = "riscv"))]
+#[cfg(any(family = "cortex_m", family = "arm9"))]
 mod register;
 pub mod stack;
 mod start;

@@ -34,7 +34,7 @@ fn stack_pointer() -> usize {
     let address: usize;
     // SAFETY: copies the stack pointer to another register; no memory, no flags, no stack use.
     unsafe {
-        #[cfg(target_arch = "arm")]
+        #[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
         asm!("mov {}, sp", out(reg) address, options(nomem, nostack, preserves_flags));
         #[cfg(target_arch = "riscv32")]
         asm!("mv {}, sp", out(reg) address, options(nomem, nostack, preserves_flags));

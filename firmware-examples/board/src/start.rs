@@ -88,9 +88,52 @@ mod arm9 {
     }
 }
 
+#[cfg(family = "aarch64")]
+mod aarch64 {
+    // QEMU enters at `_start` at exception level 1 with RAM zeroed and every section in place. The
+    // vector registers must be switched on before anything is compiled to use them. Every exception
+    // ends the program: all sixteen vectors, 128 bytes apart, go to one place.
+    core::arch::global_asm!(
+        ".section .text.start, \"ax\"",
+        ".global _start",
+        "_start: mov x0, #(3 << 20)",
+        "msr cpacr_el1, x0",
+        "adr x0, 2f",
+        "msr vbar_el1, x0",
+        "isb",
+        "adrp x0, _stack_start",
+        "add x0, x0, :lo12:_stack_start",
+        "mov sp, x0",
+        "bl bitsback_board_start",
+        ".balign 2048",
+        "2:",
+        ".rept 16",
+        "b 1f",
+        ".balign 128",
+        ".endr",
+        "1: adrp x0, _stack_start",
+        "add x0, x0, :lo12:_stack_start",
+        "mov sp, x0",
+        "bl bitsback_board_exception",
+    );
+
+    // SAFETY: the assembly above is the only caller; it sets the stack up and expects no return.
+    #[unsafe(no_mangle)]
+    extern "C" fn bitsback_board_start() -> ! {
+        super::start()
+    }
+
+    // SAFETY: as above; what the stack held before is of no use to anyone any more.
+    #[unsafe(no_mangle)]
+    extern "C" fn bitsback_board_exception() -> ! {
+        semihosting::eprintln!("error: processor exception");
+        semihosting::process::exit(super::EXIT_FAULT)
+    }
+}
+
 /// Executes an instruction that no core has, to show what a processor fault does.
 pub fn fault() -> ! {
-    #[cfg(target_arch = "arm")]
+    #[cfg(any(target_arch = "arm", target_arch = "aarch64"))]
     // SAFETY: the permanently undefined instruction raises an exception whose handler ends the
     // program; nothing after it runs.
     unsafe {

@@ -2,8 +2,11 @@
 
 use core::ops::Range;
 
+/// Positions that operands are shifted left before they are scaled, to keep their fraction.
+pub(crate) const LEFT_SHIFT: u32 = 20;
+
 /// Constants of a sum, for kernels in the order in which they load them.
-#[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to the operator
+#[cfg_attr(not(any(bitsback_isa = "mve", bitsback_isa = "dsp")), allow(dead_code))] // others leave it to the operator
 #[repr(C)]
 pub(crate) struct Addition {
     /// Zero points of the operands.
@@ -21,7 +24,7 @@ pub(crate) struct Addition {
 }
 
 /// Where in the arena operands and output are. Operands may be the output, or one another.
-#[cfg_attr(not(bitsback_isa = "mve"), allow(dead_code))] // others leave it to the operator
+#[cfg_attr(not(any(bitsback_isa = "mve", bitsback_isa = "dsp")), allow(dead_code))] // others leave it to the operator
 pub(crate) struct Places {
     /// As long as the output both.
     pub(crate) operands: [Range<usize>; 2],

@@ -3,6 +3,7 @@
 
 use super::{
     BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy, dot_block,
+    finish_rows,
 };
 
 /// Positions that a kernel takes at once.
@@ -84,6 +85,19 @@ impl<'r> Patches<'r> {
     ) -> Option<()> {
         let patch = self.room.patch.get(..self.columns)?;
         self.room.lanes.finish(matrix, patch, self.offset, finish, outputs)
+    }
+
+    /// The outputs of rows from `first` on at a position, from their sums. The layer must be the same
+    /// at each call.
+    #[inline(always)]
+    pub(crate) fn finish_rows(
+        &mut self,
+        finish: &Finish<'_>,
+        first: usize,
+        sums: &Sums,
+        outputs: &mut [i8],
+    ) {
+        finish_rows(finish, first, sums, outputs);
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].

@@ -27,12 +27,16 @@ mod finish;
 mod matrix;
 #[cfg(bitsback_isa = "mve")]
 mod mve;
+#[cfg(bitsback_isa = "neon")]
+mod neon;
 #[cfg_attr(bitsback_isa, allow(dead_code))] // some of it is replaced
 mod portable;
+#[cfg(any(bitsback_isa = "neon", bitsback_isa = "x86_64"))]
+mod steps;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
-pub(crate) use addition::{Addition, Places};
+pub(crate) use addition::{Addition, LEFT_SHIFT, Places};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
@@ -45,6 +49,10 @@ pub(crate) use dsp::{
 };
 #[cfg(bitsback_isa = "mve")]
 pub(crate) use mve::{
+    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+};
+#[cfg(bitsback_isa = "neon")]
+pub(crate) use neon::{
     Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };
 #[cfg(not(bitsback_isa))]

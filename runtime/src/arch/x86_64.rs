@@ -17,11 +17,9 @@ use core::sync::atomic::{AtomicU8, Ordering};
 pub(crate) use super::portable::{
     Inputs, Lanes, add, copy, dot, dot_strided, finish_rows, is_direct, row_sum,
 };
+use super::steps::{STEP, four_rows};
 use super::{BLOCK_ROWS, Matrix, portable};
 use crate::format::Layout;
-
-/// Columns of a step.
-const STEP: usize = 16;
 
 /// Whether the core and its system have AVX2; asked once.
 fn has_avx2() -> bool {
@@ -67,22 +65,6 @@ pub(crate) fn dot_block(
         return unsafe { dot4_w8a8(rows, x, offset) };
     }
     portable::dot_block(matrix, first, inputs)
-}
-
-/// Four rows, the last one again where there are fewer, each with what follows it up to a whole
-/// step; `None` where the weight section ends before.
-fn four_rows<'a>(
-    matrix: &Matrix<'a>,
-    first: usize,
-    columns: usize,
-) -> Option<[&'a [u8]; BLOCK_ROWS]> {
-    let last = matrix.rows.checked_sub(1)?;
-    let columns = columns.checked_next_multiple_of(STEP)?;
-    let row = |number: usize| {
-        let start = first.checked_add(number)?.min(last).checked_mul(matrix.row_len)?;
-        matrix.bytes.get(start..start.checked_add(columns)?)
-    };
-    Some([row(0)?, row(1)?, row(2)?, row(3)?])
 }
 
 /// The sums of four rows, as long as `x` in whole steps each.

@@ -4,12 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::operands::{broadcast, zip_map};
 use super::{Operator, Parameters};
-use crate::arch::{self, Addition, Places};
+use crate::arch::{self, Addition, LEFT_SHIFT, Places};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
-
-/// Positions that operands are shifted left before they are scaled, to keep their fraction.
-const LEFT_SHIFT: u32 = 20;
 
 /// y = requantize(a·2²⁰·m₁ + b·2²⁰·m₂), with a and b less their zero points.
 ///

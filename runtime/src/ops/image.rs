@@ -243,7 +243,7 @@ impl<'a> Sweep<'a> {
             // `max(1)`: there are filters, but the compiler can't know.
             for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&*self.sums) {
                 let outputs = chunk(pixel, first);
-                arch::finish_rows(&self.layer.finish, first, sums, outputs);
+                self.patches.finish_rows(&self.layer.finish, first, sums, outputs);
             }
         }
         rest
@@ -268,10 +268,10 @@ impl<'a> Sweep<'a> {
             if raised {
                 let mut fresh = [0; CHUNK_ROWS];
                 let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
-                arch::finish_rows(&self.layer.finish, first, largest, fresh);
+                self.patches.finish_rows(&self.layer.finish, first, largest, fresh);
                 raise(outputs, fresh);
             } else {
-                arch::finish_rows(&self.layer.finish, first, largest, outputs);
+                self.patches.finish_rows(&self.layer.finish, first, largest, outputs);
             }
         }
     }
@@ -293,9 +293,9 @@ impl<'a> Sweep<'a> {
 }
 
 /// The largest of each row's sums at the positions that were added, in the place of the first.
-fn largest(sums: &mut [Sums; POSITIONS], filled: usize, rows: usize) -> &mut [i32] {
-    let [first, others @ ..] = sums;
-    let first = first.get_mut(..rows).unwrap_or_default();
+fn largest(sums: &mut [Sums; POSITIONS], filled: usize, rows: usize) -> &Sums {
+    let [all, others @ ..] = sums;
+    let first = all.get_mut(..rows).unwrap_or_default();
     match others.as_mut_slice() {
         // All of them at once: an address each, and each sum is loaded once.
         [b, c, d] if filled == POSITIONS => {
@@ -311,7 +311,7 @@ fn largest(sums: &mut [Sums; POSITIONS], filled: usize, rows: usize) -> &mut [i3
             }
         }
     }
-    first
+    all
 }
 
 /// Makes each value the larger one.

@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: what a model costs on a core, and what training costs here.
+//! `cargo xtask bench`: what a model costs on a core, what training costs here, and what becomes of
+//! networks that come from elsewhere.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +9,7 @@ use bitsback_runtime::format::Layout;
 use bitsback_runtime::{Header, Model};
 use serde::Serialize;
 
-use super::training;
+use super::{pytorch, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -18,7 +19,7 @@ use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 use crate::{footprint, paths};
 
-/// Measure inference on microcontrollers, or training on this machine.
+/// Measure inference on microcontrollers, training on this machine, or the way from PyTorch.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -37,6 +38,7 @@ enum What {
     /// code_bytes, arena_bytes, stack_bytes and layers; docs/results/mcu.json holds one.
     Mcu(McuArgs),
     Training(training::Args),
+    Pytorch(pytorch::Args),
 }
 
 #[derive(clap::Args)]
@@ -98,6 +100,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     match &args.what {
         What::Mcu(args) => mcu(args),
         What::Training(args) => training::run(args),
+        What::Pytorch(args) => pytorch::run(args),
     }
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod certify;
 pub(crate) mod data;
 pub(crate) mod golden;
 pub(crate) mod onnx;
+pub(crate) mod pytorch;
 pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;

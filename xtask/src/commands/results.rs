@@ -53,6 +53,7 @@ struct Verdict {
     ran: bool,
     vectors: u64,
     mismatches: u64,
+    instructions: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         if let Some(verdict) = verdict(&root, job, args)? {
             row.mcu_vectors = Some(verdict.vectors);
             row.mcu_mismatches = Some(verdict.mismatches);
+            row.mcu_instructions = Some(verdict.instructions);
         }
         println!(
             "{set}: {} {} seed {}: error {:.2} %, {} bytes, {:.1}x",
@@ -131,6 +133,7 @@ fn verdict(root: &Path, job: &Path, args: &Args) -> Result<Option<Verdict>, Xtas
         ran: true,
         vectors: outcome.vectors,
         mismatches: outcome.mismatches,
+        instructions: outcome.instructions,
     }))
 }
 
@@ -169,7 +172,7 @@ mod tests {
         let path = folder.path().join("mcu.json");
         let line = |core: &str, ran: bool| {
             format!(
-                r#"{{"core":"{core}","model":"m","ran":{ran},"vectors":9,"mismatches":0,"arena_bytes":1}}"#
+                r#"{{"core":"{core}","model":"m","ran":{ran},"vectors":9,"mismatches":0,"instructions":7,"arena_bytes":1}}"#
             )
         };
         fs::write(&path, line("cortex-m0", true) + "\n" + &line(CORE, true) + "\n").unwrap();

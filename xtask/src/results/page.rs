@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{McuRow, Results, Row, TrainingRow};
+use super::{McuRow, Results, Row, TrainingRow, brought};
 use crate::certificate::thousands;
 
 const HEAD: &str = "\
@@ -19,7 +19,7 @@ Every number on this page was measured; the JSON files beside it hold them, and
   **Ratio**: 4 bytes a weight and bias of the dense network, by that.
 - **MACs**: multiply-accumulates of one inference of the integer model.
 - **M4**: test examples that an emulated Cortex-M4 ran, too, and how many output bytes differed
-  from the host's.
+  from the host's. *Instr.* are its instructions for one inference, counted by QEMU.
 - Means over seeds come with the sample standard deviation.
 
 `bitsback` stands for `cargo run --release --`. Runs of one job with other seeds need a folder of
@@ -80,6 +80,7 @@ pub(super) fn render(results: &Results) -> String {
             page += &section(set, rows);
         }
     }
+    page += &brought::section(&results.brought);
     if !results.mcu.is_empty() {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));
@@ -142,9 +143,10 @@ fn section(set: &str, rows: &[Row]) -> String {
         text += &format!("| {} | {} | {} |\n", first.method(), job(first), means(group));
     }
     text += "\nEvery run:\n\n\
-             | prior | seed | error % | dense error % | file | float | ratio | MACs | M4 | date |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
+             | prior | seed | error % | dense error % | file | float | ratio | MACs | Instr. | M4 | date |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
     text.extend(rows.iter().map(line));
+    text.extend(rows.iter().filter(|row| !row.front.is_empty()).map(front));
     text += "\nReproduce:\n\n```\n";
     if set != "digits" {
         text += &format!("cargo xtask data {set}\n");
@@ -193,7 +195,7 @@ fn line(row: &Row) -> String {
         _ => "–".to_owned(),
     };
     format!(
-        "| {} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {mcu} | {} |\n",
+        "| {} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {} | {mcu} | {} |\n",
         row.method(),
         row.seed,
         row.error_percent,
@@ -202,8 +204,36 @@ fn line(row: &Row) -> String {
         thousands(row.float_bytes),
         row.ratio,
         thousands(row.macs),
+        row.mcu_instructions.map_or("–".to_owned(), thousands),
         row.date.get(..10).unwrap_or(&row.date),
     )
+}
+
+/// The points that a model was chosen from, and the dense network.
+fn front(row: &Row) -> String {
+    let mut text = format!(
+        "\nThe front of `{}`, seed {}; the dense network is the float one:\n\n\
+         | point | error % | validation error % | file | ratio | MACs | |\n\
+         |---|---:|---:|---:|---:|---:|---|\n",
+        row.recipe(),
+        row.seed
+    );
+    if let Some(dense) = row.dense_error_percent {
+        text += &format!("| dense | {dense:.2} | | {} | 1.0× | | |\n", thousands(row.float_bytes));
+    }
+    for (index, point) in row.front.iter().enumerate() {
+        text += &format!(
+            "| {} | {:.2} | {:.2} | {} | {:.1}× | {} | {} |\n",
+            index + 1,
+            point.test_error_percent,
+            point.validation_error_percent,
+            thousands(point.file_bytes),
+            row.float_bytes as f64 / point.file_bytes.max(1) as f64,
+            thousands(point.macs),
+            if point.chosen { "chosen" } else { "" }
+        );
+    }
+    text
 }
 
 fn mcu_line(row: &McuRow) -> String {
@@ -240,6 +270,7 @@ fn spread(values: &[f64], places: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::row::FrontPoint;
     use super::super::tests::row;
     use super::super::{Finished, MCU_SET};
     use super::*;
@@ -262,7 +293,16 @@ mod tests {
     fn seeds_of_a_job_are_averaged_and_each_run_is_listed() {
         let mut results = Results::default();
         for (seed, error) in [(1, 1.0), (2, 3.0)] {
-            results.add(Finished { row: row(seed, error), set: "mnist".into() });
+            let point = FrontPoint {
+                test_error_percent: error,
+                validation_error_percent: 0.5,
+                file_bytes: 1_000,
+                macs: 12_345,
+                chosen: true,
+            };
+            let front = if seed == 1 { vec![point] } else { Vec::new() };
+            let row = Row { front, ..row(seed, error) };
+            results.add(Finished { row, set: "mnist".into() });
         }
         let page = results.page();
         assert!(page.contains("## lenet-5 on mnist"), "{page}");
@@ -272,6 +312,8 @@ mod tests {
             "{page}"
         );
         assert!(page.contains("bitsback compress jobs/lenet-5.toml --seed 2\n"), "{page}");
+        assert!(page.contains("| dense | 0.90 | | 20,000 | 1.0× | | |\n| 1 | 1.00 |"), "{page}");
+        assert_eq!(page.matches("The front of").count(), 1, "{page}");
         assert!(page.contains("Machine: a machine."), "{page}");
         assert!(!page.contains("microcontrollers"), "{page}");
     }

@@ -71,6 +71,28 @@ pub(crate) struct Row {
     /// Output bytes that differed there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mcu_mismatches: Option<u64>,
+    /// Mean instructions of an inference there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mcu_instructions: Option<u64>,
+    /// The points that the model was chosen from, gentlest first, where the job traced a front.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) front: Vec<FrontPoint>,
+}
+
+/// A point of a front.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FrontPoint {
+    /// Of the integer model on the whole test set; counted after the choice.
+    pub(crate) test_error_percent: f64,
+    /// The same on the validation examples that points are judged by.
+    #[serde(rename = "error_percent")]
+    pub(crate) validation_error_percent: f64,
+    /// The whole model file.
+    pub(crate) file_bytes: u64,
+    /// Multiply-accumulates of one inference.
+    pub(crate) macs: u64,
+    /// Whether it became the job's model.
+    pub(crate) chosen: bool,
 }
 
 impl Row {
@@ -129,6 +151,12 @@ struct Summary {
     date: String,
     dense: Dense,
     layers: Vec<Layer>,
+    front: Option<Front>,
+}
+
+#[derive(Deserialize)]
+struct Front {
+    points: Vec<FrontPoint>,
 }
 
 #[derive(Deserialize)]
@@ -189,6 +217,8 @@ pub(crate) fn finished(root: &Path, folder: &Path) -> Result<Finished, XtaskErro
         machine: None,
         mcu_vectors: None,
         mcu_mismatches: None,
+        mcu_instructions: None,
+        front: summary.front.map_or_else(Vec::new, |front| front.points),
     };
     Ok(Finished { row, set: data_set(&job.data) })
 }
@@ -313,13 +343,15 @@ mod tests {
         let summary = r#"{"network": "a", "prior": "horseshoe", "seed": 3, "error_percent": 1.5,
             "file_bytes": 10, "float_bytes": 100, "ratio": 10.0, "macs": 7, "command": "b compress jobs/a.toml --seed 3",
             "date": "2026-01-02T03:04:05Z", "dense": {"error_percent": 1.0},
-            "layers": [{"shape_before": [2, 3]}]}"#;
+            "layers": [{"shape_before": [2, 3]}], "front": {"points": [{"point": 1, "chosen": true,
+            "test_error_percent": 1.5, "error_percent": 1.25, "file_bytes": 10, "macs": 7}]}}"#;
         fs::write(path.join(SUMMARY_FILE), summary).unwrap();
         fs::write(path.join(JOB_FILE), "[data]\nkind = \"digits\"\n").unwrap();
         let Finished { row, set } = finished(path, path).unwrap();
         assert_eq!((set.as_str(), row.network.as_str(), row.seed), ("digits", "a", 3));
         assert_eq!(row.command, "bitsback compress jobs/a.toml --seed 3");
         assert_eq!(row.recipe(), "bitsback compress jobs/a.toml");
+        assert_eq!((row.front.len(), row.front[0].validation_error_percent), (1, 1.25));
         fs::create_dir(path.join("jobs")).unwrap();
         fs::write(path.join("jobs/a.toml"), "[data]\nkind = \"csv\"\n").unwrap();
         let error = finished(path, path).map(|_| ()).unwrap_err();

@@ -75,8 +75,12 @@ pub(super) struct Site<'a> {
 impl<'a> Site<'a> {
     pub(super) fn at(&self) -> At {
         let output = self.node.outputs.first().map_or("", String::as_str);
-        let short = |text: &str| text.chars().take(MAX_NAME_LEN).collect();
-        At { index: self.index, operator: short(&self.node.operator), output: short(output) }
+        let short = |text: &str| -> String { text.chars().take(MAX_NAME_LEN).collect() };
+        let operator = match self.node.name.as_str() {
+            "" => short(&self.node.operator),
+            name => format!("{} `{}`", short(&self.node.operator), short(name)),
+        };
+        At { index: self.index, operator, output: short(output) }
     }
 
     pub(super) fn missing(&self, what: &'static str) -> ImportError {

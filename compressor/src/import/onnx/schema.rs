@@ -172,6 +172,8 @@ pub(crate) struct RawDim {
 /// An operation of the file.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
+    /// What the exporter called it; often nothing.
+    pub(super) name: String,
     /// With its domain, unless that is the standard's.
     pub(super) operator: String,
     /// Names of tensors; an empty one was left out.
@@ -275,7 +277,7 @@ fn node(bytes: Bytes) -> Result<Node, ImportError> {
     }
     let standard = is_standard(&raw.domain);
     let operator = if standard { raw.operator } else { format!("{}.{}", raw.domain, raw.operator) };
-    Ok(Node { operator, inputs, outputs, attributes })
+    Ok(Node { name: raw.name, operator, inputs, outputs, attributes })
 }
 
 /// The only input that isn't a tensor with parameters.

@@ -91,6 +91,11 @@ fn what_is_not_supported_is_named_with_its_place() {
     let lstm = of_node("LSTM", &["x"], &[1, 4], &[]);
     assert!(lstm.contains("operator 0 (LSTM, which writes `y`)"), "{lstm}");
     assert!(lstm.contains("Gemm") && lstm.contains("supported-ops"), "{lstm}");
+    let raw = node("Erf", &["x"], "y", &[]);
+    let mut raw = RawNode::decode(raw).unwrap();
+    raw.name = "/head/gelu".into();
+    let error = refusal(&graph(vec![encoded(&raw)], &[1, 4]));
+    assert!(error.contains("operator 0 (Erf `/head/gelu`, which writes `y`)"), "{error}");
     let table: [Refusal<'_>; 14] = [
         ("Gemm", &["x", "w"], &[1, 4], &[int("transA", 1)], "transA is 1"),
         ("Gemm", &["x", "w"], &[1, 5], &[], "the sizes don't fit"),

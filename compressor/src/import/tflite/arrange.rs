@@ -1,6 +1,9 @@
-//! Operators that arrange or gather values: joins, borders, means, views, the largest.
+//! Operators that arrange or gather values: joins, borders, means, views, sizes, the largest.
+
+use bitsback_runtime::format::{Clamp, Window};
 
 use super::convert::{Converter, Site, axis_without_batch, integers};
+use super::schema::Type;
 use crate::import::ImportError;
 use crate::integer_graph::{Kind, Origin, Value, ValueId};
 use crate::lower::multiplier::multiplier;
@@ -24,6 +27,10 @@ impl<'a> Converter<'a> {
 
     /// `CONCATENATION`: bytes are copied, whatever their scales.
     pub(super) fn concatenation(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (_, written) = self.output(site);
+        if written.kind == Type::I32 {
+            return self.sizes(site);
+        }
         let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
         let fused = options.i8(1, 0)?;
         if fused != 0 {
@@ -96,14 +103,45 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 
-    /// `MEAN` over all dimensions but the last.
-    pub(super) fn mean(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+    /// `TRANSPOSE` that leaves the order of the bytes alone.
+    pub(super) fn transpose(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (_, tensor) = self.input(site, 0, "its input")?;
+        let (_, order) = self.input(site, 1, "the order of dimensions")?;
+        let order = integers(site, order)?;
+        let place = |&axis: &i64| usize::try_from(axis).ok().filter(|&a| a < tensor.shape.len());
+        let places: Option<Vec<usize>> = order.iter().map(place).collect();
+        let places = places.filter(|places| places.len() == tensor.shape.len());
+        let places = places.ok_or_else(|| site.missing("a dimension"))?;
+        let moved: Vec<usize> = places.into_iter().filter(|&a| tensor.shape[a] != 1).collect();
+        if !moved.is_sorted() {
+            let dims: Vec<usize> =
+                tensor.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect();
+            let problem = "only dimensions of 1 may change their places";
+            return Err(site.shape_error(problem, &[&dims]));
+        }
+        self.view(site)
+    }
+
+    /// `SHAPE`, `STRIDED_SLICE`, `PACK`, …: how Keras computes the sizes for a `RESHAPE`, whose output
+    /// has them in the file, too.
+    pub(super) fn sizes(&self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (_, tensor) = self.output(site);
+        if matches!(tensor.kind, Type::I32 | Type::I64) {
+            return Ok(());
+        }
+        let (tensor, found) = (tensor.name.clone(), tensor.kind.name());
+        let supported = "INT32 or INT64 (sizes, for a RESHAPE)";
+        Err(ImportError::Type { at: site.at(), tensor, found, supported })
+    }
+
+    /// What `MEAN` and `REDUCE_MAX` read and write; they must go over all dimensions but the last.
+    fn reduced(&mut self, site: &Site<'a>) -> Result<(ValueId, ValueId), ImportError> {
         let input = self.operand(site, 0, "its input")?;
         let output = self.result(site)?;
         let (_, original) = self.input(site, 0, "its input")?;
         let (_, axes) = self.input(site, 1, "its dimensions")?;
         let axes = integers(site, axes)?;
-        let (from, to) = (self.of(input).clone(), self.of(output).clone());
+        let (from, to) = (self.of(input), self.of(output));
         let rank = from.dims.len();
         let mut reduced = vec![false; rank];
         for axis in axes {
@@ -113,17 +151,48 @@ impl<'a> Converter<'a> {
             }
         }
         let channels = from.dims.last().copied().unwrap_or(1);
-        // A dimension of 1 may be left out: its mean is itself.
+        // A dimension of 1 may be left out: it makes no difference.
         let inner = reduced.iter().zip(&from.dims).take(rank.saturating_sub(1));
         let all = inner.fold(true, |all, (&reduced, &dim)| all && (reduced || dim == 1));
         if !all || reduced.last() == Some(&true) && channels > 1 || to.len() != channels {
-            let problem = "the mean must be over all dimensions but the batch and the last";
+            let problem = "it must go over all dimensions but the batch and the last";
             return Err(site.shape_error(problem, &[&from.dims, &to.dims]));
         }
+        Ok((input, output))
+    }
+
+    /// `MEAN`.
+    pub(super) fn mean(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (input, output) = self.reduced(site)?;
+        let (from, to) = (self.of(input), self.of(output));
+        let channels = from.dims.last().copied().unwrap_or(1);
         let count = u32::try_from(from.len() / channels.max(1)).unwrap_or(u32::MAX);
         let factor = multiplier(f64::from(from.scale) / f64::from(to.scale)).over(count);
-        let kind = Kind::Mean(factor, bitsback_runtime::format::Clamp::NONE);
-        self.push(site, kind, vec![input], output);
+        self.push(site, Kind::Mean(factor, Clamp::NONE), vec![input], output);
+        Ok(())
+    }
+
+    /// `REDUCE_MAX`: one window over everything.
+    pub(super) fn reduce_max(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (input, output) = self.reduced(site)?;
+        let (from, to) = (self.of(input).clone(), self.of(output).clone());
+        if (from.scale, from.zero_point) != (to.scale, to.zero_point) {
+            let (_, tensor) = self.output(site);
+            return Err(site.quantization(tensor, "has another scale than the input"));
+        }
+        let channels = to.len();
+        let rows = from.len() / channels.max(1);
+        let height = u16::try_from(rows)
+            .map_err(|_| site.shape_error("the image is too large", &[&from.dims]))?;
+        let mut image = |value: Value, dims: Vec<usize>, origin| {
+            self.graph.values.push(Value { dims, origin, ..value });
+            self.graph.values.len() - 1
+        };
+        let read = image(from, vec![rows, 1, channels], Origin::View(input));
+        let written = image(to, vec![1, 1, channels], Origin::Computed);
+        self.make_view(written, output);
+        let window = Window { size: [height, 1], stride: [1, 1], padding: [0, 0] };
+        self.push(site, Kind::MaxPool2d(window, Clamp::NONE), vec![read], written);
         Ok(())
     }
 

@@ -17,6 +17,9 @@ pub(super) enum Import {
     Pad,
     Mean,
     View,
+    Transpose,
+    ReduceMax,
+    Sizes,
     Relu,
     Relu6,
     LeakyRelu,
@@ -58,7 +61,7 @@ const fn line(
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 23] = [
+pub static SUPPORTED: [SupportedOperator; 30] = [
     line(0, "ADD", 5, Import::Add, "add", "shapes equal, or one operand has one value, or one per channel; constants allowed"),
     line(56, "ARG_MAX", 3, Import::ArgMax, "argmax", "the last operator, over the last dimension"),
     line(1, "AVERAGE_POOL_2D", 3, Import::AveragePool2d, "avg_pool2d", ""),
@@ -68,20 +71,27 @@ pub static SUPPORTED: [SupportedOperator; 23] = [
     line(6, "DEQUANTIZE", 6, Import::Dequantize, "nothing", "int8 to float, as the last operator: the model gives int8 and its scale"),
     line(70, "EXPAND_DIMS", 1, Import::View, "nothing", ""),
     line(9, "FULLY_CONNECTED", 14, Import::FullyConnected, "dense or conv2d", "weights int8 or int4, per tensor or per channel; more than one row of inputs becomes a 1×1 convolution"),
+    line(36, "GATHER", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(98, "LEAKY_RELU", 2, Import::LeakyRelu, "leaky_relu", ""),
     line(14, "LOGISTIC", 3, Import::Logistic, "logistic", ""),
     line(17, "MAX_POOL_2D", 3, Import::MaxPool2d, "max_pool2d", ""),
     line(40, "MEAN", 3, Import::Mean, "mean", "over all dimensions but the batch and the last"),
     line(18, "MUL", 7, Import::Mul, "mul or depthwise_conv2d", "as ADD; a constant becomes a 1×1 depthwise convolution"),
+    line(83, "PACK", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(34, "PAD", 4, Import::Pad, "pad", "not of the batch"),
     line(60, "PADV2", 4, Import::Pad, "pad", "not of the batch"),
     line(114, "QUANTIZE", 4, Import::Quantize, "rescale or nothing", "int8 to int8; at the model's ends also from float or uint8 and to uint8"),
+    line(82, "REDUCE_MAX", 3, Import::ReduceMax, "max_pool2d", "as MEAN"),
+    line(81, "REDUCE_PROD", 2, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(19, "RELU", 3, Import::Relu, "rescale", ""),
     line(21, "RELU6", 3, Import::Relu6, "rescale", ""),
     line(22, "RESHAPE", 1, Import::View, "nothing", "the batch stays 1"),
+    line(77, "SHAPE", 1, Import::Sizes, "nothing", "for a RESHAPE"),
     line(25, "SOFTMAX", 3, Import::Softmax, "softmax", "over at most 4095 values"),
     line(43, "SQUEEZE", 2, Import::View, "nothing", ""),
+    line(45, "STRIDED_SLICE", 8, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(28, "TANH", 3, Import::Tanh, "tanh", ""),
+    line(39, "TRANSPOSE", 6, Import::Transpose, "nothing", "only dimensions of 1 change their places"),
 ];
 
 /// The line of an operator.
@@ -99,19 +109,19 @@ const CUSTOM: i32 = 32;
 
 /// Names of operators that are not supported, by number, so that messages can name them.
 #[rustfmt::skip]
-static OTHERS: [(i32, &str); 61] = [
+static OTHERS: [(i32, &str); 55] = [
     (5, "DEPTH_TO_SPACE"), (7, "EMBEDDING_LOOKUP"), (8, "FLOOR"), (11, "L2_NORMALIZATION"),
     (12, "L2_POOL_2D"), (13, "LOCAL_RESPONSE_NORMALIZATION"), (16, "LSTM"), (20, "RELU_N1_TO_1"),
     (23, "RESIZE_BILINEAR"), (24, "RNN"), (26, "SPACE_TO_DEPTH"), (27, "SVDF"),
-    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (36, "GATHER"), (37, "BATCH_TO_SPACE_ND"),
-    (38, "SPACE_TO_BATCH_ND"), (39, "TRANSPOSE"), (41, "SUB"), (42, "DIV"),
-    (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"), (45, "STRIDED_SLICE"), (47, "EXP"), (48, "TOPK_V2"),
+    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (37, "BATCH_TO_SPACE_ND"),
+    (38, "SPACE_TO_BATCH_ND"), (41, "SUB"), (42, "DIV"),
+    (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"), (47, "EXP"), (48, "TOPK_V2"),
     (49, "SPLIT"), (50, "LOG_SOFTMAX"), (51, "DELEGATE"), (53, "CAST"), (54, "PRELU"),
     (55, "MAXIMUM"), (57, "MINIMUM"), (58, "LESS"), (59, "NEG"), (61, "GREATER"),
     (62, "GREATER_EQUAL"), (63, "LESS_EQUAL"), (64, "SELECT"), (65, "SLICE"), (66, "SIN"),
     (67, "TRANSPOSE_CONV"), (69, "TILE"), (71, "EQUAL"), (72, "NOT_EQUAL"), (73, "LOG"),
-    (74, "SUM"), (75, "SQRT"), (76, "RSQRT"), (77, "SHAPE"), (78, "POW"), (79, "ARG_MIN"),
-    (82, "REDUCE_MAX"), (83, "PACK"), (88, "UNPACK"), (89, "REDUCE_MIN"), (92, "SQUARE"),
+    (74, "SUM"), (75, "SQRT"), (76, "RSQRT"), (78, "POW"), (79, "ARG_MIN"),
+    (88, "UNPACK"), (89, "REDUCE_MIN"), (92, "SQUARE"),
     (94, "FILL"), (97, "RESIZE_NEAREST_NEIGHBOR"), (99, "SQUARED_DIFFERENCE"),
     (100, "MIRROR_PAD"), (101, "ABS"), (117, "HARD_SWISH"), (126, "BATCH_MATMUL"),
 ];
@@ -141,7 +151,7 @@ mod tests {
         codes.extend(OTHERS.iter().map(|(code, _)| code));
         codes.sort_unstable();
         assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
-        assert_eq!(name(39, ""), "TRANSPOSE");
+        assert_eq!(name(41, ""), "SUB");
         assert_eq!(name(32, "Detect"), "the custom operator `Detect`");
         assert_eq!(name(500, ""), "builtin operator number 500");
         assert!(names().starts_with("ADD, ARG_MAX"));

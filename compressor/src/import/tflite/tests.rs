@@ -230,6 +230,75 @@ fn borders_means_and_the_largest() {
 }
 
 #[test]
+fn maxima_over_the_whole_image() {
+    for dims in [vec![1, 2, 2, 2], vec![1, 4, 2]] {
+        let axes: Vec<i32> = (1..dims.len() as i32 - 1).collect();
+        let mut sketch = single(82, &dims, &[1, 2], vec![]);
+        let axes = sketch.integers(&axes);
+        sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
+        assert_eq!(sketch.run(&[1, 10, 3, -20, -5, 30, 2, 4]), [3, 30]);
+    }
+    let mut sketch = single(82, &[1, 2, 2], &[1, 2], vec![]);
+    let axes = sketch.integers(&[2]);
+    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
+    assert!(matches!(sketch.refused(), ImportError::Shape { .. }));
+    let mut sketch = single(82, &[1, 2, 2], &[1, 2], vec![]);
+    let (axes, finer) = (sketch.integers(&[1]), sketch.tensor(&[1, 2], 0.25, 1));
+    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
+    sketch.operators[0][2].1 = Field::I32s(vec![finer]);
+    sketch.outputs = vec![finer];
+    assert!(matches!(sketch.refused(), ImportError::Quantization { .. }));
+}
+
+/// As Keras flattens with a batch that is left open.
+#[test]
+fn sizes_that_are_computed_for_a_reshape() {
+    let mut sketch = Sketch::new();
+    let input = sketch.tensor(&[1, 2, 2], 0.5, 0);
+    let sizes = sketch.typed(&[3], I32, &[], 1.0, 0);
+    sketch.operator(77, &[input], sizes, vec![]);
+    let [from, to, step] = [0, 1, 1].map(|number| sketch.integers(&[number]));
+    let batch = sketch.typed(&[], I32, &[], 1.0, 0);
+    sketch.operator(45, &[sizes, from, to, step], batch, vec![]);
+    let rest = sketch.integers(&[1, 2]);
+    let rest_sizes = sketch.typed(&[2], I32, &[], 1.0, 0);
+    sketch.operator(36, &[sizes, rest], rest_sizes, vec![]);
+    let zero = sketch.integers(&[0]);
+    let len = sketch.typed(&[1], I32, &[], 1.0, 0);
+    sketch.operator(81, &[rest_sizes, zero], len, vec![]);
+    let shape = sketch.typed(&[2], I32, &[], 1.0, 0);
+    sketch.operator(83, &[batch, len], shape, vec![(0, Field::I32(2))]);
+    let again = sketch.typed(&[2], I32, &[], 1.0, 0);
+    sketch.operator(2, &[batch, len], again, vec![(0, Field::I32(0))]);
+    let flat = sketch.tensor(&[1, 4], 0.5, 0);
+    sketch.operator(22, &[input, shape], flat, vec![]);
+    let output = sketch.tensor(&[1, 4], 0.5, 0);
+    sketch.operator(19, &[flat], output, vec![]);
+    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+    assert_eq!(sketch.run(&[-1, 2, -3, 4]), [0, 2, 0, 4]);
+
+    let error = single(45, &[1, 4], &[1, 2], vec![]).refused();
+    assert!(matches!(&error, ImportError::Type { found, .. } if found == "INT8"), "{error}");
+    assert!(error.to_string().contains("STRIDED_SLICE"), "{error}");
+}
+
+#[test]
+fn transpositions_of_ones_are_left_out() {
+    let mut sketch = single(39, &[1, 1, 3], &[1, 3, 1], vec![]);
+    let order = sketch.integers(&[1, 2, 0]);
+    sketch.operators[0][1].1 = Field::I32s(vec![0, order]);
+    let output = sketch.tensor(&[1, 3, 1], 0.5, 1);
+    sketch.operator(19, &[1], output, vec![]);
+    sketch.outputs = vec![output];
+    assert_eq!(sketch.run(&[-1, 2, 3]), [1, 2, 3]);
+    let mut sketch = single(39, &[1, 2, 3], &[1, 3, 2], vec![]);
+    let order = sketch.integers(&[0, 2, 1]);
+    sketch.operators[0][1].1 = Field::I32s(vec![0, order]);
+    let error = sketch.refused();
+    assert!(matches!(error, ImportError::Shape { .. }), "{error}");
+}
+
+#[test]
 fn layers_with_weights() {
     // Two rows of inputs: a 1×1 convolution. Weights of 4 bits: 1, −1 | 2, 0.
     let mut sketch = Sketch::new();
@@ -287,8 +356,8 @@ fn each_refusal_says_where() {
     sketch.inputs.push(1);
     assert!(matches!(sketch.refused(), ImportError::NotOne { what: "inputs", found: 2 }));
 
-    let error = single(39, &[1, 3], &[1, 3], vec![]).refused();
-    let at = At { index: 0, operator: "TRANSPOSE".into(), output: "t1".into() };
+    let error = single(41, &[1, 3], &[1, 3], vec![]).refused();
+    let at = At { index: 0, operator: "SUB".into(), output: "t1".into() };
     assert!(matches!(&error, ImportError::Operator { at: found, .. } if *found == at));
     assert!(error.to_string().contains("CONV_2D"), "{error}");
 

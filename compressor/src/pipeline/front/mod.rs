@@ -26,11 +26,14 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::select::{Choice, FrontSummary, Outcome, Plan, Point, choose};
 use crate::train::deterministic;
+use crate::verify;
 
 /// The front's folder, in the output folder.
 pub const FRONT_FOLDER: &str = "front";
 /// A point's figures, in its folder.
 const POINT_FILE: &str = "point.json";
+/// Largest model that is read back (64 MiB).
+const MAX_MODEL_BYTES: u64 = 1 << 26;
 /// Largest [`POINT_FILE`] that is read back (1 MiB): a count for each of the most classes.
 const MAX_POINT_BYTES: u64 = 1 << 20;
 
@@ -106,7 +109,7 @@ impl Tracer<'_> {
     }
 
     fn folder(&self, plan: &Plan) -> PathBuf {
-        self.site.out.join(FRONT_FOLDER).join(format!("point-{}", plan.index + 1))
+        folder(self.site.out, plan.index + 1)
     }
 
     /// What a point's checkpoint belongs to.
@@ -183,6 +186,11 @@ impl Tracer<'_> {
     }
 }
 
+/// Where a point, counted from 1, is kept.
+fn folder(out: &Path, point: usize) -> PathBuf {
+    out.join(FRONT_FOLDER).join(format!("point-{point}"))
+}
+
 /// The job of one point.
 fn point_job(job: &Job, plan: &Plan) -> Job {
     let mut job = job.clone();
@@ -213,9 +221,20 @@ impl Front {
         self.points.get(self.choice.point)
     }
 
-    /// For the summary and the report.
-    pub(super) fn summary(&self, job: &Job) -> FrontSummary {
-        FrontSummary::new(&self.points, &self.choice, &job.requirements, job.report.megahertz)
+    /// For the summary and the report; now that the choice is made, the test set is counted, too.
+    pub(super) fn summary(&self, job: &Job, site: &Site<'_>) -> Result<FrontSummary, Error> {
+        let megahertz = job.report.megahertz;
+        let mut summary =
+            FrontSummary::new(&self.points, &self.choice, &job.requirements, megahertz);
+        let (dataset, labels) = (&site.prepared.dataset, site.prepared.test().labels);
+        for point in &mut summary.points {
+            let path = folder(site.out, point.point).join(MODEL_FILE);
+            let model = files::read(&path, MAX_MODEL_BYTES)?;
+            let inputs = verify::quantized_inputs(&model, dataset, &site.prepared.split.test)?;
+            let found = verify::evaluate(&model, &inputs, &labels)?;
+            point.test_error_percent = Some(found.error_percent());
+        }
+        Ok(summary)
     }
 
     /// Whether the requirements are met, and if not, why.

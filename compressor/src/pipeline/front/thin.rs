@@ -10,7 +10,7 @@ use crate::prune::{Shrinkage, Thresholds, unimportance};
 use crate::select::Plan;
 use crate::train::ShrinkConfig;
 use crate::train::batch::Examples;
-use crate::train::shrink::{Removal, harmless};
+use crate::train::shrink::{Removal, Scope, harmless};
 
 /// Doublings of the loss that a removal may cost, until enough goes.
 const DOUBLINGS: u32 = 14;
@@ -58,7 +58,8 @@ impl Tracer<'_> {
                 ..config.clone()
             };
             let network = base.network.clone();
-            let removal = harmless(network, order.clone(), &config, sample, self.setting.device)?;
+            let device = self.setting.device;
+            let removal = harmless(network, order.clone(), &config, Scope::All, sample, device)?;
             let topology = &base.network.topology;
             let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
             let left = weights(&step.apply(&base.network)?);

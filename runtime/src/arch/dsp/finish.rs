@@ -1,96 +1,183 @@
-//! Outputs from sums in 16 instructions, 20 with a multiplier for each row.
+//! Outputs from sums, four at a time: 11 instructions each, 11.5 with a multiplier for each row.
 //!
 //! SMMULR of the doubled sum is the doubling high product with its rounding. A right shift leaves
 //! the last bit that it shifts out in the carry, so that ADC both rounds and adds the zero point;
-//! negative ties go away from zero since one less is shifted. BIC by the sign is a maximum with 0:
-//! above the minimum, then below the maximum.
+//! negative ties go away from zero since one less is shifted. USAT makes a byte of that, above the
+//! least one, and three instructions clamp four bytes, which are stored as a word.
 //!
-//! A sum of 2³⁰ or more can't be doubled, and multipliers of ½ or more shift by nothing or to the
-//! left. Both are rare: QADD leaves a mark in the flags where it saturates, the loop ends at such a
-//! multiplier, and the portable function does those rows again.
+//! A sum of 2³⁰ or more can't be doubled; QADD saturates. Behind a multiplier of at least ¼ of a
+//! shift by at most [`MAX_RIGHT`], such a sum is beyond every byte, doubled or saturated: see
+//! [`scale`]. Other multipliers, and those that don't shift to the right, are rare: the portable
+//! function takes those rows.
 
 use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 
-use super::super::{CHUNK_ROWS, Finish, Multipliers, portable};
-use crate::format::BiasWidth;
+use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
+use crate::format::{BiasWidth, Clamp};
+use crate::requantize::Multiplier;
+
+/// Outputs that are stored at once.
+const QUAD: usize = 4;
+/// Least fraction that the kernels take, but for 0.
+const MIN_VALUE: i32 = 1 << 29;
+/// Furthest shift to the right that they take.
+const MAX_RIGHT: i32 = 20;
+
+/// From four values above the least byte to bytes within a clamp: add saturating, subtract
+/// saturating, add.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Bytes {
+    above: u32,
+    within: u32,
+    min: u32,
+}
+
+impl Bytes {
+    pub(super) fn new(clamp: Clamp) -> Self {
+        let four = |byte: u8| u32::from(byte).wrapping_mul(0x0101_0101);
+        let [min, max] = [clamp.min, clamp.max].map(|bound| bound as u8 ^ 0x80);
+        let above = 255u8.wrapping_sub(max);
+        Self {
+            above: four(above),
+            within: four(above.wrapping_add(min)),
+            min: four(clamp.min as u8),
+        }
+    }
+}
 
 /// What is the same for all rows, as the kernels load it.
 #[repr(C)]
 struct Constants {
-    /// The zero point, above the minimum.
-    zero_point: i32,
-    /// The maximum, above the minimum.
-    span: i32,
-    max: i32,
     outputs: *mut i8,
     rows: usize,
-    /// Of the whole layer, where there is one: the fraction, and positions to the right.
+    /// The zero point, above the least byte.
+    zero_point: i32,
+    bytes: Bytes,
+    /// Of the whole layer, where there is one.
     value: i32,
     right: i32,
 }
 
-/// The outputs of rows from `first` on, from their sums of products.
-#[inline(never)]
-pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
-    let mut decoded = [MaybeUninit::uninit(); CHUNK_ROWS];
-    let done = try_finish(finish, first, sums, outputs, &mut decoded).unwrap_or(false);
-    if !done {
-        portable::finish_rows(finish, first, sums, outputs);
+impl Constants {
+    fn new(finish: &Finish<'_>, outputs: &mut [i8]) -> Self {
+        Self {
+            outputs: outputs.as_mut_ptr(),
+            rows: outputs.len(),
+            zero_point: i32::from(finish.zero_point).wrapping_add(128),
+            bytes: Bytes::new(finish.clamp),
+            value: 0,
+            right: 0,
+        }
     }
 }
 
-/// As [`finish_rows`]; `None` or false where the kernels here can't.
-fn try_finish(
-    finish: &Finish<'_>,
-    first: usize,
-    sums: &[i32],
-    outputs: &mut [i8],
-    decoded: &mut [MaybeUninit<i32>; CHUNK_ROWS],
-) -> Option<bool> {
-    let rows = outputs.len();
-    if rows == 0 || rows > sums.len() || rows > CHUNK_ROWS {
-        return None;
+/// Fraction and shift to the right of a multiplier that kernels take.
+///
+/// Where a doubled sum saturates at ±2³¹, its product is 2²⁸ or more, and 256 or more when shifted:
+/// with any zero point that is beyond the bytes, like what the sum itself would come to.
+fn scale(multiplier: Multiplier) -> Option<[i32; 2]> {
+    let right = i32::from(multiplier.shift).wrapping_neg();
+    match multiplier.value {
+        0 => Some([0, 1]),
+        value => (value >= MIN_VALUE && (1..=MAX_RIGHT).contains(&right)).then_some([value, right]),
     }
-    let range = first..first.wrapping_add(rows);
-    let biases = match finish.bias {
-        Some((BiasWidth::I32, 0, bytes)) => {
-            bytes.as_chunks::<4>().0.get(range.clone())?.as_ptr().cast()
+}
+
+/// What becomes of a row's sum, as the kernel loads it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Scale {
+    bias: i32,
+    value: i32,
+    right: i32,
+}
+
+/// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
+pub(super) struct Scales {
+    rows: [Scale; CHUNK_ROWS],
+    /// The first row, if there are any yet.
+    held: Option<usize>,
+    /// Whether the kernel takes all of them.
+    sound: bool,
+}
+
+impl Scales {
+    pub(super) const fn new() -> Self {
+        let none = Scale { bias: 0, value: 0, right: 1 };
+        Self { rows: [none; CHUNK_ROWS], held: None, sound: true }
+    }
+
+    /// The outputs of rows from `first` on, from their sums of products.
+    #[inline(never)]
+    pub(super) fn finish(
+        &mut self,
+        finish: &Finish<'_>,
+        first: usize,
+        sums: &Sums,
+        outputs: &mut [i8],
+    ) {
+        if self.held != Some(first) {
+            self.held = Some(first);
+            self.sound = self.hold(finish, first, outputs.len()).is_some();
         }
-        _ => {
-            let biases = decoded.get_mut(..rows)?;
+        if !self.sound || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
+            return portable::finish_rows(finish, first, sums, outputs);
+        }
+        let constants = Constants::new(finish, outputs);
+        // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads.
+        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr(), &constants) }
+    }
+
+    #[inline(never)]
+    fn hold(&mut self, finish: &Finish<'_>, first: usize, rows: usize) -> Option<()> {
+        for (row, held) in (first..).zip(self.rows.iter_mut().take(rows)) {
+            let [value, right] = scale(finish.multiplier(row))?;
+            *held = Scale { bias: finish.bias(row), value, right };
+        }
+        Some(())
+    }
+}
+
+/// The outputs of rows from `first` on, from their sums of products.
+pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+    match finish.multipliers {
+        Multipliers::PerTensor(multiplier) => match scale(multiplier) {
+            Some(scale) => finish_alike(finish, scale, first, sums, outputs),
+            None => portable::finish_rows(finish, first, sums, outputs),
+        },
+        Multipliers::PerChannel(_) => Scales::new().finish(finish, first, sums, outputs),
+    }
+}
+
+/// As [`finish_rows`], with one multiplier.
+#[inline(never)]
+fn finish_alike(
+    finish: &Finish<'_>,
+    [value, right]: [i32; 2],
+    first: usize,
+    sums: &Sums,
+    outputs: &mut [i8],
+) {
+    let mut decoded = [MaybeUninit::uninit(); CHUNK_ROWS];
+    let rows = outputs.len();
+    let biases = match finish.bias {
+        Some((BiasWidth::I32, 0, bytes)) if rows.is_multiple_of(QUAD) => {
+            bytes.as_chunks::<4>().0.get(first..first.wrapping_add(rows)).map(<[_]>::as_ptr)
+        }
+        _ => decoded.get_mut(..rows.next_multiple_of(QUAD)).map(|biases| {
             decode(finish, first, biases);
             biases.as_ptr().cast()
-        }
+        }),
     };
-    let min = i32::from(finish.clamp.min);
-    let mut constants = Constants {
-        zero_point: i32::from(finish.zero_point).wrapping_sub(min),
-        span: i32::from(finish.clamp.max).wrapping_sub(min),
-        max: finish.clamp.max.into(),
-        outputs: outputs.as_mut_ptr(),
-        rows,
-        value: 0,
-        right: 0,
+    let Some(biases) = biases.filter(|_| rows > 0 && rows <= CHUNK_ROWS) else {
+        return portable::finish_rows(finish, first, sums, outputs);
     };
-    let left = match finish.multipliers {
-        Multipliers::PerTensor(multiplier) => {
-            constants.value = multiplier.value;
-            constants.right = i32::from(multiplier.shift).wrapping_neg();
-            if constants.right <= 0 {
-                return None;
-            }
-            // SAFETY: there are `rows` > 0 sums, biases (decoded or in the section) and outputs.
-            unsafe { finish_by_one(sums.as_ptr(), biases, &constants) }
-        }
-        Multipliers::PerChannel(table) => {
-            let table = table.get(range)?.as_ptr().cast();
-            // SAFETY: there are `rows` > 0 sums, biases (decoded or in the section), multipliers of
-            // five bytes, and outputs.
-            unsafe { finish_by_row(sums.as_ptr(), biases, &constants, table) }
-        }
-    };
-    Some(left == 0)
+    let constants = Constants { value, right, ..Constants::new(finish, outputs) };
+    // SAFETY: there are `rows` > 0 outputs, no more of them than of sums, which are whole quads, and
+    // as many quads of biases: decoded, or in the section where rows are whole quads themselves.
+    unsafe { finish_by_one(sums.as_ptr(), biases.cast(), &constants) }
 }
 
 /// Biases of rows from `first` on, 0 where there are none: all of them are written.
@@ -122,91 +209,115 @@ fn decode(finish: &Finish<'_>, first: usize, biases: &mut [MaybeUninit<i32>]) {
 }
 
 /// Outputs of rows, each from a sum and a bias, with one multiplier whose `right` is positive: its
-/// `apply`, the zero point, the clamp. Returns 0, or something else when a sum was too large.
+/// `apply`, the zero point, the clamp.
 ///
 /// # Safety
-/// `constants.rows` isn't 0; as many sums and biases can be read, and outputs written.
+/// `constants.rows` isn't 0, and so many outputs can be written; as many sums and biases, filled up
+/// to whole quads, can be read.
 // SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and
-// restored, the stack as it was), reads a word of sums and of biases a step and writes a byte,
-// `rows` steps. LDR takes any address.
+// restored, the stack as it was), reads four words of sums and of biases a step and writes four
+// bytes, in the last step as many as are left. LDR and STR take any address, and LDRD is at
+// multiples of four, as sums are words.
 #[unsafe(naked)]
-unsafe extern "C" fn finish_by_one(
-    sums: *const i32,
-    biases: *const i32,
-    constants: &Constants,
-) -> u32 {
+unsafe extern "C" fn finish_by_one(sums: *const i32, biases: *const i32, constants: &Constants) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        "push {{r4-r11, lr}}",
-        "ldm r2, {{r4-r10}}",
-        "movs r3, #0",
-        "msr apsr_nzcvq, r3",
-        "1:",
-        "ldr r11, [r0], #4",
+        ".macro finish_one sum, to",
         "ldr r12, [r1], #4",
-        "add r11, r11, r12",
-        "qadd r11, r11, r11",
-        "smmulr r11, r11, r9",
-        "add r11, r11, r11, asr #31",
-        "asrs r11, r11, r10",
-        "adc r11, r11, r4",
-        "bic r11, r11, r11, asr #31",
-        "sub r11, r5, r11",
-        "bic r11, r11, r11, asr #31",
-        "sub r11, r6, r11",
-        "strb r11, [r7], #1",
-        "subs r8, r8, #1",
+        "add \\sum, \\sum, r12",
+        "qadd \\sum, \\sum, \\sum",
+        "smmulr \\sum, \\sum, r8",
+        "add \\sum, \\sum, \\sum, asr #31",
+        "asrs \\sum, \\sum, r9",
+        "adc \\sum, \\sum, r4",
+        "usat \\to, #8, \\sum",
+        ".endm",
+        "push {{r4-r11, lr}}",
+        "ldm r2, {{r2-r9}}",
+        "1:",
+        "ldrd r10, r11, [r0], #8",
+        "finish_one r10, lr",
+        "finish_one r11, r11",
+        "bfi lr, r11, #8, #8",
+        "ldrd r10, r11, [r0], #8",
+        "finish_one r10, r10",
+        "bfi lr, r10, #16, #8",
+        "finish_one r11, r11",
+        "bfi lr, r11, #24, #8",
+        "uqadd8 lr, lr, r5",
+        "uqsub8 lr, lr, r6",
+        "uadd8 lr, lr, r7",
+        "subs r3, r3, #4",
+        "blo {last}",
+        "str lr, [r2], #4",
         "bne 1b",
-        "mrs r0, apsr",
-        "and r0, r0, #0x08000000", // Q: a doubled sum saturated
         "pop {{r4-r11, pc}}",
+        ".purgem finish_one",
+        last = sym store_last,
     )
 }
 
-/// As [`finish_by_one`] with a multiplier of five bytes for each row. Stops, with something else
-/// than 0, at one that doesn't shift to the right.
+/// As [`finish_by_one`] with a bias and a multiplier for each row.
 ///
 /// # Safety
-/// As there, and five bytes for each row can be read at `multipliers`.
-// SAFETY: as there, and five bytes of multipliers a step.
+/// As there, with scales instead of biases.
+// SAFETY: as there, with three words of scales instead of one of biases; LDM is at multiples of
+// four, as they are words.
 #[unsafe(naked)]
-unsafe extern "C" fn finish_by_row(
-    sums: *const i32,
-    biases: *const i32,
-    constants: &Constants,
-    multipliers: *const u8,
-) -> u32 {
+unsafe extern "C" fn finish_by_row(sums: *const i32, scales: *const Scale, constants: &Constants) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
+        ".macro finish_row sum, to",
+        "ldm r1!, {{r8-r10}}",
+        "add \\sum, \\sum, r8",
+        "qadd \\sum, \\sum, \\sum",
+        "smmulr \\sum, \\sum, r9",
+        "add \\sum, \\sum, \\sum, asr #31",
+        "asrs \\sum, \\sum, r10",
+        "adc \\sum, \\sum, r4",
+        "usat \\to, #8, \\sum",
+        ".endm",
         "push {{r4-r11, lr}}",
-        "ldm r2, {{r4-r8}}",
-        "movs r9, #0",
-        "msr apsr_nzcvq, r9",
+        "ldm r2, {{r2-r7}}",
         "1:",
-        "ldr r11, [r0], #4",
-        "ldr r12, [r1], #4",
-        "ldr r9, [r3], #4",
-        "ldrsb r10, [r3], #1",
-        "add r11, r11, r12",
-        "qadd r11, r11, r11",
-        "smmulr r11, r11, r9",
-        "rsbs r10, r10, #0",
-        "ble 2f",
-        "add r11, r11, r11, asr #31",
-        "asrs r11, r11, r10",
-        "adc r11, r11, r4",
-        "bic r11, r11, r11, asr #31",
-        "sub r11, r5, r11",
-        "bic r11, r11, r11, asr #31",
-        "sub r11, r6, r11",
-        "strb r11, [r7], #1",
-        "subs r8, r8, #1",
+        "ldrd r11, r12, [r0], #8",
+        "finish_row r11, lr",
+        "finish_row r12, r12",
+        "bfi lr, r12, #8, #8",
+        "ldrd r11, r12, [r0], #8",
+        "finish_row r11, r11",
+        "bfi lr, r11, #16, #8",
+        "finish_row r12, r12",
+        "bfi lr, r12, #24, #8",
+        "uqadd8 lr, lr, r5",
+        "uqsub8 lr, lr, r6",
+        "uadd8 lr, lr, r7",
+        "subs r3, r3, #4",
+        "blo {last}",
+        "str lr, [r2], #4",
         "bne 1b",
-        "mrs r0, apsr",
-        "and r0, r0, #0x08000000", // Q: a doubled sum saturated
         "pop {{r4-r11, pc}}",
+        ".purgem finish_row",
+        last = sym store_last,
+    )
+}
+
+/// The end of the kernels above where less than a quad is left.
+// SAFETY: reached by a branch from them alone, with r4–r11 and lr on the stack, four outputs in lr,
+// and in r3 how many are left, less four: its last two bits say how many are. So many are written
+// at r2. It ends those functions by the C calling convention (r4–r11 and the stack as they were).
+#[unsafe(naked)]
+unsafe extern "C" fn store_last() {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "lsls r3, r3, #31",   // C: a half-word, N: a byte
+        "bcc 1f",
+        "strh lr, [r2], #2",
+        "lsr lr, lr, #16",
+        "1:",
+        "bpl 2f",
+        "strb lr, [r2]",
         "2:",
-        "mov r0, r8",
         "pop {{r4-r11, pc}}",
     )
 }

@@ -5,6 +5,7 @@
 //! are a word, which SXTB16 spreads to two words: columns 0 and 2, columns 1 and 3. Inputs have the
 //! same order, so that nothing needs to be shuffled.
 
+mod add;
 mod dense;
 mod finish;
 mod patches;
@@ -12,7 +13,8 @@ mod positions;
 
 use core::arch::asm;
 
-pub(crate) use super::portable::{add, dot, dot_strided, row_sum};
+pub(crate) use super::portable::{dot, dot_strided, row_sum};
+pub(crate) use add::add;
 pub(crate) use dense::{Lanes, dot_rows};
 pub(crate) use finish::finish_rows;
 pub(crate) use patches::{Patches, Room, copy_rows};

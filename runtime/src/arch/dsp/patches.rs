@@ -5,7 +5,8 @@
 
 use core::arch::naked_asm;
 
-use super::super::{Finish, Matrix, PATCH_MAX, Stretches};
+use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums};
+use super::finish::Scales;
 use super::positions::{Group, POSITIONS};
 use super::{GROUP, twice};
 
@@ -22,11 +23,16 @@ pub(crate) struct Room {
     /// A position's patch, or the rows of its window that the piece is of, before it is spread;
     /// then a row of weights that had to be unpacked.
     pub(super) scratch: [i8; PATCH_MAX + CHUNK],
+    scales: Scales,
 }
 
 impl Room {
     pub(crate) const fn new() -> Self {
-        Self { groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP], scratch: [0; PATCH_MAX + CHUNK] }
+        Self {
+            groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP],
+            scratch: [0; PATCH_MAX + CHUNK],
+            scales: Scales::new(),
+        }
     }
 }
 
@@ -170,6 +176,19 @@ impl<'r> Patches<'r> {
         _: &mut [i8],
     ) -> Option<()> {
         None
+    }
+
+    /// The outputs of rows from `first` on at a position, from their sums. The layer must be the same
+    /// at each call.
+    #[inline(always)]
+    pub(crate) fn finish_rows(
+        &mut self,
+        finish: &Finish<'_>,
+        first: usize,
+        sums: &Sums,
+        outputs: &mut [i8],
+    ) {
+        self.room.scales.finish(finish, first, sums, outputs);
     }
 
     /// Copies `rows` of a window to `scratch` and spreads what is there of the piece; what is
