@@ -61,7 +61,8 @@ pub(crate) fn add(arena: &mut [i8], places: &Places, addition: &Addition) -> Opt
     unsafe { add_quads(x, z, &task) };
     let multiplier = Multiplier { value: addition.values[2], shift: addition.shifts[2] as i8 };
     for i in count / QUAD * QUAD..count {
-        let sum = scaled(arena, a.start, i, &first).wrapping_add(scaled(arena, b.start, i, &second));
+        let sum =
+            scaled(arena, a.start, i, &first).wrapping_add(scaled(arena, b.start, i, &second));
         if let Some(y) = arena.get_mut(output.start.wrapping_add(i)) {
             *y = clamp.apply(requantize(sum / 2, multiplier, addition.zero_point as i8));
         }
@@ -80,7 +81,8 @@ fn scaled(arena: &[i8], start: usize, i: usize, table: &Table) -> i32 {
 fn tabulate(table: &mut Table, addition: &Addition, operand: usize) {
     let get = |of: &[i32]| of.get(operand).copied().unwrap_or_default();
     let zero = get(&addition.zeros);
-    let multiplier = Multiplier { value: get(&addition.values), shift: get(&addition.shifts) as i8 };
+    let multiplier =
+        Multiplier { value: get(&addition.values), shift: get(&addition.shifts) as i8 };
     for (byte, twice) in (0u8..=255).zip(table) {
         let difference = i32::from(byte as i8).wrapping_sub(zero);
         *twice = multiplier.apply(difference.wrapping_shl(LEFT_SHIFT)).wrapping_mul(2);

@@ -147,8 +147,14 @@ pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, output
             Some(scale) => finish_alike(finish, scale, first, sums, outputs),
             None => portable::finish_rows(finish, first, sums, outputs),
         },
-        Multipliers::PerChannel(_) => Scales::new().finish(finish, first, sums, outputs),
+        Multipliers::PerChannel(_) => finish_each(finish, first, sums, outputs),
     }
+}
+
+/// As [`finish_rows`], with a multiplier for each row; scales need a stack frame of their own.
+#[inline(never)]
+fn finish_each(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+    Scales::new().finish(finish, first, sums, outputs);
 }
 
 /// As [`finish_rows`], with one multiplier.
@@ -310,7 +316,7 @@ unsafe extern "C" fn finish_by_row(sums: *const i32, scales: *const Scale, const
 unsafe extern "C" fn store_last() {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        "lsls r3, r3, #31", // C: a half-word, N: a byte
+        "lsls r3, r3, #31",   // C: a half-word, N: a byte
         "bcc 1f",
         "strh lr, [r2], #2",
         "lsr lr, lr, #16",
