@@ -1,6 +1,6 @@
 //! A layer's weights as kernels see them.
 
-use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_row};
+use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_magnitude};
 
 /// Weights of a layer, one row per output.
 #[derive(Clone, Copy)]
@@ -45,6 +45,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The block of pairs with a row, if it is in one.
+    #[inline(never)] // found once for many products
     pub(crate) fn block(&self, row: usize) -> Option<&'a [u8]> {
         if row >= self.paired_rows() {
             return None;
@@ -64,6 +65,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// From the start of a packed row to the section's end.
+    #[inline(never)]
     pub(crate) fn bytes_from(&self, row: usize) -> &'a [u8] {
         let paired = self.paired_rows();
         let blocks = (paired / PAIR_BLOCK_ROWS).wrapping_mul(pair_block_len(self.columns));
@@ -86,15 +88,13 @@ impl<'a> Matrix<'a> {
 
     /// Σ |w| over a row.
     pub(crate) fn magnitude(&self, row: usize) -> u64 {
-        let columns = 0..self.columns;
         match self.row(row) {
             Row::Packed(weights) => {
                 let mut fields = Fields::new(weights, self.bits, 0);
-                columns.fold(0, |sum, _| sum.saturating_add(fields.take().unsigned_abs().into()))
+                (0..self.columns)
+                    .fold(0, |sum, _| sum.saturating_add(fields.take().unsigned_abs().into()))
             }
-            Row::Paired(block, member) => columns
-                .zip(paired_row(block, member))
-                .fold(0, |sum, (_, w)| sum.saturating_add(w.unsigned_abs().into())),
+            Row::Paired(block, member) => paired_magnitude(block, member, self.columns).into(),
         }
     }
 }

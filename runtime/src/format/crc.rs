@@ -21,13 +21,28 @@ const fn nibbles() -> [u32; 16] {
 
 /// CRC-32 of the concatenation of `parts`, which saves copying around the checksum's own bytes.
 pub fn crc32(parts: &[&[u8]]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in parts.iter().flat_map(|part| part.iter()) {
-        crc ^= u32::from(*byte);
-        crc = NIBBLES[(crc & 15) as usize] ^ (crc >> 4);
-        crc = NIBBLES[(crc & 15) as usize] ^ (crc >> 4);
+    !parts.iter().fold(u32::MAX, |crc, part| continued(crc, part))
+}
+
+/// Whole words first: three instructions a nibble and little else.
+#[inline(never)]
+fn continued(mut crc: u32, part: &[u8]) -> u32 {
+    let (words, rest) = part.as_chunks::<4>();
+    for &word in words {
+        crc = byte(byte(byte(byte(crc ^ u32::from_le_bytes(word)))));
     }
-    !crc
+    rest.iter().fold(crc, |crc, &last| byte(crc ^ u32::from(last)))
+}
+
+/// Takes the lowest byte in.
+#[inline(always)]
+const fn byte(crc: u32) -> u32 {
+    nibble(nibble(crc))
+}
+
+#[inline(always)]
+const fn nibble(crc: u32) -> u32 {
+    NIBBLES[(crc & 15) as usize] ^ (crc >> 4)
 }
 
 #[cfg(test)]

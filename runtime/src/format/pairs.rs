@@ -14,6 +14,7 @@ const GROUP_LEN: usize = GROUP * PAIR_BLOCK_ROWS;
 pub const PAIRED_SUM_MAX: u64 = (1 << 23) - 1;
 
 /// Bytes of a block, saturating: columns are filled up to whole groups.
+#[inline(never)]
 pub const fn pair_block_len(columns: usize) -> usize {
     columns.div_ceil(GROUP).saturating_mul(GROUP_LEN)
 }
@@ -100,6 +101,24 @@ pub fn paired_row(block: &[u8], member: usize) -> impl Iterator<Item = i16> {
     })
 }
 
+/// Σ |w| over the first `columns` weights of one of a block's rows.
+pub(crate) fn paired_magnitude(block: &[u8], member: usize, columns: usize) -> u32 {
+    let (halves, _) = block.as_chunks::<2>();
+    let (pairs, _) = halves.as_chunks::<GROUP>();
+    let mut left = columns;
+    let mut sum = 0u32;
+    for &[h0, h2, h1, h3] in pairs.iter().skip(member / 2 % 2).step_by(PAIR_BLOCK_ROWS / 2) {
+        for half in [h0, h1, h2, h3].into_iter().take(left) {
+            let low = half[0] as i8;
+            let rest = i32::from(i16::from_le_bytes(half)).wrapping_sub(low.into());
+            let weight = if member % 2 == 1 { rest >> 8 } else { low.into() };
+            sum = sum.saturating_add(weight.unsigned_abs());
+        }
+        left = left.saturating_sub(GROUP);
+    }
+    sum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +137,8 @@ mod tests {
                 let mut found: Vec<i16> = paired_row(&block, member).collect();
                 prop_assert!(found.drain(row.len()..).all(|filler| filler == 0));
                 prop_assert_eq!(&found, row);
+                let magnitude = row.iter().map(|w| u32::from(w.unsigned_abs())).sum::<u32>();
+                prop_assert_eq!(paired_magnitude(&block, member, row.len()), magnitude);
             }
         }
 

@@ -45,6 +45,7 @@ impl Shape {
     }
 
     /// Number of values, saturating.
+    #[inline(never)] // asked for everywhere, and never in a loop
     pub fn len(&self) -> usize {
         self.0.iter().fold(1, |product: usize, &dim| product.saturating_mul(usize::from(dim)))
     }
@@ -98,6 +99,7 @@ impl Tensor {
     }
 
     /// First position after it in the arena, saturating.
+    #[inline(never)] // as `Shape::len`
     pub fn end(&self) -> usize {
         (self.offset as usize).saturating_add(self.len())
     }
