@@ -158,7 +158,6 @@ unsafe extern "C" fn dot2_w4a8(
         "cmp r0, r1",
         "bne 1b",
         "pop {{r3-r11, pc}}",
-        ".purgem nibbles_row",
-        ".purgem nibbles_word",
+        ".purgem nibbles_row\n.purgem nibbles_word",
     )
 }
