@@ -20,11 +20,12 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 
 /// Compare what two models compute on the same data
 ///
-/// A and B are .bbk files; .tflite files and quantised .onnx files, which are imported first; or .onnx
-/// files of floats. Data are given to each model by its own preprocessing; floats are given what the
-/// other model's inputs stand for, unless --pixels, --mean or --std say how data were scaled. Where
-/// both have the same sequence of operators, each layer's outputs are compared, too, and the first
-/// one that differs (from floats: by more than 2 steps on average) is named.
+/// A and B are .bbk files; .tflite files and quantised .onnx files, which are imported first; or
+/// .onnx files of floats. Data are given to each model by its own preprocessing; floats, and files
+/// of other tools, are given what the other model's inputs stand for, unless --pixels, --mean or
+/// --std say how data were scaled. Where both have the same sequence of operators, each layer's
+/// outputs are compared, too, and the first one that differs (from floats: by more than 2 steps on
+/// average) is named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -128,22 +129,30 @@ impl Comparison {
 
 impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let subjects = [Subject::read(&self.a)?, Subject::read(&self.b)?];
+        let range = self.scaling.pixels();
+        let subjects = [Subject::read(&self.a, range)?, Subject::read(&self.b, range)?];
         let files = match subjects {
             [Subject::Integers(a), Subject::Integers(b)] => [a, b],
             subjects => return self.run_with_floats(context, &subjects),
         };
         let [a, b] = [parse(&self.a, &files[0])?, parse(&self.b, &files[1])?];
-        let (dataset, examples) = source::read(&self.data, self.split, Wanted::by(&a))?;
+        let wanted = if model_file::takes_bytes(&b) { Wanted::by(&b) } else { Wanted::by(&a) };
+        let (dataset, examples) = source::read(&self.data, self.split, wanted)?;
         for model in [&a, &b] {
             if dataset.shape.len() != model.input().len() {
                 return Err(self.wrong_shape(dataset.shape.len(), model.input().len()));
             }
         }
-        let inputs = [
+        let mut inputs = [
             verify::quantized_inputs(&files[0], &dataset, &examples)?,
             verify::quantized_inputs(&files[1], &dataset, &examples)?,
         ];
+        // Another tool's file doesn't say how pixels become its values; the other model does.
+        match [&a, &b].map(model_file::takes_bytes) {
+            [false, true] if same_input(&a, &b) => inputs[0] = inputs[1].clone(),
+            [true, false] if same_input(&a, &b) => inputs[1] = inputs[0].clone(),
+            _ => {}
+        }
         let label = |&example: &u32| dataset.labels.get(example as usize).copied();
         let labels: Vec<u32> = examples.iter().filter_map(label).collect();
         let comparison = compare(&files, [&a, &b], &inputs, &labels)?;
@@ -181,6 +190,12 @@ impl Compare {
         }
         .into()
     }
+}
+
+/// Whether an input means the same to both.
+fn same_input(a: &Model<'_>, b: &Model<'_>) -> bool {
+    let meaning = |model: &Model<'_>| (model.meta().input_scale, model.input().zero_point);
+    meaning(a) == meaning(b)
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Error> {

@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::model_file;
 use super::output::Context;
+use super::scaling::byte_range;
 use super::source::{self, Part};
 use super::table::{self, Align};
 use crate::data::Dataset;
 use crate::error::{CliError, Error};
+use crate::import::ByteRange;
 use crate::report::number::{significant, thousands};
 use crate::summary::error_interval;
 use crate::verify;
@@ -28,6 +30,7 @@ const MAX_PRINTED_CLASSES: usize = 26;
 Examples:
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback evaluate model.bbk data/mnist
+  bitsback evaluate model.tflite data/mnist --pixels 0,1
   bitsback evaluate model.bbk jobs/lenet-5.toml --split validation --json
 
 With --json: error_percent, count, errors, interval_percent (95 %, Wilson), classes[],
@@ -40,6 +43,9 @@ pub(crate) struct Evaluate {
     /// Which part of the data [default: test for a job and for MNIST's files, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
+    /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
+    #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
+    pixels: Option<ByteRange>,
 }
 
 /// How often which label was taken for which class.
@@ -57,7 +63,7 @@ struct Evaluation {
 
 impl Evaluate {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read(&self.model)?;
+        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let (dataset, examples) = source::read(&self.data, self.split, source::Wanted::by(&model))?;
         let classes = self.match_classes(&model, &dataset)?;

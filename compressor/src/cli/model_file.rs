@@ -8,13 +8,18 @@ use bitsback_runtime::{Interpreter, Model};
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
-use crate::import::{self, ImportOptions};
+use crate::import::{self, ByteRange, ImportOptions};
 use crate::integer_graph::Arrangement;
 use crate::network::Shape;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    read_for_pixels(path, None)
+}
+
+/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`.
+pub(super) fn read_for_pixels(path: &Path, range: Option<ByteRange>) -> Result<Vec<u8>, Error> {
     let bytes = files::read(path, u64::from(MAX_FILE_LEN))?;
     if !import::is_importable(&bytes) {
         return Ok(bytes);
@@ -22,7 +27,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let folder = path.parent().map(Path::to_owned);
     // It runs here.
     let arrangement = Arrangement::Rows;
-    let options = ImportOptions { folder, arrangement, ..ImportOptions::default() };
+    let options = ImportOptions { bytes: range, folder, arrangement, ..ImportOptions::default() };
     let imported = import::import(&bytes, &options);
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
     Ok(imported.map_err(refused)?.bytes)
@@ -44,8 +49,8 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// Reads a model: one of integers is imported if it is another tool's.
-    pub(super) fn read(path: &Path) -> Result<Self, Error> {
+    /// Reads a model: one of integers is imported if it is another tool's, for pixels in `range`.
+    pub(super) fn read(path: &Path, range: Option<ByteRange>) -> Result<Self, Error> {
         let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
         if onnx::is_onnx(&bytes) {
             let model = read_floats(path)?;
@@ -53,7 +58,7 @@ impl Subject {
                 return Ok(Self::Floats(Box::new(model)));
             }
         }
-        Ok(Self::Integers(read(path)?))
+        Ok(Self::Integers(read_for_pixels(path, range)?))
     }
 }
 

@@ -33,6 +33,11 @@ impl Scaling {
         self.pixels.is_some() || self.is_standard()
     }
 
+    /// What the least and the greatest byte stood for, if that was said.
+    pub(super) fn pixels(&self) -> Option<ByteRange> {
+        self.pixels
+    }
+
     /// Whether a mean or a standard deviation was given.
     pub(super) fn is_standard(&self) -> bool {
         !self.mean.is_empty() || !self.std.is_empty()

@@ -1,4 +1,4 @@
-//! The shapes that runtimes are compared by: random int8 weights, tensors placed as tightly as a
+//! The shapes that runtimes are compared by: random weights of 8 bits where nothing else is said, tensors placed as tightly as a
 //! chain allows. Biases and requantisation are those of TensorFlow Lite's converter: per channel
 //! in convolutions, per tensor in dense layers.
 
@@ -24,14 +24,16 @@ pub(crate) struct Shape {
 }
 
 /// All of them.
-pub(crate) const SHAPES: [Shape; 5] = [
-    Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, &[784, 300, 100, 10]) },
+pub(crate) const SHAPES: [Shape; 6] = [
+    Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
+    Shape { name: "lenet-300-100-4-bit", draw: |s, l| dense_chain(s, l, 4, &LENET_300_100) },
     Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
     Shape { name: "lenet-5-8-13-13", draw: |s, l| lenet_5(s, l, [8, 13, 13]) },
-    Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, &AUTOENCODER) },
+    Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, 8, &AUTOENCODER) },
     Shape { name: "resnet-8", draw: resnet_8 },
 ];
 
+const LENET_300_100: [u16; 4] = [784, 300, 100, 10];
 /// MLPerf Tiny's anomaly detection.
 const AUTOENCODER: [u16; 11] = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640];
 
@@ -47,7 +49,7 @@ impl Shape {
 /// The least model of dense layers.
 pub(crate) fn least_dense() -> Result<Vec<u8>, SketchError> {
     let draw: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
-        |sketch, layout| dense_chain(sketch, layout, &[8, 8]);
+        |sketch, layout| dense_chain(sketch, layout, 8, &[8, 8]);
     Shape { name: "dense", draw }.model(Layout::RowMajor)
 }
 
@@ -71,18 +73,18 @@ impl Chain {
     }
 }
 
-fn kind(layout: Layout, per_channel: bool) -> Kind {
-    Kind { bits: 8, bias: Some(BiasWidth::I32), folded: true, per_channel, layout }
+fn kind(layout: Layout, bits: u8, per_channel: bool) -> Kind {
+    Kind { bits, bias: Some(BiasWidth::I32), folded: true, per_channel, layout }
 }
 
 fn dense(
     sketch: &mut Sketch,
-    layout: Layout,
+    (layout, bits): (Layout, u8),
     columns: usize,
     output: Tensor,
 ) -> Result<(), SketchError> {
-    let layout = chosen(layout, [output.len(), columns]);
-    let mut affine = sketch.affine(output.len(), columns, kind(layout, false))?;
+    let layout = if bits == 8 { chosen(layout, [output.len(), columns]) } else { Layout::RowMajor };
+    let mut affine = sketch.affine(output.len(), columns, kind(layout, bits, false))?;
     affine.clamp = RELU;
     sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
     Ok(())
@@ -105,7 +107,7 @@ fn conv(
     let filters = output.shape.channels();
     let layout =
         if columns > FILTER_MAX { Layout::RowMajor } else { chosen(layout, [filters, columns]) };
-    let mut affine = sketch.affine(filters, columns, kind(layout, true))?;
+    let mut affine = sketch.affine(filters, columns, kind(layout, 8, true))?;
     affine.clamp = RELU;
     let window = window(size, stride, padding);
     Ok(Conv2d { input, output, window, dilation: [1, 1], affine })
@@ -127,7 +129,12 @@ fn window(size: u16, stride: u16, padding: u16) -> Window {
     Window { size: [size; 2], stride: [stride; 2], padding: [padding; 2] }
 }
 
-fn dense_chain(sketch: &mut Sketch, layout: Layout, sizes: &[u16]) -> Result<(), SketchError> {
+fn dense_chain(
+    sketch: &mut Sketch,
+    layout: Layout,
+    bits: u8,
+    sizes: &[u16],
+) -> Result<(), SketchError> {
     let mut chain = Chain::new(&sizes.iter().copied().map(usize::from).collect::<Vec<_>>());
     let mut columns = 0;
     for (index, &size) in sizes.iter().enumerate() {
@@ -135,7 +142,7 @@ fn dense_chain(sketch: &mut Sketch, layout: Layout, sizes: &[u16]) -> Result<(),
         if index == 0 {
             sketch.input_at(tensor);
         } else {
-            dense(sketch, layout, columns, tensor)?;
+            dense(sketch, (layout, bits), columns, tensor)?;
         }
         columns = usize::from(size);
     }
@@ -167,9 +174,9 @@ fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), S
         previous = output;
     }
     let output = chain.tensor(&[c]);
-    dense(sketch, layout, lengths[2], output)?;
+    dense(sketch, (layout, 8), lengths[2], output)?;
     let output = chain.tensor(&[10]);
-    dense(sketch, layout, usize::from(c), output)
+    dense(sketch, (layout, 8), usize::from(c), output)
 }
 
 /// MLPerf Tiny's image classification: three stacks of one residual block.
@@ -207,7 +214,7 @@ fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
         window: window(8, 1, 0),
         clamp: Clamp::NONE,
     }));
-    dense(sketch, layout, 64, Sketch::at(0, &[10], ZERO_POINT))?;
+    dense(sketch, (layout, 8), 64, Sketch::at(0, &[10], ZERO_POINT))?;
     let output = Sketch::at(PLACE, &[10], ZERO_POINT);
     let multiplier = Multiplier { value: 1 << 30, shift: 23 };
     sketch.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
@@ -221,7 +228,8 @@ mod tests {
 
     #[test]
     fn multiply_accumulates_are_those_of_the_shapes() {
-        let expected = [266_200, 2_293_000, 284_434, 264_192, 12_501_632];
+        let expected = [266_200, 266_200, 2_293_000, 284_434, 264_192, 12_501_632];
+        assert_eq!(SHAPES.len(), expected.len());
         for (shape, macs) in SHAPES.into_iter().zip(expected) {
             for layout in [Layout::RowMajor, Layout::Pairs] {
                 let bytes = shape.model(layout).unwrap();

@@ -10,14 +10,14 @@ use core::slice;
 
 use super::super::portable::dot_block_slowly;
 use super::super::{BLOCK_ROWS as ROWS, Finish, Matrix, Sums};
-use super::{GROUP, spread, twice};
+use super::{GROUP, nibbles, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
 
 /// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
 /// four weights.
-type Group = [u32; 2];
+pub(super) type Group = [u32; 2];
 
 /// Inputs of a layer.
 pub(crate) struct Inputs<'a> {
@@ -42,9 +42,12 @@ impl Lanes {
         x: &'a [i8],
         offset: i16,
     ) -> Inputs<'a> {
-        let groups =
-            if matrix.bits == 8 { self.spread(x, offset).unwrap_or_default() } else { &[] };
-        Inputs { groups, x, offset }
+        let groups = match matrix.bits {
+            8 => self.spread(x, offset),
+            nibbles::BITS => self.spread_for_nibbles(x, offset),
+            _ => None,
+        };
+        Inputs { groups: groups.unwrap_or_default(), x, offset }
     }
 
     /// `None`: there is no kernel here that finishes outputs.
@@ -81,18 +84,53 @@ impl Lanes {
         // more where values remain, which the branch wrote; so all of them are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
+
+    /// As [`Self::spread`], as 4-bit weights meet them: two groups for eight inputs.
+    #[inline(never)]
+    fn spread_for_nibbles(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
+        let (words, rest) = x.as_chunks::<8>();
+        let groups = self.0.get_mut(..x.len().div_ceil(8).wrapping_mul(2))?;
+        let (pairs, _) = groups.as_chunks_mut::<2>();
+        let (whole, last) = pairs.split_at_mut_checked(words.len())?;
+        for (pair, &word) in whole.iter_mut().zip(words) {
+            let [first, second] = nibbles::spread_word(word, offset);
+            pair[0].write(first);
+            pair[1].write(second);
+        }
+        if let Some([first, second]) = last.first_mut() {
+            let mut lanes =
+                rest.iter().map(|&x| u32::from(i16::from(x).wrapping_add(offset) as u16));
+            let mut lane = || lanes.next().unwrap_or_default();
+            let [x0, x1, x2, x3] = [lane(), lane(), lane(), lane()];
+            let [x4, x5, x6] = [lane(), lane(), lane()];
+            first.write([x0 | x4 << 16, x1 | x5 << 16]);
+            second.write([x2 | x6 << 16, x3]);
+        }
+        // SAFETY: `groups` has two groups for each whole word of `x`, which the loop wrote, and two
+        // more where values remain, which the branch wrote; so all of them are written.
+        Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
+    }
 }
 
 /// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
 pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
+    let left = matrix.rows.saturating_sub(first);
+    let nibbles = match matrix.bits {
+        nibbles::BITS => match nibbles::dot_rows(matrix, first, (groups, inputs.offset), sums) {
+            rows if rows >= left => return,
+            rows => rows / ROWS,
+        },
+        _ => 0,
+    };
     let (blocks, _) = sums.as_chunks_mut::<ROWS>();
-    let rows = matrix.rows.saturating_sub(first).div_ceil(ROWS).min(blocks.len());
+    let rows = left.div_ceil(ROWS).min(blocks.len());
     let blocks = blocks.get_mut(..rows).unwrap_or_default();
-    let done = dot_pairs(matrix.blocks(first), groups, blocks);
+    let done = nibbles.max(dot_pairs(matrix.blocks(first), groups, blocks));
     let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
     for sums in blocks.get_mut(done..).unwrap_or_default() {
-        *sums = match dot_packed(matrix, first, groups) {
+        let packed = if matrix.bits == 8 { dot_packed(matrix, first, groups) } else { None };
+        *sums = match packed {
             Some(sums) => sums,
             None => dot_block_slowly(matrix, first, inputs.x, inputs.offset),
         };

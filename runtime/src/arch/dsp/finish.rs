@@ -147,8 +147,14 @@ pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, output
             Some(scale) => finish_alike(finish, scale, first, sums, outputs),
             None => portable::finish_rows(finish, first, sums, outputs),
         },
-        Multipliers::PerChannel(_) => Scales::new().finish(finish, first, sums, outputs),
+        Multipliers::PerChannel(_) => finish_each(finish, first, sums, outputs),
     }
+}
+
+/// As [`finish_rows`], with a multiplier for each row; scales need a stack frame of their own.
+#[inline(never)]
+fn finish_each(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+    Scales::new().finish(finish, first, sums, outputs);
 }
 
 /// As [`finish_rows`], with one multiplier.

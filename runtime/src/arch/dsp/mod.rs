@@ -8,6 +8,7 @@
 mod add;
 mod dense;
 mod finish;
+mod nibbles;
 mod patches;
 mod positions;
 
