@@ -56,6 +56,9 @@ pub struct Board {
     pub arena_bytes: usize,
     /// How instructions are counted.
     pub counter: Counter,
+    /// Whether `cargo xtask` compiles for speed (level 3) and not for size: where kernels are loops
+    /// of Rust around vector instructions, and flash is plenty.
+    pub is_for_speed: bool,
 }
 
 const KIB: u32 = 1024;
@@ -84,6 +87,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        is_for_speed: false,
     },
     Board {
         core: "cortex-m0",
@@ -97,6 +101,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x2000_0000, length: 16 * KIB },
         arena_bytes: 11 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 62_500 },
+        is_for_speed: false,
     },
     // The same core's code with room for models that the microbit can't hold.
     Board {
@@ -111,6 +116,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        is_for_speed: false,
     },
     Board {
         core: "cortex-m3",
@@ -124,6 +130,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        is_for_speed: false,
     },
     Board {
         core: "cortex-m7",
@@ -137,6 +144,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        is_for_speed: false,
     },
     Board {
         core: "cortex-m33",
@@ -150,6 +158,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x3800_0000, length: 4 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 50_000 },
+        is_for_speed: false,
     },
     Board {
         core: "cortex-m55",
@@ -164,6 +173,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x2000_0000, length: 512 * KIB },
         arena_bytes: 384 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 31_250 },
+        is_for_speed: true,
     },
     Board {
         core: "riscv32imc",
@@ -177,6 +187,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x8080_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Minstret,
+        is_for_speed: false,
     },
     Board {
         core: "riscv32imac",
@@ -190,6 +201,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x8080_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Minstret,
+        is_for_speed: false,
     },
     Board {
         core: "arm926",
@@ -203,6 +215,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x0100_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Sp804,
+        is_for_speed: false,
     },
     // Hosts and larger edge devices; no microcontroller, but the same bits.
     Board {
@@ -219,5 +232,6 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x40A0_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Generic,
+        is_for_speed: true,
     },
 ];

@@ -75,6 +75,9 @@ fn compile(
         .args(["--target", board.target, "--target-dir"])
         .arg(&output)
         .current_dir(root.join("firmware-examples").join(program.workspace));
+    if board.is_for_speed {
+        command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
+    }
     if let Some(model) = program.model {
         command.env("BITSBACK_MODEL", model);
     }

@@ -33,8 +33,22 @@ core::arch::global_asm!(
     ".ltorg",
 );
 
+// The same for AArch64, which must switch its vector registers on.
+#[cfg(family = "aarch64")]
+core::arch::global_asm!(
+    ".section .text.start, \"ax\"",
+    ".global _start",
+    "_start: mov x0, #(3 << 20)",
+    "msr cpacr_el1, x0",
+    "isb",
+    "adrp x0, _stack_start",
+    "add x0, x0, :lo12:_stack_start",
+    "mov sp, x0",
+    "bl bitsback_footprint_start",
+);
+
 // SAFETY: the assembly above is the only caller; it sets the stack up and expects no return.
-#[cfg(family = "arm9")]
+#[cfg(any(family = "arm9", family = "aarch64"))]
 #[unsafe(no_mangle)]
 extern "C" fn bitsback_footprint_start() -> ! {
     start()

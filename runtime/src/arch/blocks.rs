@@ -34,6 +34,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    #[inline(always)] // else it is made elsewhere and copied
     pub(crate) const fn new() -> Self {
         Self { patch: [0; PATCH_MAX], lanes: Lanes::new() }
     }

@@ -49,6 +49,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// x and the offset.
+    #[cfg_attr(not(bitsback_isa), allow(dead_code))] // for kernels that replace those here
     pub(crate) fn parts(&self) -> (&'a [i8], i16) {
         (self.x, self.offset)
     }
@@ -110,26 +111,29 @@ fn four_rows<'a>(matrix: &Matrix<'a>, first: usize, len: usize) -> Option<[&'a [
 /// Σ w·(x + offset) of four rows of bytes: an input is loaded once for four products, and the loop
 /// turns once for sixteen.
 fn dot_four(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_ROWS] {
-    let mut sums = [0i32; BLOCK_ROWS];
-    let mut add = |weights: [u8; BLOCK_ROWS], x: i8| {
-        let x = i32::from(x).wrapping_add(i32::from(offset));
-        for (sum, weight) in sums.iter_mut().zip(weights) {
-            *sum = sum.wrapping_add(i32::from(weight as i8).wrapping_mul(x));
-        }
-    };
-    let [(a, a_rest), (b, b_rest), (c, c_rest), (d, d_rest)] = rows.map(<[u8]>::as_chunks::<4>);
+    let [rows_a, rows_b, rows_c, rows_d] = rows.map(<[u8]>::as_chunks::<4>);
     let (x, x_rest) = x.as_chunks::<4>();
-    for ((((a, b), c), d), x) in a.iter().zip(b).zip(c).zip(d).zip(x) {
+    let (mut a, mut b, mut c, mut d) = (0i32, 0i32, 0i32, 0i32);
+    // Written out: whoever compiles for size unrolls nothing.
+    let mut add = |[wa, wb, wc, wd]: [u8; BLOCK_ROWS], x: i8| {
+        let x = i32::from(x).wrapping_add(i32::from(offset));
+        a = a.wrapping_add(i32::from(wa as i8).wrapping_mul(x));
+        b = b.wrapping_add(i32::from(wb as i8).wrapping_mul(x));
+        c = c.wrapping_add(i32::from(wc as i8).wrapping_mul(x));
+        d = d.wrapping_add(i32::from(wd as i8).wrapping_mul(x));
+    };
+    let words = rows_a.0.iter().zip(rows_b.0).zip(rows_c.0).zip(rows_d.0);
+    for ((((a, b), c), d), x) in words.zip(x) {
         add([a[0], b[0], c[0], d[0]], x[0]);
         add([a[1], b[1], c[1], d[1]], x[1]);
         add([a[2], b[2], c[2], d[2]], x[2]);
         add([a[3], b[3], c[3], d[3]], x[3]);
     }
-    for ((((&a, &b), &c), &d), &x) in a_rest.iter().zip(b_rest).zip(c_rest).zip(d_rest).zip(x_rest)
-    {
+    let rest = rows_a.1.iter().zip(rows_b.1).zip(rows_c.1).zip(rows_d.1);
+    for ((((&a, &b), &c), &d), &x) in rest.zip(x_rest) {
         add([a, b, c, d], x);
     }
-    sums
+    [a, b, c, d]
 }
 
 /// Σ w·(x + offset) of the rows of a block of pairs: of half-words A + 256·B and of their low bytes,
@@ -163,11 +167,15 @@ impl PairSums {
     fn add(&mut self, group: &[u8; 16], [x0, x1, x2, x3]: [i32; 4]) {
         let (halves, _) = group.as_chunks::<2>();
         let (pairs, _) = halves.as_chunks::<4>();
-        for ([low, both], halves) in self.0.iter_mut().zip(pairs) {
-            for (&half, x) in halves.iter().zip([x0, x2, x1, x3]) {
+        for ([low, both], &[h0, h2, h1, h3]) in self.0.iter_mut().zip(pairs) {
+            let mut add = |half: [u8; 2], x: i32| {
                 *low = low.wrapping_add(i32::from(half[0] as i8).wrapping_mul(x));
                 *both = both.wrapping_add(i32::from(i16::from_le_bytes(half)).wrapping_mul(x));
-            }
+            };
+            add(h0, x0);
+            add(h2, x2);
+            add(h1, x1);
+            add(h3, x3);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads postcard: what serde would generate for each record anew is here once, a tenth of its code.
+//! Reads postcard: what serde would generate for each record anew is here once.
 //!
 //! Files are written by serde from the very structs that are read here (`writer`); a test compares
 //! the two ways on bytes of all kinds.
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// As `str::from_utf8`, in a fifth of its code.
+/// As `str::from_utf8`, in less code.
 fn is_utf8(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(&lead) = bytes.next() {

@@ -31,7 +31,8 @@ impl Image<'_> {
     /// take directly, and filters of at most [`PATCH_MAX`] weights.
     #[inline(never)]
     fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut room = Room::new();
+        let mut sums = [[0; CHUNK_ROWS]; POSITIONS];
         let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
         let [rows, columns] = self.axes;
         let mut rest = output;
@@ -56,7 +57,8 @@ impl Image<'_> {
         pool: &[Axis; 2],
         output: &mut [i8],
     ) {
-        let (mut room, mut sums) = (Room::new(), [[0; CHUNK_ROWS]; POSITIONS]);
+        let mut room = Room::new();
+        let mut sums = [[0; CHUNK_ROWS]; POSITIONS];
         let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
         let [rows, columns] = pool;
         // `max(1)`: there are filters, but the compiler can't know.

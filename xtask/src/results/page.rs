@@ -112,14 +112,20 @@ fn training(rows: &[TrainingRow]) -> String {
 
 /// The means of all networks in one table, for other texts.
 pub(super) fn overview(results: &Results) -> String {
-    let mut text = "| network | data | prior | seeds | error % | dense error % | file bytes | \
-                    smaller | MACs |\n|---|---|---|---:|---:|---:|---:|---:|---:|\n"
-        .to_owned();
+    let mut text =
+        "| network | data | prior | job | seeds | error % | dense error % | file bytes | \
+                    smaller | MACs |\n|---|---|---|---|---:|---:|---:|---:|---:|---:|\n"
+            .to_owned();
     for (set, rows) in &results.sets {
         for group in groups(rows) {
             let Some(first) = group.first() else { continue };
-            text +=
-                &format!("| {} | {set} | {} | {} |\n", first.network, first.method(), means(group));
+            text += &format!(
+                "| {} | {set} | {} | {} | {} |\n",
+                first.network,
+                first.method(),
+                job(first),
+                means(group)
+            );
         }
     }
     text

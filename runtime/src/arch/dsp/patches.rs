@@ -27,6 +27,7 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    #[inline(always)] // else it is made elsewhere and copied
     pub(crate) const fn new() -> Self {
         Self {
             groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP],
