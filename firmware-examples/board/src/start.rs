@@ -73,19 +73,6 @@ mod arm9 {
         "bl bitsback_board_start",
         ".ltorg",
     );
-
-    // SAFETY: the assembly above is the only caller; it sets the stack up and expects no return.
-    #[unsafe(no_mangle)]
-    extern "C" fn bitsback_board_start() -> ! {
-        super::start()
-    }
-
-    // SAFETY: as above; what the stack held before is of no use to anyone any more.
-    #[unsafe(no_mangle)]
-    extern "C" fn bitsback_board_exception() -> ! {
-        semihosting::eprintln!("error: processor exception");
-        semihosting::process::exit(super::EXIT_FAULT)
-    }
 }
 
 #[cfg(family = "aarch64")]
@@ -116,8 +103,12 @@ mod aarch64 {
         "mov sp, x0",
         "bl bitsback_board_exception",
     );
+}
 
-    // SAFETY: the assembly above is the only caller; it sets the stack up and expects no return.
+/// What the assembly of boards without a start-up crate calls.
+#[cfg(any(family = "arm9", family = "aarch64"))]
+mod loaded {
+    // SAFETY: the assembly of this file is the only caller; it sets the stack up and expects no return.
     #[unsafe(no_mangle)]
     extern "C" fn bitsback_board_start() -> ! {
         super::start()

@@ -15,9 +15,8 @@ use core::arch::aarch64::{
 pub(crate) use super::portable::{
     Inputs, Lanes, add, copy, dot, dot_strided, finish_rows, is_direct, row_sum,
 };
-use super::steps::{STEP, four_rows};
+use super::steps::{Byte, STEP, four_rows};
 use super::{BLOCK_ROWS, Matrix, portable};
-use crate::format::Layout;
 
 /// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
 pub(crate) fn dot_block(
@@ -26,10 +25,7 @@ pub(crate) fn dot_block(
     inputs: &Inputs<'_>,
 ) -> [i32; BLOCK_ROWS] {
     let (x, offset) = inputs.parts();
-    if matrix.bits == 8
-        && matrix.layout == Layout::RowMajor
-        && let Some(rows) = four_rows(matrix, first, x.len())
-    {
+    if let Some(rows) = four_rows(matrix, first, x.len()) {
         // SAFETY: the module is only compiled for targets whose every core has NEON.
         return unsafe {
             match offset {
@@ -123,11 +119,6 @@ fn load<T: Byte>(bytes: &[T; STEP]) -> int8x16_t {
     // SAFETY: there are sixteen bytes to read, and a load of bytes takes any alignment.
     unsafe { vld1q_s8(bytes.as_ptr().cast::<i8>()) }
 }
-
-/// What is a byte of any bits.
-trait Byte {}
-impl Byte for i8 {}
-impl Byte for u8 {}
 
 #[cfg(test)]
 mod tests {

@@ -17,9 +17,8 @@ use core::sync::atomic::{AtomicU8, Ordering};
 pub(crate) use super::portable::{
     Inputs, Lanes, add, copy, dot, dot_strided, finish_rows, is_direct, row_sum,
 };
-use super::steps::{STEP, four_rows};
+use super::steps::{Byte, STEP, four_rows};
 use super::{BLOCK_ROWS, Matrix, portable};
-use crate::format::Layout;
 
 /// Whether the core and its system have AVX2; asked once.
 fn has_avx2() -> bool {
@@ -56,10 +55,8 @@ pub(crate) fn dot_block(
     inputs: &Inputs<'_>,
 ) -> [i32; BLOCK_ROWS] {
     let (x, offset) = inputs.parts();
-    if matrix.bits == 8
-        && matrix.layout == Layout::RowMajor
+    if let Some(rows) = four_rows(matrix, first, x.len())
         && has_avx2()
-        && let Some(rows) = four_rows(matrix, first, x.len())
     {
         // SAFETY: AVX2 was found.
         return unsafe { dot4_w8a8(rows, x, offset) };
@@ -109,11 +106,6 @@ fn widen<T: Byte>(bytes: &[T; STEP]) -> __m256i {
     // SAFETY: there are sixteen bytes to read, and the load takes any alignment.
     _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes.as_ptr().cast::<__m128i>()) })
 }
-
-/// What is a byte of any bits.
-trait Byte {}
-impl Byte for i8 {}
-impl Byte for u8 {}
 
 /// The sum of eight lanes.
 #[inline]

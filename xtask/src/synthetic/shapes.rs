@@ -1,5 +1,5 @@
-//! The shapes that runtimes are compared by: random weights of 8 bits where nothing else is said, tensors placed as tightly as a
-//! chain allows. Biases and requantisation are those of TensorFlow Lite's converter: per channel
+//! The shapes that runtimes are compared by: random weights of 8 bits where nothing else is said,
+//! tensors placed as tightly as a chain allows. Biases and requantisation are those of TensorFlow Lite's converter: per channel
 //! in convolutions, per tensor in dense layers.
 
 use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window, pairs_pay};
