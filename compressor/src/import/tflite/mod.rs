@@ -6,8 +6,11 @@
 
 mod arrange;
 mod convert;
+mod dilated;
 mod elementwise;
+mod operands;
 mod operators;
+mod reduce;
 mod schema;
 #[cfg(test)]
 mod tests;
