@@ -65,7 +65,7 @@ impl<'a> Converter<'a> {
         }
         expected.extend(dims.last());
         // Where the batch is open, the file says 1 whatever it becomes.
-        let open = shape(to).next() == Some(1);
+        let open = shape(to).next() == Some(1) && expected.first() != Some(&1);
         let follows = shape(to).skip(1).eq(expected.iter().skip(1).copied());
         if !follows || !open && shape(to).next() != expected.first().copied() {
             return Err(wrong("the output's shape doesn't follow from the blocks"));
@@ -282,4 +282,66 @@ fn same_quantization(
         return Err(site.quantization(to, "has another scale or zero point than the input"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::import::ImportError;
+    use crate::import::tflite::sketch::{Field, I8, Sketch, single};
+
+    /// A sequence of 4, a border of 1 on both sides, two taps 2 apart. `images` is what the file
+    /// says of their number.
+    fn sequence(images: i32, crops: [i32; 2], activation: bool) -> Sketch {
+        let mut sketch = Sketch::new();
+        let input = sketch.tensor(&[1, 4, 1], 0.5, 2);
+        let (block, borders) = (sketch.integers(&[2]), sketch.integers(&[1, 1]));
+        let mut at = sketch.tensor(&[images, 3, 1], 0.5, 2);
+        sketch.operator(38, &[input, block, borders], at, vec![]);
+        if activation {
+            let limited = sketch.tensor(&[images, 3, 1], 0.5, 2);
+            sketch.operator(19, &[at], limited, vec![]);
+            at = limited;
+        }
+        let axis = sketch.integers(&[1]);
+        let expanded = sketch.tensor(&[images, 1, 3, 1], 0.5, 2);
+        sketch.operator(70, &[at, axis], expanded, vec![]);
+        let weights = sketch.typed(&[1, 1, 2, 1], I8, &[1, 2], 1.0, 0);
+        let convolved = sketch.tensor(&[images, 1, 2, 1], 0.5, 1);
+        let valid = vec![(0, Field::I8(1)), (1, Field::I32(1)), (2, Field::I32(1))];
+        sketch.operator(3, &[expanded, weights, -1], convolved, valid);
+        let flat = sketch.tensor(&[images, 2, 1], 0.5, 1);
+        sketch.operator(22, &[convolved], flat, vec![]);
+        let crops = sketch.integers(&crops);
+        let output = sketch.tensor(&[1, 4, 1], 0.5, 1);
+        sketch.operator(37, &[flat, block, crops], output, vec![]);
+        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        sketch
+    }
+
+    #[test]
+    fn three_operators_are_one_convolution() {
+        // 1, 2, 3, 4 above the zero point. The border is the zero point, or the byte 0: 2 below it.
+        assert_eq!(sequence(1, [0, 0], false).run(&[3, 4, 5, 6]), [5, 8, 11, 4]);
+        assert_eq!(sequence(2, [0, 0], false).run(&[3, 4, 5, 6]), [3, 8, 11, 0]);
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let between = sequence(2, [0, 0], true).refused();
+        assert!(between.to_string().contains("one convolution is supported"), "{between}");
+        for sketch in [sequence(2, [0, 1], false), sequence(3, [0, 0], false)] {
+            let error = sketch.refused();
+            assert!(matches!(error, ImportError::Shape { .. }), "{error}");
+        }
+        let mut alone = single(37, &[2, 2, 1], &[1, 4, 1], vec![]);
+        let (block, crops) = (alone.integers(&[2]), alone.integers(&[0, 0]));
+        alone.operators[0][1].1 = Field::I32s(vec![0, block, crops]);
+        assert!(alone.refused().to_string().contains("one convolution is supported"));
+        let mut blocks = sequence(2, [0, 0], false);
+        let other = blocks.integers(&[4]);
+        if let Some((_, Field::I32s(inputs))) = blocks.operators[4].get_mut(1) {
+            inputs[1] = other;
+        }
+        assert!(blocks.refused().to_string().contains("must be those of"));
+    }
 }

@@ -4,7 +4,7 @@ use bitsback_runtime::format::{Clamp, Window};
 use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, activation, per_tensor, signed_multiplier};
-use super::operands::{Operands, mirrored};
+use super::operands::{Difference, Operands};
 use super::schema::Type;
 use crate::calibrate::ByteMap;
 use crate::import::ImportError;
@@ -29,17 +29,24 @@ impl<'a> Converter<'a> {
     pub(super) fn sub(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let first = self.operand(site, 0, "its first operand")?;
         let second = self.operand(site, 1, "its second operand")?;
-        let zero_point = self.of(second).zero_point;
+        let zero_points = [first, second].map(|id| self.of(id).zero_point);
         let negative = self.negated(site, second);
         let operands = self.arranged(site, first, negative)?;
-        let (mut factors, sum, clamp) = self.sum(site, &operands)?;
+        let (mut factors, rest, clamp) = self.sum(site, &operands)?;
         let Operands { inputs, output, swapped } = operands;
-        let factor = &mut factors[usize::from(!swapped)];
-        *factor = mirrored(*factor, zero_point).ok_or_else(|| {
+        let [first, second] = if swapped { [1, 0] } else { [0, 1] };
+        let difference = Difference {
+            factors: [factors[first], factors[second]],
+            zero_points,
+            rest,
+            zero_point: self.of(output).zero_point,
+            clamp,
+        };
+        factors[second] = difference.mirrored().ok_or_else(|| {
             let (_, tensor) = self.output(site);
             site.quantization(tensor, "is a difference that no sum gives exactly")
         })?;
-        self.push(site, Kind::Add(factors, sum, clamp), inputs.to_vec(), output);
+        self.push(site, Kind::Add(factors, rest, clamp), inputs.to_vec(), output);
         Ok(())
     }
 

@@ -13,6 +13,8 @@ mod operators;
 mod reduce;
 mod schema;
 #[cfg(test)]
+mod sketch;
+#[cfg(test)]
 mod tests;
 mod weighted;
 mod window;

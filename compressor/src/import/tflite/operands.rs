@@ -2,7 +2,7 @@
 //! operators don't do it themselves.
 
 use bitsback_runtime::format::{Clamp, Window};
-use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::requantize::{Multiplier, requantize};
 
 use super::convert::{Converter, Site};
 use crate::import::ImportError;
@@ -165,40 +165,137 @@ fn each(rows: usize, weight: i16) -> Matrix {
     }
 }
 
-/// The factor by which a sum takes −x to what a difference takes away for x. Products round ties
-/// up whatever their sign, so that it may have to be a little more or less than `factor`; of a
-/// value with this `zero_point`.
-pub(super) fn mirrored(factor: Multiplier, zero_point: i8) -> Option<Multiplier> {
-    let nearby =
-        [0, -1, 1].map(|step| Multiplier { value: factor.value.saturating_add(step), ..factor });
-    nearby.into_iter().find(|candidate| {
-        (i8::MIN..=i8::MAX).all(|q| {
-            let x = (i32::from(q) - i32::from(zero_point)) << LEFT_SHIFT;
-            candidate.apply(-x) == -factor.apply(x)
-        })
-    })
+/// A difference as TensorFlow Lite Micro computes it.
+pub(super) struct Difference {
+    /// Factors of both operands.
+    pub(super) factors: [Multiplier; 2],
+    pub(super) zero_points: [i8; 2],
+    /// Factor of what is left.
+    pub(super) rest: Multiplier,
+    pub(super) zero_point: i8,
+    pub(super) clamp: Clamp,
+}
+
+impl Difference {
+    /// The second factor of the sum with the second operand's negative that gives the same for all
+    /// operands. Products round ties up whatever their sign, so that it may have to be a little
+    /// more or less than the difference's.
+    pub(super) fn mirrored(&self) -> Option<Multiplier> {
+        let [first, second] = self.factors;
+        let scaled = |factor: Multiplier, at: usize, sign: i32| {
+            (i8::MIN..=i8::MAX)
+                .map(|q| (i32::from(q) - i32::from(self.zero_points[at])) << LEFT_SHIFT)
+                .map(|x| factor.apply(sign * x))
+                .collect::<Vec<i32>>()
+        };
+        let (whole, taken) = (scaled(first, 0, 1), scaled(second, 1, 1));
+        let result = |sum: i32| self.clamp.apply(requantize(sum, self.rest, self.zero_point));
+        [0, -1, 1]
+            .map(|step| Multiplier { value: second.value.saturating_add(step), ..second })
+            .into_iter()
+            .find(|&candidate| {
+                taken.iter().zip(scaled(candidate, 1, -1)).all(|(&taken, added)| {
+                    added == -taken || whole.iter().all(|&x| result(x - taken) == result(x + added))
+                })
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::import::tflite::sketch::{Field, I8, Sketch, single};
+
+    const ADD: i32 = 0;
+    const SUB: i32 = 41;
 
     #[test]
-    fn a_mirrored_factor_gives_the_opposite_of_every_product() {
-        // 1/2 divides everything; 2³⁰ + 2¹⁰ makes a tie of every odd number.
-        assert_eq!(
-            mirrored(Multiplier { value: 1 << 30, shift: 0 }, 5).map(|m| m.value),
-            Some(1 << 30)
-        );
-        for value in [(1 << 30) + (1 << 10), (1 << 30) + (1 << 11), 0x5a5a_5a5a, i32::MAX - 1] {
-            for zero_point in [i8::MIN, -3, 0, i8::MAX] {
-                let factor = Multiplier { value, shift: -2 };
-                let found = mirrored(factor, zero_point).unwrap();
-                for q in i8::MIN..=i8::MAX {
-                    let x = (i32::from(q) - i32::from(zero_point)) << LEFT_SHIFT;
-                    assert_eq!(found.apply(-x), -factor.apply(x), "{value} {zero_point} {q}");
-                }
+    fn differences() {
+        let of = |constant_first: bool| {
+            let mut sketch = single(SUB, &[1, 2, 2], &[1, 2, 2], vec![]);
+            let constant = sketch.typed(&[2], I8, &[3, 0xfe], 0.5, 1); // 2 and −3 above the zero
+            let operands = if constant_first { vec![constant, 0] } else { vec![0, constant] };
+            sketch.operators[0][1].1 = Field::I32s(operands);
+            sketch.run(&[1, 2, 10, -20])
+        };
+        assert_eq!(of(false), [-1, 5, 8, -17]);
+        assert_eq!(of(true), [3, -3, -6, 19]);
+        let mut sketch = Sketch::new();
+        let input = sketch.tensor(&[1, 3], 0.5, 1);
+        let limited = sketch.tensor(&[1, 3], 0.5, 1);
+        sketch.operator(19, &[input], limited, vec![]);
+        let output = sketch.tensor(&[1, 3], 0.5, 0);
+        sketch.operator(SUB, &[input, limited], output, vec![]);
+        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        assert_eq!(sketch.run(&[-128, 1, 100]), [-128, 0, 0]);
+    }
+
+    #[test]
+    fn operands_are_repeated_along_any_dimension() {
+        let inputs = [1, 2, 3, 4, 5, 6, 7, 8];
+        let table: [(i32, &[i32]); 3] =
+            [(1, &[1, 1, 2, 2]), (2, &[1, 2, 1, 2]), (3, &[1, 2, 2, 1])];
+        for (axis, reduced) in table {
+            // The largest along a dimension, added to all.
+            let mut sketch = Sketch::new();
+            let (input, axes) = (sketch.tensor(&[1, 2, 2, 2], 1.0, 0), sketch.integers(&[axis]));
+            let largest = sketch.tensor(reduced, 1.0, 0);
+            sketch.operator(82, &[input, axes], largest, vec![]);
+            let output = sketch.tensor(&[1, 2, 2, 2], 1.0, 0);
+            sketch.operator(ADD, &[largest, input], output, vec![]);
+            (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+            // Positions that differ in the dimension differ in this bit.
+            let bit = 1 << (3 - axis);
+            let expected = (0..8).map(|at| inputs[at] + inputs[at | bit]);
+            assert_eq!(sketch.run(&inputs), expected.collect::<Vec<i8>>(), "{axis}");
+        }
+    }
+
+    #[test]
+    fn constants_are_repeated_and_what_does_not_fit_is_refused() {
+        let with = |shape: &[i32], bytes: &[u8]| {
+            let mut sketch = single(ADD, &[1, 3, 2], &[1, 3, 2], vec![]);
+            let constant = sketch.typed(shape, I8, bytes, 0.5, 0);
+            sketch.operators[0][1].1 = Field::I32s(vec![0, constant]);
+            sketch
+        };
+        assert_eq!(with(&[3, 1], &[1, 2, 3]).run(&[0; 6]), [1, 1, 2, 2, 3, 3]);
+        let error = with(&[3], &[1, 2, 3]).refused();
+        assert!(matches!(error, ImportError::Shape { .. }), "{error}");
+    }
+
+    #[test]
+    fn sums_give_every_difference() {
+        // Half divides everything; the others make ties of some products, of both signs.
+        for value in [1 << 30, (1 << 30) + (1 << 10), (1 << 30) + 8, 0x5a5a_5a58, i32::MAX - 7] {
+            for zero_points in [[i8::MIN, i8::MAX], [3, -3], [0, 0]] {
+                let half = Multiplier { value: 1 << 30, shift: 0 };
+                let second = Multiplier { value, shift: -1 };
+                let rest = Multiplier { value: 0x4b3d_8af1, shift: -19 };
+                let difference = Difference {
+                    factors: [half, second],
+                    zero_points,
+                    rest,
+                    zero_point: 5,
+                    clamp: Clamp::NONE,
+                };
+                let found = difference.mirrored().unwrap();
+                assert!((i64::from(found.value) - i64::from(value)).abs() <= 1);
             }
         }
+    }
+
+    #[test]
+    fn a_difference_that_depends_on_a_tie_is_refused() {
+        // Every product is a tie, of either sign, and nothing is rounded behind it.
+        let difference = Difference {
+            factors: [Multiplier { value: 1 << 30, shift: 0 }; 2]
+                .map(|m| Multiplier { value: m.value + (1 << 10), ..m }),
+            zero_points: [0, 0],
+            rest: Multiplier::ONE,
+            zero_point: 0,
+            clamp: Clamp::NONE,
+        };
+        assert_eq!(difference.mirrored(), None);
     }
 }

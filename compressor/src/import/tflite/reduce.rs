@@ -127,3 +127,43 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::import::ImportError;
+    use crate::import::tflite::sketch::{Field, Sketch, single};
+
+    /// A reduction of 2 × 2 × 2 values, or whatever `dims` says, over some dimensions.
+    fn reduction(code: i32, dims: &[i32], axes: &[i32], to: &[i32]) -> Sketch {
+        let mut sketch = single(code, dims, to, vec![]);
+        let axes = sketch.integers(axes);
+        sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
+        sketch
+    }
+
+    #[test]
+    fn any_neighbours_can_go() {
+        let (mean, max, dims) = (40, 82, [1, 2, 2, 2]);
+        let inputs = [1, 3, 5, 7, 9, 11, 13, 15];
+        let table: [(&[i32], &[i32], &[i8], &[i8]); 5] = [
+            (&[1], &[1, 2, 2], &[5, 7, 9, 11], &[9, 11, 13, 15]),
+            (&[2], &[1, 2, 1, 2], &[3, 5, 11, 13], &[5, 7, 13, 15]),
+            (&[3], &[1, 2, 2], &[2, 6, 10, 14], &[3, 7, 11, 15]),
+            (&[-2, -1], &[1, 2], &[4, 12], &[7, 15]),
+            (&[1, 2, 3], &[1, 1], &[8], &[15]),
+        ];
+        for (axes, to, means, maxima) in table {
+            assert_eq!(reduction(mean, &dims, axes, to).run(&inputs), means, "{axes:?}");
+            assert_eq!(reduction(max, &dims, axes, to).run(&inputs), maxima, "{axes:?}");
+        }
+        assert_eq!(reduction(mean, &[1, 1, 3], &[1], &[1, 3]).run(&[1, 2, 3]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn others_are_refused() {
+        let apart = reduction(40, &[1, 2, 2, 2], &[1, 3], &[1, 2]).refused();
+        assert!(apart.to_string().contains("neighbours"), "{apart}");
+        let size = reduction(40, &[1, 2, 2, 2], &[1], &[1, 2]).refused();
+        assert!(matches!(size, ImportError::Shape { .. }), "{size}");
+    }
+}
