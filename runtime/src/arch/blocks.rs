@@ -101,6 +101,23 @@ impl<'r> Patches<'r> {
         finish_rows(finish, first, sums, outputs);
     }
 
+    /// 0: there is no kernel here that takes squares of positions.
+    pub(crate) const fn squares(&self, _: &Matrix<'_>) -> usize {
+        0
+    }
+
+    /// False, as [`Self::squares`] says.
+    pub(crate) const fn finish_squares(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &Finish<'_>,
+        _: &[i8],
+        _: &mut Sums,
+        _: &mut [i8],
+    ) -> bool {
+        false
+    }
+
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
     pub(crate) fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
         gather(self.room.patch.get_mut(..self.columns).unwrap_or_default());

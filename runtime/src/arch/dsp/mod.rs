@@ -11,6 +11,7 @@ mod finish;
 mod nibbles;
 mod patches;
 mod positions;
+mod squares;
 
 use core::arch::asm;
 

@@ -8,7 +8,7 @@ use core::arch::naked_asm;
 use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums};
 use super::finish::Scales;
 use super::positions::{Group, POSITIONS};
-use super::{GROUP, twice};
+use super::{GROUP, squares, twice};
 
 /// Most columns of a piece, a multiple of four: a third of 5 × 5 × 20, and 3 × 3 × 16.
 const PIECE_MAX: usize = 168;
@@ -34,6 +34,11 @@ impl Room {
             scratch: [0; PATCH_MAX + CHUNK],
             scales: Scales::new(),
         }
+    }
+
+    /// The room for groups, as words.
+    pub(super) fn words(&mut self) -> &mut [[u32; POSITIONS]] {
+        self.groups.as_flattened_mut()
     }
 }
 
@@ -189,7 +194,33 @@ impl<'r> Patches<'r> {
         sums: &Sums,
         outputs: &mut [i8],
     ) {
-        self.room.scales.finish(finish, first, sums, outputs);
+        self.room.scales.finish(finish, first..usize::MAX, sums, outputs);
+    }
+
+    /// How many neighbouring squares of positions [`Self::finish_squares`] takes at once; 0: none.
+    /// Windows are of one channel, and a step apart.
+    pub(crate) fn squares(&self, matrix: &Matrix<'_>) -> usize {
+        squares::at_once(matrix, self.window)
+    }
+
+    /// The largest outputs of neighbouring squares of 2 × 2 positions, all rows of one after the
+    /// other; `from` begins with the first window. False where they aren't there.
+    #[inline(always)]
+    pub(crate) fn finish_squares(
+        &mut self,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        from: &[i8],
+        sums: &mut Sums,
+        outputs: &mut [i8],
+    ) -> bool {
+        let count = outputs.len().checked_div(matrix.rows).unwrap_or_default();
+        let image = (from, self.window.stride);
+        if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
+            return false;
+        }
+        self.room.scales.finish(finish, 0..matrix.rows, sums, outputs);
+        true
     }
 
     /// Copies `rows` of a window to `scratch` and spreads what is there of the piece; what is
