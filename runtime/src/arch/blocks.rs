@@ -68,11 +68,11 @@ impl<'r> Patches<'r> {
     /// What follows is about that piece.
     pub(crate) const fn begin(&mut self, _piece: usize) {}
 
-    /// Makes the window that begins with `from` the patch of position number `slot`, of
-    /// [`POSITIONS`]; false where windows aren't stretches.
-    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+    /// Makes the windows that begin with `from` the patches of all positions; false where windows
+    /// aren't stretches.
+    pub(crate) fn fill_windows(&mut self, [from]: [&[i8]; POSITIONS]) -> bool {
         let Stretches { rows, len, stride } = self.window;
-        self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
+        self.fill(0, |patch| copy_rows(from, patch, rows, len, [stride, len]));
         len > 0
     }
 

@@ -279,11 +279,22 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     fn gather(&mut self, filled: usize) {
         let image = self.image;
-        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
-            let window = image.inside(down, right);
-            if !window.is_some_and(|window| self.patches.fill_window(slot, window)) {
-                self.patches.fill(slot, |patch| image.gather(down, right, patch));
+        // Positions that aren't there see what the first one sees.
+        let [first, ..] = self.places;
+        let mut windows = [Default::default(); POSITIONS];
+        let mut are_inside = true;
+        for (slot, (window, &place)) in windows.iter_mut().zip(&self.places).enumerate() {
+            let [down, right] = if slot < filled { place } else { first };
+            match image.inside(down, right) {
+                Some(from) => *window = from,
+                None => are_inside = false,
             }
+        }
+        if are_inside && self.patches.fill_windows(windows) {
+            return;
+        }
+        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
+            self.patches.fill(slot, |patch| image.gather(down, right, patch));
         }
     }
 

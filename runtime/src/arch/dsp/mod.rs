@@ -12,6 +12,7 @@ mod nibbles;
 mod patches;
 mod positions;
 mod squares;
+mod windows;
 
 use core::arch::asm;
 
