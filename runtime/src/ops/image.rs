@@ -75,6 +75,9 @@ impl Image<'_> {
             let (line, below) = rest.split_at_mut_checked(len).unwrap_or_default();
             rest = below;
             let done = sweep.finish_squares(rows, down, &squares, line);
+            if done.len() == columns.output {
+                continue;
+            }
             let (down, top) = rows.taps(down);
             for (right, pixel) in line.chunks_exact_mut(filters).enumerate() {
                 if done.contains(&right) {

@@ -100,14 +100,15 @@ pub(super) struct Scales {
     rows: [Scale; CHUNK_ROWS],
     /// The first row, and how many there are.
     held: [usize; 2],
-    /// Whether the kernel takes all of them.
-    sound: bool,
+    /// Whether there is one that the kernel doesn't take.
+    rare: bool,
 }
 
 impl Scales {
     pub(super) const fn new() -> Self {
-        let none = Scale { bias: 0, value: 0, right: 1 };
-        Self { rows: [none; CHUNK_ROWS], held: [0; 2], sound: true }
+        // All of it 0, so that it needs no image in flash.
+        let none = Scale { bias: 0, value: 0, right: 0 };
+        Self { rows: [none; CHUNK_ROWS], held: [0; 2], rare: false }
     }
 
     /// The outputs of `rows`, as many as there are and the same again, from their sums of products.
@@ -122,9 +123,9 @@ impl Scales {
         let [first, count] = self.held;
         if first != rows.start || count < outputs.len() {
             self.held = [rows.start, outputs.len()];
-            self.sound = self.hold(finish, rows.clone(), outputs.len()).is_some();
+            self.rare = self.hold(finish, rows.clone(), outputs.len()).is_none();
         }
-        if !self.sound || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
+        if self.rare || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
             let len = rows.len().max(1);
             for (outputs, sums) in outputs.chunks_mut(len).zip(sums.chunks(len)) {
                 portable::finish_rows(finish, rows.start, sums, outputs);
