@@ -68,11 +68,11 @@ impl<'r> Patches<'r> {
     /// What follows is about that piece.
     pub(crate) const fn begin(&mut self, _piece: usize) {}
 
-    /// Makes the window that begins with `from` the patch of position number `slot`, of
-    /// [`POSITIONS`]; false where windows aren't stretches.
-    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+    /// Makes the windows that begin with `from` the patches of all positions; false where windows
+    /// aren't stretches.
+    pub(crate) fn fill_windows(&mut self, [from]: [&[i8]; POSITIONS]) -> bool {
         let Stretches { rows, len, stride } = self.window;
-        self.fill(slot, |patch| copy_rows(from, patch, rows, len, [stride, len]));
+        self.fill(0, |patch| copy_rows(from, patch, rows, len, [stride, len]));
         len > 0
     }
 
@@ -99,6 +99,23 @@ impl<'r> Patches<'r> {
         outputs: &mut [i8],
     ) {
         finish_rows(finish, first, sums, outputs);
+    }
+
+    /// 0: there is no kernel here that takes squares of positions.
+    pub(crate) const fn squares(&self, _: &Matrix<'_>) -> usize {
+        0
+    }
+
+    /// False, as [`Self::squares`] says.
+    pub(crate) const fn finish_squares(
+        &mut self,
+        _: &Matrix<'_>,
+        _: &Finish<'_>,
+        _: &[i8],
+        _: &mut Sums,
+        _: &mut [i8],
+    ) -> bool {
+        false
     }
 
     /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].

@@ -1,5 +1,7 @@
 //! An image under a convolution's kernel.
 
+use core::ops::Range;
+
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
@@ -7,6 +9,9 @@ use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Room, Stretch
 
 /// Most outputs of a position that are held apart to be compared.
 const OUTPUTS_MAX: usize = 256;
+
+/// Positions of a square of them, down and right.
+const SQUARE: usize = 2;
 
 /// The input of a convolution and how the kernel moves over it.
 pub(crate) struct Image<'a> {
@@ -60,12 +65,24 @@ impl Image<'_> {
         let mut room = Room::new();
         let mut sums = [[0; CHUNK_ROWS]; POSITIONS];
         let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
+        let squares = sweep.squares(pool);
         let [rows, columns] = pool;
         // `max(1)`: there are filters, but the compiler can't know.
-        let mut pixels = output.chunks_exact_mut(layer.matrix.rows.max(1));
+        let filters = layer.matrix.rows.max(1);
+        let mut rest = output;
         for down in 0..rows.output {
+            let len = columns.output.wrapping_mul(filters);
+            let (line, below) = rest.split_at_mut_checked(len).unwrap_or_default();
+            rest = below;
+            let done = sweep.finish_squares(rows, down, &squares, line);
+            if done.len() == columns.output {
+                continue;
+            }
             let (down, top) = rows.taps(down);
-            for (right, pixel) in (0..columns.output).zip(&mut pixels) {
+            for (right, pixel) in line.chunks_exact_mut(filters).enumerate() {
+                if done.contains(&right) {
+                    continue;
+                }
                 let (right, left) = columns.taps(right);
                 let mut raised = false;
                 for y in 0..down.len() {
@@ -166,6 +183,17 @@ impl Image<'_> {
     }
 }
 
+/// Neighbouring windows of a pooling that a kernel takes at once: each of two by two positions, which
+/// see nothing but the image.
+struct Squares {
+    /// How many the kernel takes.
+    at_once: usize,
+    /// Which of a row there are.
+    range: Range<usize>,
+    /// Where the first begins.
+    left: usize,
+}
+
 /// Some positions at once, and all filters over them.
 struct Sweep<'a> {
     image: &'a Image<'a>,
@@ -191,6 +219,56 @@ impl<'a> Sweep<'a> {
         Self { image, layer, patches, places: [[0; 2]; POSITIONS], filled: 0, sums }
     }
 
+    /// The windows of a row of the pooling that [`Self::finish_squares`] takes.
+    #[inline(always)]
+    fn squares(&self, [_, pool]: &[Axis; 2]) -> Squares {
+        let at_once = self.patches.squares(&self.layer.matrix);
+        let [_, conv] = &self.image.axes;
+        let mut squares = Squares { at_once, range: 0..0, left: 0 };
+        if at_once == 0 || self.image.channels != 1 || pool.stride != SQUARE {
+            return squares;
+        }
+        for right in 0..pool.output {
+            let Some(left) = sight(conv, pool, right) else { continue };
+            if squares.range.is_empty() {
+                squares = Squares { range: right..right, left, ..squares };
+            }
+            squares.range.end = right.wrapping_add(1);
+        }
+        squares
+    }
+
+    /// Writes the values of a row of the pooling that `squares` are about, and says which it wrote.
+    #[inline(always)]
+    fn finish_squares(
+        &mut self,
+        pool: &Axis,
+        down: usize,
+        squares: &Squares,
+        line: &mut [i8],
+    ) -> Range<usize> {
+        let none = 0..0;
+        let &Squares { at_once, ref range, left } = squares;
+        let ([rows, columns], matrix) = (&self.image.axes, &self.layer.matrix);
+        if at_once == 0 || range.is_empty() {
+            return none;
+        }
+        let Some(top) = sight(rows, pool, down) else { return none };
+        let [start, end] = [range.start, range.end].map(|n| n.wrapping_mul(matrix.rows));
+        let line = line.get_mut(start..end).unwrap_or_default();
+        let mut from = top.wrapping_mul(columns.input).wrapping_add(left);
+        // `max(1)`: there are filters, but the compiler can't know.
+        for outputs in line.chunks_mut(at_once.wrapping_mul(matrix.rows).max(1)) {
+            let image = self.image.values.get(from..).unwrap_or_default();
+            let [sums, ..] = &mut *self.sums;
+            if !self.patches.finish_squares(matrix, &self.layer.finish, image, sums, outputs) {
+                return none;
+            }
+            from = from.wrapping_add(at_once.wrapping_mul(SQUARE));
+        }
+        range.clone()
+    }
+
     /// Adds a position.
     #[inline(always)]
     fn add(&mut self, down: usize, right: usize) {
@@ -204,11 +282,22 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     fn gather(&mut self, filled: usize) {
         let image = self.image;
-        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
-            let window = image.inside(down, right);
-            if !window.is_some_and(|window| self.patches.fill_window(slot, window)) {
-                self.patches.fill(slot, |patch| image.gather(down, right, patch));
+        // Positions that aren't there see what the first one sees.
+        let [first, ..] = self.places;
+        let mut windows = [Default::default(); POSITIONS];
+        let mut are_inside = true;
+        for (slot, (window, &place)) in windows.iter_mut().zip(&self.places).enumerate() {
+            let [down, right] = if slot < filled { place } else { first };
+            match image.inside(down, right) {
+                Some(from) => *window = from,
+                None => are_inside = false,
             }
+        }
+        if are_inside && self.patches.fill_windows(windows) {
+            return;
+        }
+        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
+            self.patches.fill(slot, |patch| image.gather(down, right, patch));
         }
     }
 
@@ -292,6 +381,15 @@ impl<'a> Sweep<'a> {
         raise(pixel, fresh);
         Some(())
     }
+}
+
+/// Where along an axis the first value lies that window `index` of a pooling sees, if the window has
+/// two positions next to each other and they see the image alone.
+fn sight(conv: &Axis, pool: &Axis, index: usize) -> Option<usize> {
+    let first = pool.inside(index)?;
+    conv.inside(first.wrapping_add(1))?;
+    let is_dense = conv.stride == 1 && conv.dilation == 1;
+    if is_dense && pool.size == SQUARE && pool.dilation == 1 { conv.inside(first) } else { None }
 }
 
 /// The largest of each row's sums at the positions that were added, in the place of the first.

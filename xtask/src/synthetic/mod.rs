@@ -10,6 +10,7 @@ mod pairs;
 mod pooled;
 pub(crate) mod shapes;
 mod sketch;
+mod squares;
 mod widths;
 
 use std::fs;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("pooled", pooled::sketch)?,
+        run("squares", squares::sketch)?,
         run("widths", widths::sketch)?,
     ])
 }

@@ -12,6 +12,7 @@
 
 use core::arch::naked_asm;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
 use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
 use crate::format::{BiasWidth, Clamp};
@@ -97,33 +98,39 @@ struct Scale {
 /// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
 pub(super) struct Scales {
     rows: [Scale; CHUNK_ROWS],
-    /// The first row, if there are any yet.
-    held: Option<usize>,
-    /// Whether the kernel takes all of them.
-    sound: bool,
+    /// The first row, and how many there are.
+    held: [usize; 2],
+    /// Whether there is one that the kernel doesn't take.
+    rare: bool,
 }
 
 impl Scales {
     pub(super) const fn new() -> Self {
-        let none = Scale { bias: 0, value: 0, right: 1 };
-        Self { rows: [none; CHUNK_ROWS], held: None, sound: true }
+        // All of it 0, so that it needs no image in flash.
+        let none = Scale { bias: 0, value: 0, right: 0 };
+        Self { rows: [none; CHUNK_ROWS], held: [0; 2], rare: false }
     }
 
-    /// The outputs of rows from `first` on, from their sums of products.
+    /// The outputs of `rows`, as many as there are and the same again, from their sums of products.
     #[inline(never)]
     pub(super) fn finish(
         &mut self,
         finish: &Finish<'_>,
-        first: usize,
+        rows: Range<usize>,
         sums: &Sums,
         outputs: &mut [i8],
     ) {
-        if self.held != Some(first) {
-            self.held = Some(first);
-            self.sound = self.hold(finish, first, outputs.len()).is_some();
+        let [first, count] = self.held;
+        if first != rows.start || count < outputs.len() {
+            self.held = [rows.start, outputs.len()];
+            self.rare = self.hold(finish, rows.clone(), outputs.len()).is_none();
         }
-        if !self.sound || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
-            return portable::finish_rows(finish, first, sums, outputs);
+        if self.rare || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
+            let len = rows.len().max(1);
+            for (outputs, sums) in outputs.chunks_mut(len).zip(sums.chunks(len)) {
+                portable::finish_rows(finish, rows.start, sums, outputs);
+            }
+            return;
         }
         let constants = Constants::new(finish, outputs);
         // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads.
@@ -131,10 +138,15 @@ impl Scales {
     }
 
     #[inline(never)]
-    fn hold(&mut self, finish: &Finish<'_>, first: usize, rows: usize) -> Option<()> {
-        for (row, held) in (first..).zip(self.rows.iter_mut().take(rows)) {
+    fn hold(&mut self, finish: &Finish<'_>, rows: Range<usize>, count: usize) -> Option<()> {
+        let mut row = rows.start;
+        for held in self.rows.iter_mut().take(count) {
             let [value, right] = scale(finish.multiplier(row))?;
             *held = Scale { bias: finish.bias(row), value, right };
+            row = row.wrapping_add(1);
+            if row >= rows.end {
+                row = rows.start;
+            }
         }
         Some(())
     }
@@ -154,7 +166,7 @@ pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, output
 /// As [`finish_rows`], with a multiplier for each row; scales need a stack frame of their own.
 #[inline(never)]
 fn finish_each(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    Scales::new().finish(finish, first, sums, outputs);
+    Scales::new().finish(finish, first..usize::MAX, sums, outputs);
 }
 
 /// As [`finish_rows`], with one multiplier.

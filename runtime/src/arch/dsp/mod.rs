@@ -11,6 +11,8 @@ mod finish;
 mod nibbles;
 mod patches;
 mod positions;
+mod squares;
+mod windows;
 
 use core::arch::asm;
 

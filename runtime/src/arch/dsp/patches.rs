@@ -8,21 +8,17 @@ use core::arch::naked_asm;
 use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums};
 use super::finish::Scales;
 use super::positions::{Group, POSITIONS};
-use super::{GROUP, twice};
+use super::windows::{LEAST_ROW, Recipe, spread_patch, spread_windows};
+use super::{GROUP, squares};
 
 /// Most columns of a piece, a multiple of four: a third of 5 × 5 × 20, and 3 × 3 × 16.
 const PIECE_MAX: usize = 168;
 
-/// What is copied at once when a patch is gathered: the last of a row may copy as many bytes less
-/// one beyond it.
-const CHUNK: usize = 8;
-
 /// Room for patches, apart from [`Patches`] so that it is never moved.
 pub(crate) struct Room {
     groups: [Group; PIECE_MAX / GROUP],
-    /// A position's patch, or the rows of its window that the piece is of, before it is spread;
-    /// then a row of weights that had to be unpacked.
-    pub(super) scratch: [i8; PATCH_MAX + CHUNK],
+    /// A position's patch before it is spread; then a row of weights that had to be unpacked.
+    pub(super) scratch: [i8; PATCH_MAX],
     scales: Scales,
 }
 
@@ -31,9 +27,14 @@ impl Room {
     pub(crate) const fn new() -> Self {
         Self {
             groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP],
-            scratch: [0; PATCH_MAX + CHUNK],
+            scratch: [0; PATCH_MAX],
             scales: Scales::new(),
         }
+    }
+
+    /// The room for groups, as words.
+    pub(super) fn words(&mut self) -> &mut [[u32; POSITIONS]] {
+        self.groups.as_flattened_mut()
     }
 }
 
@@ -51,28 +52,8 @@ pub(crate) struct Patches<'r> {
     /// The piece's first column.
     pub(super) start: usize,
     recipe: Recipe,
-    /// Bytes from a window's first to the first that is read with it for this piece, and from
-    /// there to the last.
+    /// Bytes from a window's first to the piece's, and those that are read from there on.
     reach: [usize; 2],
-}
-
-/// How windows become patches, as the kernel loads it.
-#[repr(C)]
-struct Recipe {
-    /// Bytes of `scratch` before the piece.
-    skip: usize,
-    /// Bytes of a window's row.
-    len: usize,
-    /// Bytes from one to the next.
-    stride: usize,
-    /// Groups.
-    count: usize,
-    /// The offset, twice.
-    offsets: u32,
-    /// The last group's columns, the rest being 0.
-    masks: [u32; 2],
-    /// Rows of the window that the piece is of.
-    rows: usize,
 }
 
 impl<'r> Patches<'r> {
@@ -85,15 +66,6 @@ impl<'r> Patches<'r> {
         // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
         let step = columns.div_ceil(GROUP).checked_div(pieces).unwrap_or_default();
         let rest = usize::from(step.wrapping_mul(pieces) < columns.div_ceil(GROUP));
-        let recipe = Recipe {
-            skip: 0,
-            len: window.len,
-            stride: window.stride,
-            count: 0,
-            offsets: twice(offset),
-            masks: [0; 2],
-            rows: 0,
-        };
         Self {
             room,
             columns,
@@ -101,7 +73,7 @@ impl<'r> Patches<'r> {
             step: step.wrapping_add(rest),
             piece: None,
             start: 0,
-            recipe,
+            recipe: Recipe::new(offset, window),
             reach: [0, usize::MAX],
         }
     }
@@ -134,30 +106,41 @@ impl<'r> Patches<'r> {
         };
         self.recipe.count = count;
         self.recipe.masks = masks;
+        self.reach = [0, usize::MAX];
         // Rows of a window fill a patch exactly; nothing is read without it.
-        if len > 0 && rows.checked_mul(len) == Some(self.columns) {
+        let are_apart = len >= LEAST_ROW && stride >= len;
+        if are_apart && rows.checked_mul(len) == Some(self.columns) {
             let end = self.start.wrapping_add(count.wrapping_mul(GROUP)).min(self.columns);
             let top = self.start.checked_div(len).unwrap_or_default();
-            let bottom = end.div_ceil(len);
-            let last = bottom.wrapping_sub(top).wrapping_sub(1).saturating_mul(stride);
-            self.recipe.rows = bottom.wrapping_sub(top);
-            self.recipe.skip = self.start.wrapping_sub(top.wrapping_mul(len));
-            let reach = last.saturating_add(len.saturating_add(CHUNK - 1) & !(CHUNK - 1));
-            self.reach = [top.saturating_mul(stride), reach];
-        } else {
-            self.recipe.skip = self.start;
+            let skip = self.start.wrapping_sub(top.wrapping_mul(len));
+            let last = end.div_ceil(len).wrapping_sub(top).wrapping_sub(1).saturating_mul(stride);
+            // Words end up to three bytes behind the last row.
+            let reach = last.saturating_add(len).saturating_add(GROUP - 1).saturating_sub(skip);
+            self.recipe.left = len.wrapping_sub(skip);
+            self.reach = [top.saturating_mul(stride).saturating_add(skip), reach];
         }
     }
 
-    /// Makes the window that begins with `from` the patch of position number `slot`, of
-    /// [`POSITIONS`]; false where too little follows, or windows aren't stretches.
+    /// Makes the windows that begin with `from` the patches of all positions; false where too little
+    /// follows one, or windows aren't stretches.
     #[inline(always)]
-    pub(crate) fn fill_window(&mut self, slot: usize, from: &[i8]) -> bool {
+    pub(crate) fn fill_windows(&mut self, from: [&[i8]; POSITIONS]) -> bool {
         let [skip, reach] = self.reach;
-        let Some(from) = from.get(skip..).filter(|from| from.len() >= reach) else { return false };
-        // SAFETY: `reach` bytes can be read: all rows that the piece is of, each up to the next
-        // whole chunk. (See `spread`.)
-        unsafe { self.spread(slot, from.as_ptr(), self.recipe.rows) };
+        let mut begins = [core::ptr::null(); POSITIONS];
+        for (begin, from) in begins.iter_mut().zip(from) {
+            match from.get(skip..) {
+                Some(from) if from.len() >= reach => *begin = from.as_ptr(),
+                _ => return false,
+            }
+        }
+        if self.recipe.count > 0 {
+            // SAFETY: there is a group at least, and room for all. `reach` bytes can be read from
+            // each of `begins`: the rest of a row, the other rows that the piece is of, and three
+            // bytes; `cut` has set it only where rows of LEAST_ROW bytes or more, which don't overlap,
+            // fill the patch.
+            // Those are `spread_windows`' conditions.
+            unsafe { spread_windows(&begins, self.room.groups.as_mut_ptr(), &self.recipe) };
+        }
         true
     }
 
@@ -165,8 +148,16 @@ impl<'r> Patches<'r> {
     #[inline(always)]
     pub(crate) fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
         gather(self.room.scratch.get_mut(..self.columns).unwrap_or_default());
-        // SAFETY: no rows are read. (See `spread`.)
-        unsafe { self.spread(slot, core::ptr::null(), 0) };
+        if self.recipe.count == 0 || slot >= POSITIONS {
+            return;
+        }
+        let from = self.room.scratch.as_ptr().wrapping_add(self.start);
+        let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
+        // SAFETY: there are `count` > 0 groups, at most as many as `groups` has, so that from
+        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words. The
+        // piece begins `start` bytes into the patch and ends within `columns` filled up to whole
+        // groups: PATCH_MAX consists of those. These are `spread_patch`'s conditions.
+        unsafe { spread_patch(from, to, self.recipe.count, &self.recipe) };
     }
 
     /// `None`: there is no kernel here that finishes outputs.
@@ -189,119 +180,39 @@ impl<'r> Patches<'r> {
         sums: &Sums,
         outputs: &mut [i8],
     ) {
-        self.room.scales.finish(finish, first, sums, outputs);
+        self.room.scales.finish(finish, first..usize::MAX, sums, outputs);
     }
 
-    /// Copies `rows` of a window to `scratch` and spreads what is there of the piece; what is
-    /// missing in the last group is 0.
-    ///
-    /// # Safety
-    /// `rows` is 0 and `scratch` holds the patch, or `rows` is `recipe.rows` and `from` begins the
-    /// rows of a window that the piece is of, of which `reach` bytes can be read.
-    unsafe fn spread(&mut self, slot: usize, from: *const i8, rows: usize) {
-        if self.recipe.count == 0 || slot >= POSITIONS {
-            return;
+    /// How many neighbouring squares of positions [`Self::finish_squares`] takes at once; 0: none.
+    /// Windows are of one channel, and a step apart.
+    pub(crate) fn squares(&self, matrix: &Matrix<'_>) -> usize {
+        squares::at_once(matrix, self.window)
+    }
+
+    /// The largest outputs of neighbouring squares of 2 × 2 positions, all rows of one after the
+    /// other; `from` begins with the first window. False where they aren't there.
+    #[inline(always)]
+    pub(crate) fn finish_squares(
+        &mut self,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        from: &[i8],
+        sums: &mut Sums,
+        outputs: &mut [i8],
+    ) -> bool {
+        let count = outputs.len().checked_div(matrix.rows).unwrap_or_default();
+        let image = (from, self.window.stride);
+        if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
+            return false;
         }
-        let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
-        // The whole patch is there, or from the first of `rows` on.
-        let before = if rows == 0 { self.start.wrapping_sub(self.recipe.skip) } else { 0 };
-        let scratch = self.room.scratch.as_mut_ptr().wrapping_add(before);
-        // SAFETY: the caller's promise for `from`, and `cut` has set `reach` only where the rows
-        // are some of those that fill a patch, `columns`, so that `scratch` holds them with a chunk
-        // to spare. There are `count` > 0 groups, at most as many as `groups` has, so that from
-        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words.
-        // The piece begins `skip` bytes after `scratch + before`, in the whole patch as in its
-        // rows, and ends within `columns` filled up to whole groups: PATCH_MAX consists of those.
-        // These are `spread_patch`'s conditions.
-        unsafe { spread_patch(from, to, scratch, rows, &self.recipe) };
+        self.room.scales.finish(finish, 0..matrix.rows, sums, outputs);
+        true
     }
 
     /// The piece's groups.
     pub(super) fn groups(&self) -> &[Group] {
         self.room.groups.get(..self.recipe.count).unwrap_or_default()
     }
-}
-
-/// Copies `rows` of a window to `scratch`, one behind the other, and spreads `count` groups of it,
-/// from `skip` on, to every fourth word from `to` on.
-///
-/// # Safety
-/// `recipe.count` isn't 0; 2 · `count` words, each 16 bytes after the one before, can be written
-/// from `to` on. `scratch` has 4 · `count` bytes after `skip`, and room for `rows` rows of `len` > 0 and the
-/// rest of a chunk; as many can be read from each row of the window.
-// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
-// and lr saved and restored, the stack as it was). It reads and writes rows by chunks of eight
-// bytes, the last of which begins within its row; then it reads a word of `scratch` and writes two
-// of `to` a step, `count` steps, and the last two again. LDR and STR take any address.
-#[unsafe(naked)]
-unsafe extern "C" fn spread_patch(
-    from: *const i8,
-    to: *mut u32,
-    scratch: *mut i8,
-    rows: usize,
-    recipe: &Recipe,
-) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        ".macro spread_group",
-        "ldr r4, [r2], #4",
-        "sxtab16 r12, r7, r4",
-        "sxtab16 r4, r7, r4, ror #8",
-        "str r12, [r1], #16",
-        "str r4, [r1], #16",
-        ".endm",
-        "push {{r4-r11, lr}}",
-        "ldr r4, [sp, #36]",
-        "ldm r4, {{r4-r9, lr}}", // r5 a row's length, r6 their distance, r7 groups, r8 offsets, r9 and lr masks
-        "mov r12, r2",
-        "add r2, r2, r4",
-        "cbz r3, 6f",
-        "mov r4, r12",
-        "1:",
-        "ldr r10, [r0]",
-        "ldr r11, [r0, #4]",
-        "str r10, [r4]",
-        "str r11, [r4, #4]",
-        "subs r12, r5, #8",
-        "bhi 4f",
-        "2:",
-        "add r0, r0, r6",
-        "add r4, r4, r5",
-        "subs r3, r3, #1",
-        "bne 1b",
-        "6:",
-        // Two groups a turn; an odd number of them starts at the second.
-        "mov r3, r7",
-        "mov r7, r8",
-        "lsls r12, r3, #31",
-        "bpl 3f",
-        "add r3, r3, #1",
-        "b 7f",
-        "3:",
-        "spread_group",
-        "7:",
-        "spread_group",
-        "subs r3, r3, #2",
-        "bne 3b",
-        "and r12, r12, r9",
-        "and r4, r4, lr",
-        "str r12, [r1, #-32]",
-        "str r4, [r1, #-16]",
-        "pop {{r4-r11, pc}}",
-        // A row of more than a chunk: the others, then back.
-        "4:",
-        "push {{r0, r4}}",
-        "5:",
-        "ldr r10, [r0, #8]!",
-        "ldr r11, [r0, #4]",
-        "str r10, [r4, #8]!",
-        "str r11, [r4, #4]",
-        "subs r12, r12, #8",
-        "bhi 5b",
-        "pop {{r0, r4}}",
-        "b 2b",
-        ".purgem spread_group",
-    )
 }
 
 /// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
