@@ -265,6 +265,44 @@ def image_output():
     return b
 
 
+def temporal():
+    """A causal, dilated convolution over time, pooled over all of it in two ways."""
+    b = Builder(13, [4, 24])
+    b.conv(6, 4, (3,), pads=[4, 0], dilations=[2])
+    features = b.then("Relu")
+    b.then("GlobalAveragePool")
+    mean = b.then("Squeeze", np.array([2]))
+    b.node("GlobalMaxPool", features)
+    b.then("Flatten")
+    b.node("Concat", b.at, mean, axis=1)
+    b.gemm(3, 12, transB=1)
+    return b
+
+
+def averages():
+    """The mean of the steps of a sequence."""
+    b = Builder(14, [6, 8])
+    b.then("MatMul", b.weights(8, 5))
+    b.then("Relu")
+    b.then("ReduceMean", axes=[1], keepdims=0)
+    b.gemm(3, 5, transB=1)
+    return b
+
+
+def differences():
+    """A difference of two tensors, and a shape of which a part is taken."""
+    b = Builder(15, [3, 6, 6], opset=14)
+    b.outputs = 4
+    scaled = b.conv(3, 3, 3, pads=[1, 1, 1, 1])
+    difference = b.node("Sub", scaled, "input")
+    b.then("Shape")
+    b.then("Slice", np.array([0]), np.array([1]))
+    b.node("Concat", b.at, b.parameter(np.array([108])), axis=0)
+    b.node("Reshape", difference, b.at)
+    b.gemm(4, 108, transB=1)
+    return b
+
+
 def quantized():
     """Pairs of QuantizeLinear and DequantizeLinear, per channel and per tensor, int8 and uint8."""
     b = Builder(12, [2, 8, 8])
@@ -314,7 +352,7 @@ def quantized():
 
 MODELS = [
     mlp, matmul, lenet, residual, mobile, branches, dynamic, sequence, channels_last, rows,
-    image_output, quantized,
+    image_output, quantized, temporal, averages, differences,
 ]  # fmt: skip
 
 

@@ -16,10 +16,12 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
+import flatbuffers  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 from keras import layers as L  # noqa: E402
+from tensorflow.lite.python import schema_py_generated as schema  # noqa: E402
 from tflite_micro.python.tflite_micro import runtime  # noqa: E402
 
 EXAMPLES = 16
@@ -130,6 +132,15 @@ def rows(x):
     return L.Dense(3)(L.Flatten()(L.Dense(4)(x)))
 
 
+def dilated(x):
+    """Convolutions over time that reach further and further, a difference and a gate."""
+    y = L.Conv1D(6, 3, dilation_rate=2, padding="same", activation="relu")(x)
+    y = L.Conv1D(6, 3, dilation_rate=4, padding="causal", activation="relu")(y)
+    x = L.Subtract()([L.Conv1D(6, 1)(x), y])
+    x = L.Multiply()([x, L.Conv1D(1, 1, activation="sigmoid")(y)])
+    return L.Dense(3)(L.GlobalAveragePooling1D()(x))
+
+
 # Builder, shape of an example, types of the ends, whether weights have one scale per tensor.
 MODELS = [
     (sine, (1,), tf.int8, False),
@@ -143,6 +154,7 @@ MODELS = [
     (causal, (20, 3), tf.int8, False),
     (inception, (12, 12, 3), tf.int8, True),
     (rows, (5, 7), tf.int8, False),
+    (dilated, (24, 4), tf.int8, False),
 ]
 
 
@@ -155,6 +167,31 @@ def convert(model, data, ends, per_tensor):
     converter.inference_output_type = ends
     converter._experimental_disable_per_channel = per_tensor
     return converter.convert()
+
+
+def with_batches(file):
+    """States how many images there are behind a SPACE_TO_BATCH_ND. Where the batch is open, the
+    converter writes 1, and TensorFlow Lite Micro computes only the first of them."""
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(file, 0))
+    graph, codes = model.subgraphs[0], [code.builtinCode for code in model.operatorCodes]
+    images = {}
+    for operator in graph.operators:
+        code = codes[operator.opcodeIndex]
+        count = images.get(operator.inputs[0], 1)
+        if code == schema.BuiltinOperator.SPACE_TO_BATCH_ND:
+            block = model.buffers[graph.tensors[operator.inputs[1]].buffer].data
+            count = int(np.prod(np.frombuffer(bytes(block), np.int32)))
+        elif code == schema.BuiltinOperator.BATCH_TO_SPACE_ND:
+            count = 1
+        if count > 1:
+            images[operator.outputs[0]] = count
+            tensor = graph.tensors[operator.outputs[0]]
+            tensor.shape = [count, *list(tensor.shape)[1:]]
+    if not images:
+        return file
+    builder = flatbuffers.Builder(len(file))
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
 
 
 def inner(file, outer, kind):
@@ -206,7 +243,7 @@ def main(folder):
         model.compile("sgd", "mse")
         for _ in range(20):
             model(data, training=True)
-        file = convert(model, data, ends, per_tensor)
+        file = with_batches(convert(model, data, ends, per_tensor))
         details = tf.lite.Interpreter(model_content=file)._get_ops_details()
         operators = dict.fromkeys(op["op_name"] for op in details)
         print(f"{build.__name__}: {len(file)} bytes, {' '.join(operators)}")

@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use super::model_file::{self, Example};
 use super::output::Context;
+use super::scaling::byte_range;
 use crate::data::{InputBatch, Numbers, read_image, read_npy};
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::import::ByteRange;
 use crate::report::number::significant;
 
 /// Run a model on an image or a batch from NumPy
@@ -23,6 +25,7 @@ use crate::report::number::significant;
 #[command(after_help = "\
 Examples:
   bitsback run model.bbk digit.png
+  bitsback run model.tflite photo.jpg --pixels=-1,1     trained on pixels from −1 to 1
   bitsback run model.bbk batch.npy -o scores.npy        float32, examples × outputs
   bitsback run model.bbk inputs_int8.npy --raw -o outputs_int8.npy
 
@@ -35,6 +38,9 @@ pub(crate) struct Run {
     /// Take and give the model's own int8 values, without any conversion
     #[arg(long)]
     raw: bool,
+    /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
+    #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
+    pixels: Option<ByteRange>,
     /// Write the outputs to a NumPy file
     #[arg(long, short, value_name = "FILE.npy")]
     output: Option<PathBuf>,
@@ -62,7 +68,7 @@ enum Outputs {
 
 impl Run {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read(&self.model)?;
+        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let batch = self.read_input(&model)?;
         let results = self.compute(&model, &batch)?;

@@ -142,7 +142,7 @@ impl<'g> Executor<'g> {
             Kind::DepthwiseConv2d(window, affine) => kernels::depthwise(x, &ends(window), affine),
             Kind::MaxPool2d(window) => kernels::max_pool(x, &ends(window)),
             Kind::AvgPool2d(window) => kernels::avg_pool(x, &ends(window)),
-            Kind::Mean => kernels::mean(x, last),
+            Kind::Mean => kernels::mean(x, output.len().max(1)),
             Kind::Add => kernels::pairwise(x, operands[1], |a, b| a + b),
             Kind::Mul => kernels::pairwise(x, operands[1], |a, b| a * b),
             Kind::Concat(axis) => kernels::concat(operands, *axis, &output.dims),

@@ -46,6 +46,33 @@ impl Converter {
         self.define(site, Tensor::Constant(Constant::of_ints(vec![sizes.len()], Type::I64, sizes)))
     }
 
+    /// `Slice` of a shape: its bounds are operands, or attributes in old files.
+    pub(super) fn slice(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        let data = self.parameter(site, 0, "its input")?;
+        let bound = |place: usize, name: &str| match site.ints(name) {
+            Some(&[number]) => Ok::<_, ImportError>(Some(number)),
+            _ => {
+                let given = self.optional_parameter(site, place)?;
+                Ok(given.and_then(|given| given.integers()?.first().copied()))
+            }
+        };
+        let (start, end) = (bound(1, "starts")?, bound(2, "ends")?);
+        let (axis, step) = (bound(3, "axes")?.unwrap_or(0), bound(4, "steps")?.unwrap_or(1));
+        let (Some(numbers), Some(start), Some(end), 0 | -1, 1, [_]) =
+            (data.integers(), start, end, axis, step, data.dims.as_slice())
+        else {
+            let problem = "only sizes that are neighbours can be taken, out of a shape";
+            return Err(site.shape_error(problem, &[&data.dims]));
+        };
+        let len = numbers.len() as i64;
+        let place =
+            |at: i64| (if at < 0 { at.saturating_add(len) } else { at }).clamp(0, len) as usize;
+        let (start, end) = (place(start), place(end));
+        let taken = numbers[start..end.max(start)].to_vec();
+        let taken = Constant::of_ints(vec![taken.len()], data.kind, taken);
+        self.define(site, Tensor::Constant(taken))
+    }
+
     /// `Gather` out of a shape.
     pub(super) fn gather(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let data = self.parameter(site, 0, "its input")?;

@@ -207,6 +207,7 @@ impl Converter {
             Import::MaxPool => self.pool(site, true),
             Import::AveragePool => self.pool(site, false),
             Import::GlobalAveragePool => self.global_average_pool(site),
+            Import::GlobalMaxPool => self.global_max_pool(site),
             Import::ReduceMean => self.reduce_mean(site),
             Import::Add => self.add(site),
             Import::Sub => self.sub(site),
@@ -230,6 +231,7 @@ impl Converter {
             Import::Constant => self.constant(site),
             Import::Shape => self.shape(site),
             Import::Gather => self.gather(site),
+            Import::Slice => self.slice(site),
             Import::Cast => self.cast(site),
             Import::QuantizeLinear => self.quantize_linear(site),
             Import::DequantizeLinear => self.dequantize_linear(site),
@@ -411,6 +413,19 @@ impl Converter {
         let Shape { dims, order, kept } = Shape::image(dims)?;
         let written = self.activation("", dims, order, kept)?;
         self.append(site, kind, vec![input], written.value);
+        Ok(written)
+    }
+
+    /// As [`Converter::step`], of what has the shape and order of `like`.
+    pub(super) fn step_like(
+        &mut self,
+        site: &Site<'_>,
+        kind: Kind,
+        like: &Activation,
+    ) -> Result<Activation, ImportError> {
+        let kept = self.model.graph.values[like.value].dims.clone();
+        let written = self.activation("", like.dims.clone(), like.order.clone(), kept)?;
+        self.append(site, kind, vec![like.value], written.value);
         Ok(written)
     }
 

@@ -27,7 +27,7 @@ impl Converter {
         }
     }
 
-    /// `Sub` of a constant, or from one.
+    /// `Sub`: a sum with the opposite.
     pub(super) fn sub(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let minus = Constant::of_floats(Vec::new(), vec![-1.0]);
         match self.operands(site)? {
@@ -39,7 +39,16 @@ impl Converter {
                 self.scale(site, &a, Some(&minus), Some(&c))
             }
             (Tensor::Activation(a), Tensor::Activation(b)) => {
-                Err(site.shape_error("one operand must be a constant", &[&a.dims, &b.dims]))
+                let kept = &self.graph().values[b.value].dims;
+                if kept.len() > 3 {
+                    let problem = "at most three dimensions besides the batch are supported";
+                    return Err(site.shape_error(problem, &[&a.dims, &b.dims]));
+                }
+                let channels = kept.last().copied().unwrap_or(1);
+                let affine = Affine { weight: vec![-1.0; channels], bias: vec![0.0; channels] };
+                let kind = Kind::DepthwiseConv2d(Window::ONE, affine);
+                let opposite = self.step_like(site, kind, &b)?;
+                self.pair(site, Kind::Add, a, opposite)
             }
             (Tensor::Constant(a), Tensor::Constant(b)) => self.computed_constant(site, &a, &b),
         }

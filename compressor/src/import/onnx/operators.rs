@@ -13,6 +13,7 @@ pub(super) enum Import {
     MaxPool,
     AveragePool,
     GlobalAveragePool,
+    GlobalMaxPool,
     ReduceMean,
     Add,
     Sub,
@@ -36,6 +37,7 @@ pub(super) enum Import {
     Constant,
     Shape,
     Gather,
+    Slice,
     Cast,
     QuantizeLinear,
     DequantizeLinear,
@@ -70,7 +72,7 @@ const SHAPES: &str = "of shapes that are known when the model is read";
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 35] = [
+pub static SUPPORTED: [SupportedOperator; 37] = [
     line("Add", Import::Add, "add", "shapes equal, or one operand is a constant"),
     line("AveragePool", Import::AveragePool, "avg_pool2d", "no dilation"),
     line("BatchNormalization", Import::BatchNormalization, FOLDED, "of inference; folded into the layer before"),
@@ -86,6 +88,7 @@ pub static SUPPORTED: [SupportedOperator; 35] = [
     line("Gather", Import::Gather, "nothing", SHAPES),
     line("Gemm", Import::Gemm, "dense", "constant weights, any of the transpositions of them"),
     line("GlobalAveragePool", Import::GlobalAveragePool, "mean", ""),
+    line("GlobalMaxPool", Import::GlobalMaxPool, "max_pool2d", ""),
     line("Identity", Import::Same, "nothing", ""),
     line("LeakyRelu", Import::LeakyRelu, "leaky_relu", ""),
     line("LogSoftmax", Import::LogSoftmax, "nothing when quantised", "the model then gives its inputs; the largest stays the largest"),
@@ -94,14 +97,15 @@ pub static SUPPORTED: [SupportedOperator; 35] = [
     line("Mul", Import::Mul, "mul, nothing, or depthwise_conv2d", "shapes equal, or one operand is a constant"),
     line("Pad", Import::Pad, "pad", "of constants, not of the batch"),
     line("QuantizeLinear", Import::QuantizeLinear, "nothing", "8 bits per tensor"),
-    line("ReduceMean", Import::ReduceMean, "mean", "over rows and columns"),
+    line("ReduceMean", Import::ReduceMean, "mean", "over rows and columns, or over all but the last dimension of what isn't an image"),
     line("Relu", Import::Relu, "a limit, or rescale", ""),
     line("Reshape", Import::Reshape, "nothing", VIEW),
     line("Shape", Import::Shape, "nothing", SHAPES),
     line("Sigmoid", Import::Sigmoid, "logistic", ""),
+    line("Slice", Import::Slice, "nothing", SHAPES),
     line("Softmax", Import::Softmax, "softmax", "over channels or features"),
     line("Squeeze", Import::Squeeze, "nothing", VIEW),
-    line("Sub", Import::Sub, FOLDED, FOLD),
+    line("Sub", Import::Sub, "nothing, or depthwise_conv2d and add", "as Add"),
     line("Tanh", Import::Tanh, "tanh", ""),
     line("Transpose", Import::Transpose, "nothing", "only where weights or shapes can take it up"),
     line("Unsqueeze", Import::Unsqueeze, "nothing", VIEW),

@@ -201,13 +201,38 @@ impl Converter {
         self.push(site, Kind::Mean, vec![input.value], dims, Order::LOGICAL).map(drop)
     }
 
-    /// `ReduceMean` over rows and columns.
-    pub(super) fn reduce_mean(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+    /// `GlobalMaxPool`: one window over everything.
+    pub(super) fn global_max_pool(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let input = self.image(site)?;
+        let mut dims = vec![1; input.dims.len()];
+        dims[0] = input.dims[0];
+        let size = sides(&input.dims);
+        if size.iter().any(|&side| side > usize::from(u16::MAX)) {
+            return Err(site.unsupported("the kernel", format!("{size:?}"), LIMITS));
+        }
+        let kind = Kind::MaxPool2d(Window { size, ..Window::ONE });
+        self.push_image(site, kind, input.value, dims).map(drop)
+    }
+
+    /// `ReduceMean` over rows and columns; of what isn't kept as an image over all but the last
+    /// dimension.
+    pub(super) fn reduce_mean(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let given = self.axes(site)?;
-        let rank = input.dims.len();
         let mut axes = given.ok_or_else(|| site.missing("its axes"))?;
         axes.sort_unstable();
+        let logical = self.computed(site, 0)?;
+        let rank = logical.dims.len();
+        let kept = &self.graph().values[logical.value].dims;
+        let in_order = logical.order.is_logical() && *kept == logical.dims;
+        if rank > 1 && in_order && axes.iter().copied().eq(1..rank) {
+            let features = logical.dims[rank - 1];
+            let keeps = site.int("keepdims", 1) != 0;
+            let mut dims = vec![1; if keeps { rank } else { 1 }];
+            dims.splice(dims.len() - 1.., [features]);
+            let inputs = vec![logical.value];
+            return self.push(site, Kind::Mean, inputs, dims, Order::LOGICAL).map(drop);
+        }
+        let input = self.image(site)?;
         if !axes.iter().copied().eq(2..=rank) {
             let supported = "all but batch and channels";
             return Err(site.unsupported("axes", format!("{axes:?}"), supported));

@@ -1,16 +1,16 @@
-//! Operators that arrange or gather values: joins, borders, means, views, sizes, the largest.
-
-use bitsback_runtime::format::{Clamp, Window};
+//! Operators that arrange or gather values: joins, borders, views, sizes, the largest.
 
 use super::convert::{Converter, Site, axis_without_batch, integers};
 use super::schema::Type;
 use crate::import::ImportError;
 use crate::integer_graph::{Kind, Origin, Value, ValueId};
-use crate::lower::multiplier::multiplier;
 
 impl<'a> Converter<'a> {
     /// `RESHAPE`, `SQUEEZE`, `EXPAND_DIMS`: the same bytes.
     pub(super) fn view(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        if self.is_within_blocks(site, false)? {
+            return Ok(());
+        }
         let input = self.operand(site, 0, "its input")?;
         let output = self.result(site)?;
         let (from, to) = (self.of(input), self.of(output));
@@ -132,68 +132,6 @@ impl<'a> Converter<'a> {
         let (tensor, found) = (tensor.name.clone(), tensor.kind.name());
         let supported = "INT32 or INT64 (sizes, for a RESHAPE)";
         Err(ImportError::Type { at: site.at(), tensor, found, supported })
-    }
-
-    /// What `MEAN` and `REDUCE_MAX` read and write; they must go over all dimensions but the last.
-    fn reduced(&mut self, site: &Site<'a>) -> Result<(ValueId, ValueId), ImportError> {
-        let input = self.operand(site, 0, "its input")?;
-        let output = self.result(site)?;
-        let (_, original) = self.input(site, 0, "its input")?;
-        let (_, axes) = self.input(site, 1, "its dimensions")?;
-        let axes = integers(site, axes)?;
-        let (from, to) = (self.of(input), self.of(output));
-        let rank = from.dims.len();
-        let mut reduced = vec![false; rank];
-        for axis in axes {
-            let axis = i32::try_from(axis).ok().and_then(|axis| axis_without_batch(original, axis));
-            if let Some(flag) = axis.and_then(|axis| reduced.get_mut(axis)) {
-                *flag = true;
-            }
-        }
-        let channels = from.dims.last().copied().unwrap_or(1);
-        // A dimension of 1 may be left out: it makes no difference.
-        let inner = reduced.iter().zip(&from.dims).take(rank.saturating_sub(1));
-        let all = inner.fold(true, |all, (&reduced, &dim)| all && (reduced || dim == 1));
-        if !all || reduced.last() == Some(&true) && channels > 1 || to.len() != channels {
-            let problem = "it must go over all dimensions but the batch and the last";
-            return Err(site.shape_error(problem, &[&from.dims, &to.dims]));
-        }
-        Ok((input, output))
-    }
-
-    /// `MEAN`.
-    pub(super) fn mean(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (input, output) = self.reduced(site)?;
-        let (from, to) = (self.of(input), self.of(output));
-        let channels = from.dims.last().copied().unwrap_or(1);
-        let count = u32::try_from(from.len() / channels.max(1)).unwrap_or(u32::MAX);
-        let factor = multiplier(f64::from(from.scale) / f64::from(to.scale)).over(count);
-        self.push(site, Kind::Mean(factor, Clamp::NONE), vec![input], output);
-        Ok(())
-    }
-
-    /// `REDUCE_MAX`: one window over everything.
-    pub(super) fn reduce_max(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (input, output) = self.reduced(site)?;
-        let (from, to) = (self.of(input).clone(), self.of(output).clone());
-        if (from.scale, from.zero_point) != (to.scale, to.zero_point) {
-            let (_, tensor) = self.output(site);
-            return Err(site.quantization(tensor, "has another scale than the input"));
-        }
-        let channels = to.len();
-        let rows = from.len() / channels.max(1);
-        let height = u16::try_from(rows)
-            .map_err(|_| site.shape_error("the image is too large", &[&from.dims]))?;
-        let mut image = |value: Value, dims: Vec<usize>, origin| {
-            self.graph.values.push(Value { dims, origin, ..value });
-            self.graph.values.len() - 1
-        };
-        let read = image(from, vec![rows, 1, channels], Origin::View(input));
-        let written = image(to, vec![1, 1, channels], Origin::Computed);
-        self.make_view(written, output);
-        let window = Window { size: [height, 1], stride: [1, 1], padding: [0, 0] };
-        self.push(site, Kind::MaxPool2d(window, Clamp::NONE), vec![read], written);
-        Ok(())
     }
 
     /// `ARG_MAX` over the last dimension; it gives the position in two bytes.

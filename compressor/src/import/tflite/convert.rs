@@ -1,8 +1,11 @@
 //! From the file's tensors and operators to values and nodes.
 
+use std::collections::HashMap;
+
 use bitsback_runtime::format::{Clamp, MAX_FILE_LEN};
 use bitsback_runtime::requantize::Multiplier;
 
+use super::dilated::Dealt;
 use super::operators::{self, Import};
 use super::schema::{Model, Operator, Tensor, Type};
 use crate::calibrate::ByteMap;
@@ -20,10 +23,13 @@ pub(super) struct Converter<'a> {
     pub(super) graph: IntegerGraph,
     /// The value that each tensor became.
     values: Vec<Option<ValueId>>,
+    /// Tensors between `SPACE_TO_BATCH_ND` and its counterpart.
+    pub(super) dealt: HashMap<usize, Dealt<'a>>,
     parameters: usize,
 }
 
 /// An operator and its place, while it is converted.
+#[derive(Clone, Copy)]
 pub(super) struct Site<'a> {
     pub(super) operator: &'a Operator<'a>,
     index: usize,
@@ -58,6 +64,7 @@ pub(super) fn convert(model: &Model<'_>) -> Result<IntegerGraph, ImportError> {
         model,
         graph: IntegerGraph::default(),
         values: vec![None; model.tensors.len()],
+        dealt: HashMap::new(),
         parameters: 0,
     };
     // Conversions at the model's ends are left to the caller: the model takes and gives int8.
@@ -94,11 +101,13 @@ impl<'a> Converter<'a> {
         }
         match supported.import {
             Import::FullyConnected => self.fully_connected(site),
-            Import::Conv2d => self.conv2d(site),
-            Import::DepthwiseConv2d => self.depthwise_conv2d(site),
+            Import::Conv2d | Import::DepthwiseConv2d => self.convolution(site, None),
+            Import::SpaceToBatch => self.space_to_batch(site),
+            Import::BatchToSpace => self.batch_to_space(site),
             Import::MaxPool2d => self.pool(site, true),
             Import::AveragePool2d => self.pool(site, false),
             Import::Add => self.add(site),
+            Import::Sub => self.sub(site),
             Import::Mul => self.mul(site),
             Import::Concatenation => self.concatenation(site),
             Import::Pad => self.pad(site),
@@ -154,6 +163,9 @@ impl<'a> Converter<'a> {
         what: &'static str,
     ) -> Result<ValueId, ImportError> {
         let (id, _) = self.input(site, place, what)?;
+        if self.dealt.contains_key(&id) {
+            return Err(self.between(site));
+        }
         self.value(id, || site.at())
     }
 

@@ -4,6 +4,7 @@ use bitsback_runtime::format::{Clamp, Window};
 use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, activation, per_tensor, signed_multiplier};
+use super::operands::{Difference, Operands};
 use super::schema::Type;
 use crate::calibrate::ByteMap;
 use crate::import::ImportError;
@@ -15,51 +16,58 @@ const LOGISTIC_INTEGER_BITS: i32 = 4;
 const SOFTMAX_INTEGER_BITS: i32 = 5;
 
 impl<'a> Converter<'a> {
-    /// The operands of a sum or product, the one that fills the output first.
-    fn operands(&mut self, site: &Site<'a>) -> Result<([ValueId; 2], ValueId), ImportError> {
-        let first = self.operand(site, 0, "its first operand")?;
-        let second = self.operand(site, 1, "its second operand")?;
-        let output = self.result(site)?;
-        let whole = self.of(output);
-        let (a, b) = (self.of(first), self.of(second));
-        let fills = |value: &Value| value.len() == whole.len();
-        let fits = |value: &Value| {
-            fills(value) || value.len() == 1 || {
-                // One per channel: all dimensions but the last are 1.
-                value.len() == *whole.dims.last().unwrap_or(&0)
-                    && value.dims.last() == whole.dims.last()
-            }
-        };
-        // A constant comes second, so that a product with it can become weights.
-        let constant = matches!(a.origin, Origin::Constant(_));
-        if fills(a) && fits(b) && !(constant && fills(b)) {
-            return Ok(([first, second], output));
-        }
-        if fills(b) && fits(a) {
-            return Ok(([second, first], output));
-        }
-        let problem = "operands must be equal in shape, or one must have one value, or one per \
-                       channel";
-        Err(site.shape_error(problem, &[&a.dims, &b.dims, &whole.dims]))
-    }
-
     /// `ADD`.
     pub(super) fn add(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (inputs, output) = self.operands(site)?;
-        let code = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
-        let clamp = activation(site, code, self.of(output))?;
-        let [a, b] = inputs.map(|id| f64::from(self.of(id).scale));
-        let twice = 2.0 * a.max(b);
-        let sum = twice / (f64::from(1u32 << 20) * f64::from(self.of(output).scale));
-        let kind =
-            Kind::Add([multiplier(a / twice), multiplier(b / twice)], multiplier(sum), clamp);
-        self.push(site, kind, inputs.to_vec(), output);
+        let operands = self.operands(site)?;
+        let (factors, sum, clamp) = self.sum(site, &operands)?;
+        let Operands { inputs, output, .. } = operands;
+        self.push(site, Kind::Add(factors, sum, clamp), inputs.to_vec(), output);
         Ok(())
+    }
+
+    /// `SUB`: the sum with the second operand's negative.
+    pub(super) fn sub(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let first = self.operand(site, 0, "its first operand")?;
+        let second = self.operand(site, 1, "its second operand")?;
+        let zero_points = [first, second].map(|id| self.of(id).zero_point);
+        let negative = self.negated(site, second);
+        let operands = self.arranged(site, first, negative)?;
+        let (mut factors, rest, clamp) = self.sum(site, &operands)?;
+        let Operands { inputs, output, swapped } = operands;
+        let [first, second] = if swapped { [1, 0] } else { [0, 1] };
+        let difference = Difference {
+            factors: [factors[first], factors[second]],
+            zero_points,
+            rest,
+            zero_point: self.of(output).zero_point,
+            clamp,
+        };
+        factors[second] = difference.mirrored().ok_or_else(|| {
+            let (_, tensor) = self.output(site);
+            site.quantization(tensor, "is a difference that no sum gives exactly")
+        })?;
+        self.push(site, Kind::Add(factors, rest, clamp), inputs.to_vec(), output);
+        Ok(())
+    }
+
+    /// Factors of a sum's operands and of the sum, and its activation.
+    fn sum(
+        &self,
+        site: &Site<'a>,
+        operands: &Operands,
+    ) -> Result<([Multiplier; 2], Multiplier, Clamp), ImportError> {
+        let code = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
+        let output = self.of(operands.output);
+        let clamp = activation(site, code, output)?;
+        let [a, b] = operands.inputs.map(|id| f64::from(self.of(id).scale));
+        let twice = 2.0 * a.max(b);
+        let sum = twice / (f64::from(1u32 << 20) * f64::from(output.scale));
+        Ok(([multiplier(a / twice), multiplier(b / twice)], multiplier(sum), clamp))
     }
 
     /// `MUL`; with a constant a depthwise convolution of one tap, whose products are the same.
     pub(super) fn mul(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (inputs, output) = self.operands(site)?;
+        let Operands { inputs, output, .. } = self.operands(site)?;
         let code = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
         let clamp = activation(site, code, self.of(output))?;
         let [a, b] = inputs.map(|id| self.of(id).clone());

@@ -6,9 +6,14 @@
 
 mod arrange;
 mod convert;
+mod dilated;
 mod elementwise;
+mod operands;
 mod operators;
+mod reduce;
 mod schema;
+#[cfg(test)]
+mod sketch;
 #[cfg(test)]
 mod tests;
 mod weighted;

@@ -9,9 +9,12 @@ pub(super) enum Import {
     FullyConnected,
     Conv2d,
     DepthwiseConv2d,
+    SpaceToBatch,
+    BatchToSpace,
     MaxPool2d,
     AveragePool2d,
     Add,
+    Sub,
     Mul,
     Concatenation,
     Pad,
@@ -61,12 +64,13 @@ const fn line(
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 30] = [
-    line(0, "ADD", 5, Import::Add, "add", "shapes equal, or one operand has one value, or one per channel; constants allowed"),
+pub static SUPPORTED: [SupportedOperator; 33] = [
+    line(0, "ADD", 5, Import::Add, "add", "any shapes that can be broadcast; constants allowed"),
     line(56, "ARG_MAX", 3, Import::ArgMax, "argmax", "the last operator, over the last dimension"),
     line(1, "AVERAGE_POOL_2D", 3, Import::AveragePool2d, "avg_pool2d", ""),
+    line(37, "BATCH_TO_SPACE_ND", 4, Import::BatchToSpace, "nothing", "behind SPACE_TO_BATCH_ND and a convolution"),
     line(2, "CONCATENATION", 4, Import::Concatenation, "concat", "any number of operands, not along the batch"),
-    line(3, "CONV_2D", 8, Import::Conv2d, "conv2d", "weights int8 or int4, per tensor or per channel; one group"),
+    line(3, "CONV_2D", 8, Import::Conv2d, "conv2d", "weights int8 or int4, per tensor or per channel; groups are filled up with zeros"),
     line(4, "DEPTHWISE_CONV_2D", 7, Import::DepthwiseConv2d, "depthwise_conv2d", "weights int8 or int4, per tensor or per channel"),
     line(6, "DEQUANTIZE", 6, Import::Dequantize, "nothing", "int8 to float, as the last operator: the model gives int8 and its scale"),
     line(70, "EXPAND_DIMS", 1, Import::View, "nothing", ""),
@@ -75,7 +79,7 @@ pub static SUPPORTED: [SupportedOperator; 30] = [
     line(98, "LEAKY_RELU", 2, Import::LeakyRelu, "leaky_relu", ""),
     line(14, "LOGISTIC", 3, Import::Logistic, "logistic", ""),
     line(17, "MAX_POOL_2D", 3, Import::MaxPool2d, "max_pool2d", ""),
-    line(40, "MEAN", 3, Import::Mean, "mean", "over all dimensions but the batch and the last"),
+    line(40, "MEAN", 3, Import::Mean, "mean or depthwise_conv2d", "over any dimensions that are neighbours, not the batch"),
     line(18, "MUL", 7, Import::Mul, "mul or depthwise_conv2d", "as ADD; a constant becomes a 1×1 depthwise convolution"),
     line(83, "PACK", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
     line(34, "PAD", 4, Import::Pad, "pad", "not of the batch"),
@@ -88,8 +92,10 @@ pub static SUPPORTED: [SupportedOperator; 30] = [
     line(22, "RESHAPE", 1, Import::View, "nothing", "the batch stays 1"),
     line(77, "SHAPE", 1, Import::Sizes, "nothing", "for a RESHAPE"),
     line(25, "SOFTMAX", 3, Import::Softmax, "softmax", "over at most 4095 values"),
+    line(38, "SPACE_TO_BATCH_ND", 4, Import::SpaceToBatch, "nothing", "before a convolution and BATCH_TO_SPACE_ND: these become one with a dilation"),
     line(43, "SQUEEZE", 2, Import::View, "nothing", ""),
     line(45, "STRIDED_SLICE", 8, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
+    line(41, "SUB", 5, Import::Sub, "add, or depthwise_conv2d and add", "as ADD"),
     line(28, "TANH", 3, Import::Tanh, "tanh", ""),
     line(39, "TRANSPOSE", 6, Import::Transpose, "nothing", "only dimensions of 1 change their places"),
 ];
@@ -109,12 +115,11 @@ const CUSTOM: i32 = 32;
 
 /// Names of operators that are not supported, by number, so that messages can name them.
 #[rustfmt::skip]
-static OTHERS: [(i32, &str); 55] = [
+static OTHERS: [(i32, &str); 52] = [
     (5, "DEPTH_TO_SPACE"), (7, "EMBEDDING_LOOKUP"), (8, "FLOOR"), (11, "L2_NORMALIZATION"),
     (12, "L2_POOL_2D"), (13, "LOCAL_RESPONSE_NORMALIZATION"), (16, "LSTM"), (20, "RELU_N1_TO_1"),
     (23, "RESIZE_BILINEAR"), (24, "RNN"), (26, "SPACE_TO_DEPTH"), (27, "SVDF"),
-    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (37, "BATCH_TO_SPACE_ND"),
-    (38, "SPACE_TO_BATCH_ND"), (41, "SUB"), (42, "DIV"),
+    (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (42, "DIV"),
     (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"), (47, "EXP"), (48, "TOPK_V2"),
     (49, "SPLIT"), (50, "LOG_SOFTMAX"), (51, "DELEGATE"), (53, "CAST"), (54, "PRELU"),
     (55, "MAXIMUM"), (57, "MINIMUM"), (58, "LESS"), (59, "NEG"), (61, "GREATER"),
@@ -151,7 +156,7 @@ mod tests {
         codes.extend(OTHERS.iter().map(|(code, _)| code));
         codes.sort_unstable();
         assert!(codes.windows(2).all(|pair| pair[0] < pair[1]), "{codes:?}");
-        assert_eq!(name(41, ""), "SUB");
+        assert_eq!(name(42, ""), "DIV");
         assert_eq!(name(32, "Detect"), "the custom operator `Detect`");
         assert_eq!(name(500, ""), "builtin operator number 500");
         assert!(names().starts_with("ADD, ARG_MAX"));

@@ -1,173 +1,8 @@
 //! Models built here, byte by byte: what each operator computes, and every way to be refused.
 
-use super::*;
-use crate::import::{At, ImportOptions, import};
+use super::sketch::{Field, I8, I32, Sketch, single};
+use crate::import::{At, ImportError, ImportOptions, import};
 use crate::verify::run_batch;
-
-/// A field's value in a FlatBuffer.
-#[derive(Clone)]
-enum Field {
-    I8(i8),
-    I32(i32),
-    F32(f32),
-    Bytes(Vec<u8>),
-    I32s(Vec<i32>),
-    F32s(Vec<f32>),
-    I64s(Vec<i64>),
-    Table(Vec<(usize, Field)>),
-    Tables(Vec<Vec<(usize, Field)>>),
-}
-
-type Fields = Vec<(usize, Field)>;
-
-/// Appends a table; what it refers to follows behind it.
-fn write(bytes: &mut Vec<u8>, fields: &Fields) -> usize {
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    let slots = fields.iter().map(|(index, _)| index + 1).max().unwrap_or(0);
-    let vtable = bytes.len();
-    bytes.resize(vtable + 4 + 2 * slots, 0);
-    bytes[vtable..vtable + 2].copy_from_slice(&((4 + 2 * slots) as u16).to_le_bytes());
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    let table = bytes.len();
-    bytes.extend(((table - vtable) as i32).to_le_bytes());
-    bytes.resize(table + 4 + 4 * fields.len(), 0);
-    for (place, (index, field)) in fields.iter().enumerate() {
-        let at = table + 4 + 4 * place;
-        let slot = vtable + 4 + 2 * index;
-        bytes[slot..slot + 2].copy_from_slice(&((at - table) as u16).to_le_bytes());
-        let value = match field {
-            Field::I8(value) => u32::from(*value as u8),
-            Field::I32(value) => *value as u32,
-            Field::F32(value) => value.to_bits(),
-            Field::Table(inner) => (write(bytes, inner) - at) as u32,
-            Field::Tables(tables) => {
-                let start = vector(bytes, tables.len(), &vec![0; 4 * tables.len()]);
-                for (i, inner) in tables.iter().enumerate() {
-                    let (slot, target) = (start + 4 + 4 * i, write(bytes, inner));
-                    bytes[slot..slot + 4].copy_from_slice(&((target - slot) as u32).to_le_bytes());
-                }
-                (start - at) as u32
-            }
-            Field::Bytes(raw) => (vector(bytes, raw.len(), raw) - at) as u32,
-            Field::I32s(numbers) => {
-                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (vector(bytes, numbers.len(), &raw) - at) as u32
-            }
-            Field::F32s(numbers) => {
-                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (vector(bytes, numbers.len(), &raw) - at) as u32
-            }
-            Field::I64s(numbers) => {
-                let raw: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-                (vector(bytes, numbers.len(), &raw) - at) as u32
-            }
-        };
-        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    }
-    table
-}
-
-fn vector(bytes: &mut Vec<u8>, count: usize, raw: &[u8]) -> usize {
-    bytes.resize(bytes.len().next_multiple_of(8), 0);
-    let start = bytes.len();
-    bytes.extend((count as u32).to_le_bytes());
-    bytes.extend(raw);
-    start
-}
-
-/// A model in the making.
-#[derive(Clone, Default)]
-struct Sketch {
-    tensors: Vec<Fields>,
-    buffers: Vec<Fields>,
-    codes: Vec<Fields>,
-    operators: Vec<Fields>,
-    inputs: Vec<i32>,
-    outputs: Vec<i32>,
-    version: i32,
-}
-
-const I8: i8 = 9;
-const I32: i8 = 2;
-
-impl Sketch {
-    fn new() -> Self {
-        Self { buffers: vec![Vec::new()], version: 3, ..Self::default() }
-    }
-
-    fn tensor(&mut self, shape: &[i32], scale: f32, zero_point: i64) -> i32 {
-        self.typed(shape, I8, &[], scale, zero_point)
-    }
-
-    fn typed(&mut self, shape: &[i32], kind: i8, data: &[u8], scale: f32, zero: i64) -> i32 {
-        let buffer = if data.is_empty() { 0 } else { self.buffers.len() as i32 };
-        if buffer > 0 {
-            self.buffers.push(vec![(0, Field::Bytes(data.to_vec()))]);
-        }
-        let quantization = vec![(2, Field::F32s(vec![scale])), (3, Field::I64s(vec![zero]))];
-        let name = format!("t{}", self.tensors.len()).into_bytes();
-        self.tensors.push(vec![
-            (0, Field::I32s(shape.to_vec())),
-            (1, Field::I8(kind)),
-            (2, Field::I32(buffer)),
-            (3, Field::Bytes(name)),
-            (4, Field::Table(quantization)),
-        ]);
-        self.tensors.len() as i32 - 1
-    }
-
-    fn integers(&mut self, values: &[i32]) -> i32 {
-        let raw: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.typed(&[values.len() as i32], I32, &raw, 1.0, 0)
-    }
-
-    fn operator(&mut self, code: i32, inputs: &[i32], output: i32, options: Fields) {
-        self.codes.push(vec![(0, Field::I8(code.min(127) as i8)), (3, Field::I32(code))]);
-        self.operators.push(vec![
-            (0, Field::I32(self.codes.len() as i32 - 1)),
-            (1, Field::I32s(inputs.to_vec())),
-            (2, Field::I32s(vec![output])),
-            (4, Field::Table(options)),
-        ]);
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let graph = vec![
-            (0, Field::Tables(self.tensors.clone())),
-            (1, Field::I32s(self.inputs.clone())),
-            (2, Field::I32s(self.outputs.clone())),
-            (3, Field::Tables(self.operators.clone())),
-        ];
-        let model = vec![
-            (0, Field::I32(self.version)),
-            (1, Field::Tables(self.codes.clone())),
-            (2, Field::Tables(vec![graph])),
-            (4, Field::Tables(self.buffers.clone())),
-        ];
-        let mut bytes = b"\0\0\0\0TFL3".to_vec();
-        let root = write(&mut bytes, &model) as u32;
-        bytes[..4].copy_from_slice(&root.to_le_bytes());
-        bytes
-    }
-
-    fn run(&self, inputs: &[i8]) -> Vec<i8> {
-        let imported = import(&self.bytes(), &ImportOptions::default()).unwrap();
-        run_batch(&imported.bytes, inputs).unwrap()
-    }
-
-    fn refused(&self) -> ImportError {
-        import(&self.bytes(), &ImportOptions::default()).unwrap_err()
-    }
-}
-
-/// One operator from an input of `from` to an output of `to`, both shapes without scales of note.
-fn single(code: i32, from: &[i32], to: &[i32], options: Fields) -> Sketch {
-    let mut sketch = Sketch::new();
-    let (input, output) = (sketch.tensor(from, 0.5, 1), sketch.tensor(to, 0.5, 1));
-    sketch.operator(code, &[input], output, options);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    sketch
-}
 
 #[test]
 fn activations_limit_and_rescale() {
@@ -239,10 +74,6 @@ fn maxima_over_the_whole_image() {
         assert_eq!(sketch.run(&[1, 10, 3, -20, -5, 30, 2, 4]), [3, 30]);
     }
     let mut sketch = single(82, &[1, 2, 2], &[1, 2], vec![]);
-    let axes = sketch.integers(&[2]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-    assert!(matches!(sketch.refused(), ImportError::Shape { .. }));
-    let mut sketch = single(82, &[1, 2, 2], &[1, 2], vec![]);
     let (axes, finer) = (sketch.integers(&[1]), sketch.tensor(&[1, 2], 0.25, 1));
     sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
     sketch.operators[0][2].1 = Field::I32s(vec![finer]);
@@ -310,6 +141,22 @@ fn layers_with_weights() {
     (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
     assert_eq!(sketch.run(&[5, 3, 1, 2]), [12, 0, 9, -8]);
 
+    // Two groups of two channels, and as many groups as channels.
+    let grouped = |weights: &[u8], channels: i32| {
+        let mut sketch = Sketch::new();
+        let input = sketch.tensor(&[1, 1, 1, 4], 1.0, 0);
+        let filters = weights.len() as i32 / channels;
+        let weights = sketch.typed(&[filters, 1, 1, channels], I8, weights, 1.0, 0);
+        let output = sketch.tensor(&[1, 1, 1, filters], 1.0, 0);
+        let strides = vec![(1, Field::I32(1)), (2, Field::I32(1))];
+        sketch.operator(3, &[input, weights, -1], output, strides);
+        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        sketch
+    };
+    assert_eq!(grouped(&[1, 2, 0, 1, 3, 0, 1, 1], 2).run(&[1, 2, 3, 4]), [5, 2, 9, 7]);
+    assert_eq!(grouped(&[1, 2, 3, 4], 1).run(&[1, 2, 3, 4]), [1, 4, 9, 16]);
+    assert!(matches!(grouped(&[1, 2, 3], 3).refused(), ImportError::Shape { .. }));
+
     // Depthwise, two outputs for one input; `SAME`, three taps down.
     let mut sketch = Sketch::new();
     let input = sketch.tensor(&[1, 3, 1, 1], 1.0, 0);
@@ -356,8 +203,8 @@ fn each_refusal_says_where() {
     sketch.inputs.push(1);
     assert!(matches!(sketch.refused(), ImportError::NotOne { what: "inputs", found: 2 }));
 
-    let error = single(41, &[1, 3], &[1, 3], vec![]).refused();
-    let at = At { index: 0, operator: "SUB".into(), output: "t1".into() };
+    let error = single(42, &[1, 3], &[1, 3], vec![]).refused();
+    let at = At { index: 0, operator: "DIV".into(), output: "t1".into() };
     assert!(matches!(&error, ImportError::Operator { at: found, .. } if *found == at));
     assert!(error.to_string().contains("CONV_2D"), "{error}");
 

@@ -4,6 +4,8 @@ use bitsback_runtime::format::{Clamp, Window};
 use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, activation};
+use super::dilated::Dilated;
+use super::operators::{self, Import};
 use super::schema::{Tensor, Type};
 use super::window::{Geometry, padding_and_stride};
 use crate::import::ImportError;
@@ -24,9 +26,17 @@ struct Ends<'a> {
 }
 
 impl<'a> Converter<'a> {
-    fn ends(&mut self, site: &Site<'a>, rank: usize) -> Result<Ends<'a>, ImportError> {
-        let input = self.operand(site, 0, "its input")?;
-        let output = self.result(site)?;
+    /// The ends of the operator, or those of the dilated convolution that it is a part of.
+    fn ends(
+        &mut self,
+        site: &Site<'a>,
+        rank: usize,
+        dilated: Option<Dilated>,
+    ) -> Result<Ends<'a>, ImportError> {
+        let (input, output) = match dilated {
+            Some(Dilated { input, output, .. }) => (input, output),
+            None => (self.operand(site, 0, "its input")?, self.result(site)?),
+        };
         let (_, weights) = self.input(site, 1, "its weights")?;
         let dims: Vec<usize> =
             weights.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default()).collect();
@@ -56,7 +66,7 @@ impl<'a> Converter<'a> {
                 supported: "DEFAULT",
             });
         }
-        let ends = self.ends(site, 2)?;
+        let ends = self.ends(site, 2, None)?;
         let [rows, columns] = [ends.dims[0], ends.dims[1]];
         let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
         let positions = to.len() / rows;
@@ -94,55 +104,120 @@ impl<'a> Converter<'a> {
         Ok(())
     }
 
-    /// `CONV_2D`: weights are filters × height × width × channels already.
-    pub(super) fn conv2d(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+    /// Whether the operator is `DEPTHWISE_CONV_2D`.
+    pub(super) fn is_depthwise(&self, site: &Site<'a>) -> bool {
+        operators::find(site.operator.code)
+            .is_some_and(|operator| operator.import == Import::DepthwiseConv2d)
+    }
+
+    /// `CONV_2D` and `DEPTHWISE_CONV_2D`, alone or between `SPACE_TO_BATCH_ND` and its counterpart.
+    pub(super) fn convolution(
+        &mut self,
+        site: &Site<'a>,
+        dilated: Option<Dilated>,
+    ) -> Result<(), ImportError> {
+        if dilated.is_none() && self.is_within_blocks(site, true)? {
+            return Ok(());
+        }
+        let depthwise = self.is_depthwise(site);
         let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
         let (padding, stride) = padding_and_stride(site, &options)?;
-        let dilation = [options.i32(5, 1)?, options.i32(4, 1)?];
-        let ends = self.ends(site, 4)?;
+        // The schema has the multiplier of depthwise convolutions before the activation.
+        let next = if depthwise { 4 } else { 3 };
+        let dilation = [options.i32(next + 2, 1)?, options.i32(next + 1, 1)?];
+        let ends = self.ends(site, 4, dilated)?;
+        let geometry = Geometry {
+            size: [ends.dims[1], ends.dims[2]],
+            stride,
+            dilation: dilated.map_or(dilation, |dilated| dilated.dilation),
+            padding,
+            before: dilated.map(|dilated| dilated.before),
+        };
         let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
-        let [filters, height, width, channels] = [0, 1, 2, 3].map(|axis| ends.dims[axis]);
-        let geometry = Geometry { size: [height, width], stride, dilation, padding };
         let (window, dilation) = geometry.window(site, &from.dims, &to.dims)?;
-        if from.dims.last() != Some(&channels) || to.dims.last() != Some(&filters) {
-            let shapes: [&[usize]; 3] = [&from.dims, &ends.dims, &to.dims];
-            let problem = "channels and filters must fit the weights (groups aren't supported)";
-            return Err(site.shape_error(problem, &shapes));
-        }
-        let clamp = activation(site, options.i8(3, 0)?, &to)?;
-        let columns = height.saturating_mul(width).saturating_mul(channels);
-        let values = self.weights(site, &ends, filters)?;
-        let matrix = self.matrix(site, &ends, [filters, columns], values, clamp)?;
-        self.push(site, Kind::Conv2d(window, dilation, matrix), vec![ends.input], ends.output);
+        let clamp = activation(site, options.i8(next, 0)?, &to)?;
+        let channels = from.dims.last().copied().unwrap_or_default().max(1);
+        let outputs = to.dims.last().copied().unwrap_or_default();
+        let kind = if depthwise {
+            let matrix = self.depthwise_matrix(site, &ends, channels, outputs, clamp)?;
+            Kind::DepthwiseConv2d(window, dilation, matrix)
+        } else {
+            let matrix = self.conv2d_matrix(site, &ends, channels, outputs, clamp)?;
+            // As many groups as channels.
+            if ends.dims[3] == 1 && channels > 1 {
+                Kind::DepthwiseConv2d(window, dilation, matrix)
+            } else {
+                Kind::Conv2d(window, dilation, matrix)
+            }
+        };
+        self.push(site, kind, vec![ends.input], ends.output);
         Ok(())
     }
 
-    /// `DEPTHWISE_CONV_2D`: weights come as 1 × height × width × channels.
-    pub(super) fn depthwise_conv2d(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
-        let (padding, stride) = padding_and_stride(site, &options)?;
-        let dilation = [options.i32(6, 1)?, options.i32(5, 1)?];
-        let ends = self.ends(site, 4)?;
-        let (from, to) = (self.of(ends.input).clone(), self.of(ends.output).clone());
-        let [one, height, width, outputs] = [0, 1, 2, 3].map(|axis| ends.dims[axis]);
-        let geometry = Geometry { size: [height, width], stride, dilation, padding };
-        let (window, dilation) = geometry.window(site, &from.dims, &to.dims)?;
-        let channels = from.dims.last().copied().unwrap_or_default().max(1);
-        if one != 1 || to.dims.last() != Some(&outputs) || !outputs.is_multiple_of(channels) {
-            let shapes: [&[usize]; 3] = [&from.dims, &ends.dims, &to.dims];
+    /// Of `CONV_2D`, whose weights are filters × height × width × channels of a group.
+    fn conv2d_matrix(
+        &mut self,
+        site: &Site<'a>,
+        ends: &Ends<'a>,
+        channels: usize,
+        outputs: usize,
+        clamp: Clamp,
+    ) -> Result<Matrix, ImportError> {
+        let [filters, height, width, own] = [0, 1, 2, 3].map(|axis| ends.dims[axis]);
+        let groups = channels / own;
+        if outputs != filters || groups * own != channels || !filters.is_multiple_of(groups) {
+            let shapes: [&[usize]; 2] = [&ends.dims, &[channels, outputs]];
+            return Err(site.shape_error("channels and filters must fit the weights", &shapes));
+        }
+        let mut values = self.weights(site, ends, filters)?;
+        let taps = height.saturating_mul(width);
+        let mut columns = taps.saturating_mul(own);
+        if groups > 1 && own > 1 {
+            columns = columns.saturating_mul(groups);
+            values = self.ungrouped(&values, own, groups)?;
+        }
+        self.matrix(site, ends, [filters, columns], values, clamp)
+    }
+
+    /// Weights of groups with `own` channels, with zeros for the channels of other groups.
+    fn ungrouped(
+        &mut self,
+        values: &[i16],
+        own: usize,
+        groups: usize,
+    ) -> Result<Vec<i16>, ImportError> {
+        let len = values.len().saturating_mul(groups);
+        self.count(len)?;
+        let mut filled = vec![0; len];
+        let pixels = filled.chunks_exact_mut(own * groups).zip(values.chunks_exact(own));
+        let of_group = values.len() / (own * groups);
+        for (pixel, (to, from)) in pixels.enumerate() {
+            let start = pixel / of_group * own;
+            to[start..start + own].copy_from_slice(from);
+        }
+        Ok(filled)
+    }
+
+    /// Of `DEPTHWISE_CONV_2D`, whose weights are 1 × height × width × channels.
+    fn depthwise_matrix(
+        &mut self,
+        site: &Site<'a>,
+        ends: &Ends<'a>,
+        channels: usize,
+        outputs: usize,
+        clamp: Clamp,
+    ) -> Result<Matrix, ImportError> {
+        if ends.dims[0] != 1 || ends.dims[3] != outputs || !outputs.is_multiple_of(channels) {
+            let shapes: [&[usize]; 2] = [&ends.dims, &[channels, outputs]];
             return Err(site.shape_error("channels must fit the weights", &shapes));
         }
-        let clamp = activation(site, options.i8(4, 0)?, &to)?;
-        let by_tap = self.weights(site, &ends, outputs)?;
+        let by_tap = self.weights(site, ends, outputs)?;
         let columns = by_tap.len() / outputs;
         let mut values = Vec::with_capacity(by_tap.len());
         for channel in 0..outputs {
             values.extend(by_tap.iter().skip(channel).step_by(outputs));
         }
-        let matrix = self.matrix(site, &ends, [outputs, columns], values, clamp)?;
-        let kind = Kind::DepthwiseConv2d(window, dilation, matrix);
-        self.push(site, kind, vec![ends.input], ends.output);
-        Ok(())
+        self.matrix(site, ends, [outputs, columns], values, clamp)
     }
 
     /// The weights in the file's order; they must be symmetric, with one scale or one for each

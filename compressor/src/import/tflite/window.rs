@@ -14,6 +14,8 @@ pub(super) struct Geometry {
     pub(super) dilation: [i32; 2],
     /// The schema's number: 0 is `SAME`, 1 is `VALID`.
     pub(super) padding: i8,
+    /// Positions before the image, where that rule doesn't say it; then sizes have been checked.
+    pub(super) before: Option<[usize; 2]>,
 }
 
 impl Geometry {
@@ -36,6 +38,10 @@ impl Geometry {
             let (stride, dilation) = positive(self.stride[axis])
                 .zip(positive(self.dilation[axis]))
                 .ok_or_else(|| wrong("strides and dilations must be positive"))?;
+            if let Some(before) = self.before {
+                padding[axis] = before[axis];
+                continue;
+            }
             let extent = self.size[axis].saturating_sub(1).saturating_mul(dilation) + 1;
             let expected = match self.padding {
                 0 => input.div_ceil(stride),
@@ -89,7 +95,7 @@ impl<'a> Converter<'a> {
         let size = size.map(|value| usize::try_from(value).unwrap_or_default());
         let input = self.operand(site, 0, "its input")?;
         let output = self.result(site)?;
-        let geometry = Geometry { size, stride, dilation: [1; 2], padding };
+        let geometry = Geometry { size, stride, dilation: [1; 2], padding, before: None };
         let (from, to) = (self.of(input), self.of(output));
         if from.dims.last() != to.dims.last() {
             return Err(site.shape_error("channels must be kept", &[&from.dims, &to.dims]));
