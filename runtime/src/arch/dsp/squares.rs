@@ -5,8 +5,8 @@
 //! the image, to four words: pixels 0 and 2, 1 and 3, 2 and 4, 3 and 5. Between them they hold every
 //! pair that the two positions of a row multiply with weights 0 and 2, 1 and 3; weight 4 meets the
 //! upper halves. So a row of a filter takes four instructions to load and spread, and twelve for
-//! twenty products at four positions, with one to load the next row of pixels: 100 instructions per
-//! filter and square with the maximum, one a product. To spread a square takes 75. Gathering patches
+//! twenty products at four positions, with one to load the next row of pixels: 99 instructions per
+//! filter and square with the maximum, one a product. To spread a square takes 80. Gathering patches
 //! (`patches`) would take 480, as much as five filters' products.
 
 use core::arch::naked_asm;
@@ -81,9 +81,8 @@ pub(super) fn largest(
 /// can be written for each square and filter.
 // SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11 and
 // lr saved and restored, the stack as it was). A square reads words at pixels 0 and 2 of each row
-// that it sees, writes four words of `room` for each, and reads those back for each filter, with the
-// filter's weights by words and bytes; it writes a word for each filter. LDR takes any address; LDM
-// and STM are at multiples of four, as `room` consists of words.
+// that it sees, writes four words of `room` for each, and goes on with `square_filters`. LDR takes any
+// address; STM is at multiples of four, as `room` consists of words.
 #[unsafe(naked)]
 unsafe extern "C" fn largest_of_squares(
     from: *const i8,
@@ -92,6 +91,48 @@ unsafe extern "C" fn largest_of_squares(
     count: usize,
     recipe: &Recipe,
 ) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r0-r11, lr}}",
+        "1:",
+        // r0 the pixels, r1 the room, r12 their rows, r4 offsets, r5 the distance of rows.
+        "ldrd r0, r1, [sp]",
+        "ldr r12, [sp, #52]",
+        "ldrd r4, r5, [r12]",
+        "add r2, r0, #2",
+        "str r2, [sp]",
+        "movs r12, #6",
+        "2:",
+        "ldr r9, [r0]",
+        "ldr r11, [r0, #2]",
+        "add r0, r0, r5",
+        "sxtab16 r8, r4, r9",
+        "sxtab16 r9, r4, r9, ror #8",
+        "sxtab16 r10, r4, r11",
+        "sxtab16 r11, r4, r11, ror #8",
+        "stm r1!, {{r8-r11}}",
+        "subs r12, r12, #1",
+        "bne 2b",
+        "sub r0, r1, #96",
+        "ldr r12, [sp, #52]",
+        "ldrd r1, r12, [r12, #8]",
+        "bl {filters}",
+        "ldr r2, [sp, #12]",
+        "subs r2, r2, #1",
+        "str r2, [sp, #12]",
+        "bne 1b",
+        "pop {{r0-r11, pc}}",
+        filters = sym square_filters,
+    )
+}
+
+/// The largest sums of all filters over a square that is spread.
+// SAFETY: called by `largest_of_squares` alone, with its stack, the spread square at r0, and the
+// filters from r1 to r12. It reads 24 words at r0 for each filter, and the filter's weights by words
+// and bytes, and writes a word for each behind the sums that were written. The stack, but for
+// their end, is as it was.
+#[unsafe(naked)]
+unsafe extern "C" fn square_filters() {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         // A row of a filter: its words and last byte, the upper positions, the next row of pixels,
@@ -124,31 +165,9 @@ unsafe extern "C" fn largest_of_squares(
         "it gt",
         "movgt r4, \\other",
         ".endm",
-        "push {{r0, r1, r3-r11, lr}}",
-        "mov lr, r2",
+        "push {{r12, lr}}",
+        "ldr lr, [sp, #16]",
         "1:",
-        // r0 the pixels, r1 the room, r12 their rows, r4 offsets, r5 the distance of rows.
-        "ldrd r0, r1, [sp]",
-        "ldr r12, [sp, #48]",
-        "ldrd r4, r5, [r12]",
-        "add r2, r0, #2",
-        "str r2, [sp]",
-        "movs r12, #6",
-        "2:",
-        "ldr r9, [r0]",
-        "ldr r11, [r0, #2]",
-        "add r0, r0, r5",
-        "sxtab16 r8, r4, r9",
-        "sxtab16 r9, r4, r9, ror #8",
-        "sxtab16 r10, r4, r11",
-        "sxtab16 r11, r4, r11, ror #8",
-        "stm r1!, {{r8-r11}}",
-        "subs r12, r12, #1",
-        "bne 2b",
-        "sub r0, r1, #96",
-        "ldr r12, [sp, #48]",
-        "ldr r1, [r12, #8]",
-        "3:",
         "ldm r0!, {{r8-r11}}",
         "square_row 1",
         "square_row 0",
@@ -160,15 +179,11 @@ unsafe extern "C" fn largest_of_squares(
         "square_larger r6",
         "square_larger r7",
         "str r4, [lr], #4",
-        "ldr r2, [sp, #48]",
-        "ldr r2, [r2, #12]",
+        "ldr r2, [sp]",
         "cmp r1, r2",
-        "bne 3b",
-        "ldr r2, [sp, #8]",
-        "subs r2, r2, #1",
-        "str r2, [sp, #8]",
         "bne 1b",
-        "pop {{r0, r1, r3-r11, pc}}",
+        "str lr, [sp, #16]",
+        "pop {{r12, pc}}",
         ".purgem square_row",
         ".purgem square_products",
         ".purgem square_larger",

@@ -4,7 +4,7 @@
 //! Four windows that lie inside the image are spread together, a word of each at a time, and stored
 //! by two instructions: 14 for four columns at four positions. Rows of a window are whole words
 //! seldom; the word that a row ends within is put together with the beginning of the next one, byte
-//! by byte by SEL, which takes 30.
+//! by byte by SEL, which takes 36.
 
 use core::arch::naked_asm;
 
@@ -14,6 +14,30 @@ use super::twice;
 
 /// Least bytes of a row for [`spread_windows`]: no group is of three rows.
 pub(super) const LEAST_ROW: usize = 3;
+
+/// Columns 0 and 2 of the words in r4–r7 to r8–r11, with the offsets in lr.
+macro_rules! spread_even {
+    () => {
+        "sxtab16 r8, lr, r4\nsxtab16 r9, lr, r5\nsxtab16 r10, lr, r6\nsxtab16 r11, lr, r7"
+    };
+}
+
+/// Columns 1 and 3.
+macro_rules! spread_odd {
+    () => {
+        concat!(
+            "sxtab16 r8, lr, r4, ror #8\nsxtab16 r9, lr, r5, ror #8\n",
+            "sxtab16 r10, lr, r6, ror #8\nsxtab16 r11, lr, r7, ror #8",
+        )
+    };
+}
+
+/// From a row's end to the next row, r11 bytes on.
+macro_rules! next_row {
+    () => {
+        "add r0, r0, r11\nadd r1, r1, r11\nadd r2, r2, r11\nadd r3, r3, r11"
+    };
+}
 
 /// How windows become a piece of their patches, as the kernels load it.
 #[repr(C)]
@@ -49,12 +73,11 @@ impl Recipe {
 /// of a row (`left` bytes), and every `between` bytes behind one another, as many rows of `len` ≥
 /// [`LEAST_ROW`] as the piece is of can be read, and three bytes behind the last. Where the last
 /// group's columns are fewer than four, they are the last of a row.
-// SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and
-// restored, the stack as it was). It reads a word of each window a step: whole groups of a row; then
-// the one that the row ends within, if another row follows, with a word that ends behind the next
-// row's part, and so begins at most three bytes before that row; or the last, whose columns are
-// fewer. It writes two quads of words a group, `count` of them. LDR takes any address; STM is at
-// multiples of four, as groups consist of words.
+// SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and, by
+// `spread_last`, restored, the stack as it was). It reads a word of each window a step, whole groups
+// of a row, and writes two quads of words for each; the word that a row ends within is left to
+// `spread_joint` if another row follows, the last group to `spread_last`. LDR takes any address; STM
+// is at multiples of four, as groups consist of words.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn spread_windows(
     from: &[*const i8; POSITIONS],
@@ -63,31 +86,6 @@ pub(super) unsafe extern "C" fn spread_windows(
 ) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        // Words of four windows in r4–r7; r12 is where groups go, lr the offsets.
-        ".macro spread_even",
-        "sxtab16 r8, lr, r4",
-        "sxtab16 r9, lr, r5",
-        "sxtab16 r10, lr, r6",
-        "sxtab16 r11, lr, r7",
-        ".endm",
-        ".macro spread_odd",
-        "sxtab16 r8, lr, r4, ror #8",
-        "sxtab16 r9, lr, r5, ror #8",
-        "sxtab16 r10, lr, r6, ror #8",
-        "sxtab16 r11, lr, r7, ror #8",
-        ".endm",
-        ".macro spread_masked mask",
-        "and r8, r8, \\mask",
-        "and r9, r9, \\mask",
-        "and r10, r10, \\mask",
-        "and r11, r11, \\mask",
-        ".endm",
-        ".macro spread_next_row",
-        "add r0, r0, r11",
-        "add r1, r1, r11",
-        "add r2, r2, r11",
-        "add r3, r3, r11",
-        ".endm",
         // On the stack: the end of a row's groups, whole groups left, bytes left of the row, recipe.
         "push {{r2, r4-r11, lr}}",
         "sub sp, #12",
@@ -116,9 +114,9 @@ pub(super) unsafe extern "C" fn spread_windows(
         "ldr r5, [r1], #4",
         "ldr r6, [r2], #4",
         "ldr r7, [r3], #4",
-        "spread_even",
+        spread_even!(),
         "stm r12!, {{r8-r11}}",
-        "spread_odd",
+        spread_odd!(),
         "stm r12!, {{r8-r11}}",
         "ldr r8, [sp]",
         "cmp r12, r8",
@@ -128,24 +126,42 @@ pub(super) unsafe extern "C" fn spread_windows(
         "ldr r10, [sp, #12]",
         "ldrd r10, r11, [r10, #20]", // a row's bytes, those between two
         "cmp r8, #0",
-        "beq 5f",
+        "beq {last}",
         "cmp r9, #0",
         "bne 4f",
-        "spread_next_row",
+        next_row!(),
         "mov r9, r10",
         "b 1b",
-        // The word that the row ends within: r9 bytes of it, one to three, the others of the next.
         "4:",
-        "subs r8, r8, #1",
+        "bl {joint}",
+        "b 1b",
+        joint = sym spread_joint,
+        last = sym spread_last,
+    )
+}
+
+/// The group that a row ends within and the next one begins within.
+// SAFETY: called by `spread_windows` alone, with its registers and stack: from r0–r3 on, r9 bytes of a
+// row are left, one to three, and the next one's begin r11 bytes behind them. It reads a word of each
+// row and window, the first of which may end three bytes behind its row, where the other follows,
+// and the second of which begins at most three bytes before its row; and it writes a group at r12.
+// It leaves the groups and bytes that are then left in r8 and r9, the offsets in lr, and the stack as
+// it was.
+#[unsafe(naked)]
+unsafe extern "C" fn spread_joint() {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{lr}}",
         "ldr r4, [r0]",
         "ldr r5, [r1]",
         "ldr r6, [r2]",
         "ldr r7, [r3]",
-        "spread_next_row",
+        next_row!(),
+        "subs r8, r8, #1",
         "lsl r11, r9, #3",
         "add r9, r9, r10",
         "subs r9, r9, #4",
-        "strd r8, r9, [sp, #4]",
+        "strd r8, r9, [sp, #8]",
         "mov r10, #-1",
         "lsl r10, r10, r11",
         "mvn r10, r10",
@@ -158,41 +174,54 @@ pub(super) unsafe extern "C" fn spread_windows(
         "sel r5, r5, r9",
         "sel r6, r6, r10",
         "sel r7, r7, r11",
-        "spread_even",
+        "ldr lr, [sp, #16]",
+        "ldr lr, [lr]",
+        spread_even!(),
         "stm r12!, {{r8-r11}}",
-        "spread_odd",
+        spread_odd!(),
         "stm r12!, {{r8-r11}}",
-        "ldrd r8, r9, [sp, #4]",
-        "b 1b",
-        // The last group, if it has fewer columns.
-        "5:",
+        "ldrd r8, r9, [sp, #8]",
+        "pop {{pc}}",
+    )
+}
+
+/// The last group, if it has fewer columns; then the end of [`spread_windows`].
+// SAFETY: reached by a branch from there alone, with its registers and stack, which it leaves by the C
+// calling convention. If a mask says so, it reads a word of each window, from the last bytes of its
+// last row on, or up to three behind them, and writes a group at r12.
+#[unsafe(naked)]
+unsafe extern "C" fn spread_last() {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro spread_masked mask",
+        "and r8, r8, \\mask",
+        "and r9, r9, \\mask",
+        "and r10, r10, \\mask",
+        "and r11, r11, \\mask",
+        "stm r12!, {{r8-r11}}",
+        ".endm",
         "ldr r10, [sp, #12]",
         "ldrd r4, r5, [r10, #4]", // masks
         "adds r6, r5, #1",
-        "beq 7f",
+        "beq 2f",
         "strd r4, r5, [sp]",
         "cmp r9, #0",
-        "bne 6f",
-        "spread_next_row",
-        "6:",
+        "bne 1f",
+        next_row!(),
+        "1:",
         "ldr r4, [r0]",
         "ldr r5, [r1]",
         "ldr r6, [r2]",
         "ldr r7, [r3]",
         "ldrd r0, r1, [sp]",
-        "spread_even",
+        spread_even!(),
         "spread_masked r0",
-        "stm r12!, {{r8-r11}}",
-        "spread_odd",
+        spread_odd!(),
         "spread_masked r1",
-        "stm r12!, {{r8-r11}}",
-        "7:",
+        "2:",
         "add sp, #12",
         "pop {{r2, r4-r11, pc}}",
-        ".purgem spread_even",
-        ".purgem spread_odd",
         ".purgem spread_masked",
-        ".purgem spread_next_row",
     )
 }
 
