@@ -5,13 +5,14 @@
 //! inputs are loaded at once: 27 instructions per eight columns, and three for the loop every 32:
 //! 0.87 a product.
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 use core::slice;
 
 use super::super::portable::dot_block_slowly;
-use super::super::{BLOCK_ROWS as ROWS, Finish, Matrix, Sums};
-use super::{GROUP, nibbles, spread, twice};
+use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Multipliers, Sums};
+use super::{GROUP, finish_rows, nibbles, spread, twice};
+use crate::format::BiasWidth;
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -51,16 +52,24 @@ impl Lanes {
         Inputs { groups: groups.unwrap_or_default(), x, offset }
     }
 
-    /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) const fn finish(
+    /// All outputs, a chunk of rows at a time.
+    pub(crate) fn finish(
         &mut self,
-        _: &Matrix<'_>,
-        _: &[i8],
-        _: i16,
-        _: &Finish<'_>,
-        _: &mut [i8],
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        finish: &Finish<'_>,
+        output: &mut [i8],
     ) -> Option<()> {
-        None
+        let inputs = self.prepare(matrix, x, offset);
+        let mut sums = zeros();
+        let mut first = 0usize;
+        for outputs in output.chunks_mut(CHUNK_ROWS) {
+            dot_rows(matrix, first, &inputs, &mut sums);
+            finish_chunk(finish, first, &sums, outputs);
+            first = first.wrapping_add(CHUNK_ROWS);
+        }
+        Some(())
     }
 
     /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
@@ -111,6 +120,86 @@ impl Lanes {
         // more where values remain, which the branch wrote; so all of them are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
+}
+
+/// Sums to begin with, in 18 instructions: what the compiler calls takes 360 where it compiles for
+/// size.
+fn zeros() -> Sums {
+    let mut sums = MaybeUninit::<Sums>::uninit();
+    // SAFETY: 16 times four words are the 64 of `sums`, which are all written and nothing else;
+    // their address is a multiple of four.
+    unsafe {
+        asm!(
+            ".rept 16",
+            "stm {to}!, {{r2-r5}}",
+            ".endr",
+            to = inout(reg) sums.as_mut_ptr() => _,
+            in("r2") 0,
+            in("r3") 0,
+            in("r4") 0,
+            in("r5") 0,
+            options(nostack, preserves_flags),
+        );
+        sums.assume_init()
+    }
+}
+
+/// Outputs of a chunk of rows. Biases that aren't words as they are added become such before, all at once.
+#[inline(never)]
+fn finish_chunk(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+    let mut room = [MaybeUninit::uninit(); CHUNK_ROWS / ROWS];
+    match widened(finish, first, outputs.len(), &mut room) {
+        Some(words) => {
+            let finish = Finish { bias: Some((BiasWidth::I32, 0, words)), ..*finish };
+            finish_rows(&finish, 0, sums, outputs);
+        }
+        None => finish_rows(finish, first, sums, outputs),
+    }
+}
+
+/// Four biases as they are added.
+type Biases = [i32; ROWS];
+
+/// The bytes of biases as words and shifted, where that helps: one multiplier serves all rows, and
+/// these are whole quads.
+fn widened<'b>(
+    finish: &Finish<'_>,
+    first: usize,
+    rows: usize,
+    room: &'b mut [MaybeUninit<Biases>],
+) -> Option<&'b [u8]> {
+    let (width, shift, bytes) = finish.bias?;
+    let alike = matches!(finish.multipliers, Multipliers::PerTensor(_));
+    if !alike || !rows.is_multiple_of(ROWS) {
+        return None;
+    }
+    let room = room.get_mut(..rows / ROWS)?;
+    let bytes = bytes.get(first.wrapping_mul(width.bytes())..)?;
+    let shift = u32::from(shift);
+    match width {
+        BiasWidth::I8 => widen(room, bytes, shift, |[b]: [u8; 1]| i32::from(b as i8))?,
+        BiasWidth::I16 => widen(room, bytes, shift, |b| i32::from(i16::from_le_bytes(b)))?,
+        BiasWidth::I32 if shift == 0 => return None,
+        BiasWidth::I32 => widen(room, bytes, shift, i32::from_le_bytes)?,
+    }
+    // SAFETY: `widen` has written all of `room`, which consists of integers without gaps.
+    Some(unsafe { slice::from_raw_parts(room.as_ptr().cast(), size_of_val(room)) })
+}
+
+/// Writes all of `room`, or `None` when there are too few bytes.
+#[inline(always)]
+fn widen<const BYTES: usize>(
+    room: &mut [MaybeUninit<Biases>],
+    bytes: &[u8],
+    shift: u32,
+    value: impl Fn([u8; BYTES]) -> i32,
+) -> Option<()> {
+    let quads = bytes.as_chunks().0.as_chunks::<ROWS>().0.get(..room.len())?;
+    let value = |bytes| value(bytes).wrapping_shl(shift);
+    for (biases, &[a, b, c, d]) in room.iter_mut().zip(quads) {
+        biases.write([value(a), value(b), value(c), value(d)]);
+    }
+    Some(())
 }
 
 /// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
@@ -219,24 +308,31 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair_group r2, r3",
         "dot4_pair_group r12, lr",
         ".endm",
-        "push {{r0, r2-r11, lr}}",
+        "push {{r0, r2-r12, lr}}",
+        // Where a block begins: four times two groups are a turn, a first turn of fewer starts late.
+        "sub r12, r2, r0",
+        "adr lr, 6f",
+        "tst r12, #8",
+        "bne 7f",
+        "adr lr, 1f",
+        "ands r12, r12, #48",
+        "beq 7f",
+        "adr lr, 2f",
+        "cmp r12, #32",
+        "bhi 7f",
+        "adr lr, 3f",
+        "beq 7f",
+        "adr lr, 4f",
+        "7:",
+        "orr lr, lr, #1",
+        "str lr, [sp, #44]",
         "5:",
-        "ldrd r0, r12, [sp]",
+        "ldr r0, [sp]",
         "movs r4, #0",
         "movs r5, #0",
         "movs r6, #0",
         "movs r7, #0",
-        "sub r12, r12, r0",
-        "tst r12, #8",
-        "bne 6f",
-        // Four times two groups a turn; a first turn of fewer starts late.
-        "7:",
-        "ands r12, r12, #48",
-        "beq 1f",
-        "cmp r12, #32",
-        "bhi 2f",
-        "beq 3f",
-        "b 4f",
+        "ldr pc, [sp, #44]",
         "1:",
         "dot4_pair_groups",
         "2:",
@@ -250,7 +346,7 @@ unsafe extern "C" fn dot4_pairs(
         "bne 1b",
         "8:",
         "ldr r2, [sp, #8]",
-        "ldr r3, [sp, #48]",
+        "ldr r3, [sp, #52]",
         "subs r5, r5, r4",
         "asrs r5, r5, #8",
         "subs r7, r7, r6",
@@ -259,13 +355,19 @@ unsafe extern "C" fn dot4_pairs(
         "str r2, [sp, #8]",
         "cmp r2, r3",
         "bne 5b",
-        "pop {{r0, r2-r11, pc}}",
-        "6:",
+        "pop {{r0, r2-r12, pc}}",
+        "6:", // an odd number of groups
         "ldrd r2, r3, [r0], #8",
         "dot4_pair_group r2, r3",
-        "subs r12, r12, #8",
-        "bne 7b",
-        "b 8b",
+        "ldr r2, [sp, #4]",
+        "subs r12, r2, r0",
+        "beq 8b",
+        "ands r12, r12, #48",
+        "beq 1b",
+        "cmp r12, #32",
+        "bhi 2b",
+        "beq 3b",
+        "b 4b",
         ".purgem dot4_pair",
         ".purgem dot4_pair_group",
         ".purgem dot4_pair_groups",
