@@ -148,10 +148,13 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 
     /// As [`Self::invoke`], watched.
     pub fn invoke_with(&mut self, profiler: &mut impl Profiler) {
-        for step in self.model.ops() {
-            profiler.before(&step);
+        let mut steps = self.model.ops();
+        loop {
+            let next = steps.next();
+            let Some(step) = &next else { return }; // where it is: a `for` loop would move it
+            profiler.before(step);
             step.op.run::<KINDS>(&step.previous, self.model.section(), self.arena);
-            profiler.after(&step, slice(self.arena, step.output()));
+            profiler.after(step, slice(self.arena, step.output()));
         }
     }
 

@@ -56,10 +56,10 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         let mut rest = ops;
         while !rest.is_empty() {
             let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
-            let (op, after) = Op::take::<KINDS>(rest).ok_or(ParseError::Graph { offset })?;
-            walk.check::<KINDS>(&op, section)?;
+            let op = Op::take::<KINDS>(&mut rest);
+            let op = op.as_ref().ok_or(ParseError::Graph { offset })?;
+            walk.check::<KINDS>(op, section)?;
             last = Some(op.kind());
-            rest = after;
         }
         let last = last.ok_or(ParseError::NoOps)?;
         walk.check_header(&header)?;
@@ -180,12 +180,12 @@ impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
     // Not inlined, so that decoding's stack is free again when the operator runs.
     #[inline(never)]
     fn next(&mut self) -> Option<Step> {
-        let (op, rest) = Op::take::<KINDS>(self.rest)?;
-        self.rest = rest;
-        let previous = core::mem::replace(&mut self.previous, op.output().clone());
+        let op = Op::take::<KINDS>(&mut self.rest);
+        let output = op.as_ref()?.output().clone();
+        let previous = core::mem::replace(&mut self.previous, output);
         let index = self.index;
         self.index = index.wrapping_add(1);
-        Some(Step { index, op, previous })
+        op.map(|op| Step { index, op, previous }) // moved once
     }
 }
 

@@ -248,7 +248,9 @@ mod tests {
             let mut bytes = std::vec![tag as u8];
             bytes.extend(record);
             let expected = postcard::take_from_bytes::<Op>(&bytes).ok();
-            prop_assert_eq!(Op::take::<ALL_KINDS>(&bytes), expected);
+            let mut rest = &bytes[..];
+            let found = Op::take::<ALL_KINDS>(&mut rest);
+            prop_assert_eq!(found.map(|op| (op, rest)), expected);
         }
 
         #[test]

@@ -181,9 +181,9 @@ macro_rules! operators {
                 match self { $(Self::$kind(op) => op.steps(previous)),* }
             }
 
-            /// Decodes one record and returns what follows it. Kinds outside of `KINDS` are
-            /// refused and leave no code behind.
-            pub(crate) fn take<const KINDS: u32>(bytes: &[u8]) -> Option<(Self, &[u8])> {
+            /// Decodes one record, and leaves what follows it. Kinds outside of `KINDS` are refused
+            /// and leave no code behind.
+            pub(crate) fn take<const KINDS: u32>(bytes: &mut &[u8]) -> Option<Self> {
                 let (&tag, rest) = bytes.split_first()?;
                 match OpKind::from_tag(tag)? {
                     $(OpKind::$kind => {
@@ -192,7 +192,8 @@ macro_rules! operators {
                         }
                         let mut reader = Reader::new(rest);
                         let op = Self::$kind(reader.take());
-                        reader.is_sound().then_some((op, reader.rest()))
+                        *bytes = reader.rest();
+                        reader.is_sound().then_some(op)
                     })*
                 }
             }
