@@ -237,8 +237,8 @@ impl<'a> Converter<'a> {
     fn is_in_columns(&self, site: &Site<'a>) -> Result<bool, ImportError> {
         let (_, read) = self.input(site, 0, "its input")?;
         match shape(read).collect::<Vec<_>>().as_slice() {
-            &[_, 1, _, _] => Ok(true),
-            &[_, _, 1, _] => Ok(false),
+            [_, 1, _, _] => Ok(true),
+            [_, _, 1, _] => Ok(false),
             _ => Err(self.between(site)),
         }
     }

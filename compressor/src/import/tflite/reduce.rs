@@ -141,11 +141,14 @@ mod tests {
         sketch
     }
 
+    /// Axes, the shape without them, means and maxima.
+    type Case = (&'static [i32], &'static [i32], &'static [i8], &'static [i8]);
+
     #[test]
     fn any_neighbours_can_go() {
         let (mean, max, dims) = (40, 82, [1, 2, 2, 2]);
         let inputs = [1, 3, 5, 7, 9, 11, 13, 15];
-        let table: [(&[i32], &[i32], &[i8], &[i8]); 5] = [
+        let table: [Case; 5] = [
             (&[1], &[1, 2, 2], &[5, 7, 9, 11], &[9, 11, 13, 15]),
             (&[2], &[1, 2, 1, 2], &[3, 5, 11, 13], &[5, 7, 13, 15]),
             (&[3], &[1, 2, 2], &[2, 6, 10, 14], &[3, 7, 11, 15]),
