@@ -68,10 +68,11 @@ impl<'r> Patches<'r> {
     /// What follows is about that piece.
     pub(crate) const fn begin(&mut self, _piece: usize) {}
 
-    /// Makes the windows that begin with `from` the patches of all positions; false where windows
+    /// Makes the windows that begin at `begins` the patches of all positions; false where windows
     /// aren't stretches.
-    pub(crate) fn fill_windows(&mut self, [from]: [&[i8]; POSITIONS]) -> bool {
+    pub(crate) fn fill_windows(&mut self, values: &[i8], [begin]: [usize; POSITIONS]) -> bool {
         let Stretches { rows, len, stride } = self.window;
+        let from = values.get(begin..).unwrap_or_default();
         self.fill(0, |patch| copy_rows(from, patch, rows, len, [stride, len]));
         len > 0
     }

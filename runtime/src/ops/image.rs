@@ -110,14 +110,14 @@ impl Image<'_> {
         }
     }
 
-    /// The values from the beginning of the window at a position of the output on, if all of it
-    /// lies inside the image.
+    /// Where the window at a position of the output begins among the values, if all of it lies inside
+    /// the image.
     #[inline(always)]
-    fn inside(&self, down: usize, right: usize) -> Option<&[i8]> {
+    fn inside(&self, down: usize, right: usize) -> Option<usize> {
         let [rows, columns] = self.axes;
         let (top, left) = (rows.inside(down)?, columns.inside(right)?);
         let pixel = top.wrapping_mul(columns.input).wrapping_add(left);
-        self.values.get(pixel.wrapping_mul(self.channels)..)
+        Some(pixel.wrapping_mul(self.channels))
     }
 
     /// Copies the values under the kernel at a position of the output, in the filters' order.
@@ -284,16 +284,16 @@ impl<'a> Sweep<'a> {
         let image = self.image;
         // Positions that aren't there see what the first one sees.
         let [first, ..] = self.places;
-        let mut windows = [Default::default(); POSITIONS];
+        let mut begins = [0; POSITIONS];
         let mut are_inside = true;
-        for (slot, (window, &place)) in windows.iter_mut().zip(&self.places).enumerate() {
+        for (slot, (begin, &place)) in begins.iter_mut().zip(&self.places).enumerate() {
             let [down, right] = if slot < filled { place } else { first };
             match image.inside(down, right) {
-                Some(from) => *window = from,
+                Some(value) => *begin = value,
                 None => are_inside = false,
             }
         }
-        if are_inside && self.patches.fill_windows(windows) {
+        if are_inside && self.patches.fill_windows(image.values, begins) {
             return;
         }
         for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {

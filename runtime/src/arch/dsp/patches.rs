@@ -121,25 +121,24 @@ impl<'r> Patches<'r> {
         }
     }
 
-    /// Makes the windows that begin with `from` the patches of all positions; false where too little
+    /// Makes the windows that begin at `begins` the patches of all positions; false where too little
     /// follows one, or windows aren't stretches.
     #[inline(always)]
-    pub(crate) fn fill_windows(&mut self, from: [&[i8]; POSITIONS]) -> bool {
+    pub(crate) fn fill_windows(&mut self, values: &[i8], begins: [usize; POSITIONS]) -> bool {
         let [skip, reach] = self.reach;
-        let mut begins = [core::ptr::null(); POSITIONS];
-        for (begin, from) in begins.iter_mut().zip(from) {
-            match from.get(skip..) {
-                Some(from) if from.len() >= reach => *begin = from.as_ptr(),
-                _ => return false,
-            }
+        let [a, b, c, d] = begins;
+        let last = a.max(b).max(c).max(d);
+        let end = last.checked_add(skip).and_then(|from| from.checked_add(reach));
+        if end.is_none_or(|end| end > values.len()) {
+            return false;
         }
         if self.recipe.count > 0 {
+            let from = begins.map(|begin| values.as_ptr().wrapping_add(begin).wrapping_add(skip));
             // SAFETY: there is a group at least, and room for all. `reach` bytes can be read from
-            // each of `begins`: the rest of a row, the other rows that the piece is of, and three
-            // bytes; `cut` has set it only where rows of LEAST_ROW bytes or more, which don't overlap,
-            // fill the patch.
-            // Those are `spread_windows`' conditions.
-            unsafe { spread_windows(&begins, self.room.groups.as_mut_ptr(), &self.recipe) };
+            // each of `from`, as they can from the last: the rest of a row, the other rows that the
+            // piece is of, and three bytes; `cut` has set it only where rows of LEAST_ROW bytes or
+            // more, which don't overlap, fill the patch. Those are `spread_windows`' conditions.
+            unsafe { spread_windows(&from, self.room.groups.as_mut_ptr(), &self.recipe) };
         }
         true
     }

@@ -6,7 +6,7 @@
 //! pair that the two positions of a row multiply with weights 0 and 2, 1 and 3; weight 4 meets the
 //! upper halves. So a row of a filter takes four instructions to load and spread, and twelve for
 //! twenty products at four positions, with one to load the next row of pixels: 99 instructions per
-//! filter and square with the maximum, one a product. To spread a square takes 80. Gathering patches
+//! filter and square with the maximum, one a product. To spread a square takes 67. Gathering patches
 //! (`patches`) would take 480, as much as five filters' products.
 
 use core::arch::naked_asm;
@@ -101,8 +101,7 @@ unsafe extern "C" fn largest_of_squares(
         "ldrd r4, r5, [r12]",
         "add r2, r0, #2",
         "str r2, [sp]",
-        "movs r12, #6",
-        "2:",
+        ".rept 6",
         "ldr r9, [r0]",
         "ldr r11, [r0, #2]",
         "add r0, r0, r5",
@@ -111,8 +110,7 @@ unsafe extern "C" fn largest_of_squares(
         "sxtab16 r10, r4, r11",
         "sxtab16 r11, r4, r11, ror #8",
         "stm r1!, {{r8-r11}}",
-        "subs r12, r12, #1",
-        "bne 2b",
+        ".endr",
         "sub r0, r1, #96",
         "ldr r12, [sp, #52]",
         "ldrd r1, r12, [r12, #8]",
