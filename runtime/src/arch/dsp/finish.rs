@@ -97,7 +97,7 @@ struct Scale {
 
 /// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
 pub(super) struct Scales {
-    rows: [Scale; CHUNK_ROWS],
+    rows: [MaybeUninit<Scale>; CHUNK_ROWS],
     /// The first row, and how many there are.
     held: [usize; 2],
     /// Whether there is one that the kernel doesn't take.
@@ -106,9 +106,7 @@ pub(super) struct Scales {
 
 impl Scales {
     pub(super) const fn new() -> Self {
-        // All of it 0, so that it needs no image in flash.
-        let none = Scale { bias: 0, value: 0, right: 0 };
-        Self { rows: [none; CHUNK_ROWS], held: [0; 2], rare: false }
+        Self { rows: [MaybeUninit::uninit(); CHUNK_ROWS], held: [0; 2], rare: false }
     }
 
     /// The outputs of `rows`, as many as there are and the same again, from their sums of products.
@@ -133,8 +131,9 @@ impl Scales {
             return;
         }
         let constants = Constants::new(finish, outputs);
-        // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads.
-        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr(), &constants) }
+        // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads; as
+        // many scales are held. What else a last quad has becomes outputs that aren't stored.
+        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), &constants) }
     }
 
     #[inline(never)]
@@ -142,7 +141,7 @@ impl Scales {
         let mut row = rows.start;
         for held in self.rows.iter_mut().take(count) {
             let [value, right] = scale(finish.multiplier(row))?;
-            *held = Scale { bias: finish.bias(row), value, right };
+            held.write(Scale { bias: finish.bias(row), value, right });
             row = row.wrapping_add(1);
             if row >= rows.end {
                 row = rows.start;

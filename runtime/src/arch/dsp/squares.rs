@@ -6,7 +6,7 @@
 //! pair that the two positions of a row multiply with weights 0 and 2, 1 and 3; weight 4 meets the
 //! upper halves. So a row of a filter takes four instructions to load and spread, and twelve for
 //! twenty products at four positions, with one to load the next row of pixels: 99 instructions per
-//! filter and square with the maximum, one a product. To spread a square takes 67. Gathering patches
+//! filter and square with the maximum, one a product. To spread a square takes 64. Gathering patches
 //! (`patches`) would take 480, as much as five filters' products.
 
 use core::arch::naked_asm;
@@ -93,6 +93,25 @@ unsafe extern "C" fn largest_of_squares(
 ) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
+        // Three rows from r0 and r2, which are two pixels apart.
+        ".macro square_rows",
+        "ldr r9, [r0]",
+        "ldr r11, [r2]",
+        "square_row_words",
+        "ldr r9, [r0, r5]",
+        "ldr r11, [r2, r5]",
+        "square_row_words",
+        "ldr r9, [r0, r5, lsl #1]",
+        "ldr r11, [r2, r5, lsl #1]",
+        "square_row_words",
+        ".endm",
+        ".macro square_row_words",
+        "sxtab16 r8, r4, r9",
+        "sxtab16 r9, r4, r9, ror #8",
+        "sxtab16 r10, r4, r11",
+        "sxtab16 r11, r4, r11, ror #8",
+        "stm r1!, {{r8-r11}}",
+        ".endm",
         "push {{r0-r11, lr}}",
         "1:",
         // r0 the pixels, r1 the room, r12 their rows, r4 offsets, r5 the distance of rows.
@@ -101,16 +120,11 @@ unsafe extern "C" fn largest_of_squares(
         "ldrd r4, r5, [r12]",
         "add r2, r0, #2",
         "str r2, [sp]",
-        ".rept 6",
-        "ldr r9, [r0]",
-        "ldr r11, [r0, #2]",
-        "add r0, r0, r5",
-        "sxtab16 r8, r4, r9",
-        "sxtab16 r9, r4, r9, ror #8",
-        "sxtab16 r10, r4, r11",
-        "sxtab16 r11, r4, r11, ror #8",
-        "stm r1!, {{r8-r11}}",
-        ".endr",
+        "add r3, r5, r5, lsl #1",
+        "square_rows",
+        "add r0, r0, r3",
+        "add r2, r2, r3",
+        "square_rows",
         "sub r0, r1, #96",
         "ldr r12, [sp, #52]",
         "ldrd r1, r12, [r12, #8]",
@@ -120,6 +134,8 @@ unsafe extern "C" fn largest_of_squares(
         "str r2, [sp, #12]",
         "bne 1b",
         "pop {{r0-r11, pc}}",
+        ".purgem square_rows",
+        ".purgem square_row_words",
         filters = sym square_filters,
     )
 }
