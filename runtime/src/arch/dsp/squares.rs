@@ -22,7 +22,7 @@ const COLUMNS: usize = SIZE * SIZE;
 /// Rows and columns of pixels that a square of positions sees.
 const SIGHT: usize = SIZE + 1;
 /// From one square to the next.
-pub(super) const STEP: usize = 2;
+const STEP: usize = 2;
 
 /// What the kernel loads for each square.
 #[repr(C)]
