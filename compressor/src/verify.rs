@@ -4,7 +4,7 @@
 use std::num::NonZero;
 
 use bitsback_runtime::format::ParseError;
-use bitsback_runtime::{ArenaTooSmall, InputError, Interpreter, Model, Profiler, Step};
+use bitsback_runtime::{ArenaTooSmall, InputError, Interpreter, Model, Profiler, Running};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -320,8 +320,8 @@ struct Tap<'t> {
 }
 
 impl Profiler for Tap<'_> {
-    fn after(&mut self, step: &Step, output: &[i8]) {
-        if let Some(to) = self.outputs.get_mut(usize::from(step.index)) {
+    fn after(&mut self, running: &Running<'_>, output: &[i8]) {
+        if let Some(to) = self.outputs.get_mut(usize::from(running.index)) {
             to.extend_from_slice(output);
         }
     }

@@ -1,7 +1,9 @@
-//! Links with the board's script, tells the kinds of start-up apart, and rebuilds when another model
-//! is to be measured.
+//! Links with the board's script, tells the kinds of start-up apart, and checks the model, so that
+//! the program needs no code for that.
 
-use std::env;
+use std::{env, fs};
+
+use bitsback_runtime::Model;
 
 fn main() {
     println!("cargo::rustc-link-arg-bins=-Tboard.x");
@@ -17,4 +19,14 @@ fn main() {
         _ => "arm9",
     };
     println!("cargo::rustc-cfg=family=\"{family}\"");
+    if let Ok(path) = env::var("BITSBACK_MODEL") {
+        println!("cargo::rerun-if-changed={path}");
+        let sound = match fs::read(&path) {
+            Ok(bytes) => Model::parse(&bytes).map(|_| ()).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(problem) = sound {
+            println!("cargo::error={path}: {problem}");
+        }
+    }
 }

@@ -6,8 +6,8 @@ use fixed::types::U0F8;
 use micromath::F32Ext;
 
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
-use crate::model::{Model, Step};
-use crate::ops::{ALL_KINDS, OpKind, argmax};
+use crate::model::Model;
+use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor, argmax};
 
 /// The arena is shorter than the model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,20 +54,76 @@ impl fmt::Display for InputError {
 
 impl core::error::Error for InputError {}
 
+/// An operator that runs.
+pub struct Running<'s> {
+    /// Its number, counted from 0.
+    pub index: u16,
+    /// The output of the operator before, or the model's input.
+    pub previous: &'s Tensor,
+    /// The tensor that it writes.
+    pub output: &'s Tensor,
+    kind: OpKind,
+    op: &'s dyn Operator,
+}
+
+impl Running<'_> {
+    /// Which operator.
+    pub fn kind(&self) -> OpKind {
+        self.kind
+    }
+
+    /// The tensors that it reads.
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        self.op.inputs().iter().map(|source| source.resolve(self.previous))
+    }
+
+    /// Its parameters in numbers.
+    pub fn parameters(&self) -> Parameters {
+        self.op.parameters(self.previous)
+    }
+}
+
+impl fmt::Debug for Running<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operator {}: {}", self.index, self.kind.name())
+    }
+}
+
 /// Watches inference, operator by operator. `()` watches nothing and costs nothing.
 pub trait Profiler {
     /// Called before an operator runs.
-    fn before(&mut self, step: &Step) {
-        let _ = step;
+    fn before(&mut self, running: &Running<'_>) {
+        let _ = running;
     }
 
     /// Called after it ran, with what it wrote.
-    fn after(&mut self, step: &Step, output: &[i8]) {
-        let _ = (step, output);
+    fn after(&mut self, running: &Running<'_>, output: &[i8]) {
+        let _ = (running, output);
     }
 }
 
 impl Profiler for () {}
+
+/// Runs the operators that it is shown.
+struct Runner<'r, P> {
+    section: &'r [u8],
+    arena: &'r mut [i8],
+    previous: Tensor,
+    index: u16,
+    profiler: &'r mut P,
+}
+
+impl<P: Profiler> Visitor for Runner<'_, P> {
+    fn visit<R: Record>(&mut self, op: &R) {
+        let (index, previous, output) = (self.index, &self.previous, op.output());
+        let running = Running { index, previous, output, kind: R::KIND, op };
+        self.profiler.before(&running);
+        op.run(previous, self.section, self.arena);
+        self.profiler.after(&running, slice(self.arena, output));
+        self.previous = output.clone();
+        self.index = index.wrapping_add(1);
+    }
+}
 
 /// A model and the arena that it runs on.
 #[derive(Debug)]
@@ -148,14 +204,10 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 
     /// As [`Self::invoke`], watched.
     pub fn invoke_with(&mut self, profiler: &mut impl Profiler) {
-        let mut steps = self.model.ops();
-        loop {
-            let next = steps.next();
-            let Some(step) = &next else { return }; // where it is: a `for` loop would move it
-            profiler.before(step);
-            step.op.run::<KINDS>(&step.previous, self.model.section(), self.arena);
-            profiler.after(step, slice(self.arena, step.output()));
-        }
+        let (mut records, previous) = (self.model.records(), self.model.input().clone());
+        let section = self.model.section();
+        let mut runner = Runner { section, arena: self.arena, previous, index: 0, profiler };
+        while ops::visit::<KINDS>(&mut records, &mut runner).is_some() {}
     }
 
     /// The quantised output of the last [`Self::invoke`].
@@ -331,11 +383,11 @@ mod tests {
         #[derive(Default)]
         struct Seen(Vec<(u16, OpKind, Vec<i8>)>, usize);
         impl Profiler for Seen {
-            fn before(&mut self, _: &Step) {
+            fn before(&mut self, _: &Running<'_>) {
                 self.1 += 1;
             }
-            fn after(&mut self, step: &Step, output: &[i8]) {
-                self.0.push((step.index, step.kind(), output.to_vec()));
+            fn after(&mut self, running: &Running<'_>, output: &[i8]) {
+                self.0.push((running.index, running.kind(), output.to_vec()));
             }
         }
         let bytes = write(&meta(Preprocess::None), &[identity(), identity_back()], &[15]);

@@ -34,16 +34,18 @@ extern crate std;
 
 #[allow(unsafe_code)] // each block with its proof
 mod arch;
+mod features;
 pub mod format;
 mod interpreter;
 mod model;
 pub mod ops;
 pub mod requantize;
 
+pub use features::Features;
 pub use format::{
     Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
 };
-pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, quantize};
+pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
 pub use model::{Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
 

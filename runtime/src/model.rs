@@ -4,12 +4,13 @@
 //! What it has accepted can't make anything fail afterwards: records decode, tensors lie in the
 //! arena, parameters in the weight section, and accumulators within 32 bits.
 
+use crate::features::Features;
 use crate::format::{
     FEATURE_RECORD_LEN, FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, MAX_OPS,
-    MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, ParseError, Preprocess, Reader, Source, Tensor,
-    crc32,
+    MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, OpFault, ParseError, Preprocess, Reader, Source,
+    Tensor, crc32,
 };
-use crate::ops::{ALL_KINDS, Op, OpKind, Parameters, check_place};
+use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, check_place};
 
 /// A model whose bytes have been checked.
 ///
@@ -38,31 +39,47 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
     /// `Model::<{ op_kinds(MODEL) }>::parse_only(MODEL)` links no operator that isn't used.
     pub fn parse_only(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let header = check_header(bytes)?;
+        check_checksum(&header, bytes)?;
+        Self::read::<true>(header, bytes)
+    }
+
+    /// As [`Self::parse_only`] of bytes that it has accepted before, say in the firmware's build
+    /// script: the checks, about 3 kB of code, aren't linked.
+    ///
+    /// What only a check would notice isn't an error here. Of bytes that were never accepted,
+    /// inference may compute nonsense, or take as long as the shapes say; it still neither
+    /// panics nor touches memory other than the arena, since safe Rust and the kernels' own
+    /// conditions see to that, not the checks.
+    pub fn trust(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        Self::read::<false>(check_header(bytes)?, bytes)
+    }
+
+    /// Reads the graph, and proves it sound if `PROVE`.
+    fn read<const PROVE: bool>(header: Header, bytes: &'a [u8]) -> Result<Self, ParseError> {
         if header.op_kinds & !KINDS & known_kinds() != 0 {
             return Err(ParseError::KindsLeftOut { missing: header.op_kinds & !KINDS });
         }
         let (graph, section) = cut(&header, bytes)?;
         let mut reader = Reader::new(graph);
-        let meta = Numbers::of_meta(&mut reader);
+        let input = Numbers::input_of_meta(&mut reader);
         if !reader.is_sound() {
             return Err(ParseError::Graph { offset: HEADER_LEN });
         }
+        if PROVE {
+            check_meta(graph, &header, section)?;
+        }
         let ops = reader.rest();
-        check_meta(&meta, &header, section)?;
-        let mut walk =
-            Walk { end: meta.input.end(), kinds: 0, steps: 0, count: 0, previous: meta.input };
-        let input = walk.previous.clone();
-        let mut last = None;
+        let mut walk = Walk::<PROVE>::new(&input, section);
         let mut rest = ops;
         while !rest.is_empty() {
             let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
-            let op = Op::take::<KINDS>(&mut rest);
-            let op = op.as_ref().ok_or(ParseError::Graph { offset })?;
-            walk.check::<KINDS>(op, section)?;
-            last = Some(op.kind());
+            ops::visit::<KINDS>(&mut rest, &mut walk).ok_or(ParseError::Graph { offset })?;
+            walk.sound?;
         }
-        let last = last.ok_or(ParseError::NoOps)?;
-        walk.check_header(&header)?;
+        let last = walk.last.ok_or(ParseError::NoOps)?;
+        if PROVE {
+            walk.check_header(&header)?;
+        }
         let (output, op_count) = (walk.previous, walk.count);
         Ok(Self { header, graph, ops, section, input, output, last, op_count })
     }
@@ -112,9 +129,19 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         self.section
     }
 
+    /// The records of the operators.
+    pub(crate) fn records(&self) -> &'a [u8] {
+        self.ops
+    }
+
     /// The operators in order, each decoded from the graph on its turn.
     pub fn ops(&self) -> Ops<'a, KINDS> {
         Ops { rest: self.ops, index: 0, previous: self.input.clone() }
+    }
+
+    /// The features of this crate that it needs.
+    pub fn features(&self) -> Features {
+        self.ops().fold(Features::default(), |all, step| all | step.op.features())
     }
 
     /// The name of an operator, if the file holds names.
@@ -177,15 +204,12 @@ impl Step {
 impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
     type Item = Step;
 
-    // Not inlined, so that decoding's stack is free again when the operator runs.
-    #[inline(never)]
     fn next(&mut self) -> Option<Step> {
-        let op = Op::take::<KINDS>(&mut self.rest);
-        let output = op.as_ref()?.output().clone();
-        let previous = core::mem::replace(&mut self.previous, output);
+        let op = Op::take::<KINDS>(&mut self.rest)?;
+        let previous = core::mem::replace(&mut self.previous, op.output().clone());
         let index = self.index;
         self.index = index.wrapping_add(1);
-        op.map(|op| Step { index, op, previous }) // moved once
+        Some(Step { index, op, previous })
     }
 }
 
@@ -194,7 +218,7 @@ fn known_kinds() -> u32 {
     OpKind::ALL.iter().fold(0, |kinds, kind| kinds | kind.bit())
 }
 
-/// Magic, versions, length and checksum.
+/// Magic, versions and length.
 fn check_header(bytes: &[u8]) -> Result<Header, ParseError> {
     if bytes.len() < HEADER_LEN {
         return Err(ParseError::TooShort { len: bytes.len() });
@@ -213,12 +237,17 @@ fn check_header(bytes: &[u8]) -> Result<Header, ParseError> {
     if stated as usize != bytes.len() || stated > MAX_FILE_LEN {
         return Err(ParseError::FileLength { stated, actual: bytes.len() });
     }
+    Ok(header)
+}
+
+fn check_checksum(header: &Header, bytes: &[u8]) -> Result<(), ParseError> {
     let computed =
         crc32(&[bytes.get(..8).unwrap_or_default(), bytes.get(12..).unwrap_or_default()]);
-    if computed != header.crc {
-        return Err(ParseError::Crc { stated: header.crc, computed });
+    if computed == header.crc {
+        Ok(())
+    } else {
+        Err(ParseError::Crc { stated: header.crc, computed })
     }
-    Ok(header)
 }
 
 /// The graph and the weight section.
@@ -239,7 +268,12 @@ fn cut<'a>(header: &Header, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Par
 }
 
 /// The input, the scales and the preprocessing.
-fn check_meta(meta: &Numbers, header: &Header, section: &[u8]) -> Result<(), ParseError> {
+fn check_meta(graph: &[u8], header: &Header, section: &[u8]) -> Result<(), ParseError> {
+    let mut reader = Reader::new(graph);
+    let meta = Numbers::of_meta(&mut reader);
+    if !reader.is_sound() || !Meta::has_sound_texts(graph) {
+        return Err(ParseError::Graph { offset: HEADER_LEN });
+    }
     if header.arena_len > MAX_ARENA_LEN {
         return Err(ParseError::ArenaLength {
             stated: header.arena_len,
@@ -269,24 +303,46 @@ fn check_meta(meta: &Numbers, header: &Header, section: &[u8]) -> Result<(), Par
     if sound { Ok(()) } else { Err(ParseError::Preprocess) }
 }
 
-/// What checking gathers on its way through the operators.
-struct Walk {
+/// What is gathered on the way through the operators, which are proved sound if `PROVE`.
+struct Walk<'a, const PROVE: bool> {
+    section: &'a [u8],
+    previous: Tensor,
+    last: Option<OpKind>,
+    count: u16,
     end: usize,
     kinds: u32,
     steps: u64,
-    count: u16,
-    previous: Tensor,
+    sound: Result<(), ParseError>,
 }
 
-impl Walk {
-    fn check<const KINDS: u32>(&mut self, op: &Op, section: &[u8]) -> Result<(), ParseError> {
+impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
+    fn visit<R: Record>(&mut self, op: &R) {
+        if !op.features().are_built() {
+            self.sound = Err(ParseError::Op { index: self.count, fault: OpFault::LeftOut });
+        } else if PROVE {
+            self.sound = self.prove(op);
+        }
+        self.last = Some(R::KIND);
+        self.count = self.count.saturating_add(1);
+        self.previous = op.output().clone();
+    }
+}
+
+impl<'a, const PROVE: bool> Walk<'a, PROVE> {
+    fn new(input: &Tensor, section: &'a [u8]) -> Self {
+        let end = if PROVE { input.end() } else { 0 };
+        let previous = input.clone();
+        Self { section, previous, last: None, count: 0, end, kinds: 0, steps: 0, sound: Ok(()) }
+    }
+
+    fn prove<R: Record>(&mut self, op: &R) -> Result<(), ParseError> {
         let index = self.count;
         if index >= MAX_OPS {
             return Err(ParseError::TooManyOps);
         }
-        op.check::<KINDS>(&self.previous, section, MAX_ARENA_LEN as usize)
+        op.prove(&self.previous, self.section, MAX_ARENA_LEN as usize)
             .map_err(|fault| ParseError::Op { index, fault })?;
-        self.steps = self.steps.saturating_add(op.steps_of::<KINDS>(&self.previous));
+        self.steps = self.steps.saturating_add(op.steps(&self.previous));
         if self.steps > MAX_STEPS {
             return Err(ParseError::TooMuchWork { index });
         }
@@ -296,9 +352,7 @@ impl Walk {
             }
         }
         self.end = self.end.max(op.output().end());
-        self.kinds |= op.kind().bit();
-        self.count = index.saturating_add(1);
-        self.previous = op.output().clone();
+        self.kinds |= R::KIND.bit();
         Ok(())
     }
 

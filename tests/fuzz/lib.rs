@@ -14,7 +14,7 @@ use bitsback_runtime::ops::{
     Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{Interpreter, Model, Op, Profiler, Step};
+use bitsback_runtime::{Interpreter, Model, Op, Profiler, Running};
 
 pub use samples::samples;
 
@@ -30,8 +30,8 @@ const SECTION_LEN: usize = 700;
 struct Sum(u64);
 
 impl Profiler for Sum {
-    fn after(&mut self, step: &Step, output: &[i8]) {
-        assert_eq!(output.len(), step.output().len());
+    fn after(&mut self, running: &Running<'_>, output: &[i8]) {
+        assert_eq!(output.len(), running.output.len());
         self.0 = output.iter().fold(self.0, |sum, &y| sum.rotate_left(1) ^ u64::from(y as u8));
     }
 }

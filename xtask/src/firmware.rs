@@ -21,6 +21,8 @@ pub(crate) struct Program<'a> {
     pub(crate) workspace: &'a str,
     /// Its features.
     pub(crate) features: &'a [&'a str],
+    /// Whether it is without those that are on by default.
+    pub(crate) is_lean: bool,
     /// The model that it includes at build time.
     pub(crate) model: Option<&'a Path>,
 }
@@ -75,6 +77,9 @@ fn compile(
         .args(["--target", board.target, "--target-dir"])
         .arg(&output)
         .current_dir(root.join("firmware-examples").join(program.workspace));
+    if program.is_lean {
+        command.arg("--no-default-features");
+    }
     if board.is_for_speed {
         command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
     }

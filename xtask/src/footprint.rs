@@ -1,12 +1,14 @@
 //! What a program occupies, read from the linked file.
 //!
 //! The code that a model costs is what inference adds to a start-up that every firmware has:
-//! parsing, the interpreter, the operators of this model, and what they pull in of `core`; the
-//! model's own bytes are not counted. Two linked programs, with and without inference, tell it.
+//! reading the model, the interpreter, the operators and features that this model needs, and what
+//! they pull in of `core`; the model's own bytes are not counted. Two linked programs, with and
+//! without inference, tell it.
 
 use std::fs;
 use std::path::Path;
 
+use bitsback_runtime::{Features, Model};
 use object::{Object, ObjectSection, SectionFlags, elf};
 
 use crate::boards::Board;
@@ -31,10 +33,28 @@ pub(crate) struct Linked {
     pub(crate) model: u64,
 }
 
+/// When a model is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Checked {
+    /// When the firmware is built.
+    Built,
+    /// Whenever it starts.
+    Started,
+}
+
 /// Links the least firmware that runs the model: start-up and inference, no output.
-pub(crate) fn linked(root: &Path, board: &Board, model: &Path) -> Result<Linked, XtaskError> {
+pub(crate) fn linked(
+    root: &Path,
+    board: &Board,
+    model: &Path,
+    checked: Checked,
+) -> Result<Linked, XtaskError> {
+    let mut features: Vec<&str> = features(model)?.names().collect();
+    if checked == Checked::Started {
+        features.push("checks");
+    }
     let program =
-        Program { package: PACKAGE, features: &[], model: Some(model), ..Program::default() };
+        Program { package: PACKAGE, features: &features, model: Some(model), ..Program::default() };
     let elf = measure::fits(firmware::build_program(root, board, program), board, model)?;
     let model = fs::metadata(model).map_or(0, |about| about.len());
     let (flash, ram) = sizes(&elf)?;
@@ -54,9 +74,24 @@ pub(crate) fn code_bytes(
     board: &Board,
     model: &Path,
     start_up: u64,
+    checked: Checked,
 ) -> Result<u64, XtaskError> {
-    let Linked { flash, model, .. } = linked(root, board, model)?;
+    let Linked { flash, model, .. } = linked(root, board, model, checked)?;
     Ok(flash.saturating_sub(start_up).saturating_sub(model))
+}
+
+/// What the model in a file needs of the runtime's features.
+pub(crate) fn features(model: &Path) -> Result<Features, XtaskError> {
+    let bytes = fs::read(model).map_err(|source| XtaskError::File {
+        action: "read",
+        path: model.to_path_buf(),
+        source,
+    })?;
+    let found = Model::parse(&bytes).map(|model| model.features());
+    found.map_err(|error| XtaskError::Golden {
+        path: model.to_path_buf(),
+        problem: error.to_string(),
+    })
 }
 
 /// What a program occupies in flash (every section that is loaded) and in RAM (every section that

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
+use crate::footprint;
 use crate::golden::MODEL_FILE;
 use crate::qemu;
 
@@ -76,8 +77,14 @@ pub(crate) fn in_slot(
 /// [`XtaskError::DoesNotFit`] when the board can't hold the program.
 pub(crate) fn embedded(root: &Path, board: &Board, model: &Path) -> Result<Measured, XtaskError> {
     installed(board)?;
-    let program =
-        Program { package: PACKAGE, features: &[], model: Some(model), ..Program::default() };
+    let features: Vec<&str> = footprint::features(model)?.names().collect();
+    let program = Program {
+        package: PACKAGE,
+        features: &features,
+        is_lean: true,
+        model: Some(model),
+        ..Program::default()
+    };
     let elf = fits(firmware::build_program(root, board, program), board, model)?;
     run(&elf, board, root, None)?.ok_or_else(|| too_large(board, model))
 }

@@ -10,17 +10,26 @@ use crate::firmware::{self, Program};
 /// A model with every operator.
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
-/// Links the program for every core.
+/// Everything that the runtime can do, with the model checked when the program starts, and when it
+/// is built.
+const PROGRAMS: [&[&str]; 2] = [
+    &["no-panic", "pairs", "per-channel", "widths", "checks"],
+    &["no-panic", "pairs", "per-channel", "widths"],
+];
+
+/// Links the programs for every core.
 pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
     let model = root.join(MODEL);
-    let program = Program {
-        package: "footprint",
-        features: &["no-panic"],
-        model: Some(&model),
-        ..Program::default()
-    };
     for board in BOARDS {
-        firmware::build_program(root, board, program)?;
+        for features in PROGRAMS {
+            let program = Program {
+                package: "footprint",
+                features,
+                model: Some(&model),
+                ..Program::default()
+            };
+            firmware::build_program(root, board, program)?;
+        }
         println!("{}: no path to a panic", board.core);
     }
     Ok(())

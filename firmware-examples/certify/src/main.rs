@@ -11,7 +11,7 @@
 
 mod model;
 
-use bitsback_runtime::{Interpreter, Model, Profiler, Step};
+use bitsback_runtime::{Interpreter, Model, Profiler, Running};
 use board::{counter, println, stack};
 
 use model::{ARENA_LEN, KINDS};
@@ -82,17 +82,17 @@ struct Layers {
 }
 
 impl Profiler for Layers {
-    fn before(&mut self, _: &Step) {
+    fn before(&mut self, _: &Running<'_>) {
         self.before = Some(counter::Start::now());
     }
 
-    fn after(&mut self, step: &Step, _: &[i8]) {
+    fn after(&mut self, running: &Running<'_>, _: &[i8]) {
         let instructions = self.before.take().and_then(|before| before.instructions());
         println!(
             "{{\"layer\":{},\"op\":\"{}\",\"macs\":{},\"instructions\":{}}}",
-            step.index,
-            step.kind().name(),
-            step.parameters().macs,
+            running.index,
+            running.kind().name(),
+            running.parameters().macs,
             Json(instructions)
         );
     }

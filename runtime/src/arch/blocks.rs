@@ -2,8 +2,8 @@
 //! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
 
 use super::{
-    BLOCK_ROWS, Finish, Inputs, Lanes, Matrix, PATCH_MAX, Stretches, Sums, copy, dot_block,
-    finish_rows,
+    BLOCK_ROWS, CHUNK_ROWS, Finish, Inputs, Lanes, Matrix, OUTPUTS_MAX, PATCH_MAX, Stretches, Sums,
+    Workspace, copy, dot_block, finish_rows,
 };
 
 /// Positions that a kernel takes at once.
@@ -33,11 +33,29 @@ pub(crate) struct Room {
     lanes: Lanes,
 }
 
-impl Room {
+/// Where a convolution works.
+pub(crate) struct Place(Workspace);
+
+impl Place {
     #[inline(always)] // else it is made elsewhere and copied
     pub(crate) const fn new() -> Self {
-        Self { patch: [0; PATCH_MAX], lanes: Lanes::new() }
+        Self(Workspace {
+            room: Room { patch: [0; PATCH_MAX], lanes: Lanes::new() },
+            sums: [[0; CHUNK_ROWS]; POSITIONS],
+            places: [[0; 2]; POSITIONS],
+            outputs: [0; OUTPUTS_MAX],
+        })
     }
+
+    /// What there is.
+    pub(crate) const fn workspace(&mut self) -> &mut Workspace {
+        &mut self.0
+    }
+}
+
+/// Sets all values.
+pub(crate) fn fill(values: &mut [i8], value: i8) {
+    values.fill(value);
 }
 
 /// What lies under the kernel.

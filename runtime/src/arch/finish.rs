@@ -2,6 +2,7 @@
 
 #[cfg(bitsback_isa = "mve")]
 use super::BLOCK_ROWS;
+use crate::features::Features;
 use crate::format::{BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp};
 use crate::requantize::Multiplier;
 
@@ -25,6 +26,7 @@ pub(crate) enum Multipliers<'a> {
 
 impl Finish<'_> {
     /// The bias of a row.
+    #[inline(never)]
     pub(crate) fn bias(&self, row: usize) -> i32 {
         let Some((width, shift, bytes)) = self.bias else { return 0 };
         let tail = bytes.get(row.wrapping_mul(width.bytes())..).unwrap_or_default();
@@ -36,13 +38,24 @@ impl Finish<'_> {
         value.unwrap_or_default().wrapping_shl(u32::from(shift))
     }
 
+    /// The multiplier of all rows, if there is one.
+    #[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code))] // others ask row by row
+    #[inline(always)]
+    pub(crate) fn one_multiplier(&self) -> Option<Multiplier> {
+        match self.multipliers {
+            Multipliers::PerTensor(multiplier) => Some(multiplier),
+            Multipliers::PerChannel(_) if Features::BUILT.per_channel => None,
+            Multipliers::PerChannel(_) => Some(Multiplier::default()), // refused when it was read
+        }
+    }
+
     /// The multiplier of a row.
     pub(crate) fn multiplier(&self, row: usize) -> Multiplier {
         match self.multipliers {
             Multipliers::PerTensor(multiplier) => multiplier,
             Multipliers::PerChannel(table) => match table.get(row) {
-                Some(entry) => stored(entry),
-                None => Multiplier::default(),
+                Some(entry) if Features::BUILT.per_channel => stored(entry),
+                _ => Multiplier::default(),
             },
         }
     }

@@ -1,5 +1,6 @@
 //! A layer's weights as kernels see them.
 
+use crate::features::Features;
 use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_magnitude};
 
 /// Weights of a layer, one row per output.
@@ -8,10 +9,10 @@ pub(crate) struct Matrix<'a> {
     /// From the first weight to the weight section's end. What follows the matrix counts for
     /// nothing, but lets a kernel load the whole word that a row ends within.
     pub(crate) bytes: &'a [u8],
-    /// Arrangement.
-    pub(crate) layout: Layout,
-    /// Width of a weight.
-    pub(crate) bits: u8,
+    /// See [`Self::layout`].
+    pub(crate) arrangement: Layout,
+    /// See [`Self::bits`].
+    pub(crate) width: u8,
     /// Rows.
     pub(crate) rows: usize,
     /// Weights of a row.
@@ -29,6 +30,16 @@ pub(crate) enum Row<'a> {
 }
 
 impl<'a> Matrix<'a> {
+    /// Width of a weight: known where others are left out.
+    pub(crate) const fn bits(&self) -> u8 {
+        if Features::BUILT.widths { self.width } else { 8 }
+    }
+
+    /// Arrangement, as well.
+    pub(crate) const fn layout(&self) -> Layout {
+        if Features::BUILT.pairs { self.arrangement } else { Layout::RowMajor }
+    }
+
     /// The packed rows of a row-major matrix, in order.
     pub(crate) fn packed(&self) -> core::slice::ChunksExact<'a, u8> {
         let len = self.row_len.wrapping_mul(self.rows);
@@ -38,7 +49,7 @@ impl<'a> Matrix<'a> {
 
     /// Rows that are in blocks of pairs; the others follow, packed.
     fn paired_rows(&self) -> usize {
-        match self.layout {
+        match self.layout() {
             Layout::RowMajor => 0,
             Layout::Pairs => self.rows & !(PAIR_BLOCK_ROWS - 1),
         }
@@ -90,7 +101,7 @@ impl<'a> Matrix<'a> {
     pub(crate) fn magnitude(&self, row: usize) -> u64 {
         match self.row(row) {
             Row::Packed(weights) => {
-                let mut fields = Fields::new(weights, self.bits, 0);
+                let mut fields = Fields::new(weights, self.bits(), 0);
                 (0..self.columns)
                     .fold(0, |sum, _| sum.saturating_add(fields.take().unsigned_abs().into()))
             }

@@ -8,9 +8,10 @@
 //! | name | what |
 //! |---|---|
 //! | `Lanes`, `Inputs`, `dot_rows` | a vector of inputs, made ready once; the sums of up to [`CHUNK_ROWS`] rows over it, or, where `Lanes::finish` can, all outputs |
+//! | `Place` | makes a [`Workspace`] in place |
 //! | `POSITIONS`, `Room`, `Patches`, `dot_patches` | what lies under a convolution's kernel at so many positions, or a piece of it; the sums of as many rows at each |
 //! | `finish_rows` | outputs of rows from their sums |
-//! | `copy_rows` | gathers a patch |
+//! | `copy_rows`, `fill` | gather a patch |
 //! | `add` | the sum of two tensors, where it can |
 //! | `is_direct` | the widths of `dot_patches` |
 //! | `dot`, `dot_strided`, `row_sum` | one row over inputs in a row or apart; the sum of its weights |
@@ -41,11 +42,11 @@ pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use blocks::{POSITIONS, Patches, Room, copy_rows, dot_patches, dot_rows};
+pub(crate) use blocks::{POSITIONS, Patches, Place, Room, copy_rows, dot_patches, dot_rows, fill};
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
-    Lanes, POSITIONS, Patches, Room, add, copy_rows, dot, dot_patches, dot_rows, dot_strided,
-    finish_rows, is_direct, row_sum,
+    Lanes, POSITIONS, Patches, Place, Room, add, copy_rows, dot, dot_patches, dot_rows,
+    dot_strided, fill, finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "mve")]
 pub(crate) use mve::{
@@ -77,6 +78,24 @@ pub(crate) const PATCH_MAX: usize = if cfg!(bitsback_isa = "mve") {
 } else {
     576 // 3 × 3 × 64
 };
+
+/// Most outputs of a position that are held apart to be compared.
+pub(crate) const OUTPUTS_MAX: usize = if cfg!(bitsback_isa = "dsp") {
+    CHUNK_ROWS // which compares sums
+} else {
+    256
+};
+
+/// What a convolution works with.
+pub(crate) struct Workspace {
+    pub(crate) room: Room,
+    /// Of a chunk of rows at each position.
+    pub(crate) sums: [Sums; POSITIONS],
+    /// Positions, down and right.
+    pub(crate) places: [[usize; 2]; POSITIONS],
+    /// Of a position, to be compared.
+    pub(crate) outputs: [i8; OUTPUTS_MAX],
+}
 
 /// Values that lie in rows of an image: `rows` times `len`, the beginnings `stride` apart.
 #[derive(Clone, Copy)]

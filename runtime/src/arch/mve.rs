@@ -83,7 +83,8 @@ impl Lanes {
         outputs: &mut [i8],
     ) -> Option<()> {
         let (rows, columns) = (outputs.len(), x.len());
-        if matrix.bits != 8 || matrix.layout != Layout::RowMajor || columns == 0 || rows < QUAD {
+        if matrix.bits() != 8 || matrix.layout() != Layout::RowMajor || columns == 0 || rows < QUAD
+        {
             return None;
         }
         let task = Task {

@@ -3,7 +3,8 @@
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
 use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
-use crate::format::Fields;
+use crate::features::Features;
+use crate::format::{Fields, paired_weight};
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -80,14 +81,14 @@ pub(crate) fn dot_block_slowly(
     x: &[i8],
     offset: i16,
 ) -> [i32; BLOCK_ROWS] {
-    if let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS)) {
-        return dot_pairs(block, x, offset);
-    }
-    // Instruction sets have kernels of their own for such rows, and take this for the rare others.
-    if !cfg!(bitsback_isa)
-        && let Some(rows) = four_rows(matrix, first, x.len())
-    {
-        return dot_four(rows, x, offset);
+    // Instruction sets have kernels of their own for most rows, and take what is short for the rest.
+    if !cfg!(bitsback_isa) {
+        if let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS)) {
+            return dot_pairs(block, x, offset);
+        }
+        if let Some(rows) = four_rows(matrix, first, x.len()) {
+            return dot_four(rows, x, offset);
+        }
     }
     let mut sums = [0; BLOCK_ROWS];
     for (row, sum) in (first..matrix.rows).zip(&mut sums) {
@@ -99,7 +100,7 @@ pub(crate) fn dot_block_slowly(
 /// Four packed rows of `len` bytes.
 fn four_rows<'a>(matrix: &Matrix<'a>, first: usize, len: usize) -> Option<[&'a [u8]; BLOCK_ROWS]> {
     let whole = matrix.rows.saturating_sub(first) >= BLOCK_ROWS;
-    if matrix.bits != 8 || matrix.row_len != len || !whole {
+    if matrix.bits() != 8 || matrix.row_len != len || !whole {
         return None;
     }
     let (a, rest) = matrix.bytes_from(first).split_at_checked(len)?;
@@ -162,8 +163,7 @@ struct PairSums([[i32; 2]; 2]);
 
 impl PairSums {
     /// Half-words are those of columns 0, 2, 1, 3 of the first pair, then of the second.
-    #[cfg_attr(not(bitsback_isa), inline(always))]
-    #[cfg_attr(bitsback_isa, inline(never))] // rarely used there
+    #[inline(always)]
     fn add(&mut self, group: &[u8; 16], [x0, x1, x2, x3]: [i32; 4]) {
         let (halves, _) = group.as_chunks::<2>();
         let (pairs, _) = halves.as_chunks::<4>();
@@ -183,9 +183,12 @@ impl PairSums {
 /// Σ w·(x + offset) of one row.
 fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
     match matrix.row(row) {
-        Row::Packed(weights) => dot(matrix.bits, weights, 0, x, offset),
+        Row::Packed(weights) => dot(matrix.bits(), weights, 0, x, offset),
         Row::Paired(block, member) => {
-            dot_pairs(block, x, offset).get(member).copied().unwrap_or_default()
+            let mut weights = (0..).map(|column| paired_weight(block, member, column) as i16);
+            x.iter().fold(0i32, |acc, &x| {
+                acc.wrapping_add(product(weights.next().unwrap_or_default(), x, offset))
+            })
         }
     }
 }
@@ -195,6 +198,9 @@ fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
 /// `bits` is a weight width; a row that is too short counts as zeros beyond its end.
 pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
     let from = |byte: usize| row.get(byte..).unwrap_or_default();
+    if !Features::BUILT.widths {
+        return dot_w8a8(from(start), x, offset);
+    }
     match bits {
         8 => dot_w8a8(from(start), x, offset),
         4 if start.is_multiple_of(2) => dot_w4a8(from(start / 2), x, offset),
@@ -216,7 +222,7 @@ pub(crate) fn dot_strided(
 ) -> i32 {
     // `max(1)`: strides aren't 0, but the compiler can't know.
     let x = x.iter().step_by(stride.max(1)).take(taps);
-    if bits == 8 {
+    if bits == 8 || !Features::BUILT.widths {
         let weights = row.get(start..).unwrap_or_default();
         return weights
             .iter()
@@ -249,7 +255,7 @@ pub(crate) const fn is_direct(bits: u8) -> bool {
 
 /// Σ w over `len` of a row's fields from number `start` on.
 pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
-    if bits == 8 {
+    if bits == 8 || !Features::BUILT.widths {
         let weights = row.get(start..).unwrap_or_default().iter().take(len);
         return weights.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
     }
@@ -264,7 +270,7 @@ fn product(w: i16, x: i8, offset: i16) -> i32 {
 }
 
 fn dot_w8a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
-    if offset == 0 {
+    if !cfg!(bitsback_isa) && offset == 0 {
         return row
             .iter()
             .zip(x)

@@ -18,7 +18,7 @@ pub(super) fn four_rows<'a>(
     first: usize,
     columns: usize,
 ) -> Option<[&'a [u8]; BLOCK_ROWS]> {
-    if matrix.bits != 8 || matrix.layout != Layout::RowMajor {
+    if matrix.bits() != 8 || matrix.layout() != Layout::RowMajor {
         return None;
     }
     let last = matrix.rows.checked_sub(1)?;

@@ -79,7 +79,7 @@ macro_rules! kernel_suite {
                 let layout = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
                 let columns = x.len();
                 let matrix = Matrix {
-                    bytes: &bytes, layout, bits: 8, rows, columns, row_len: columns,
+                    bytes: &bytes, arrangement: layout, width: 8, rows, columns, row_len: columns,
                 };
                 let mut lanes = kernels::Lanes::new();
                 let inputs = lanes.prepare(&matrix, &x, offset);

@@ -123,6 +123,9 @@ pub enum OpFault {
     Accumulator,
     /// A mask doesn't select as many values as the output has.
     Mask,
+    /// The program was built without a feature of this crate that the operator needs: see
+    /// [`crate::Features`].
+    LeftOut,
 }
 
 impl fmt::Display for ParseError {
@@ -191,6 +194,10 @@ impl fmt::Display for OpFault {
             Self::Clamp => "the activation's least value is above its greatest",
             Self::Accumulator => "the sum of products could leave 32 bits",
             Self::Mask => "the mask doesn't select as many values as the output has",
+            Self::LeftOut => {
+                "this program was built without a feature of bitsback-runtime that it needs: \
+                 widths, pairs or per-channel (`bitsback inspect` says which)"
+            }
         })
     }
 }

@@ -3,7 +3,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Read, Reader, read_fields};
+use super::reader::{Read, Reader, is_utf8, read_fields};
 use super::tensor::Tensor;
 
 /// Most channels with a preprocessing of their own: colour and one more.
@@ -44,19 +44,60 @@ pub(crate) struct Numbers {
 read_fields!(Numbers { input, input_scale, output_scale, preprocess });
 
 impl Numbers {
+    /// Reads a `Meta`'s input and passes over the rest.
+    pub(crate) fn input_of_meta(reader: &mut Reader<'_>) -> Tensor {
+        for _ in 0..TEXTS {
+            reader.text();
+        }
+        let input = reader.take();
+        reader.bytes(2 * size_of::<f32>()); // scales
+        match reader.case(3) {
+            1 => {
+                for _ in 0..reader.varint(u32::BITS) {
+                    reader.varint(u32::BITS); // ByteAffine's
+                    reader.varint(u32::BITS);
+                    reader.byte();
+                    if !reader.is_sound() {
+                        break;
+                    }
+                }
+            }
+            2 => {
+                reader.varint(u32::BITS);
+            }
+            _ => {}
+        }
+        input
+    }
+
     /// Reads a `Meta`, passing over its texts.
     pub(crate) fn of_meta(reader: &mut Reader<'_>) -> Self {
-        for _ in 0..3 {
+        for _ in 0..TEXTS {
             reader.text();
         }
         reader.take()
     }
 }
 
+/// Texts of a model: its name, its classes', its operators'.
+const TEXTS: usize = 3;
+
 impl<'a> Meta<'a> {
+    /// Whether the texts that a graph begins with are UTF-8.
+    pub(crate) fn has_sound_texts(graph: &[u8]) -> bool {
+        let mut reader = Reader::new(graph);
+        (0..TEXTS).all(|_| is_utf8(reader.text()))
+    }
+
     pub(crate) fn read(reader: &mut Reader<'a>) -> Self {
-        let [name, classes, op_names] =
-            core::array::from_fn(|_| core::str::from_utf8(reader.text()).unwrap_or_default());
+        let [name, classes, op_names]: [_; TEXTS] =
+            core::array::from_fn(|_| match core::str::from_utf8(reader.text()) {
+                Ok(text) => text,
+                Err(_) => {
+                    reader.refuse();
+                    ""
+                }
+            });
         let Numbers { input, input_scale, output_scale, preprocess } = reader.take();
         Self { name, classes, op_names, input, input_scale, output_scale, preprocess }
     }

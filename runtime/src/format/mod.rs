@@ -36,10 +36,10 @@ pub use meta::{
     ByteAffine, FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, MAX_PREPROCESS_SHIFT, Meta, Preprocess,
 };
 pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
-pub(crate) use pairs::paired_magnitude;
 pub use pairs::{
     PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row, pairs_pay,
 };
+pub(crate) use pairs::{paired_magnitude, paired_weight};
 pub(crate) use reader::{Read, Reader, read_fields};
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{

@@ -101,6 +101,18 @@ pub fn paired_row(block: &[u8], member: usize) -> impl Iterator<Item = i16> {
     })
 }
 
+/// One weight of one of a block's rows, 0 beyond its end.
+pub(crate) fn paired_weight(block: &[u8], member: usize, column: usize) -> i32 {
+    let pair = (column / GROUP).wrapping_mul(2).wrapping_add(member / 2 % 2);
+    let half = pair.wrapping_mul(GROUP).wrapping_add(column_of(column));
+    let Some(&half) = block.get(half.wrapping_mul(2)..).and_then(<[_]>::first_chunk) else {
+        return 0;
+    };
+    let [low, _] = half.map(|byte| i32::from(byte as i8));
+    let rest = i32::from(i16::from_le_bytes(half)).wrapping_sub(low);
+    if member.is_multiple_of(2) { low } else { rest >> 8 }
+}
+
 /// Σ |w| over the first `columns` weights of one of a block's rows.
 pub(crate) fn paired_magnitude(block: &[u8], member: usize, columns: usize) -> u32 {
     let (halves, _) = block.as_chunks::<2>();

@@ -102,20 +102,16 @@ impl<'a> Reader<'a> {
         case
     }
 
-    /// The bytes of a text, which must be UTF-8.
+    /// The bytes of a text.
     #[inline(never)]
     pub(crate) fn text(&mut self) -> &'a [u8] {
         let len = self.varint(u32::BITS) as usize;
-        let text = self.bytes(len);
-        if !is_utf8(text) {
-            self.sound = false;
-        }
-        text
+        self.bytes(len)
     }
 }
 
 /// As `str::from_utf8`, in less code.
-fn is_utf8(text: &[u8]) -> bool {
+pub(super) fn is_utf8(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(&lead) = bytes.next() {
         // Bytes that follow, and the least number that needs so many.

@@ -1,7 +1,7 @@
 //! Where values live in the arena and how they are arranged.
 
 use heapless::Vec;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::reader::{Read, Reader, read_fields};
 
@@ -9,13 +9,39 @@ use super::reader::{Read, Reader, read_fields};
 pub const MAX_RANK: usize = 4;
 
 /// Dimensions of one example, slowest first: features, or height × width × channels.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shape(pub Vec<u16, MAX_RANK, u8>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[repr(align(4))] // copied as words
+pub struct Shape {
+    /// Those beyond `rank` are 0.
+    dims: [u16; MAX_RANK],
+    rank: u8,
+}
 
 impl Read for Shape {
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
-        Self(reader.take())
+        let mut shape = Self::default();
+        for _ in 0..reader.varint(u32::BITS) {
+            if !shape.push(reader.take()) {
+                reader.refuse();
+            }
+            if !reader.is_sound() {
+                break;
+            }
+        }
+        shape
+    }
+}
+
+impl Serialize for Shape {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.dims().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<u16, MAX_RANK>::deserialize(deserializer).map(|dims| Self::new(&dims))
     }
 }
 
@@ -25,13 +51,21 @@ impl Shape {
     pub fn new(dims: &[u16]) -> Self {
         let mut shape = Self::default();
         for &dim in dims {
-            if shape.0.push(dim).is_err()
-                && let Some(last) = shape.0.last_mut()
+            if !shape.push(dim)
+                && let Some(last) = shape.dims.last_mut()
             {
                 *last = last.saturating_mul(dim);
             }
         }
         shape
+    }
+
+    /// Appends a dimension; false if there are [`MAX_RANK`] already.
+    fn push(&mut self, dim: u16) -> bool {
+        let Some(place) = self.dims.get_mut(usize::from(self.rank)) else { return false };
+        *place = dim;
+        self.rank = self.rank.wrapping_add(1);
+        true
     }
 
     /// A vector of `n` features.
@@ -41,18 +75,18 @@ impl Shape {
 
     /// The dimensions.
     pub fn dims(&self) -> &[u16] {
-        &self.0
+        self.dims.get(..usize::from(self.rank)).unwrap_or_default()
     }
 
     /// Number of values, saturating.
     #[inline(never)] // asked for everywhere, and never in a loop
     pub fn len(&self) -> usize {
-        self.0.iter().fold(1, |product: usize, &dim| product.saturating_mul(usize::from(dim)))
+        self.dims().iter().fold(1, |product: usize, &dim| product.saturating_mul(usize::from(dim)))
     }
 
     /// Whether there are no values.
     pub fn is_empty(&self) -> bool {
-        self.0.contains(&0)
+        self.dims().contains(&0)
     }
 
     /// Height, width and channels of an image.
@@ -65,7 +99,7 @@ impl Shape {
 
     /// The fastest-moving dimension: channels of an image, or all features.
     pub fn channels(&self) -> usize {
-        self.0.last().map_or(0, |&c| usize::from(c))
+        self.dims().last().map_or(0, |&c| usize::from(c))
     }
 }
 

@@ -3,9 +3,10 @@
 use super::Parameters;
 use super::filter::Filter;
 use crate::arch::{self, CHUNK_ROWS, Finish, Lanes, Matrix, Multipliers};
+use crate::features::Features;
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
-    Requantization, StoredBias, is_width, matrix_len, row_len,
+    Requantization, StoredBias, Weights, is_width, matrix_len, row_len,
 };
 
 /// Parameters of a layer, found in the weight section.
@@ -33,12 +34,13 @@ impl<'a> Layer<'a> {
         columns: usize,
         zero_point: i8,
     ) -> Option<Self> {
-        let bits = affine.weights.bits;
+        let Weights { bits, layout, .. } = affine.weights;
+        let bits = if Features::BUILT.widths { bits } else { 8 };
+        let layout = if Features::BUILT.pairs { layout } else { Layout::RowMajor };
         let row_len = row_len(bits, columns);
-        let layout = affine.weights.layout;
         part(section, affine.weights.offset, matrix_len(layout, bits, rows, columns))?;
         let bytes = section.get(affine.weights.offset as usize..)?;
-        let matrix = Matrix { bytes, layout, bits, rows, columns, row_len };
+        let matrix = Matrix { bytes, arrangement: layout, width: bits, rows, columns, row_len };
         let bias = match stored(affine.bias) {
             None => None,
             Some(bias) => {
@@ -99,7 +101,23 @@ fn stored(bias: Bias) -> Option<StoredBias> {
     }
 }
 
+impl Requantization {
+    /// The features that it needs.
+    pub(crate) fn features(&self) -> Features {
+        Features { per_channel: matches!(self, Self::PerChannel { .. }), ..Features::default() }
+    }
+}
+
 impl Affine {
+    /// The features that it needs.
+    pub(crate) fn features(&self) -> Features {
+        Features {
+            widths: self.weights.bits != 8,
+            pairs: self.weights.layout == Layout::Pairs,
+            ..self.requantization.features()
+        }
+    }
+
     /// Proves that the parameters of a `rows` × `columns` layer lie in the section, have a known
     /// width and sound multipliers, and can't make an accumulator leave 32 bits.
     pub(crate) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
@@ -164,7 +182,8 @@ impl Layer<'_> {
             let sum = weights.saturating_mul(input_most).saturating_add(bias.unsigned_abs());
             sum <= i32::MAX as u64
         };
-        let widest = (columns as u64).saturating_mul(1 << self.matrix.bits.wrapping_sub(1).min(15));
+        let widest =
+            (columns as u64).saturating_mul(1 << self.matrix.bits().wrapping_sub(1).min(15));
         for row in 0..self.matrix.rows {
             let bias = self.exact_bias(row).ok_or(OpFault::Accumulator)?;
             let most = if self.matrix.is_high(row) { PAIRED_SUM_MAX } else { u64::MAX };

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Parameters;
 use super::affine::{Layer, part};
 use super::window::{Axis, convolve};
+use crate::features::Features;
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder, Layout,
     MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit, read_fields,
@@ -40,6 +41,11 @@ pub struct CodedAffine {
 read_fields!(CodedAffine { offset, len, bits, bias, requantization, clamp });
 
 impl CodedAffine {
+    /// The features that it needs: weights are decoded to 8 bits.
+    pub(crate) fn features(&self) -> Features {
+        self.requantization.features()
+    }
+
     /// What finishes the outputs: the layer without its weights and biases.
     fn finishing(&self) -> Affine {
         Affine {

@@ -6,6 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
+use crate::features::Features;
 use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b), as [`super::Conv2d`], with filters of at most [`MEMORY`] weights:
@@ -57,6 +58,10 @@ impl Operator for CodedConv2d {
             return Err(OpFault::Layout);
         }
         self.affine.check(section, filters, columns)
+    }
+
+    fn features(&self) -> Features {
+        self.affine.features()
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::coded::{CodedAffine, Rows};
 use super::operands::split;
 use super::{Operator, Parameters};
+use crate::features::Features;
 use crate::format::{Memory, OpFault, Source, Tensor, read_fields};
 
 /// y = requantize(W·x + b), as [`super::Dense`]; rows of any length.
@@ -27,6 +28,10 @@ impl Operator for CodedDense {
 
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         self.affine.check(section, self.output.len(), self.input.resolve(previous).len())
+    }
+
+    fn features(&self) -> Features {
+        self.affine.features()
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {

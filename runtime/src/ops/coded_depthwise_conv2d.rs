@@ -6,6 +6,7 @@ use super::coded::{CodedAffine, Image, Rows};
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
+use crate::features::Features;
 use crate::format::{MEMORY, Memory, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel, as [`super::DepthwiseConv2d`], with kernels of at
@@ -59,6 +60,10 @@ impl Operator for CodedDepthwiseConv2d {
             return Err(OpFault::Shape);
         }
         self.affine.check(section, outputs, self.columns())
+    }
+
+    fn features(&self) -> Features {
+        self.affine.features()
     }
 
     fn parameters(&self, _previous: &Tensor) -> Parameters {

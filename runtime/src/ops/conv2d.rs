@@ -8,6 +8,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
+use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
@@ -58,6 +59,10 @@ impl Operator for Conv2d {
             return Err(OpFault::Layout);
         }
         self.affine.check(section, filters, columns)
+    }
+
+    fn features(&self) -> Features {
+        self.affine.features()
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {

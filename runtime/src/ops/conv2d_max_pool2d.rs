@@ -13,6 +13,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{MaxPool2d, Operator, Parameters};
+use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = max over each pooling window of requantize(W ⋆ x + b).
@@ -63,13 +64,19 @@ impl Conv2dMaxPool2d {
         })
     }
 
-    /// The convolution's axes, the pooling's, channels read and filters, if the shapes are images.
-    fn geometry(&self, input: &Tensor) -> Option<([Axis; 2], [Axis; 2], usize, usize)> {
-        let [h, w, channels] = input.shape.image()?;
-        let [oh, ow, filters] = self.output.shape.image()?;
-        let positions = self.positions.map(usize::from);
-        let axes = Axis::both(&self.window, self.dilation, [h, w], positions);
-        Some((axes, Axis::both(&self.pool, [1, 1], positions, [oh, ow]), channels, filters))
+    /// Height, width and channels of the input and of the output, if they are images.
+    fn shapes(&self, input: &Tensor) -> Option<[[usize; 3]; 2]> {
+        Some([input.shape.image()?, self.output.shape.image()?])
+    }
+
+    /// The convolution's axes.
+    fn axes(&self, [h, w, _]: [usize; 3]) -> [Axis; 2] {
+        Axis::both(&self.window, self.dilation, [h, w], self.positions.map(usize::from))
+    }
+
+    /// The pooling's.
+    fn pool_axes(&self, [h, w, _]: [usize; 3]) -> [Axis; 2] {
+        Axis::both(&self.pool, [1, 1], self.positions.map(usize::from), [h, w])
     }
 
     /// Weights of one filter, saturating.
@@ -86,8 +93,9 @@ impl Operator for Conv2dMaxPool2d {
 
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
-        let (axes, pool, channels, filters) = self.geometry(input).ok_or(OpFault::Shape)?;
-        for axis in axes.iter().chain(&pool) {
+        let [from, to] = self.shapes(input).ok_or(OpFault::Shape)?;
+        let ([_, _, channels], [_, _, filters]) = (from, to);
+        for axis in self.axes(from).iter().chain(&self.pool_axes(to)) {
             axis.check()?;
         }
         let columns = self.columns(channels);
@@ -104,6 +112,10 @@ impl Operator for Conv2dMaxPool2d {
         Ok(())
     }
 
+    fn features(&self) -> Features {
+        self.affine.features()
+    }
+
     fn parameters(&self, previous: &Tensor) -> Parameters {
         let columns = self.columns(self.input.resolve(previous).shape.channels());
         let [h, w] = self.pool.size.map(u64::from);
@@ -115,15 +127,16 @@ impl Operator for Conv2dMaxPool2d {
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
-        let Some((axes, pool, channels, filters)) = self.geometry(input) else { return };
+        let Some([from, to]) = self.shapes(input) else { return };
+        let ([_, _, channels], [_, _, filters]) = (from, to);
         let columns = self.columns(channels);
         let zero_point = self.output.zero_point;
         let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
             return;
         };
-        let image =
-            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        image.convolve_and_pool(&layer, columns, &pool, output);
+        let (values, axes) = (inputs.get(input), self.axes(from));
+        let image = Image { values, zero_point: input.zero_point, axes, channels };
+        image.convolve_and_pool(&layer, columns, &self.pool_axes(to), output);
     }
 }
 

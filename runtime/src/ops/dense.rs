@@ -6,6 +6,7 @@ use super::affine::Layer;
 use super::operands::split;
 use super::{Operator, Parameters};
 use crate::arch::Lanes;
+use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, read_fields};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
@@ -28,6 +29,10 @@ impl Operator for Dense {
 
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         self.affine.check(section, self.output.len(), self.input.resolve(previous).len())
+    }
+
+    fn features(&self) -> Features {
+        self.affine.features()
     }
 
     fn parameters(&self, previous: &Tensor) -> Parameters {

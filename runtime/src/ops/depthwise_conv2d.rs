@@ -8,6 +8,7 @@ use super::operands::split;
 use super::window::{Axis, convolve};
 use super::{Operator, Parameters};
 use crate::arch;
+use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
@@ -63,6 +64,10 @@ impl Operator for DepthwiseConv2d {
         self.affine.check(section, outputs, self.columns())
     }
 
+    fn features(&self) -> Features {
+        self.affine.features()
+    }
+
     fn parameters(&self, _previous: &Tensor) -> Parameters {
         let columns = self.columns();
         let macs = (self.output.len() as u64).saturating_mul(columns as u64);
@@ -85,7 +90,7 @@ impl Operator for DepthwiseConv2d {
         let stride = dilation.wrapping_mul(channels);
         let mut buffer = [0; FILTER_MAX];
         for (row, packed) in layer.matrix.packed().enumerate() {
-            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
+            let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
             let bias = layer.unfolded_bias(row, &filter, columns, input.zero_point);
             let channel = row.checked_div(multiplier).unwrap_or_default();
             let segment = |tap: usize, pixel: usize, taps: usize| {

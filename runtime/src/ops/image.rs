@@ -5,10 +5,9 @@ use core::ops::Range;
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{self, CHUNK_ROWS, PATCH_MAX, POSITIONS, Patches, Room, Stretches, Sums};
-
-/// Most outputs of a position that are held apart to be compared.
-const OUTPUTS_MAX: usize = 256;
+use crate::arch::{
+    self, CHUNK_ROWS, OUTPUTS_MAX, PATCH_MAX, POSITIONS, Patches, Place, Stretches, Sums, Workspace,
+};
 
 /// Positions of a square of them, down and right.
 const SQUARE: usize = 2;
@@ -24,7 +23,7 @@ pub(crate) struct Image<'a> {
 impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        if arch::is_direct(layer.matrix.bits) && columns <= PATCH_MAX {
+        if arch::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
             self.by_position(layer, columns, output);
         } else {
             self.by_filter(layer, columns, output);
@@ -36,9 +35,8 @@ impl Image<'_> {
     /// take directly, and filters of at most [`PATCH_MAX`] weights.
     #[inline(never)]
     fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        let mut room = Room::new();
-        let mut sums = [[0; CHUNK_ROWS]; POSITIONS];
-        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
+        let mut place = Place::new();
+        let mut sweep = Sweep::new(self, layer, columns, place.workspace());
         let [rows, columns] = self.axes;
         let mut rest = output;
         for down in 0..rows.output {
@@ -62,9 +60,8 @@ impl Image<'_> {
         pool: &[Axis; 2],
         output: &mut [i8],
     ) {
-        let mut room = Room::new();
-        let mut sums = [[0; CHUNK_ROWS]; POSITIONS];
-        let mut sweep = Sweep::new(self, layer, columns, &mut room, &mut sums);
+        let mut place = Place::new();
+        let mut sweep = Sweep::new(self, layer, columns, place.workspace());
         let squares = sweep.squares(pool);
         let [rows, columns] = pool;
         // `max(1)`: there are filters, but the compiler can't know.
@@ -126,7 +123,7 @@ impl Image<'_> {
         let [rows, columns] = self.axes;
         let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
         if row_taps.len() < rows.size || taps.len() < columns.size {
-            patch.fill(self.zero_point);
+            arch::fill(patch, self.zero_point);
         }
         let channels = self.channels;
         let line = columns.input.wrapping_mul(channels);
@@ -156,7 +153,7 @@ impl Image<'_> {
         let filters = layer.matrix.rows;
         let mut buffer = [0; FILTER_MAX];
         for (row, packed) in layer.matrix.packed().enumerate() {
-            let filter = Filter::unpack(packed, layer.matrix.bits, columns, &mut buffer);
+            let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
             let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
             let part = |tap: usize, pixel: usize, taps: usize| {
                 let start = pixel.wrapping_mul(channels);
@@ -200,9 +197,11 @@ struct Sweep<'a> {
     layer: &'a Layer<'a>,
     patches: Patches<'a>,
     /// Down and right.
-    places: [[usize; 2]; POSITIONS],
+    places: &'a mut [[usize; 2]; POSITIONS],
     filled: usize,
     sums: &'a mut [Sums; POSITIONS],
+    /// Outputs, to be compared.
+    fresh: &'a mut [i8; OUTPUTS_MAX],
 }
 
 impl<'a> Sweep<'a> {
@@ -211,12 +210,12 @@ impl<'a> Sweep<'a> {
         image: &'a Image<'a>,
         layer: &'a Layer<'a>,
         columns: usize,
-        room: &'a mut Room,
-        sums: &'a mut [Sums; POSITIONS],
+        workspace: &'a mut Workspace,
     ) -> Self {
+        let Workspace { room, sums, places, outputs: fresh } = workspace;
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
         let patches = Patches::new(room, columns, offset, image.stretches());
-        Self { image, layer, patches, places: [[0; 2]; POSITIONS], filled: 0, sums }
+        Self { image, layer, patches, places, filled: 0, sums, fresh }
     }
 
     /// The windows of a row of the pooling that [`Self::finish_squares`] takes.
@@ -283,10 +282,10 @@ impl<'a> Sweep<'a> {
     fn gather(&mut self, filled: usize) {
         let image = self.image;
         // Positions that aren't there see what the first one sees.
-        let [first, ..] = self.places;
+        let [first, ..] = *self.places;
         let mut begins = [0; POSITIONS];
         let mut are_inside = true;
-        for (slot, (begin, &place)) in begins.iter_mut().zip(&self.places).enumerate() {
+        for (slot, (begin, &place)) in begins.iter_mut().zip(&*self.places).enumerate() {
             let [down, right] = if slot < filled { place } else { first };
             match image.inside(down, right) {
                 Some(value) => *begin = value,
@@ -357,8 +356,7 @@ impl<'a> Sweep<'a> {
             let outputs = chunk(pixel, first);
             let largest = largest(self.sums, filled, outputs.len());
             if raised {
-                let mut fresh = [0; CHUNK_ROWS];
-                let fresh = fresh.get_mut(..outputs.len()).unwrap_or_default();
+                let fresh = self.fresh.get_mut(..outputs.len()).unwrap_or_default();
                 self.patches.finish_rows(&self.layer.finish, first, largest, fresh);
                 raise(outputs, fresh);
             } else {
@@ -375,8 +373,7 @@ impl<'a> Sweep<'a> {
         if !raised {
             return self.patches.finish(matrix, finish, pixel);
         }
-        let mut fresh = [0; OUTPUTS_MAX];
-        let fresh = fresh.get_mut(..pixel.len())?;
+        let fresh = self.fresh.get_mut(..pixel.len())?;
         self.patches.finish(matrix, finish, fresh)?;
         raise(pixel, fresh);
         Some(())

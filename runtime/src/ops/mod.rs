@@ -64,7 +64,8 @@ pub use tanh::Tanh;
 
 pub(crate) use argmax::argmax;
 
-use crate::format::{OpFault, Reader, Source, Tensor};
+use crate::features::Features;
+use crate::format::{OpFault, Read, Reader, Source, Tensor};
 
 /// Parameters of an operator in numbers, for reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,6 +102,11 @@ pub(crate) trait Operator {
     /// been checked before.
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault>;
 
+    /// The features that it needs.
+    fn features(&self) -> Features {
+        Features::default()
+    }
+
     /// Its parameters in numbers.
     fn parameters(&self, previous: &Tensor) -> Parameters;
 
@@ -113,11 +119,26 @@ pub(crate) trait Operator {
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
 }
 
-/// [`Operator::run`] with a stack frame of its own, so that the stack holds one operator's at a
-/// time.
-#[inline(never)]
-fn run(op: &dyn Operator, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
-    op.run(previous, section, arena);
+/// What every operator has: `operators!` writes it.
+pub(crate) trait Record: Operator + Read + Clone + Into<Op> {
+    /// Which operator.
+    const KIND: OpKind;
+
+    /// What it writes.
+    fn output(&self) -> &Tensor;
+
+    /// Proves the record sound: tensors lie in the arena, inputs don't overlap the output, and
+    /// whatever its kind asks for.
+    fn prove(&self, previous: &Tensor, section: &[u8], arena_len: usize) -> Result<(), OpFault> {
+        check_places(self.inputs(), self.output(), self.in_place(), previous, arena_len)?;
+        self.check(previous, section)
+    }
+}
+
+/// Is shown operators, one after the other, each as what it is.
+pub(crate) trait Visitor {
+    /// Looks at one.
+    fn visit<R: Record>(&mut self, op: &R);
 }
 
 /// A set of all kinds.
@@ -171,6 +192,11 @@ macro_rules! operators {
                 match self { $(Self::$kind(op) => &op.output),* }
             }
 
+            /// The features of this crate that it needs.
+            pub fn features(&self) -> Features {
+                match self { $(Self::$kind(op) => op.features()),* }
+            }
+
             /// Parameters in numbers, given the output of the operator before.
             pub fn parameters(&self, previous: &Tensor) -> Parameters {
                 match self { $(Self::$kind(op) => op.parameters(previous)),* }
@@ -180,36 +206,37 @@ macro_rules! operators {
             pub fn steps(&self, previous: &Tensor) -> u64 {
                 match self { $(Self::$kind(op) => op.steps(previous)),* }
             }
+        }
 
-            /// Decodes one record, and leaves what follows it. Kinds outside of `KINDS` are refused
-            /// and leave no code behind.
-            pub(crate) fn take<const KINDS: u32>(bytes: &mut &[u8]) -> Option<Self> {
-                let (&tag, rest) = bytes.split_first()?;
-                match OpKind::from_tag(tag)? {
-                    $(OpKind::$kind => {
-                        if KINDS & OpKind::$kind.bit() == 0 {
-                            return None;
-                        }
-                        let mut reader = Reader::new(rest);
-                        let op = Self::$kind(reader.take());
-                        *bytes = reader.rest();
-                        reader.is_sound().then_some(op)
-                    })*
+        $(
+            impl Record for $kind {
+                const KIND: OpKind = OpKind::$kind;
+
+                fn output(&self) -> &Tensor {
+                    &self.output
                 }
             }
 
-            /// Whether the output may be the very same range as an input.
-            fn in_place(&self) -> bool {
-                match self { $(Self::$kind(op) => op.in_place()),* }
-            }
-
-            /// What its file provides, if the kind is one of `KINDS`: others leave no code behind.
-            fn operator<const KINDS: u32>(&self) -> Option<&dyn Operator> {
-                match self {
-                    $(Self::$kind(op) => {
-                        if KINDS & OpKind::$kind.bit() == 0 { None } else { Some(op) }
-                    })*
+            impl From<$kind> for Op {
+                fn from(op: $kind) -> Self {
+                    Self::$kind(op)
                 }
+            }
+        )*
+
+        /// Decodes one record, shows it, and leaves what follows it. Kinds outside of `KINDS` are
+        /// refused and leave no code behind.
+        pub(crate) fn visit<const KINDS: u32>(
+            bytes: &mut &[u8],
+            visitor: &mut impl Visitor,
+        ) -> Option<()> {
+            match OpKind::from_tag(*bytes.first()?)? {
+                $(OpKind::$kind => {
+                    if KINDS & OpKind::$kind.bit() == 0 {
+                        return None;
+                    }
+                    visit_one::<$kind>(bytes, visitor)
+                })*
             }
         }
     };
@@ -246,49 +273,59 @@ impl OpKind {
     }
 }
 
+/// Takes the operator that it sees.
+struct Taken(Option<Op>);
+
+impl Visitor for Taken {
+    fn visit<R: Record>(&mut self, op: &R) {
+        self.0 = Some(op.clone().into());
+    }
+}
+
 impl Op {
-    /// Proves the record sound: tensors lie in the arena, inputs don't overlap the output, and
-    /// whatever its kind asks for.
-    pub(crate) fn check<const KINDS: u32>(
-        &self,
-        previous: &Tensor,
-        section: &[u8],
-        arena_len: usize,
-    ) -> Result<(), OpFault> {
-        let output = self.output();
-        check_place(output, arena_len)?;
-        for source in self.inputs() {
-            let input = source.resolve(previous);
-            check_place(input, arena_len)?;
-            let (start, end) = (input.offset as usize, input.end());
-            let apart = end <= output.offset as usize || output.end() <= start;
-            let same = start == output.offset as usize && end == output.end();
-            if !(apart || self.in_place() && same) {
-                return Err(OpFault::Overlap);
-            }
-        }
-        match self.operator::<KINDS>() {
-            Some(operator) => operator.check(previous, section),
-            None => Ok(()), // not decoded in the first place
-        }
+    /// Decodes one record, and leaves what follows it.
+    pub(crate) fn take<const KINDS: u32>(bytes: &mut &[u8]) -> Option<Self> {
+        let mut taken = Taken(None);
+        visit::<KINDS>(bytes, &mut taken)?;
+        taken.0
     }
+}
 
-    /// As [`Self::steps`], of the kinds in `KINDS`.
-    pub(crate) fn steps_of<const KINDS: u32>(&self, previous: &Tensor) -> u64 {
-        self.operator::<KINDS>().map_or(0, |operator| operator.steps(previous))
+/// As [`visit`], of the kind that the tag says.
+#[inline(always)]
+fn visit_one<R: Record>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
+    let (_, record) = bytes.split_first()?;
+    let mut reader = Reader::new(record);
+    let op: R = reader.take();
+    if !reader.is_sound() {
+        return None;
     }
+    *bytes = reader.rest();
+    visitor.visit(&op);
+    Some(())
+}
 
-    /// Computes the output.
-    pub(crate) fn run<const KINDS: u32>(
-        &self,
-        previous: &Tensor,
-        section: &[u8],
-        arena: &mut [i8],
-    ) {
-        if let Some(operator) = self.operator::<KINDS>() {
-            run(operator, previous, section, arena);
+/// Places of operands, as [`Record::prove`] asks for them.
+#[inline(never)] // the same for all kinds
+fn check_places(
+    inputs: &[Source],
+    output: &Tensor,
+    in_place: bool,
+    previous: &Tensor,
+    arena_len: usize,
+) -> Result<(), OpFault> {
+    check_place(output, arena_len)?;
+    for source in inputs {
+        let input = source.resolve(previous);
+        check_place(input, arena_len)?;
+        let (start, end) = (input.offset as usize, input.end());
+        let apart = end <= output.offset as usize || output.end() <= start;
+        let same = start == output.offset as usize && end == output.end();
+        if !(apart || in_place && same) {
+            return Err(OpFault::Overlap);
         }
     }
+    Ok(())
 }
 
 /// A tensor has values, and they lie within the arena.

@@ -5,19 +5,20 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
-use bitsback_runtime::{Header, Model};
 use serde::Serialize;
 
 use super::{pytorch, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
+use crate::footprint::{self, Checked};
 use crate::golden::{self, MODEL_FILE};
 use crate::measure::{self, Layer, Measured};
+use crate::paths;
 use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
-use crate::{footprint, paths};
 
 /// Measure inference on microcontrollers, training on this machine, or the way from PyTorch.
 #[derive(clap::Args)]
@@ -35,7 +36,8 @@ enum What {
     /// the layout that takes fewer instructions on the core. What doesn't fit a board is left out,
     /// and said. `stack_bytes` is the deepest of loading and inference. --json prints an array of
     /// rows with core, shape, layout, macs, model_bytes, instructions, load_instructions,
-    /// code_bytes, arena_bytes, stack_bytes and layers; docs/results/mcu.json holds one.
+    /// code_bytes, checked_code_bytes,
+    /// arena_bytes, stack_bytes and layers; docs/results/mcu.json holds one.
     Mcu(McuArgs),
     Training(training::Args),
     Pytorch(pytorch::Args),
@@ -91,7 +93,10 @@ struct Row {
 struct Own {
     model_bytes: u64,
     load_instructions: u64,
+    /// Of a firmware that needs what the model needs and whose build has checked the model.
     code_bytes: u64,
+    /// The same where the model is checked on the device.
+    checked_code_bytes: u64,
     arena_bytes: u64,
     layers: Vec<Layer>,
 }
@@ -163,7 +168,7 @@ fn subjects(root: &Path, args: &McuArgs) -> Result<Vec<Subject>, XtaskError> {
 fn samples(subjects: &[Subject]) -> Result<Vec<Vec<u8>>, XtaskError> {
     let variants = subjects.iter().flat_map(|subject| &subject.variants);
     let mut samples: Vec<Vec<u8>> = variants.map(|(_, bytes)| bytes.clone()).collect();
-    samples.push(shapes::least_dense()?);
+    samples.extend(shapes::least_dense()?);
     samples.sort_by_key(Vec::len);
     Ok(samples)
 }
@@ -175,8 +180,8 @@ struct Bench<'a> {
     elf: PathBuf,
     /// Flash of start-up alone.
     start_up: u64,
-    /// Flash of code by the set of operators: nothing else decides it.
-    code: HashMap<u32, u64>,
+    /// Flash of code by what it must be able to do: nothing else decides it.
+    code: HashMap<(u32, Vec<&'static str>), [u64; 2]>,
     /// Models, the smallest first.
     samples: &'a [Vec<u8>],
 }
@@ -206,6 +211,7 @@ impl<'a> Bench<'a> {
             }
         }
         let Some((layout, bytes, measured)) = best else { return Ok(None) };
+        let [code_bytes, checked_code_bytes] = self.code_bytes(bytes)?;
         Ok(Some(Row {
             core: self.board.core,
             shape: subject.shape.clone(),
@@ -215,29 +221,39 @@ impl<'a> Bench<'a> {
             instructions: measured.instructions,
             stack_bytes: measured.stack_bytes,
             own: Some(Own {
+                code_bytes,
+                checked_code_bytes,
                 model_bytes: bytes.len() as u64,
                 load_instructions: measured.load_instructions,
-                code_bytes: self.code_bytes(bytes)?,
                 arena_bytes: measured.arena_bytes,
                 layers: measured.layers,
             }),
         }))
     }
 
-    fn code_bytes(&mut self, model: &[u8]) -> Result<u64, XtaskError> {
-        let kinds = Header::read(model).map_or(0, |header| header.op_kinds);
-        if let Some(&known) = self.code.get(&kinds) {
+    /// Of firmware whose model was checked before, and of firmware that checks it.
+    fn code_bytes(&mut self, model: &[u8]) -> Result<[u64; 2], XtaskError> {
+        let needs = needs(model);
+        if let Some(&known) = self.code.get(&needs) {
             return Ok(known);
         }
-        let alike =
-            |sample: &&Vec<u8>| Header::read(sample).is_some_and(|header| header.op_kinds == kinds);
-        let sample = self.samples.iter().find(alike).map_or(model, Vec::as_slice);
-        let folder = folder_with(sample)?;
+        let sample = self.samples.iter().find(|sample| self::needs(sample) == needs);
+        let folder = folder_with(sample.map_or(model, Vec::as_slice))?;
         let path = folder.path().join(MODEL_FILE);
-        let bytes = footprint::code_bytes(self.root, self.board, &path, self.start_up)?;
-        self.code.insert(kinds, bytes);
+        let of =
+            |checked| footprint::code_bytes(self.root, self.board, &path, self.start_up, checked);
+        let bytes = [of(Checked::Built)?, of(Checked::Started)?];
+        self.code.insert(needs, bytes);
         Ok(bytes)
     }
+}
+
+/// The operators and the features that a model needs.
+fn needs(model: &[u8]) -> (u32, Vec<&'static str>) {
+    Model::parse(model).map_or_else(
+        |_| Default::default(),
+        |model| (model.header().op_kinds, model.features().names().collect()),
+    )
 }
 
 /// The rows of other runtimes, with the multiply-accumulates of ours; none where they don't fit.

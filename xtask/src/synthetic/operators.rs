@@ -29,6 +29,7 @@ fn convolutions(sketch: &mut Sketch) -> Result<Source, SketchError> {
     let kind = Kind {
         bits: 5,
         bias: Some(BiasWidth::I16),
+        bias_shift: 1,
         folded: false,
         per_channel: true,
         layout: Layout::RowMajor,
@@ -47,6 +48,7 @@ fn convolutions(sketch: &mut Sketch) -> Result<Source, SketchError> {
     let kind = Kind {
         bits: 8,
         bias: Some(BiasWidth::I32),
+        bias_shift: 1,
         folded: true,
         per_channel: false,
         layout: Layout::RowMajor,
@@ -135,6 +137,7 @@ fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
     let kind = Kind {
         bits: 4,
         bias: Some(BiasWidth::I8),
+        bias_shift: 1,
         folded: false,
         per_channel: false,
         layout: Layout::RowMajor,
@@ -148,8 +151,14 @@ fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
         output,
         multiplier: input_step(0.03),
     }));
-    let kind =
-        Kind { bits: 2, bias: None, folded: false, per_channel: true, layout: Layout::RowMajor };
+    let kind = Kind {
+        bits: 2,
+        bias: None,
+        bias_shift: 0,
+        folded: false,
+        per_channel: true,
+        layout: Layout::RowMajor,
+    };
     let output = sketch.tensor(&[10], 0);
     let affine = sketch.affine(10, 14, kind)?;
     sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));

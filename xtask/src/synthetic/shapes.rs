@@ -46,11 +46,17 @@ impl Shape {
     }
 }
 
-/// The least model of dense layers.
-pub(crate) fn least_dense() -> Result<Vec<u8>, SketchError> {
-    let draw: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
+/// The least models of dense layers: of 8 bits in both layouts, and of 4.
+pub(crate) fn least_dense() -> Result<[Vec<u8>; 3], SketchError> {
+    let bytes: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
         |sketch, layout| dense_chain(sketch, layout, 8, &[8, 8]);
-    Shape { name: "dense", draw }.model(Layout::RowMajor)
+    let nibbles: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
+        |sketch, layout| dense_chain(sketch, layout, 4, &[8, 8]);
+    Ok([
+        Shape { name: "dense", draw: bytes }.model(Layout::RowMajor)?,
+        Shape { name: "dense", draw: bytes }.model(Layout::Pairs)?,
+        Shape { name: "dense", draw: nibbles }.model(Layout::RowMajor)?,
+    ])
 }
 
 /// Places each tensor of a chain at the end of the arena that its predecessor leaves free.
@@ -74,7 +80,7 @@ impl Chain {
 }
 
 fn kind(layout: Layout, bits: u8, per_channel: bool) -> Kind {
-    Kind { bits, bias: Some(BiasWidth::I32), folded: true, per_channel, layout }
+    Kind { bits, bias: Some(BiasWidth::I32), bias_shift: 0, folded: true, per_channel, layout }
 }
 
 fn dense(

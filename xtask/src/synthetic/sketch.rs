@@ -70,6 +70,8 @@ impl Random {
 pub(crate) struct Kind {
     pub(crate) bits: u8,
     pub(crate) bias: Option<BiasWidth>,
+    /// Positions that biases are shifted left.
+    pub(crate) bias_shift: u8,
     pub(crate) folded: bool,
     pub(crate) per_channel: bool,
     pub(crate) layout: Layout,
@@ -220,7 +222,7 @@ impl Sketch {
             let bias = self.random.between(-100, 100);
             self.section.extend_from_slice(&bias.to_le_bytes()[..width.bytes()]);
         }
-        let stored = StoredBias { offset, width, shift: 1 };
+        let stored = StoredBias { offset, width, shift: kind.bias_shift };
         if kind.folded { Bias::Folded(stored) } else { Bias::Plain(stored) }
     }
 

@@ -17,6 +17,7 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
     let kind = Kind {
         bits: 8,
         bias: Some(BiasWidth::I32),
+        bias_shift: 1,
         folded: false,
         per_channel: true,
         layout: Layout::RowMajor,

@@ -19,7 +19,8 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
         LAYERS.into_iter().zip(widths.into_iter().cycle()).enumerate()
     {
         let (folded, per_channel) = (index % 3 == 1, index % 2 == 0);
-        let kind = Kind { bits, bias, folded, per_channel, layout: Layout::RowMajor };
+        let kind =
+            Kind { bits, bias, bias_shift: 1, folded, per_channel, layout: Layout::RowMajor };
         let output = sketch.tensor(&[rows], (index as i8) * 9 - 40);
         let affine = sketch.affine(usize::from(rows), usize::from(columns), kind)?;
         sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));

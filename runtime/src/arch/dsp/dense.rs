@@ -10,9 +10,8 @@ use core::mem::MaybeUninit;
 use core::slice;
 
 use super::super::portable::dot_block_slowly;
-use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Multipliers, Sums};
+use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums};
 use super::{GROUP, finish_rows, nibbles, spread, twice};
-use crate::format::BiasWidth;
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -44,7 +43,7 @@ impl Lanes {
         x: &'a [i8],
         offset: i16,
     ) -> Inputs<'a> {
-        let groups = match matrix.bits {
+        let groups = match matrix.bits() {
             8 => self.spread(x, offset),
             nibbles::BITS => self.spread_for_nibbles(x, offset),
             _ => None,
@@ -66,7 +65,7 @@ impl Lanes {
         let mut first = 0usize;
         for outputs in output.chunks_mut(CHUNK_ROWS) {
             dot_rows(matrix, first, &inputs, &mut sums);
-            finish_chunk(finish, first, &sums, outputs);
+            finish_rows(finish, first, &sums, outputs);
             first = first.wrapping_add(CHUNK_ROWS);
         }
         Some(())
@@ -144,69 +143,11 @@ fn zeros() -> Sums {
     }
 }
 
-/// Outputs of a chunk of rows. Biases that aren't words as they are added become such before, all at once.
-#[inline(never)]
-fn finish_chunk(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    let mut room = [MaybeUninit::uninit(); CHUNK_ROWS / ROWS];
-    match widened(finish, first, outputs.len(), &mut room) {
-        Some(words) => {
-            let finish = Finish { bias: Some((BiasWidth::I32, 0, words)), ..*finish };
-            finish_rows(&finish, 0, sums, outputs);
-        }
-        None => finish_rows(finish, first, sums, outputs),
-    }
-}
-
-/// Four biases as they are added.
-type Biases = [i32; ROWS];
-
-/// The bytes of biases as words and shifted, where that helps: one multiplier serves all rows, and
-/// these are whole quads.
-fn widened<'b>(
-    finish: &Finish<'_>,
-    first: usize,
-    rows: usize,
-    room: &'b mut [MaybeUninit<Biases>],
-) -> Option<&'b [u8]> {
-    let (width, shift, bytes) = finish.bias?;
-    let alike = matches!(finish.multipliers, Multipliers::PerTensor(_));
-    if !alike || !rows.is_multiple_of(ROWS) {
-        return None;
-    }
-    let room = room.get_mut(..rows / ROWS)?;
-    let bytes = bytes.get(first.wrapping_mul(width.bytes())..)?;
-    let shift = u32::from(shift);
-    match width {
-        BiasWidth::I8 => widen(room, bytes, shift, |[b]: [u8; 1]| i32::from(b as i8))?,
-        BiasWidth::I16 => widen(room, bytes, shift, |b| i32::from(i16::from_le_bytes(b)))?,
-        BiasWidth::I32 if shift == 0 => return None,
-        BiasWidth::I32 => widen(room, bytes, shift, i32::from_le_bytes)?,
-    }
-    // SAFETY: `widen` has written all of `room`, which consists of integers without gaps.
-    Some(unsafe { slice::from_raw_parts(room.as_ptr().cast(), size_of_val(room)) })
-}
-
-/// Writes all of `room`, or `None` when there are too few bytes.
-#[inline(always)]
-fn widen<const BYTES: usize>(
-    room: &mut [MaybeUninit<Biases>],
-    bytes: &[u8],
-    shift: u32,
-    value: impl Fn([u8; BYTES]) -> i32,
-) -> Option<()> {
-    let quads = bytes.as_chunks().0.as_chunks::<ROWS>().0.get(..room.len())?;
-    let value = |bytes| value(bytes).wrapping_shl(shift);
-    for (biases, &[a, b, c, d]) in room.iter_mut().zip(quads) {
-        biases.write([value(a), value(b), value(c), value(d)]);
-    }
-    Some(())
-}
-
 /// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
 pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
     let left = matrix.rows.saturating_sub(first);
-    let nibbles = match matrix.bits {
+    let nibbles = match matrix.bits() {
         nibbles::BITS => match nibbles::dot_rows(matrix, first, (groups, inputs.offset), sums) {
             rows if rows >= left => return,
             rows => rows / ROWS,
@@ -219,7 +160,7 @@ pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     let done = nibbles.max(dot_pairs(matrix.blocks(first), groups, blocks));
     let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
     for sums in blocks.get_mut(done..).unwrap_or_default() {
-        let packed = if matrix.bits == 8 { dot_packed(matrix, first, groups) } else { None };
+        let packed = if matrix.bits() == 8 { dot_packed(matrix, first, groups) } else { None };
         *sums = match packed {
             Some(sums) => sums,
             None => dot_block_slowly(matrix, first, inputs.x, inputs.offset),

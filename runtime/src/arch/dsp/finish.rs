@@ -14,7 +14,7 @@ use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
+use super::super::{CHUNK_ROWS, Finish, Sums, portable};
 use crate::format::{BiasWidth, Clamp};
 use crate::requantize::Multiplier;
 
@@ -153,12 +153,10 @@ impl Scales {
 
 /// The outputs of rows from `first` on, from their sums of products.
 pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    match finish.multipliers {
-        Multipliers::PerTensor(multiplier) => match scale(multiplier) {
-            Some(scale) => finish_alike(finish, scale, first, sums, outputs),
-            None => portable::finish_rows(finish, first, sums, outputs),
-        },
-        Multipliers::PerChannel(_) => finish_each(finish, first, sums, outputs),
+    match finish.one_multiplier().map(scale) {
+        Some(Some(scale)) => finish_alike(finish, scale, first, sums, outputs),
+        Some(None) => portable::finish_rows(finish, first, sums, outputs),
+        None => finish_each(finish, first, sums, outputs),
     }
 }
 
@@ -177,52 +175,37 @@ fn finish_alike(
     sums: &Sums,
     outputs: &mut [i8],
 ) {
-    let mut decoded = [MaybeUninit::uninit(); CHUNK_ROWS];
+    let mut room = [MaybeUninit::uninit(); CHUNK_ROWS];
     let rows = outputs.len();
-    let biases = match finish.bias {
-        Some((BiasWidth::I32, 0, bytes)) if rows.is_multiple_of(QUAD) => {
-            bytes.as_chunks::<4>().0.get(first..first.wrapping_add(rows)).map(<[_]>::as_ptr)
-        }
-        _ => decoded.get_mut(..rows.next_multiple_of(QUAD)).map(|biases| {
-            decode(finish, first, biases);
-            biases.as_ptr().cast()
-        }),
-    };
-    let Some(biases) = biases.filter(|_| rows > 0 && rows <= CHUNK_ROWS) else {
-        return portable::finish_rows(finish, first, sums, outputs);
-    };
+    if rows == 0 || rows > CHUNK_ROWS {
+        return;
+    }
     let constants = Constants { value, right, ..Constants::new(finish, outputs) };
+    let biases = words(finish, first, rows, &mut room);
     // SAFETY: there are `rows` > 0 outputs, no more of them than of sums, which are whole quads, and
-    // as many quads of biases: decoded, or in the section where rows are whole quads themselves.
-    unsafe { finish_by_one(sums.as_ptr(), biases.cast(), &constants) }
+    // as many quads of biases, as `words` says.
+    unsafe { finish_by_one(sums.as_ptr(), biases, &constants) }
 }
 
-/// Biases of rows from `first` on, 0 where there are none: all of them are written.
-#[inline(never)]
-fn decode(finish: &Finish<'_>, first: usize, biases: &mut [MaybeUninit<i32>]) {
-    for bias in biases.iter_mut() {
-        bias.write(0);
+/// Biases of so many rows from `first` on, as they are added: where the file has them, if they are
+/// such words, or in `room`. They can be read up to whole quads, at any address.
+#[inline(always)]
+fn words(
+    finish: &Finish<'_>,
+    first: usize,
+    rows: usize,
+    room: &mut [MaybeUninit<i32>; CHUNK_ROWS],
+) -> *const i32 {
+    if let Some((BiasWidth::I32, 0, bytes)) = finish.bias
+        && rows.is_multiple_of(QUAD)
+        && let Some(words) = bytes.as_chunks::<4>().0.get(first..first.wrapping_add(rows))
+    {
+        return words.as_ptr().cast();
     }
-    let Some((width, shift, bytes)) = finish.bias else { return };
-    let bytes = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
-    let shift = u32::from(shift);
-    match width {
-        BiasWidth::I8 => {
-            for (bias, &byte) in biases.iter_mut().zip(bytes) {
-                bias.write(i32::from(byte as i8).wrapping_shl(shift));
-            }
-        }
-        BiasWidth::I16 => {
-            for (bias, &pair) in biases.iter_mut().zip(bytes.as_chunks().0) {
-                bias.write(i32::from(i16::from_le_bytes(pair)).wrapping_shl(shift));
-            }
-        }
-        BiasWidth::I32 => {
-            for (bias, &word) in biases.iter_mut().zip(bytes.as_chunks().0) {
-                bias.write(i32::from_le_bytes(word).wrapping_shl(shift));
-            }
-        }
+    for (word, row) in room.iter_mut().take(rows.next_multiple_of(QUAD)).zip(first..) {
+        word.write(finish.bias(row));
     }
+    room.as_ptr().cast()
 }
 
 /// Outputs of rows, each from a sum and a bias, with one multiplier whose `right` is positive: its

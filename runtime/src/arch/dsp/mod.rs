@@ -15,12 +15,13 @@ mod squares;
 mod windows;
 
 use core::arch::asm;
+use core::mem::MaybeUninit;
 
 pub(crate) use super::portable::{dot, dot_strided, row_sum};
 pub(crate) use add::add;
 pub(crate) use dense::{Lanes, dot_rows};
 pub(crate) use finish::finish_rows;
-pub(crate) use patches::{Patches, Room, copy_rows};
+pub(crate) use patches::{Patches, Place, Room, copy_rows, fill};
 pub(crate) use positions::{POSITIONS, dot_patches};
 
 /// Columns of a group, and bytes of a word.
@@ -30,6 +31,40 @@ const GROUP: usize = 4;
 /// byte are unpacked once for all positions.
 pub(crate) const fn is_direct(bits: u8) -> bool {
     bits <= 8
+}
+
+/// Makes all words zero: in less code, and for arrays of our sizes in less time, than what the
+/// compiler calls where it compiles for size.
+#[inline(never)]
+fn clear<T>(value: &mut MaybeUninit<T>) {
+    const { assert!(size_of::<T>() % size_of::<u32>() == 0 && align_of::<T>() == align_of::<u32>()) }
+    // SAFETY: from the start of `value` on, 32 bytes are written while so many are left, and then
+    // words while there are any: all of `value`, and nothing else; STM is at a multiple of four.
+    unsafe {
+        asm!(
+            "b 2f",
+            "1:",
+            "stm {to}!, {{r2-r5}}",
+            "stm {to}!, {{r2-r5}}",
+            "2:",
+            "subs {left}, {left}, #32",
+            "bhs 1b",
+            "adds {left}, {left}, #32",
+            "b 4f",
+            "3:",
+            "str r2, [{to}], #4",
+            "4:",
+            "subs {left}, {left}, #4",
+            "bhs 3b",
+            left = inout(reg) size_of::<T>() => _,
+            to = inout(reg) value.as_mut_ptr() => _,
+            in("r2") 0,
+            in("r3") 0,
+            in("r4") 0,
+            in("r5") 0,
+            options(nostack),
+        );
+    }
 }
 
 /// An offset in both halves of a word.

@@ -3,13 +3,14 @@
 //! Spread values take eight bytes a column. To keep the stack small, patches of more than
 //! [`PIECE_MAX`] columns are gathered and multiplied in pieces.
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 
-use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums};
+use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums, Workspace};
 use super::finish::Scales;
 use super::positions::{Group, POSITIONS};
 use super::windows::{LEAST_ROW, Recipe, spread_patch, spread_windows};
-use super::{GROUP, squares};
+use super::{GROUP, clear, squares};
 
 /// Most columns of a piece, a multiple of four: a third of 5 × 5 × 20, and 3 × 3 × 16.
 const PIECE_MAX: usize = 168;
@@ -22,16 +23,24 @@ pub(crate) struct Room {
     scales: Scales,
 }
 
-impl Room {
-    #[inline(always)] // else it is made elsewhere and copied
+/// Where a convolution works.
+pub(crate) struct Place(MaybeUninit<Workspace>);
+
+impl Place {
     pub(crate) const fn new() -> Self {
-        Self {
-            groups: [[[0; POSITIONS]; 2]; PIECE_MAX / GROUP],
-            scratch: [0; PATCH_MAX],
-            scales: Scales::new(),
-        }
+        Self(MaybeUninit::uninit())
     }
 
+    /// What there is, all of it zeros.
+    pub(crate) fn workspace(&mut self) -> &mut Workspace {
+        clear(&mut self.0);
+        // SAFETY: a workspace consists of integers and of a `bool`, in arrays and structs, all of
+        // which may be zero; `clear` has written all of its bytes.
+        unsafe { self.0.assume_init_mut() }
+    }
+}
+
+impl Room {
     /// The room for groups, as words.
     pub(super) fn words(&mut self) -> &mut [[u32; POSITIONS]] {
         self.groups.as_flattened_mut()
@@ -211,6 +220,34 @@ impl<'r> Patches<'r> {
     /// The piece's groups.
     pub(super) fn groups(&self) -> &[Group] {
         self.room.groups.get(..self.recipe.count).unwrap_or_default()
+    }
+}
+
+/// Sets all values.
+#[inline(never)]
+pub(crate) fn fill(values: &mut [i8], value: i8) {
+    let word = u32::from(value as u8).wrapping_mul(0x0101_0101);
+    // SAFETY: a word is written while four bytes or more are left, then bytes while there are any:
+    // all of `values`, and nothing else. STR takes any address.
+    unsafe {
+        asm!(
+            "1:",
+            "subs {left}, {left}, #4",
+            "it hs",
+            "strhs {word}, [{to}], #4",
+            "bhs 1b",
+            "adds {left}, {left}, #4",
+            "beq 3f",
+            "2:",
+            "strb {word}, [{to}], #1",
+            "subs {left}, {left}, #1",
+            "bne 2b",
+            "3:",
+            left = inout(reg) values.len() => _,
+            to = inout(reg) values.as_mut_ptr() => _,
+            word = in(reg) word,
+            options(nostack),
+        );
     }
 }
 

@@ -85,7 +85,6 @@ fn dot_packed(
     let (start, ends) = (patches.start, patches.groups().as_ptr_range());
     let used = patches.groups().len().wrapping_mul(GROUP);
     if used == 0 {
-        *sums = [[0; CHUNK_ROWS]; POSITIONS];
         return;
     }
     let dot = if start == 0 { dot_row } else { add_dot_row };
@@ -94,7 +93,7 @@ fn dot_packed(
     let mut out = sums.as_mut_ptr().cast::<i32>().wrapping_add(rows.start);
     // Bytes are read in place, but for rows whose last group reaches beyond the section.
     let within = match bytes.len().checked_sub(start.saturating_add(used)) {
-        Some(rest) if matrix.bits == 8 => rest.checked_div(matrix.row_len).map_or(0, |n| n + 1),
+        Some(rest) if matrix.bits() == 8 => rest.checked_div(matrix.row_len).map_or(0, |n| n + 1),
         _ => 0,
     };
     let within = within.min(rows.len());
@@ -111,7 +110,7 @@ fn dot_packed(
     for row in within..rows.len() {
         let bytes = bytes.get(row.wrapping_mul(matrix.row_len)..).unwrap_or_default();
         let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
-        unpack(bytes, matrix.bits, start, room);
+        unpack(bytes, matrix.bits(), start, room);
         let weights = patches.room.scratch.as_ptr().cast();
         // SAFETY: as above, with `used` bytes of `scratch`, which is no shorter than the longest
         // patch; and nothing has changed the groups.

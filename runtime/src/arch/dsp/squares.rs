@@ -38,7 +38,7 @@ struct Recipe {
 
 /// How many squares have room for their sums at once; 0 where the kernel isn't for such layers.
 pub(super) fn at_once(matrix: &Matrix<'_>, window: Stretches) -> usize {
-    let is_bytes = matrix.bits == 8 && matrix.layout == Layout::RowMajor;
+    let is_bytes = matrix.bits() == 8 && matrix.layout() == Layout::RowMajor;
     let is_square = window.rows == SIZE && window.len == SIZE && matrix.columns == COLUMNS;
     if is_bytes && is_square { CHUNK_ROWS.checked_div(matrix.rows).unwrap_or_default() } else { 0 }
 }
