@@ -32,6 +32,17 @@ impl<'a> Model<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         Self::parse_only(bytes)
     }
+
+    /// Takes the bytes of a `.bbk` file that [`Self::parse`] has accepted before, say in the
+    /// firmware's build script: the checks, about 3 kB of code, aren't linked.
+    ///
+    /// What only a check would notice isn't an error here. Of bytes that were never accepted,
+    /// inference may compute nonsense, or take as long as the shapes say; it still neither
+    /// panics nor touches memory other than the arena, since safe Rust and the kernels' own
+    /// conditions see to that, not the checks.
+    pub fn trust(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        Self::trust_only(bytes)
+    }
 }
 
 impl<'a, const KINDS: u32> Model<'a, KINDS> {
@@ -43,14 +54,8 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         Self::read::<true>(header, bytes)
     }
 
-    /// As [`Self::parse_only`] of bytes that it has accepted before, say in the firmware's build
-    /// script: the checks, about 3 kB of code, aren't linked.
-    ///
-    /// What only a check would notice isn't an error here. Of bytes that were never accepted,
-    /// inference may compute nonsense, or take as long as the shapes say; it still neither
-    /// panics nor touches memory other than the arena, since safe Rust and the kernels' own
-    /// conditions see to that, not the checks.
-    pub fn trust(bytes: &'a [u8]) -> Result<Self, ParseError> {
+    /// As [`Model::trust`], with the operators in `KINDS` alone.
+    pub fn trust_only(bytes: &'a [u8]) -> Result<Self, ParseError> {
         Self::read::<false>(check_header(bytes)?, bytes)
     }
 

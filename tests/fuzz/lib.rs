@@ -27,12 +27,17 @@ const ARENA_MAX: usize = 1 << 20;
 const SECTION_LEN: usize = 700;
 
 /// Adds up what it sees, so that nothing is optimised away.
-struct Sum(u64);
+struct Sum {
+    total: u64,
+    /// Whether every output must be.
+    are_whole: bool,
+}
 
 impl Profiler for Sum {
     fn after(&mut self, running: &Running<'_>, output: &[i8]) {
-        assert_eq!(output.len(), running.output.len());
-        self.0 = output.iter().fold(self.0, |sum, &y| sum.rotate_left(1) ^ u64::from(y as u8));
+        assert!(!self.are_whole || output.len() == running.output.len());
+        self.total =
+            output.iter().fold(self.total, |sum, &y| sum.rotate_left(1) ^ u64::from(y as u8));
     }
 }
 
@@ -53,13 +58,13 @@ pub fn parse_and_run(bytes: &[u8], fill: i8) {
         let mut arena = vec![dirt; model.arena_len()];
         let mut interpreter = Interpreter::new(&model, &mut arena).expect("a sufficient arena");
         interpreter.input_mut().copy_from_slice(&input);
-        let mut sum = Sum(0);
+        let mut sum = Sum { total: 0, are_whole: true };
         interpreter.invoke_with(&mut sum);
         let _ = (interpreter.class(), interpreter.probability(0));
         assert_eq!(interpreter.dequantized_output().count(), model.output().len());
         let _ = interpreter.set_input_bytes(&vec![fill as u8; input.len()]);
         let _ = interpreter.set_input_features(&vec![f32::from(fill); input.len()]);
-        sum.0
+        sum.total
     });
     // Only a model that reads what nobody wrote may depend on the arena's former contents.
     if reads_only_what_was_written(&model) {
@@ -67,17 +72,46 @@ pub fn parse_and_run(bytes: &[u8], fill: i8) {
     }
 }
 
+/// Trusts bytes that nobody has checked, and runs them: whatever they are, nothing panics, and no
+/// kernel leaves its slices.
+pub fn trust_and_run(bytes: &[u8], fill: i8) {
+    let Ok(model) = Model::trust(bytes) else { return };
+    let steps = model.ops().fold(0, |sum: u64, step| {
+        let read: usize = step.inputs().map(|input| input.len()).sum();
+        let moved = read.saturating_add(step.output().len()) as u64;
+        sum.saturating_add(step.op.steps(&step.previous)).saturating_add(moved)
+    });
+    if steps > STEPS_MAX || model.arena_len() > ARENA_MAX {
+        return;
+    }
+    let mut arena = vec![fill; model.arena_len()];
+    let Ok(mut interpreter) = Interpreter::new(&model, &mut arena) else { return };
+    let mut sum = Sum { total: 0, are_whole: false };
+    interpreter.invoke_with(&mut sum);
+    let _ = (interpreter.class(), interpreter.probability(0), interpreter.input_mut().len());
+    let _ = interpreter.dequantized_output().count();
+    let _ = interpreter.set_input_bytes(&[fill as u8; 4]);
+    let _ = interpreter.set_input_features(&[f32::from(fill); 4]);
+}
+
 /// Whether every operator reads its predecessor's output alone.
 fn reads_only_what_was_written(model: &Model<'_>) -> bool {
     model.ops().all(|step| step.op.inputs().iter().all(|source| *source == Source::Previous))
 }
 
-/// Makes the file length and the checksum right, so that other changes come to light.
-pub fn mend(file: &mut [u8]) {
+/// Makes what a header begins with right, and the file length.
+pub fn head(file: &mut [u8]) {
     let len = (file.len() as u32).to_le_bytes();
     if file.len() >= HEADER_LEN {
         file[..8].copy_from_slice(b"BBK\n\x01\x01\0\0");
         file[12..16].copy_from_slice(&len);
+    }
+}
+
+/// Makes the file length and the checksum right, so that other changes come to light.
+pub fn mend(file: &mut [u8]) {
+    head(file);
+    if file.len() >= HEADER_LEN {
         // The header's redundant numbers, if the graph can be read at all.
         if let Err(bitsback_runtime::ParseError::Kinds { found, .. }) = sealed_parse(file) {
             file[32..36].copy_from_slice(&found.to_le_bytes());

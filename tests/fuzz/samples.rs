@@ -12,7 +12,7 @@ use bitsback_runtime::ops::{
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
 
-use crate::Sketch;
+use super::Sketch;
 
 /// Small sound models, one per operator, and one of several.
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for target in ["parse_and_run", "mutate_model"] {
+    for target in ["parse_and_run", "mutate_model", "trust_and_run"] {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
         for (name, file) in bitsback_fuzz::samples() {

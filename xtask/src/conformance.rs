@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boards::Board;
 use crate::error::XtaskError;
-use crate::firmware;
+use crate::firmware::{self, Program};
 use crate::golden::{Golden, MODEL_FILE};
 use crate::qemu;
 
@@ -65,12 +65,14 @@ impl Outcome {
     }
 }
 
-/// Builds the firmware for `board`; one build serves every model.
-pub(crate) fn build(root: &Path, board: &Board) -> Result<PathBuf, XtaskError> {
+/// Builds the firmware for `board`; one build serves every model, or, if it `is_lean`, those that
+/// need no feature of the runtime.
+pub(crate) fn build(root: &Path, board: &Board, is_lean: bool) -> Result<PathBuf, XtaskError> {
     if !qemu::is_installed(board) {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });
     }
-    firmware::build(root, board, FIRMWARE)
+    let program = Program { package: FIRMWARE, is_lean, ..Program::default() };
+    firmware::build_program(root, board, program)
 }
 
 /// Runs `golden` on `board`. What a board cannot hold is an outcome that did not run, not an

@@ -44,6 +44,7 @@ struct McuRow {
     instructions: u64,
     load_instructions: Option<u64>,
     code_bytes: Option<u64>,
+    checked_code_bytes: Option<u64>,
     arena_bytes: Option<u64>,
     stack_bytes: u64,
 }

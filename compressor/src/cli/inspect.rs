@@ -23,7 +23,8 @@ use crate::summary::ratio;
 /// at the narrowest width, entropy-coded, and as stored; of the biases; and of everything. Where the
 /// job's ledger lies beside the model, the description length of each layer (bits-back: how far its
 /// posterior is from the prior) stands beside them. Multiply-accumulates (MACs) and the arena are what
-/// one inference takes.
+/// one inference takes. A firmware that knows its model can leave out the features of the runtime that
+/// it doesn't need.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +32,7 @@ Examples:
   bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
 
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
-macs, sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
+macs, features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
@@ -48,6 +49,8 @@ struct Contents {
     float_bytes: u64,
     arena_bytes: u64,
     macs: u64,
+    /// What it needs of the runtime's features.
+    features: Vec<&'static str>,
     sections: Sections,
     input: End,
     output: End,
@@ -130,6 +133,7 @@ fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
         float_bytes: layers.iter().map(float_bytes).sum(),
         arena_bytes: model.arena_len() as u64,
         macs: model.macs(),
+        features: model.features().names().collect(),
         sections: Sections {
             header: HEADER_LEN as u64,
             graph,
@@ -273,7 +277,8 @@ fn text(contents: &Contents) -> String {
          file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
-         MACs    {}\n\n",
+         MACs    {}\n\
+         needs   {}\n\n",
         contents.format_version,
         contents.numerics_version,
         end(&contents.input),
@@ -288,7 +293,11 @@ fn text(contents: &Contents) -> String {
         thousands(contents.float_bytes),
         number::times(ratio(contents.float_bytes, contents.file_bytes)),
         thousands(contents.arena_bytes),
-        thousands(contents.macs)
+        thousands(contents.macs),
+        match contents.features.as_slice() {
+            [] => "no feature of bitsback-runtime".to_owned(),
+            features => format!("of bitsback-runtime's features: {}", features.join(", ")),
+        }
     );
     text += &layer_table(&contents.layers);
     text

@@ -78,7 +78,7 @@ mod inference {
     pub(crate) fn run() {
         // build.rs has checked it.
         #[cfg(not(feature = "checks"))]
-        let model = Model::<KINDS>::trust(black_box(MODEL));
+        let model = Model::<KINDS>::trust_only(black_box(MODEL));
         #[cfg(feature = "checks")]
         let model = Model::<KINDS>::parse_only(black_box(MODEL));
         let Ok(model) = model else { return };

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bitsback_runtime::{Features, Model};
+
 use crate::boards::{self, Board};
 use crate::conformance::{self, Outcome};
 use crate::error::XtaskError;
@@ -15,6 +17,8 @@ use crate::transcript;
 
 /// The transcript's end: how long an example may run.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
+/// Cores with kernels of each kind, which run without any feature of the runtime, too.
+const LEAN_CORES: [&str; 3] = ["cortex-m4", "cortex-m0-large", "cortex-m55"];
 /// The core that transcripts are made on.
 const EXAMPLE_CORE: &str = "cortex-m4";
 
@@ -43,6 +47,9 @@ pub(crate) struct Args {
     /// Stop a run after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
+    /// Leave every feature of the runtime out, and the models that need one.
+    #[arg(long)]
+    lean: bool,
     /// Print JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -70,6 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         (Some(model), Some(folder)) => vec![Golden::read(model, folder)?],
         _ => golden::committed(&root.join("tests/golden"))?,
     };
+    let models = if args.lean { lean(models) } else { models };
     run_models(&root, &boards, &models, args)
 }
 
@@ -85,13 +93,26 @@ pub(crate) fn run_all(root: &Path) -> Result<(), XtaskError> {
         core: boards::ALL.to_owned(),
         limit: None,
         timeout: 900,
+        lean: false,
         json: false,
         example: None,
         self_test: false,
         bless: false,
     };
     let models = golden::committed(&root.join("tests/golden"))?;
-    run_models(root, &boards, &models, &args)
+    run_models(root, &boards, &models, &args)?;
+    println!("without any feature of the runtime:");
+    let boards: Vec<_> =
+        LEAN_CORES.iter().map(|core| boards::select(core)).collect::<Result<Vec<_>, _>>()?.concat();
+    run_models(root, &boards, &lean(models), &Args { lean: true, ..args })
+}
+
+/// The models that need no feature of the runtime.
+fn lean(mut models: Vec<Golden>) -> Vec<Golden> {
+    models.retain(|golden| {
+        Model::parse(&golden.model).is_ok_and(|model| model.features() == Features::default())
+    });
+    models
 }
 
 fn run_models(
@@ -105,7 +126,7 @@ fn run_models(
         println!("{}", header());
     }
     for board in boards {
-        let elf = match conformance::build(root, board) {
+        let elf = match conformance::build(root, board, args.lean) {
             Err(error) if args.json && error.is_missing() => {
                 for model in models {
                     println!("{}", serde_json::json!(Outcome::missing(board, model, &error)));

@@ -86,7 +86,10 @@ impl Step {
                 root,
             ),
             Self::Test => {
-                cargo(&["test", "--release", "--workspace", "--all-features", "--quiet"], root)
+                cargo(&["test", "--release", "--workspace", "--all-features", "--quiet"], root)?;
+                let lean =
+                    ["-p", "bitsback-runtime", "--no-default-features", "--test", "features"];
+                cargo(&[&["test", "--release", "--quiet"], &lean[..]].concat(), root)
             }
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),

@@ -33,14 +33,15 @@ const MCU_HEAD: &str = "
 What one inference of the shapes that runtimes are compared by costs, all with int8 weights and
 activations. Instructions are counted by QEMU (`-icount shift=0`): the same on every run, and **not
 cycles**. *Load* is the check of the model, once after a reset. *Code* is flash without the model and
-without start-up. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
+without start-up: of firmware that holds the operators and features that the model needs and whose
+build has checked the model, and, *with checks*, of the same that checks it when it starts. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
 in rows or in pairs of rows, whichever takes fewer instructions; where another runtime is named
 there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by
 layer are in `mcu.json`; what a board's memory can't hold is missing. Reproduce with
 `cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`.
 
-| core | shape | weights, or runtime | instructions | per MAC | load | code | arena | stack |
-|---|---|---|---:|---:|---:|---:|---:|---:|
+| core | shape | weights, or runtime | instructions | per MAC | load | code | with checks | arena | stack |
+|---|---|---|---:|---:|---:|---:|---:|---:|---:|
 ";
 
 /// Written down once, from a run of TensorFlow Lite Micro that this repository can't repeat.
@@ -247,9 +248,11 @@ fn mcu_line(row: &McuRow) -> String {
     let per_mac = row.instructions as f64 / row.macs.max(1) as f64;
     let instructions = thousands(row.instructions);
     let or_dash = |number: Option<u64>| number.map_or("–".to_owned(), thousands);
-    let [load, code, arena] = [row.load_instructions, row.code_bytes, row.arena_bytes].map(or_dash);
+    let [load, code, checked, arena] =
+        [row.load_instructions, row.code_bytes, row.checked_code_bytes, row.arena_bytes]
+            .map(or_dash);
     format!(
-        "| {} | {} | {kind} | {instructions} | {per_mac:.2} | {load} | {code} | {arena} | {} |\n",
+        "| {} | {} | {kind} | {instructions} | {per_mac:.2} | {load} | {code} | {checked} | {arena} | {} |\n",
         row.core,
         row.shape,
         thousands(row.stack_bytes)
@@ -329,11 +332,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = r#"[{"core": "cortex-m4", "shape": "digits", "layout": "pairs", "macs": 4567,
             "model_bytes": 9, "instructions": 4567, "load_instructions": 1000, "code_bytes": 9876,
-            "arena_bytes": 74, "stack_bytes": 1200, "layers": []}]"#;
+            "checked_code_bytes": 12345, "arena_bytes": 74, "stack_bytes": 1200, "layers": []}]"#;
         std::fs::write(folder.path().join(format!("{MCU_SET}.json")), text).unwrap();
         let page = Results::load(folder.path()).unwrap().page();
         const LINE: &str =
-            "| cortex-m4 | digits | pairs | 4,567 | 1.00 | 1,000 | 9,876 | 74 | 1,200 |";
+            "| cortex-m4 | digits | pairs | 4,567 | 1.00 | 1,000 | 9,876 | 12,345 | 74 | 1,200 |";
         assert!(page.contains(LINE), "{page}");
         assert!(page.contains("measured elsewhere"), "{page}");
     }
