@@ -13,8 +13,10 @@ const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
 fn main() {
     println!(
-        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"neon\", \"x86_64\"))"
+        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"neon\", \
+         \"x86_64\", \"thumb1\", \"thumb2\", \"armv5te\", \"rv32im\"))"
     );
+    println!("cargo::rustc-check-cfg=cfg(bitsback_scalar)");
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("TARGET").unwrap_or_default();
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
@@ -33,8 +35,12 @@ fn main() {
     } else if target.starts_with("x86_64-") {
         Some("x86_64")
     } else {
-        None
+        scalar(&target)
     };
+    // `cfg(bitsback_scalar)`: the kernels of `arch/scalar`.
+    if isa.is_some() && isa == scalar(&target) {
+        println!("cargo::rustc-cfg=bitsback_scalar");
+    }
     if let Some(isa) = isa {
         println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
     }
@@ -47,4 +53,17 @@ fn main() {
     let directive = cpu.filter(|_| target.starts_with("thumbv8m.main-")).unwrap_or_default();
     let directive = if directive.is_empty() { String::new() } else { format!(".cpu {directive}") };
     println!("cargo::rustc-env=BITSBACK_CPU={directive}");
+}
+
+/// What small cores understand, that multiply one pair of numbers at a time.
+fn scalar(target: &str) -> Option<&'static str> {
+    let families = [
+        ("thumbv6m-", "thumb1"),
+        ("thumbv8m.base-", "thumb1"),
+        ("thumbv7m-", "thumb2"),
+        ("thumbv8m.main-", "thumb2"),
+        ("armv5te-", "armv5te"),
+        ("riscv32im", "rv32im"),
+    ];
+    families.iter().find(|(prefix, _)| target.starts_with(prefix)).map(|&(_, isa)| isa)
 }

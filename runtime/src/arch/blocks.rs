@@ -1,9 +1,13 @@
 //! For instruction sets whose kernel, `dot_block`, takes a block of rows over one vector of inputs:
 //! dense layers are such blocks, and convolutions too, with what lies under the kernel as the vector.
 
+#[cfg(bitsback_scalar)]
+use super::dot_rows;
+#[cfg(not(bitsback_scalar))]
+use super::{BLOCK_ROWS, Inputs, dot_block};
 use super::{
-    BLOCK_ROWS, CHUNK_ROWS, Finish, Inputs, Lanes, Matrix, OUTPUTS_MAX, PATCH_MAX, Stretches, Sums,
-    Workspace, copy, dot_block, finish_rows,
+    CHUNK_ROWS, Finish, Lanes, Matrix, OUTPUTS_MAX, PATCH_MAX, Stretches, Sums, Workspace, copy,
+    finish_rows,
 };
 
 /// Positions that a kernel takes at once.
@@ -157,6 +161,7 @@ pub(crate) fn dot_patches(
 }
 
 /// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+#[cfg(not(bitsback_scalar))]
 pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
     let rows = (first..matrix.rows).step_by(BLOCK_ROWS);

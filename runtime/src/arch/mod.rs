@@ -32,6 +32,8 @@ mod mve;
 mod neon;
 #[cfg_attr(bitsback_isa, allow(dead_code))] // some of it is replaced
 mod portable;
+#[cfg(bitsback_scalar)]
+mod scalar;
 #[cfg(any(bitsback_isa = "neon", bitsback_isa = "x86_64"))]
 mod steps;
 #[cfg(bitsback_isa = "x86_64")]
@@ -41,8 +43,10 @@ pub(crate) use addition::{Addition, LEFT_SHIFT, Places};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_scalar)))]
+pub(crate) use blocks::dot_rows;
 #[cfg(not(bitsback_isa = "dsp"))]
-pub(crate) use blocks::{POSITIONS, Patches, Place, Room, copy_rows, dot_patches, dot_rows, fill};
+pub(crate) use blocks::{POSITIONS, Patches, Place, Room, copy_rows, dot_patches, fill};
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
     Lanes, POSITIONS, Patches, Place, Room, add, copy_rows, dot, dot_patches, dot_rows,
@@ -59,6 +63,10 @@ pub(crate) use neon::{
 #[cfg(not(bitsback_isa))]
 pub(crate) use portable::{
     Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+};
+#[cfg(bitsback_scalar)]
+pub(crate) use scalar::{
+    Lanes, add, copy, dot, dot_rows, dot_strided, finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "x86_64")]
 pub(crate) use x86_64::{

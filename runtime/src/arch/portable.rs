@@ -82,13 +82,15 @@ pub(crate) fn dot_block_slowly(
     offset: i16,
 ) -> [i32; BLOCK_ROWS] {
     // Instruction sets have kernels of their own for most rows, and take what is short for the rest.
-    if !cfg!(bitsback_isa) {
-        if let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS)) {
-            return dot_pairs(block, x, offset);
-        }
-        if let Some(rows) = four_rows(matrix, first, x.len()) {
-            return dot_four(rows, x, offset);
-        }
+    if !cfg!(bitsback_isa = "dsp")
+        && let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS))
+    {
+        return dot_pairs(block, x, offset);
+    }
+    if !cfg!(bitsback_isa)
+        && let Some(rows) = four_rows(matrix, first, x.len())
+    {
+        return dot_four(rows, x, offset);
     }
     let mut sums = [0; BLOCK_ROWS];
     for (row, sum) in (first..matrix.rows).zip(&mut sums) {
