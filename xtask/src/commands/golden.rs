@@ -61,6 +61,7 @@ fn bless_lowered(root: &Path) -> Result<(), XtaskError> {
     let mut command = Command::new("cargo");
     command
         .args(["test", "--release", "--quiet", "--package", "bitsback-tests", "--test", "golden"])
+        .args(["--", "--test-threads=1"]) // others read what one of them writes
         .env("BITSBACK_BLESS", "1")
         .current_dir(root);
     process::show_and_check(&mut command)

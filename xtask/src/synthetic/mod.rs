@@ -8,6 +8,7 @@ mod coded;
 mod operators;
 mod pairs;
 mod pooled;
+mod rows;
 pub(crate) mod shapes;
 mod sketch;
 mod squares;
@@ -42,6 +43,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("pooled", pooled::sketch)?,
+        run("rows", rows::sketch)?,
         run("squares", squares::sketch)?,
         run("widths", widths::sketch)?,
     ])
