@@ -2,6 +2,13 @@
 //! files made of those by chance, the same on every machine. Long runs are commands of their own:
 //! see CONTRIBUTING.md.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
 // The targets' own code, for another crate: not all of it is used here.
 #[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../fuzz/lib.rs"]
