@@ -2,6 +2,8 @@
 //! refused because it needs one of them. Run with and without them:
 //! `cargo test -p bitsback-runtime --no-default-features --test features`.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
