@@ -7,8 +7,7 @@
 //! convolutions that take a filter at a time, have a loop for one row.
 
 #[cfg_attr(bitsback_isa = "thumb1", path = "thumb1.rs")]
-#[cfg_attr(bitsback_isa = "thumb2", path = "thumb2.rs")]
-#[cfg_attr(bitsback_isa = "armv5te", path = "armv5te.rs")]
+#[cfg_attr(any(bitsback_isa = "thumb2", bitsback_isa = "armv5te"), path = "arm.rs")]
 #[cfg_attr(bitsback_isa = "rv32im", path = "rv32im.rs")]
 mod isa;
 

@@ -1,13 +1,29 @@
-//! Cortex-M3, and M33 without its DSP extension.
+//! Arm with a multiply-accumulate: Cortex-M3, M33 without its DSP extension; ARM926 and its kin, in
+//! ARM state.
 //!
-//! A product takes a load, which moves the row's address on, and MLA; four share the input's load:
-//! 2.25 instructions, and two for the loop every four columns: 2.38. Words of weights would need
+//! A product takes a load, which moves the row's address on, and the product with its sum; four share
+//! the input's load: 2.25 instructions, and two for the loop every four columns: 2.38. ARMv5TE has
+//! SMLABB, which multiplies half-words in a cycle where MLA takes two. Words of weights would need
 //! an instruction a byte to be spread, where LDRSB is one as well. (SMLAL could make two products of
-//! one weight and two inputs in a word, but takes up to seven cycles, where MLA takes two.)
+//! one weight and two inputs in a word, but takes up to seven cycles on an M3, where MLA takes two.)
 
 use core::arch::naked_asm;
 
 use super::Job;
+
+/// The instruction that adds a product.
+#[cfg(bitsback_isa = "thumb2")]
+macro_rules! accumulate {
+    () => {
+        "mla"
+    };
+}
+#[cfg(bitsback_isa = "armv5te")]
+macro_rules! accumulate {
+    () => {
+        "smlabb"
+    };
+}
 
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 4;
@@ -26,16 +42,16 @@ pub(super) const STEP: usize = 4;
 pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        // Loads in pairs: the second one takes a cycle.
+        // Loads in pairs: the second one takes a cycle, and what was loaded is there one later.
         ".macro bitsback_rows",
         "ldrsb r6, [r0], #1",
         "ldrsb r12, [r1], #1",
-        "mla r7, r6, r5, r7",
-        "mla r8, r12, r5, r8",
+        concat!(accumulate!(), " r7, r6, r5, r7"),
+        concat!(accumulate!(), " r8, r12, r5, r8"),
         "ldrsb r6, [r2], #1",
         "ldrsb r12, [r3], #1",
-        "mla r9, r6, r5, r9",
-        "mla r10, r12, r5, r10",
+        concat!(accumulate!(), " r9, r6, r5, r9"),
+        concat!(accumulate!(), " r10, r12, r5, r10"),
         ".endm",
         "push {{r4-r11, lr}}",
         "mov lr, r0",
@@ -61,7 +77,8 @@ pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
         "cmp r4, r11",
         "bne 2b",
         "3:",
-        "ldrd r5, r6, [lr, #4]",
+        "ldr r5, [lr, #4]",
+        "ldr r6, [lr, #8]",
         "adds r11, r5, r6",
         "cmp r4, r11",
         "beq 5f",
@@ -73,7 +90,8 @@ pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
         "cmp r4, r11",
         "bne 4b",
         "5:",
-        "ldrd r0, r1, [lr, #20]",
+        "ldr r0, [lr, #20]",
+        "ldr r1, [lr, #24]",
         "stm r0!, {{r7-r10}}",
         "str r0, [lr, #20]",
         "cmp r0, r1",
@@ -96,7 +114,7 @@ pub(super) unsafe extern "C" fn dot_row(job: *const Job) -> i32 {
         env!("BITSBACK_CPU"), // see build.rs
         ".macro bitsback_column",
         "ldrsb r6, [r1], #1",
-        "mla r0, r5, r6, r0",
+        concat!(accumulate!(), " r0, r5, r6, r0"),
         ".endm",
         "push {{r4-r6, lr}}",
         "ldm r0, {{r1-r4, r12}}", // weights, inputs, columns, unrolled, offset
