@@ -88,8 +88,13 @@ impl Import {
             ops: model.op_count(),
         };
         files::write_atomic(&self.output, &imported.bytes)?;
+        let hint = if model.features().pairs {
+            "\nweights lie in pairs of rows, for Cortex-M4, M7 and M33; for other cores, say --rows"
+        } else {
+            ""
+        };
         let text = format!(
-            "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates",
+            "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates{hint}",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.input_bytes as u64),
