@@ -99,7 +99,7 @@ pub const BOARDS: &[Board] = &[
         flash: Region { origin: 0x0000_0000, length: 160 * KIB },
         model_slot: Region { origin: 0x0002_8000, length: 96 * KIB },
         ram: Region { origin: 0x2000_0000, length: 16 * KIB },
-        arena_bytes: 11 * KIB as usize,
+        arena_bytes: 8 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 62_500 },
         is_for_speed: false,
     },

@@ -6,15 +6,15 @@ use core::ptr;
 const WORD_BYTES: usize = size_of::<u32>();
 const PAINT: u32 = 0x5AC3_A53C;
 /// Words that are painted: deeper use than this is reported as `None`. The smallest board leaves
-/// about 3 KiB below its deepest frame; kernels that prepare inputs use more, on larger ones.
-const PAINTED_WORDS: usize = if crate::ARENA_BYTES < 32 * 1024 { 768 } else { 4096 };
+/// about 7 KiB below its deepest frame.
+const PAINTED_WORDS: usize = if crate::ARENA_BYTES < 32 * 1024 { 1536 } else { 4096 };
 /// Words below the painter's frame that stay unpainted: unoptimised builds keep the frames of
 /// what the painter's loop calls there.
 const MARGIN_WORDS: usize = 24;
 
 /// Runs `code` and returns its result and the bytes of stack that it used, counted from the
 /// caller's frame down in whole words; at least the margin of about 100 bytes, and `None` when
-/// it used more than was painted (3 KiB on the smallest board, else 16 KiB).
+/// it used more than was painted (6 KiB on the smallest board, else 16 KiB).
 #[inline(never)]
 pub fn bytes_used<T>(code: impl FnOnce() -> T) -> (T, Option<usize>) {
     let top = stack_pointer();

@@ -12,6 +12,43 @@ use super::Job;
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 8;
 
+/// The products of columns with four rows, and the way on.
+macro_rules! columns_of_rows {
+    () => {
+        concat!(
+            // What was loaded or multiplied is used as late as possible.
+            ".macro bitsback_rows at\n",
+            "lb t0, \\at(a1)\n",
+            "lb t1, \\at(a2)\n",
+            "lb t2, \\at(a3)\n",
+            "mul t0, t0, a7\n",
+            "mul t1, t1, a7\n",
+            "mul t2, t2, a7\n",
+            "add t3, t3, t0\n",
+            "lb t0, \\at(a4)\n",
+            "add t4, t4, t1\n",
+            "add t5, t5, t2\n",
+            "mul t0, t0, a7\n",
+            "add t6, t6, t0\n",
+            ".endm\n",
+            ".macro bitsback_next columns\n",
+            "addi a1, a1, \\columns\n",
+            "addi a2, a2, \\columns\n",
+            "addi a3, a3, \\columns\n",
+            "addi a4, a4, \\columns\n",
+            "addi a5, a5, \\columns\n",
+            ".endm\n",
+            ".macro bitsback_columns from, to\n",
+            "lb a7, \\from(a5)\n",
+            "bitsback_rows \\from\n",
+            ".if (\\to)-(\\from)-1\n",
+            "bitsback_columns \\from+1, \\to\n",
+            ".endif\n",
+            ".endm\n",
+        )
+    };
+}
+
 /// The sums of products of blocks of four rows.
 ///
 /// # Safety
@@ -27,35 +64,7 @@ pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
     naked_asm!(
         ".option push",
         ".option arch, +m", // where it is assembled once more for its symbols
-        // What was loaded or multiplied is used as late as possible.
-        ".macro bitsback_rows at",
-        "lb t0, \\at(a1)",
-        "lb t1, \\at(a2)",
-        "lb t2, \\at(a3)",
-        "mul t0, t0, a7",
-        "mul t1, t1, a7",
-        "mul t2, t2, a7",
-        "add t3, t3, t0",
-        "lb t0, \\at(a4)",
-        "add t4, t4, t1",
-        "add t5, t5, t2",
-        "mul t0, t0, a7",
-        "add t6, t6, t0",
-        ".endm",
-        ".macro bitsback_next columns",
-        "addi a1, a1, \\columns",
-        "addi a2, a2, \\columns",
-        "addi a3, a3, \\columns",
-        "addi a4, a4, \\columns",
-        "addi a5, a5, \\columns",
-        ".endm",
-        ".macro bitsback_columns from, to",
-        "lb a7, \\from(a5)",
-        "bitsback_rows \\from",
-        ".if (\\to)-(\\from)-1",
-        "bitsback_columns \\from+1, \\to",
-        ".endif",
-        ".endm",
+        columns_of_rows!(),
         "1:",
         "lw a1, 0(a0)",
         "lw t0, 8(a0)",

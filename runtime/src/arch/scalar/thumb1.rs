@@ -12,6 +12,26 @@ use super::Job;
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 4;
 
+/// The products of a column with four rows: the input is in r6.
+macro_rules! columns_of_rows {
+    () => {
+        concat!(
+            ".macro bitsback_row row, sum\n",
+            "ldrsb r7, [\\row, r5]\n",
+            "muls r7, r6, r7\n",
+            "add \\sum, \\sum, r7\n",
+            ".endm\n",
+            ".macro bitsback_rows\n",
+            "bitsback_row r0, r8\n",
+            "bitsback_row r1, r9\n",
+            "bitsback_row r2, r10\n",
+            "bitsback_row r3, r11\n",
+            "adds r5, r5, #1\n",
+            ".endm\n",
+        )
+    };
+}
+
 /// The sums of products of blocks of four rows.
 ///
 /// # Safety
@@ -25,18 +45,7 @@ pub(super) const STEP: usize = 4;
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
     naked_asm!(
-        ".macro bitsback_row row, sum",
-        "ldrsb r7, [\\row, r5]",
-        "muls r7, r6, r7",
-        "add \\sum, \\sum, r7",
-        ".endm",
-        ".macro bitsback_rows",
-        "bitsback_row r0, r8",
-        "bitsback_row r1, r9",
-        "bitsback_row r2, r10",
-        "bitsback_row r3, r11",
-        "adds r5, r5, #1",
-        ".endm",
+        columns_of_rows!(),
         "push {{r4-r7, lr}}",
         "mov r1, r8",
         "mov r2, r9",
@@ -58,10 +67,8 @@ pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
         "ldr r4, [r0, #4]",
         "mov r0, r5",
         "movs r5, #0",
-        "mov r8, r5",
-        "mov r9, r5",
-        "mov r10, r5",
-        "mov r11, r5",
+        "mov r8, r5\nmov r9, r5",
+        "mov r10, r5\nmov r11, r5",
         "cmp r5, r12",
         "beq 3f",
         "2:",
