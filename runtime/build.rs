@@ -41,6 +41,7 @@ fn main() {
     if isa.is_some() && isa == scalar(&target) {
         println!("cargo::rustc-cfg=bitsback_scalar");
     }
+    println!("cargo::rustc-env=BITSBACK_ISA={}", isa.unwrap_or("portable"));
     if let Some(isa) = isa {
         println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
     }

@@ -14,8 +14,10 @@ use crate::qemu;
 const FIRMWARE: &str = "conformance";
 
 /// The last line that the firmware prints, as JSON.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Verdict {
+    /// The kernels that the runtime was built with.
+    pub(crate) isa: String,
     pub(crate) vectors: u64,
     pub(crate) mismatches: u64,
     /// Mean instructions of an inference over the vectors that were timed.
@@ -28,6 +30,8 @@ pub(crate) struct Verdict {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) core: &'static str,
+    /// The kernels that ran.
+    pub(crate) isa: String,
     pub(crate) model: String,
     /// Whether it could be run at all; `reason` says why not.
     pub(crate) ran: bool,
@@ -52,6 +56,7 @@ impl Outcome {
     fn not_run(board: &Board, golden: &Golden, reason: String) -> Self {
         Self {
             core: board.core,
+            isa: String::new(),
             model: golden.name.clone(),
             ran: false,
             reason: Some(reason),
@@ -114,6 +119,7 @@ pub(crate) fn run(
     })?;
     Ok(Outcome {
         core: board.core,
+        isa: verdict.isa,
         model: golden.name.clone(),
         ran: true,
         reason: None,
@@ -143,12 +149,12 @@ fn verdict(stdout: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
 
-    const LINE: &str =
-        r#"{"vectors":3,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96}"#;
+    const LINE: &str = r#"{"isa":"dsp","vectors":3,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96}"#;
 
     #[test]
     fn the_verdict_is_the_last_json_line() {
         let verdict = verdict(&format!("mismatch: vector 1\n{LINE}\n")).unwrap();
+        assert_eq!(verdict.isa, "dsp");
         assert_eq!((verdict.vectors, verdict.mismatches, verdict.instructions), (3, 1, 40));
     }
 

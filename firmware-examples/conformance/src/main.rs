@@ -14,7 +14,7 @@
 mod failure;
 mod vectors;
 
-use bitsback_runtime::{Interpreter, Model};
+use bitsback_runtime::{ISA, Interpreter, Model};
 use board::{counter, println, stack};
 
 use failure::Failure;
@@ -99,7 +99,7 @@ impl Costs {
         let (instructions, stack_bytes) =
             if self.incomplete { (0, 0) } else { (mean, self.stack_bytes) };
         println!(
-            "{{\"vectors\":{vectors},\"mismatches\":{mismatches},\
+            "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"mismatches\":{mismatches},\
              \"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
              \"stack_bytes\":{stack_bytes}}}"
         );

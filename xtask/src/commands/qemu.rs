@@ -26,7 +26,7 @@ const EXAMPLE_CORE: &str = "cortex-m4";
 ///
 /// Builds the conformance firmware, flashes the model to the board's model slot, feeds every
 /// vector and compares every output byte. Without --model, all committed models (tests/golden).
-/// Prints a table, or with --json one object a model and core with the keys core, model, ran,
+/// Prints a table, or with --json one object a model and core with the keys core, isa, model, ran,
 /// vectors, mismatches, instructions, arena_bytes, stack_bytes (and reason where it did not run).
 ///
 /// Exit codes: 0 all equal, 1 a byte differs or a run failed, 3 QEMU or a toolchain is missing.
@@ -147,7 +147,7 @@ fn run_models(
             }
         }
         if let (Some(deepest), false) = (deepest, args.json) {
-            println!("{:<12} deepest stack of all, loading included: {deepest} bytes", board.core);
+            println!("{:<15} deepest stack of all, loading included: {deepest} bytes", board.core);
         }
     }
     if mismatches > 0 {
@@ -158,18 +158,22 @@ fn run_models(
 
 fn header() -> String {
     format!(
-        "{:<12} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
-        "core", "model", "vectors", "mismatches", "instructions*", "arena", "stack"
+        "{:<15} {:<8} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
+        "core", "kernels", "model", "vectors", "mismatches", "instructions*", "arena", "stack"
     ) + "\n* mean per inference, counted by QEMU: not cycles"
 }
 
 fn row(outcome: &Outcome) -> String {
     if let Some(reason) = &outcome.reason {
-        return format!("{:<12} {:<24} did not run: {reason}", outcome.core, outcome.model);
+        return format!(
+            "{:<15} {:<8} {:<24} did not run: {reason}",
+            outcome.core, "", outcome.model
+        );
     }
     let mut line = format!(
-        "{:<12} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
+        "{:<15} {:<8} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
         outcome.core,
+        outcome.isa,
         outcome.model,
         outcome.vectors,
         outcome.mismatches,
