@@ -21,12 +21,14 @@ pub(crate) fn root() -> Result<PathBuf, XtaskError> {
         .ok_or(XtaskError::OutsideCheckout(here))
 }
 
+/// The root workspace's own output.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
 /// Where firmware is built: beside the root workspace's own output.
 pub(crate) fn firmware_target(root: &Path) -> PathBuf {
-    match env::var_os("CARGO_TARGET_DIR") {
-        Some(folder) => root.join(folder).join("firmware"),
-        None => root.join("target/firmware"),
-    }
+    target(root).join("firmware")
 }
 
 /// Where built sysroots are kept: `BITSBACK_CACHE`, else the user's cache, so that a second

@@ -1,28 +1,22 @@
 //! Programs in Python that tests and measurements are compared with, in virtual environments of
 //! their own.
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::error::XtaskError;
-use crate::{process, results};
+use crate::{paths, process, results};
 
 /// Making an empty environment.
 const VENV_SECONDS: u64 = 600;
 /// Fetching and unpacking; PyTorch's wheel brings its libraries for graphics cards.
 const INSTALL_SECONDS: u64 = 3_600;
 
-/// Where builds go.
-pub(crate) fn target(root: &Path) -> PathBuf {
-    root.join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
-}
-
 /// The interpreter of an environment under the target folder that has what `requirements` lists;
 /// it is made when it isn't there or lists something else.
 pub(crate) fn install(root: &Path, name: &str, requirements: &str) -> Result<PathBuf, XtaskError> {
-    let folder = target(root).join(name);
+    let folder = paths::target(root).join(name);
     let python = folder.join("bin/python");
     let requirements = root.join(requirements);
     // Written when all is there: an interrupted installation is done again.

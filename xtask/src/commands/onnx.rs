@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::XtaskError;
-use crate::{process, python};
+use crate::{paths, process, python};
 
 /// Models whose exports are run: coded weights, plain ones with a selection, and colours.
 const EXPORTED: [&str; 3] = ["digits", "coded", "colour"];
@@ -27,7 +27,7 @@ pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
         process::show_and_check(command.arg(&script).args(arguments).current_dir(root))
     };
     run(&["--check", "tests/onnx/models"])?;
-    let folder = python::target(root).join("onnx");
+    let folder = paths::target(root).join("onnx");
     for name in EXPORTED {
         let stem = folder.join(name).display().to_string();
         let golden = format!("tests/golden/{name}");

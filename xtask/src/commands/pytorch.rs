@@ -295,7 +295,7 @@ fn build(root: &Path) -> Result<PathBuf, XtaskError> {
     process::show_and_check(
         Command::new(cargo).current_dir(root).args(options).args(["--bin", "bitsback"]),
     )?;
-    Ok(python::target(root).join("release/bitsback"))
+    Ok(paths::target(root).join("release/bitsback"))
 }
 
 /// The JSON that stands at the end of a program's output: in its last line, or all of it.

@@ -33,6 +33,8 @@ enum Step {
     Clippy,
     /// Build and test the root workspace.
     Test,
+    /// The runtime's unit tests, kernels of x86-64 among them, under AddressSanitizer.
+    Asan,
     /// Build the documentation, warnings denied.
     Doc,
     /// Build every firmware for every core, and lint it.
@@ -54,6 +56,7 @@ impl Step {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Test => "test",
+            Self::Asan => "asan",
             Self::Doc => "doc",
             Self::Firmware => "firmware",
             Self::NoPanic => "no-panic",
@@ -91,6 +94,7 @@ impl Step {
                     ["-p", "bitsback-runtime", "--no-default-features", "--test", "features"];
                 cargo(&[&["test", "--release", "--quiet"], &lean[..]].concat(), root)
             }
+            Self::Asan => asan(root),
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
             Self::NoPanic => no_panic::check(root),
@@ -137,6 +141,27 @@ fn summarise(results: &[(Step, bool, Duration)]) -> Result<(), XtaskError> {
         return Ok(());
     }
     Err(XtaskError::Steps { steps: failed.join(", ") })
+}
+
+/// The host whose kernels AddressSanitizer watches: its compiler ships the library for that.
+const SANITIZED_HOST: &str = "x86_64-unknown-linux-gnu";
+
+/// In a target folder of its own: what build scripts find out of a compiler that is told to take
+/// unstable options must not reach the other steps' dependencies.
+fn asan(root: &Path) -> Result<(), XtaskError> {
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+        println!("not run: this host is no {SANITIZED_HOST}");
+        return Ok(());
+    }
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--release", "--quiet", "--target", SANITIZED_HOST])
+        .args(["-p", "bitsback-runtime", "--lib"])
+        .env("CARGO_TARGET_DIR", paths::target(root).join("asan"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        .current_dir(root);
+    process::show_and_check(&mut command)
 }
 
 fn doc(root: &Path) -> Result<(), XtaskError> {

@@ -149,7 +149,7 @@ fn build(root: &Path) -> Result<PathBuf, XtaskError> {
         "--example",
         "training",
     ]))?;
-    Ok(python::target(root).join("release/examples/training"))
+    Ok(paths::target(root).join("release/examples/training"))
 }
 
 fn timed(command: &mut Command) -> Result<Timed, XtaskError> {
