@@ -97,7 +97,8 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
 }
 
 /// Sets the offsets of all tensors. `reads` says for each operator which values it reads: 0 is the
-/// input, `i + 1` the output of operator `i`. Operators that can, work in place where the value
+/// input, `i + 1` the output of operator `i`; the offset of a source is that within its value.
+/// Operators that can, work in place where the value
 /// isn't needed any more.
 pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let mut last = vec![0; ops.len() + 1];
@@ -131,7 +132,7 @@ pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
         for (source, &value) in inputs_mut(op).iter_mut().zip(reads.get(step).into_iter().flatten())
         {
             if let Source::At(tensor) = source {
-                tensor.offset = offset(value);
+                tensor.offset += offset(value);
             }
         }
     }

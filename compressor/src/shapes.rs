@@ -101,6 +101,21 @@ pub enum ShapeError {
         /// The name.
         name: String,
     },
+    /// A crop that isn't the first layer, or not within the image.
+    #[error(
+        "layer {layer} (crop): {}x{} must lie within the input image of {height}x{width}, and be \
+         the first layer", size[0], size[1]
+    )]
+    Crop {
+        /// Position among the layers, from 0.
+        layer: usize,
+        /// Height and width.
+        size: [usize; 2],
+        /// Rows of what arrives.
+        height: usize,
+        /// Columns of what arrives.
+        width: usize,
+    },
     /// A selection is not ascending or points outside its input.
     #[error("layer {layer} (select): indices must ascend and lie below {features}")]
     Selection {
@@ -120,6 +135,7 @@ pub fn kind(layer: &Layer) -> &'static str {
         Layer::BatchNorm { .. } => "batch_norm",
         Layer::MaxPool2d { .. } => "max_pool2d",
         Layer::AvgPool2d { .. } => "avg_pool2d",
+        Layer::Crop { .. } => "crop",
         Layer::Relu => "relu",
         Layer::Relu6 => "relu6",
         Layer::Flatten => "flatten",
@@ -260,6 +276,14 @@ fn output_shape(index: usize, layer: &Layer, input: Shape) -> Result<Shape, Shap
             Layer::MaxPool2d { size, stride, padding } | Layer::AvgPool2d { size, stride, padding },
             image,
         ) => windowed(index, kind, image, *size, *stride, *padding),
+        (Layer::Crop { before, size }, Shape::Image { height, width, channels }) => {
+            let fits = |axis: usize, len| before[axis].saturating_add(size[axis]) <= len;
+            if index != 0 || !fits(0, height) || !fits(1, width) {
+                return Err(ShapeError::Crop { layer: index, size: *size, height, width });
+            }
+            Ok(Shape::Image { height: size[0], width: size[1], channels })
+        }
+        (Layer::Crop { .. }, Shape::Flat(_)) => Err(ShapeError::NeedsImage { layer: index, kind }),
         (Layer::BatchNorm { channels }, any) => {
             let found = match any {
                 Shape::Flat(n) => n,

@@ -270,6 +270,7 @@ pub fn group_count(layer: &Layer) -> usize {
         Layer::BatchNorm { .. }
         | Layer::MaxPool2d { .. }
         | Layer::AvgPool2d { .. }
+        | Layer::Crop { .. }
         | Layer::Relu
         | Layer::Relu6
         | Layer::Flatten

@@ -159,6 +159,7 @@ fn every_layer_is_documented() {
         LayerConfig::MaxPool { size, stride, padding },
         LayerConfig::AvgPool { size, stride, padding },
         LayerConfig::GlobalAvgPool {},
+        LayerConfig::Crop { size },
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
         LayerConfig::Flatten {},

@@ -131,6 +131,13 @@ pub enum Stage {
     AvgPool(PoolStage),
     /// Some of the features.
     Select(SelectStage),
+    /// No operator: the part of the input that is read.
+    Crop {
+        /// Rows and columns before it.
+        before: [usize; 2],
+        /// Its height and width.
+        size: [usize; 2],
+    },
 }
 
 impl Stage {
@@ -145,6 +152,7 @@ impl Stage {
             Self::MaxPool(_)
             | Self::AvgPool(_)
             | Self::Select(_)
+            | Self::Crop { .. }
             | Self::Mark(_)
             | Self::From(_) => None,
         }
@@ -159,6 +167,7 @@ impl Stage {
             | Self::Depthwise(_)
             | Self::Add(_)
             | Self::AvgPool(_)
+            | Self::Crop { .. }
             | Self::Mark(_)
             | Self::From(_) => false,
         }
@@ -172,7 +181,7 @@ impl Stage {
             Self::Add(add) => add.boundary = boundary,
             Self::MaxPool(pool) | Self::AvgPool(pool) => pool.boundary = boundary,
             Self::Select(select) => select.boundary = boundary,
-            Self::Mark(_) | Self::From(_) => {}
+            Self::Mark(_) | Self::From(_) | Self::Crop { .. } => {}
         }
     }
 
@@ -184,7 +193,7 @@ impl Stage {
             | Self::Depthwise(ConvStage { affine, .. }) => &mut affine.activation,
             Self::Add(add) => &mut add.activation,
             Self::MaxPool(pool) | Self::AvgPool(pool) => &mut pool.activation,
-            Self::Select(_) | Self::Mark(_) | Self::From(_) => return false,
+            Self::Select(_) | Self::Crop { .. } | Self::Mark(_) | Self::From(_) => return false,
         };
         *own = own.then(activation);
         true
@@ -248,6 +257,12 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
             Layer::Select { keep } => {
                 stages.push(Stage::Select(SelectStage { layer, keep: keep.clone(), boundary }));
             }
+            Layer::Crop { before, size }
+                if topology.layers.get(layer + 1).is_some_and(is_valid) =>
+            {
+                stages.push(Stage::Crop { before: *before, size: *size });
+            }
+            Layer::Crop { .. } => return Err(LowerError::Crop { layer }),
             Layer::Relu => activate(&mut stages, layer, what, Activation::Relu)?,
             Layer::Relu6 => activate(&mut stages, layer, what, Activation::Relu6)?,
             // The same values at another boundary.
@@ -260,6 +275,17 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
         }
     }
     Ok(stages)
+}
+
+/// Whether a layer moves a window that stays within its input.
+fn is_valid(layer: &Layer) -> bool {
+    matches!(
+        layer,
+        Layer::Conv2d { padding: Padding::Valid, .. }
+            | Layer::DepthwiseConv2d { padding: Padding::Valid, .. }
+            | Layer::MaxPool2d { padding: Padding::Valid, .. }
+            | Layer::AvgPool2d { padding: Padding::Valid, .. }
+    )
 }
 
 /// Fuses an activation into the stage that it moves to.
@@ -309,6 +335,7 @@ fn range_boundary(topology: &Topology, affine: usize) -> usize {
         | Layer::DepthwiseConv2d { .. }
         | Layer::BatchNorm { .. }
         | Layer::AvgPool2d { .. }
+        | Layer::Crop { .. }
         | Layer::Mark { .. }
         | Layer::From { .. }
         | Layer::Add { .. } => false,

@@ -91,6 +91,15 @@ pub enum LowerError {
         /// Position among the layers, from 0.
         layer: usize,
     },
+    /// A crop isn't followed by a window that stays within it.
+    #[error(
+        "layer {layer} is a crop, behind which only a convolution or a pooling with padding \
+         \"valid\" can stand"
+    )]
+    Crop {
+        /// Position among the layers, from 0.
+        layer: usize,
+    },
     /// An activation comes before anything that it could be fused into.
     #[error("layer {layer} ({kind}) acts on the network's input; remove it, or normalise instead")]
     NothingToFuse {
@@ -211,6 +220,7 @@ pub fn lower(
         read: Vec::new(),
         named: BTreeMap::new(),
         columns: None,
+        view: None,
         stored: Storage::default(),
     };
     let input = lowering.tensor(0, "input", input)?;
@@ -256,8 +266,19 @@ struct Lowering<'a> {
     named: BTreeMap<&'a str, (usize, Quantization, f32)>,
     /// A selection that the next dense layer takes over as columns of zeros.
     columns: Option<Columns>,
+    /// The part of the input that the next operator reads.
+    view: Option<View>,
     /// How the last affine layer is stored.
     stored: Storage,
+}
+
+/// An image within the input's: the same rows, from another place on.
+#[derive(Clone, Copy)]
+struct View {
+    /// Values before it.
+    offset: usize,
+    /// Width of the input: what is beyond the part is there, and no window reads it.
+    width: usize,
 }
 
 /// Which of a dense layer's stored columns hold weights; the others are zero.
@@ -285,6 +306,12 @@ impl<'a> Lowering<'a> {
             Stage::MaxPool(pool) => pool::lower(self, pool, true),
             Stage::AvgPool(pool) => pool::lower(self, pool, false),
             Stage::Select(select) => select::lower(self, select, rest),
+            Stage::Crop { before: [top, left], .. } => {
+                if let Shape::Image { width, channels, .. } = self.shapes[0] {
+                    self.view = Some(View { offset: (top * width + left) * channels, width });
+                }
+                Ok(())
+            }
         }
     }
 
@@ -302,6 +329,14 @@ impl<'a> Lowering<'a> {
     /// The current value as an operand, in the shape of a boundary.
     fn source(&mut self, boundary: usize, layer: &str) -> Result<Source, LowerError> {
         self.read.push(self.value);
+        if let (Some(View { offset, width }), Shape::Image { height, channels, .. }) =
+            (self.view.take(), self.shapes[boundary])
+        {
+            let shape = Shape::Image { height, width, channels };
+            let view = self.shaped(shape, layer, self.current)?;
+            // The memory plan adds where the input lies.
+            return Ok(Source::At(Tensor { offset: offset as u32, ..view }));
+        }
         if self.value == self.ops.len() {
             return Ok(Source::Previous);
         }
@@ -337,7 +372,16 @@ impl<'a> Lowering<'a> {
         layer: &str,
         quantization: Quantization,
     ) -> Result<Tensor, LowerError> {
-        let dims = match self.shapes[boundary] {
+        self.shaped(self.shapes[boundary], layer, quantization)
+    }
+
+    fn shaped(
+        &self,
+        shape: Shape,
+        layer: &str,
+        quantization: Quantization,
+    ) -> Result<Tensor, LowerError> {
+        let dims = match shape {
             Shape::Flat(n) => vec![("the number of features", n)],
             Shape::Image { height, width, channels } => {
                 vec![("the height", height), ("the width", width), ("the channels", channels)]

@@ -111,6 +111,12 @@ pub enum LayerConfig {
     },
     /// Mean over the whole image, per channel.
     GlobalAvgPool {},
+    /// The middle of the input image, all that the network reads.
+    Crop {
+        /// Height and width; one number means a square.
+        #[serde(with = "pair")]
+        size: [usize; 2],
+    },
     /// max(x, 0).
     Relu {},
     /// min(max(x, 0), 6).
@@ -150,6 +156,7 @@ impl LayerConfig {
             Self::MaxPool { .. } => "max-pool",
             Self::AvgPool { .. } => "avg-pool",
             Self::GlobalAvgPool {} => "global-avg-pool",
+            Self::Crop { .. } => "crop",
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
             Self::Flatten {} => "flatten",
@@ -158,6 +165,17 @@ impl LayerConfig {
             Self::From { .. } => "from",
             Self::Add { .. } => "add",
         }
+    }
+
+    /// Whether it moves a window that stays within what arrives.
+    pub(super) fn is_valid_window(&self) -> bool {
+        matches!(
+            self,
+            Self::Conv2d { padding: Padding::Valid, .. }
+                | Self::DepthwiseConv2d { padding: Padding::Valid, .. }
+                | Self::MaxPool { padding: Padding::Valid, .. }
+                | Self::AvgPool { padding: Padding::Valid, .. }
+        )
     }
 
     /// Whether the layer has weights.

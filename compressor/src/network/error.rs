@@ -184,6 +184,20 @@ pub enum NetworkError {
         /// Its type.
         kind: &'static str,
     },
+    /// A part of the image that isn't one, or not where it can be.
+    #[error(
+        "layer {layer} (crop) takes {}x{} of {}: it must be the first layer, lie within the image \
+         (with at least one row less, where columns are left out), and a convolution or a pooling \
+         with padding \"valid\" must follow", size[0], size[1], show(*.arrives)
+    )]
+    Crop {
+        /// Which layer.
+        layer: usize,
+        /// Height and width asked for.
+        size: [usize; 2],
+        /// What arrives.
+        arrives: Shape,
+    },
     /// Nothing to learn.
     #[error("no layer has weights; add a dense layer or a convolution")]
     NoWeights,
@@ -229,6 +243,7 @@ impl NetworkError {
             | Self::SumShapes { layer, .. }
             | Self::Dropped { layer }
             | Self::ActivationPlace { layer, .. }
+            | Self::Crop { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::PresetAndLayers
             | Self::NamesOfNothing
@@ -245,6 +260,7 @@ impl NetworkError {
         match *self {
             Self::Zero { key, .. } => Some(key),
             Self::DropoutRate { .. } => Some("rate"),
+            Self::Crop { .. } => Some("size"),
             Self::NoMark { .. } | Self::MarkTwice { .. } | Self::SumShapes { .. } => Some("name"),
             _ => None,
         }

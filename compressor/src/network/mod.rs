@@ -132,6 +132,13 @@ pub enum Layer {
         /// Border rule.
         padding: Padding,
     },
+    /// The part of the input image that is read; always the first layer.
+    Crop {
+        /// Rows and columns left out before it.
+        before: [usize; 2],
+        /// Its height and width.
+        size: [usize; 2],
+    },
     /// max(x, 0).
     Relu,
     /// min(max(x, 0), 6).

@@ -39,7 +39,8 @@ pub(super) fn infer(
     let mut marks = BTreeMap::new();
     for (index, config) in configs.iter().enumerate() {
         let before = index.checked_sub(1).map(|i| &configs[i]);
-        let at = Place { index, config, arrives: shape, before };
+        let after = configs.get(index + 1);
+        let at = Place { index, config, arrives: shape, before, after };
         let units = (Some(index) == last_dense).then_some(classes);
         let (layer, makes) = match at.branch(&mut marks)? {
             Some((layer, makes)) => (Some(layer), makes),
@@ -94,6 +95,7 @@ struct Place<'a> {
     config: &'a LayerConfig,
     arrives: Shape,
     before: Option<&'a LayerConfig>,
+    after: Option<&'a LayerConfig>,
 }
 
 impl Place<'_> {
@@ -186,6 +188,7 @@ impl Place<'_> {
                 Shape::Flat(_) => return Ok((None, self.arrives)),
                 Shape::Image { .. } => (Layer::Flatten, Shape::Flat(self.arrives.len())),
             },
+            LayerConfig::Crop { size } => self.crop(size)?,
             LayerConfig::Dropout { rate } => {
                 if !(rate > 0.0 && rate < 1.0) {
                     return Err(NetworkError::DropoutRate { layer: self.index, rate });
@@ -227,6 +230,28 @@ impl Place<'_> {
             flat => flat,
         };
         Ok((Layer::Conv2d { channels, filters, kernel, stride, padding }, shape))
+    }
+
+    /// The middle of the input image, with the odd row or column left out behind it.
+    fn crop(&self, size: [usize; 2]) -> Result<(Layer, Shape), NetworkError> {
+        let (layer, kind, arrives) = (self.index, self.config.kind(), self.arrives);
+        let Shape::Image { height, width, channels } = arrives else {
+            return Err(NetworkError::NeedsImage { layer, kind, arrives });
+        };
+        size.iter().try_for_each(|&size| self.at_least_one("size", size))?;
+        let wrong = NetworkError::Crop { layer, size, arrives };
+        let (Some(rows), Some(columns)) = (height.checked_sub(size[0]), width.checked_sub(size[1]))
+        else {
+            return Err(wrong);
+        };
+        // Rows are read from where the part begins: one must be left behind it.
+        let is_inside = rows > 0 || columns == 0;
+        if layer != 0 || !is_inside || !self.after.is_some_and(LayerConfig::is_valid_window) {
+            return Err(wrong);
+        }
+        let [height, width] = size;
+        let crop = Layer::Crop { before: [rows / 2, columns / 2], size };
+        Ok((crop, Shape::Image { height, width, channels }))
     }
 
     /// The image that a window of `size` leaves, and its channels.
@@ -319,6 +344,32 @@ mod tests {
             let network: NetworkConfig =
                 toml::from_str(&format!("preset = \"{}\"", preset.name())).unwrap();
             assert_eq!(network.preset, Some(preset));
+        }
+    }
+
+    #[test]
+    fn a_crop_is_the_middle_and_comes_first() {
+        let rest = "{ type = \"conv2d\", filters = 2, kernel = 5 }, { type = \"flatten\" }, \
+                    { type = \"dense\" }";
+        let network: NetworkConfig =
+            toml::from_str(&format!("layers = [{{ type = \"crop\", size = [24, 21] }}, {rest}]"))
+                .unwrap();
+        let topology = network.infer(MNIST, 10).unwrap();
+        assert_eq!(topology.layers[0], Layer::Crop { before: [2, 3], size: [24, 21] });
+        for layers in [
+            format!("layers = [{{ type = \"crop\", size = 29 }}, {rest}]"),
+            // Columns alone: the last row would end beyond the image.
+            format!("layers = [{{ type = \"crop\", size = [28, 24] }}, {rest}]"),
+            format!("layers = [{{ type = \"relu\" }}, {{ type = \"crop\", size = 24 }}, {rest}]"),
+            "layers = [{ type = \"crop\", size = 24 }, { type = \"flatten\" }, \
+             { type = \"dense\" }]"
+                .to_owned(),
+            format!(
+                "layers = [{{ type = \"crop\", size = 24 }}, {}]",
+                rest.replace("kernel = 5", "kernel = 5, padding = \"same\"")
+            ),
+        ] {
+            assert!(matches!(fails(&layers), NetworkError::Crop { .. }), "{layers}");
         }
     }
 

@@ -53,6 +53,7 @@ pub fn fold_batch_norm(network: FloatNetwork) -> Result<FloatNetwork, PruneError
             }
             Layer::MaxPool2d { .. }
             | Layer::AvgPool2d { .. }
+            | Layer::Crop { .. }
             | Layer::Relu
             | Layer::Relu6
             | Layer::Flatten

@@ -175,6 +175,7 @@ fn activated(chain: &Chain, position: usize, reader: usize, value: f32) -> f32 {
         | Layer::BatchNorm { .. }
         | Layer::MaxPool2d { .. }
         | Layer::AvgPool2d { .. }
+        | Layer::Crop { .. }
         | Layer::Flatten
         | Layer::Select { .. }
         | Layer::Dropout { .. }

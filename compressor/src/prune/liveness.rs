@@ -63,6 +63,7 @@ pub(super) fn affine_shapes(topology: &Topology) -> Vec<AffineShape> {
         Layer::BatchNorm { .. }
         | Layer::MaxPool2d { .. }
         | Layer::AvgPool2d { .. }
+        | Layer::Crop { .. }
         | Layer::Relu
         | Layer::Relu6
         | Layer::Flatten
@@ -258,6 +259,7 @@ impl<'a> Chain<'a> {
                 Layer::Select { .. } => {}
                 Layer::MaxPool2d { .. }
                 | Layer::AvgPool2d { .. }
+                | Layer::Crop { .. }
                 | Layer::Relu
                 | Layer::Relu6
                 | Layer::Dropout { .. }

@@ -57,6 +57,7 @@ impl Spaces {
                 | Layer::BatchNorm { .. }
                 | Layer::MaxPool2d { .. }
                 | Layer::AvgPool2d { .. }
+                | Layer::Crop { .. }
                 | Layer::Relu
                 | Layer::Relu6
                 | Layer::Dropout { .. } => here,

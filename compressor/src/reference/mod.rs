@@ -85,6 +85,9 @@ enum Step {
     Relu,
     Relu6,
     Select(Vec<u32>),
+    Crop {
+        before: [usize; 2],
+    },
     /// Flatten and dropout.
     Nothing,
     Mark(String),
@@ -139,6 +142,7 @@ impl Reference {
                 Layer::Relu => Step::Relu,
                 Layer::Relu6 => Step::Relu6,
                 Layer::Select { keep } => Step::Select(keep.clone()),
+                Layer::Crop { before, .. } => Step::Crop { before: *before },
                 Layer::Flatten | Layer::Dropout { .. } => Step::Nothing,
                 Layer::Mark { name } => Step::Mark(name.clone()),
                 Layer::From { name } => Step::From(name.clone()),
@@ -283,6 +287,7 @@ impl Step {
                 let examples = x.chunks_exact(from.len());
                 examples.flat_map(|e| keep.iter().map(|&k| e[k as usize])).collect()
             }
+            Self::Crop { before } => windows::crop(&x, from, to, *before),
             Self::Depthwise(layer) => layer.run(&x, from, to),
             Self::Nothing | Self::Mark(_) | Self::From(_) | Self::Add(_) => x,
         }

@@ -134,3 +134,26 @@ fn errors_are_named() {
     net.topology.layers.push(Layer::BatchNorm { channels: 1 });
     assert!(matches!(Reference::new(&net), Err(ReferenceError::Norm { layer: 1, channels: 1 })));
 }
+
+#[test]
+fn a_crop_keeps_the_part_that_begins_there() {
+    let input = Shape::Image { height: 4, width: 5, channels: 2 };
+    // 1 × 1, one filter: the sum of both channels.
+    let affine = Affine { weight: vec![1.0, 1.0], bias: vec![0.0] };
+    let conv = Layer::Conv2d {
+        channels: 2,
+        filters: 1,
+        kernel: [1, 1],
+        stride: [1, 1],
+        padding: Padding::Valid,
+    };
+    let net =
+        network(input, vec![Layer::Crop { before: [1, 2], size: [2, 3] }, conv], vec![affine]);
+    let x: Vec<f32> = (0..80).map(|i| i as f32).collect();
+    let y = Reference::new(&net).unwrap().logits(&x).unwrap();
+    let sum = |pixel: usize| (4 * pixel + 1) as f32;
+    let pixels = [7, 8, 9, 12, 13, 14];
+    let expected: Vec<f32> =
+        pixels.iter().chain(&pixels.map(|pixel| pixel + 20)).map(|&pixel| sum(pixel)).collect();
+    assert_eq!(y, expected);
+}

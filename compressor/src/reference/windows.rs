@@ -131,3 +131,20 @@ pub(super) fn pool(
     }
     y
 }
+
+/// The part of each image that begins at `before`.
+pub(super) fn crop(x: &[f32], from: Shape, to: Shape, [top, left]: [usize; 2]) -> Vec<f32> {
+    let (Shape::Image { width, channels, .. }, Shape::Image { height: rows, width: columns, .. }) =
+        (from, to)
+    else {
+        return x.to_vec();
+    };
+    let row = width * channels;
+    let part = left * channels..(left + columns) * channels;
+    let images = x.chunks_exact(from.len());
+    images
+        .flat_map(|image| image.chunks_exact(row).skip(top).take(rows))
+        .flat_map(|row| &row[part.clone()])
+        .copied()
+        .collect()
+}

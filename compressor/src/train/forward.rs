@@ -95,6 +95,7 @@ impl<'a> Passage<'a> {
             Layer::AvgPool2d { size, stride, padding } => {
                 Value::Image(avg_pool(x.image(), *size, *stride, *padding))
             }
+            Layer::Crop { before, size } => x.crop(*before, *size),
             Layer::Relu => x.map(Relu),
             Layer::Relu6 => x.map(Relu6),
             Layer::Flatten => Value::Flat(x.flat()),

@@ -91,6 +91,7 @@ fn slots(topology: &Topology) -> Result<Vec<Slot>, AssignError> {
             }
             Layer::MaxPool2d { .. }
             | Layer::AvgPool2d { .. }
+            | Layer::Crop { .. }
             | Layer::Relu
             | Layer::Relu6
             | Layer::Select { .. }

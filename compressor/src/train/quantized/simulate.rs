@@ -29,6 +29,7 @@ enum Step {
     MaxPool { window: WindowStage, clamp: [f32; 2] },
     AvgPool { window: WindowStage, clamp: [f32; 2], zero_point: f32 },
     Select { keep: Vec<u32> },
+    Crop { before: [usize; 2], size: [usize; 2] },
     Mark(String),
     From(String),
     Add { name: String, sum: Sum },
@@ -94,6 +95,7 @@ impl Simulation {
                     Step::AvgPool { window: pool.window, clamp, zero_point }
                 }
                 Stage::Select(select) => Step::Select { keep: select.keep.clone() },
+                Stage::Crop { before, size } => Step::Crop { before: *before, size: *size },
                 Stage::Mark(name) => {
                     named.insert(name.clone(), flow);
                     Step::Mark(name.clone())
@@ -123,6 +125,7 @@ impl Simulation {
             Step::MaxPool { .. }
             | Step::AvgPool { .. }
             | Step::Select { .. }
+            | Step::Crop { .. }
             | Step::Mark(_)
             | Step::From(_)
             | Step::Add { .. } => None,
@@ -175,6 +178,7 @@ impl Simulation {
                     Value::Image(mean(x.image(), window, *zero_point).clamp(*low, *high))
                 }
                 Step::Select { keep } => x.select(keep),
+                Step::Crop { before, size } => x.crop(*before, *size),
                 Step::Mark(name) => {
                     named.insert(name, x.clone());
                     x

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 const EXAMPLES: usize = 24;
 
-fn topology(padding: Padding, average: bool, keep: usize) -> Topology {
+fn topology(padding: Padding, average: bool, keep: usize, crop: bool) -> Topology {
     let window = |size, stride| (size, stride, padding);
     let (size, stride, padding) = window([3, 2], [2, 2]);
     let pool = if average {
@@ -22,6 +22,9 @@ fn topology(padding: Padding, average: bool, keep: usize) -> Topology {
     let conv = Layer::Conv2d { channels: 1, filters: 3, kernel: [3, 3], stride: [1, 1], padding };
     let input = Shape::Image { height: 8, width: 7, channels: 1 };
     let mut layers = vec![conv, Layer::Relu, pool, Layer::Flatten];
+    if crop {
+        layers.insert(0, Layer::Crop { before: [1, 1], size: [6, 5] });
+    }
     let front = Topology { input, layers: layers.clone() };
     let features = crate::shapes::walk(&front).unwrap().last().map_or(0, |shape| shape.len());
     let keep: Vec<u32> = (0..features as u32).filter(|i| *i as usize % keep != 1).collect();
@@ -148,12 +151,12 @@ proptest! {
     #[test]
     fn the_simulation_is_the_runtime(
         same in any::<bool>(), average in any::<bool>(), keep in 2usize..5, seed in 0u64..1000,
-        bits in prop::collection::vec(2u8..=8, 7), branches in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
+        bits in prop::collection::vec(2u8..=8, 7), branches in any::<bool>(), crop in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
         tolerance in prop::sample::select(vec![1.0 / 64.0, 0.25, 0.5]),
     ) {
         let padding = if same { Padding::Same } else { Padding::Valid };
         let topology =
-            if branches { residual(padding, keep) } else { topology(padding, average, keep) };
+            if branches { residual(padding, keep) } else { topology(padding, average, keep, crop && !same) };
         let bench = Bench::new(topology, offset, seed);
         let bits = &bits[..bench.network.affine.len()];
         let integers = Learned::new(bench.network.clone(), bits).integers(bits);
@@ -183,7 +186,7 @@ proptest! {
 
 #[test]
 fn training_lowers_the_loss_and_the_rate_empties_layers() {
-    training_lowers(topology(Padding::Valid, false, 3), 0.7);
+    training_lowers(topology(Padding::Valid, false, 3, false), 0.7);
 }
 
 #[test]
