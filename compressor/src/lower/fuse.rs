@@ -257,19 +257,16 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
             Layer::Select { keep } => {
                 stages.push(Stage::Select(SelectStage { layer, keep: keep.clone(), boundary }));
             }
-            Layer::Crop { before, size }
-                if topology.layers.get(layer + 1).is_some_and(is_valid) =>
-            {
+            Layer::Crop { before, size } => {
+                let next = topology.layers.get(layer + 1);
+                next.filter(is_valid).ok_or(LowerError::Crop { layer })?;
                 stages.push(Stage::Crop { before: *before, size: *size });
             }
-            Layer::Crop { .. } => return Err(LowerError::Crop { layer }),
             Layer::Relu => activate(&mut stages, layer, what, Activation::Relu)?,
             Layer::Relu6 => activate(&mut stages, layer, what, Activation::Relu6)?,
             // The same values at another boundary.
             Layer::Flatten | Layer::Dropout { .. } => {
-                if let Some(last) = stages.last_mut() {
-                    last.set_boundary(boundary);
-                }
+                stages.last_mut().into_iter().for_each(|last| last.set_boundary(boundary));
             }
             Layer::BatchNorm { .. } => return Err(LowerError::BatchNormNotFolded { layer }),
         }
@@ -278,7 +275,7 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
 }
 
 /// Whether a layer moves a window that stays within its input.
-fn is_valid(layer: &Layer) -> bool {
+fn is_valid(layer: &&Layer) -> bool {
     matches!(
         layer,
         Layer::Conv2d { padding: Padding::Valid, .. }
