@@ -1,9 +1,9 @@
 //! Layers with entropy-coded weights: what the three of them share.
 //!
 //! They are operators of their own, so that a program whose models aren't coded links no decoder.
-//! A row is decoded when it is its turn and forgotten after it: besides the arena, inference takes
-//! the decoder's memory of [`MEMORY`](crate::format::MEMORY) columns on the stack, which holds a
-//! convolution's filter too.
+//! A dense layer's row is multiplied while it is decoded; of a convolution, some filters are decoded
+//! at once and then take the way of a layer that is stored in rows. Besides the arena, inference takes
+//! what the decoder learns and those filters on the stack: some 1.8 kB.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,17 +17,19 @@ use crate::format::{
     read_fields,
 };
 
-/// Weights of filters that are decoded at once: 4 of 5 × 5 × 12, or 2 of the longest; where vectors
-/// take four rows and there is memory, 4 of the longest.
+/// Weights of filters that are decoded at once: a filter of any length, 2 of 5 × 5 × 12, 4 of 5 × 5 ×
+/// 6. Where vectors take four rows and there is memory, 4 of any length.
 const FILTERS_LEN: usize =
-    if cfg!(any(bitsback_isa = "dsp", bitsback_scalar)) { 1200 } else { 4 * MEMORY };
+    if cfg!(any(bitsback_isa = "dsp", bitsback_scalar)) { 608 } else { 4 * MEMORY };
 /// Most filters that are decoded at once.
-const FILTERS_MAX: usize = 32;
+const FILTERS_MAX: usize = 16;
 /// What kernels may read beyond the last weight.
 const SLACK: usize = 16;
 
-/// Steps of decoding a weight, as long as so many products: 170 instructions on a Cortex-M4 by
-/// `cargo xtask qemu --core cortex-m4`, model `coded`.
+const _: () = assert!(FILTERS_LEN >= MEMORY && FILTERS_MAX >= BLOCK_ROWS);
+
+/// Steps of decoding a weight, as long as so many products: 140 instructions on a Cortex-M4 by
+/// `cargo xtask qemu --core cortex-m4`, model `coded`, and some products take three.
 const DECODING_STEPS: u64 = 50;
 
 /// Parameters of a coded weight layer.
@@ -152,7 +154,7 @@ impl<'a> Rows<'a> {
 
     /// Decodes filters of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)), some at a
     /// time, and hands each time over: a layer of those, and the number of the first.
-    #[inline(always)]
+    #[inline(always)] // on the stack, other operators' frames are in the same place
     pub(super) fn some_at_once(
         &mut self,
         filters: &mut Filters,

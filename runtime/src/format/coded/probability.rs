@@ -3,7 +3,7 @@
 use core::hint::cold_path;
 
 /// Twice the observations, and 3, after which a probability stops adapting more slowly: 250.
-const SETTLED: u32 = 503;
+const SETTLED: u16 = 503;
 /// Bits of a probability as the coder uses it.
 pub(super) const PRECISION: u32 = 12;
 /// Least distance of a probability from 0 and 1, in 65,536ths: a surprise costs 10 bits at most.
@@ -11,31 +11,35 @@ const MARGIN: i32 = 64;
 
 /// The probability that a decision is `true`. It moves by 1/(n + 1.5) of its error after the
 /// n-th observation, as a count of both outcomes would, and by a fixed share once it is settled.
-///
-/// In one word: above, the probability in 65,536ths, below, 2n + 3.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Probability(u32);
+pub(super) struct Probability {
+    /// In 65,536ths.
+    value: u16,
+    /// 2n + 3.
+    divisor: u16,
+}
 
 impl Probability {
     /// Nothing seen: even odds.
-    pub(super) const EVEN: Self = Self(1 << 31 | 3);
+    pub(super) const EVEN: Self = Self { value: 1 << 15, divisor: 3 };
 
     /// In units of 2^−[`PRECISION`], neither 0 nor 1.
     #[inline(always)]
     pub(super) fn scaled(self) -> u32 {
-        self.0 >> (32 - PRECISION)
+        u32::from(self.value) >> (16 - PRECISION)
     }
 
     /// Learns an outcome.
     #[inline(always)]
     pub(super) fn learn(&mut self, outcome: bool) {
-        let divisor = self.0 & 0xFFFF;
         let target = if outcome { (1 << 16) - 1 - MARGIN } else { MARGIN };
-        let error = target.wrapping_sub((self.0 >> 16) as i32);
+        let error = target.wrapping_sub(i32::from(self.value));
         // |error| < 2¹⁶ and a share below 2¹⁵ / 2 stay within 31 bits.
-        let step = error.wrapping_mul(share(divisor) as i32) >> 14;
-        let seen = if divisor < SETTLED { 2 } else { 0 };
-        self.0 = self.0.wrapping_add((step as u32) << 16).wrapping_add(seen);
+        let step = error.wrapping_mul(share(self.divisor.into()) as i32) >> 14;
+        self.value = i32::from(self.value).wrapping_add(step) as u16;
+        if self.divisor < SETTLED {
+            self.divisor = self.divisor.wrapping_add(2);
+        }
     }
 }
 
