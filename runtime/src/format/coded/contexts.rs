@@ -212,7 +212,7 @@ impl<'m> Contexts<'m> {
     /// Reads weights from a column on into `places`, each of them seeing one of `before`, up to a
     /// multiple of [`MEMORY`]. Returns how many, and adds their products.
     #[inline(never)]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments)] // what is the same for a row, and where in it
     fn read_some(
         &mut self,
         decoder: &mut Decoder<'_>,
