@@ -144,12 +144,13 @@ fn decoded(
     let mut memory = Memory::NEW;
     let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
     let mut values = Vec::with_capacity(rows * columns);
+    let mut row = vec![0; columns];
     for _ in 0..rows {
         if affine.bias.is_some() {
             contexts.read_bias(&mut decoder);
         }
-        values.extend((0..columns).map(|c| i16::from(contexts.read_weight(&mut decoder, c))));
-        contexts.end_row();
+        contexts.read_row(&mut decoder, &mut row);
+        values.extend(row.iter().map(|&weight| i16::from(weight as i8)));
     }
     Some(values)
 }

@@ -98,12 +98,10 @@ fn coded(
         let mut decoder = Decoder::new(stream);
         let mut memory = Memory::NEW;
         let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
+        let mut row = vec![0; columns];
         for bias in &mut bias {
             *bias = i64::from(contexts.read_bias(&mut decoder)) << shift;
-            (0..columns).for_each(|column| {
-                contexts.read_weight(&mut decoder, column);
-            });
-            contexts.end_row();
+            contexts.read_row(&mut decoder, &mut row);
         }
     }
     Some((bias, affine.requantization, affine.clamp))

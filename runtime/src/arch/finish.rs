@@ -24,6 +24,16 @@ pub(crate) enum Multipliers<'a> {
     PerChannel(&'a [[u8; CHANNEL_MULTIPLIER_LEN]]),
 }
 
+impl Multipliers<'_> {
+    /// Those of the rows from `first` on.
+    pub(crate) fn from(&self, first: usize) -> Self {
+        match *self {
+            Self::PerTensor(multiplier) => Self::PerTensor(multiplier),
+            Self::PerChannel(table) => Self::PerChannel(table.get(first..).unwrap_or_default()),
+        }
+    }
+}
+
 impl Finish<'_> {
     /// The bias of a row.
     #[inline(never)]

@@ -1,23 +1,40 @@
 //! Layers with entropy-coded weights: what the three of them share.
 //!
 //! They are operators of their own, so that a program whose models aren't coded links no decoder.
-//! A row is decoded when it is its turn and forgotten after it: besides the arena, inference takes
-//! the decoder's memory of [`MEMORY`](crate::format::MEMORY) columns on the stack, which holds a
-//! convolution's filter too.
+//! A dense layer's row is multiplied while it is decoded; of a convolution, some filters are decoded
+//! at once and then take the way of a layer that is stored in rows. Besides the arena, inference takes
+//! what the decoder learns and those filters on the stack: 1.9 kB, 2.5 kB on a Cortex-M4.
 
 use serde::{Deserialize, Serialize};
 
 use super::Parameters;
 use super::affine::{Layer, part};
-use super::window::{Axis, convolve};
+use crate::arch::{BLOCK_ROWS, Finish, Matrix};
 use crate::features::Features;
 use crate::format::{
-    Affine, Bias, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder, Layout,
-    MAX_BIAS_SHIFT, Memory, OpFault, Requantization, Weights, coded_limit, read_fields,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder,
+    Layout, MAX_BIAS_SHIFT, MEMORY, Memory, OpFault, Requantization, Weights, coded_limit,
+    read_fields,
 };
 
-/// Steps of decoding a weight, as long as so many products: 170 instructions on a Cortex-M4 by
-/// `cargo xtask qemu --core cortex-m4`, model `coded`.
+/// Weights of filters that are decoded at once: a filter of any length; on small cores 4 of 5 × 5 × 6,
+/// on the Cortex-M4 of 5 × 5 × 12. Where vectors take four rows and there is memory, 4 of any length.
+const FILTERS_LEN: usize = if cfg!(bitsback_scalar) {
+    608
+} else if cfg!(bitsback_isa = "dsp") {
+    1200
+} else {
+    4 * MEMORY
+};
+/// Most filters that are decoded at once.
+const FILTERS_MAX: usize = 16;
+/// What kernels may read beyond the last weight.
+const SLACK: usize = 16;
+
+const _: () = assert!(FILTERS_LEN >= MEMORY && FILTERS_MAX >= BLOCK_ROWS);
+
+/// Steps of decoding a weight, as long as so many products: 140 instructions on a Cortex-M4 by
+/// `cargo xtask qemu --core cortex-m4`, model `coded`, and some products take three.
 const DECODING_STEPS: u64 = 50;
 
 /// Parameters of a coded weight layer.
@@ -98,27 +115,31 @@ impl CodedAffine {
 
 /// The rows of a layer, decoded one by one.
 pub(super) struct Rows<'a> {
+    /// Without weights and biases.
     layer: Layer<'a>,
     decoder: Decoder<'a>,
     contexts: Contexts<'a>,
     bias: Option<u8>,
-    row: usize,
+    /// The input's.
+    zero_point: i8,
 }
 
 impl<'a> Rows<'a> {
     /// Before the first row, with a [`Memory::NEW`], or `None` when a part lies outside the section.
+    /// Zero points are the input's and the output's.
+    #[inline(always)]
     pub(super) fn new(
         affine: &CodedAffine,
         section: &'a [u8],
         memory: &'a mut Memory,
         rows: usize,
         lag: usize,
-        zero_point: i8,
+        [zero_point, output]: [i8; 2],
     ) -> Option<Self> {
-        let layer = Layer::find(&affine.finishing(), section, rows, 0, zero_point)?;
+        let layer = Layer::find(&affine.finishing(), section, rows, 0, output)?;
         let mut decoder = Decoder::new(part(section, affine.offset, affine.len as usize)?);
         let contexts = Contexts::read(&mut decoder, memory, affine.bits, lag);
-        Some(Self { layer, decoder, contexts, bias: affine.bias, row: 0 })
+        Some(Self { layer, decoder, contexts, bias: affine.bias, zero_point })
     }
 
     /// The bias of the row that begins.
@@ -127,72 +148,81 @@ impl<'a> Rows<'a> {
         i32::from(self.contexts.read_bias(&mut self.decoder)).wrapping_shl(u32::from(shift))
     }
 
-    /// The output of a row for its only input, multiplied while it is decoded.
-    pub(super) fn dot(&mut self, x: &[i8], zero_point: i8) -> i8 {
-        let mut sum = self.bias();
-        for (column, &x) in x.iter().enumerate() {
-            let weight = self.contexts.read_weight(&mut self.decoder, column);
-            if weight != 0 {
-                let x = i32::from(x).wrapping_sub(i32::from(zero_point));
-                sum = sum.wrapping_add(i32::from(weight).wrapping_mul(x));
-            }
+    /// The outputs of rows with one input, multiplied while they are decoded.
+    pub(super) fn multiply(&mut self, x: &[i8], outputs: &mut [i8]) {
+        for (row, y) in outputs.iter_mut().enumerate() {
+            let bias = self.bias();
+            let sum = self.contexts.read_product(&mut self.decoder, x, self.zero_point);
+            *y = self.layer.finish.output(row, sum.wrapping_add(bias));
         }
-        self.contexts.end_row();
-        let y = self.layer.finish.output(self.row, sum);
-        self.row = self.row.wrapping_add(1);
-        y
     }
 
-    /// The next filter of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)) moved over an image: its outputs by position.
-    ///
-    /// `first` is the first channel that it sees.
-    pub(super) fn convolve(
+    /// Decodes filters of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)), some at a
+    /// time, and hands each time over: a layer of those, and the number of the first.
+    #[inline(always)] // on the stack, other operators' frames are in the same place
+    pub(super) fn some_at_once(
         &mut self,
-        image: &Image<'_>,
+        filters: &mut Filters,
+        count: usize,
         columns: usize,
-        first: usize,
-        mut sink: impl FnMut(usize, i8),
+        mut take: impl FnMut(&Layer<'_>, usize),
     ) {
-        let bias = self.bias();
-        for column in 0..columns {
-            self.contexts.read_weight(&mut self.decoder, column);
+        let mut first = 0usize;
+        while first < count {
+            let rows = Filters::at_once(columns, count.wrapping_sub(first));
+            self.decode(filters, rows, columns);
+            let matrix = Matrix {
+                bytes: &filters.weights,
+                arrangement: Layout::RowMajor,
+                width: 8,
+                rows,
+                columns,
+                row_len: columns,
+            };
+            let bias = Some((BiasWidth::I32, 0, filters.biases.as_flattened()));
+            let multipliers = self.layer.finish.multipliers.from(first);
+            let finish = Finish { bias, multipliers, ..self.layer.finish };
+            take(&Layer { matrix, folded: true, finish }, first);
+            first = first.wrapping_add(rows);
         }
-        self.contexts.end_row();
-        let (filter, layer, row) = (self.contexts.row(columns), &self.layer, self.row);
-        let segment = |tap: usize, pixel: usize, taps: usize| {
-            let weights = filter.get(tap.wrapping_mul(image.depth)..).unwrap_or_default();
-            // `max(1)`: there are channels, but the compiler can't know.
-            let taps = weights.chunks(image.depth.max(1)).take(taps);
-            let mut sum = 0i32;
-            let mut pixel = pixel;
-            for weights in taps {
-                let start = pixel.wrapping_mul(image.channels).wrapping_add(first);
-                let values = image.values.get(start..).unwrap_or_default();
-                for (&weight, &x) in weights.iter().zip(values) {
-                    let x = i32::from(x).wrapping_sub(i32::from(image.zero_point));
-                    sum = sum.wrapping_add(i32::from(weight).wrapping_mul(x));
-                }
-                pixel = pixel.wrapping_add(image.axes[1].dilation);
-            }
-            sum
-        };
-        convolve(&image.axes, segment, |position, sum| {
-            sink(position, layer.finish.output(row, sum.wrapping_add(bias)));
-        });
-        self.row = self.row.wrapping_add(1);
+    }
+
+    #[inline(never)]
+    fn decode(&mut self, filters: &mut Filters, rows: usize, columns: usize) {
+        // `max(1)`: there are columns, but the compiler can't know.
+        let places = filters.weights.chunks_exact_mut(columns.max(1)).zip(&mut filters.biases);
+        for (row, bias) in places.take(rows) {
+            *bias = self.take(row).to_le_bytes();
+        }
+    }
+
+    /// Decodes the next row; gives its bias with the zero point's part in it, *folded*.
+    fn take(&mut self, row: &mut [u8]) -> i32 {
+        let bias = self.bias();
+        let part = self.contexts.read_and_multiply(&mut self.decoder, row, &[], self.zero_point);
+        bias.wrapping_add(part)
     }
 }
 
-/// An image and how filters move over it.
-pub(super) struct Image<'a> {
-    pub(super) values: &'a [i8],
-    pub(super) zero_point: i8,
-    pub(super) axes: [Axis; 2],
-    /// Values of a pixel.
-    pub(super) channels: usize,
-    /// Values of a pixel that a filter sees: all of them, or one.
-    pub(super) depth: usize,
+/// Filters that are decoded, with their biases.
+pub(super) struct Filters {
+    weights: [u8; FILTERS_LEN + SLACK],
+    biases: [[u8; size_of::<i32>()]; FILTERS_MAX],
 }
 
+impl Filters {
+    #[inline(always)] // else it is made elsewhere and copied
+    pub(super) const fn new() -> Self {
+        Self { weights: [0; FILTERS_LEN + SLACK], biases: [[0; size_of::<i32>()]; FILTERS_MAX] }
+    }
+
+    /// How many filters are decoded at once, when so many are left.
+    fn at_once(columns: usize, left: usize) -> usize {
+        let room = FILTERS_LEN.checked_div(columns).unwrap_or_default();
+        // Whole blocks, for the kernels' sake, unless these are the last.
+        let whole = if room < BLOCK_ROWS { room } else { room & !(BLOCK_ROWS - 1) };
+        if left <= room.min(FILTERS_MAX) { left } else { whole.clamp(1, FILTERS_MAX) }
+    }
+}
 #[cfg(test)]
 mod tests;

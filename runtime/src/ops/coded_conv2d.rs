@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::coded::{CodedAffine, Image, Rows};
+use super::coded::{CodedAffine, Filters, Rows};
+use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
@@ -78,22 +79,18 @@ impl Operator for CodedConv2d {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let Some((axes, channels, filters)) = self.geometry(input) else { return };
-        let (columns, zero_point) = (self.columns(channels), self.output.zero_point);
+        let columns = self.columns(channels);
+        let zero_points = [input.zero_point, self.output.zero_point];
         let mut memory = Memory::NEW;
         let Some(mut rows) =
-            Rows::new(&self.affine, section, &mut memory, filters, channels, zero_point)
+            Rows::new(&self.affine, section, &mut memory, filters, channels, zero_points)
         else {
             return;
         };
-        let values = inputs.get(input);
-        let image = Image { values, zero_point: input.zero_point, axes, channels, depth: channels };
-        for filter in 0..filters {
-            rows.convolve(&image, columns, 0, |position, value| {
-                let at = position.wrapping_mul(filters).wrapping_add(filter);
-                if let Some(y) = output.get_mut(at) {
-                    *y = value;
-                }
-            });
-        }
+        let image =
+            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        rows.some_at_once(&mut Filters::new(), filters, columns, |layer, first| {
+            image.convolve_some(layer, columns, [first, filters], output);
+        });
     }
 }

@@ -47,15 +47,12 @@ impl Operator for CodedDense {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let x = inputs.get(input);
-        let zero_point = self.output.zero_point;
+        let zero_points = [input.zero_point, self.output.zero_point];
         let mut memory = Memory::NEW;
-        let Some(mut rows) =
-            Rows::new(&self.affine, section, &mut memory, output.len(), 1, zero_point)
-        else {
-            return;
-        };
-        for y in output {
-            *y = rows.dot(x, input.zero_point);
+        if let Some(mut rows) =
+            Rows::new(&self.affine, section, &mut memory, output.len(), 1, zero_points)
+        {
+            rows.multiply(x, output);
         }
     }
 }

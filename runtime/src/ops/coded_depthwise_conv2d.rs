@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::coded::{CodedAffine, Image, Rows};
+use super::coded::{CodedAffine, Filters, Rows};
+use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
@@ -80,23 +81,17 @@ impl Operator for CodedDepthwiseConv2d {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let Some((axes, channels, outputs)) = self.geometry(input) else { return };
-        let zero_point = self.output.zero_point;
+        let columns = self.columns();
+        let zero_points = [input.zero_point, self.output.zero_point];
         let mut memory = Memory::NEW;
-        let Some(mut rows) = Rows::new(&self.affine, section, &mut memory, outputs, 1, zero_point)
+        let Some(mut rows) = Rows::new(&self.affine, section, &mut memory, outputs, 1, zero_points)
         else {
             return;
         };
-        let values = inputs.get(input);
-        let image = Image { values, zero_point: input.zero_point, axes, channels, depth: 1 };
-        let multiplier = outputs.checked_div(channels).unwrap_or(1);
-        for row in 0..outputs {
-            let channel = row.checked_div(multiplier).unwrap_or_default();
-            rows.convolve(&image, self.columns(), channel, |position, value| {
-                let at = position.wrapping_mul(outputs).wrapping_add(row);
-                if let Some(y) = output.get_mut(at) {
-                    *y = value;
-                }
-            });
-        }
+        let image =
+            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        rows.some_at_once(&mut Filters::new(), outputs, columns, |layer, first| {
+            image.convolve_channels(layer, columns, [first, outputs], output);
+        });
     }
 }

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
-use super::filter::{FILTER_MAX, Filter};
+use super::image::Image;
 use super::operands::split;
-use super::window::{Axis, convolve};
+use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::arch;
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
@@ -83,28 +82,9 @@ impl Operator for DepthwiseConv2d {
         else {
             return;
         };
-        let (values, columns) = (inputs.get(input), self.columns());
-        let offset = -i16::from(input.zero_point);
-        let multiplier = outputs.checked_div(channels).unwrap_or(1);
-        let [_, Axis { dilation, .. }] = axes;
-        let stride = dilation.wrapping_mul(channels);
-        let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.matrix.packed().enumerate() {
-            let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
-            let bias = layer.unfolded_bias(row, &filter, columns, input.zero_point);
-            let channel = row.checked_div(multiplier).unwrap_or_default();
-            let segment = |tap: usize, pixel: usize, taps: usize| {
-                let start = pixel.wrapping_mul(channels).wrapping_add(channel);
-                let x = values.get(start..).unwrap_or_default();
-                arch::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
-            };
-            convolve(&axes, segment, |position, sum| {
-                let at = position.wrapping_mul(outputs).wrapping_add(row);
-                if let Some(y) = output.get_mut(at) {
-                    *y = layer.finish.output(row, sum.wrapping_add(bias));
-                }
-            });
-        }
+        let image =
+            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        image.convolve_channels(&layer, self.columns(), [0, outputs], output);
     }
 }
 

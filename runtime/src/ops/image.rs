@@ -24,7 +24,7 @@ impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         if arch::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
-            self.by_position(layer, columns, output);
+            self.convolve_some(layer, columns, [0, layer.matrix.rows], output);
         } else {
             self.by_filter(layer, columns, output);
         }
@@ -33,10 +33,19 @@ impl Image<'_> {
     /// Gathers what lies under the kernel at each position once, for all filters: long sums and no
     /// border to think of, since padding is filled with the zero point. For widths that kernels
     /// take directly, and filters of at most [`PATCH_MAX`] weights.
+    ///
+    /// The layer's filters may be some of `all`, from the `first` one on.
     #[inline(never)]
-    fn by_position(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+    pub(super) fn convolve_some(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
         let mut place = Place::new();
         let mut sweep = Sweep::new(self, layer, columns, place.workspace());
+        (sweep.first, sweep.all) = (first, all);
         let [rows, columns] = self.axes;
         let mut rest = output;
         for down in 0..rows.output {
@@ -145,6 +154,39 @@ impl Image<'_> {
         }
     }
 
+    /// A convolution of each channel by itself, by some of `all` filters, from the `first` one on: of
+    /// as many for each channel.
+    #[inline(never)]
+    pub(super) fn convolve_channels(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
+        let offset = -i16::from(self.zero_point);
+        let multiplier = all.checked_div(self.channels).unwrap_or(1);
+        let stride = self.axes[1].dilation.wrapping_mul(self.channels);
+        let mut buffer = [0; FILTER_MAX];
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
+            let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
+            let number = first.wrapping_add(row);
+            let channel = number.checked_div(multiplier).unwrap_or_default();
+            let segment = |tap: usize, pixel: usize, taps: usize| {
+                let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
+                let x = self.values.get(start..).unwrap_or_default();
+                arch::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
+            };
+            convolve(&self.axes, segment, |position, sum| {
+                let at = position.wrapping_mul(all).wrapping_add(number);
+                if let Some(y) = output.get_mut(at) {
+                    *y = layer.finish.output(row, sum.wrapping_add(bias));
+                }
+            });
+        }
+    }
+
     /// Unpacks each filter once, if it is small enough, and moves it over the image.
     #[inline(never)]
     fn by_filter(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
@@ -199,6 +241,9 @@ struct Sweep<'a> {
     /// Down and right.
     places: &'a mut [[usize; 2]; POSITIONS],
     filled: usize,
+    /// The number of the layer's first filter, of so many.
+    first: usize,
+    all: usize,
     sums: &'a mut [Sums; POSITIONS],
     /// Outputs, to be compared.
     fresh: &'a mut [i8; OUTPUTS_MAX],
@@ -215,7 +260,8 @@ impl<'a> Sweep<'a> {
         let Workspace { room, sums, places, outputs: fresh } = workspace;
         let offset = if layer.folded { 0 } else { -i16::from(image.zero_point) };
         let patches = Patches::new(room, columns, offset, image.stretches());
-        Self { image, layer, patches, places, filled: 0, sums, fresh }
+        let all = layer.matrix.rows;
+        Self { image, layer, patches, places, filled: 0, first: 0, all, sums, fresh }
     }
 
     /// The windows of a row of the pooling that [`Self::finish_squares`] takes.
@@ -321,18 +367,20 @@ impl<'a> Sweep<'a> {
         if filled == 0 {
             return output;
         }
-        let len = filled.wrapping_mul(matrix.rows);
+        let len = filled.wrapping_mul(self.all);
         let (output, rest) = output.split_at_mut_checked(len).unwrap_or_default();
         self.patches.begin(0);
         self.gather(filled);
-        if self.patches.finish(matrix, &self.layer.finish, output).is_some() {
+        let mine = self.first..self.first.wrapping_add(matrix.rows);
+        let position = output.get_mut(mine.clone()).unwrap_or_default();
+        if self.patches.finish(matrix, &self.layer.finish, position).is_some() {
             return rest;
         }
         for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             // `max(1)`: there are filters, but the compiler can't know.
-            for (pixel, sums) in output.chunks_exact_mut(matrix.rows.max(1)).zip(&*self.sums) {
-                let outputs = chunk(pixel, first);
+            for (pixel, sums) in output.chunks_exact_mut(self.all.max(1)).zip(&*self.sums) {
+                let outputs = chunk(pixel.get_mut(mine.clone()).unwrap_or_default(), first);
                 self.patches.finish_rows(&self.layer.finish, first, sums, outputs);
             }
         }

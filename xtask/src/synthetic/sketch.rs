@@ -90,6 +90,8 @@ impl Kind {
 #[derive(Clone, Copy)]
 pub(crate) struct Coded {
     pub(crate) bits: u8,
+    /// One weight in so many may be other than 0.
+    pub(crate) one_in: i32,
     /// Distance to the weight before: channels of a convolution, else 1.
     pub(crate) lag: usize,
     /// Shift of the biases, if there are any.
@@ -188,7 +190,7 @@ impl Sketch {
         Ok(Affine { weights, bias, requantization, clamp: Clamp::NONE })
     }
 
-    /// Random parameters of a coded layer: half of the weights are 0, the larger ones are rarer.
+    /// Random parameters of a coded layer: larger weights are rarer.
     pub(crate) fn coded(
         &mut self,
         rows: usize,
@@ -198,7 +200,8 @@ impl Sketch {
         let limit = i32::from(coded_limit(kind.bits));
         let mut weights = Vec::with_capacity(rows * columns);
         for _ in 0..rows * columns {
-            let most = self.random.between(0, 2) * self.random.between(0, limit + 1);
+            let is_used = self.random.between(0, kind.one_in) == kind.one_in - 1;
+            let most = i32::from(is_used) * self.random.between(0, limit + 1);
             weights.push(self.random.between(-most, most + 1) as i8);
         }
         let biases: Vec<i16> = (0..rows).map(|_| self.random.between(-100, 100) as i16).collect();

@@ -1,11 +1,14 @@
 //! Which decisions a weight is made of, and what their probabilities depend on.
 
+use core::cell::Cell;
+use core::hint::cold_path;
+
 use super::decoder::Decoder;
 use super::encoder::Encoder;
-use super::probability::{Coder, Probability, adaptive, even};
+use super::probability::{Coder, Probability, adaptive, even, mostly};
 
-/// Columns that a stream remembers, one `i8` and one `u8` each: 5 × 5 × 20, as long as the filters
-/// that coded convolutions hold. Longer rows share them, column c with c + 512.
+/// Columns that a stream remembers, and weights of the longest filter of a coded convolution: 5 × 5 ×
+/// 20. Longer rows share them, column c with c + 512.
 pub const MEMORY: usize = 512;
 /// Most that a coded bias may be in magnitude, before its shift.
 pub const CODED_BIAS_MAX: i16 = i16::MAX;
@@ -15,7 +18,7 @@ const COUNTED: u8 = 14;
 /// How much a column has been used, in as many steps.
 const ACTIVITIES: usize = 7;
 /// A weight of magnitude 1, 2, 3 or more, as a column's activity counts it.
-const ACTIVITY_UNIT: u16 = 80;
+const ACTIVITY_UNIT: u8 = 80;
 
 /// The greatest magnitude of coded weights of a width.
 pub const fn coded_limit(bits: u8) -> i8 {
@@ -59,30 +62,20 @@ pub struct CodedRow<'a> {
     pub weights: &'a [i8],
 }
 
-/// What is remembered of columns, number c in place c mod [`MEMORY`].
+/// Activity of each column in the rows before, of number c in place c mod [`MEMORY`].
 #[derive(Clone, Debug)]
-pub struct Memory {
-    /// Weights of the present row.
-    row: [i8; MEMORY],
-    /// Activity of each column in the rows before.
-    activity: [u8; MEMORY],
-}
+pub struct Memory([u8; MEMORY]);
 
 impl Memory {
     /// As a layer begins with it.
-    pub const NEW: Self = Self { row: [0; MEMORY], activity: [0; MEMORY] };
+    pub const NEW: Self = Self([0; MEMORY]);
 }
 
 /// Everything that has been learnt while going through a layer's rows.
 #[derive(Debug)]
 pub struct Contexts<'m> {
-    prediction: Prediction,
-    limit: u8,
     lag: usize,
-    zero: [[Probability; 3]; ACTIVITIES],
-    negative: [Probability; 3],
-    more: [Probability; COUNTED as usize],
-    escape: Number,
+    weights: Weights,
     bias: Number,
     bias_sign: Probability,
     memory: &'m mut Memory,
@@ -94,6 +87,7 @@ pub struct Contexts<'m> {
 const WARM: u8 = 14;
 
 impl<'m> Contexts<'m> {
+    #[inline(always)] // else it is made elsewhere and copied
     fn new<C: Coder>(
         coder: &mut C,
         memory: &'m mut Memory,
@@ -107,13 +101,8 @@ impl<'m> Contexts<'m> {
             sign: even(coder, wanted.sign),
         };
         Self {
-            prediction,
-            limit: coded_limit(bits) as u8,
             lag: lag.clamp(1, MEMORY - 1),
-            zero: [[Probability::EVEN; 3]; ACTIVITIES],
-            negative: [Probability::EVEN; 3],
-            more: [Probability::EVEN; COUNTED as usize],
-            escape: Number::NEW,
+            weights: Weights::new(prediction, bits),
             bias: Number::NEW,
             bias_sign: Probability::EVEN,
             memory,
@@ -123,6 +112,7 @@ impl<'m> Contexts<'m> {
 
     /// Begins reading a layer of this width with a [`Memory::NEW`]. `lag` is the distance in a row
     /// to the weight before: the channels of a convolution, else 1.
+    #[inline(always)]
     pub fn read(decoder: &mut Decoder<'_>, memory: &'m mut Memory, bits: u8, lag: usize) -> Self {
         let any = Prediction { neighbour: false, column: false, sign: false };
         Self::new(decoder, memory, any, bits, lag)
@@ -147,11 +137,15 @@ impl<'m> Contexts<'m> {
             }
             self.bias(encoder, bias);
         }
+        let share = self.share();
         for (column, &weight) in row.weights.iter().enumerate() {
-            if weight.unsigned_abs() > self.limit {
+            if weight.unsigned_abs() > self.weights.limit {
                 return None;
             }
-            self.weight(encoder, column, weight);
+            let before = row.weights.get(column.wrapping_sub(self.lag)).copied();
+            let activity = self.memory.0.get_mut(column % MEMORY)?;
+            let before = before.unwrap_or_default();
+            self.weights.weight(encoder, before, activity, share, weight);
         }
         self.end_row();
         Some(())
@@ -162,21 +156,107 @@ impl<'m> Contexts<'m> {
         self.bias(decoder, 0)
     }
 
-    /// The weight of a column; columns are read in order.
-    pub fn read_weight(&mut self, decoder: &mut Decoder<'_>, column: usize) -> i8 {
-        self.weight(decoder, column, 0)
+    /// Reads the weights of a row, as many as there are places.
+    pub fn read_row(&mut self, decoder: &mut Decoder<'_>, row: &mut [u8]) {
+        self.read_and_multiply(decoder, row, &[], 0);
     }
 
-    /// The last row that was read, of at most [`MEMORY`] weights.
-    pub fn row(&self, columns: usize) -> &[i8] {
-        self.memory.row.get(..columns).unwrap_or_default()
+    /// As [`Self::read_row`]; gives Σ w·(x − zero point), in which inputs that aren't there are 0.
+    pub(crate) fn read_and_multiply(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        row: &mut [u8],
+        x: &[i8],
+        zero_point: i8,
+    ) -> i32 {
+        let row = Cell::from_mut(row).as_slice_of_cells();
+        // The first weights have none before them: they see themselves, who are 0 still.
+        row.iter().take(self.lag).for_each(|weight| weight.set(0));
+        let (mut sum, mut column) = (0i32, 0);
+        while column < row.len() {
+            let (back, end) = if column < self.lag { (0, self.lag) } else { (self.lag, row.len()) };
+            let before = row.get(column.wrapping_sub(back)..).unwrap_or_default();
+            let places = row.get(column..end.min(row.len())).unwrap_or_default();
+            let x = x.get(column..).unwrap_or_default();
+            let len = self.read_some(decoder, column, before, places, x, zero_point, &mut sum);
+            column = column.wrapping_add(len.max(1));
+        }
+        self.end_row();
+        sum
+    }
+
+    /// Reads a row of as many weights as there are inputs, each of them seeing the one before, and
+    /// gives Σ w·(x − zero point).
+    pub(crate) fn read_product(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        x: &[i8],
+        zero_point: i8,
+    ) -> i32 {
+        // The last weight of those before, and the next ones.
+        let mut window = [0; 1 + WINDOW];
+        let window = Cell::from_mut(&mut window[..]).as_slice_of_cells();
+        let mut sum = 0i32;
+        for (number, x) in x.chunks(WINDOW).enumerate() {
+            let places = window.get(1..=x.len()).unwrap_or_default();
+            let column = number.wrapping_mul(WINDOW);
+            self.read_some(decoder, column, window, places, x, zero_point, &mut sum);
+            if let (Some(before), Some(last)) = (window.first(), places.last()) {
+                before.set(last.get());
+            }
+        }
+        self.end_row();
+        sum
+    }
+
+    /// Reads weights from a column on into `places`, each of them seeing one of `before`, up to a
+    /// multiple of [`MEMORY`]. Returns how many, and adds their products.
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments)] // what is the same for a row, and where in it
+    fn read_some(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        column: usize,
+        before: &[Cell<u8>],
+        places: &[Cell<u8>],
+        x: &[i8],
+        zero_point: i8,
+        sum: &mut i32,
+    ) -> usize {
+        let share = self.share();
+        let activities = self.memory.0.get_mut(column % MEMORY..).unwrap_or_default();
+        let count = activities.len().min(places.len());
+        // By itself, so that it stays in registers.
+        let mut own = decoder.clone();
+        let mut products = 0i32;
+        let columns = before.iter().zip(places).zip(activities);
+        for (column, ((before, place), activity)) in columns.enumerate() {
+            let weight = self.weights.weight(&mut own, before.get() as i8, activity, share, 0);
+            place.set(weight as u8);
+            if weight != 0 {
+                let x = i32::from(x.get(column).copied().unwrap_or_default());
+                let x = x.wrapping_sub(i32::from(zero_point));
+                products = products.wrapping_add(i32::from(weight).wrapping_mul(x));
+            }
+        }
+        *decoder = own;
+        *sum = sum.wrapping_add(products);
+        count
     }
 
     /// After a row's last weight.
-    pub fn end_row(&mut self) {
+    fn end_row(&mut self) {
         if self.rows < WARM {
             self.rows = self.rows.wrapping_add(1);
         }
+    }
+
+    /// The part of an error by which an activity moves, in 65,536ths: 1/(rows + 2) rounded up, which
+    /// is exact for errors of a byte. 0 where nothing is predicted from columns.
+    fn share(&self) -> u32 {
+        let divisor = u32::from(self.rows).wrapping_add(2);
+        let share = (1 << 16) / divisor + 1;
+        if self.weights.prediction.column { share } else { 0 }
     }
 
     fn bias<C: Coder>(&mut self, coder: &mut C, value: i16) -> i16 {
@@ -188,39 +268,73 @@ impl<'m> Contexts<'m> {
         let negative = adaptive(coder, &mut self.bias_sign, value < 0);
         if negative { magnitude.wrapping_neg() } else { magnitude }
     }
+}
 
-    fn weight<C: Coder>(&mut self, coder: &mut C, column: usize, value: i8) -> i8 {
-        let before = match column.checked_sub(self.lag) {
-            Some(column) => self.memory.row.get(column % MEMORY).copied().unwrap_or_default(),
-            None => 0,
-        };
-        let activity = self.memory.activity.get(column % MEMORY).copied().unwrap_or_default();
-        let weight = self.given(coder, before, activity, value);
-        if let Some(place) = self.memory.row.get_mut(column % MEMORY) {
-            *place = weight;
+/// What has been learnt about weights.
+#[derive(Debug)]
+struct Weights {
+    prediction: Prediction,
+    limit: u8,
+    /// By [`step`], four each: of the weight before, is it 0, 1 or more?
+    zero: [Probability; STATES],
+    negative: [Probability; 3],
+    more: [Probability; COUNTED as usize],
+    escape: Number,
+}
+
+impl Weights {
+    #[inline(always)]
+    fn new(prediction: Prediction, bits: u8) -> Self {
+        Self {
+            prediction,
+            limit: coded_limit(bits) as u8,
+            zero: [Probability::EVEN; STATES],
+            negative: [Probability::EVEN; 3],
+            more: [Probability::EVEN; COUNTED as usize],
+            escape: Number::NEW,
         }
-        if self.prediction.column
-            && let Some(place) = self.memory.activity.get_mut(column % MEMORY)
+    }
+
+    /// A weight, given the one before and how much its column has been used, which it moves.
+    #[inline(always)]
+    fn weight<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        before: i8,
+        activity: &mut u8,
+        share: u32,
+        value: i8,
+    ) -> i8 {
+        let was = *activity;
+        let mut size = 0;
+        if before != 0 {
+            cold_path();
+            if self.prediction.neighbour {
+                size = usize::from(before.unsigned_abs().min(2));
+            }
+        }
+        let moved = |error: u32| error.wrapping_mul(share).wrapping_shr(16) as u8;
+        let used = STEPS.get(usize::from(was >> 2)).copied().unwrap_or_default();
+        let state = usize::from(used).wrapping_add(size) % STATES;
+        if let Some(zero) = self.zero.get_mut(state)
+            && mostly(coder, zero, value == 0)
         {
-            let target = u16::from(weight.unsigned_abs().min(3)).wrapping_mul(ACTIVITY_UNIT);
-            let error = i32::from(target).wrapping_sub(i32::from(activity));
-            let share = i32::from(self.rows).wrapping_add(2);
-            let moved = error.checked_div(share).unwrap_or_default();
-            *place = i32::from(activity).wrapping_add(moved) as u8;
+            *activity = was.wrapping_sub(moved(was.into()));
+            return 0;
         }
+        let weight = coder.rarely(|coder| self.used(coder, before, value));
+        let target = weight.unsigned_abs().min(3).wrapping_mul(ACTIVITY_UNIT);
+        *activity = if target < was {
+            was.wrapping_sub(moved(was.wrapping_sub(target).into()))
+        } else {
+            was.wrapping_add(moved(target.wrapping_sub(was).into()))
+        };
         weight
     }
 
-    /// A weight, given the one before and how much its column has been used.
-    fn given<C: Coder>(&mut self, coder: &mut C, before: i8, activity: u8, value: i8) -> i8 {
-        let size = if self.prediction.neighbour { before.unsigned_abs().min(2) } else { 0 };
-        let used = if self.prediction.column { step(activity) } else { 0 };
-        let zero = self.zero.get_mut(used).and_then(|row| row.get_mut(usize::from(size)));
-        if let Some(zero) = zero
-            && (self.limit == 0 || adaptive(coder, zero, value == 0))
-        {
-            return 0;
-        }
+    /// A weight that isn't 0.
+    #[inline(never)]
+    fn used<C: Coder>(&mut self, coder: &mut C, before: i8, value: i8) -> i8 {
         let same = if self.prediction.sign { before.signum().wrapping_add(1) as usize } else { 0 };
         let negative = match self.negative.get_mut(same) {
             Some(negative) if self.prediction.sign => adaptive(coder, negative, value < 0),
@@ -231,6 +345,7 @@ impl<'m> Contexts<'m> {
     }
 
     /// A magnitude from 1 to the limit.
+    #[inline(always)]
     fn magnitude<C: Coder>(&mut self, coder: &mut C, value: u8) -> u8 {
         let mut found = 1u8;
         for more in &mut self.more {
@@ -240,13 +355,32 @@ impl<'m> Contexts<'m> {
             found = found.wrapping_add(1);
         }
         let most = self.limit.saturating_sub(found);
-        let rest = self.escape.code(coder, u16::from(value.saturating_sub(found)), most.into());
+        let value = u16::from(value.saturating_sub(found));
+        let rest = self.escape.code(coder, value, most.into());
         found.wrapping_add(rest as u8)
     }
 }
 
-/// A column's activity in steps: about 1/16, 1/6, 1/3, 1/2, 4/5 and 1.2 of a weight of 1.
-fn step(activity: u8) -> usize {
+/// Inputs that a row of any length is multiplied with at once; [`MEMORY`] is a multiple of it.
+const WINDOW: usize = 64;
+const _: () = assert!(MEMORY.is_multiple_of(WINDOW));
+/// States of whether a weight is 0, as a power of two.
+const STATES: usize = (4 * ACTIVITIES).next_power_of_two();
+
+/// Four times the [`step`] of an activity, by fours.
+static STEPS: [u8; 64] = {
+    let mut steps = [0; 64];
+    let mut i = 0;
+    while i < 64 {
+        steps[i] = 4 * step(4 * i as u8) as u8;
+        i += 1;
+    }
+    steps
+};
+
+/// An activity in steps, which begin at multiples of four: about 1/16, 1/6, 1/3, 1/2, 4/5 and 1.2 of
+/// a weight of 1.
+const fn step(activity: u8) -> usize {
     match activity {
         0..=3 => 0,
         4..=11 => 1,
@@ -270,6 +404,7 @@ impl Number {
     const NEW: Self = Self { longer: [Probability::EVEN; 16], second: [Probability::EVEN; 16] };
 
     /// A number of at most `most`.
+    #[inline(never)]
     fn code<C: Coder>(&mut self, coder: &mut C, value: u16, most: u16) -> u16 {
         let (wanted, longest) = (bit_len(value), bit_len(most));
         let mut len = 0u32;

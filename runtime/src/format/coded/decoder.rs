@@ -1,5 +1,7 @@
 //! Reads decisions.
 
+use core::hint::cold_path;
+
 use super::probability::{Coder, PRECISION};
 
 /// The range decoder, over the bytes of one layer.
@@ -21,6 +23,7 @@ impl<'a> Decoder<'a> {
         decoder
     }
 
+    #[inline(always)]
     fn shift(&mut self) {
         let byte = self.bytes.next().copied().unwrap_or_default();
         self.code = self.code << 8 | u32::from(byte);
@@ -28,7 +31,7 @@ impl<'a> Decoder<'a> {
 }
 
 impl Coder for Decoder<'_> {
-    #[inline]
+    #[inline(always)]
     fn decide(&mut self, _: bool, probability: u32) -> bool {
         let bound = (self.range >> PRECISION).wrapping_mul(probability);
         let bit = self.code < bound;
@@ -40,9 +43,18 @@ impl Coder for Decoder<'_> {
         }
         // At most two turns: a part of the range is at least 2⁻¹⁰ of it, which is 2²⁴ or more.
         while self.range < 1 << 24 {
+            cold_path();
             self.range <<= 8;
             self.shift();
         }
         bit
+    }
+
+    #[inline(always)]
+    fn rarely<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        let mut own = self.clone();
+        let found = run(&mut own);
+        *self = own;
+        found
     }
 }

@@ -40,10 +40,9 @@ impl Case {
             if self.biases.is_some() {
                 biases.push(contexts.read_bias(&mut decoder));
             }
-            for column in 0..self.columns {
-                weights.push(contexts.read_weight(&mut decoder, column));
-            }
-            contexts.end_row();
+            let mut row = vec![0x55u8; self.columns];
+            contexts.read_row(&mut decoder, &mut row);
+            weights.extend(row.iter().map(|&w| w as i8));
         }
         (weights, biases)
     }
