@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::posterior::Prior;
 use crate::prune::Order;
-use crate::train::quantized::rate::Code;
 
 /// `[pretrain]`: the deterministic network that the posterior starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,8 +82,6 @@ pub struct QuantizeConfig {
     pub step_learning_rate: f32,
     /// Weight λ of the rate: the loss gets λ·ln 2/N per bit of the weights' code. 0 leaves it out.
     pub rate: f32,
-    /// What the code of a weight depends on: `layer` or `place`.
-    pub code: Code,
     /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
     pub average: f32,
     /// How far rounding a bias may move an output, in steps of the output. Training sees the
@@ -101,7 +98,6 @@ impl Default for QuantizeConfig {
             learning_rate: 2e-3,
             step_learning_rate: 5e-3,
             rate: 0.0,
-            code: Code::Layer,
             average: 0.998,
             bias_tolerance: 0.25,
         }

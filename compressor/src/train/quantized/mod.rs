@@ -27,10 +27,10 @@ use crate::bayes::Parameters;
 use crate::bit_width::IntegerWeights;
 use crate::calibrate::{Activations, InputQuantization, RangeMethod, calibrate};
 use crate::ledger::GroupRecord;
-use crate::network::{FloatNetwork, Layer, Topology};
+use crate::network::FloatNetwork;
 use crate::prune::Lineage;
 use learned::{Learned, most};
-use rate::{Rate, Rows};
+use rate::Rate;
 use simulate::Simulation;
 
 const STAGE: &str = "quantize";
@@ -163,12 +163,9 @@ impl Setting<'_> {
         Ok((integers, simulation))
     }
 
-    fn rates(&self, topology: &Topology, integers: &[IntegerWeights]) -> Vec<Rate> {
-        let layers = topology.affine_layers().zip(integers).zip(self.bits);
-        let fit = |((layer, integers), &bits): ((_, &IntegerWeights), _)| {
-            Rate::fit(&integers.values, rows(layer), most(bits), self.config.code)
-        };
-        layers.map(fit).collect()
+    fn rates(&self, integers: &[IntegerWeights]) -> Vec<Rate> {
+        let layers = integers.iter().zip(self.bits);
+        layers.map(|(layer, &bits)| Rate::fit(&layer.values, most(bits))).collect()
     }
 }
 
@@ -191,8 +188,7 @@ pub fn train(
             order = (epoch, shuffled(lessons.len(), setting.seed, epoch));
         }
         if state.step.is_multiple_of(REFIT) || state.rates.is_empty() {
-            let integers = state.learned.integers(setting.bits);
-            state.rates = setting.rates(&state.learned.network.topology, &integers);
+            state.rates = setting.rates(&state.learned.integers(setting.bits));
         }
         let from = (state.step % per_epoch) as usize * config.batch;
         let indices = &order.1[from..(from + config.batch).min(lessons.len())];
@@ -254,19 +250,6 @@ fn gradient(
     Ok((loss, gradient))
 }
 
-/// How the code goes through an affine layer's weights.
-fn rows(layer: &Layer) -> Rows {
-    match *layer {
-        Layer::Conv2d { channels, kernel, .. } => {
-            Rows { columns: kernel[0] * kernel[1] * channels, lag: channels }
-        }
-        Layer::DepthwiseConv2d { kernel, .. } => Rows { columns: kernel[0] * kernel[1], lag: 1 },
-        Layer::Dense { inputs, .. } => Rows { columns: inputs, lag: 1 },
-        // No other layer has weights.
-        _ => Rows { columns: 1, lag: 1 },
-    }
-}
-
 /// Scales the gradient down until that of weights and biases is within [`GRADIENT_NORM`].
 fn limit(gradient: &mut Learned) {
     let squares = gradient.network.tensors().into_iter().flat_map(|(_, t)| t);
@@ -282,8 +265,8 @@ fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut
     let layers = learned.network.affine.iter().zip(&learned.log_steps).zip(rates);
     for (((affine, log_step), rate), into) in layers.zip(&mut gradient.network.affine) {
         let per_step = (-log_step).exp();
-        for (at, (w, g)) in affine.weight.iter().zip(&mut into.weight).enumerate() {
-            *g += nats_per_bit * per_step * rate.slope(at, w * per_step);
+        for (w, g) in affine.weight.iter().zip(&mut into.weight) {
+            *g += nats_per_bit * per_step * rate.slope(w * per_step);
         }
     }
 }
@@ -315,7 +298,7 @@ impl State {
         let (integers, simulation) = setting.simulation(&self.average, &self.activations)?;
         let score = score(&integers, &simulation, validation, setting.device);
         if done > SHRINKING {
-            let rates = setting.rates(&self.average.network.topology, &integers);
+            let rates = setting.rates(&integers);
             let layers = rates.iter().zip(&integers);
             let bits: f64 = layers.map(|(rate, layer)| rate.of(&layer.values)).sum();
             let objective = score.loss + nats_per_bit * bits;

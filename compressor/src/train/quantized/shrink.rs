@@ -17,8 +17,6 @@ impl State {
         if folded.steps.is_empty() {
             return Ok(());
         }
-        // Places in tensors change: the layers' codes are fitted anew.
-        self.rates.clear();
         let mut before = biases;
         for step in &folded.steps {
             self.removed.extend(step.records(&self.lineage));
