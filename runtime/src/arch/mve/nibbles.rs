@@ -54,6 +54,93 @@ unsafe extern "C" fn sum_w4(weights: *const u8, count: usize) -> i32 {
     )
 }
 
+/// Products of a row's step, of its rest and of its odd column.
+macro_rules! nibble_macros {
+    () => {
+        concat!(
+            // Weights in q2: products with even columns in q0, odd ones in q1.
+            ".macro nibble_products sum\n",
+            "vshl.i8 q3, q2, #4\n",
+            "vmladava.s8 \\sum, q0, q3\n",
+            "vand q2, q2, q6\n",
+            "vmladava.s8 \\sum, q1, q2\n",
+            ".endm\n",
+            ".macro nibble_rest row, sum\n",
+            "vpst\n",
+            "vldrbt.u8 q2, [\\row]\n",
+            "nibble_products \\sum\n",
+            ".endm\n",
+            ".macro nibble_odd row, sum\n",
+            "add \\row, \\row, lr\n",
+            "ldrb r6, [\\row]\n",
+            "lsls r6, r6, #28\n",
+            "asrs r6, r6, #24\n",
+            "mla \\sum, r6, r9, \\sum\n",
+            ".endm\n",
+        )
+    };
+}
+
+/// The pairs that are no whole step, and the odd column.
+macro_rules! nibble_rests {
+    () => {
+        concat!(
+            "ldr lr, [r11, #28]\n",
+            "cmp lr, #0\n",
+            "beq 4f\n",
+            "vctp.8 lr\n",
+            "vpst\n",
+            "vldrbt.u8 q0, [r9, q7]\n",
+            "adds r9, #1\n",
+            "vpst\n",
+            "vldrbt.u8 q1, [r9, q7]\n",
+            "nibble_rest r1, r8\n",
+            "nibble_rest r3, r10\n",
+            "nibble_rest r5, r12\n",
+            "nibble_rest r7, r2\n",
+            "4:\n",
+            "ldr r9, [r11, #32]\n",
+            "cmp r9, #0\n",
+            "beq 5f\n",
+            "ldrsb r9, [r9]\n",
+            "nibble_odd r1, r8\n",
+            "nibble_odd r3, r10\n",
+            "nibble_odd r5, r12\n",
+            "nibble_odd r7, r2\n",
+        )
+    };
+}
+
+/// From sums in q0 to outputs, as in [`super::quads_w8a8`].
+macro_rules! nibble_outputs {
+    () => {
+        concat!(
+            "vshr.s32 q0, q0, #4\n",
+            "vldrw.32 q1, [r4]\n",
+            "vadd.i32 q0, q0, q1\n",
+            "vldrw.32 q1, [r4, #32]\n",
+            "vmov.i32 q3, #0\n",
+            "vmax.s32 q2, q1, q3\n",
+            "vshl.s32 q0, q0, q2\n",
+            "vldrw.32 q2, [r4, #16]\n",
+            "vmin.s32 q1, q1, q3\n",
+            "vqrdmulh.s32 q0, q0, q2\n",
+            "adds r4, #48\n",
+            "vand q2, q0, q1\n",
+            "vshr.s32 q2, q2, #31\n",
+            "vqadd.s32 q0, q0, q2\n",
+            "vrshl.s32 q0, q0, q1\n",
+            "ldrd r5, r7, [r11, #12]\n",
+            "ldr r3, [r11, #20]\n",
+            "vqadd.s32 q0, q0, r3\n",
+            "vdup.32 q1, r5\n",
+            "vmax.s32 q0, q0, q1\n",
+            "vdup.32 q1, r7\n",
+            "vmin.s32 q0, q0, q1\n",
+        )
+    };
+}
+
 /// As [`super::quads_w8a8`], with rows of nibbles.
 ///
 /// # Safety
@@ -74,25 +161,7 @@ pub(super) unsafe extern "C" fn quads_w4a8(
 ) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        // Weights in q2: products with even columns in q0, odd ones in q1.
-        ".macro nibble_products sum",
-        "vshl.i8 q3, q2, #4",
-        "vmladava.s8 \\sum, q0, q3",
-        "vand q2, q2, q6",
-        "vmladava.s8 \\sum, q1, q2",
-        ".endm",
-        ".macro nibble_rest row, sum",
-        "vpst",
-        "vldrbt.u8 q2, [\\row]",
-        "nibble_products \\sum",
-        ".endm",
-        ".macro nibble_odd row, sum",
-        "add \\row, \\row, lr",
-        "ldrb r6, [\\row]",
-        "lsls r6, r6, #28",
-        "asrs r6, r6, #24",
-        "mla \\sum, r6, r9, \\sum",
-        ".endm",
+        nibble_macros!(),
         "push {{r4-r11, lr}}",
         "vpush {{d8-d15}}",
         "sub sp, sp, #8",
@@ -127,56 +196,14 @@ pub(super) unsafe extern "C" fn quads_w4a8(
         "nibble_products r2",
         "le lr, 2b",
         "3:",
-        "ldr lr, [r11, #28]",
-        "cmp lr, #0",
-        "beq 4f",
-        "vctp.8 lr",
-        "vpst",
-        "vldrbt.u8 q0, [r9, q7]",
-        "adds r9, #1",
-        "vpst",
-        "vldrbt.u8 q1, [r9, q7]",
-        "nibble_rest r1, r8",
-        "nibble_rest r3, r10",
-        "nibble_rest r5, r12",
-        "nibble_rest r7, r2",
-        "4:",
-        "ldr r9, [r11, #32]",
-        "cmp r9, #0",
-        "beq 5f",
-        "ldrsb r9, [r9]",
-        "nibble_odd r1, r8",
-        "nibble_odd r3, r10",
-        "nibble_odd r5, r12",
-        "nibble_odd r7, r2",
+        nibble_rests!(),
         "5:",
         "vmov q0[2], q0[0], r8, r12",
         "vmov q0[3], q0[1], r10, r2",
         "ldrd r6, r3, [r11, #4]",
         "ldr r1, [sp]",
         "add r1, r1, r6, lsl #2", // the row after the fourth
-        "vshr.s32 q0, q0, #4",
-        "vldrw.32 q1, [r4]",
-        "vadd.i32 q0, q0, q1",
-        "vldrw.32 q1, [r4, #32]",
-        "vmov.i32 q3, #0",
-        "vmax.s32 q2, q1, q3",
-        "vshl.s32 q0, q0, q2",
-        "vldrw.32 q2, [r4, #16]",
-        "vmin.s32 q1, q1, q3",
-        "vqrdmulh.s32 q0, q0, q2",
-        "adds r4, #48",
-        "vand q2, q0, q1",
-        "vshr.s32 q2, q2, #31",
-        "vqadd.s32 q0, q0, q2",
-        "vrshl.s32 q0, q0, q1",
-        "ldrd r5, r7, [r11, #12]",
-        "ldr r3, [r11, #20]",
-        "vqadd.s32 q0, q0, r3",
-        "vdup.32 q1, r5",
-        "vmax.s32 q0, q0, q1",
-        "vdup.32 q1, r7",
-        "vmin.s32 q0, q0, q1",
+        nibble_outputs!(),
         "vstrb.32 q0, [r0], #4",
         "ldr r3, [sp, #108]",
         "cmp r0, r3",
