@@ -70,6 +70,9 @@ pub(crate) enum XtaskError {
     #[error("{mismatches} output bytes differ from the golden vectors")]
     Mismatches { mismatches: u64 },
 
+    #[error("{model} on {core}: {instructions} instructions, and {most} is what it may take")]
+    Slow { core: &'static str, model: String, instructions: u64, most: u64 },
+
     #[error("no golden model in {}: `cargo xtask golden` writes them", .0.display())]
     NoGoldenModels(PathBuf),
 

@@ -6,6 +6,7 @@
 //! operator), `process` and `paths`.
 
 mod boards;
+mod budget;
 mod c_header;
 mod certificate;
 mod commands;

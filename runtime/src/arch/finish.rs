@@ -1,6 +1,6 @@
 //! From sums of products to outputs: biases, requantisation, activation.
 
-#[cfg(bitsback_isa = "mve")]
+#[cfg(any(bitsback_isa = "mve", bitsback_isa = "neon"))]
 use super::BLOCK_ROWS;
 use crate::features::Features;
 use crate::format::{BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp};
@@ -71,7 +71,7 @@ impl Finish<'_> {
     }
 
     /// The biases of a block of rows, if there are any and none is missing.
-    #[cfg(bitsback_isa = "mve")]
+    #[cfg(any(bitsback_isa = "mve", bitsback_isa = "neon"))]
     #[inline(always)]
     pub(crate) fn block_biases(&self, first: usize) -> Option<[i32; BLOCK_ROWS]> {
         let (width, shift, bytes) = self.bias?;
@@ -87,7 +87,7 @@ impl Finish<'_> {
     }
 
     /// Fractions and shifts of a block of rows, as long as none is missing.
-    #[cfg(bitsback_isa = "mve")]
+    #[cfg(any(bitsback_isa = "mve", bitsback_isa = "neon"))]
     #[inline(always)]
     pub(crate) fn block_multipliers(&self, first: usize) -> ([i32; BLOCK_ROWS], [i32; BLOCK_ROWS]) {
         let multipliers = match self.multipliers {

@@ -9,6 +9,8 @@
 //! The core must have access to its vectors (CPACR), as the start-up code of any program compiled
 //! for such a core must see to; cortex-m-rt does.
 
+mod nibbles;
+
 use core::arch::naked_asm;
 use core::ops::Range;
 
@@ -17,6 +19,9 @@ pub(crate) use super::portable::{
 };
 use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places};
 use crate::format::Layout;
+
+/// A kernel that makes outputs of quads of rows.
+type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
 
 /// Rows that are summed and rescaled at once: as many as a vector has lanes of 32 bits.
 const QUAD: usize = BLOCK_ROWS;
@@ -47,12 +52,18 @@ pub(crate) struct Lanes {
 #[repr(C)]
 struct Task {
     x: *const i8,
-    columns: usize,
-    /// How far a row's last sixteen columns reach beyond it.
+    /// Bytes of a row.
+    row_len: usize,
+    /// How far a row's last sixteen bytes reach beyond it.
     beyond: usize,
     min: i32,
     max: i32,
     zero_point: i32,
+    /// Of nibbles: whole steps, pairs of columns behind them, and the last column's input if it is in
+    /// no pair.
+    steps: usize,
+    rest: usize,
+    odd: *const i8,
 }
 
 impl Lanes {
@@ -83,14 +94,22 @@ impl Lanes {
         outputs: &mut [i8],
     ) -> Option<()> {
         let (rows, columns) = (outputs.len(), x.len());
-        if matrix.bits() != 8 || matrix.layout() != Layout::RowMajor || columns == 0 || rows < QUAD
-        {
+        if matrix.layout() != Layout::RowMajor || columns == 0 || rows < QUAD {
             return None;
         }
+        let kernel: Quads = match matrix.bits() {
+            8 => quads_w8a8,
+            4 if columns <= nibbles::MAX_COLUMNS => nibbles::quads_w4a8,
+            _ => return None,
+        };
+        let row_len = crate::format::row_len(matrix.bits(), columns);
         let task = Task {
             x: x.as_ptr(),
-            columns,
+            row_len,
             beyond: columns.wrapping_neg() % 16,
+            steps: columns / nibbles::STEP,
+            rest: columns % nibbles::STEP / 2,
+            odd: if columns.is_multiple_of(2) { core::ptr::null() } else { x.last()? },
             min: finish.clamp.min.into(),
             max: finish.clamp.max.into(),
             zero_point: finish.zero_point.into(),
@@ -100,7 +119,7 @@ impl Lanes {
             if self.held != Some(first) {
                 self.hold(first, rows, finish);
                 if offset != 0 {
-                    self.fold(first, rows, bytes, columns, offset.into());
+                    self.fold(first, rows, matrix, columns, offset.into());
                 }
                 self.held = Some(first);
             }
@@ -108,10 +127,10 @@ impl Lanes {
             let whole = rows.wrapping_sub(start) / QUAD;
             let (quads, last) = self.quads.split_at_checked(whole).unwrap_or((&self.quads, &[]));
             let end = start.wrapping_add(quads.len().wrapping_mul(QUAD));
-            run(&task, bytes, columns, quads, outputs, start..end)?;
+            run(kernel, &task, bytes, quads, outputs, start..end)?;
             if let (Some(last), true) = (last.first(), end < rows) {
                 let rows = rows.wrapping_sub(QUAD)..rows;
-                run(&task, bytes, columns, core::slice::from_ref(last), outputs, rows)?;
+                run(kernel, &task, bytes, core::slice::from_ref(last), outputs, rows)?;
             }
         }
         Some(())
@@ -133,9 +152,22 @@ impl Lanes {
 
     /// Adds offset·Σ w to the biases, so that the kernel needs no offset.
     #[inline(never)]
-    fn fold(&mut self, first: usize, rows: usize, bytes: &[u8], columns: usize, offset: i32) {
+    fn fold(
+        &mut self,
+        first: usize,
+        rows: usize,
+        matrix: &Matrix<'_>,
+        columns: usize,
+        offset: i32,
+    ) {
         for (start, quad) in starts(first, rows).zip(&mut self.quads) {
-            let sums = sum_rows(bytes, columns, start).unwrap_or_default();
+            let sums = if matrix.bits() == 8 {
+                sum_rows(matrix.bytes, columns, start).unwrap_or_default()
+            } else {
+                [0, 1, 2, 3].map(|row| {
+                    nibbles::row_sum(matrix.bytes_from(start.wrapping_add(row)), columns)
+                })
+            };
             for (bias, sum) in quad.bias.iter_mut().zip(sums) {
                 *bias = bias.wrapping_add(sum.wrapping_mul(offset));
             }
@@ -151,9 +183,9 @@ fn starts(first: usize, rows: usize) -> impl Iterator<Item = usize> {
 
 /// Runs the kernel on whole quads of rows, or `None` where weights or outputs are missing.
 fn run(
+    kernel: Quads,
     task: &Task,
     bytes: &[u8],
-    columns: usize,
     quads: &[Quad],
     outputs: &mut [i8],
     rows: Range<usize>,
@@ -164,15 +196,15 @@ fn run(
     if rows.len() != quads.len().checked_mul(QUAD)? {
         return None;
     }
-    let from = rows.start.checked_mul(columns)?;
-    let weights = bytes.get(from..rows.end.checked_mul(columns)?)?;
+    let from = rows.start.checked_mul(task.row_len)?;
+    let weights = bytes.get(from..rows.end.checked_mul(task.row_len)?)?;
     let outputs = outputs.get_mut(rows)?;
     let ends = outputs.as_mut_ptr_range();
-    // SAFETY: `task` holds the address and the length of inputs that outlive it, and aren't none
-    // (`Lanes::finish` has borrowed and checked them); `weights` are `columns` bytes for each row,
-    // `outputs` one, and there is a quad for each four rows, at least one. Those are
-    // `quads_w8a8`'s conditions.
-    unsafe { quads_w8a8(task, weights.as_ptr(), quads.as_ptr(), ends.start, ends.end) };
+    // SAFETY: `task` holds the address of inputs that outlive it, and how their columns, which aren't
+    // none, fall into steps (`Lanes::finish` has borrowed and counted them); `weights` are a row's bytes
+    // for each row, `outputs` one, and there is a quad for each four rows, at least one. Those are the
+    // conditions of the kernel of that width.
+    unsafe { kernel(task, weights.as_ptr(), quads.as_ptr(), ends.start, ends.end) };
     Some(())
 }
 
@@ -233,13 +265,13 @@ unsafe extern "C" fn sums_w8(weights: *const u8, columns: usize, sums: *mut [i32
 /// VRSHL rounds up: one less, where the number is negative and the shift isn't 0, mends that.
 ///
 /// # Safety
-/// `task.x` has `task.columns` bytes to read, at least one; `outputs` to `end` can be written and
-/// are a positive multiple of four; for each of them there are `task.columns` bytes of weights,
-/// and for each four a quad. `task.beyond` + `task.columns` is a multiple of 16. The core has
+/// `task.x` has `task.row_len` bytes to read, at least one; `outputs` to `end` can be written and
+/// are a positive multiple of four; for each of them there are `task.row_len` bytes of weights,
+/// and for each four a quad. `task.beyond` + `task.row_len` is a multiple of 16. The core has
 /// access to its vectors.
 // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
 // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of inputs and weights in
-// the loop are masked by LETP beyond `columns`; pointers that go beyond are corrected or not used
+// the loop are masked by LETP beyond `row_len`; pointers that go beyond are corrected or not used
 // again. Each turn reads one quad, whose words are aligned, and writes four bytes of outputs.
 #[unsafe(naked)]
 unsafe extern "C" fn quads_w8a8(

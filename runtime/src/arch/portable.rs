@@ -4,7 +4,7 @@
 
 use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
 use crate::features::Features;
-use crate::format::{Fields, paired_weight};
+use crate::format::{Fields, paired_weight, row_len};
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -88,9 +88,19 @@ pub(crate) fn dot_block_slowly(
         return dot_pairs(block, x, offset);
     }
     if !cfg!(bitsback_isa)
-        && let Some(rows) = four_rows(matrix, first, x.len())
+        && let (8, Some(rows)) = (matrix.bits(), four_rows(matrix, first, x.len()))
     {
         return dot_four(rows, x, offset);
+    }
+    if !cfg!(bitsback_isa = "dsp")
+        && let (4 | 2, Some(rows)) =
+            (matrix.bits(), four_rows(matrix, first, row_len(matrix.bits(), x.len())))
+    {
+        return if matrix.bits() == 4 {
+            dot_four_nibbles(rows, x, offset)
+        } else {
+            dot_four_crumbs(rows, x, offset)
+        };
     }
     let mut sums = [0; BLOCK_ROWS];
     for (row, sum) in (first..matrix.rows).zip(&mut sums) {
@@ -102,7 +112,7 @@ pub(crate) fn dot_block_slowly(
 /// Four packed rows of `len` bytes.
 fn four_rows<'a>(matrix: &Matrix<'a>, first: usize, len: usize) -> Option<[&'a [u8]; BLOCK_ROWS]> {
     let whole = matrix.rows.saturating_sub(first) >= BLOCK_ROWS;
-    if matrix.bits() != 8 || matrix.row_len != len || !whole {
+    if matrix.row_len != len || !whole {
         return None;
     }
     let (a, rest) = matrix.bytes_from(first).split_at_checked(len)?;
@@ -135,6 +145,72 @@ fn dot_four(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_ROW
     let rest = rows_a.1.iter().zip(rows_b.1).zip(rows_c.1).zip(rows_d.1);
     for ((((&a, &b), &c), &d), &x) in rest.zip(x_rest) {
         add([a, b, c, d], x);
+    }
+    [a, b, c, d]
+}
+
+/// Σ w·(x + offset) of four rows of nibbles: an input is loaded once for four products, a byte of
+/// weights once for two.
+#[inline(never)]
+fn dot_four_nibbles(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_ROWS] {
+    let [rows_a, rows_b, rows_c, rows_d] = rows;
+    let (pairs, rest) = x.as_chunks::<2>();
+    let (mut a, mut b, mut c, mut d) = (0i32, 0i32, 0i32, 0i32);
+    let offset = i32::from(offset);
+    let input = |x: i8| i32::from(x).wrapping_add(offset);
+    let add = |sum: &mut i32, byte: u8, x0: i32, x1: i32| {
+        let word = i32::from(byte as i8);
+        *sum = sum.wrapping_add((word << 28 >> 28).wrapping_mul(x0));
+        *sum = sum.wrapping_add((word >> 4).wrapping_mul(x1));
+    };
+    let mut bytes = rows_a.iter().zip(rows_b).zip(rows_c).zip(rows_d);
+    for (&[x0, x1], (((&wa, &wb), &wc), &wd)) in pairs.iter().zip(&mut bytes) {
+        let (x0, x1) = (input(x0), input(x1));
+        add(&mut a, wa, x0, x1);
+        add(&mut b, wb, x0, x1);
+        add(&mut c, wc, x0, x1);
+        add(&mut d, wd, x0, x1);
+    }
+    if let (&[x0], Some((((&wa, &wb), &wc), &wd))) = (rest, bytes.next()) {
+        let x0 = input(x0);
+        add(&mut a, wa, x0, 0);
+        add(&mut b, wb, x0, 0);
+        add(&mut c, wc, x0, 0);
+        add(&mut d, wd, x0, 0);
+    }
+    [a, b, c, d]
+}
+
+/// The same of rows of 2 bits: a byte of weights is loaded once for four products.
+#[inline(never)]
+fn dot_four_crumbs(rows: [&[u8]; BLOCK_ROWS], x: &[i8], offset: i16) -> [i32; BLOCK_ROWS] {
+    let [rows_a, rows_b, rows_c, rows_d] = rows;
+    let (quads, rest) = x.as_chunks::<4>();
+    let (mut a, mut b, mut c, mut d) = (0i32, 0i32, 0i32, 0i32);
+    let offset = i32::from(offset);
+    let input = |x: i8| i32::from(x).wrapping_add(offset);
+    let add = |sum: &mut i32, byte: u8, x: [i32; 4]| {
+        let word = i32::from(byte as i8);
+        *sum = sum.wrapping_add((word << 30 >> 30).wrapping_mul(x[0]));
+        *sum = sum.wrapping_add((word << 28 >> 30).wrapping_mul(x[1]));
+        *sum = sum.wrapping_add((word << 26 >> 30).wrapping_mul(x[2]));
+        *sum = sum.wrapping_add((word >> 6).wrapping_mul(x[3]));
+    };
+    let mut bytes = rows_a.iter().zip(rows_b).zip(rows_c).zip(rows_d);
+    for (x, (((&wa, &wb), &wc), &wd)) in quads.iter().zip(&mut bytes) {
+        let x = x.map(input);
+        add(&mut a, wa, x);
+        add(&mut b, wb, x);
+        add(&mut c, wc, x);
+        add(&mut d, wd, x);
+    }
+    if let (false, Some((((&wa, &wb), &wc), &wd))) = (rest.is_empty(), bytes.next()) {
+        let mut last = [0; 4];
+        last.iter_mut().zip(rest).for_each(|(place, &x)| *place = input(x));
+        add(&mut a, wa, last);
+        add(&mut b, wb, last);
+        add(&mut c, wc, last);
+        add(&mut d, wd, last);
     }
     [a, b, c, d]
 }

@@ -18,8 +18,8 @@ pub(crate) fn packed(weights: &[i16], bits: u8) -> Vec<u8> {
     row
 }
 
-/// The bytes of a matrix of 8-bit weights.
-pub(crate) fn arranged(rows: &[Vec<i16>], in_pairs: bool) -> Vec<u8> {
+/// The bytes of a matrix, in pairs only of 8-bit weights.
+pub(crate) fn arranged(rows: &[Vec<i16>], bits: u8, in_pairs: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     let (blocks, rest) = if in_pairs { rows.as_chunks::<4>() } else { (&[][..], rows) };
     for block in blocks {
@@ -27,7 +27,7 @@ pub(crate) fn arranged(rows: &[Vec<i16>], in_pairs: bool) -> Vec<u8> {
         bytes.resize(start + pair_block_len(block[0].len()), 0);
         assert!(pack_pairs(block.each_ref().map(|row| &row[..]), &mut bytes[start..]));
     }
-    rest.iter().for_each(|row| bytes.extend(packed(row, 8)));
+    rest.iter().for_each(|row| bytes.extend(packed(row, bits)));
     bytes
 }
 
@@ -40,7 +40,7 @@ macro_rules! kernel_suite {
         use std::vec::Vec;
         use $crate::arch::suite::{WIDTHS, arranged, oracle, packed};
         use $crate::arch::{BLOCK_ROWS, Matrix};
-        use $crate::format::Layout;
+        use $crate::format::{Layout, row_len};
         use $module as kernels;
 
         #[test]
@@ -65,22 +65,25 @@ macro_rules! kernel_suite {
         proptest! {
             #[test]
             fn blocks_match_the_oracle(
-                data in proptest::collection::vec(proptest::array::uniform11(-127i16..=127), 1..70),
+                data in proptest::collection::vec(proptest::array::uniform11(-127i16..=127), 1..200),
+                bits in proptest::sample::select(&WIDTHS[..]),
                 rows in 1usize..11,
                 behind in 0usize..40,
                 in_pairs: bool,
+                is_folded: bool,
                 offset in -127i16..=128,
             ) {
+                let (in_pairs, offset) = (in_pairs && bits == 8, if is_folded { 0 } else { offset });
+                let narrow = |w: i16| if bits == 16 { w * 258 } else { w >> (8 - bits) };
                 let x: Vec<i8> = data.iter().map(|column| column[10] as i8).collect();
                 let weights: Vec<Vec<i16>> =
-                    (0..rows).map(|row| data.iter().map(|column| column[row]).collect()).collect();
-                let mut bytes = arranged(&weights, in_pairs);
+                    (0..rows).map(|row| data.iter().map(|column| narrow(column[row])).collect()).collect();
+                let mut bytes = arranged(&weights, bits, in_pairs);
                 bytes.resize(bytes.len() + behind, 0x5A);
                 let layout = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
-                let columns = x.len();
-                let matrix = Matrix {
-                    bytes: &bytes, arrangement: layout, width: 8, rows, columns, row_len: columns,
-                };
+                let (columns, row_len) = (x.len(), row_len(bits, x.len()));
+                let matrix =
+                    Matrix { bytes: &bytes, arrangement: layout, width: bits, rows, columns, row_len };
                 let mut lanes = kernels::Lanes::new();
                 let inputs = lanes.prepare(&matrix, &x, offset);
                 for (block, rows) in weights.chunks(BLOCK_ROWS).enumerate() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bitsback_runtime::{Features, Model};
 
 use crate::boards::{self, Board};
+use crate::budget;
 use crate::conformance::{self, Outcome};
 use crate::error::XtaskError;
 use crate::exits;
@@ -29,7 +30,8 @@ const EXAMPLE_CORE: &str = "cortex-m4";
 /// Prints a table, or with --json one object a model and core with the keys core, isa, model, ran,
 /// vectors, mismatches, instructions, arena_bytes, stack_bytes (and reason where it did not run).
 ///
-/// Exit codes: 0 all equal, 1 a byte differs or a run failed, 3 QEMU or a toolchain is missing.
+/// Exit codes: 0 all equal, 1 a byte differs, a run failed or a kernel takes more instructions than
+/// it may, 3 QEMU or a toolchain is missing.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The model file.
@@ -121,7 +123,7 @@ fn run_models(
     models: &[Golden],
     args: &Args,
 ) -> Result<(), XtaskError> {
-    let mut mismatches = 0;
+    let (mut mismatches, mut over) = (0, Ok(()));
     if !args.json {
         println!("{}", header());
     }
@@ -145,6 +147,7 @@ fn run_models(
             } else {
                 println!("{}", row(&outcome));
             }
+            over = over.and(budget::check(&outcome));
         }
         if let (Some(deepest), false) = (deepest, args.json) {
             println!("{:<15} deepest stack of all, loading included: {deepest} bytes", board.core);
@@ -153,7 +156,7 @@ fn run_models(
     if mismatches > 0 {
         return Err(XtaskError::Mismatches { mismatches });
     }
-    Ok(())
+    over
 }
 
 fn header() -> String {

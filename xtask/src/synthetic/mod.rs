@@ -13,6 +13,7 @@ mod rows;
 pub(crate) mod shapes;
 mod sketch;
 mod squares;
+mod wide;
 mod widths;
 
 use std::fs;
@@ -47,6 +48,9 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("pooled", pooled::sketch)?,
         run("rows", rows::sketch)?,
         run("squares", squares::sketch)?,
+        run("wide-2", |sketch| wide::sketch(sketch, 2))?,
+        run("wide-4", |sketch| wide::sketch(sketch, 4))?,
+        run("wide-8", |sketch| wide::sketch(sketch, 8))?,
         run("widths", widths::sketch)?,
     ])
 }
