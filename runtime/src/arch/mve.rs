@@ -9,9 +9,12 @@
 //! The core must have access to its vectors (CPACR), as the start-up code of any program compiled
 //! for such a core must see to; cortex-m-rt does.
 
+mod depthwise;
+
 use core::arch::naked_asm;
 use core::ops::Range;
 
+pub(crate) use self::depthwise::depthwise;
 pub(crate) use super::portable::{
     Inputs, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };

@@ -13,7 +13,7 @@ use core::arch::aarch64::{
 };
 
 pub(crate) use super::portable::{
-    Inputs, Lanes, add, copy, dot, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, depthwise, dot, dot_strided, finish_rows, is_direct, row_sum,
 };
 use super::steps::{Byte, STEP, four_rows};
 use super::{BLOCK_ROWS, Matrix, portable};

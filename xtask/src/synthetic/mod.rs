@@ -5,6 +5,7 @@
 //! which also notices a format or an operator that has changed under files that exist.
 
 mod coded;
+mod depthwise;
 mod operators;
 mod pairs;
 mod pooled;
@@ -40,6 +41,7 @@ pub(crate) struct Synthetic {
 pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
     Ok(vec![
         run("coded", coded::sketch)?,
+        run("depthwise", depthwise::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("pooled", pooled::sketch)?,
