@@ -7,7 +7,7 @@ use crate::boards::BOARDS;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
 
-/// A model with every operator.
+/// A model, which must be some: the programs hold every operator, also those that it hasn't.
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
 /// Everything that the runtime can do, with the model checked when the program starts, and when it

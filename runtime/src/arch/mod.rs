@@ -13,6 +13,7 @@
 //! | `finish_rows` | outputs of rows from their sums |
 //! | `copy_rows`, `fill` | gather a patch |
 //! | `add` | the sum of two tensors, where it can |
+//! | `depthwise` | outputs of a [`Group`] of channels of a depthwise convolution, where it can |
 //! | `is_direct` | the widths of `dot_patches` |
 //! | `dot`, `dot_strided`, `row_sum` | one row over inputs in a row or apart; the sum of its weights |
 //!
@@ -22,6 +23,7 @@
 mod addition;
 #[cfg(not(bitsback_isa = "dsp"))]
 mod blocks;
+mod depthwise;
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 mod finish;
@@ -40,6 +42,7 @@ mod steps;
 mod x86_64;
 
 pub(crate) use addition::{Addition, LEFT_SHIFT, Places};
+pub(crate) use depthwise::{Group, LANES, Steps};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use matrix::{Matrix, Row};
 
@@ -49,28 +52,32 @@ pub(crate) use blocks::dot_rows;
 pub(crate) use blocks::{POSITIONS, Patches, Place, Room, copy_rows, dot_patches, fill};
 #[cfg(bitsback_isa = "dsp")]
 pub(crate) use dsp::{
-    Lanes, POSITIONS, Patches, Place, Room, add, copy_rows, dot, dot_patches, dot_rows,
+    Lanes, POSITIONS, Patches, Place, Room, add, copy_rows, depthwise, dot, dot_patches, dot_rows,
     dot_strided, fill, finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "mve")]
 pub(crate) use mve::{
-    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, depthwise, dot, dot_block, dot_strided, finish_rows, is_direct,
+    row_sum,
 };
 #[cfg(bitsback_isa = "neon")]
 pub(crate) use neon::{
-    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, depthwise, dot, dot_block, dot_strided, finish_rows, is_direct,
+    row_sum,
 };
 #[cfg(not(bitsback_isa))]
 pub(crate) use portable::{
-    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, depthwise, dot, dot_block, dot_strided, finish_rows, is_direct,
+    row_sum,
 };
 #[cfg(bitsback_scalar)]
 pub(crate) use scalar::{
-    Lanes, add, copy, dot, dot_rows, dot_strided, finish_rows, is_direct, row_sum,
+    Lanes, add, copy, depthwise, dot, dot_rows, dot_strided, finish_rows, is_direct, row_sum,
 };
 #[cfg(bitsback_isa = "x86_64")]
 pub(crate) use x86_64::{
-    Inputs, Lanes, add, copy, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
+    Inputs, Lanes, add, copy, depthwise, dot, dot_block, dot_strided, finish_rows, is_direct,
+    row_sum,
 };
 
 /// Rows that kernels go through at once: as many as a block of pairs has.

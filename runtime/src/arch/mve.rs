@@ -9,11 +9,13 @@
 //! The core must have access to its vectors (CPACR), as the start-up code of any program compiled
 //! for such a core must see to; cortex-m-rt does.
 
+mod depthwise;
 mod nibbles;
 
 use core::arch::naked_asm;
 use core::ops::Range;
 
+pub(crate) use self::depthwise::depthwise;
 pub(crate) use super::portable::{
     Inputs, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
 };

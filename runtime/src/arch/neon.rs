@@ -21,7 +21,7 @@ use core::arch::aarch64::{
 };
 use core::arch::asm;
 
-pub(crate) use super::portable::{add, dot, dot_strided, is_direct, row_sum};
+pub(crate) use super::portable::{add, depthwise, dot, dot_strided, is_direct, row_sum};
 pub(crate) use super::steps::{Inputs, Lanes};
 use super::steps::{Last, STEP, STEP_COLUMNS, four_rows};
 use super::{BLOCK_ROWS, Finish, Matrix, portable};

@@ -2,9 +2,13 @@
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
+use super::depthwise::{Group, LANES, Steps, Tap};
 use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
 use crate::features::Features;
 use crate::format::{Fields, paired_weight, row_len};
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
+use crate::requantize::requantize;
 
 /// Room for prepared inputs: not needed here.
 pub(crate) struct Lanes;
@@ -309,6 +313,60 @@ pub(crate) fn dot_strided(
     }
     let mut fields = Fields::new(row, bits, start);
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
+}
+
+/// The outputs of a group of channels at `rows` rows of positions; `x` and `y` begin with the group's
+/// first channel, of the first row of pixels that is read and written. `None` where no kernel takes
+/// the layer.
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))] // which have groups of their own
+#[inline(never)]
+pub(crate) fn depthwise(
+    group: &Group,
+    finish: &Finish<'_>,
+    first: usize,
+    rows: usize,
+    (x, y): (&[i8], &mut [i8]),
+) -> Option<()> {
+    if !group.is_within(rows, x.len(), y.len()) {
+        return None;
+    }
+    let mut channel = first..;
+    let multipliers = [(); LANES].map(|()| finish.multiplier(channel.next().unwrap_or_default()));
+    let Steps { input, output, .. } = group.steps();
+    for row in 0..rows {
+        let mut to = row.wrapping_mul(output[0]);
+        for run in group.runs() {
+            let taps = group.taps().get(run.first..run.end).unwrap_or_default();
+            let mut from = row.wrapping_mul(input[0]).wrapping_add(run.from);
+            for _ in 0..run.count {
+                let sums = dot_taps(taps, run.biases, x, from);
+                let outputs = y.get_mut(to..)?.first_chunk_mut::<LANES>()?;
+                for ((y, sum), multiplier) in outputs.iter_mut().zip(sums).zip(multipliers) {
+                    *y = finish.clamp.apply(requantize(sum, multiplier, finish.zero_point));
+                }
+                from = from.wrapping_add(input[1]);
+                to = to.wrapping_add(output[1]);
+            }
+        }
+    }
+    Some(())
+}
+
+/// Adds Σ w·x of all lanes to `sums`, for a window that begins at `from`.
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
+#[inline(always)]
+fn dot_taps(taps: &[Tap], sums: [i32; LANES], x: &[i8], from: usize) -> [i32; LANES] {
+    let [mut a, mut b, mut c, mut d] = sums;
+    for &Tap { at, weights: [wa, wb, wc, wd] } in taps {
+        let x = x.get(from.wrapping_add(at)..).and_then(<[i8]>::first_chunk::<LANES>);
+        let &[xa, xb, xc, xd] = x.unwrap_or(&[0; LANES]);
+        // Written out, as in `dot_four`.
+        a = a.wrapping_add(product(wa, xa, 0));
+        b = b.wrapping_add(product(wb, xb, 0));
+        c = c.wrapping_add(product(wc, xc, 0));
+        d = d.wrapping_add(product(wd, xd, 0));
+    }
+    [a, b, c, d]
 }
 
 /// `None`: the operator adds by itself.

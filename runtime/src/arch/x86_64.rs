@@ -19,7 +19,9 @@ use core::arch::x86_64::{
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) use super::portable::{add, copy, dot, dot_strided, finish_rows, is_direct, row_sum};
+pub(crate) use super::portable::{
+    add, copy, depthwise, dot, dot_strided, finish_rows, is_direct, row_sum,
+};
 pub(crate) use super::steps::{Inputs, Lanes};
 use super::steps::{STEP, STEP_COLUMNS, four_rows};
 use super::{BLOCK_ROWS, Matrix, portable};

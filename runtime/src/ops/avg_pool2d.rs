@@ -45,16 +45,8 @@ impl Operator for AvgPool2d {
         let (inputs, output) = split(arena, &self.output);
         let values = inputs.get(input);
         let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
-        for (y, window) in output.chunks_exact_mut(pool.channels.max(1)).zip(pool.windows()) {
-            for (channel, y) in y.iter_mut().enumerate() {
-                let (mut sum, mut count) = (0i32, 0i32);
-                window.for_each_pixel(values, |pixel| {
-                    sum = sum.wrapping_add(pixel.get(channel).map_or(0, |&x| i32::from(x)));
-                    count = count.wrapping_add(1);
-                });
-                *y = self.clamp.apply(mean(sum, count));
-            }
-        }
+        let sum = (0i32, |sum: i32, x: i8| sum.wrapping_add(i32::from(x)));
+        pool.fold(values, output, sum, |sum, count| self.clamp.apply(mean(sum, count as i32)));
     }
 }
 

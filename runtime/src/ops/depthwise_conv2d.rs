@@ -7,6 +7,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
+use crate::arch::{self, Group, LANES, Steps};
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
@@ -82,9 +83,48 @@ impl Operator for DepthwiseConv2d {
         else {
             return;
         };
-        let image =
-            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        image.convolve_channels(&layer, self.columns(), [0, outputs], output);
+        let values = inputs.get(input);
+        let image = Image { values, zero_point: input.zero_point, axes, channels };
+        if channels != outputs || image.convolve_groups(&layer, output).is_none() {
+            image.convolve_channels(&layer, self.columns(), [0, outputs], output);
+        }
+    }
+}
+
+impl Image<'_> {
+    /// As many outputs as there are channels, a group of them at a time; `None` where they are too
+    /// few or the kernels don't take the layer, which may have been noticed late.
+    #[inline(never)]
+    fn convolve_groups(&self, layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
+        let Self { values, axes: [rows, columns], channels, .. } = *self;
+        let steps = |[down, right]: [usize; 2], width: usize| {
+            let right = right.wrapping_mul(channels);
+            [down.wrapping_mul(width).wrapping_mul(channels), right]
+        };
+        let steps = Steps {
+            taps: steps([rows.dilation, columns.dilation], columns.input),
+            input: steps([rows.stride, columns.stride], columns.input),
+            output: steps([1, 1], columns.output),
+        };
+        let mut group = Group::new(columns.size, steps);
+        for (_, run) in columns.runs() {
+            group.add_run(run.taps, run.position.wrapping_mul(channels), run.count)?;
+        }
+        let offset = (-i32::from(self.zero_point), layer.folded);
+        let last = channels.checked_sub(LANES)?;
+        for first in (0..channels).step_by(LANES) {
+            let first = first.min(last); // the last group ends with the last channel
+            group.begin(&layer.matrix, &layer.finish, first, offset);
+            for (down, run) in rows.runs() {
+                group.arrange(&layer.matrix, first, run.taps)?;
+                let row = columns.input.wrapping_mul(channels);
+                let x = values.get(run.position.wrapping_mul(row).wrapping_add(first)..)?;
+                let to = down.wrapping_mul(steps.output[0]).wrapping_add(first);
+                let y = output.get_mut(to..)?;
+                arch::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+            }
+        }
+        Some(())
     }
 }
 
@@ -96,48 +136,51 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    /// Shapes of a depthwise convolution that keeps the image's size.
+    /// Shapes of a depthwise convolution.
     #[derive(Clone, Debug)]
     struct Shapes {
         input: [u16; 3],
-        outputs: u16,
-        size: [u16; 2],
+        /// Outputs of a channel.
+        multiplier: u16,
+        output: [u16; 2],
+        window: Window,
         dilation: [u16; 2],
     }
 
-    fn op(s: &Shapes, plain: &Plain, zeros: (i8, i8)) -> (Tensor, Op, Vec<u8>) {
+    impl Shapes {
+        fn outputs(&self) -> u16 {
+            self.input[2] * self.multiplier
+        }
+    }
+
+    fn op(s: &Shapes, plain: &Plain, outputs: u16, zeros: (i8, i8)) -> (Tensor, Op, Vec<u8>) {
         let (affine, section) = plain.store(zeros.0);
         let input = tensor(0, &s.input, zeros.0);
-        let [h, w, _] = s.input;
-        let output = tensor(input.len() as u32, &[h, w, s.outputs], zeros.1);
-        let padding = [0, 1].map(|axis| (s.size[axis] - 1) * s.dilation[axis] / 2);
-        let window = Window { size: s.size, stride: [1, 1], padding };
-        let op = DepthwiseConv2d {
-            input: Source::Previous,
-            output,
-            window,
-            dilation: s.dilation,
-            affine,
-        };
+        let [h, w] = s.output;
+        let output = tensor(input.len() as u32, &[h, w, outputs], zeros.1);
+        let (input_at, window, dilation) = (Source::Previous, s.window, s.dilation);
+        let op = DepthwiseConv2d { input: input_at, output, window, dilation, affine };
         (input, Op::DepthwiseConv2d(op), section)
     }
 
     fn oracle(s: &Shapes, plain: &Plain, x: &[i8], zeros: (i8, i8)) -> Vec<i8> {
         let [h, w, c] = s.input.map(i64::from);
-        let [kh, kw] = s.size.map(i64::from);
-        let multiplier = i64::from(s.outputs) / c;
+        let [oh, ow] = s.output.map(i64::from);
+        let [kh, kw] = s.window.size.map(i64::from);
+        let at = |o: i64, k: i64, axis: usize| {
+            let [stride, dilation, padding] =
+                [s.window.stride, s.dilation, s.window.padding].map(|of| i64::from(of[axis]));
+            o * stride + k * dilation - padding
+        };
         let mut found = Vec::new();
-        for (oy, ox) in (0..h).flat_map(|oy| (0..w).map(move |ox| (oy, ox))) {
-            for output in 0..i64::from(s.outputs) {
+        for (oy, ox) in (0..oh).flat_map(|oy| (0..ow).map(move |ox| (oy, ox))) {
+            for output in 0..i64::from(s.outputs()) {
                 let mut sum = 0i64;
                 for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
-                    let at = |o: i64, k: i64, axis: usize| {
-                        let dilation = i64::from(s.dilation[axis]);
-                        o + k * dilation - (i64::from(s.size[axis]) - 1) * dilation / 2
-                    };
                     let (y, x_) = (at(oy, ky, 0), at(ox, kx, 1));
                     if (0..h).contains(&y) && (0..w).contains(&x_) {
-                        let pixel = x[((y * w + x_) * c + output / multiplier) as usize];
+                        let channel = output / i64::from(s.multiplier);
+                        let pixel = x[((y * w + x_) * c + channel) as usize];
                         let weight = plain.weights[((output * kh + ky) * kw + kx) as usize];
                         sum += i64::from(weight) * (i64::from(pixel) - i64::from(zeros.0));
                     }
@@ -150,16 +193,29 @@ mod tests {
 
     prop_compose! {
         fn shapes()(
-            input in [1u16..7, 1u16..7, 1u16..4], multiplier in 1u16..4,
-            size in [1u16..5, 1u16..5], dilation in [1u16..3, 1u16..3],
+            input in [1u16..9, 1u16..9, 1u16..14],
+            multiplier in prop_oneof![4 => Just(1u16), 1 => 2u16..4],
+            size in [1u16..8, 1u16..6],
+            stride in [1u16..4, 1u16..4],
+            dilation in [1u16..3, 1u16..3],
+            padding in [0u16..8, 0u16..8],
+            output in [1u16..8, 1u16..8],
         ) -> Shapes {
-            Shapes { input, outputs: input[2] * multiplier, size, dilation }
+            // As far as the shape rule allows.
+            let pad = |axis: usize| padding[axis].min((size[axis] - 1) * dilation[axis]);
+            let padding = [pad(0), pad(1)];
+            let most = |axis: usize| (padding[axis] + input[axis] - 1) / stride[axis] + 1;
+            let output = [output[0].min(most(0)), output[1].min(most(1))];
+            Shapes { input, multiplier, output, window: Window { size, stride, padding }, dilation }
         }
     }
 
     prop_compose! {
         fn case()(s in shapes())(
-            plain in plain(s.outputs.into(), usize::from(s.size[0] * s.size[1])),
+            plain in plain(
+                s.outputs().into(),
+                s.window.size.iter().copied().map(usize::from).product(),
+            ),
             x in values(s.input.iter().product::<u16>() as usize),
             zeros in any::<(i8, i8)>(),
             s in Just(s),
@@ -171,7 +227,7 @@ mod tests {
     proptest! {
         #[test]
         fn matches_the_oracle((s, plain, x, zeros) in case()) {
-            let (input, op, section) = op(&s, &plain, zeros);
+            let (input, op, section) = op(&s, &plain, s.outputs(), zeros);
             let found = run(&input, &[op], &section, &x).unwrap();
             prop_assert_eq!(found, oracle(&s, &plain, &x, zeros));
         }
@@ -179,8 +235,7 @@ mod tests {
         #[test]
         fn channels_must_be_a_multiple((s, plain, _, zeros) in case()) {
             prop_assume!(s.input[2] > 1);
-            let outputs = s.outputs + 1;
-            let (input, op, section) = op(&Shapes { outputs, ..s }, &plain, zeros);
+            let (input, op, section) = op(&s, &plain, s.outputs() + 1, zeros);
             prop_assert_eq!(fault(&input, op, &section), Some(OpFault::Shape));
         }
     }

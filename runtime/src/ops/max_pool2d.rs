@@ -44,16 +44,7 @@ impl Operator for MaxPool2d {
         let (inputs, output) = split(arena, &self.output);
         let values = inputs.get(input);
         let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
-        for (y, window) in output.chunks_exact_mut(pool.channels.max(1)).zip(pool.windows()) {
-            y.fill(i8::MIN);
-            window.for_each_pixel(values, |pixel| {
-                for (y, &x) in y.iter_mut().zip(pixel) {
-                    *y = (*y).max(x);
-                }
-            });
-            for y in y {
-                *y = self.clamp.apply(i32::from(*y));
-            }
-        }
+        let largest = (i8::MIN, |most: i8, x: i8| most.max(x));
+        pool.fold(values, output, largest, |most, _| self.clamp.apply(i32::from(most)));
     }
 }

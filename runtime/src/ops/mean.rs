@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::operands::split;
+use super::pool::Pixels;
 use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
@@ -54,13 +55,13 @@ impl Operator for Mean {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let values = inputs.get(input);
-        let channels = output.len().max(1);
         let zero = i32::from(input.zero_point);
-        for (channel, y) in output.iter_mut().enumerate() {
-            let column = values.iter().skip(channel).step_by(channels);
-            let sum = column.fold(0i32, |sum, &x| sum.wrapping_add(i32::from(x) - zero));
-            *y = self.clamp.apply(requantize(sum, self.multiplier, self.output.zero_point));
-        }
+        let positions = values.len().checked_div(output.len()).unwrap_or_default();
+        let pixels = Pixels { values, rows: 1, columns: positions, stride: 0 };
+        let difference = |sum: i32, x: i8| sum.wrapping_add(i32::from(x)).wrapping_sub(zero);
+        pixels.fold(output, 0, &difference, &|sum, _| {
+            self.clamp.apply(requantize(sum, self.multiplier, self.output.zero_point))
+        });
     }
 }
 

@@ -50,32 +50,83 @@ impl Pool {
         (output.len() as u64).saturating_mul(h * w)
     }
 
-    /// The windows in the output's order.
-    pub(crate) fn windows(&self) -> impl Iterator<Item = PoolWindow<'_>> {
-        (0..self.rows.output).flat_map(move |down| {
-            (0..self.columns.output).map(move |right| PoolWindow { pool: self, down, right })
-        })
+    /// Each output from the values of its window, `start` and `step` folding them, and their number:
+    /// several channels at a time, which are neighbours.
+    #[inline(always)]
+    pub(crate) fn fold<T: Copy>(
+        &self,
+        image: &[i8],
+        output: &mut [i8],
+        (start, step): (T, impl Fn(T, i8) -> T),
+        finish: impl Fn(T, usize) -> i8,
+    ) {
+        let Self { rows, columns, channels } = self;
+        let mut positions = output.chunks_exact_mut((*channels).max(1));
+        for (down, top) in (0..rows.output).map(|down| rows.taps(down)) {
+            for (right, left) in (0..columns.output).map(|right| columns.taps(right)) {
+                let Some(outputs) = positions.next() else { return };
+                let first = top.wrapping_mul(columns.input).wrapping_add(left);
+                let window = Pixels {
+                    values: image.get(first.wrapping_mul(*channels)..).unwrap_or_default(),
+                    rows: down.len(),
+                    columns: right.len(),
+                    stride: columns.input.wrapping_mul(*channels),
+                };
+                window.fold(outputs, start, &step, &finish);
+            }
+        }
     }
 }
 
-/// One window.
-pub(crate) struct PoolWindow<'p> {
-    pool: &'p Pool,
-    down: usize,
-    right: usize,
+/// Channels that are folded at once.
+const LANES: usize = 4;
+
+/// Pixels that lie in rows of an image.
+pub(crate) struct Pixels<'a> {
+    /// From the first one on.
+    pub(crate) values: &'a [i8],
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// Values from a row to the next.
+    pub(crate) stride: usize,
 }
 
-impl PoolWindow<'_> {
-    /// Hands over the channels of each pixel of `image` under the window.
-    pub(crate) fn for_each_pixel(&self, image: &[i8], mut sink: impl FnMut(&[i8])) {
-        let Pool { rows, columns, channels } = self.pool;
-        let ((down, top), (right, left)) = (rows.taps(self.down), columns.taps(self.right));
-        for y in 0..down.len() {
-            let pixel = top.wrapping_add(y).wrapping_mul(columns.input).wrapping_add(left);
-            let start = pixel.wrapping_mul(*channels);
-            let end = start.wrapping_add(right.len().wrapping_mul(*channels));
-            let row = image.get(start..end).unwrap_or_default();
-            row.chunks_exact((*channels).max(1)).for_each(&mut sink);
+impl Pixels<'_> {
+    /// As [`Pool::fold`], of one window: an output for each channel.
+    #[inline(always)]
+    pub(crate) fn fold<T: Copy>(
+        &self,
+        outputs: &mut [i8],
+        start: T,
+        step: &impl Fn(T, i8) -> T,
+        finish: &impl Fn(T, usize) -> i8,
+    ) {
+        let channels = outputs.len();
+        let mut first = 0usize;
+        while first < channels {
+            // The last lanes end with the last channel, unless there are too few for that.
+            first = first.min(channels.saturating_sub(LANES));
+            let [mut a, mut b, mut c, mut d] = [start; LANES];
+            for row in 0..self.rows {
+                let from = row.wrapping_mul(self.stride).wrapping_add(first);
+                let row = self.values.get(from..).unwrap_or_default();
+                for pixel in row.chunks(channels.max(1)).take(self.columns) {
+                    // Written out: whoever compiles for size unrolls nothing.
+                    if let Some(&[xa, xb, xc, xd]) = pixel.first_chunk() {
+                        (a, b, c, d) = (step(a, xa), step(b, xb), step(c, xc), step(d, xd));
+                        continue;
+                    }
+                    for (folded, &x) in [&mut a, &mut b, &mut c].into_iter().zip(pixel) {
+                        *folded = step(*folded, x);
+                    }
+                }
+            }
+            let count = self.rows.wrapping_mul(self.columns);
+            let lanes = outputs.get_mut(first..).unwrap_or_default().iter_mut();
+            for (y, folded) in lanes.zip([a, b, c, d]) {
+                *y = finish(folded, count);
+            }
+            first = first.wrapping_add(LANES);
         }
     }
 }
@@ -139,7 +190,7 @@ mod tests {
 
     prop_compose! {
         fn case()(
-            [h, w, c] in [1u16..8, 1u16..8, 1u16..4],
+            [h, w, c] in [1u16..8, 1u16..8, 1u16..11],
             size in [1u16..5, 1u16..5],
             stride in [1u16..4, 1u16..4],
             padding in [0u16..4, 0u16..4],

@@ -82,6 +82,41 @@ impl Axis {
         let position = begin.wrapping_add(first.wrapping_mul(dilation)).wrapping_sub(self.padding);
         (first..last.max(first), position)
     }
+
+    /// The windows from number `index` on that are like it: all of those that lie inside, or it alone.
+    pub(crate) fn run(&self, index: usize) -> Run {
+        let (taps, position) = self.taps(index);
+        let count = self.inside(index).map_or(1, |begin| {
+            let extent = self.size.wrapping_sub(1).wrapping_mul(self.dilation).wrapping_add(1);
+            let room = self.input.wrapping_sub(extent).wrapping_sub(begin);
+            let following = room.checked_div(self.stride).unwrap_or_default();
+            following.wrapping_add(1).min(self.output.wrapping_sub(index))
+        });
+        Run { taps, position, count }
+    }
+
+    /// Runs of all windows, in order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (usize, Run)> {
+        let mut index = 0usize;
+        core::iter::from_fn(move || {
+            let first = index;
+            (first < self.output).then(|| {
+                let run = self.run(first);
+                index = first.wrapping_add(run.count.max(1));
+                (first, run)
+            })
+        })
+    }
+}
+
+/// Neighbouring windows that have the same taps inside.
+pub(crate) struct Run {
+    /// These taps.
+    pub(crate) taps: Range<usize>,
+    /// The position of the first tap of the first window.
+    pub(crate) position: usize,
+    /// Windows.
+    pub(crate) count: usize,
 }
 
 /// Hands over the sum of each window in turn, rows first: the position of the output, and the sum
@@ -155,6 +190,16 @@ mod tests {
                 }
                 prop_assert!(dilation > 1 || !taps.is_empty());
             }
+            let mut next = 0;
+            for (index, run) in axis.runs() {
+                prop_assert_eq!(index, next);
+                for (number, index) in (index..index + run.count).enumerate() {
+                    let position = run.position + number * stride;
+                    prop_assert_eq!(axis.taps(index), (run.taps.clone(), position));
+                }
+                next = index + run.count;
+            }
+            prop_assert_eq!(next, output);
         }
     }
 }

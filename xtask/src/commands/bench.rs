@@ -51,6 +51,9 @@ struct McuArgs {
     /// The committed models (tests/golden) instead.
     #[arg(long, conflicts_with = "model")]
     committed: bool,
+    /// Only the shape of this name.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "committed"])]
+    shape: Option<String>,
     /// The core, or `all`.
     #[arg(long, default_value = "cortex-m4")]
     core: String,
@@ -154,7 +157,8 @@ fn subjects(root: &Path, args: &McuArgs) -> Result<Vec<Subject>, XtaskError> {
         return Ok(models.into_iter().map(|golden| one(golden.name, golden.model)).collect());
     }
     let mut subjects = Vec::new();
-    for shape in SHAPES {
+    let is_chosen = |name: &str| args.shape.as_deref().is_none_or(|chosen| chosen == name);
+    for shape in SHAPES.into_iter().filter(|shape| is_chosen(shape.name)) {
         let mut variants = Vec::new();
         for (name, layout) in [("rows", Layout::RowMajor), ("pairs", Layout::Pairs)] {
             variants.push((Some(name), shape.model(layout)?));

@@ -6,6 +6,7 @@
 
 mod coded;
 mod coded_lenet;
+mod depthwise;
 mod operators;
 mod pairs;
 mod pooled;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
     Ok(vec![
         run("coded", coded::sketch)?,
         run("coded-lenet", coded_lenet::sketch)?,
+        run("depthwise", depthwise::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("pooled", pooled::sketch)?,

@@ -4,7 +4,7 @@
 
 use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window, pairs_pay};
 use bitsback_runtime::ops::{
-    Add, AvgPool2d, Conv2d, Conv2dMaxPool2d, Dense, FILTER_MAX, MaxPool2d, Softmax,
+    Add, AvgPool2d, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, FILTER_MAX, MaxPool2d, Softmax,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
@@ -24,13 +24,14 @@ pub(crate) struct Shape {
 }
 
 /// All of them.
-pub(crate) const SHAPES: [Shape; 6] = [
+pub(crate) const SHAPES: [Shape; 7] = [
     Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
     Shape { name: "lenet-300-100-4-bit", draw: |s, l| dense_chain(s, l, 4, &LENET_300_100) },
     Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
     Shape { name: "lenet-5-8-13-13", draw: |s, l| lenet_5(s, l, [8, 13, 13]) },
     Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, 8, &AUTOENCODER) },
     Shape { name: "resnet-8", draw: resnet_8 },
+    Shape { name: "ds-cnn", draw: ds_cnn },
 ];
 
 const LENET_300_100: [u16; 4] = [784, 300, 100, 10];
@@ -101,21 +102,20 @@ fn chosen(wanted: Layout, [rows, columns]: [usize; 2]) -> Layout {
     if wanted == Layout::Pairs && pairs_pay(rows, columns) { wanted } else { Layout::RowMajor }
 }
 
-/// A convolution with square windows; `channels` are the input's.
+/// A convolution; `channels` are the input's.
 fn conv(
     sketch: &mut Sketch,
     layout: Layout,
     (input, channels): (Source, usize),
     output: Tensor,
-    [size, stride, padding]: [u16; 3],
+    window: Window,
 ) -> Result<Conv2d, SketchError> {
-    let columns = usize::from(size) * usize::from(size) * channels;
+    let columns = window.size.map(usize::from).iter().product::<usize>() * channels;
     let filters = output.shape.channels();
     let layout =
         if columns > FILTER_MAX { Layout::RowMajor } else { chosen(layout, [filters, columns]) };
     let mut affine = sketch.affine(filters, columns, kind(layout, 8, true))?;
     affine.clamp = RELU;
-    let window = window(size, stride, padding);
     Ok(Conv2d { input, output, window, dilation: [1, 1], affine })
 }
 
@@ -125,7 +125,7 @@ fn conv_op(
     layout: Layout,
     input: (Source, usize),
     output: Tensor,
-    window: [u16; 3],
+    window: Window,
 ) -> Result<Source, SketchError> {
     let conv = conv(sketch, layout, input, output, window)?;
     Ok(sketch.op(Op::Conv2d(conv)))
@@ -171,7 +171,7 @@ fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), S
     for image in &images[1..] {
         let channels = previous.shape.channels();
         let convolved = Sketch::at(0, &[image[0] * 2, image[1] * 2, image[2]], ZERO_POINT);
-        let conv = conv(sketch, layout, (Source::Previous, channels), convolved, [5, 1, 0])?;
+        let conv = conv(sketch, layout, (Source::Previous, channels), convolved, window(5, 1, 0))?;
         let output = chain.tensor(image);
         let (input, window) = (Source::Previous, window(2, 2, 0));
         let pool = MaxPool2d { input, output: output.clone(), window, clamp: Clamp::NONE };
@@ -191,17 +191,19 @@ fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
     const PLACE: u32 = 16_384;
     sketch.input_at(Sketch::at(PLACE, &[32, 32, 3], ZERO_POINT));
     let first = Sketch::at(0, &[32, 32, 16], ZERO_POINT);
-    let mut skip = conv_op(sketch, layout, (Source::Previous, 3), first, [3, 1, 1])?;
+    let mut skip = conv_op(sketch, layout, (Source::Previous, 3), first, window(3, 1, 1))?;
     for (stack, channels) in [16_u16, 32, 64].into_iter().enumerate() {
         let side = 32 >> stack;
         let dims = [side, side, channels];
         let before = usize::from(if stack == 0 { channels } else { channels / 2 });
         let at = |place: u32| Sketch::at(place * PLACE, &dims, ZERO_POINT);
         let (stride, padding) = if stack == 0 { (1, 1) } else { (2, 0) };
-        let inner = conv_op(sketch, layout, (skip.clone(), before), at(1), [3, stride, padding])?;
-        let main = conv_op(sketch, layout, (inner, usize::from(channels)), at(2), [3, 1, 1])?;
+        let strided = window(3, stride, padding);
+        let inner = conv_op(sketch, layout, (skip.clone(), before), at(1), strided)?;
+        let same = window(3, 1, 1);
+        let main = conv_op(sketch, layout, (inner, usize::from(channels)), at(2), same)?;
         if stack > 0 {
-            skip = conv_op(sketch, layout, (skip, before), at(1), [1, 2, 0])?;
+            skip = conv_op(sketch, layout, (skip, before), at(1), window(1, 2, 0))?;
         }
         let half = multiplier(0.5);
         // In place, upon the sum's first operand; the next block reads it from there.
@@ -227,6 +229,41 @@ fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
     Ok(())
 }
 
+/// MLPerf Tiny's keyword spotting: 49 spectra of 10 numbers, then four times a depthwise and a
+/// pointwise convolution.
+fn ds_cnn(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
+    const DIMS: [u16; 3] = [25, 5, 64];
+    let image = DIMS.iter().copied().map(usize::from).product();
+    let mut chain = Chain::new(&[490, image, image]);
+    let input = chain.tensor(&[49, 10, 1]);
+    sketch.input_at(input);
+    let first = Window { size: [10, 4], stride: [2, 2], padding: [4, 1] };
+    conv_op(sketch, layout, (Source::Previous, 1), chain.tensor(&DIMS), first)?;
+    for _ in 0..4 {
+        let mut affine = sketch.affine(64, 9, kind(Layout::RowMajor, 8, true))?;
+        affine.clamp = RELU;
+        sketch.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+            input: Source::Previous,
+            output: chain.tensor(&DIMS),
+            window: window(3, 1, 1),
+            dilation: [1, 1],
+            affine,
+        }));
+        conv_op(sketch, layout, (Source::Previous, 64), chain.tensor(&DIMS), window(1, 1, 0))?;
+    }
+    sketch.op(Op::AvgPool2d(AvgPool2d {
+        input: Source::Previous,
+        output: chain.tensor(&[1, 1, 64]),
+        window: Window { size: [25, 5], stride: [25, 5], padding: [0; 2] },
+        clamp: Clamp::NONE,
+    }));
+    dense(sketch, (layout, 8), 64, chain.tensor(&[12]))?;
+    let output = chain.tensor(&[12]);
+    let multiplier = Multiplier { value: 1 << 30, shift: 23 };
+    sketch.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,7 +271,7 @@ mod tests {
 
     #[test]
     fn multiply_accumulates_are_those_of_the_shapes() {
-        let expected = [266_200, 266_200, 2_293_000, 284_434, 264_192, 12_501_632];
+        let expected = [266_200, 266_200, 2_293_000, 284_434, 264_192, 12_501_632, 2_656_768];
         assert_eq!(SHAPES.len(), expected.len());
         for (shape, macs) in SHAPES.into_iter().zip(expected) {
             for layout in [Layout::RowMajor, Layout::Pairs] {

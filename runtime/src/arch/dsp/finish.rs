@@ -78,7 +78,7 @@ impl Constants {
 ///
 /// Where a doubled sum saturates at ±2³¹, its product is 2²⁸ or more, and 256 or more when shifted:
 /// with any zero point that is beyond the bytes, like what the sum itself would come to.
-fn scale(multiplier: Multiplier) -> Option<[i32; 2]> {
+pub(super) fn scale(multiplier: Multiplier) -> Option<[i32; 2]> {
     let right = i32::from(multiplier.shift).wrapping_neg();
     match multiplier.value {
         0 => Some([0, 1]),

@@ -7,6 +7,7 @@
 
 mod add;
 mod dense;
+mod depthwise;
 mod finish;
 mod nibbles;
 mod patches;
@@ -20,6 +21,7 @@ use core::mem::MaybeUninit;
 pub(crate) use super::portable::{dot, dot_strided, row_sum};
 pub(crate) use add::add;
 pub(crate) use dense::{Lanes, dot_rows};
+pub(crate) use depthwise::depthwise;
 pub(crate) use finish::finish_rows;
 pub(crate) use patches::{Patches, Place, Room, copy_rows, fill};
 pub(crate) use positions::{POSITIONS, dot_patches};

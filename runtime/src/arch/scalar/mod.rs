@@ -15,7 +15,9 @@ use super::portable::{self, dot_block_slowly};
 use super::{BLOCK_ROWS, Matrix, Sums};
 
 pub(super) use super::portable::Inputs;
-pub(crate) use super::portable::{Lanes, add, copy, dot_strided, finish_rows, is_direct, row_sum};
+pub(crate) use super::portable::{
+    Lanes, add, copy, depthwise, dot_strided, finish_rows, is_direct, row_sum,
+};
 
 /// Blocks of rows over one vector of inputs, as the kernels load it.
 #[repr(C)]
