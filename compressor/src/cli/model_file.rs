@@ -33,11 +33,11 @@ pub(super) fn read_for_pixels(path: &Path, range: Option<ByteRange>) -> Result<V
     Ok(imported.map_err(refused)?.bytes)
 }
 
-/// Reads a model of floats.
+/// Reads a model as floats; one of integers as what these stand for, with its quantisation.
 pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
     let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
-    Ok(onnx::read(&bytes, path.parent()).map_err(refused)?)
+    Ok(import::floats(&bytes, path.parent()).map_err(refused)?)
 }
 
 /// A model of either kind.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::model_file;
 use super::output::Context;
-use super::scaling::Scaling;
+use super::scaling::{self, Scaling};
 use super::source::{self, Wanted};
 use super::table::{self, Align};
 use crate::calibrate::{InputQuantization, Range, RangeMethod};
@@ -24,10 +24,13 @@ use crate::serialize::ModelInfo;
 /// Most examples that decide about widths: errors are counted to a 50th of a percent.
 const MAX_DECIDING: usize = 5000;
 
-/// Quantise a trained ONNX model to a .bbk file, without training
+/// Quantise a trained model of ONNX or TensorFlow Lite to a .bbk file, without training
 ///
 /// Ranges are watched on some of the data, weights get a scale per output. With --bits auto each
 /// layer is narrowed as far as the error allows: how much that costs is measured layer by layer.
+/// Of a model that is quantised already (an int8 .tflite file, pairs of QuantizeLinear and
+/// DequantizeLinear) the floats are what its integers stand for, and ranges are found anew;
+/// `import` keeps its own.
 /// DATA is what `evaluate` takes. A job file's training part calibrates, its validation part
 /// decides, its test part tells the result; MNIST's test files tell it, too; of anything else every
 /// second example does. Raw bytes are scaled as --pixels, --mean and --std say, and the device
@@ -38,12 +41,13 @@ Examples:
   bitsback quantize model.onnx --data data/mnist -o model.bbk             trained on pixels / 255
   bitsback quantize model.onnx --data data/mnist -o model.bbk --mean 0.1307 --std 0.3081
   bitsback quantize model.onnx --data data.npz -o model.bbk --bits auto --tolerance 0.3
+  bitsback quantize model.tflite --data data/mnist -o model.bbk --bits auto
   bitsback quantize model.onnx --data data.npz -o model.bbk --max-error 2 --max-bytes 65536
 
 With --json: count, float_error_percent, integer_error_percent, agreement_percent, float_bytes,
 file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage.")]
 pub(crate) struct Quantize {
-    /// The .onnx file
+    /// The .onnx or .tflite file
     model: PathBuf,
     /// A job file, or data
     #[arg(long, value_name = "DATA")]
@@ -119,12 +123,17 @@ struct Summary {
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let model = model_file::read_floats(&self.model)?;
+        let inputs = model.input_range();
+        let model = if model.is_quantized() { model.freed() } else { model };
         let graph = &model.graph;
         let wanted = Wanted { shape: model_file::float_shape(&model), bytes: false };
         let (dataset, [calibrating, deciding, telling]) = source::read_parts(&self.data, wanted)?;
         self.check(&model, &dataset)?;
         let normalization = self.scaling.normalization(&dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
+        if let Some(inputs) = inputs {
+            scaling::check(inputs, &dataset, &normalization, &calibrating)?;
+        }
         let inputs = dataset.batch(&normalization, &calibrating);
         let input = self.input(&dataset, &normalization, &inputs);
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };

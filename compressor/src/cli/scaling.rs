@@ -1,8 +1,10 @@
 //! How raw data were scaled in training: what a model of floats doesn't say.
 
+use crate::calibrate::{Range, disagreement};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::import::ByteRange;
+use crate::report::number::significant;
 
 /// `--pixels`, `--mean`, `--std`.
 #[derive(Clone, Debug, clap::Args)]
@@ -25,6 +27,30 @@ pub(super) fn byte_range(text: &str) -> Result<ByteRange, String> {
     range
         .map(|(low, high)| ByteRange { low, high })
         .ok_or_else(|| "give two numbers, as 0,1".into())
+}
+
+/// Checks that data are scaled to the inputs of a model that was quantised for `model`.
+pub(super) fn check(
+    model: Range,
+    dataset: &Dataset,
+    normalization: &Normalization,
+    examples: &[u32],
+) -> Result<(), Error> {
+    let Some(found) = disagreement(model, dataset, normalization, examples) else { return Ok(()) };
+    let [low, high] = [model.low, model.high].map(|end| significant(end.into()));
+    let advice = match dataset.inputs {
+        Values::Bytes(_) => {
+            format!("say how they were scaled in training, as --pixels={low},{high}")
+        }
+        Values::Floats(_) => "scale them as in training, or say --mean and --std".to_owned(),
+    };
+    let reason = format!(
+        "the model's inputs were {low} to {high} when it was quantised, but the data run from {} to \
+         {}; {advice}",
+        significant(found.low.into()),
+        significant(found.high.into()),
+    );
+    Err(CliError::Scaling { reason }.into())
 }
 
 impl Scaling {

@@ -27,6 +27,19 @@ pub enum NormalizationKind {
 }
 
 impl NormalizationKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Unit, Self::Symmetric, Self::Standard, Self::None];
+
+    /// Its name in a job file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unit => "unit",
+            Self::Symmetric => "symmetric",
+            Self::Standard => "standard",
+            Self::None => "none",
+        }
+    }
+
     /// `unit` for bytes, `standard` for floats.
     pub fn default_for(inputs: &Values) -> Self {
         match inputs {

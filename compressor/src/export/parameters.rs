@@ -9,6 +9,7 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Step};
 
 use crate::coding::StoredWeights;
+use crate::lower::multiplier::factor;
 
 /// Weights, plain biases and factors of a layer.
 #[derive(Debug)]
@@ -121,9 +122,4 @@ fn factors(requantization: Requantization, section: &[u8], rows: usize) -> Optio
             Some(each.collect())
         }
     }
-}
-
-/// What a multiplier stands for.
-pub(super) fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
-    f64::from(value) * 2f64.powi(i32::from(shift) - 31)
 }

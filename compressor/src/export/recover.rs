@@ -6,11 +6,12 @@ use bitsback_runtime::format::{Clamp, Tensor};
 use bitsback_runtime::{Model, Op, Step};
 
 use super::ExportError;
-use super::parameters::{Parameters, factor};
+use super::parameters::Parameters;
 use super::scales::Scales;
 use crate::calibrate::Quantization;
 use crate::float_graph::{Kind, Node, Value, ValueId, Window};
 use crate::import::onnx::FloatModel;
+use crate::lower::multiplier::factor;
 use crate::network::Affine;
 
 /// Scales that operators fix: outputs of logistic functions and softmax, and of tanh.
@@ -232,7 +233,7 @@ impl Recovery {
             }
             self.push(&mut recovered, name.clone(), kind, inputs, written, clamp);
             if let Op::Conv2dMaxPool2d(op) = &step.op {
-                let (kind, inputs) = (Kind::MaxPool2d(window(op.pool, [1, 1])), vec![written]);
+                let (kind, inputs) = (Kind::MaxPool2d(Window::of(op.pool, [1, 1])), vec![written]);
                 self.push(&mut recovered, name, kind, inputs, output, Clamp::NONE);
             }
         }
@@ -280,8 +281,8 @@ impl Recovery {
     ) -> Option<(Kind, Clamp)> {
         let scale = |scales: &Scales, id: ValueId| scales.get(id).unwrap_or(1.0);
         Some(match &step.op {
-            Op::MaxPool2d(op) => (Kind::MaxPool2d(window(op.window, [1, 1])), op.clamp),
-            Op::AvgPool2d(op) => (Kind::AvgPool2d(window(op.window, [1, 1])), op.clamp),
+            Op::MaxPool2d(op) => (Kind::MaxPool2d(Window::of(op.window, [1, 1])), op.clamp),
+            Op::AvgPool2d(op) => (Kind::AvgPool2d(Window::of(op.window, [1, 1])), op.clamp),
             Op::Add(op) => (Kind::Add, op.clamp),
             Op::Mul(op) => {
                 let product = scale(&self.scales, inputs[0]) * scale(&self.scales, inputs[1]);
@@ -388,22 +389,18 @@ fn one_by_one(op: &Op) -> bool {
     )
 }
 
-fn window(window: bitsback_runtime::format::Window, dilation: [u16; 2]) -> Window {
-    let pair = |pair: [u16; 2]| pair.map(usize::from);
-    let (size, stride, padding) = (pair(window.size), pair(window.stride), pair(window.padding));
-    Window { size, stride, padding, dilation: pair(dilation) }
-}
-
 /// The layer of an operator with weights; a selection before a dense layer becomes columns of
 /// zeros.
 fn weighted(step: &Step, affine: Affine, selection: Option<(usize, &[usize])>) -> Kind {
     match &step.op {
-        Op::Conv2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
-        Op::Conv2dMaxPool2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
-        Op::CodedConv2d(op) => Kind::Conv2d(window(op.window, op.dilation), affine),
-        Op::DepthwiseConv2d(op) => Kind::DepthwiseConv2d(window(op.window, op.dilation), affine),
+        Op::Conv2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
+        Op::Conv2dMaxPool2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
+        Op::CodedConv2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
+        Op::DepthwiseConv2d(op) => {
+            Kind::DepthwiseConv2d(Window::of(op.window, op.dilation), affine)
+        }
         Op::CodedDepthwiseConv2d(op) => {
-            Kind::DepthwiseConv2d(window(op.window, op.dilation), affine)
+            Kind::DepthwiseConv2d(Window::of(op.window, op.dilation), affine)
         }
         _ => match selection {
             None => Kind::Dense(affine),

@@ -44,6 +44,39 @@ impl FloatGraph {
         }
     }
 
+    /// Borders of zeros that only a convolution without padding reads become its padding.
+    pub(crate) fn pad_by_windows(&mut self) {
+        let mut at = 0;
+        while at < self.nodes.len() {
+            if self.pad_by_window(at).is_some() {
+                self.nodes.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn pad_by_window(&mut self, at: usize) -> Option<()> {
+        let Kind::Pad(before, 0.0) = &self.nodes[at].kind else { return None };
+        let &[top, left, 0] = before.as_slice() else { return None };
+        let (input, between) = (self.nodes[at].inputs[0], self.nodes[at].output);
+        let reader = self.only_reader(between)?;
+        let channels = |id: ValueId| self.values[id].dims.last().copied();
+        let same = channels(input) == channels(between);
+        let (Kind::Conv2d(window, _) | Kind::DepthwiseConv2d(window, _)) =
+            &mut self.nodes[reader].kind
+        else {
+            return None;
+        };
+        let [height, width] = window.extent();
+        if !same || window.padding != [0, 0] || top >= height || left >= width {
+            return None;
+        }
+        window.padding = [top, left];
+        self.nodes[reader].inputs = vec![input];
+        Some(())
+    }
+
     /// Drops nodes that the output doesn't depend on.
     fn drop_unused(&mut self) {
         let mut needed = BTreeSet::from([self.output]);

@@ -11,6 +11,7 @@ mod execute;
 mod fold;
 mod kernels;
 
+use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -22,7 +23,7 @@ use crate::network::Affine;
 pub type ValueId = usize;
 
 /// Most values of one tensor: an arena's bytes.
-pub const MAX_TENSOR_LEN: usize = bitsback_runtime::format::MAX_ARENA_LEN as usize;
+pub const MAX_TENSOR_LEN: usize = format::MAX_ARENA_LEN as usize;
 
 /// One tensor: the input, the output of a node, or a constant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +76,14 @@ pub struct Window {
 impl Window {
     /// One tap, one step, no padding.
     pub const ONE: Self = Self { size: [1; 2], stride: [1; 2], dilation: [1; 2], padding: [0; 2] };
+
+    /// The runtime's window.
+    pub fn of(window: format::Window, dilation: [u16; 2]) -> Self {
+        let pair = |pair: [u16; 2]| pair.map(usize::from);
+        let (size, stride, padding) =
+            (pair(window.size), pair(window.stride), pair(window.padding));
+        Self { size, stride, padding, dilation: pair(dilation) }
+    }
 
     /// From the first tap to behind the last, saturating.
     pub fn extent(&self) -> [usize; 2] {

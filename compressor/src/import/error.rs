@@ -38,7 +38,8 @@ pub enum ImportError {
     /// The bytes are no model of a known format.
     #[error(
         "this is neither a TensorFlow Lite model (`TFL3` at byte 4) nor an ONNX one (which begins \
-         with its version)"
+         with its version); weights alone (.pt, .safetensors) have no layers: name these in a job, \
+         with [network] weights, or export the model to ONNX"
     )]
     UnknownFormat,
     /// The file's messages end too early, or are none.
@@ -199,6 +200,14 @@ pub enum ImportError {
         "the model computes with floats; `bitsback quantize MODEL --data DATA` finds its scales"
     )]
     Floats,
+    /// A model of integers that computes something else than floats do.
+    #[error("{node}: {problem}; nothing computes that with floats")]
+    NoFloats {
+        /// Which node.
+        node: String,
+        /// What it is.
+        problem: &'static str,
+    },
     /// A quantised model that has no integer counterpart.
     #[error(transparent)]
     Quantize(Box<QuantizeError>),

@@ -4,12 +4,13 @@
 //! and lowers and serialises that. The bytes are not trusted: every count has a limit, nothing
 //! panics, and what isn't supported is named with its place.
 
+mod dequantize;
 mod error;
 pub mod flatbuffer;
 pub mod onnx;
 pub mod tflite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use error::{At, ImportError};
 
@@ -18,6 +19,7 @@ use crate::integer_graph::{Arrangement, IntegerGraph};
 use crate::lower::Graph;
 use crate::quantize;
 use crate::serialize::{ModelInfo, serialize};
+use onnx::FloatModel;
 
 /// Most bytes of a file that is imported: as many as a model may have.
 pub const MAX_IMPORT_BYTES: u64 = bitsback_runtime::format::MAX_FILE_LEN as u64;
@@ -86,6 +88,18 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let graph = graph.lower()?;
     let bytes = serialize(&graph, &options.info)?;
     Ok(Imported { bytes, graph })
+}
+
+/// Reads a model as floats: an ONNX file as it is, an int8 model of TensorFlow Lite by what its
+/// integers stand for. Either may bring its quantisation along; [`FloatModel::freed`] drops it.
+///
+/// # Errors
+/// What is wrong with the file or not supported, and where.
+pub fn floats(bytes: &[u8], folder: Option<&Path>) -> Result<FloatModel, ImportError> {
+    if tflite::is_tflite(bytes) {
+        return dequantize::dequantize(&tflite::read(bytes)?);
+    }
+    onnx::read(bytes, folder)
 }
 
 /// q = round(real / scale) + zero point, where real runs from low to high.

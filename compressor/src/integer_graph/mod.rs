@@ -229,7 +229,7 @@ impl IntegerGraph {
     }
 
     /// The value that holds the bytes of `id`: the end of a chain of views.
-    fn storage(&self, id: ValueId) -> ValueId {
+    pub(crate) fn storage(&self, id: ValueId) -> ValueId {
         let mut id = id;
         // More steps than values would be a circle, which `prepare` then refuses.
         for _ in 0..self.values.len() {

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::data::DataError;
+use crate::calibrate::Range;
+use crate::data::{DataError, NormalizationKind};
 use crate::files::FileError;
 use crate::network::NetworkError;
+use crate::report::number::significant;
 
 /// Where in a job file: shown as `jobs/digits.toml:12`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +214,23 @@ pub enum JobError {
         /// What is wrong.
         source: Box<crate::weights::ModelError>,
     },
+    /// Data that are normalised otherwise than the given model was trained on.
+    #[error(
+        "{place}: the model's inputs were {} to {} when it was quantised, but the data as they are \
+         normalised run from {} to {}; {}",
+        significant(model.low.into()), significant(model.high.into()),
+        significant(found.low.into()), significant(found.high.into()), advice(fitting)
+    )]
+    Inputs {
+        /// Where.
+        place: Place,
+        /// What the model's inputs can be.
+        model: Range,
+        /// What the data are.
+        found: Range,
+        /// Normalisations that would do.
+        fitting: Vec<NormalizationKind>,
+    },
     /// Data that can't be read or used.
     #[error("{place}: {source}")]
     Data {
@@ -245,11 +264,24 @@ impl JobError {
             Self::Name { .. } => Some("name".to_owned()),
             Self::Bits { .. } => Some("bits.least".to_owned()),
             Self::Model { .. } => Some("network.model".to_owned()),
+            Self::Inputs { .. } => Some("data.normalization".to_owned()),
             Self::Data { source, .. } => source.key().map(|key| format!("data.{key}")),
             Self::File(_) | Self::Encoding { .. } | Self::Syntax { .. } | Self::Write { .. } => {
                 None
             }
         }
+    }
+}
+
+fn advice(fitting: &[NormalizationKind]) -> String {
+    let words: Vec<String> = fitting.iter().map(|kind| format!("\"{}\"", kind.name())).collect();
+    match words.as_slice() {
+        [] => {
+            "no `normalization` gives that: scale the data as in the model's training, save them \
+               as floats (.npz), and set `normalization = \"none\"` in [data]"
+                .to_owned()
+        }
+        words => format!("set `normalization = {}` in [data]", words.join(" or ")),
     }
 }
 

@@ -17,10 +17,10 @@ pub use error::{JobError, Place};
 pub use locate::Origin;
 
 use crate::bit_width::BitWidthConfig;
-use crate::calibrate::CalibrateConfig;
-use crate::data::{DataConfig, Dataset};
+use crate::calibrate::{CalibrateConfig, disagreement};
+use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind};
 use crate::files::{self, FileError};
-use crate::network::{FloatNetwork, NetworkConfig, Topology};
+use crate::network::{NetworkConfig, Topology};
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
@@ -29,7 +29,7 @@ use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
 };
-use crate::weights;
+use crate::weights::model::{self, Given};
 
 /// Largest job file (1 MiB): a hundred times the longest that anybody would write.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;
@@ -130,7 +130,7 @@ pub struct ResolvedJob {
     /// The network with every size.
     pub topology: Topology,
     /// The same with its weights, if the job names a model file.
-    pub given: Option<FloatNetwork>,
+    pub given: Option<Given>,
 }
 
 impl Job {
@@ -226,7 +226,7 @@ impl Job {
         let failed = |source| self.network_error(source);
         let given = self.given(dataset)?;
         let topology = match &given {
-            Some(network) => network.topology.clone(),
+            Some(given) => given.network.topology.clone(),
             None => self.network.infer(dataset.shape, classes).map_err(failed)?,
         };
         self.check_per_layer(topology.affine_layers().count())?;
@@ -241,11 +241,36 @@ impl Job {
         Ok(ResolvedJob { job, topology, given })
     }
 
+    /// Checks that the data are normalised to the inputs of the given network, where its file says
+    /// which these are.
+    ///
+    /// # Errors
+    /// [`JobError::Inputs`], with the normalisations that would do.
+    pub fn check_inputs(
+        &self,
+        given: &Given,
+        dataset: &Dataset,
+        normalization: &Normalization,
+        training: &[u32],
+    ) -> Result<(), JobError> {
+        let Some(model) = given.inputs else { return Ok(()) };
+        let Some(found) = disagreement(model, dataset, normalization, training) else {
+            return Ok(());
+        };
+        let does = |kind: &NormalizationKind| {
+            let fitted = Normalization::fit(*kind, dataset, training);
+            fitted.is_ok_and(|fit| disagreement(model, dataset, &fit, training).is_none())
+        };
+        let fitting = NormalizationKind::ALL.into_iter().filter(does).collect();
+        let place = self.place("data.normalization");
+        Err(JobError::Inputs { place, model, found, fitting })
+    }
+
     /// The network of the model file, if there is one.
-    fn given(&self, dataset: &Dataset) -> Result<Option<FloatNetwork>, JobError> {
+    fn given(&self, dataset: &Dataset) -> Result<Option<Given>, JobError> {
         let Some(path) = &self.network.model else { return Ok(None) };
-        let network = weights::model::load(path, dataset.shape, dataset.classes.len());
-        network.map(Some).map_err(|source| JobError::Model {
+        let given = model::load(path, dataset.shape, dataset.classes.len());
+        given.map(Some).map_err(|source| JobError::Model {
             place: self.place("network.model"),
             source: Box::new(source),
         })

@@ -34,6 +34,11 @@ pub fn multiplier(factor: f64) -> Multiplier {
     Multiplier { value: value as i32, shift: shift as i8 }
 }
 
+/// What a multiplier stands for.
+pub fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
+    f64::from(value) * 2f64.powi(i32::from(shift) - 31)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,9 +60,8 @@ mod tests {
         fn the_factor_comes_back(log in -20f64..20.0) {
             let factor = log.exp();
             let m = multiplier(factor);
-            let back = f64::from(m.value) * 2f64.powi(i32::from(m.shift) - 31);
             prop_assert!(m.is_sound() && m.value >= 1 << 30);
-            prop_assert!((back / factor - 1.0).abs() < 1e-9);
+            prop_assert!((super::factor(m) / factor - 1.0).abs() < 1e-9);
         }
     }
 }

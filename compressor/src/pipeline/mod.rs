@@ -263,6 +263,10 @@ pub fn run(
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
     let ResolvedJob { job, topology, given } = job.resolve(&dataset)?;
     let prepared = Prepared::new(dataset, &job)?;
+    if let Some(given) = &given {
+        let Prepared { dataset, normalization, split, .. } = &prepared;
+        job.check_inputs(given, dataset, normalization, &split.train)?;
+    }
     let text = job.to_toml()?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
@@ -280,7 +284,7 @@ pub fn run(
     let setting = Setting {
         job: &job,
         topology: &topology,
-        given: given.as_ref(),
+        given: given.as_ref().map(|given| &given.network),
         train: &prepared.train,
         input: &input,
         validation: &prepared.validation,

@@ -1,5 +1,7 @@
 //! The training stages, one after the other, from wherever the checkpoint is.
 
+use std::path::Path;
+
 use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
@@ -64,7 +66,8 @@ impl Setting<'_> {
     /// Where a new job starts: with pre-training, or from given weights.
     pub(super) fn start(&self) -> Result<Reached, Error> {
         if let Some(network) = self.given {
-            given::tell(self, network, "model");
+            let file = self.job.network.model.as_deref().unwrap_or(Path::new(""));
+            given::tell(self, network, &format!("model: {}", file.display()));
             return self.bayesian(network.clone());
         }
         if let Some(path) = &self.job.network.weights {

@@ -1,4 +1,5 @@
-//! A whole network out of an ONNX file: its layers and its weights.
+//! A whole network out of a model file, of ONNX or TensorFlow Lite: its layers and its weights. Those
+//! of a quantised model are what its integers stand for.
 //!
 //! The graph is written down as layers that follow each other; a value that something else than the
 //! next layer reads gets a mark. Not every graph can be trained: what can't is named.
@@ -9,9 +10,10 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::MAX_FILE_BYTES;
+use crate::calibrate::Range;
 use crate::files::{self, FileError};
 use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
-use crate::import::{ImportError, onnx};
+use crate::import::{self, ImportError};
 use crate::network::{Affine, FloatNetwork, Layer, Padding, Shape, Topology};
 use crate::shapes::{self, ShapeError, padding_before, window_outputs};
 
@@ -21,7 +23,7 @@ pub enum ModelError {
     /// The file can't be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file is no ONNX file that is understood.
+    /// The file is no model that is understood.
     #[error("{}: {source}", path.display())]
     Import {
         /// Which file.
@@ -29,9 +31,9 @@ pub enum ModelError {
         /// What is wrong.
         source: Box<ImportError>,
     },
-    /// It is quantised already.
-    #[error("{}: holds a quantised model; training starts from floats", path.display())]
-    Quantized {
+    /// Its outputs are an image.
+    #[error("{}: gives an image; training knows models that give a number per class", path.display())]
+    Image {
         /// Which file.
         path: PathBuf,
     },
@@ -69,18 +71,31 @@ pub enum ModelError {
     },
 }
 
-/// The network of an ONNX file, for data of the given shape and classes.
+/// A network that training starts from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Given {
+    /// Layers and weights.
+    pub network: FloatNetwork,
+    /// Real numbers that the input can have, if the file holds a quantised model: the data must be
+    /// normalised to these.
+    pub inputs: Option<Range>,
+}
+
+/// The network of a model file, for data of the given shape and classes.
 ///
 /// # Errors
 /// What can't be read, can't be trained, or doesn't fit the data.
-pub fn load(path: &Path, data: Shape, classes: usize) -> Result<FloatNetwork, ModelError> {
+pub fn load(path: &Path, data: Shape, classes: usize) -> Result<Given, ModelError> {
     let bytes = files::read(path, MAX_FILE_BYTES)?;
-    let import = |source| ModelError::Import { path: path.to_owned(), source: Box::new(source) };
-    let model = onnx::read(&bytes, path.parent()).map_err(import)?;
-    if model.is_quantized() || !model.output_order.is_empty() {
-        return Err(ModelError::Quantized { path: path.to_owned() });
+    let failed = |source| ModelError::Import { path: path.to_owned(), source: Box::new(source) };
+    let model = import::floats(&bytes, path.parent()).map_err(failed)?;
+    if !model.output_order.is_empty() {
+        return Err(ModelError::Image { path: path.to_owned() });
     }
-    let mut network = trainable(&model.graph)?;
+    let inputs = model.input_range();
+    let mut graph = if model.is_quantized() { model.freed().graph } else { model.graph };
+    graph.pad_by_windows();
+    let mut network = trainable(&graph)?;
     match (network.topology.input, data) {
         (model, data) if model == data => {}
         // With one channel, features are in the order of the pixels.
@@ -91,7 +106,7 @@ pub fn load(path: &Path, data: Shape, classes: usize) -> Result<FloatNetwork, Mo
         (model, data) => return Err(ModelError::Data { model, data }),
     }
     match shapes::infer(&network.topology)?.last() {
-        Some(&Shape::Flat(outputs)) if outputs == classes => Ok(network),
+        Some(&Shape::Flat(outputs)) if outputs == classes => Ok(Given { network, inputs }),
         other => {
             let model = other.copied().unwrap_or(Shape::Flat(0));
             Err(ModelError::Classes { model, classes })
@@ -386,11 +401,11 @@ mod tests {
     fn files_fit_their_data_or_say_why_not() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/onnx/models"));
         let path = folder.join("lenet.onnx");
-        let model = onnx::read(&std::fs::read(&path).unwrap(), None).unwrap();
+        let model = import::floats(&std::fs::read(&path).unwrap(), None).unwrap();
         let network = trainable(&model.graph).unwrap();
         let shape = network.topology.input;
         let classes = shapes::infer(&network.topology).unwrap().last().unwrap().len();
-        assert_eq!(load(&path, shape, classes).unwrap(), network);
+        assert_eq!(load(&path, shape, classes).unwrap(), Given { network, inputs: None });
         let few = load(&path, shape, classes + 1);
         assert!(matches!(few, Err(ModelError::Classes { .. })));
         let other = load(&path, Shape::Flat(1), classes);
@@ -399,5 +414,57 @@ mod tests {
         assert!(matches!(none, Err(ModelError::File(_))));
         let damaged = load(&folder.join("lenet.in.npy"), shape, classes);
         assert!(matches!(damaged, Err(ModelError::Import { .. })));
+    }
+
+    fn fixture(name: &str) -> FloatGraph {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tflite");
+        let bytes = std::fs::read(format!("{folder}/{name}.tflite")).unwrap();
+        let mut graph = import::floats(&bytes, None).unwrap().freed().graph;
+        graph.pad_by_windows();
+        graph
+    }
+
+    /// Int8 models: their layers compute what their graphs do.
+    #[test]
+    fn models_of_tensorflow_lite_can_be_trained() {
+        for name in
+            ["lenet300_784_300_100_10_int8", "lenet5_8_13_13_10_ptfc_int8", "gestures", "keywords"]
+        {
+            let graph = fixture(name);
+            let network = trainable(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let len = network.topology.input.len();
+            let inputs: Vec<f32> = (0..2 * len).map(|i| (i as f32).cos()).collect();
+            let found = Reference::new(&network).unwrap().logits(&inputs).unwrap();
+            let mut scores = graph;
+            scores.nodes.retain(|node| node.kind != Kind::Softmax);
+            scores.output = scores.nodes.last().unwrap().output;
+            let expected = Executor::new(&scores).unwrap().run(&inputs).unwrap();
+            let most = expected.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
+            for (a, b) in expected.iter().zip(&found) {
+                assert!((a - b).abs() < 1e-3 * most, "{name}: {a} {b}");
+            }
+        }
+        let message = trainable(&fixture("inverted_residuals")).unwrap_err().to_string();
+        assert!(message.starts_with("operator 7 (LOGISTIC, which writes"), "{message}");
+    }
+
+    #[test]
+    fn a_border_of_zeros_becomes_padding() {
+        let mut padded = graph();
+        padded.values.push(value(&[7, 7, 2]));
+        let Kind::Conv2d(w, _) = &mut padded.nodes[2].kind else { panic!("node 2 is a conv2d") };
+        w.padding = [0; 2];
+        padded.nodes[2].inputs = vec![11];
+        padded.nodes.insert(2, node(Kind::Pad(vec![1, 1, 0], 0.0), &[2], 11));
+        assert!(matches!(trainable(&padded), Err(ModelError::Unsupported { .. })));
+        padded.pad_by_windows();
+        assert_eq!(trainable(&padded).unwrap(), trainable(&graph()).unwrap());
+        let mut ones = graph();
+        ones.values.push(value(&[7, 7, 2]));
+        ones.nodes[2].inputs = vec![11];
+        ones.nodes.insert(2, node(Kind::Pad(vec![1, 1, 0], 1.0), &[2], 11));
+        let before = ones.clone();
+        ones.pad_by_windows();
+        assert_eq!(ones, before);
     }
 }
