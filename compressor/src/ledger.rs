@@ -73,6 +73,10 @@ pub struct BitRecord {
     pub weights: usize,
     /// Mean posterior variance of the kept weights.
     pub mean_variance: f64,
+    /// Variance of the noise that rounding to the grid adds, which is held against the posterior's:
+    /// a twelfth of the step's square.
+    #[serde(default)]
+    pub rounding_noise: f64,
     /// Largest |w|.
     pub largest: f32,
     /// Fractional bits: the grid's step is 2^−fraction.
@@ -81,6 +85,9 @@ pub struct BitRecord {
     pub bits: u8,
     /// What chose it, in words.
     pub rule: String,
+    /// Rise of the loss on validation, in nats, by rounding this layer's weights alone.
+    #[serde(default)]
+    pub effect: Option<f64>,
     /// Description length of the layer: the KL divergence of its posterior from the prior when
     /// training ended, in bits. None where training tempered it, or there was none.
     pub description_bits: Option<f64>,
@@ -133,10 +140,12 @@ const BIT_COLUMNS: &[&str] = &[
     "layer",
     "weights",
     "mean_variance",
+    "rounding_noise",
     "largest",
     "fraction",
     "bits",
     "rule",
+    "effect",
     "description_bits",
 ];
 
@@ -178,10 +187,12 @@ mod tests {
             layer: "dense_1".into(),
             weights: 100,
             mean_variance: 1e-4,
+            rounding_noise: 0.25,
             largest: 0.5,
             fraction: 6,
             bits: 6,
             rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+            effect: Some(0.001),
             description_bits: Some(812.5),
         };
         Ledger { groups: vec![group], bits: vec![bits] }
@@ -201,9 +212,11 @@ mod tests {
         let mut lines = text.lines();
         assert_eq!(
             lines.next(),
-            Some("layer,weights,mean_variance,largest,fraction,bits,rule,description_bits")
+            Some(
+                "layer,weights,mean_variance,rounding_noise,largest,fraction,bits,rule,effect,description_bits"
+            )
         );
-        assert!(lines.next().unwrap().starts_with("dense_1,100,0.0001,0.5,6,6,"));
+        assert!(lines.next().unwrap().starts_with("dense_1,100,0.0001,0.25,0.5,6,6,"));
     }
 
     #[test]
@@ -217,6 +230,16 @@ mod tests {
         assert_eq!(read_bits(folder.path()).as_ref(), Some(&bits));
         assert_eq!(read_bits(Path::new("no/such/folder")), None);
         assert_eq!(Ledger { groups, bits }, ledger());
+    }
+
+    #[test]
+    fn a_file_without_the_newer_columns_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = "layer,weights,mean_variance,largest,fraction,bits,rule,description_bits\n\
+                   dense_1,100,0.0001,0.5,6,6,given,812.5\n";
+        std::fs::write(folder.path().join(BITS_FILE), old).unwrap();
+        let bits = read_bits(folder.path()).unwrap();
+        assert_eq!((bits[0].effect, bits[0].description_bits), (None, Some(812.5)));
     }
 
     #[test]

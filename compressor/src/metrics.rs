@@ -160,6 +160,20 @@ fn rows_up_to(rows: &[MetricRow], stage: &str, step: u64) -> usize {
     later.map_or(rows.len(), |n| begin + n)
 }
 
+/// The rows of files that follow one another, each with a clock of its own, on one clock.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_all(paths: &[PathBuf]) -> Result<Vec<MetricRow>, MetricsError> {
+    let mut rows: Vec<MetricRow> = Vec::new();
+    for path in paths {
+        let before = rows.last().map_or(0.0, |row| row.seconds);
+        let later = |row: MetricRow| MetricRow { seconds: before + row.seconds, ..row };
+        rows.extend(read(path)?.into_iter().map(later));
+    }
+    Ok(rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +228,16 @@ mod tests {
         let other = folder.path().join("none.jsonl");
         let (_metrics, kept) = Metrics::resume(&other, "a", 1).unwrap();
         assert!(kept.is_empty());
+    }
+
+    #[test]
+    fn files_that_follow_one_another_share_a_clock() {
+        let at = |stage: &str, seconds| MetricRow { seconds, ..row(stage, 1) };
+        let (_a, first) = file_with(&[at("pretrain", 2.0), at("finetune", 5.0)]);
+        let (_b, second) = file_with(&[at("quantize", 0.5), at("quantize", 1.0)]);
+        let rows = read_all(&[first, second]).unwrap();
+        let seconds: Vec<f64> = rows.iter().map(|row| row.seconds).collect();
+        assert_eq!(seconds, [2.0, 5.0, 5.5, 6.0]);
     }
 
     #[test]

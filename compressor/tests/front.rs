@@ -50,8 +50,11 @@ struct Scene {
 impl Scene {
     /// A job with these requirements, written as `NAME.toml`.
     fn new(requirements: &str) -> Self {
+        Self::of(&format!("{JOB}\n[requirements]\n{requirements}\n"))
+    }
+
+    fn of(text: &str) -> Self {
         let scene = Self { folder: tempfile::tempdir().unwrap() };
-        let text = format!("{JOB}\n[requirements]\n{requirements}\n");
         fs::write(scene.path("job.toml"), text).unwrap();
         scene
     }
@@ -136,6 +139,80 @@ fn what_can_t_be_promised_is_said_before_training() {
     let output = wrong.run("out", &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(self::words(&output).contains("10 classes"));
+}
+
+/// Two temperatures, two points each.
+fn two_temperatures() -> Scene {
+    let job = JOB.replace("points = 3", "points = 2\ntemperatures = [0.5, 2.0]");
+    Scene::of(&format!("{job}\n[requirements]\nerror_percent = 60.0\nerror_rise_points = 100.0"))
+}
+
+#[test]
+fn every_temperature_has_a_line_of_its_own() {
+    let scene = two_temperatures();
+    let output = scene.run("out", &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", words(&output));
+    let summary = result(&output);
+    let front = &summary["front"];
+    let figure = |name: &str| -> Vec<f64> {
+        front["points"].as_array().unwrap().iter().map(|p| p[name].as_f64().unwrap()).collect()
+    };
+    assert_eq!(figure("temperature"), [0.5, 0.5, 2.0, 2.0]);
+    assert_eq!(figure("point"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(front["confidence"], 0.95);
+    assert!((front["confidence_of_each"].as_f64().unwrap() - 0.975).abs() < 1e-9);
+    // The posteriors differ, so their gentlest points do.
+    let folder = scene.path("out");
+    let point = |n: u64| folder.join(format!("front/point-{n}"));
+    assert_ne!(bytes(&point(1), "ledger.csv"), bytes(&point(3), "ledger.csv"));
+    let chosen = front["chosen"].as_u64().unwrap();
+    assert_eq!(bytes(&folder, "model.bbk"), bytes(&point(chosen), "model.bbk"));
+    let own = String::from_utf8(bytes(&folder, "metrics.jsonl")).unwrap();
+    assert!(own.contains("pretrain") && !own.contains("variational"), "{own}");
+    for line in ["front/temperature-0.5", "front/temperature-2"] {
+        let rows = String::from_utf8(bytes(&folder.join(line), "metrics.jsonl")).unwrap();
+        assert!(rows.contains("variational") && rows.contains("finetune"), "{rows}");
+    }
+    let json = String::from_utf8(bytes(&point(3), "point.json")).unwrap();
+    assert!(json.contains("\"temperature\": 2.0"), "{json}");
+    let page = String::from_utf8(bytes(&folder, "report.html")).unwrap();
+    for text in ["KL temperature", "97.5 %", ">variational<", ">pretrain<"] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn a_front_of_two_temperatures_killed_anywhere_ends_with_the_same_bytes() {
+    let scene = two_temperatures();
+    assert!(scene.run("whole", &[]).status.success());
+    for reached in [
+        "checkpoint.bin",
+        "front/temperature-0.5/checkpoint.bin",
+        "front/point-2/checkpoint.bin",
+        "front/temperature-2/checkpoint.bin",
+        "front/point-3/point.json",
+        "front/point-4/checkpoint.bin",
+    ] {
+        let mut command = scene.command("killed", &["--resume"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let reached = scene.path("killed").join(reached);
+        while !reached.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(reached.exists(), "{}", reached.display());
+    }
+    assert!(!scene.path("killed/report.html").exists(), "it was never killed in the middle");
+    assert!(scene.run("killed", &["--resume"]).status.success());
+    let (whole, killed) = (scene.path("whole"), scene.path("killed"));
+    let folders = (1..=4).map(|n| format!("front/point-{n}/")).chain([String::new()]);
+    for folder in folders {
+        for file in ["model.bbk", "ledger.csv", "ledger-bits.csv"] {
+            let file = format!("{folder}{file}");
+            assert_eq!(bytes(&whole, &file), bytes(&killed, &file), "{file} differs");
+        }
+    }
 }
 
 #[test]

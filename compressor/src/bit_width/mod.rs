@@ -97,6 +97,11 @@ impl IntegerWeights {
         self.values.iter().map(|&v| f32::from(v) * self.scale).collect()
     }
 
+    /// Variance of the noise that rounding to this step adds: that of a uniform distribution.
+    pub fn rounding_noise(&self) -> f64 {
+        f64::from(self.scale).powi(2) / 12.0
+    }
+
     /// Weights rounded to a given step (as fine-tuning learned it) and limited to a width.
     pub fn with_step(weights: &[f32], scale: f32, bits: u8) -> Self {
         let limit = (1i32 << (bits.clamp(1, 16) - 1)) as f32;
@@ -166,10 +171,12 @@ pub fn choose(
             layer: name,
             weights: affine.weight.len(),
             mean_variance: mean(variance),
+            rounding_noise: integers.rounding_noise(),
             largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
             fraction,
             bits: integers.bits,
             rule: explain(config, wanted, fraction),
+            effect: None,
             description_bits: None,
         });
         weights.push(integers);
@@ -189,10 +196,12 @@ pub fn learned(
         layer: network.topology.affine_name(layer),
         weights: affine.weight.len(),
         mean_variance: mean(variance),
+        rounding_noise: integers.rounding_noise(),
         largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
         fraction: -integers.scale.log2().floor() as i32,
         bits: integers.bits,
         rule: format!("[quantize] bits = {}; step {} learned", integers.bits, integers.scale),
+        effect: None,
         description_bits: None,
     });
     records.collect()
@@ -326,6 +335,7 @@ mod tests {
         // Step 1/16: 8, −4, 2; 8 needs 5 bits.
         assert_eq!(weights[0].values, [8, -4, 2]);
         assert_eq!((weights[0].bits, records[0].fraction, records[0].bits), (5, 4, 5));
+        assert_eq!(records[0].rounding_noise, 4f64.powi(-4) / 12.0);
     }
 
     #[test]

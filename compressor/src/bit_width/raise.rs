@@ -80,6 +80,7 @@ fn widen(weights: &mut [IntegerWeights], records: &mut [BitRecord], layer: usize
         );
         record.bits = wider.bits;
         record.fraction = fraction;
+        record.rounding_noise = wider.rounding_noise();
     }
     weights[layer] = wider;
 }

@@ -42,7 +42,7 @@ Exit codes: 0 done, 2 usage, 3 data, 5 no model meets the job's requirements (th
 
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
 float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], and with a front front{}:
-points[], chosen, met, why, confidence, test.")]
+points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
     /// The job file
     job: PathBuf,

@@ -167,6 +167,37 @@ pub enum JobError {
         /// The point, from 0.
         index: usize,
     },
+    /// No temperature, or too many.
+    #[error("{place}: `{key}` has {found} factors; give 1 to {}", super::limits::MAX_TEMPERATURES)]
+    TemperatureCount {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+        /// Factors given.
+        found: usize,
+    },
+    /// Temperatures out of order, or one of them twice.
+    #[error("{place}: `{key}[{index}]` isn't above the factor before it; list them ascending")]
+    TemperatureOrder {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+        /// The factor, from 0.
+        index: usize,
+    },
+    /// Temperatures of a KL that isn't there.
+    #[error(
+        "{place}: `{key}` varies the KL of the Bayesian stage, but there is none: \
+         `variational.epochs` or every `variational.temperature` is 0; leave `{key}` out, or train one"
+    )]
+    NoTemperature {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+    },
     /// A list of one value per layer that has another length.
     #[error(
         "{place}: `{key}` has {found} values, but the network has {layers} layers with weights"
@@ -258,6 +289,9 @@ impl JobError {
             | Self::Range { key, .. }
             | Self::Limit { key, .. }
             | Self::NotAscending { key, .. }
+            | Self::TemperatureCount { key, .. }
+            | Self::TemperatureOrder { key, .. }
+            | Self::NoTemperature { key, .. }
             | Self::PerLayer { key, .. }
             | Self::PerClass { key, .. }
             | Self::Network { key, .. } => Some(key.clone()),

@@ -32,6 +32,10 @@ pub const MAX_MILLISECONDS: f64 = 3.6e6;
 /// Most points of a front: each is a training of its own.
 pub const MAX_POINTS: f64 = 20.0;
 
+/// Most temperatures of a front: each is a Bayesian stage of its own, and the promises of each are
+/// tested at a part of the chance of error.
+pub const MAX_TEMPERATURES: usize = 8;
+
 /// Most inferences an hour: a thousand a second.
 pub const MAX_PER_HOUR: f64 = 3.6e6;
 
@@ -162,6 +166,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("requirements.milliseconds", Above(0.0, MAX_MILLISECONDS)),
     ("requirements.confidence", Closed(0.5, 0.9999)),
     ("requirements.hold_out", Open(0.0, 1.0)),
+    ("front.temperatures[]", Above(0.0, 100.0)),
     ("front.points", Closed(1.0, MAX_POINTS)),
     ("front.gentlest", Above(0.0, 1.0)),
     ("front.harshest", Closed(1.0, 100.0)),

@@ -212,6 +212,7 @@ impl Job {
                 index: before + 1,
             });
         }
+        self.check_temperatures()?;
         self.data.check().map_err(|source| self.data_error(source))?;
         self.network.layers().map_err(|source| self.network_error(source))?;
         Ok(())
@@ -276,6 +277,25 @@ impl Job {
         })
     }
 
+    /// Checks the factors of a front's temperatures.
+    fn check_temperatures(&self) -> Result<(), JobError> {
+        let key = String::from("front.temperatures");
+        let factors = &self.front.temperatures;
+        let found = factors.len();
+        if !(1..=limits::MAX_TEMPERATURES).contains(&found) {
+            return Err(JobError::TemperatureCount { place: self.place(&key), key, found });
+        }
+        if let Some(before) = factors.windows(2).position(|pair| pair[1] <= pair[0]) {
+            let index = before + 1;
+            let place = self.place(&format!("{key}[{index}]"));
+            return Err(JobError::TemperatureOrder { place, key, index });
+        }
+        if !self.front.is_as_the_job() && !self.variational.has_kl() {
+            return Err(JobError::NoTemperature { place: self.place(&key), key });
+        }
+        Ok(())
+    }
+
     /// Checks the lists that have one value per layer with weights.
     fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
         let scale_weight = self.variational.scale_weight.len();
@@ -306,10 +326,10 @@ impl Job {
 
     /// Whether the model is chosen from a front, be it of one point.
     pub fn traces_front(&self) -> bool {
-        self.points() > 1 || self.requirements.need_front()
+        self.points() > 1 || !self.front.is_as_the_job() || self.requirements.need_front()
     }
 
-    /// How many points are traced; 1 is the job as it stands.
+    /// How many points are traced at each temperature; 1 is the job as it stands.
     pub fn points(&self) -> u32 {
         self.front.count(self.requirements.need_front())
     }

@@ -113,6 +113,16 @@ fn lists_fit_the_network() {
         "[variational]\ntemperature = [\n[0, 1],\n[2, 1],\n[1, 1]]",
         &["a.toml:5", "`variational.temperature[2]`", "ascending"],
     );
+    let key = "`front.temperatures";
+    says("[front]\ntemperatures = []", &["a.toml:2", key, "has 0 factors; give 1 to 8"]);
+    says("[front]\ntemperatures = [1,2,3,4,5,6,7,8,9]", &["a.toml:2", key, "9 factors"]);
+    says("[front]\ntemperatures = [\n0.5,\n0.5]", &["a.toml:4", key, "[1]`", "ascending"]);
+    says("[front]\ntemperatures = [0.0]", &["a.toml:2", key, "[0]` is 0", "0 excluded"]);
+    for none in ["epochs = 0", "temperature = [[0, 0]]"] {
+        let text = format!("[variational]\n{none}\n[front]\ntemperatures = [1, 2]");
+        says(&text, &["a.toml:4", key, "Bayesian stage, but there is none"]);
+        parse(&text.replace("[1, 2]", "[1]")).unwrap();
+    }
     for text in [
         "[variational]\nscale_weight = [1, 1, 1, 1]",
         "[variational.shrink]\nloss_rise = [0.1, 0.1]",

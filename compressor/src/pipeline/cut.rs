@@ -49,8 +49,8 @@ impl Grown {
         let mut posterior = shrink_posterior(&posterior, &step)?;
         let folded = fold_constants(step.apply(network)?)?;
         for fold in &folded.steps {
-            let gone = fold.records(&lineage);
-            kept.retain(|k| !gone.iter().any(|g| same_group(g, k)));
+            let (gone, left) = overruled(kept, fold.records(&lineage));
+            kept = left;
             groups.extend(gone);
             lineage.shrink(&fold.shrinkage)?;
             posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
@@ -105,7 +105,50 @@ pub(super) fn sort(groups: &mut [GroupRecord], topology: &Topology) {
     groups.sort_by_key(|g| (names.iter().position(|n| *n == g.layer), g.group));
 }
 
+/// Records of groups that went after all, which were judged when they were kept: with that judgement,
+/// and what is left of the `kept` ones.
+pub(super) fn overruled(
+    mut kept: Vec<GroupRecord>,
+    mut gone: Vec<GroupRecord>,
+) -> (Vec<GroupRecord>, Vec<GroupRecord>) {
+    for record in &mut gone {
+        if let Some(before) = kept.iter().position(|k| same_group(k, record)) {
+            let before = kept.swap_remove(before);
+            (record.unimportance, record.threshold) = (before.unimportance, before.threshold);
+        }
+    }
+    (gone, kept)
+}
+
 /// Whether two records are of one group.
-pub(super) fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {
+fn same_group(a: &GroupRecord, b: &GroupRecord) -> bool {
     a.layer == b.layer && a.group == b.group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::GroupKind;
+
+    #[test]
+    fn what_goes_after_all_keeps_its_importance() {
+        let record = |group, reason, unimportance: f32| GroupRecord {
+            layer: "dense_1".into(),
+            kind: GroupKind::Input,
+            group,
+            unimportance,
+            threshold: unimportance + 1.0,
+            kept: reason == Reason::BelowThreshold,
+            reason,
+            stage: "folding".into(),
+            step: 0,
+            effect: Some(0.0),
+        };
+        let kept =
+            vec![record(0, Reason::BelowThreshold, -3.0), record(1, Reason::BelowThreshold, -2.0)];
+        let (gone, left) = overruled(kept, vec![record(1, Reason::Constant, f32::NAN)]);
+        assert_eq!((gone[0].unimportance, gone[0].threshold), (-2.0, -1.0));
+        assert!(gone[0].reason == Reason::Constant && !gone[0].kept && gone.len() == 1);
+        assert!(left.len() == 1 && left[0].group == 0);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! From here on everything is deterministic and quick, so a resumed job simply does it again.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::figures::{float_bytes, layers, macs};
@@ -19,7 +19,7 @@ use crate::job::Job;
 use crate::ledger::{BITS_FILE, BitRecord, GROUPS_FILE, Ledger};
 use crate::lower::{Graph, Head, LowerOptions, lower};
 use crate::metrics;
-use crate::network::Output;
+use crate::network::{FloatNetwork, Output};
 use crate::prune::weights::posterior_variance;
 use crate::report::{self, Latency, Meta, REPORT_FILE, Report};
 use crate::serialize::{ModelInfo, serialize};
@@ -46,7 +46,7 @@ pub(super) struct Input<'a> {
     pub(super) trained: &'a Trained,
     pub(super) seconds: f64,
     /// Files of metrics, in the order of time.
-    pub(super) metrics: &'a [&'a Path],
+    pub(super) metrics: &'a [PathBuf],
     /// The front that the model was chosen from.
     pub(super) front: Option<&'a Front>,
 }
@@ -103,6 +103,7 @@ impl Input<'_> {
                 (weights, bits, activations, LowerOptions::default().bias_tolerance)
             }
         };
+        self.effects(&weights, &mut bits);
         if self.job.variational.is_bound() {
             for (record, layer) in bits.iter_mut().zip(&self.trained.pruned.posterior.layers) {
                 let nats = layer.description_length_nats;
@@ -116,6 +117,23 @@ impl Input<'_> {
             self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
         }
         Ok(Model { graph, bytes, bits, verification })
+    }
+
+    /// What rounding each layer by itself does to the loss on validation.
+    fn effects(&self, weights: &[IntegerWeights], bits: &mut [BitRecord]) {
+        let mut network = self.trained.network.clone();
+        let loss = |network: &FloatNetwork| {
+            score(network, &self.site.prepared.validation, self.site.device).loss
+        };
+        let before = loss(&network);
+        for (layer, (integers, record)) in weights.iter().zip(bits).enumerate() {
+            let Some(affine) = network.affine.get_mut(layer) else { continue };
+            let kept = std::mem::replace(&mut affine.weight, integers.dequantized());
+            record.effect = Some(loss(&network) - before);
+            if let Some(affine) = network.affine.get_mut(layer) {
+                affine.weight = kept;
+            }
+        }
     }
 
     /// What training saw must be what the device computes, to the image.
@@ -318,10 +336,7 @@ impl Input<'_> {
             unmet: String::new(),
             files: files.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
-        let mut curves = Vec::new();
-        for path in self.metrics {
-            curves.extend(metrics::read(path)?);
-        }
+        let curves = metrics::read_all(self.metrics)?;
         let instructions = self.instructions(model)?;
         let megahertz = self.job.report.megahertz;
         Ok(Report {

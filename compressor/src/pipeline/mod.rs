@@ -24,6 +24,7 @@ use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
+use crate::select::confidence::percent;
 use crate::select::point::{Shortage, shortage};
 use crate::summary::Summary;
 use crate::train::TrainError;
@@ -85,10 +86,16 @@ pub enum PipelineError {
     },
     /// There are too few validation examples for what a job wants promised, whatever the model.
     #[error(
-        "not enough validation data to promise this: [requirements] {} = {} % with {} % confidence \
+        "not enough validation data to promise this: [requirements] {} = {} % with {} % confidence{} \
          takes at least {} examples without one error, and {} are held out; raise [data] \
          validation_count or [requirements] hold_out, or ask for less",
-        shortage.requirement, shortage.ceiling, 100.0 * confidence, shortage.needed,
+        shortage.requirement, shortage.ceiling, percent(*confidence),
+        if of_each > confidence {
+            format!(" (with several [front] temperatures {} % each)", percent(*of_each))
+        } else {
+            String::new()
+        },
+        shortage.needed,
         shortage.examples
     )]
     TooFewExamples {
@@ -96,6 +103,8 @@ pub enum PipelineError {
         shortage: Shortage,
         /// The confidence asked for.
         confidence: f64,
+        /// That of each temperature's test.
+        of_each: f64,
     },
     /// A front without a finished point: a defect of this program, or its folder was changed.
     #[error("the front has no point that is whole; start again with --force")]
@@ -169,11 +178,13 @@ impl Prepared {
         });
         let validation = examples(&dataset, &normalization, &split.validation);
         let prepared = Self { dataset, split, normalization, train, validation, held_out };
-        if prepared.held_out.is_some()
-            && let Some(shortage) = shortage(&job.requirements, &prepared.judged().per_class())
-        {
-            let confidence = job.requirements.confidence;
-            return Err(PipelineError::TooFewExamples { shortage, confidence }.into());
+        if prepared.held_out.is_some() {
+            let of_each = job.requirements.confidence_of_each(job.front.temperatures.len());
+            let classes = prepared.judged().per_class();
+            if let Some(shortage) = shortage(&job.requirements, of_each, &classes) {
+                let confidence = job.requirements.confidence;
+                return Err(PipelineError::TooFewExamples { shortage, confidence, of_each }.into());
+            }
         }
         Ok(prepared)
     }
@@ -310,21 +321,19 @@ pub fn run(
             job: &job,
             trained: &trained,
             seconds: watch.seconds(),
-            metrics: &[&own_metrics],
+            metrics: std::slice::from_ref(&own_metrics),
             front: None,
         });
     }
-    let base = setting.train_base(reached, &mut watch).map_err(|e| site.interrupted(e))?;
-    let seconds = watch.seconds();
     let tracer = Tracer { setting, site };
-    let front = tracer.trace(&base)?;
+    let front = tracer.trace(reached, &mut watch)?;
     let chosen = tracer.chosen(&front)?;
     finish::finish(&finish::Input {
         site,
         job: &chosen.job,
         trained: &chosen.trained,
-        seconds: seconds + front.seconds,
-        metrics: &[&own_metrics, &chosen.metrics],
+        seconds: front.seconds,
+        metrics: &chosen.metrics,
         front: Some(&front),
     })
 }

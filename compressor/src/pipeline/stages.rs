@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 
 use super::checkpoint::{Pruned, Reached};
-use super::cut::{Grown, same_group, sort, uncut};
+use super::cut::{Grown, overruled, sort, uncut};
 use super::given;
 use super::watch::Watch;
 use crate::calibrate::InputQuantization;
@@ -85,6 +85,20 @@ impl Setting<'_> {
                 Ok(Trained { dense, pruned, network, quantized })
             }
             other => Err(Box::new(other)),
+        })
+    }
+
+    /// Trains from `reached` to where the Bayesian stage begins.
+    pub(super) fn train_dense(
+        &self,
+        reached: Reached,
+        watch: &mut Watch,
+    ) -> Result<Reached, Error> {
+        // With given weights nothing is trained, and nothing else would save that it has begun.
+        watch.save(reached.clone())?;
+        self.until(reached, watch, |reached| match reached {
+            Reached::Pretrain(_) => Err(Box::new(reached)),
+            other => Ok(other),
         })
     }
 
@@ -295,8 +309,8 @@ impl Setting<'_> {
         quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
         observer.finish();
         pruned.lineage = state.lineage.clone();
-        let gone = std::mem::take(&mut state.removed);
-        pruned.groups.retain(|k| !gone.iter().any(|g| same_group(g, k)));
+        let (gone, left) = overruled(pruned.groups, std::mem::take(&mut state.removed));
+        pruned.groups = left;
         pruned.groups.extend(gone);
         sort(&mut pruned.groups, &dense.topology);
         let quantized = state.into_best(&bits);

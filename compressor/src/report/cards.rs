@@ -90,7 +90,7 @@ fn error(summary: &Summary) -> Card<'static> {
             _ => String::from("unchanged"),
         },
         basis: format!(
-            "measured: {} test examples on the integer runtime{interval}",
+            "measured on {} test examples, before in floats, after on the integer runtime{interval}",
             thousands(summary.test_examples)
         ),
     }
@@ -116,12 +116,23 @@ fn macs(summary: &Summary) -> Card<'static> {
 
 fn latency(latency: &Latency) -> Card<'_> {
     let factor = if latency.after_ms > 0.0 { latency.before_ms / latency.after_ms } else { 0.0 };
+    // An estimate and a count don't make a ratio.
+    let (before, after) = (latency.before_from, latency.after_from);
+    let (change, basis) = match before == after {
+        true => (format!("{} faster", times(factor)), format!("both {}", after.name())),
+        false => (
+            "not compared: known in different ways".to_owned(),
+            format!("instructions before {}, after {}", before.name(), after.name()),
+        ),
+    };
     Card {
         title: format!("Time on {}", latency.target).into(),
         before: format!("{} ms", significant(latency.before_ms)),
         after: format!("{} ms", significant(latency.after_ms)),
-        change: format!("{} faster", times(factor)),
-        basis: format!("{}: the calculation stands under Provenance", latency.provenance.name()),
+        change,
+        basis: format!(
+            "{basis}; milliseconds are estimated, at an instruction a cycle (see Provenance)"
+        ),
     }
 }
 

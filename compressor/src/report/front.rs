@@ -4,7 +4,7 @@ use super::chart::{self, Axis, Scale};
 use super::html::{self, esc};
 use super::number::{count, significant, thousands};
 use super::tables;
-use crate::select::confidence::{lower_bound, upper_bound};
+use crate::select::confidence::{lower_bound, percent, upper_bound};
 use crate::select::{FrontSummary, PointSummary};
 
 /// Air around the points, as a share of the axis.
@@ -13,17 +13,21 @@ const AIR: f64 = 0.06;
 /// The section; empty for a job without a front.
 pub(super) fn section(front: Option<&FrontSummary>) -> String {
     let Some(front) = front else { return String::new() };
+    let varies = front.varies_temperature();
+    let heads: Vec<&str> =
+        HEADS.iter().copied().filter(|head| varies || *head != TEMPERATURE).collect();
+    let rows: String = front.points.iter().map(|point| row(point, varies)).collect();
     let body = format!(
         "<p>{}</p>\n<div class=\"plots\">\n{}</div>\n{}{}",
         esc(&front.why),
         plot(front),
-        tables::table(HEADS, &front.points.iter().map(row).collect::<String>()),
+        tables::table(&heads, &rows),
         html::remark(&format!(
             "Errors are the integer runtime's on {} validation examples that the front is judged by; \
              bars and \u{201c}at most\u{201d} are at {} % confidence, one-sided each way. Test: {}. \
              Every point is in <code>front/</code>.",
             thousands(front.points.first().map_or(0, |point| point.examples)),
-            100.0 * front.confidence,
+            percent(front.confidence_of_each),
             esc(&front.test)
         ))
     );
@@ -39,11 +43,12 @@ fn bounds(point: &PointSummary, confidence: f64) -> (f64, f64) {
 }
 
 fn plot(front: &FrontSummary) -> String {
+    let varies = front.varies_temperature();
     let sizes = || front.points.iter().map(|p| p.file_bytes as f64);
     let limit = front.flash_bytes_limit.map(|bytes| bytes as f64);
     let least = sizes().chain(limit).fold(f64::INFINITY, f64::min);
     let most = sizes().chain(limit).fold(0.0, f64::max);
-    let highest = front.points.iter().map(|p| bounds(p, front.confidence).1);
+    let highest = front.points.iter().map(|p| bounds(p, front.confidence_of_each).1);
     let highest = highest.chain(front.error_percent_limit).fold(0.0, f64::max);
     let air = AIR * (most - least).max(1.0);
     let x = Axis::horizontal(least - air, most + air);
@@ -57,15 +62,20 @@ fn plot(front: &FrontSummary) -> String {
         svg += &chart::level(&y, limit, "error_percent");
     }
     for point in &front.points {
-        let (low, high) = bounds(point, front.confidence);
+        let (low, high) = bounds(point, front.confidence_of_each);
+        let (mut name, mut tempered) = (point.point.to_string(), String::new());
+        if varies {
+            name += &format!(" (×{})", point.temperature);
+            tempered = format!(" at KL temperature × {}", point.temperature);
+        }
         svg += &chart::interval((&x, point.file_bytes as f64), (&y, low, high));
         svg += &chart::point(
             (&x, point.file_bytes as f64),
             (&y, point.error_percent),
             if point.chosen { "point chosen" } else { "point" },
-            &point.point.to_string(),
+            &name,
             &format!(
-                "point {}: {} bytes, {} %, at most {} %",
+                "point {}{tempered}: {} bytes, {} %, at most {} %",
                 point.point,
                 thousands(point.file_bytes),
                 significant(point.error_percent),
@@ -73,11 +83,19 @@ fn plot(front: &FrontSummary) -> String {
             ),
         );
     }
-    chart::close(title, "the chosen point is filled", svg)
+    let note = match varies {
+        true => "the chosen point is filled; in brackets the factor on the KL's temperature",
+        false => "the chosen point is filled",
+    };
+    chart::close(title, note, svg)
 }
+
+/// A column that is left out where the temperature is the job's.
+const TEMPERATURE: &str = "#KL temperature";
 
 const HEADS: &[&str] = &[
     "#Point",
+    TEMPERATURE,
     "#Rate λ",
     "#Kept",
     "#Weights",
@@ -91,7 +109,7 @@ const HEADS: &[&str] = &[
     "Requirements",
 ];
 
-fn row(point: &PointSummary) -> String {
+fn row(point: &PointSummary, varies: bool) -> String {
     let verdict = match point.unmet[..] {
         _ if point.chosen && point.unmet.is_empty() => "meets all; chosen".to_owned(),
         [] if point.promised => "meets all".to_owned(),
@@ -100,7 +118,7 @@ fn row(point: &PointSummary) -> String {
         _ => format!("fails {}", point.unmet.join(", ")),
     };
     let efficient = if point.efficient { "" } else { " (another has fewer bytes and errors)" };
-    let cells = [
+    let mut cells = vec![
         point.point.to_string(),
         significant(f64::from(point.rate)),
         format!("{:.0} %", 100.0 * point.keep),
@@ -113,6 +131,9 @@ fn row(point: &PointSummary) -> String {
         count(point.macs),
         format!("{} ({})", count(point.instructions), point.instructions_from.name()),
     ];
+    if varies {
+        cells.insert(1, format!("× {}", point.temperature));
+    }
     let cells: String = cells.iter().map(|c| format!("<td class=\"n\">{}</td>", esc(c))).collect();
     let class = if point.chosen { " class=\"total\"" } else { "" };
     format!("<tr{class}>{cells}<td>{}{efficient}</td></tr>\n", esc(&verdict))
@@ -149,6 +170,29 @@ mod tests {
             assert!(page.contains(text), "{text}");
         }
         assert!(page.contains("another has fewer bytes and errors"));
+    }
+
+    #[test]
+    fn temperatures_are_shown_where_they_vary() {
+        let requirements = Requirements { error_percent: Some(3.5), ..Requirements::default() };
+        let page = section(Some(&front(&requirements)));
+        assert!(!page.contains("KL temperature") && page.contains("are at 95 % confidence"));
+        let mut points = [point(0, 20, 3_000), point(1, 22, 2_000), point(2, 20, 1_000)];
+        points[2].plan.temperature = 2.0;
+        let choice = choose(&points, &requirements, 64.0).unwrap();
+        let summary = FrontSummary::new(&points, &choice, &requirements, 64.0);
+        let page = section(Some(&summary));
+        for text in [
+            "<th class=\"n\">KL temperature</th>",
+            ">× 2</td>",
+            ">3 (×2)</text>",
+            "point 3 at KL temperature × 2:",
+            "are at 97.5 % confidence",
+            "Bonferroni",
+            "Point 3 of 3 (KL temperature × 2)",
+        ] {
+            assert!(page.contains(text), "{text}");
+        }
     }
 
     #[test]

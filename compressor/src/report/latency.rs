@@ -14,8 +14,10 @@ pub struct Latency {
     pub before_ms: f64,
     /// Milliseconds of the compressed model.
     pub after_ms: f64,
-    /// How they are known.
-    pub provenance: Provenance,
+    /// How instructions of the dense network are known.
+    pub before_from: Provenance,
+    /// How those of the model are.
+    pub after_from: Provenance,
     /// The calculation, in words.
     pub basis: String,
 }
@@ -38,7 +40,8 @@ impl Latency {
             target: format!("Cortex-M4, {megahertz} MHz"),
             before_ms: milliseconds(before),
             after_ms: milliseconds(model.count),
-            provenance: model.from,
+            before_from: Provenance::Estimated,
+            after_from: model.from,
             basis: format!(
                 "{how}, those of the dense network as int8 are estimated, both at one instruction a \
                  cycle. Estimates: {}. Instructions are not cycles, so expect more on silicon",
@@ -69,7 +72,7 @@ mod tests {
         let before = (3 * 19_200 + 280 * 300) as f64 / 64_000.0;
         assert!((latency.before_ms - before).abs() < 1e-9, "{}", latency.before_ms);
         assert!((latency.after_ms - 1.0).abs() < 1e-9);
-        assert_eq!(latency.provenance.name(), "estimated");
+        assert_eq!((latency.before_from, latency.after_from), (Provenance::Estimated, model.from));
         assert!(latency.basis.contains("QEMU"));
     }
 }

@@ -87,14 +87,18 @@ pub(super) fn bits(records: &[BitRecord]) -> String {
         "#Weights kept",
         "#Largest |w|",
         "#Mean posterior variance",
-        "#as deviation",
+        "#Rounding noise",
         "#Grid step",
         "#Bits",
         "Rule",
+        "#Effect, nats",
     ];
     let text = html::remark(
         "A weight that the data leave uncertain needs no finer grid than its uncertainty: the \
-         posterior variance sets the step, the largest weight the range, and both the width.",
+         posterior variance sets the step, the largest weight the range, and both the width, unless \
+         the rule says that the job did. Rounding noise is a twelfth of the step\u{2019}s square, a \
+         variance like the posterior\u{2019}s; the effect is the rise of the loss on validation by \
+         rounding this layer alone.",
     );
     html::section("bits", "Bits", &(text + &table(&heads, &rows)))
 }
@@ -102,16 +106,18 @@ pub(super) fn bits(records: &[BitRecord]) -> String {
 fn bit_row(record: &BitRecord) -> String {
     format!(
         "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{:.3}</td>\
-         <td class=\"n\">{:.2e}</td><td class=\"n\">{:.4}</td>\
-         <td class=\"n\">2<sup>{}</sup></td><td class=\"n\">{}</td><td>{}</td></tr>\n",
+         <td class=\"n\">{:.2e}</td><td class=\"n\">{:.2e}</td>\
+         <td class=\"n\">2<sup>{}</sup></td><td class=\"n\">{}</td><td>{}</td>\
+         <td class=\"n\">{}</td></tr>\n",
         esc(&record.layer),
         thousands(record.weights as u64),
         record.largest,
         record.mean_variance,
-        record.mean_variance.max(0.0).sqrt(),
+        record.rounding_noise,
         esc(format!("{}", -record.fraction).replace('-', "−")),
         record.bits,
-        esc(&record.rule)
+        esc(&record.rule),
+        record.effect.map_or("–".to_owned(), |nats| format!("{nats:+.4}").replace('-', "−")),
     )
 }
 

@@ -48,10 +48,12 @@ pub(crate) fn example() -> Report {
         layer: "dense_1".into(),
         weights: 1_200,
         mean_variance: 3.1e-4,
+        rounding_noise: 8.1e-5,
         largest: 0.71,
         fraction: 5,
         bits: 5,
         rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+        effect: Some(0.0012),
         description_bits: Some(812.5),
     }];
     let instructions = Instructions { count: 64_000, from: Provenance::Estimated };

@@ -1,18 +1,26 @@
 //! The test and the choice.
 //!
-//! Promises are tested in the order of the plan, gentlest point first, each at the full confidence,
-//! and testing stops at the first point that fails: a fixed-sequence test. The plan is made before
-//! anything is measured, so the chance that *any* point is promised wrongly stays below 1 −
-//! confidence, however many points there are, without Bonferroni's correction (Maurer, Hothorn and
-//! Lehmacher, 1995). A point with several promises must keep each at that confidence, which needs
-//! no correction either: promising all of them wrongly is no likelier than one (Berger, 1982).
+//! Promises of one line (the points of one temperature) are tested in the order of the plan,
+//! gentlest point first, each at the same confidence, and testing stops at the first point that
+//! fails: a fixed-sequence test. The plan is made before anything is measured, so the chance that
+//! *any* point of the line is promised wrongly stays below 1 − that confidence, however many points
+//! there are, without Bonferroni's correction (Maurer, Hothorn and Lehmacher, 1995). A point with
+//! several promises must keep each at that confidence, which needs no correction either: promising
+//! all of them wrongly is no likelier than one (Berger, 1982).
+//!
+//! Lines do need one: k of them are tested at 1 − (1 − confidence)/k each, so that the chance of a
+//! wrong promise anywhere is at most 1 − confidence (Bonferroni). One long sequence over all lines
+//! would test at the full confidence, but its first failure would rule out everything behind, such
+//! as all points of a temperature because one of another is too harsh.
 //!
 //! Of the points that stand, the one with the fewest bytes that meets all other requirements is
 //! chosen. Those are counted or measured, and have no chance in them.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Point, Requirements};
+use super::confidence::percent;
+use super::{Check, Plan, Point, Requirements};
+use crate::cost::Instructions;
 
 /// Why the chosen point is only the nearest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,23 +49,35 @@ pub struct Choice {
     pub point: usize,
     /// Whether it meets everything.
     pub outcome: Outcome,
-    /// Points, from the gentlest on, whose promises stand.
-    pub promised: usize,
+    /// Whether each point's promises stand: its own, and those before it in its line.
+    pub promised: Vec<bool>,
+    /// Confidence at which each point was tested.
+    pub confidence: f64,
     /// Every point's checks.
     pub checks: Vec<Vec<Check>>,
 }
 
 /// Chooses among `points`, which stand in the order of their plan; `None` without any.
 pub fn choose(points: &[Point], requirements: &Requirements, megahertz: f64) -> Option<Choice> {
+    let lines = points.chunk_by(|a, b| a.plan.temperature == b.plan.temperature);
+    let lines: Vec<usize> = lines.map(<[Point]>::len).collect();
+    let confidence = requirements.confidence_of_each(lines.len());
     let checks: Vec<Vec<Check>> =
-        points.iter().map(|p| p.checks(requirements, megahertz)).collect();
-    let stands = |checks: &Vec<Check>| checks.iter().all(|c| c.met || !c.promise);
-    let promised = checks.iter().take_while(|c| stands(c)).count();
-    let best = (0..promised)
-        .filter(|&i| checks[i].iter().all(|c| c.met))
+        points.iter().map(|p| p.checks(requirements, confidence, megahertz)).collect();
+    let mut promised = Vec::with_capacity(points.len());
+    let mut rest = checks.iter().map(|checks| checks.iter().all(|c| c.met || !c.promise));
+    for length in lines {
+        // Within a line, nothing stands behind a failure.
+        promised.extend(rest.by_ref().take(length).scan(true, |all, stands| {
+            *all &= stands;
+            Some(*all)
+        }));
+    }
+    let best = (0..points.len())
+        .filter(|&i| promised[i] && checks[i].iter().all(|c| c.met))
         .min_by_key(|&i| (points[i].measured.file_bytes, points[i].measured.instructions.count));
     if let Some(point) = best {
-        return Some(Choice { point, outcome: Outcome::Met, promised, checks });
+        return Some(Choice { point, outcome: Outcome::Met, promised, confidence, checks });
     }
     let worst = |checks: &[Check]| {
         let failed = checks.iter().filter(|c| !c.met);
@@ -70,7 +90,7 @@ pub fn choose(points: &[Point], requirements: &Requirements, megahertz: f64) -> 
     let unproven = failed.iter().all(|c| c.promise && c.found <= c.limit);
     let binding = Binding { checks: failed };
     let outcome = if unproven { Outcome::NotProven(binding) } else { Outcome::NotMet(binding) };
-    Some(Choice { point, outcome, promised, checks })
+    Some(Choice { point, outcome, promised, confidence, checks })
 }
 
 /// Whether no other point has at most as many bytes and at most as many errors, and less of one.
@@ -89,17 +109,22 @@ impl Choice {
     /// Why this point, in a sentence or two.
     pub fn why(&self, points: &[Point], requirements: &Requirements) -> String {
         let Some(point) = points.get(self.point) else { return String::new() };
-        let place = format!("Point {} of {}", self.point + 1, points.len());
+        let place = format!("Point {} of {}{}", self.point + 1, points.len(), at(&point.plan));
         let bytes = point.measured.file_bytes;
         match &self.outcome {
             Outcome::Met => {
-                let promise = match requirements.promises() {
-                    true => format!(
-                        " Its error is at most {:.2} % with {} % confidence.",
-                        point.measured.errors.bound(requirements.confidence),
-                        100.0 * requirements.confidence,
-                    ),
-                    false => String::new(),
+                // What was tested is the ceiling; the bound below it is of one point by itself, and
+                // this one was chosen.
+                let what = match (requirements.error_percent, requirements.promises()) {
+                    (Some(ceiling), _) => format!("Its error is at most {ceiling} %"),
+                    (None, true) => "No class's error is above its ceiling".to_owned(),
+                    (None, false) => String::new(),
+                };
+                let promise = match what.is_empty() {
+                    true => what,
+                    false => {
+                        format!(" {what}, with {} % confidence.", percent(requirements.confidence))
+                    }
                 };
                 format!(
                     "{place} has the fewest bytes ({bytes}) of the points that meet every \
@@ -109,15 +134,23 @@ impl Choice {
             Outcome::NotMet(binding) => format!(
                 "No point meets every requirement; {} is nearest with {bytes} bytes and fails {}.",
                 lower_first(&place),
-                list(&binding.checks)
+                list(&binding.checks, point.measured.instructions)
             ),
             Outcome::NotProven(binding) => format!(
                 "Not enough validation data to promise this: {}, the nearest with {bytes} bytes, \
                  fails {}.",
                 lower_first(&place),
-                list(&binding.checks)
+                list(&binding.checks, point.measured.instructions)
             ),
         }
+    }
+}
+
+/// Names the temperature where it isn't the job's.
+fn at(plan: &Plan) -> String {
+    match plan.temperature {
+        1.0 => String::new(),
+        factor => format!(" (KL temperature × {factor})"),
     }
 }
 
@@ -126,7 +159,7 @@ fn lower_first(text: &str) -> String {
 }
 
 /// What fails, and by how much.
-fn list(checks: &[Check]) -> String {
+fn list(checks: &[Check], instructions: Instructions) -> String {
     let one = |check: &Check| {
         let Check { requirement, limit, found, judged, .. } = check;
         let digits = if judged.abs() < 1_000.0 { 2 } else { 0 };
@@ -136,6 +169,9 @@ fn list(checks: &[Check]) -> String {
             ),
             false => format!("{requirement} = {limit} (it is {judged:.digits$}"),
         };
+        if ["instructions", "milliseconds"].contains(&requirement.as_str()) {
+            text += &format!(", {}", instructions.from.name());
+        }
         if let Some(needed) = check.examples_needed {
             text += &format!("; some {needed} examples held out would do at this rate");
         }
@@ -158,17 +194,99 @@ mod tests {
         // At most 2.9, 3.2, 4.4 % can be promised of 20, 22, 33 errors in 1,000.
         let points = [point(0, 20, 3_000), point(1, 22, 2_000), point(2, 33, 1_000)];
         let choice = choose(&points, &ceiling(3.5), 64.0).unwrap();
-        assert_eq!((choice.point, choice.promised), (1, 2));
+        assert_eq!((choice.point, &choice.promised[..]), (1, &[true, true, false][..]));
         assert!(choice.is_met());
         let why = choice.why(&points, &ceiling(3.5));
-        assert!(why.contains("Point 2 of 3") && why.contains("95 % confidence"), "{why}");
+        assert!(why.contains("Point 2 of 3"), "{why}");
+        // What was tested is the ceiling, not the bound of the point that was chosen afterwards.
+        assert!(why.ends_with("Its error is at most 3.5 %, with 95 % confidence."), "{why}");
+        let classes = Requirements { class_error_percent: vec![9.0], ..Requirements::default() };
+        let why = choose(&points, &classes, 64.0).unwrap().why(&points, &classes);
+        assert!(why.contains("No class's error is above its ceiling"), "{why}");
     }
 
     #[test]
     fn testing_stops_at_the_first_failure() {
         let points = [point(0, 20, 3_000), point(1, 40, 2_000), point(2, 20, 1_000)];
         let choice = choose(&points, &ceiling(3.5), 64.0).unwrap();
-        assert_eq!((choice.point, choice.promised), (0, 1), "the third was not tested");
+        let promised = [true, false, false];
+        assert_eq!(
+            (choice.point, &choice.promised[..]),
+            (0, &promised[..]),
+            "the third wasn't tested"
+        );
+    }
+
+    /// Points in lines: the temperature, errors of 1,000 and bytes of each.
+    fn lines(figures: &[(f64, u64, u64)]) -> Vec<Point> {
+        let at = |(index, &(temperature, errors, bytes)): (usize, &(f64, u64, u64))| {
+            let mut point = point(index, errors, bytes);
+            point.plan.temperature = temperature;
+            point
+        };
+        figures.iter().enumerate().map(at).collect()
+    }
+
+    #[test]
+    fn a_failure_stops_its_own_line_alone() {
+        let figures = [
+            (0.5, 40, 3_000), // fails at once
+            (0.5, 20, 900),   // and isn't tested
+            (1.0, 20, 2_500),
+            (1.0, 22, 2_000),
+            (1.0, 40, 1_500),
+            (2.0, 22, 1_900),
+            (2.0, 22, 1_800),
+        ];
+        let points = lines(&figures);
+        let choice = choose(&points, &ceiling(3.6), 64.0).unwrap();
+        assert_eq!(choice.promised, [false, false, true, true, false, true, true]);
+        assert_eq!((choice.point, choice.is_met()), (6, true));
+        let why = choice.why(&points, &ceiling(3.6));
+        assert!(why.starts_with("Point 7 of 7 (KL temperature × 2) has the fewest"), "{why}");
+    }
+
+    #[test]
+    fn several_lines_share_the_chance_of_error() {
+        // At most 3.13 % can be promised of 22 in 1,000 at 95 %, and 3.31 % at 97.5 %.
+        let one = lines(&[(1.0, 22, 2_000)]);
+        assert!(choose(&one, &ceiling(3.25), 64.0).unwrap().is_met());
+        let two = lines(&[(0.5, 22, 2_000), (1.0, 22, 2_000)]);
+        let choice = choose(&two, &ceiling(3.25), 64.0).unwrap();
+        assert!(matches!(choice.outcome, Outcome::NotProven(_)), "{choice:?}");
+        assert!((choice.confidence - 0.975).abs() < 1e-12);
+        assert!(choose(&two, &ceiling(3.4), 64.0).unwrap().is_met());
+    }
+
+    /// P(X ≤ x) of a binomial distribution.
+    fn at_most(x: u64, n: u64, p: f64) -> f64 {
+        let mut term = (1.0 - p).powf(n as f64);
+        let mut sum = term;
+        for k in 0..x {
+            term *= (n - k) as f64 / (k + 1) as f64 * p / (1.0 - p);
+            sum += term;
+        }
+        sum
+    }
+
+    /// Three lines whose points are exactly at the ceiling: the chance that anything is promised.
+    #[test]
+    fn a_wrong_promise_is_as_rare_as_was_asked_for() {
+        let chance = |confidence: f64| {
+            let requirements = Requirements { confidence, ..ceiling(4.0) };
+            let promised = |errors: u64| {
+                let points = lines(&[0.5, 1.0, 2.0].map(|t| (t, errors, 1_000)));
+                choose(&points, &requirements, 64.0).unwrap().promised == [true; 3]
+            };
+            // A line promises something as soon as its first point does.
+            let most = (0..40).take_while(|&errors| promised(errors)).last().unwrap();
+            1.0 - (1.0 - at_most(most, 1_000, 0.04)).powi(3)
+        };
+        let wrong = chance(0.9);
+        assert!((0.05..=0.1).contains(&wrong), "{wrong}");
+        // Each line at 90 %, without the split, isn't enough.
+        let undivided = chance(1.0 - 3.0 * 0.1);
+        assert!(undivided > 0.2, "{undivided}");
     }
 
     #[test]
@@ -177,7 +295,7 @@ mod tests {
         let tight = Requirements { flash_bytes: Some(2_500), ..ceiling(3.5) };
         assert_eq!(choose(&points, &tight, 64.0).unwrap().point, 1);
         let without = Requirements { flash_bytes: Some(2_500), ..Requirements::default() };
-        assert_eq!(choose(&points, &without, 64.0).unwrap().promised, 2);
+        assert_eq!(choose(&points, &without, 64.0).unwrap().promised, [true; 2]);
     }
 
     #[test]
@@ -189,7 +307,10 @@ mod tests {
         let Outcome::NotMet(binding) = &choice.outcome else { panic!("{choice:?}") };
         assert_eq!(binding.checks[0].requirement, "flash_bytes");
         let why = choice.why(&points, &tight);
-        assert!(why.contains("flash_bytes = 1900") && why.contains("it is 2000"), "{why}");
+        assert!(why.contains("flash_bytes = 1900") && why.contains("it is 2000)"), "{why}");
+        let slow = Requirements { milliseconds: Some(0.5), ..Requirements::default() };
+        let why = choose(&points, &slow, 64.0).unwrap().why(&points, &slow);
+        assert!(why.contains("milliseconds = 0.5 (it is 1.00, estimated)"), "{why}");
     }
 
     #[test]

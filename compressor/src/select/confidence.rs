@@ -10,6 +10,8 @@ const HALVINGS: u32 = 60;
 
 /// Most examples that a search for a sufficient number goes up to: more than any data set here.
 pub const MAX_EXAMPLES: u64 = 1 << 32;
+/// Most examples for which a sufficient number is made exact; beyond, the normal bound is so.
+const MAX_EXACT: u64 = 1 << 20;
 
 /// The upper bound of an error rate, as a share, of which `errors` of `count` examples were seen; 1
 /// without examples.
@@ -66,11 +68,25 @@ pub fn sufficient_examples(errors: u64, count: u64, ceiling: f64, confidence: f6
     if rate >= ceiling {
         return None;
     }
-    // From many examples on, the bound is the normal one; it is within a few errors of this.
+    // From many examples on, the bound is the normal one, which is somewhat low before.
     let z = quantile(confidence);
     let normal = (z * z * ceiling * (1.0 - ceiling) / (ceiling - rate).powi(2)).ceil();
     let enough = normal.max(least_examples(ceiling, confidence) as f64);
-    (enough <= MAX_EXAMPLES as f64).then_some(enough as u64)
+    if enough > MAX_EXAMPLES as f64 {
+        return None;
+    }
+    let mut enough = enough as u64;
+    let errors = |examples: u64| (rate * examples as f64).ceil() as u64;
+    while enough < MAX_EXACT && upper_bound(errors(enough), enough, confidence) > ceiling {
+        enough += enough / 64 + 1;
+    }
+    Some(enough)
+}
+
+/// A confidence in percent: `95`, `97.5`, `98.333`.
+pub fn percent(confidence: f64) -> String {
+    let text = format!("{:.3}", 100.0 * confidence);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// The standard normal's quantile, by halving its distribution function.
@@ -143,8 +159,13 @@ mod tests {
         is(quantile(0.95), 1.644_854, 1e-5);
         is(quantile(0.5), 0.0, 1e-9);
         let enough = sufficient_examples(10, 1_000, 0.013, 0.95).unwrap();
-        let errors = (enough as f64 * 0.01).round() as u64;
-        is(upper_bound(errors, enough, 0.95), 0.013, 3e-4);
+        let errors = (enough as f64 * 0.01).ceil() as u64;
+        assert!(upper_bound(errors, enough, 0.95) <= 0.013);
+        is(upper_bound(errors, enough, 0.95), 0.013, 1e-4);
+        // Few errors: the normal bound alone would say 1,073, where 6 errors are too many.
+        let enough = sufficient_examples(2, 400, 0.01, 0.95).unwrap();
+        assert!((1_074..2_000).contains(&enough), "{enough}");
+        assert!(upper_bound((enough as f64 * 0.005).ceil() as u64, enough, 0.95) <= 0.01);
         assert_eq!(sufficient_examples(13, 1_000, 0.013, 0.95), None);
         assert_eq!(sufficient_examples(13_000, 1_000_001, 0.013, 0.95), None);
     }

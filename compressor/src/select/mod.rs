@@ -81,6 +81,12 @@ impl Requirements {
         self.instructions.is_some() || self.milliseconds.is_some()
     }
 
+    /// The confidence at which each of `lines` independent sequences of tests is made, so that all
+    /// together have the one asked for (Bonferroni).
+    pub fn confidence_of_each(&self, lines: usize) -> f64 {
+        1.0 - (1.0 - self.confidence) / lines.max(1) as f64
+    }
+
     /// The ceiling of a class, in percent.
     pub fn class_ceiling(&self, class: usize) -> Option<f64> {
         match self.class_error_percent[..] {

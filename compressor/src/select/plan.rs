@@ -1,5 +1,6 @@
-//! The points of a front, from gentle to harsh. The plan follows from the job alone: it must be
-//! fixed before anything is measured, because the order of the tests rests on it.
+//! The points of a front: one line for each temperature of the KL, from gentle to harsh. The plan
+//! follows from the job alone: it must be fixed before anything is measured, because the order of
+//! the tests rests on it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +13,10 @@ const LEAST_BITS: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FrontConfig {
-    /// How many points; unset: 5 if `[requirements]` asks for more than a rise of the error, else 1,
+    /// Factors on `[variational] temperature`, ascending: each has a Bayesian stage and a line of
+    /// points of its own.
+    pub temperatures: Vec<f64>,
+    /// How many points a line has; unset: 5 if `[requirements]` asks for more than a rise of the error, else 1,
     /// which is the job as it stands.
     pub points: Option<u32>,
     /// Factor on `[quantize] rate` at the gentlest point.
@@ -27,17 +31,27 @@ pub struct FrontConfig {
 
 impl Default for FrontConfig {
     fn default() -> Self {
-        Self { points: None, gentlest: 0.4, harshest: 2.5, keep: 0.6, narrower: 1 }
+        Self {
+            temperatures: vec![1.0],
+            points: None,
+            gentlest: 0.4,
+            harshest: 2.5,
+            keep: 0.6,
+            narrower: 1,
+        }
     }
 }
 
 /// What one point differs by from the job as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Position in the front, from 0 at the gentlest.
+    /// Position in the front: line by line, from 0 at the gentlest of the first.
     pub index: usize,
     /// Points of the front.
     pub of: usize,
+    /// Factor on the temperature of the KL.
+    #[serde(default = "as_it_stands")]
+    pub temperature: f64,
     /// Factor on the rate of the weights' code.
     pub rate: f64,
     /// Share of the weights that stay, of what pruning left.
@@ -46,21 +60,43 @@ pub struct Plan {
     pub narrower: u8,
 }
 
+/// A factor that changes nothing.
+pub(super) fn as_it_stands() -> f64 {
+    1.0
+}
+
 impl FrontConfig {
-    /// How many points, where `needed` says whether the requirements ask for a front.
+    /// Whether the only temperature is the job's own.
+    pub fn is_as_the_job(&self) -> bool {
+        self.temperatures == [1.0]
+    }
+
+    /// How many points a line has, where `needed` says whether the requirements ask for a front.
     pub fn count(&self, needed: bool) -> u32 {
         self.points.unwrap_or(if needed { POINTS } else { 1 }).max(1)
     }
 
-    /// The points. Without a rate that could be varied, all are at least as harsh as the job.
+    /// The points, line by line in the order of the temperatures, each line of `count` points from
+    /// gentle to harsh. Without a rate that could be varied, all are at least as harsh as the job.
     pub fn plans(&self, count: u32, has_rate: bool) -> Vec<Plan> {
+        let lines = self.temperatures.iter().map(|&t| self.line(t, count, has_rate));
+        let mut plans: Vec<Plan> = lines.flatten().collect();
+        let of = plans.len();
+        for (index, plan) in plans.iter_mut().enumerate() {
+            (plan.index, plan.of) = (index, of);
+        }
+        plans
+    }
+
+    /// The points of one temperature, numbered as if they were all.
+    fn line(&self, temperature: f64, count: u32, has_rate: bool) -> Vec<Plan> {
         let of = count.max(1) as usize;
         let gentlest = if has_rate { self.gentlest.min(1.0) } else { 1.0 };
         let harshest = self.harshest.max(1.0);
         (0..of)
             .map(|index| {
                 if of == 1 {
-                    return Plan { index, of, rate: 1.0, keep: 1.0, narrower: 0 };
+                    return Plan { index, of, temperature, rate: 1.0, keep: 1.0, narrower: 0 };
                 }
                 let place = index as f64 / (of - 1) as f64;
                 let rate = gentlest * (harshest / gentlest).powf(place);
@@ -73,6 +109,7 @@ impl FrontConfig {
                 Plan {
                     index,
                     of,
+                    temperature,
                     rate: if (rate - 1.0).abs() < 1e-9 { 1.0 } else { rate },
                     keep: self.keep.powf(beyond),
                     narrower: (f64::from(self.narrower) * beyond + 1e-9) as u8,
@@ -85,7 +122,7 @@ impl FrontConfig {
 impl Plan {
     /// Whether the point is the job as it stands.
     pub fn is_the_job(&self) -> bool {
-        self.rate == 1.0 && self.keep == 1.0 && self.narrower == 0
+        self.temperature == 1.0 && self.rate == 1.0 && self.keep == 1.0 && self.narrower == 0
     }
 
     /// The widths of this point, from those of the job; none gets narrower than 2 bits.
@@ -126,8 +163,29 @@ mod tests {
     }
 
     #[test]
+    fn every_temperature_has_the_same_line() {
+        let line = FrontConfig::default().plans(3, true);
+        let front = FrontConfig { temperatures: vec![0.5, 1.0], ..FrontConfig::default() };
+        let plans = front.plans(3, true);
+        let index: Vec<usize> = plans.iter().map(|p| p.index).collect();
+        assert_eq!((index, plans[0].of), ((0..6).collect(), 6));
+        for (at, plan) in plans.iter().enumerate() {
+            let same = &line[at % 3];
+            assert_eq!((plan.rate, plan.keep), (same.rate, same.keep));
+            assert_eq!(plan.temperature, if at < 3 { 0.5 } else { 1.0 });
+        }
+        assert_eq!(plans.iter().position(Plan::is_the_job), Some(4));
+    }
+
+    #[test]
+    fn a_point_without_a_temperature_is_at_the_job_s() {
+        let old = r#"{"index": 0, "of": 1, "rate": 1.0, "keep": 1.0, "narrower": 0}"#;
+        assert!(serde_json::from_str::<Plan>(old).unwrap().is_the_job());
+    }
+
+    #[test]
     fn widths_stay_usable() {
-        let plan = Plan { index: 0, of: 1, rate: 1.0, keep: 1.0, narrower: 2 };
+        let plan = Plan { index: 0, of: 1, temperature: 1.0, rate: 1.0, keep: 1.0, narrower: 2 };
         assert_eq!(plan.widths(&[8, 4, 3, 2, 1]), [6, 2, 2, 2, 1]);
     }
 }

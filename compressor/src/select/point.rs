@@ -127,18 +127,23 @@ impl Point {
         self.measured.instructions.count as f64 / (megahertz * 1e3)
     }
 
-    /// Every requirement that the job states.
-    pub fn checks(&self, requirements: &Requirements, megahertz: f64) -> Vec<Check> {
+    /// Every requirement that the job states; errors are promised with `confidence`.
+    pub fn checks(
+        &self,
+        requirements: &Requirements,
+        confidence: f64,
+        megahertz: f64,
+    ) -> Vec<Check> {
         let (r, m) = (requirements, &self.measured);
         let mut checks =
             vec![Check::plain("error_rise_points", r.error_rise_points, m.error_rise_points)];
         if let Some(limit) = r.error_percent {
-            checks.push(Check::promise("error_percent".into(), limit, m.errors, r.confidence));
+            checks.push(Check::promise("error_percent".into(), limit, m.errors, confidence));
         }
         for (class, count) in m.classes.iter().enumerate() {
             if let Some(limit) = r.class_ceiling(class) {
                 let name = format!("class_error_percent (class {class})");
-                checks.push(Check::promise(name, limit, *count, r.confidence));
+                checks.push(Check::promise(name, limit, *count, confidence));
             }
         }
         let counted = [
@@ -169,11 +174,12 @@ pub struct Shortage {
     pub needed: u64,
 }
 
-/// The first promise that `classes` (examples held out, by class) can't give whatever the model.
-pub fn shortage(requirements: &Requirements, classes: &[u64]) -> Option<Shortage> {
+/// The first promise that `classes` (examples held out, by class) can't give with `confidence`,
+/// whatever the model.
+pub fn shortage(requirements: &Requirements, confidence: f64, classes: &[u64]) -> Option<Shortage> {
     let promise = |requirement: String, ceiling: Option<f64>, examples: u64| {
         let ceiling = ceiling?;
-        let needed = least_examples(ceiling / 100.0, requirements.confidence);
+        let needed = least_examples(ceiling / 100.0, confidence);
         let short = examples < needed;
         short.then_some(Shortage { requirement, ceiling, examples, needed })
     };
@@ -195,7 +201,7 @@ pub(crate) mod tests {
     pub(crate) fn point(index: usize, errors: u64, file_bytes: u64) -> Point {
         let half = Count { examples: 500, errors: errors / 2 };
         Point {
-            plan: Plan { index, of: 5, rate: 1.0, keep: 1.0, narrower: 0 },
+            plan: Plan { index, of: 5, temperature: 1.0, rate: 1.0, keep: 1.0, narrower: 0 },
             rate: 0.5,
             bits: vec![4],
             seconds: 1.0,
@@ -224,7 +230,7 @@ pub(crate) mod tests {
             milliseconds: Some(0.5),
             ..Requirements::default()
         };
-        let checks = point(0, 20, 2_000).checks(&requirements, 64.0);
+        let checks = point(0, 20, 2_000).checks(&requirements, 0.95, 64.0);
         let met: Vec<(&str, bool)> =
             checks.iter().map(|c| (c.requirement.as_str(), c.met)).collect();
         assert_eq!(
@@ -242,15 +248,15 @@ pub(crate) mod tests {
         );
         // 2 % were seen; 95 % confidence allows to promise no less than 2.9 %.
         assert!((checks[1].found - 2.0).abs() < 1e-9 && (2.8..3.0).contains(&checks[1].judged));
-        assert_eq!(point(0, 20, 1).checks(&Requirements::default(), 64.0).len(), 1);
+        assert_eq!(point(0, 20, 1).checks(&Requirements::default(), 0.95, 64.0).len(), 1);
     }
 
     #[test]
     fn a_bound_above_the_ceiling_says_how_many_examples_would_do() {
         let requirements = Requirements { error_percent: Some(2.2), ..Requirements::default() };
-        let check = &point(0, 20, 1).checks(&requirements, 64.0)[1];
+        let check = &point(0, 20, 1).checks(&requirements, 0.95, 64.0)[1];
         assert!(!check.met && check.examples_needed.is_some_and(|n| n > 5_000), "{check:?}");
-        let check = &point(0, 30, 1).checks(&requirements, 64.0)[1];
+        let check = &point(0, 30, 1).checks(&requirements, 0.95, 64.0)[1];
         assert!(!check.met && check.examples_needed.is_none());
         assert!(check.excess() > 0.5);
     }
@@ -258,13 +264,16 @@ pub(crate) mod tests {
     #[test]
     fn what_nothing_can_promise_is_known_beforehand() {
         let requirements = Requirements { error_percent: Some(1.0), ..Requirements::default() };
-        let short = shortage(&requirements, &[100, 100]).unwrap();
+        let short = shortage(&requirements, 0.95, &[100, 100]).unwrap();
         assert_eq!((short.examples, short.needed), (200, 299));
-        assert_eq!(shortage(&requirements, &[200, 100]), None);
+        assert_eq!(shortage(&requirements, 0.95, &[200, 100]), None);
+        // Two lines need more of them.
+        let short = shortage(&requirements, 0.975, &[200, 100]).unwrap();
+        assert_eq!((short.examples, short.needed), (300, 368));
         let requirements =
             Requirements { class_error_percent: vec![1.0], ..Requirements::default() };
-        let short = shortage(&requirements, &[400, 200]).unwrap();
+        let short = shortage(&requirements, 0.95, &[400, 200]).unwrap();
         assert_eq!(short.requirement, "class_error_percent (class 1)");
-        assert_eq!(shortage(&Requirements::default(), &[]), None);
+        assert_eq!(shortage(&Requirements::default(), 0.95, &[]), None);
     }
 }

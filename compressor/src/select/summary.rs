@@ -3,19 +3,28 @@
 use serde::{Deserialize, Serialize};
 
 use super::choose::is_efficient;
+use super::plan::as_it_stands;
 use super::{Choice, Point, Requirements};
 use crate::cost::Provenance;
 
 /// What the promises rest on, in words.
-pub const TEST: &str = "one-sided Clopper-Pearson bound; points tested in the order of their plan, \
-                        gentlest first, each at the full confidence, until one fails (fixed-sequence \
-                        test: no correction for the number of points)";
+const TEST: &str = "one-sided Clopper-Pearson bound; points tested in the order of their plan, \
+                    gentlest first, each at the full confidence, until one fails (fixed-sequence \
+                    test: no correction for the number of points)";
+/// The same for several temperatures.
+const TEST_OF_LINES: &str = "one-sided Clopper-Pearson bound; the points of each temperature tested \
+                             in the order of their plan, gentlest first, until one fails \
+                             (fixed-sequence test: no correction for the number of points); the \
+                             chance of error is split evenly over the temperatures (Bonferroni)";
 
 /// One point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PointSummary {
     /// Which point, from 1 at the gentlest.
     pub point: usize,
+    /// Factor on the temperature of the KL.
+    #[serde(default = "as_it_stands")]
+    pub temperature: f64,
     /// Weight λ of the rate.
     pub rate: f32,
     /// Share of the weights kept, of what pruning left.
@@ -28,7 +37,7 @@ pub struct PointSummary {
     pub errors: u64,
     /// The same in percent.
     pub error_percent: f64,
-    /// Upper bound of the error rate at the confidence asked for.
+    /// Upper bound of the error rate, at the confidence of each test.
     pub error_bound_percent: f64,
     /// Error on the test set, which is counted after the choice and plays no part in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +58,7 @@ pub struct PointSummary {
     pub milliseconds: f64,
     /// Requirements that it doesn't meet.
     pub unmet: Vec<String>,
-    /// Whether its promises stand: its own, and those of all points before it.
+    /// Whether its promises stand: its own, and those of all points before it at its temperature.
     pub promised: bool,
     /// Whether no other point has both fewer bytes and fewer errors.
     pub efficient: bool,
@@ -60,7 +69,7 @@ pub struct PointSummary {
 /// The front and the choice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FrontSummary {
-    /// From the gentlest to the harshest.
+    /// Temperature by temperature, each from the gentlest to the harshest.
     pub points: Vec<PointSummary>,
     /// The point that became the job's model, from 1.
     pub chosen: usize,
@@ -70,6 +79,9 @@ pub struct FrontSummary {
     pub why: String,
     /// Confidence of the promises.
     pub confidence: f64,
+    /// Confidence at which each point was tested; more with several temperatures.
+    #[serde(default)]
+    pub confidence_of_each: f64,
     /// How they were tested.
     pub test: String,
     /// The ceiling on the error, if there is one, in percent.
@@ -93,13 +105,14 @@ impl FrontSummary {
             let checks = choice.checks.get(index).map_or(&[][..], Vec::as_slice);
             PointSummary {
                 point: index + 1,
+                temperature: point.plan.temperature,
                 rate: point.rate,
                 keep: point.plan.keep,
                 bits: point.bits.clone(),
                 examples: m.errors.examples,
                 errors: m.errors.errors,
                 error_percent: m.errors.percent(),
-                error_bound_percent: m.errors.bound(requirements.confidence),
+                error_bound_percent: m.errors.bound(choice.confidence),
                 test_error_percent: None,
                 file_bytes: m.file_bytes,
                 arena_bytes: m.arena_bytes,
@@ -109,21 +122,31 @@ impl FrontSummary {
                 instructions_from: m.instructions.from,
                 milliseconds: point.milliseconds(megahertz),
                 unmet: checks.iter().filter(|c| !c.met).map(|c| c.requirement.clone()).collect(),
-                promised: index < choice.promised,
+                promised: choice.promised.get(index).is_some_and(|&stands| stands),
                 efficient: is_efficient(points, index),
                 chosen: index == choice.point,
             }
         });
+        let several = points.windows(2).any(|p| p[0].plan.temperature != p[1].plan.temperature);
+        let test = if several { TEST_OF_LINES } else { TEST };
         Self {
             points: rows.collect(),
             chosen: choice.point + 1,
             met: choice.is_met(),
             why: choice.why(points, requirements),
             confidence: requirements.confidence,
-            test: TEST.to_owned(),
+            confidence_of_each: choice.confidence,
+            test: test.to_owned(),
             error_percent_limit: requirements.error_percent,
             flash_bytes_limit: requirements.flash_bytes,
         }
+    }
+}
+
+impl FrontSummary {
+    /// Whether a point's temperature says anything: whether one isn't the job's.
+    pub fn varies_temperature(&self) -> bool {
+        self.points.iter().any(|point| point.temperature != as_it_stands())
     }
 }
 
@@ -150,6 +173,11 @@ mod tests {
         assert_eq!(json["points"][2]["unmet"][0], "error_percent");
         assert_eq!(json["points"][2]["promised"], false);
         assert_eq!(json["points"][0]["milliseconds"], 1.0);
+        assert_eq!(json["points"][0]["temperature"], 1.0);
+        assert_eq!(json["confidence_of_each"], 0.95);
+        let mut old = json.clone();
+        old["points"][0].as_object_mut().unwrap().remove("temperature");
+        assert_eq!(serde_json::from_value::<FrontSummary>(old).unwrap(), summary);
         assert_eq!(serde_json::from_value::<FrontSummary>(json).unwrap(), summary);
     }
 }

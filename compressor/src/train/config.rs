@@ -265,6 +265,23 @@ impl VariationalConfig {
         self.epochs > 0
     }
 
+    /// Whether the KL weighs anything at any time.
+    pub fn has_kl(&self) -> bool {
+        let points = &self.temperature;
+        self.is_bayesian() && (points.is_empty() || points.iter().any(|(_, value)| *value > 0.0))
+    }
+
+    /// The same with every temperature multiplied.
+    pub fn tempered(&self, factor: f64) -> Self {
+        let factor = factor as f32;
+        let mut tempered = self.clone();
+        if tempered.temperature.is_empty() && factor != 1.0 {
+            tempered.temperature.push((0.0, 1.0));
+        }
+        tempered.temperature.iter_mut().for_each(|(_, value)| *value *= factor);
+        tempered
+    }
+
     /// Whether the KL at the end is that of the bound, and so a description length: neither
     /// tempered nor weighted by layer.
     pub fn is_bound(&self) -> bool {
@@ -305,5 +322,15 @@ mod tests {
         }
         let none = VariationalConfig { temperature: Vec::new(), ..c };
         assert_eq!(none.temperature_at(0.5), 1.0);
+        assert_eq!((none.tempered(2.0).temperature_at(0.5), none.tempered(1.0)), (2.0, none));
+    }
+
+    #[test]
+    fn a_factor_scales_every_temperature() {
+        let tempered = VariationalConfig::default().tempered(0.5);
+        assert_eq!(tempered.temperature, [(0.0, 0.0), (1.0, 0.5)]);
+        assert!(tempered.has_kl() && !tempered.is_bound());
+        let none = VariationalConfig { temperature: vec![(0.0, 0.0)], ..tempered };
+        assert!(!none.has_kl());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::row::is_as_the_job;
 use super::{McuRow, Results, Row, TrainingRow, brought};
 use crate::certificate::thousands;
 
@@ -218,20 +219,29 @@ fn line(row: &Row) -> String {
 
 /// The points that a model was chosen from, and the dense network.
 fn front(row: &Row) -> String {
+    let varies = row.front.iter().any(|point| !is_as_the_job(&point.temperature));
+    let if_varies = |cell: &str| if varies { cell.to_owned() } else { String::new() };
     let mut text = format!(
         "\nThe front of `{}`, seed {}; the dense network is the float one:\n\n\
-         | point | error % | validation error % | file | ratio | MACs | |\n\
-         |---|---:|---:|---:|---:|---:|---|\n",
+         | point |{} error % | validation error % | file | ratio | MACs | |\n\
+         |---|{}---:|---:|---:|---:|---:|---|\n",
         row.recipe(),
-        row.seed
+        row.seed,
+        if_varies(" KL temperature |"),
+        if_varies("---:|"),
     );
     if let Some(dense) = row.dense_error_percent {
-        text += &format!("| dense | {dense:.2} | | {} | 1.0× | | |\n", thousands(row.float_bytes));
+        text += &format!(
+            "| dense |{} {dense:.2} | | {} | 1.0× | | |\n",
+            if_varies(" |"),
+            thousands(row.float_bytes)
+        );
     }
     for (index, point) in row.front.iter().enumerate() {
         text += &format!(
-            "| {} | {:.2} | {:.2} | {} | {:.1}× | {} | {} |\n",
+            "| {} |{} {:.2} | {:.2} | {} | {:.1}× | {} | {} |\n",
             index + 1,
+            if_varies(&format!(" × {} |", point.temperature)),
             point.test_error_percent,
             point.validation_error_percent,
             thousands(point.file_bytes),
@@ -303,6 +313,7 @@ mod tests {
         let mut results = Results::default();
         for (seed, error) in [(1, 1.0), (2, 3.0)] {
             let point = FrontPoint {
+                temperature: 1.0,
                 test_error_percent: error,
                 validation_error_percent: 0.5,
                 file_bytes: 1_000,
@@ -323,6 +334,12 @@ mod tests {
         assert!(page.contains("bitsback compress jobs/lenet-5.toml --seed 2\n"), "{page}");
         assert!(page.contains("| dense | 0.90 | | 20,000 | 1.0× | | |\n| 1 | 1.00 |"), "{page}");
         assert_eq!(page.matches("The front of").count(), 1, "{page}");
+        assert!(!page.contains("KL temperature"), "{page}");
+        results.sets.values_mut().flatten().for_each(|row| {
+            row.front.iter_mut().for_each(|point| point.temperature = 0.5);
+        });
+        let line = "| dense | | 0.90 | | 20,000 | 1.0× | | |\n| 1 | × 0.5 | 1.00 |";
+        assert!(results.page().contains(line), "{}", results.page());
         assert!(page.contains("Machine: a machine."), "{page}");
         assert!(!page.contains("microcontrollers"), "{page}");
     }

@@ -82,6 +82,9 @@ pub(crate) struct Row {
 /// A point of a front.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FrontPoint {
+    /// Factor on the temperature of the KL.
+    #[serde(default = "as_the_job", skip_serializing_if = "is_as_the_job")]
+    pub(crate) temperature: f64,
     /// Of the integer model on the whole test set; counted after the choice.
     pub(crate) test_error_percent: f64,
     /// The same on the validation examples that points are judged by.
@@ -93,6 +96,15 @@ pub(crate) struct FrontPoint {
     pub(crate) macs: u64,
     /// Whether it became the job's model.
     pub(crate) chosen: bool,
+}
+
+fn as_the_job() -> f64 {
+    1.0
+}
+
+/// Whether a factor says nothing.
+pub(crate) fn is_as_the_job(factor: &f64) -> bool {
+    *factor == as_the_job()
 }
 
 impl Row {
@@ -352,6 +364,8 @@ mod tests {
         assert_eq!(row.command, "bitsback compress jobs/a.toml --seed 3");
         assert_eq!(row.recipe(), "bitsback compress jobs/a.toml");
         assert_eq!((row.front.len(), row.front[0].validation_error_percent), (1, 1.25));
+        let json = serde_json::to_string(&row.front).unwrap();
+        assert!(row.front[0].temperature == 1.0 && !json.contains("temperature"), "{json}");
         fs::create_dir(path.join("jobs")).unwrap();
         fs::write(path.join("jobs/a.toml"), "[data]\nkind = \"csv\"\n").unwrap();
         let error = finished(path, path).map(|_| ()).unwrap_err();

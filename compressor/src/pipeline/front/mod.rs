@@ -1,14 +1,16 @@
 //! The front: from what fine-tuning left, several points are compressed further, each in a folder of
 //! its own, measured on validation, and one is chosen by the requirements.
 //!
-//! Pre-training, the Bayesian stage, pruning and fine-tuning are done once. A point that keeps all
-//! groups goes on from there; one that keeps fewer goes on down the posterior's order, on the
-//! fine-tuned network (`thin`). What each point pays is its training in integers.
+//! Pre-training is done once; the Bayesian stage, pruning and fine-tuning once for every temperature
+//! (`line`). A point that keeps all groups goes on from there; one that keeps fewer goes on down the
+//! posterior's order, on the fine-tuned network (`thin`). What each point pays is its training in
+//! integers.
 //!
 //! A folder `front/point-N` holds model, ledger, metrics, checkpoint and, once the point is done,
 //! `point.json`: a job that is resumed takes points that are done as they are, and goes on in the
 //! middle of the one it was at.
 
+mod line;
 mod measure;
 mod thin;
 
@@ -48,7 +50,7 @@ pub(super) struct Tracer<'a> {
 pub(super) struct Front {
     pub(super) points: Vec<Point>,
     pub(super) choice: Choice,
-    /// Seconds of work on all points.
+    /// Seconds of work on everything.
     pub(super) seconds: f64,
 }
 
@@ -56,7 +58,8 @@ pub(super) struct Front {
 pub(super) struct Chosen {
     pub(super) job: Job,
     pub(super) trained: Trained,
-    pub(super) metrics: PathBuf,
+    /// Files of metrics, in the order of time.
+    pub(super) metrics: Vec<PathBuf>,
 }
 
 /// Removes the points of an earlier run.
@@ -71,21 +74,12 @@ pub(super) fn clear(out: &Path) -> Result<(), Error> {
 }
 
 impl Tracer<'_> {
-    /// Traces every point and chooses.
-    pub(super) fn trace(&self, base: &Base) -> Result<Front, Error> {
+    /// Traces every point, from wherever the job is, and chooses.
+    pub(super) fn trace(&self, reached: Reached, watch: &mut Watch) -> Result<Front, Error> {
         let job = self.setting.job;
-        let count = job.points();
-        let mut plans = job.front.plans(count, job.quantize.has_rate());
-        if !job.variational.is_bayesian() {
-            // Nothing is known that could order a removal.
-            plans.iter_mut().for_each(|plan| plan.keep = 1.0);
-        }
-        let mut points = Vec::with_capacity(plans.len());
-        for plan in &plans {
-            points.push(self.point(base, plan)?);
-        }
+        let (mut points, seconds) = self.lines(reached, watch)?;
         measure::same_basis(&mut points);
-        let seconds = points.iter().map(|p| p.seconds).sum();
+        let seconds = seconds + points.iter().map(|p| p.seconds).sum::<f64>();
         let choice = choose(&points, &job.requirements, job.report.megahertz);
         let choice = choice.ok_or(PipelineError::NoPoint)?;
         let progress = self.setting.progress;
@@ -105,7 +99,14 @@ impl Tracer<'_> {
         };
         let job = point_job(self.setting.job, &point.plan);
         let trained = Trained { dense, pruned, network, quantized };
-        Ok(Chosen { job, trained, metrics: folder.join(METRICS_FILE) })
+        let common = self.site.out.join(METRICS_FILE);
+        let line = self.line_folder(point.plan.temperature).map(|line| line.join(METRICS_FILE));
+        let own = folder.join(METRICS_FILE);
+        Ok(Chosen {
+            job,
+            trained,
+            metrics: [common].into_iter().chain(line).chain([own]).collect(),
+        })
     }
 
     fn folder(&self, plan: &Plan) -> PathBuf {
@@ -127,27 +128,9 @@ impl Tracer<'_> {
         let job = point_job(self.setting.job, plan);
         let setting = Setting { job: &job, ..self.setting };
         let text = self.point_toml(plan);
-        let device = self.site.options.device.name();
-        let path = folder.join(CHECKPOINT_FILE);
-        let metrics = folder.join(METRICS_FILE);
-        let (reached, metrics, earlier) = if path.exists() {
-            let checkpoint = Checkpoint::load(&path, &text, device)?;
-            let (stage, step) = checkpoint.reached.position();
-            let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
-            (checkpoint.reached, metrics, checkpoint.seconds)
-        } else {
-            (self.start(&job, base, plan)?, Metrics::create(&metrics)?, 0.0)
-        };
         let label = format!("point {} of {}: ", plan.index + 1, plan.of);
-        let mut watch = Watch::new(
-            self.setting.progress,
-            metrics,
-            &folder,
-            text.clone(),
-            device.to_owned(),
-            earlier,
-        )
-        .labelled(label);
+        let start = || self.start(&job, base, plan);
+        let (reached, mut watch) = self.go_on(&folder, &text, label, start)?;
         let trained = setting.train(reached, &mut watch).map_err(|e| self.site.interrupted(e))?;
         let seconds = watch.seconds();
         let input = finish::Input {
@@ -168,6 +151,30 @@ impl Tracer<'_> {
         let json = serde_json::to_vec_pretty(&point).map_err(PipelineError::Json)?;
         files::write_atomic(&folder.join(POINT_FILE), &json)?;
         Ok(point)
+    }
+
+    /// Goes on in a folder whose checkpoint belongs to `text`: from that, or from `start`.
+    fn go_on(
+        &self,
+        folder: &Path,
+        text: &str,
+        label: String,
+        start: impl FnOnce() -> Result<Reached, Error>,
+    ) -> Result<(Reached, Watch<'_>), Error> {
+        let device = self.site.options.device.name();
+        let path = folder.join(CHECKPOINT_FILE);
+        let metrics = folder.join(METRICS_FILE);
+        let (reached, metrics, earlier) = if path.exists() {
+            let checkpoint = Checkpoint::load(&path, text, device)?;
+            let (stage, step) = checkpoint.reached.position();
+            let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
+            (checkpoint.reached, metrics, checkpoint.seconds)
+        } else {
+            (start()?, Metrics::create(&metrics)?, 0.0)
+        };
+        let (progress, text) = (self.setting.progress, text.to_owned());
+        let watch = Watch::new(progress, metrics, folder, text, device.to_owned(), earlier);
+        Ok((reached, watch.labelled(label)))
     }
 
     /// Where a point starts.
@@ -193,7 +200,7 @@ fn folder(out: &Path, point: usize) -> PathBuf {
 
 /// The job of one point.
 fn point_job(job: &Job, plan: &Plan) -> Job {
-    let mut job = job.clone();
+    let mut job = line::tempered(job, plan.temperature);
     job.quantize.rate *= plan.rate as f32;
     job.quantize.bits = plan.widths(&job.quantize.bits);
     job.bits.most = match job.bits.most {
