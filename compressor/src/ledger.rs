@@ -85,7 +85,8 @@ pub struct BitRecord {
     pub bits: u8,
     /// What chose it, in words.
     pub rule: String,
-    /// Rise of the loss on validation, in nats, by rounding this layer's weights alone.
+    /// Rise of the loss on validation, in nats, by rounding this layer's weights alone. None for
+    /// weights that were trained in integers: there is nothing that they were rounded from.
     #[serde(default)]
     pub effect: Option<f64>,
     /// Description length of the layer: the KL divergence of its posterior from the prior when

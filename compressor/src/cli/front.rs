@@ -23,7 +23,7 @@ pub(super) fn table(front: &FrontSummary) -> String {
                 match point.unmet[..] {
                     [] if point.promised => "meets all".to_owned(),
                     [] => "not tested: a gentler point failed".to_owned(),
-                    _ => format!("fails {}", point.unmet.join(", ")),
+                    _ => format!("fails {}", point.failures()),
                 },
             ]
         })

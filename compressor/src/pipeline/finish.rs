@@ -45,6 +45,8 @@ pub(super) struct Input<'a> {
     pub(super) job: &'a Job,
     pub(super) trained: &'a Trained,
     pub(super) seconds: f64,
+    /// Bits a weight that the front took from the job's.
+    pub(super) narrower: u8,
     /// Files of metrics, in the order of time.
     pub(super) metrics: &'a [PathBuf],
     /// The front that the model was chosen from.
@@ -103,7 +105,15 @@ impl Input<'_> {
                 (weights, bits, activations, LowerOptions::default().bias_tolerance)
             }
         };
-        self.effects(&weights, &mut bits);
+        if self.trained.quantized.is_none() {
+            self.effects(&weights, &mut bits);
+        }
+        if self.narrower > 0 {
+            for record in &mut bits {
+                record.rule +=
+                    &format!("; up to {} fewer than the job's, by [front]", self.narrower);
+            }
+        }
         if self.job.variational.is_bound() {
             for (record, layer) in bits.iter_mut().zip(&self.trained.pruned.posterior.layers) {
                 let nats = layer.description_length_nats;

@@ -321,6 +321,7 @@ pub fn run(
             job: &job,
             trained: &trained,
             seconds: watch.seconds(),
+            narrower: 0,
             metrics: std::slice::from_ref(&own_metrics),
             front: None,
         });
@@ -333,6 +334,7 @@ pub fn run(
         job: &chosen.job,
         trained: &chosen.trained,
         seconds: front.seconds,
+        narrower: chosen.narrower,
         metrics: &chosen.metrics,
         front: Some(&front),
     })

@@ -115,11 +115,10 @@ fn macs(summary: &Summary) -> Card<'static> {
 }
 
 fn latency(latency: &Latency) -> Card<'_> {
-    let factor = if latency.after_ms > 0.0 { latency.before_ms / latency.after_ms } else { 0.0 };
     // An estimate and a count don't make a ratio.
     let (before, after) = (latency.before_from, latency.after_from);
     let (change, basis) = match before == after {
-        true => (format!("{} faster", times(factor)), format!("both {}", after.name())),
+        true => (faster(latency.before_ms, latency.after_ms), format!("both {}", after.name())),
         false => (
             "not compared: known in different ways".to_owned(),
             format!("instructions before {}, after {}", before.name(), after.name()),
@@ -133,6 +132,15 @@ fn latency(latency: &Latency) -> Card<'_> {
         basis: format!(
             "{basis}; milliseconds are estimated, at an instruction a cycle (see Provenance)"
         ),
+    }
+}
+
+/// Decoding takes time, so that a smaller model may well be slower.
+fn faster(before: f64, after: f64) -> String {
+    match (before, after) {
+        _ if before <= 0.0 || after <= 0.0 => String::new(),
+        _ if after > before => format!("{} slower", times(after / before)),
+        _ => format!("{} faster", times(before / after)),
     }
 }
 
@@ -157,4 +165,35 @@ pub(super) fn share_bar(before: u64, after: u64) -> String {
         share * 100.0,
         share * 100.0
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cost::{Instructions, Provenance};
+
+    #[test]
+    fn what_is_slower_is_called_so() {
+        assert_eq!(faster(4.0, 20.0), "5.00× slower");
+        assert_eq!(faster(4.0, 2.0), "2.00× faster");
+        assert_eq!(faster(0.0, 2.0), "");
+    }
+
+    #[test]
+    fn a_count_is_not_divided_by_an_estimate() {
+        let summary = crate::summary::tests::example();
+        let at = |from| {
+            let model = Instructions { count: 64_000, from };
+            let time = Latency::on_cortex_m4(&summary.layers, model, 64.0);
+            cards(&summary, &[time]).rsplit("Time on").next().map(str::to_owned).unwrap()
+        };
+        let estimated = at(Provenance::Estimated);
+        assert!(
+            estimated.contains("faster") && estimated.contains("both estimated"),
+            "{estimated}"
+        );
+        let mixed = at(Provenance::Measured);
+        assert!(!mixed.contains("faster") && mixed.contains("not compared"), "{mixed}");
+        assert!(mixed.contains("before estimated, after measured"), "{mixed}");
+    }
 }

@@ -14,6 +14,12 @@ const AIR: f64 = 0.06;
 pub(super) fn section(front: Option<&FrontSummary>) -> String {
     let Some(front) = front else { return String::new() };
     let varies = front.varies_temperature();
+    let together = match front.confidence_of_each > front.confidence {
+        true => {
+            format!(", which makes {} % of all temperatures together", percent(front.confidence))
+        }
+        false => String::new(),
+    };
     let heads: Vec<&str> =
         HEADS.iter().copied().filter(|head| varies || *head != TEMPERATURE).collect();
     let rows: String = front.points.iter().map(|point| row(point, varies)).collect();
@@ -24,7 +30,7 @@ pub(super) fn section(front: Option<&FrontSummary>) -> String {
         tables::table(&heads, &rows),
         html::remark(&format!(
             "Errors are the integer runtime's on {} validation examples that the front is judged by; \
-             bars and \u{201c}at most\u{201d} are at {} % confidence, one-sided each way. Test: {}. \
+             bars and \u{201c}at most\u{201d} are at {} % confidence{together}, one-sided each way. Test: {}. \
              Every point is in <code>front/</code>.",
             thousands(front.points.first().map_or(0, |point| point.examples)),
             percent(front.confidence_of_each),
@@ -114,8 +120,8 @@ fn row(point: &PointSummary, varies: bool) -> String {
         _ if point.chosen && point.unmet.is_empty() => "meets all; chosen".to_owned(),
         [] if point.promised => "meets all".to_owned(),
         [] => "not tested: a gentler point failed".to_owned(),
-        _ if point.chosen => format!("nearest; fails {}", point.unmet.join(", ")),
-        _ => format!("fails {}", point.unmet.join(", ")),
+        _ if point.chosen => format!("nearest; fails {}", point.failures()),
+        _ => format!("fails {}", point.failures()),
     };
     let efficient = if point.efficient { "" } else { " (another has fewer bytes and errors)" };
     let mut cells = vec![
@@ -187,7 +193,7 @@ mod tests {
             ">× 2</td>",
             ">3 (×2)</text>",
             "point 3 at KL temperature × 2:",
-            "are at 97.5 % confidence",
+            "are at 97.5 % confidence, which makes 95 % of all",
             "Bonferroni",
             "Point 3 of 3 (KL temperature × 2)",
         ] {

@@ -98,7 +98,7 @@ pub(super) fn bits(records: &[BitRecord]) -> String {
          posterior variance sets the step, the largest weight the range, and both the width, unless \
          the rule says that the job did. Rounding noise is a twelfth of the step\u{2019}s square, a \
          variance like the posterior\u{2019}s; the effect is the rise of the loss on validation by \
-         rounding this layer alone.",
+         rounding this layer alone, where it wasn\u{2019}t trained in integers.",
     );
     html::section("bits", "Bits", &(text + &table(&heads, &rows)))
 }

@@ -162,7 +162,7 @@ fn lower_first(text: &str) -> String {
 fn list(checks: &[Check], instructions: Instructions) -> String {
     let one = |check: &Check| {
         let Check { requirement, limit, found, judged, .. } = check;
-        let digits = if judged.abs() < 1_000.0 { 2 } else { 0 };
+        let digits = if judged.fract() != 0.0 && judged.abs() < 1_000.0 { 2 } else { 0 };
         let mut text = match check.promise {
             true => format!(
                 "{requirement} = {limit} ({found:.2} seen, at most {judged:.2} can be promised"
@@ -173,7 +173,8 @@ fn list(checks: &[Check], instructions: Instructions) -> String {
             text += &format!(", {}", instructions.from.name());
         }
         if let Some(needed) = check.examples_needed {
-            text += &format!("; some {needed} examples held out would do at this rate");
+            let whose = if requirement == "error_percent" { "" } else { "of its " };
+            text += &format!("; some {needed} {whose}examples held out would do at this rate");
         }
         text + ")"
     };
@@ -310,7 +311,7 @@ mod tests {
         assert!(why.contains("flash_bytes = 1900") && why.contains("it is 2000)"), "{why}");
         let slow = Requirements { milliseconds: Some(0.5), ..Requirements::default() };
         let why = choose(&points, &slow, 64.0).unwrap().why(&points, &slow);
-        assert!(why.contains("milliseconds = 0.5 (it is 1.00, estimated)"), "{why}");
+        assert!(why.contains("milliseconds = 0.5 (it is 1, estimated)"), "{why}");
     }
 
     #[test]

@@ -17,6 +17,9 @@ const TEST_OF_LINES: &str = "one-sided Clopper-Pearson bound; the points of each
                              (fixed-sequence test: no correction for the number of points); the \
                              chance of error is split evenly over the temperatures (Bonferroni)";
 
+/// How the name of a class's requirement begins.
+const CLASS: &str = "class_error_percent (class ";
+
 /// One point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PointSummary {
@@ -143,6 +146,25 @@ impl FrontSummary {
     }
 }
 
+impl PointSummary {
+    /// What it fails, with the classes of one requirement together.
+    pub fn failures(&self) -> String {
+        let mut others = Vec::new();
+        let mut classes = Vec::new();
+        for name in &self.unmet {
+            match name.strip_prefix(CLASS).and_then(|rest| rest.strip_suffix(')')) {
+                Some(class) => classes.push(class),
+                None => others.push(name.clone()),
+            }
+        }
+        if !classes.is_empty() {
+            let several = if classes.len() > 1 { "es" } else { "" };
+            others.push(format!("class_error_percent (class{several} {})", classes.join(", ")));
+        }
+        others.join(", ")
+    }
+}
+
 impl FrontSummary {
     /// Whether a point's temperature says anything: whether one isn't the job's.
     pub fn varies_temperature(&self) -> bool {
@@ -155,6 +177,22 @@ mod tests {
     use super::super::choose::choose;
     use super::super::point::tests::point;
     use super::*;
+
+    #[test]
+    fn classes_that_fail_are_listed_together() {
+        let points = [point(0, 20, 3_000)];
+        let tight = Requirements {
+            class_error_percent: vec![1.0],
+            flash_bytes: Some(9),
+            ..Requirements::default()
+        };
+        let choice = choose(&points, &tight, 64.0).unwrap();
+        let mut summary = FrontSummary::new(&points, &choice, &tight, 64.0);
+        let point = &mut summary.points[0];
+        assert_eq!(point.failures(), "flash_bytes, class_error_percent (classes 0, 1)");
+        point.unmet.retain(|name| !name.contains('0'));
+        assert_eq!(point.failures(), "flash_bytes, class_error_percent (class 1)");
+    }
 
     #[test]
     fn keys_are_stable() {

@@ -58,6 +58,7 @@ pub(super) struct Front {
 pub(super) struct Chosen {
     pub(super) job: Job,
     pub(super) trained: Trained,
+    pub(super) narrower: u8,
     /// Files of metrics, in the order of time.
     pub(super) metrics: Vec<PathBuf>,
 }
@@ -105,6 +106,7 @@ impl Tracer<'_> {
         Ok(Chosen {
             job,
             trained,
+            narrower: point.plan.narrower,
             metrics: [common].into_iter().chain(line).chain([own]).collect(),
         })
     }
@@ -138,6 +140,7 @@ impl Tracer<'_> {
             job: &job,
             trained: &trained,
             seconds,
+            narrower: plan.narrower,
             metrics: &[],
             front: None,
         };
