@@ -11,14 +11,16 @@ use crate::firmware::{self, Program};
 use crate::{measure, qemu};
 
 const PACKAGE: &str = "peers";
-/// What is measured, with the version that the firmware's Cargo.toml pins.
-pub(crate) const RUNTIME: &str = "embedded-nn 0.2.3";
+/// What is measured, with the versions that the firmware's Cargo.toml pins.
+const RUNTIMES: [&str; 2] = ["embedded-nn 0.2.3", "microflow 0.1.3"];
 /// Its LeNet-5 takes seconds under emulation.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What the firmware prints of a shape.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(crate) struct Peer {
+    /// The crate; its version as well, once it has been read.
+    pub(crate) runtime: String,
     pub(crate) shape: String,
     pub(crate) instructions: u64,
     pub(crate) stack_bytes: u64,
@@ -46,7 +48,13 @@ pub(crate) fn run(root: &Path, board: &Board) -> Result<Vec<Peer>, XtaskError> {
 }
 
 fn read(stdout: &str) -> Vec<Peer> {
-    stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    let peers = stdout.lines().filter_map(|line| serde_json::from_str::<Peer>(line).ok());
+    let named = peers.filter_map(|peer| {
+        let is_it = |runtime: &&&str| runtime.split(' ').next() == Some(&peer.runtime);
+        let runtime = (*RUNTIMES.iter().find(is_it)?).to_owned();
+        Some(Peer { runtime, ..peer })
+    });
+    named.collect()
 }
 
 #[cfg(test)]
@@ -55,15 +63,22 @@ mod tests {
 
     #[test]
     fn each_shape_is_a_line() {
-        let peers = read("x\n{\"shape\":\"a\",\"instructions\":9,\"stack_bytes\":96}\n");
-        assert_eq!(peers, [Peer { shape: "a".into(), instructions: 9, stack_bytes: 96 }]);
+        let peers = read(
+            "x\n{\"runtime\":\"microflow\",\"shape\":\"a\",\"instructions\":9,\"stack_bytes\":96}\n",
+        );
+        let runtime = "microflow 0.1.3".into();
+        assert_eq!(peers, [Peer { runtime, shape: "a".into(), instructions: 9, stack_bytes: 96 }]);
     }
 
     #[test]
-    fn the_version_is_the_pinned_one() {
+    fn versions_are_the_pinned_ones() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware-examples/peers");
         let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-        let (name, version) = RUNTIME.split_once(' ').unwrap();
-        assert!(manifest.contains(&format!("{name} = {{ version = \"={version}\"")));
+        for runtime in RUNTIMES {
+            let (name, version) = runtime.split_once(' ').unwrap();
+            let is_pinned =
+                |line: &str| line.starts_with(name) && line.contains(&format!("\"={version}\""));
+            assert!(manifest.lines().any(is_pinned), "{runtime}");
+        }
     }
 }

@@ -59,7 +59,7 @@ impl DepthwiseCase {
         let pixel = |tap: usize| (right * self.stride + tap).wrapping_sub(self.padding);
         let mut inside = (0..self.size[1]).filter(|&tap| pixel(tap) < self.input[1]);
         let first = inside.next().unwrap();
-        (first..inside.last().unwrap_or(first) + 1, pixel(first))
+        (first..inside.next_back().unwrap_or(first) + 1, pixel(first))
     }
 
     /// Σ w·(x + offset) of all channels at each position; windows begin at each row in turn.

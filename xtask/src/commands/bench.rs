@@ -80,7 +80,7 @@ struct Row {
     shape: String,
     /// Another runtime; absent for ours.
     #[serde(skip_serializing_if = "Option::is_none")]
-    runtime: Option<&'static str>,
+    runtime: Option<String>,
     /// How weights lie; absent for a model that was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     layout: Option<&'static str>,
@@ -262,10 +262,10 @@ fn needs(model: &[u8]) -> (u32, Vec<&'static str>) {
 
 /// The rows of other runtimes, with the multiply-accumulates of ours; none where they don't fit.
 fn peers(root: &Path, board: &'static Board, ours: &[Row]) -> Result<Vec<Row>, XtaskError> {
-    eprintln!("  {} on {}", peers::RUNTIME, board.core);
+    eprintln!("  other runtimes on {}", board.core);
     let found = match peers::run(root, board) {
         Err(XtaskError::DoesNotFit { .. }) => {
-            eprintln!("{} on {}: doesn't fit the board", peers::RUNTIME, board.core);
+            eprintln!("other runtimes on {}: don't fit the board", board.core);
             return Ok(Vec::new());
         }
         other => other?,
@@ -273,7 +273,7 @@ fn peers(root: &Path, board: &'static Board, ours: &[Row]) -> Result<Vec<Row>, X
     let macs = |shape: &str| ours.iter().find(|row| row.shape == shape).map_or(0, |row| row.macs);
     let row = |peer: Peer| Row {
         core: board.core,
-        runtime: Some(peers::RUNTIME),
+        runtime: Some(peer.runtime),
         layout: None,
         macs: macs(&peer.shape),
         shape: peer.shape,
@@ -281,7 +281,8 @@ fn peers(root: &Path, board: &'static Board, ours: &[Row]) -> Result<Vec<Row>, X
         stack_bytes: peer.stack_bytes,
         own: None,
     };
-    Ok(found.into_iter().map(row).collect())
+    let is_ours = |peer: &Peer| ours.iter().any(|row| row.shape == peer.shape);
+    Ok(found.into_iter().filter(is_ours).map(row).collect())
 }
 
 fn folder_with(model: &[u8]) -> Result<tempfile::TempDir, XtaskError> {
@@ -315,7 +316,7 @@ fn print(rows: &[Row], per_layer: bool) {
             own(|own| own.code_bytes),
             own(|own| own.arena_bytes),
             thousands(row.stack_bytes),
-            row.runtime.unwrap_or_default()
+            row.runtime.as_deref().unwrap_or_default()
         );
         let layers = row.own.iter().flat_map(|own| &own.layers);
         for layer in layers.filter(|_| per_layer) {

@@ -37,7 +37,9 @@ cycles**. *Load* is the check of the model, once after a reset. *Code* is flash 
 without start-up: of firmware that holds the operators and features that the model needs and whose
 build has checked the model, and, *with checks*, of the same that checks it when it starts. *Stack* is the deepest of loading and inference, measured by paint. *Weights* lie
 in rows or in pairs of rows, whichever takes fewer instructions; where another runtime is named
-there, it was measured in the same run (`firmware-examples/peers`), operators alone. Instructions by
+there, it was measured in the same run (`firmware-examples/peers`): `embedded-nn`, which has functions
+and no model, operators alone; `microflow` compiles a model of TensorFlow Lite, LeNet-300-100, but has
+no max pooling, and refuses the shapes that Keras computes in our files of convolutions. Instructions by
 layer are in `mcu.json`; what a board's memory can't hold is missing. Reproduce with
 `cargo xtask bench mcu --core all --peers --json > docs/results/mcu.json`.
 
