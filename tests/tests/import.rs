@@ -8,14 +8,17 @@
 use std::path::{Path, PathBuf};
 
 use bitsback::calibrate::Quantization;
-use bitsback::float_graph::{Executor, FloatGraph};
+use bitsback::float_graph::{Executor, FloatGraph, Kind, Node};
 use bitsback::golden;
+use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportOptions, floats, import};
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
 
 /// Where further models are.
 const MORE: &str = "BITSBACK_TFLITE_MODELS";
+/// How far floats may be from the integers, in steps of the output: each layer rounds.
+const MOST_APART: f32 = 8.0;
 
 /// As `bitsback import` does it.
 fn options() -> ImportOptions {
@@ -167,6 +170,22 @@ fn apart(graph: &FloatGraph, inputs: &[f32], outputs: &[f32], step: f32) -> (f32
     (largest, sum / outputs.len() as f32)
 }
 
+/// The graph with every value cut off where int8 ends: inputs of these models are noise that goes
+/// further than what they were calibrated with.
+fn cut_off(model: &FloatModel) -> FloatGraph {
+    let mut graph = FloatGraph { nodes: Vec::new(), ..model.graph.clone() };
+    for node in &model.graph.nodes {
+        graph.nodes.push(node.clone());
+        let Some(scale) = model.activations.get(&node.output) else { continue };
+        graph.values.push(graph.values[node.output].clone());
+        let before = graph.values.len() - 1;
+        graph.nodes.last_mut().unwrap().output = before;
+        let kind = Kind::Clip(scale.dequantize(i8::MIN), scale.dequantize(i8::MAX));
+        graph.nodes.push(Node { kind, inputs: vec![before], ..node.clone() });
+    }
+    graph
+}
+
 #[test]
 fn floats_follow_the_integers_that_they_are_read_from() {
     let more = std::env::var_os(MORE).map(PathBuf::from);
@@ -174,13 +193,14 @@ fn floats_follow_the_integers_that_they_are_read_from() {
         for name in models(&folder) {
             let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
             let model = floats(&bytes, None).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let freed = model.clone().freed();
             let (inputs, outputs, step) = real_vectors(&folder, &name);
-            for graph in [&model.graph, &freed.graph] {
-                let (largest, mean) = apart(graph, &inputs, &outputs, step);
-                println!("{name}: {largest:.2} steps apart at most, {mean:.2} in the mean");
-                let most = if name.starts_with("lenet") { 2.0 } else { f32::INFINITY };
-                assert!(largest <= most, "{name}: {largest} steps");
+            let (largest, mean) = apart(&cut_off(&model), &inputs, &outputs, step);
+            println!("{name}: {largest:.2} steps apart at most, {mean:.2} in the mean");
+            assert!(largest <= MOST_APART && mean <= 1.0, "{name}: {largest} steps, {mean}");
+            if name.starts_with("lenet") {
+                let freed = model.freed();
+                let (largest, mean) = apart(&freed.graph, &inputs, &outputs, step);
+                assert!(largest <= 3.0 && mean <= 1.0, "{name}: {largest} steps, {mean}");
             }
         }
     }

@@ -29,6 +29,7 @@ use crate::select::point::{Shortage, shortage};
 use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
+use crate::weights::model::Given;
 use checkpoint::{CHECKPOINT_FILE, Checkpoint};
 pub use front::FRONT_FOLDER;
 use front::Tracer;
@@ -162,7 +163,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    fn new(dataset: Dataset, job: &Job) -> Result<Self, Error> {
+    fn new(dataset: Dataset, job: &Job, given: Option<&Given>) -> Result<Self, Error> {
         let seed = job.data.split_seed.unwrap_or(job.seed);
         let mut split = Split::new(&dataset, &job.data, seed).map_err(|e| job.data_error(e))?;
         let kind = job
@@ -171,6 +172,9 @@ impl Prepared {
             .unwrap_or_else(|| NormalizationKind::default_for(&dataset.inputs));
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
+        if let Some(given) = given {
+            job.check_inputs(given, &dataset, &normalization, &split.train)?;
+        }
         let train = examples(&dataset, &normalization, &split.train);
         let held_out = job.requirements.promises().then(|| {
             let held = hold_out(&mut split.validation, &dataset, job.requirements.hold_out);
@@ -273,11 +277,7 @@ pub fn run(
 ) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
     let ResolvedJob { job, topology, given } = job.resolve(&dataset)?;
-    let prepared = Prepared::new(dataset, &job)?;
-    if let Some(given) = &given {
-        let Prepared { dataset, normalization, split, .. } = &prepared;
-        job.check_inputs(given, dataset, normalization, &split.train)?;
-    }
+    let prepared = Prepared::new(dataset, &job, given.as_ref())?;
     let text = job.to_toml()?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
