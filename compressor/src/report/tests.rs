@@ -40,10 +40,8 @@ pub(crate) fn example() -> Report {
             effect: None,
         }
     };
-    let groups = (0..64)
-        .map(|i| group("dense_1", i, 64))
-        .chain((0..300).map(|i| group("dense_2", i, 300)))
-        .collect();
+    let of = |layer: &'static str, of: usize| (0..of).map(move |i| group(layer, i, of));
+    let groups = of("dense_1", 64).chain(of("dense_2", 300)).collect();
     let bits = vec![BitRecord {
         layer: "dense_1".into(),
         weights: 1_200,
