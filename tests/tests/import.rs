@@ -17,8 +17,11 @@ use bitsback_runtime::Model;
 
 /// Where further models are.
 const MORE: &str = "BITSBACK_TFLITE_MODELS";
-/// How far floats may be from the integers, in steps of the output: each layer rounds.
-const MOST_APART: f32 = 8.0;
+/// How far floats may be from the integers, in steps of the output, at most and in the mean: each layer
+/// rounds.
+const APART: (f32, f32) = (3.0, 1.0);
+/// The same in the mean of deep networks that end with a softmax, whose slope adds to it.
+const DEEP_APART: f32 = 5.0;
 
 /// As `bitsback import` does it.
 fn options() -> ImportOptions {
@@ -196,11 +199,16 @@ fn floats_follow_the_integers_that_they_are_read_from() {
             let (inputs, outputs, step) = real_vectors(&folder, &name);
             let (largest, mean) = apart(&cut_off(&model), &inputs, &outputs, step);
             println!("{name}: {largest:.2} steps apart at most, {mean:.2} in the mean");
-            assert!(largest <= MOST_APART && mean <= 1.0, "{name}: {largest} steps, {mean}");
+            let near = if folder == fixtures() {
+                largest <= APART.0 && mean <= APART.1
+            } else {
+                mean <= DEEP_APART
+            };
+            assert!(near, "{name}: {largest} steps, {mean}");
             if name.starts_with("lenet") {
-                let freed = model.freed();
-                let (largest, mean) = apart(&freed.graph, &inputs, &outputs, step);
-                assert!(largest <= 3.0 && mean <= 1.0, "{name}: {largest} steps, {mean}");
+                let (largest, mean) = apart(&model.freed().graph, &inputs, &outputs, step);
+                let near = largest <= APART.0 && mean <= APART.1;
+                assert!(near, "{name}: {largest} steps, {mean}");
             }
         }
     }

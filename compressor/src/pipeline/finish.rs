@@ -109,9 +109,10 @@ impl Input<'_> {
             self.effects(&weights, &mut bits);
         }
         if self.narrower > 0 {
+            let what =
+                if self.trained.quantized.is_some() { "[quantize] bits" } else { "[bits] most" };
             for record in &mut bits {
-                record.rule +=
-                    &format!("; up to {} fewer than the job's, by [front]", self.narrower);
+                record.rule += &format!("; [front] took up to {} from {what}", self.narrower);
             }
         }
         if self.job.variational.is_bound() {

@@ -101,6 +101,8 @@ const TEMPERATURE: &str = "#KL temperature";
 
 const HEADS: &[&str] = &[
     "#Point",
+    // What one looks for, where narrow screens show it.
+    "Requirements",
     TEMPERATURE,
     "#Rate λ",
     "#Kept",
@@ -112,7 +114,6 @@ const HEADS: &[&str] = &[
     "#Arena",
     "#MACs",
     "#M4 instructions",
-    "Requirements",
 ];
 
 fn row(point: &PointSummary, varies: bool) -> String {
@@ -125,7 +126,6 @@ fn row(point: &PointSummary, varies: bool) -> String {
     };
     let efficient = if point.efficient { "" } else { " (another has fewer bytes and errors)" };
     let mut cells = vec![
-        point.point.to_string(),
         significant(f64::from(point.rate)),
         format!("{:.0} %", 100.0 * point.keep),
         thousands(point.weights),
@@ -138,11 +138,15 @@ fn row(point: &PointSummary, varies: bool) -> String {
         format!("{} ({})", count(point.instructions), point.instructions_from.name()),
     ];
     if varies {
-        cells.insert(1, format!("× {}", point.temperature));
+        cells.insert(0, format!("× {}", point.temperature));
     }
     let cells: String = cells.iter().map(|c| format!("<td class=\"n\">{}</td>", esc(c))).collect();
     let class = if point.chosen { " class=\"total\"" } else { "" };
-    format!("<tr{class}>{cells}<td>{}{efficient}</td></tr>\n", esc(&verdict))
+    format!(
+        "<tr{class}><td class=\"n\">{}</td><td>{}{efficient}</td>{cells}</tr>\n",
+        point.point,
+        esc(&verdict)
+    )
 }
 
 #[cfg(test)]
