@@ -20,7 +20,8 @@ Every number on this page was measured; the JSON files beside it hold them, and
   **Ratio**: 4 bytes a weight and bias of the dense network, by that.
 - **MACs**: multiply-accumulates of one inference of the integer model.
 - **M4**: test examples that an emulated Cortex-M4 ran, too, and how many output bytes differed
-  from the host's. *Instr.* are its instructions for one inference, counted by QEMU.
+  from the host's. *Instr.* are its instructions for one inference, counted by QEMU with the kernels
+  of the row's date: coded convolutions took several times as many before 2026-11-28.
 - Means over seeds come with the sample standard deviation.
 
 `bitsback` stands for `cargo run --release --`. Runs of one job with other seeds need a folder of
