@@ -98,8 +98,7 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
 
 /// Sets the offsets of all tensors. `reads` says for each operator which values it reads: 0 is the
 /// input, `i + 1` the output of operator `i`; the offset of a source is that within its value.
-/// Operators that can, work in place where the value
-/// isn't needed any more.
+/// Operators that can, work in place where the value isn't needed any more.
 pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let mut last = vec![0; ops.len() + 1];
     for (step, read) in reads.iter().enumerate() {

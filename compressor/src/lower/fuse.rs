@@ -258,15 +258,15 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
                 stages.push(Stage::Select(SelectStage { layer, keep: keep.clone(), boundary }));
             }
             Layer::Crop { before, size } => {
-                let next = topology.layers.get(layer + 1);
-                next.filter(is_valid).ok_or(LowerError::Crop { layer })?;
-                stages.push(Stage::Crop { before: *before, size: *size });
+                stages.push(crop(topology, layer, *before, *size)?);
             }
             Layer::Relu => activate(&mut stages, layer, what, Activation::Relu)?,
             Layer::Relu6 => activate(&mut stages, layer, what, Activation::Relu6)?,
             // The same values at another boundary.
             Layer::Flatten | Layer::Dropout { .. } => {
-                stages.last_mut().into_iter().for_each(|last| last.set_boundary(boundary));
+                if let Some(last) = stages.last_mut() {
+                    last.set_boundary(boundary);
+                }
             }
             Layer::BatchNorm { .. } => return Err(LowerError::BatchNormNotFolded { layer }),
         }
@@ -274,15 +274,22 @@ pub fn fuse(topology: &Topology) -> Result<Vec<Stage>, LowerError> {
     Ok(stages)
 }
 
-/// Whether a layer moves a window that stays within its input.
-fn is_valid(layer: &&Layer) -> bool {
-    matches!(
-        layer,
-        Layer::Conv2d { padding: Padding::Valid, .. }
+/// A crop, behind which a window must stay within its input.
+fn crop(
+    topology: &Topology,
+    layer: usize,
+    before: [usize; 2],
+    size: [usize; 2],
+) -> Result<Stage, LowerError> {
+    match topology.layers.get(layer + 1) {
+        Some(
+            Layer::Conv2d { padding: Padding::Valid, .. }
             | Layer::DepthwiseConv2d { padding: Padding::Valid, .. }
             | Layer::MaxPool2d { padding: Padding::Valid, .. }
-            | Layer::AvgPool2d { padding: Padding::Valid, .. }
-    )
+            | Layer::AvgPool2d { padding: Padding::Valid, .. },
+        ) => Ok(Stage::Crop { before, size }),
+        _ => Err(LowerError::Crop { layer }),
+    }
 }
 
 /// Fuses an activation into the stage that it moves to.
