@@ -4,13 +4,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use bitsback_runtime::{Interpreter, Model, OpKind};
-use npyz::WriterBuilder;
 use serde::Serialize;
 
 use super::model_file::{self, Example};
 use super::output::Context;
 use super::scaling::byte_range;
-use crate::data::{InputBatch, Numbers, read_image, read_npy};
+use crate::data::{InputBatch, Numbers, npy, read_image, read_npy};
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::ByteRange;
@@ -167,16 +166,9 @@ fn write_npy(path: &Path, outputs: &Outputs) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_rows<T>(file: &mut dyn Write, rows: &[Vec<T>]) -> io::Result<()>
-where
-    T: npyz::AutoSerialize + Copy,
-{
+fn write_rows<T: npy::Element>(file: &mut dyn Write, rows: &[Vec<T>]) -> io::Result<()> {
     let width = rows.first().map_or(0, Vec::len);
-    let shape = [rows.len() as u64, width as u64];
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(&shape).writer(file).begin_nd()?;
-    writer.extend(rows.iter().flatten().copied())?;
-    writer.finish()
+    npy::write(file, &[rows.len(), width], rows.iter().flatten().copied())
 }
 
 fn text(results: &Results, written: Option<&Path>) -> String {

@@ -4,6 +4,7 @@
 //! arrays (three known keys; a string, a truth value, a tuple of whole numbers) rather than Python
 //! literals in general, whose nesting would let a hostile file choose our recursion depth.
 
+use std::io::{self, Write};
 use std::path::Path;
 
 use super::idx::{check_length, each};
@@ -15,6 +16,9 @@ const MAGIC: &[u8; 6] = b"\x93NUMPY";
 
 /// Longest header text: NumPy's own limit for files that aren't trusted is 10,000.
 const MAX_HEADER: usize = 10_000;
+
+/// The numbers of a file begin at a multiple of it, so that they can be mapped into memory.
+const ALIGNMENT: usize = 64;
 
 /// Most dimensions: NumPy's limit was 32, and ours are examples, height, width, channels.
 const MAX_DIMS: usize = 8;
@@ -43,6 +47,52 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, DataError> {
     let numbers = decode(path, &descr, &dims, data)?;
     let numbers = if fortran { to_c_order(&dims, numbers) } else { numbers };
     Ok(Array { dims, numbers })
+}
+
+/// A number that [`write`] stores.
+pub trait Element: Copy {
+    /// Its type in NumPy's words.
+    const DESCR: &'static str;
+
+    /// Its bytes, the lowest first.
+    fn bytes(self) -> impl AsRef<[u8]>;
+}
+
+impl Element for f32 {
+    const DESCR: &'static str = "<f4";
+
+    fn bytes(self) -> impl AsRef<[u8]> {
+        self.to_le_bytes()
+    }
+}
+
+impl Element for i8 {
+    const DESCR: &'static str = "|i1";
+
+    fn bytes(self) -> impl AsRef<[u8]> {
+        self.to_le_bytes()
+    }
+}
+
+/// Writes an array of `dims` in C order, as version 1 with the numbers aligned as NumPy aligns them.
+///
+/// # Errors
+/// What writing gives.
+pub fn write<T: Element>(
+    file: &mut dyn Write,
+    dims: &[usize],
+    numbers: impl Iterator<Item = T>,
+) -> io::Result<()> {
+    let shape: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
+    let mut header =
+        format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", T::DESCR);
+    // The magic, the version and the length take ten bytes; a line break ends the header.
+    let padding = (ALIGNMENT - (10 + header.len() + 1) % ALIGNMENT) % ALIGNMENT;
+    header.extend(std::iter::repeat_n(' ', padding));
+    header.push('\n');
+    let length = u16::try_from(header.len()).map_err(io::Error::other)?;
+    file.write_all(&[MAGIC, &[1, 0][..], &length.to_le_bytes(), header.as_bytes()].concat())?;
+    numbers.into_iter().try_for_each(|number| file.write_all(number.bytes().as_ref()))
 }
 
 /// The header's text, where it starts, and the bytes after it.
@@ -317,16 +367,23 @@ pub(super) mod tests {
         assert_eq!(array.numbers, Numbers::Bytes(vec![1, 2, 3, 4, 5, 6]));
     }
 
+    /// Byte for byte what NumPy 2 writes for `np.array([[1, 2], [3, 4]], dtype=…)`.
     #[test]
-    fn what_the_npyz_crate_writes_is_read() {
-        use npyz::WriterBuilder;
+    fn what_is_written_is_what_numpy_writes() {
+        let header = |descr: &str| {
+            let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2, 2), }}");
+            [&b"\x93NUMPY\x01\x00v\x00"[..], format!("{text:<117}\n").as_bytes()].concat()
+        };
         let mut bytes = Vec::new();
-        let builder = npyz::WriteOptions::new().default_dtype().shape(&[2, 2]);
-        let mut writer = builder.writer(&mut bytes).begin_nd().unwrap();
-        writer.extend([1i64, 2, 3, 4]).unwrap();
-        writer.finish().unwrap();
+        write(&mut bytes, &[2, 2], [1.0f32, 2.0, 3.0, 4.0].into_iter()).unwrap();
+        let floats = [1.0f32, 2.0, 3.0, 4.0].map(f32::to_le_bytes).concat();
+        assert_eq!(bytes, [header("<f4"), floats].concat());
         let array = parse_bytes(&bytes).unwrap();
-        assert_eq!((array.dims, array.numbers), (vec![2, 2], Numbers::Integers(vec![1, 2, 3, 4])));
+        assert_eq!(array.dims, [2, 2]);
+        assert_eq!(array.numbers, Numbers::Floats(vec![1.0, 2.0, 3.0, 4.0]));
+        let mut bytes = Vec::new();
+        write(&mut bytes, &[2, 2], [1i8, -2, 3, 4].into_iter()).unwrap();
+        assert_eq!(bytes, [header("|i1"), vec![1, 254, 3, 4]].concat());
     }
 
     #[test]

@@ -3,10 +3,13 @@
 use std::io::{Cursor, Read};
 use std::path::Path;
 
-use npyz::npz::NpzArchive;
+use zip::ZipArchive;
 
 use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Part, array, npy};
 use crate::files;
+
+/// What follows an array's name in the archive.
+const ENDING: &str = ".npy";
 
 /// The inputs' array if the job doesn't say.
 pub(super) const INPUT_ARRAY: &str = "x";
@@ -58,14 +61,17 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
 /// As [`npy::parse`], and when the archive is damaged or lacks the array.
 pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result<Array, DataError> {
     let damaged = |source| DataError::Npz { path: path.to_owned(), source };
-    let mut archive = NpzArchive::new(Cursor::new(bytes)).map_err(damaged)?;
-    let present: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.into()))?;
+    let present: Vec<String> = archive
+        .file_names()
+        .filter_map(|file| file.strip_suffix(ENDING))
+        .map(str::to_owned)
+        .collect();
     if !present.iter().any(|p| p == name) {
         let (path, name) = (path.to_owned(), name.to_owned());
         return Err(DataError::NoArray { path, name, key, present });
     }
-    let file = npyz::npz::file_name_from_array_name(name);
-    let entry = archive.zip_archive().by_name(&file).map_err(|e| damaged(e.into()))?;
+    let entry = archive.by_name(&format!("{name}{ENDING}")).map_err(|e| damaged(e.into()))?;
     // The archive's own idea of the size is not believed: memory grows with what comes out.
     let mut array = Vec::new();
     entry.take(MAX_DATA_BYTES + 1).read_to_end(&mut array).map_err(damaged)?;
@@ -89,13 +95,13 @@ pub(super) mod tests {
     /// An archive of the given arrays, deflated.
     pub(in crate::data) fn archive(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
         let mut bytes = Cursor::new(Vec::new());
-        let mut writer = npyz::npz::NpzWriter::new(&mut bytes);
+        let mut writer = zip::ZipWriter::new(&mut bytes);
         for (name, array) in arrays {
-            let name = npyz::npz::file_name_from_array_name(name);
-            writer.zip_writer().start_file(name, Default::default()).unwrap();
-            writer.zip_writer().write_all(array).unwrap();
+            let options = zip::write::SimpleFileOptions::default();
+            writer.start_file(format!("{name}{ENDING}"), options).unwrap();
+            writer.write_all(array).unwrap();
         }
-        drop(writer);
+        writer.finish().unwrap();
         bytes.into_inner()
     }
 

@@ -124,7 +124,7 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     let mut writer = zip::ZipWriter::new(&mut bytes);
     let options =
-        zip::write::FileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, member) in members {
         writer.start_file(format!("a/{name}"), options).unwrap();
         writer.write_all(member).unwrap();
