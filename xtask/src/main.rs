@@ -21,6 +21,7 @@ mod no_panic;
 mod packages;
 mod paths;
 mod peers;
+mod placements;
 mod process;
 mod python;
 mod qemu;
