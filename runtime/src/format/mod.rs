@@ -73,5 +73,5 @@ pub const MAX_ARENA_LEN: u32 = 1 << 26;
 /// Most operators of a model: deep residual networks have a few hundred.
 pub const MAX_OPS: u16 = 1024;
 /// Most elementary steps (multiply-accumulates, comparisons, …) of one inference: ResNet-50 takes
-/// 4.1·10⁹; beyond that a crafted file could keep a device busy for hours.
+/// 4.1·10⁹; beyond that a crafted file could keep a device busy for hours. [`crate::Limits`] set less.
 pub const MAX_STEPS: u64 = 1 << 33;
