@@ -17,6 +17,7 @@ mod firmware;
 mod footprint;
 mod golden;
 mod measure;
+mod mutants;
 mod no_panic;
 mod packages;
 mod paths;
@@ -61,6 +62,7 @@ enum Command {
     Setup(setup::Args),
     Test(test::Args),
     Qemu(commands::qemu::Args),
+    Fuzz(commands::fuzz::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
     C(commands::c::Args),
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Qemu(args) => commands::qemu::run(&args),
+        Command::Fuzz(args) => commands::fuzz::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::C(args) => commands::c::run(&args),
