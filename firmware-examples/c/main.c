@@ -1,6 +1,7 @@
 /*
  * The first example, from C: a compressed model tells handwritten digits apart, and a damaged one
- * is refused. `cargo xtask c --run` builds and runs it; docs/from-c.md says how to do it by hand.
+ * is refused; between them, every other function of bitsback.h. `cargo xtask c --run` builds and
+ * runs it; docs/from-c.md says how to do it by hand.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -26,16 +27,23 @@ static int failed(const char *what, BitsbackStatus status)
     return 1;
 }
 
+/* Runs the model on the input that is set, and finds the class. */
+static BitsbackStatus run(size_t *class_index)
+{
+    BitsbackStatus status = bitsback_run(&net);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_class(&net, class_index);
+    return status;
+}
+
 /* Tells the digits apart with the model that is loaded. */
 static int classify(void)
 {
     for (size_t i = 0; i < sizeof digits / sizeof digits[0]; i++) {
+        size_t class_index = 0;
         BitsbackStatus status = bitsback_set_input_bytes(&net, digits[i], sizeof digits[i]);
         if (status == BITSBACK_STATUS_OK)
-            status = bitsback_run(&net);
-        size_t class_index = 0;
-        if (status == BITSBACK_STATUS_OK)
-            status = bitsback_class(&net, &class_index);
+            status = run(&class_index);
         if (status != BITSBACK_STATUS_OK)
             return failed("digit", status);
 
@@ -47,6 +55,73 @@ static int classify(void)
         printf("\n");
     }
     return 0;
+}
+
+/* The other ways to set an input: quantised values, given or written in place, and real ones. */
+static int inputs(void)
+{
+    int8_t values[sizeof digits[0]];
+    float features[sizeof digits[0]];
+    size_t len = 0, given = 0, in_place = 0, real = 0;
+
+    BitsbackStatus status = bitsback_set_input_bytes(&net, digits[0], sizeof digits[0]);
+    int8_t *input = bitsback_input(&net, &len);
+    if (status != BITSBACK_STATUS_OK || input == NULL || len != sizeof values)
+        return failed("input", status);
+    memcpy(values, input, len);
+    for (size_t i = 0; i < len; i++)
+        features[i] = (float)digits[0][i] / 255.0f;
+
+    status = bitsback_set_input(&net, values, len);
+    if (status == BITSBACK_STATUS_OK)
+        status = run(&given);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("values", status);
+    memcpy(bitsback_input(&net, NULL), values, len);
+    status = run(&in_place);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("in place", status);
+    status = bitsback_set_input_features(&net, features, len);
+    if (status == BITSBACK_STATUS_OK)
+        status = run(&real);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("features", status);
+    printf("digit 0 as values: %u, in place: %u, as real numbers: %u\n", (unsigned)given,
+           (unsigned)in_place, (unsigned)real);
+    return 0;
+}
+
+/* What the outputs stand for, and what classes are called. */
+static int outputs(void)
+{
+    float scale = 0;
+    int32_t zero_point = 0;
+    BitsbackStatus status = bitsback_output_scale(&net, &scale, &zero_point);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("scale", status);
+    printf("a step of the output is %ld millionths, 0 is %ld\n", (long)(scale * 1e6f),
+           (long)zero_point);
+
+    const char *name = NULL;
+    size_t len = 0;
+    status = bitsback_class_name(&net, 7, &name, &len);
+    if (status == BITSBACK_STATUS_OK)
+        printf("class 7 is called %.*s\n", (int)len, name);
+    else
+        printf("class 7: %s\n", bitsback_error_text(status));
+    return 0;
+}
+
+/* A device that can't wait: models that take more steps are refused. */
+static int hurry(size_t model_len)
+{
+    BitsbackStatus status =
+        bitsback_load_within(&net, model, model_len, arena, sizeof arena, 1000);
+    if (status != BITSBACK_STATUS_MODEL_STEPS)
+        return failed("a limit of 1000 steps", status);
+    printf("within 1000 steps: %s\n", bitsback_error_text(status));
+    status = bitsback_load_within(&net, model, model_len, arena, sizeof arena, 1000000);
+    return status == BITSBACK_STATUS_OK ? 0 : failed("a limit of 1000000 steps", status);
 }
 
 /* One bit of the model is wrong: it is refused, and nothing is loaded afterwards. */
@@ -78,7 +153,7 @@ int main(void)
     BitsbackStatus status = bitsback_load(&net, model, model_len, arena, sizeof arena);
     if (status != BITSBACK_STATUS_OK)
         return failed("load", status);
-    if (classify() != 0)
+    if (classify() != 0 || inputs() != 0 || outputs() != 0 || hurry(model_len) != 0)
         return 1;
     return damage(model_len);
 }

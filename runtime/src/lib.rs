@@ -46,7 +46,7 @@ pub use format::{
     Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
 };
 pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
-pub use model::{Model, Ops, Step};
+pub use model::{Limits, Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,

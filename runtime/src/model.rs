@@ -12,6 +12,29 @@ use crate::format::{
 };
 use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, check_place};
 
+/// What a program lets a model ask of it: see [`Model::parse_with`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Most elementary steps (multiply-accumulates, comparisons, …) of one inference;
+    /// [`Op::steps`] counts them.
+    pub steps: u64,
+}
+
+impl Limits {
+    /// So many steps.
+    pub const fn steps(steps: u64) -> Self {
+        Self { steps }
+    }
+}
+
+impl Default for Limits {
+    /// [`MAX_STEPS`], which is much for a small device.
+    fn default() -> Self {
+        Self::steps(MAX_STEPS)
+    }
+}
+
 /// A model whose bytes have been checked.
 ///
 /// `KINDS` is the set of operator kinds that the program can run; see [`Model::parse_only`].
@@ -33,6 +56,13 @@ impl<'a> Model<'a> {
         Self::parse_only(bytes)
     }
 
+    /// As [`Self::parse`], of a file that may come from anywhere, for a device that has to answer in
+    /// time: a small file can state shapes whose products take a core many minutes. What stays within
+    /// the limits is a matter of measuring one model on the device.
+    pub fn parse_with(bytes: &'a [u8], limits: Limits) -> Result<Self, ParseError> {
+        Self::parse_only_with(bytes, limits)
+    }
+
     /// Takes the bytes of a `.bbk` file that [`Self::parse`] has accepted before, say in the
     /// firmware's build script: the checks, about 3 kB of code, aren't linked.
     ///
@@ -49,18 +79,27 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
     /// As [`Model::parse`], for a program that holds the code of the operators in `KINDS` alone:
     /// `Model::<{ op_kinds(MODEL) }>::parse_only(MODEL)` links no operator that isn't used.
     pub fn parse_only(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        Self::parse_only_with(bytes, Limits::default())
+    }
+
+    /// As [`Model::parse_with`], with the operators in `KINDS` alone.
+    pub fn parse_only_with(bytes: &'a [u8], limits: Limits) -> Result<Self, ParseError> {
         let header = check_header(bytes)?;
         check_checksum(&header, bytes)?;
-        Self::read::<true>(header, bytes)
+        Self::read::<true>(header, bytes, limits)
     }
 
     /// As [`Model::trust`], with the operators in `KINDS` alone.
     pub fn trust_only(bytes: &'a [u8]) -> Result<Self, ParseError> {
-        Self::read::<false>(check_header(bytes)?, bytes)
+        Self::read::<false>(check_header(bytes)?, bytes, Limits::default())
     }
 
-    /// Reads the graph, and proves it sound if `PROVE`.
-    fn read<const PROVE: bool>(header: Header, bytes: &'a [u8]) -> Result<Self, ParseError> {
+    /// Reads the graph, and proves it sound and within `limits` if `PROVE`.
+    fn read<const PROVE: bool>(
+        header: Header,
+        bytes: &'a [u8],
+        limits: Limits,
+    ) -> Result<Self, ParseError> {
         if header.op_kinds & !KINDS & known_kinds() != 0 {
             return Err(ParseError::KindsLeftOut { missing: header.op_kinds & !KINDS });
         }
@@ -74,7 +113,7 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             check_meta(graph, &header, section)?;
         }
         let ops = reader.rest();
-        let mut walk = Walk::<PROVE>::new(&input, section);
+        let mut walk = Walk::<PROVE>::new(&input, section, limits);
         let mut rest = ops;
         while !rest.is_empty() {
             let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
@@ -317,6 +356,7 @@ struct Walk<'a, const PROVE: bool> {
     end: usize,
     kinds: u32,
     steps: u64,
+    limits: Limits,
     sound: Result<(), ParseError>,
 }
 
@@ -334,10 +374,18 @@ impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
 }
 
 impl<'a, const PROVE: bool> Walk<'a, PROVE> {
-    fn new(input: &Tensor, section: &'a [u8]) -> Self {
-        let end = if PROVE { input.end() } else { 0 };
-        let previous = input.clone();
-        Self { section, previous, last: None, count: 0, end, kinds: 0, steps: 0, sound: Ok(()) }
+    fn new(input: &Tensor, section: &'a [u8], limits: Limits) -> Self {
+        Self {
+            section,
+            previous: input.clone(),
+            last: None,
+            count: 0,
+            end: if PROVE { input.end() } else { 0 },
+            kinds: 0,
+            steps: 0,
+            limits,
+            sound: Ok(()),
+        }
     }
 
     fn prove<R: Record>(&mut self, op: &R) -> Result<(), ParseError> {
@@ -348,8 +396,9 @@ impl<'a, const PROVE: bool> Walk<'a, PROVE> {
         op.prove(&self.previous, self.section, MAX_ARENA_LEN as usize)
             .map_err(|fault| ParseError::Op { index, fault })?;
         self.steps = self.steps.saturating_add(op.steps(&self.previous));
-        if self.steps > MAX_STEPS {
-            return Err(ParseError::TooMuchWork { index });
+        let (steps, most) = (self.steps, self.limits.steps);
+        if steps > most {
+            return Err(ParseError::TooMuchWork { index, steps, most });
         }
         for source in op.inputs() {
             if let Source::At(tensor) = source {

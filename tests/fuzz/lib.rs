@@ -1,21 +1,22 @@
 //! What the fuzz targets share: running whatever `Model::parse` accepts, and building models.
 
+mod mutate;
 mod samples;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, ByteAffine, Clamp, HEADER_LEN, Header, Layout, Meta, Preprocess,
-    Requantization, Shape, Source, StoredBias, Tensor, Weights, Window, model_len, seal,
-    write_model,
+    Affine, Bias, BiasWidth, ByteAffine, Clamp, Layout, Meta, Preprocess, Requantization, Shape,
+    Source, StoredBias, Tensor, Weights, Window, model_len, write_model,
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul,
-    Pad, Rescale, Select, Softmax, Tanh,
+    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d,
+    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Running};
 
+pub use mutate::{CHANGES, Random, head, mend};
 pub use samples::samples;
 
 /// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.
@@ -97,35 +98,6 @@ pub fn trust_and_run(bytes: &[u8], fill: i8) {
 /// Whether every operator reads its predecessor's output alone.
 fn reads_only_what_was_written(model: &Model<'_>) -> bool {
     model.ops().all(|step| step.op.inputs().iter().all(|source| *source == Source::Previous))
-}
-
-/// Makes what a header begins with right, and the file length.
-pub fn head(file: &mut [u8]) {
-    let len = (file.len() as u32).to_le_bytes();
-    if file.len() >= HEADER_LEN {
-        file[..8].copy_from_slice(b"BBK\n\x01\x01\0\0");
-        file[12..16].copy_from_slice(&len);
-    }
-}
-
-/// Makes the file length and the checksum right, so that other changes come to light.
-pub fn mend(file: &mut [u8]) {
-    head(file);
-    if file.len() >= HEADER_LEN {
-        // The header's redundant numbers, if the graph can be read at all.
-        if let Err(bitsback_runtime::ParseError::Kinds { found, .. }) = sealed_parse(file) {
-            file[32..36].copy_from_slice(&found.to_le_bytes());
-        }
-        if let Err(bitsback_runtime::ParseError::ArenaLength { needed, .. }) = sealed_parse(file) {
-            file[20..24].copy_from_slice(&(needed as u32).to_le_bytes());
-        }
-    }
-    seal(file);
-}
-
-fn sealed_parse(file: &mut [u8]) -> std::result::Result<Header, bitsback_runtime::ParseError> {
-    seal(file);
-    Model::parse(file).map(|model| *model.header())
 }
 
 /// A model in the fuzzer's words.
@@ -330,7 +302,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=20)? {
+        Ok(match self.u.int_in_range(0..=21)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -444,6 +416,11 @@ impl Draw<'_, '_> {
                     positions,
                     pool,
                 })
+            }
+            21 => {
+                let (output, multiplier) = (self.same(previous)?, self.multiplier()?.narrowed());
+                let gate = self.multiplier()?.narrowed();
+                Op::HardSwish(HardSwish { input, output, multiplier, gate })
             }
             _ => {
                 let output = self.same(previous)?;

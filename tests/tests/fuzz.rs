@@ -18,42 +18,10 @@ use std::fs;
 use std::path::Path;
 
 use arbitrary::{Arbitrary, Unstructured};
+use targets::{CHANGES, Random};
 
 /// Files that are made by chance: some seconds.
 const FILES: usize = 100_000;
-/// Most changes to one.
-const CHANGES: u32 = 6;
-
-/// Xorshift.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % end.max(1)
-    }
-
-    /// One change: bits, bytes, more of them, fewer, or a part of another file.
-    fn change(&mut self, file: &mut Vec<u8>, others: &[Vec<u8>]) {
-        let at = self.below(file.len());
-        match self.below(6) {
-            0 => file[at] ^= 1 << self.below(8),
-            1 => file[at] = self.below(256) as u8,
-            2 => file[at] = [0, 1, 0x7F, 0x80, 0xFF][self.below(5)],
-            3 => file.insert(at, self.below(256) as u8),
-            4 if file.len() > 1 => drop(file.remove(at)),
-            _ => {
-                let other = &others[self.below(others.len())];
-                let from = self.below(other.len());
-                for (to, &byte) in file[at..].iter_mut().zip(&other[from..]).take(16) {
-                    *to = byte;
-                }
-            }
-        }
-    }
-}
 
 fn corpus() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -87,12 +55,13 @@ fn files_of_the_corpus() {
 #[test]
 fn files_made_by_chance() {
     let corpus = corpus();
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
     let mut accepted = 0;
     for _ in 0..FILES {
         let mut file = corpus[random.below(corpus.len())].clone();
-        for _ in 0..=random.below(CHANGES as usize) {
-            random.change(&mut file, &corpus);
+        for _ in 0..=random.below(CHANGES) {
+            let at = random.below(file.len());
+            random.change(&mut file, at, &corpus);
         }
         run(&file, random.below(256) as i8);
         if let Ok(sketch) = targets::Sketch::arbitrary(&mut Unstructured::new(&file))

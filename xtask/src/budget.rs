@@ -44,6 +44,7 @@ mod tests {
             ran: true,
             reason: None,
             vectors: 1,
+            places: 1,
             mismatches: 0,
             instructions,
             arena_bytes: 0,

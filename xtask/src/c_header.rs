@@ -31,15 +31,53 @@ pub(crate) fn generate(root: &Path) -> Result<String, XtaskError> {
     Ok(without_rust(&String::from_utf8_lossy(&text)))
 }
 
-/// Comments for C: what is markup in Rust's documentation becomes words.
+/// Comments for C: what is markup in Rust's documentation becomes words. Declarations stay as they
+/// are: there, two stars are a pointer to a pointer.
 fn without_rust(text: &str) -> String {
-    let text = text.replace("// # Safety\n", "// The caller promises:\n");
-    text.replace("[`", "").replace("`]", "").replace('`', "").replace("**", "")
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines() {
+        let start = line.trim_start();
+        if start == "// # Safety" {
+            plain += "// The caller promises:";
+        } else if ["//", "/*", "*"].iter().any(|mark| start.starts_with(mark)) {
+            plain += &line.replace("[`", "").replace("`]", "").replace('`', "").replace("**", "");
+        } else {
+            plain += line;
+        }
+        plain.push('\n');
+    }
+    plain
+}
+
+/// The functions that a header declares, in order.
+#[cfg(test)]
+pub(crate) fn functions(header: &str) -> Vec<&str> {
+    // A declaration begins a line with its type, and its name ends at a parenthesis.
+    header
+        .lines()
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_alphabetic()))
+        .filter_map(|line| line.split_once('(').map(|(before, _)| before))
+        .filter_map(|before| before.rsplit([' ', '*']).next())
+        .filter(|name| name.starts_with("bitsback_"))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_lose_rusts_markup_and_declarations_nothing() {
+        let text = "/* Made by `me` */\n// A [`Thing`], **not** ended.\n// # Safety\nint f(const char **name, /* x */\n      char *(**g)(int));\n";
+        let plain = "/* Made by me */\n// A Thing, not ended.\n// The caller promises:\nint f(const char **name, /* x */\n      char *(**g)(int));\n";
+        assert_eq!(without_rust(text), plain);
+    }
+
+    #[test]
+    fn functions_are_found_by_their_declarations() {
+        let text = "// bitsback_no(x)\nint8_t *bitsback_a(void);\nBitsbackStatus bitsback_b(int x,\n    int y);\n#define bitsback_c(x)\ntypedef struct {\n  int bitsback_d;\n} E;\n";
+        assert_eq!(functions(text), ["bitsback_a", "bitsback_b"]);
+    }
 
     #[test]
     fn the_committed_header_is_what_the_sources_give() {

@@ -9,6 +9,7 @@ use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
 use crate::golden::{Golden, MODEL_FILE};
+use crate::placements::Image;
 use crate::qemu;
 
 const FIRMWARE: &str = "conformance";
@@ -19,6 +20,8 @@ pub(crate) struct Verdict {
     /// The kernels that the runtime was built with.
     pub(crate) isa: String,
     pub(crate) vectors: u64,
+    /// Files in the model slot: the model, and the same in other places.
+    pub(crate) files: u64,
     pub(crate) mismatches: u64,
     /// Mean instructions of an inference over the vectors that were timed.
     pub(crate) instructions: u64,
@@ -38,6 +41,8 @@ pub(crate) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
     pub(crate) vectors: u64,
+    /// Places in memory that it was run from.
+    pub(crate) places: u64,
     pub(crate) mismatches: u64,
     pub(crate) instructions: u64,
     pub(crate) arena_bytes: u64,
@@ -61,6 +66,7 @@ impl Outcome {
             ran: false,
             reason: Some(reason),
             vectors: 0,
+            places: 0,
             mismatches: 0,
             instructions: 0,
             arena_bytes: 0,
@@ -80,7 +86,7 @@ pub(crate) fn build(root: &Path, board: &Board, is_lean: bool) -> Result<PathBuf
     firmware::build_program(root, board, program)
 }
 
-/// Runs `golden` on `board`. What a board cannot hold is an outcome that did not run, not an
+/// Runs `golden` on `board`, from every place of a word that the slot has room for. What a board cannot hold is an outcome that did not run, not an
 /// error.
 pub(crate) fn run(
     elf: &Path,
@@ -100,6 +106,13 @@ pub(crate) fn run(
         source,
     })?;
     golden.write(folder.path(), limit)?;
+    let image = Image::of(&golden.name, &golden.model, slot)?;
+    let path = folder.path().join(MODEL_FILE);
+    std::fs::write(&path, &image.bytes).map_err(|source| XtaskError::File {
+        action: "write",
+        path,
+        source,
+    })?;
     let finished = qemu::run(
         board,
         &qemu::Run {
@@ -117,6 +130,11 @@ pub(crate) fn run(
         status: finished.status.to_string(),
         output: finished.output(),
     })?;
+    if verdict.files != image.files {
+        let (core, model) = (board.core, golden.name.clone());
+        let (found, wanted) = (verdict.files, image.files);
+        return Err(XtaskError::Placements { core, model, found, wanted });
+    }
     Ok(Outcome {
         core: board.core,
         isa: verdict.isa,
@@ -124,6 +142,7 @@ pub(crate) fn run(
         ran: true,
         reason: None,
         vectors: verdict.vectors,
+        places: verdict.files,
         mismatches: verdict.mismatches,
         instructions: verdict.instructions,
         arena_bytes: verdict.arena_bytes,
@@ -149,13 +168,14 @@ fn verdict(stdout: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"isa":"dsp","vectors":3,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96}"#;
+    const LINE: &str = r#"{"isa":"dsp","vectors":3,"files":8,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96}"#;
 
     #[test]
     fn the_verdict_is_the_last_json_line() {
         let verdict = verdict(&format!("mismatch: vector 1\n{LINE}\n")).unwrap();
         assert_eq!(verdict.isa, "dsp");
-        assert_eq!((verdict.vectors, verdict.mismatches, verdict.instructions), (3, 1, 40));
+        assert_eq!((verdict.vectors, verdict.files), (3, 8));
+        assert_eq!((verdict.mismatches, verdict.instructions), (1, 40));
     }
 
     #[test]

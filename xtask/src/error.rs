@@ -70,6 +70,12 @@ pub(crate) enum XtaskError {
     #[error("{mismatches} output bytes differ from the golden vectors")]
     Mismatches { mismatches: u64 },
 
+    #[error("{core} and this host make different things of {}: {problem}", path.display())]
+    Mutant { core: &'static str, path: PathBuf, problem: String },
+
+    #[error("{model} on {core}: {found} files in the model slot were run, and {wanted} are there")]
+    Placements { core: &'static str, model: String, found: u64, wanted: u64 },
+
     #[error("{model} on {core}: {instructions} instructions, and {most} is what it may take")]
     Slow { core: &'static str, model: String, instructions: u64, most: u64 },
 

@@ -86,6 +86,16 @@ impl Golden {
         write(folder, &self.model, inputs, outputs)
     }
 
+    #[cfg(test)]
+    pub(crate) fn inputs(&self) -> &[u8] {
+        &self.inputs
+    }
+
+    #[cfg(test)]
+    pub(crate) fn outputs(&self) -> &[u8] {
+        &self.outputs
+    }
+
     /// The model file's length.
     pub(crate) fn model_bytes(&self) -> usize {
         self.model.len()

@@ -17,10 +17,12 @@ mod firmware;
 mod footprint;
 mod golden;
 mod measure;
+mod mutants;
 mod no_panic;
 mod packages;
 mod paths;
 mod peers;
+mod placements;
 mod process;
 mod python;
 mod qemu;
@@ -60,6 +62,7 @@ enum Command {
     Setup(setup::Args),
     Test(test::Args),
     Qemu(commands::qemu::Args),
+    Fuzz(commands::fuzz::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
     C(commands::c::Args),
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Qemu(args) => commands::qemu::run(&args),
+        Command::Fuzz(args) => commands::fuzz::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::C(args) => commands::c::run(&args),

@@ -5,16 +5,19 @@
 //! vector, beside `model.bbk`, whose length says how much of the slot it fills. One vector is in
 //! memory at a time, so their number has no limit.
 //!
-//! The last line printed is JSON: vectors, mismatches (differing bytes), the mean instructions of
-//! an inference, bytes of arena and of stack (the deepest of loading and inference). Exits with 0
-//! only if every byte was equal.
+//! More files may follow in the slot, with zeros between them: the same model in other places of a
+//! word. A few vectors are compared with each, on an arena that begins elsewhere, too.
+//!
+//! The last line printed is JSON: vectors, files in the slot, mismatches (differing bytes), the mean
+//! instructions of an inference, bytes of arena and of stack (the deepest of loading and inference).
+//! Exits with 0 only if every byte was equal.
 #![no_std]
 #![no_main]
 
 mod failure;
 mod vectors;
 
-use bitsback_runtime::{ISA, Interpreter, Model};
+use bitsback_runtime::{Header, ISA, Interpreter, Model};
 use board::{counter, println, stack};
 
 use failure::Failure;
@@ -24,16 +27,63 @@ use vectors::Stream;
 /// timer's last tick, and 40 ticks of 40 instructions average that out.
 const TIMED_VECTORS: u64 = 40;
 
+/// Vectors that are compared with each file but the first.
+const PLACED_VECTORS: u64 = 4;
+
 board::main!(run);
 
 fn run() -> Result<(), Failure> {
-    let model_bytes = vectors::length_of(c"model.bbk").ok_or(Failure::File("model.bbk"))?;
-    let bytes = board::model_slot(model_bytes)?;
-    let (parsed, load_stack) = stack::bytes_used(|| Model::parse(bytes));
-    let model = parsed?;
+    let slot_bytes = vectors::length_of(c"model.bbk").ok_or(Failure::File("model.bbk"))?;
+    let mut slot = board::model_slot(slot_bytes)?;
     let mut arena = [0; board::ARENA_BYTES];
-    let mut interpreter = Interpreter::new(&model, &mut arena)?;
+    let mut costs = Costs::default();
+    let (mut vectors, mut files, mut mismatches, mut arena_bytes) = (0, 0, 0, 0);
+    while !slot.is_empty() {
+        let (file, rest) = split(slot);
+        let most = if files == 0 { u64::MAX } else { PLACED_VECTORS };
+        let (parsed, load_stack) = stack::bytes_used(|| Model::parse(file));
+        let model = parsed?;
+        if files == 0 {
+            costs.used(load_stack);
+            arena_bytes = model.arena_len();
+        }
+        // As far behind the arena's beginning as there is room, in turn.
+        let room = board::ARENA_BYTES.saturating_sub(model.arena_len());
+        let arena = arena.get_mut((files % 4).min(room)..).unwrap_or_default();
+        let mut interpreter = Interpreter::new(&model, arena)?;
+        let measured = (files == 0).then_some(&mut costs);
+        let (compared, differing) = compare(&mut interpreter, most, measured)?;
+        if files == 0 {
+            vectors = compared;
+        }
+        if mismatches == 0 && differing > 0 {
+            println!("in file {files} of the slot, at {:p}", file.as_ptr());
+        }
+        mismatches += differing;
+        files += 1;
+        slot = rest;
+    }
+    costs.print(vectors, files, mismatches, arena_bytes);
+    if mismatches > 0 { Err(Failure::Mismatches(mismatches)) } else { Ok(()) }
+}
 
+/// The first file, as long as its header says, and what lies behind it and the zeros that follow.
+/// Bytes that aren't a file's are one for [`Model::parse`] to refuse.
+fn split(slot: &[u8]) -> (&[u8], &[u8]) {
+    let len = Header::read(slot).map_or(slot.len(), |header| header.file_len as usize);
+    let (file, mut rest) = slot.split_at_checked(len).unwrap_or((slot, &[]));
+    while let [0, behind @ ..] = rest {
+        rest = behind;
+    }
+    (file, rest)
+}
+
+/// Runs vectors, `most` at the most; returns how many, and how many bytes differ.
+fn compare(
+    interpreter: &mut Interpreter<'_, '_>,
+    most: u64,
+    mut costs: Option<&mut Costs>,
+) -> Result<(u64, u64), Failure> {
     let input_len = interpreter.input_mut().len();
     let output_len = interpreter.output().len();
     let mut inputs = Stream::open(c"inputs.i8").ok_or(Failure::File("inputs.i8"))?;
@@ -43,15 +93,13 @@ fn run() -> Result<(), Failure> {
         return Err(Failure::Length("outputs.i8"));
     }
 
-    let mut costs = Costs::default();
-    costs.used(load_stack);
+    let vectors = vectors.min(most);
     let mut mismatches = 0;
     for vector in 0..vectors {
         inputs.read(interpreter.input_mut()).ok_or(Failure::File("inputs.i8"))?;
-        if vector < TIMED_VECTORS {
-            costs.measure(|| interpreter.invoke());
-        } else {
-            interpreter.invoke();
+        match &mut costs {
+            Some(costs) if vector < TIMED_VECTORS => costs.measure(|| interpreter.invoke()),
+            _ => interpreter.invoke(),
         }
         for (place, &got) in interpreter.output().iter().enumerate() {
             let expected = outputs.next().ok_or(Failure::File("outputs.i8"))?;
@@ -65,8 +113,7 @@ fn run() -> Result<(), Failure> {
             }
         }
     }
-    costs.print(vectors, mismatches, model.arena_len());
-    if mismatches > 0 { Err(Failure::Mismatches(mismatches)) } else { Ok(()) }
+    Ok((vectors, mismatches))
 }
 
 /// What loading and inference cost, the latter over the timed vectors.
@@ -94,13 +141,13 @@ impl Costs {
         self.stack_bytes = self.stack_bytes.max(stack.unwrap_or(0));
     }
 
-    fn print(&self, vectors: u64, mismatches: u64, arena_bytes: usize) {
+    fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
         let mean = self.instructions.checked_div(self.timed).unwrap_or(0);
         let (instructions, stack_bytes) =
             if self.incomplete { (0, 0) } else { (mean, self.stack_bytes) };
         println!(
-            "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"mismatches\":{mismatches},\
-             \"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
+            "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"files\":{files},\
+             \"mismatches\":{mismatches},\"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
              \"stack_bytes\":{stack_bytes}}}"
         );
     }

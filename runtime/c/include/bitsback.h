@@ -5,7 +5,7 @@
  *   static int8_t arena[960];                            bitsback inspect model.bbk says how long
  *   static Bitsback net;
  *
- *   if (bitsback_load(&net, model, sizeof model, arena, sizeof arena) != BITSBACK_OK) ...
+ *   if (bitsback_load(&net, model, sizeof model, arena, sizeof arena) != BITSBACK_STATUS_OK) ...
  *   bitsback_set_input_bytes(&net, pixels, sizeof pixels);
  *   bitsback_run(&net);
  *   size_t class_index;
@@ -28,6 +28,10 @@
 
 // A model must begin at a multiple of this many bytes, so that kernels can load its words.
 #define BITSBACK_MODEL_ALIGNMENT 4
+
+// The most steps of an inference that bitsback_load takes: more than ResNet-50's, and many minutes of
+// a small core. For less, use bitsback_load_within.
+#define BITSBACK_STEPS_MOST 8589934592
 
 // Words of a Bitsback: more than it needs today, so that a later version can use some more
 // without a change for its callers.
@@ -70,6 +74,9 @@ enum BitsbackStatus
   BITSBACK_STATUS_MODEL_INVALID = 13,
   // This library was built without an operator that the model uses.
   BITSBACK_STATUS_MODEL_OPERATORS = 14,
+  // One inference would take more steps than the caller of bitsback_load_within allows, or than
+  // BITSBACK_STEPS_MOST.
+  BITSBACK_STATUS_MODEL_STEPS = 15,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -97,7 +104,8 @@ extern "C" {
 size_t bitsback_arena_len(const uint8_t *model, size_t model_len);
 
 // Checks a model and loads it: every byte is checked here, and never again. On failure nothing is
-// loaded. A network may be loaded anew at any time.
+// loaded; where the network itself overlaps model or arena, nothing is written either. A network may
+// be loaded anew at any time. As bitsback_load_within with BITSBACK_STEPS_MOST.
 //
 // The caller promises:
 // network points to memory for a Bitsback, model to model_len bytes, and arena to
@@ -108,6 +116,19 @@ BitsbackStatus bitsback_load(Bitsback *network,
                              size_t model_len,
                              int8_t *arena,
                              size_t arena_len);
+
+// As bitsback_load, of a model that takes at most so many elementary steps (multiply-accumulates,
+// comparisons) an inference. A core takes one to some hundred cycles for a step, mostly less than
+// ten: measure one model to know.
+//
+// The caller promises:
+// As bitsback_load.
+BitsbackStatus bitsback_load_within(Bitsback *network,
+                                    const uint8_t *model,
+                                    size_t model_len,
+                                    int8_t *arena,
+                                    size_t arena_len,
+                                    uint64_t most_steps);
 
 // The quantised input, to be written before each run, which may reuse its place; its length goes
 // to len. Null when nothing is loaded.
@@ -170,7 +191,7 @@ BitsbackStatus bitsback_class(const Bitsback *network, size_t *class_index);
 // As bitsback_input; name and len point to a pointer and a size.
 BitsbackStatus bitsback_class_name(const Bitsback *network,
                                    size_t class_index,
-                                   const char name,
+                                   const char **name,
                                    size_t *len);
 
 // What a status means and what to do about it, as a sentence that ends with a zero.

@@ -5,6 +5,8 @@
 
 use core::ffi::c_char;
 
+use bitsback_runtime::Limits;
+
 use crate::pointers::{Bitsback, load, loaded, overlap, values, write};
 use crate::status::BitsbackStatus as Status;
 
@@ -19,7 +21,8 @@ pub unsafe extern "C" fn bitsback_arena_len(model: *const u8, model_len: usize) 
 }
 
 /// Checks a model and loads it: every byte is checked here, and never again. On failure nothing is
-/// loaded. A network may be loaded anew at any time.
+/// loaded; where the network itself overlaps model or arena, nothing is written either. A network may
+/// be loaded anew at any time. As bitsback_load_within with BITSBACK_STEPS_MOST.
 ///
 /// # Safety
 /// `network` points to memory for a `Bitsback`, `model` to `model_len` bytes, and `arena` to
@@ -33,8 +36,29 @@ pub unsafe extern "C" fn bitsback_load(
     arena: *mut i8,
     arena_len: usize,
 ) -> Status {
+    let limits = Limits::default();
     // SAFETY: what `load` asks for is what this function asks for.
-    Status::of(unsafe { load(network, (model, model_len), (arena, arena_len)) })
+    Status::of(unsafe { load(network, (model, model_len), (arena, arena_len), limits) })
+}
+
+/// As bitsback_load, of a model that takes at most so many elementary steps (multiply-accumulates,
+/// comparisons) an inference. A core takes one to some hundred cycles for a step, mostly less than
+/// ten: measure one model to know.
+///
+/// # Safety
+/// As bitsback_load.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitsback_load_within(
+    network: *mut Bitsback,
+    model: *const u8,
+    model_len: usize,
+    arena: *mut i8,
+    arena_len: usize,
+    most_steps: u64,
+) -> Status {
+    let limits = Limits::steps(most_steps);
+    // SAFETY: what `load` asks for is what this function asks for.
+    Status::of(unsafe { load(network, (model, model_len), (arena, arena_len), limits) })
 }
 
 /// The quantised input, to be written before each run, which may reuse its place; its length goes

@@ -24,5 +24,5 @@ mod pointers;
 mod status;
 
 pub use exports::*;
-pub use pointers::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_WORDS, Bitsback};
+pub use pointers::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_STEPS_MOST, BITSBACK_WORDS, Bitsback};
 pub use status::BitsbackStatus;

@@ -3,13 +3,18 @@
 use core::ptr;
 use core::slice;
 
-use bitsback_runtime::{Interpreter, Model};
+use bitsback_runtime::format::MAX_STEPS;
+use bitsback_runtime::{Interpreter, Limits, Model};
 
 use crate::kinds::KINDS;
 use crate::status::BitsbackStatus as Status;
 
 /// A model must begin at a multiple of this many bytes, so that kernels can load its words.
 pub const BITSBACK_MODEL_ALIGNMENT: usize = 4;
+/// The most steps of an inference that bitsback_load takes: more than ResNet-50's, and many minutes of
+/// a small core. For less, use bitsback_load_within.
+pub const BITSBACK_STEPS_MOST: u64 = 8_589_934_592;
+const _: () = assert!(BITSBACK_STEPS_MOST == MAX_STEPS);
 /// Words of a [`Bitsback`]: more than it needs today, so that a later version can use some more
 /// without a change for its callers.
 pub const BITSBACK_WORDS: usize = 32;
@@ -78,7 +83,8 @@ pub(crate) fn overlap(a: usize, a_len: usize, b: usize, b_len: usize) -> bool {
     a < b.saturating_add(b_len) && b < a.saturating_add(a_len)
 }
 
-/// Loads `model` into `network`, with `arena` for its tensors. On failure nothing is loaded.
+/// Loads `model` into `network`, with `arena` for its tensors. On failure nothing is loaded; where
+/// `network` overlaps one of the others, nothing is written.
 ///
 /// # Safety
 /// `network`, `model` and `arena`, unless null, point to a [`Bitsback`] and to so many values;
@@ -87,28 +93,30 @@ pub(crate) unsafe fn load(
     network: *mut Bitsback,
     (model, model_len): (*const u8, usize),
     (arena, arena_len): (*mut i8, usize),
+    limits: Limits,
 ) -> Result<(), Status> {
-    let mark: *mut u32 = network.cast();
-    // SAFETY: the first word of a `Bitsback`, which the caller lends; a null or misaligned pointer
-    // is an error before anything is written.
-    unsafe { check(network).and_then(|()| write(mark, 0)) }?;
+    check(network)?;
+    let (at, len) = (network as usize, size_of::<Bitsback>());
+    let clash = |other: usize, other_len| other != 0 && overlap(at, len, other, other_len);
+    if clash(model as usize, model_len) || clash(arena as usize, arena_len) {
+        return Err(Status::Overlap);
+    }
+    // SAFETY: the first word of a `Bitsback`, which the caller lends; neither null nor misaligned
+    // (checked above), and apart from what the others point to.
+    unsafe { write(network.cast::<u32>(), 0) }?;
     if arena.is_null() {
         return Err(Status::Null);
     }
     if !(model as usize).is_multiple_of(BITSBACK_MODEL_ALIGNMENT) {
         return Err(Status::Misaligned);
     }
-    let at = [(network as usize, size_of::<Bitsback>()), (model as usize, model_len)];
-    let arena_at = (arena as usize, arena_len);
-    for (i, j) in [(at[0], at[1]), (at[0], arena_at), (at[1], arena_at)] {
-        if overlap(i.0, i.1, j.0, j.1) {
-            return Err(Status::Overlap);
-        }
+    if overlap(model as usize, model_len, arena as usize, arena_len) {
+        return Err(Status::Overlap);
     }
     // SAFETY: the caller promises that the model stays and doesn't change while it is loaded, which
     // is all the time that this slice is used; it overlaps nothing that is written (checked above).
     let bytes = unsafe { values(model, model_len) }?;
-    let model = Model::<KINDS>::parse_only(bytes)?;
+    let model = Model::<KINDS>::parse_only_with(bytes, limits)?;
     if model.arena_len() > arena_len {
         return Err(Status::ArenaTooSmall);
     }

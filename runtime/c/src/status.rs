@@ -39,11 +39,14 @@ pub enum BitsbackStatus {
     ModelInvalid = 13,
     /// This library was built without an operator that the model uses.
     ModelOperators = 14,
+    /// One inference would take more steps than the caller of bitsback_load_within allows, or than
+    /// BITSBACK_STEPS_MOST.
+    ModelSteps = 15,
 }
 
 impl BitsbackStatus {
     /// Every status, in the order of their numbers.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Ok,
         Self::Null,
         Self::Misaligned,
@@ -59,6 +62,7 @@ impl BitsbackStatus {
         Self::ModelDamaged,
         Self::ModelInvalid,
         Self::ModelOperators,
+        Self::ModelSteps,
     ];
 
     /// The status with this number.
@@ -84,6 +88,7 @@ impl BitsbackStatus {
             Self::ModelDamaged => c"the model's checksum is wrong: it was damaged",
             Self::ModelInvalid => c"the model is not sound",
             Self::ModelOperators => c"this library was built without operators of the model",
+            Self::ModelSteps => c"one inference would take more steps than are allowed",
         }
     }
 
@@ -106,6 +111,7 @@ impl From<ParseError> for BitsbackStatus {
             ParseError::TooShort { .. } | ParseError::FileLength { .. } => Self::ModelLength,
             ParseError::Crc { .. } => Self::ModelDamaged,
             ParseError::KindsLeftOut { .. } => Self::ModelOperators,
+            ParseError::TooMuchWork { .. } => Self::ModelSteps,
             _ => Self::ModelInvalid,
         }
     }

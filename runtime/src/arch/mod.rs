@@ -3,7 +3,12 @@
 //! Every module exports the same names and returns the same bits; `portable` is complete, and an
 //! instruction set's module takes from it what it has no version of its own for. Kernels read
 //! weights as stored: `row` is one packed row, `start` the field where they begin. Sums wrap;
-//! `Model::parse` has shown that those of a parsed model don't.
+//! `Model::parse` has shown that those of a parsed model don't. What else it has shown is listed in
+//! [`crate::format`], and is all that a kernel may rely on: weights, biases, multipliers, inputs and
+//! outputs lie at any address. Loads of words are for addresses that were looked at, or by
+//! instructions that take any: LDR and STR on Cortex-M3 and up (unless a program sets
+//! `CCR.UNALIGN_TRP`), loads of bytes into vectors on the others. What a kernel has laid out itself is
+//! aligned by its type.
 //!
 //! | name | what |
 //! |---|---|

@@ -101,7 +101,9 @@ impl Lanes {
         }
         let kernel: Quads = match matrix.bits() {
             8 => quads_w8a8,
-            4 if columns <= nibbles::MAX_COLUMNS => nibbles::quads_w4a8,
+            4 if columns > nibbles::MAX_COLUMNS => return None,
+            4 if x.as_ptr().cast::<u32>().is_aligned() => nibbles::quads_w4a8,
+            4 => nibbles::quads_w4a8_apart,
             _ => return None,
         };
         let row_len = crate::format::row_len(matrix.bits(), columns);
@@ -203,7 +205,8 @@ fn run(
     let outputs = outputs.get_mut(rows)?;
     let ends = outputs.as_mut_ptr_range();
     // SAFETY: `task` holds the address of inputs that outlive it, and how their columns, which aren't
-    // none, fall into steps (`Lanes::finish` has borrowed and counted them); `weights` are a row's bytes
+    // none, fall into steps (`Lanes::finish` has borrowed and counted them, and chosen the kernel by
+    // where they lie); `weights` are a row's bytes
     // for each row, `outputs` one, and there is a quad for each four rows, at least one. Those are the
     // conditions of the kernel of that width.
     unsafe { kernel(task, weights.as_ptr(), quads.as_ptr(), ends.start, ends.end) };

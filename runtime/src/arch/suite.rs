@@ -1,7 +1,7 @@
 //! The tests that every instruction set's module must pass, against an i64 oracle that calls no
 //! kernel: `kernel_suite!(module)` in the module's tests is all it takes.
 
-use core::ops::Range;
+use core::ops::{Deref, DerefMut, Range};
 use std::vec;
 use std::vec::Vec;
 
@@ -33,6 +33,43 @@ pub(crate) fn arranged(rows: &[Vec<i16>], bits: u8, in_pairs: bool) -> Vec<u8> {
     }
     rest.iter().for_each(|row| bytes.extend(packed(row, bits)));
     bytes
+}
+
+/// The most bytes that a vector is aligned to.
+pub(crate) const ALIGNMENT: usize = 32;
+
+/// Bytes at a place of one's own choice.
+pub(crate) struct Placed<T> {
+    room: Vec<T>,
+    place: Range<usize>,
+}
+
+/// Bytes (`u8`, `i8`, or arrays of them) that begin so far behind a multiple of [`ALIGNMENT`].
+pub(crate) fn placed<T: Copy>(values: &[T], at: usize) -> Placed<T> {
+    assert_eq!(align_of::<T>(), 1);
+    let Some(&any) = values.first() else { return Placed { room: Vec::new(), place: 0..0 } };
+    // Some number of values ends at any distance from a multiple, as their size has no factor of 2.
+    let mut room = vec![any; values.len() + 2 * ALIGNMENT];
+    let first = room.as_ptr() as usize;
+    let lies = |start: &usize| (first + start * size_of::<T>()) % ALIGNMENT == at % ALIGNMENT;
+    let start = (0..ALIGNMENT).find(lies).unwrap();
+    let place = start..start + values.len();
+    room[place.clone()].copy_from_slice(values);
+    Placed { room, place }
+}
+
+impl<T> Deref for Placed<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.room[self.place.clone()]
+    }
+}
+
+impl<T> DerefMut for Placed<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.room[self.place.clone()]
+    }
 }
 
 /// All weight widths.
@@ -105,9 +142,11 @@ macro_rules! kernel_suite {
     ($module:path) => {
         use proptest::prelude::*;
         use std::vec::Vec;
-        use $crate::arch::suite::{WIDTHS, arranged, depthwise_case, oracle, packed};
+        use $crate::arch::suite::{
+            ALIGNMENT, WIDTHS, arranged, depthwise_case, oracle, packed, placed,
+        };
         use $crate::arch::{BLOCK_ROWS, Finish, Group, LANES, Matrix, Multipliers, Steps};
-        use $crate::format::{Clamp, Layout, row_len};
+        use $crate::format::{BiasWidth, Clamp, Layout, row_len};
         use $crate::requantize::{Multiplier, requantize};
         use $module as kernels;
 
@@ -126,6 +165,89 @@ macro_rules! kernel_suite {
                         }
                         assert_eq!(kernels::row_sum(bits, &row, 0, n), i32::from(w) * n as i32);
                     }
+                }
+            }
+        }
+
+        #[test]
+        fn sums_are_the_same_wherever_weights_and_inputs_lie() {
+            let (rows, columns) = (7, 69);
+            let kinds = WIDTHS.iter().map(|&bits| (bits, false)).chain([(8, true)]);
+            for (bits, in_pairs) in kinds {
+                let weight = |at: usize| ((at * 1_237 % 60_013) as i16) >> (16 - bits);
+                let weight = |at: usize| weight(at).max(if in_pairs { -127 } else { i16::MIN });
+                let weights: Vec<Vec<i16>> = (0..rows)
+                    .map(|row| (0..columns).map(|column| weight(row * columns + column)).collect())
+                    .collect();
+                let x: Vec<i8> = (0..columns).map(|at| (at * 89 % 256) as u8 as i8).collect();
+                let bytes = arranged(&weights, bits, in_pairs);
+                let arrangement = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
+                for (weights_at, x_at) in (0..ALIGNMENT).flat_map(|at| (0..4).map(move |x| (at, x)))
+                {
+                    let bytes = placed(&bytes, weights_at);
+                    let x = placed(&x, x_at * 5 + weights_at);
+                    let row_len = row_len(bits, columns);
+                    let matrix =
+                        Matrix { bytes: &bytes, arrangement, width: bits, rows, columns, row_len };
+                    let mut lanes = kernels::Lanes::new();
+                    for offset in [0, 77] {
+                        let inputs = lanes.prepare(&matrix, &x, offset);
+                        for (block, weights) in weights.chunks(BLOCK_ROWS).enumerate() {
+                            let sums = kernels::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
+                            for (weights, sum) in weights.iter().zip(sums) {
+                                assert_eq!(i64::from(sum), oracle(weights, &x, offset));
+                            }
+                        }
+                    }
+                    let row = placed(&packed(&weights[0], bits), weights_at);
+                    let sum = kernels::dot(bits, &row, 0, &x, 77);
+                    assert_eq!(i64::from(sum), oracle(&weights[0], &x, 77));
+                    let sum: i32 = weights[0].iter().map(|&w| i32::from(w)).sum();
+                    assert_eq!(kernels::row_sum(bits, &row, 0, columns), sum);
+                }
+            }
+        }
+
+        #[test]
+        fn outputs_are_the_same_wherever_parameters_lie() {
+            let sums: Vec<i32> = (0..23).map(|row| row * 9_173 - 90_000).collect();
+            let biases: Vec<u8> = (0..92).map(|byte| (byte * 37 % 256) as u8).collect();
+            let table: Vec<[u8; 5]> = (0..23u8)
+                .map(|row| [row, 7, row, 0x41 + row, (-9 - i8::try_from(row % 5).unwrap()) as u8])
+                .collect();
+            let clamp = Clamp { min: -120, max: 125 };
+            for width in [BiasWidth::I8, BiasWidth::I16, BiasWidth::I32] {
+                for at in 0..ALIGNMENT {
+                    let (biases, table) = (placed(&biases, at), placed(&table, at + 3));
+                    let multipliers = Multipliers::PerChannel(&table);
+                    let bias = Some((width, 2, &biases[..]));
+                    let finish = Finish { bias, multipliers, zero_point: -5, clamp };
+                    let mut found = placed(&[0; 23], at + 1);
+                    kernels::finish_rows(&finish, 0, &sums, &mut found);
+                    for (row, (&y, sum)) in found.iter().zip(&sums).enumerate() {
+                        let bytes = biases.chunks(width.bytes()).nth(row).unwrap();
+                        let sign = if bytes.last().unwrap() >> 7 == 1 { 0xFF } else { 0 };
+                        let mut bias = [sign; 4];
+                        bias[..bytes.len()].copy_from_slice(bytes);
+                        let [b0, b1, b2, b3, shift] = table[row];
+                        let value = i32::from_le_bytes([b0, b1, b2, b3]);
+                        let multiplier = Multiplier { value, shift: shift as i8 };
+                        let acc = sum.wrapping_add(i32::from_le_bytes(bias) << 2);
+                        assert_eq!(y, clamp.apply(requantize(acc, multiplier, -5)), "{row} {at}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn copies_are_the_same_wherever_values_lie() {
+            for len in (0..70).chain([200]) {
+                let values: Vec<i8> = (0..len).map(|at| (at * 7 % 251) as u8 as i8).collect();
+                for at in 0..ALIGNMENT {
+                    let from = placed(&values, at);
+                    let mut to = placed(&std::vec![0; values.len()], at * 3 + 1);
+                    kernels::copy(&mut to, &from);
+                    assert_eq!(to[..], values[..]);
                 }
             }
         }
@@ -164,6 +286,7 @@ macro_rules! kernel_suite {
 
             #[test]
             fn depthwise_matches_the_oracle(
+                at in 0usize..ALIGNMENT,
                 (case, data, zero_point) in depthwise_case().prop_flat_map(|case| {
                     let count = case.channels
                         * (case.size[0] * case.size[1] + case.input[0] * case.input[1]);
@@ -178,6 +301,7 @@ macro_rules! kernel_suite {
                     .collect();
                 let x: Vec<i8> = x.iter().map(|&x| x as i8).collect();
                 let bytes: Vec<u8> = weights.iter().flat_map(|w| packed(w, case.bits)).collect();
+                let (x, bytes) = (placed(&x, at), placed(&bytes, at / 2 + 1));
                 let matrix = Matrix {
                     bytes: &bytes,
                     arrangement: Layout::RowMajor,
@@ -201,7 +325,7 @@ macro_rules! kernel_suite {
                     let (taps, pixel) = case.columns(right);
                     group.add_run(taps, pixel * channels, 1).unwrap();
                 }
-                let mut found = std::vec![0; rows * across * channels];
+                let mut found = placed(&std::vec![0; rows * across * channels], at / 3);
                 for first in [0, channels - LANES] {
                     let offset = (case.offset, false);
                     group.begin(&matrix, &finish, first, offset);

@@ -82,10 +82,15 @@ pub enum ParseError {
     /// Preprocessing could overflow, has the wrong number of channels, or lies outside the weight
     /// section.
     Preprocess,
-    /// One inference would take more than [`super::MAX_STEPS`] steps.
+    /// One inference would take more steps than [`crate::Limits`] allow, [`super::MAX_STEPS`] where
+    /// the caller states none.
     TooMuchWork {
         /// The operator that crosses the limit, counted from 0.
         index: u16,
+        /// Steps up to and with that operator.
+        steps: u64,
+        /// What is allowed.
+        most: u64,
     },
     /// An operator is not sound.
     Op {
@@ -169,9 +174,10 @@ impl fmt::Display for ParseError {
             Self::Output => f.write_str("byte 28: the output's length is wrong"),
             Self::Scale => f.write_str("scales of input and output must be positive and finite"),
             Self::Preprocess => f.write_str("the preprocessing record is not sound"),
-            Self::TooMuchWork { index } => {
-                write!(f, "operator {index}: one inference takes over {} steps", super::MAX_STEPS)
-            }
+            Self::TooMuchWork { index, steps, most } => write!(
+                f,
+                "operator {index}: one inference takes {steps} steps so far, and {most} are allowed"
+            ),
             Self::Op { index, fault } => write!(f, "operator {index}: {fault}"),
         }
     }

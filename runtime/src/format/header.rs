@@ -100,9 +100,19 @@ impl Header {
         bytes
     }
 
-    /// Where the weight section starts, from the file's start.
+    /// Where the weight section starts, from the file's start, saturating.
     pub const fn weights_start(&self) -> usize {
-        (HEADER_LEN + self.graph_len as usize).next_multiple_of(WEIGHT_ALIGNMENT)
+        weights_start(self.graph_len) as usize
+    }
+}
+
+/// Where the weight section starts behind a graph of so many bytes, in the numbers of a core of 32
+/// bits, and saturating: any header can be asked.
+const fn weights_start(graph_len: u32) -> u32 {
+    let end = graph_len.saturating_add(HEADER_LEN as u32);
+    match end.checked_next_multiple_of(WEIGHT_ALIGNMENT as u32) {
+        Some(start) => start,
+        None => u32::MAX,
     }
 }
 
@@ -163,6 +173,22 @@ mod tests {
         assert_eq!(bytes[..16], *b"BBK\n\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0A\x0B\x0C");
         assert_eq!(Header::read(&bytes), Some(SAMPLE));
         assert_eq!(SAMPLE.weights_start(), 44);
+    }
+
+    #[test]
+    fn sums_of_any_header_stay_within_32_bits() {
+        for (graph_len, start) in [
+            (0, 36),
+            (1, 40),
+            (u32::MAX - 40, u32::MAX - 3),
+            (u32::MAX - 39, u32::MAX - 3),
+            (u32::MAX - 38, u32::MAX),
+            (u32::MAX - 36, u32::MAX),
+            (u32::MAX, u32::MAX),
+        ] {
+            let header = Header { graph_len, ..SAMPLE };
+            assert_eq!(header.weights_start(), start as usize, "{graph_len}");
+        }
     }
 
     #[test]

@@ -5,9 +5,27 @@
 //! ```
 //! The [`Header`] is little-endian and readable in a `const` context. The graph is one [`Meta`],
 //! then one [`crate::Op`] record per operator, back to back up to its end; records are decoded
-//! again whenever they are needed, so they cost no RAM. The weight section starts on a multiple
-//! of [`WEIGHT_ALIGNMENT`]; row-major rows start on any byte within it; writers put pairs on a
-//! multiple of four, where kernels read them fastest. `docs/FORMAT.md` gives the bytes exactly.
+//! again whenever they are needed, so they cost no RAM. `docs/FORMAT.md` gives the bytes exactly.
+//!
+//! # What holds of a checked model
+//!
+//! [`crate::Model::parse`] proves it, a writer must keep it, and operators and kernels rely on nothing
+//! else (`docs/FORMAT.md` has the same list):
+//!
+//! - *Places in the file.* Every part lies in the weight section, as long as its rows, columns and width
+//!   say. **Nothing is said of addresses**: files, sections and parts begin anywhere, as do the arena
+//!   and the tensors in it. [`WEIGHT_ALIGNMENT`], and that writers put [`Layout::Pairs`] on a multiple of
+//!   four, is for speed. A kernel loads more than a byte by instructions that take any address, or looks
+//!   at the address first.
+//! - *Ends.* What follows a part counts for nothing; nothing beyond the section may be read.
+//! - *Widths and layouts.* 1 to 8 bits and 16; pairs of 8 alone, and of second rows that stay below
+//!   [`PAIRED_SUM_MAX`].
+//! - *Accumulators.* Within 32 bits, whatever the inputs; so sums may wrap on their way.
+//! - *Multipliers.* [`crate::requantize::Multiplier::is_sound`], and what the operator's `check` adds.
+//! - *Clamps.* Ordered.
+//! - *Tensors.* Not empty, within the arena, apart from the output or, where an operator works in place,
+//!   the same.
+//! - *Windows.* Each has a tap inside the image.
 
 mod coded;
 mod crc;
@@ -55,5 +73,5 @@ pub const MAX_ARENA_LEN: u32 = 1 << 26;
 /// Most operators of a model: deep residual networks have a few hundred.
 pub const MAX_OPS: u16 = 1024;
 /// Most elementary steps (multiply-accumulates, comparisons, …) of one inference: ResNet-50 takes
-/// 4.1·10⁹; beyond that a crafted file could keep a device busy for hours.
+/// 4.1·10⁹; beyond that a crafted file could keep a device busy for hours. [`crate::Limits`] set less.
 pub const MAX_STEPS: u64 = 1 << 33;

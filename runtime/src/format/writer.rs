@@ -40,8 +40,8 @@ impl core::error::Error for WriteError {}
 /// Bytes of the file that [`write_model`] writes.
 pub fn model_len(meta: &Meta<'_>, ops: &[Op], weights: &[u8]) -> Result<usize, WriteError> {
     let graph = graph_len(meta, ops)?;
-    let start = HEADER_LEN.saturating_add(graph).next_multiple_of(WEIGHT_ALIGNMENT);
-    let len = start.saturating_add(weights.len());
+    let start = HEADER_LEN.saturating_add(graph).checked_next_multiple_of(WEIGHT_ALIGNMENT);
+    let len = start.unwrap_or(usize::MAX).saturating_add(weights.len());
     if len > MAX_FILE_LEN as usize { Err(WriteError::FileTooLong) } else { Ok(len) }
 }
 

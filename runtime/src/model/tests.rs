@@ -189,8 +189,21 @@ fn work_is_limited() {
     });
     assert_eq!(
         Model::parse(&write(&meta(), &[pool])).unwrap_err(),
-        ParseError::TooMuchWork { index: 0 }
+        ParseError::TooMuchWork { index: 0, steps: 1 << 44, most: MAX_STEPS }
     );
+}
+
+#[test]
+fn callers_limit_the_work() {
+    let bytes = sample();
+    // 4 × 3 products, and 3 values to compare.
+    let at = |steps| Model::parse_with(&bytes, Limits::steps(steps)).map(|_| ());
+    assert_eq!((at(u64::MAX), at(15)), (Ok(()), Ok(())));
+    assert_eq!(at(14), Err(ParseError::TooMuchWork { index: 1, steps: 15, most: 14 }));
+    assert_eq!(at(0), Err(ParseError::TooMuchWork { index: 0, steps: 12, most: 0 }));
+    let text = "operator 1: one inference takes 15 steps so far, and 14 are allowed";
+    assert_eq!(std::format!("{}", at(14).unwrap_err()), text);
+    assert_eq!(Limits::default(), Limits::steps(MAX_STEPS));
 }
 
 #[test]

@@ -20,7 +20,22 @@ const RUN_LIMIT: Duration = Duration::from_secs(60);
 const EXAMPLE_CORE: &str = "cortex-m4";
 const EXAMPLE: &str = "firmware-examples/c";
 const MODEL: &str = "tests/golden/digits/model.bbk";
+const DOCUMENT: &str = "docs/from-c.md";
 const GCC: &str = "arm-none-eabi-gcc";
+const GPP: &str = "arm-none-eabi-g++";
+/// Compiler, standard and program: each gives the same transcript.
+const PROGRAMS: [(&str, &str, &str); 4] = [
+    (GCC, "c99", "main.c"),
+    (GCC, "c11", "main.c"),
+    (GPP, "c++11", "main.cpp"),
+    (GPP, "c++20", "main.cpp"),
+];
+/// What gcc is to say of them: everything, and as errors.
+const WARNINGS: [&str; 3] = ["-Wall", "-Wextra", "-Werror"];
+/// The same of what isn't a board's start, where a table of functions is one of addresses.
+const PEDANTIC: &str = "-Wpedantic";
+/// For C++ without its library, which bare-metal packages may lack.
+const CPP: [&str; 2] = ["-fno-exceptions", "-fno-rtti"];
 /// gcc's words for that core.
 const GCC_CPU: [&str; 4] = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"];
 
@@ -44,8 +59,9 @@ pub(crate) struct Args {
     /// Instead: write runtime/c/include/bitsback.h anew.
     #[arg(long, conflicts_with_all = ["core", "model", "out", "run"])]
     header: bool,
-    /// Then build firmware-examples/c with arm-none-eabi-gcc, run it on an emulated Cortex-M4, and
-    /// compare with its transcript; link it once more in a way that fails if anything can panic.
+    /// Then build the programs of firmware-examples/c with arm-none-eabi-gcc as C99 and C11 and as
+    /// C++11 and C++20, run them on an emulated Cortex-M4, and compare with their transcript; link one
+    /// once more in a way that fails if anything can panic; compile the snippets of docs/from-c.md.
     #[arg(long)]
     run: bool,
     /// With --run: write the transcript anew.
@@ -115,51 +131,111 @@ fn library(root: &Path, board: &Board, flavour: Flavour) -> Result<PathBuf, Xtas
     Ok(output.join(board.target).join("device/libbitsback_c.a"))
 }
 
-/// Builds, links and runs the example.
+/// Builds, links and runs the example in each language.
 fn example(root: &Path, bless: bool) -> Result<(), XtaskError> {
     let Some(board) = boards::select(EXAMPLE_CORE)?.first().copied() else { return Ok(()) };
-    if process::find_program(GCC).is_none() {
-        return Err(XtaskError::Missing { what: GCC.to_owned() });
+    for compiler in [GCC, GPP] {
+        if process::find_program(compiler).is_none() {
+            return Err(XtaskError::Missing { what: compiler.to_owned() });
+        }
     }
     if !qemu::is_installed(board) {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });
     }
     let folder = paths::firmware_target(root).join("c");
     create(&folder)?;
-    link(root, &folder.join("no-panic.elf"), &Flavour { no_panic: true, kinds: None }, board)?;
+    let object = folder.join("main.o");
+    let checked = library(root, board, Flavour { no_panic: true, kinds: None })?;
+    compile(root, PROGRAMS[0], &object)?;
+    link(root, &object, &checked, &folder.join("no-panic.elf"))?;
     println!("{EXAMPLE}: links without a path to a panic");
-    let elf = folder.join("classify.elf");
-    link(root, &elf, &Flavour::default(), board)?;
-    let run = qemu::Run { elf: &elf, folder: &folder, model: None, limit: RUN_LIMIT };
-    let finished = qemu::run(board, &run)?;
-    if !finished.status.success() {
-        return Err(XtaskError::Command {
-            command: format!("{EXAMPLE} on {}", board.core),
-            status: finished.status.to_string(),
-            output: finished.output(),
-        });
+    let library = library(root, board, Flavour::default())?;
+    for program in PROGRAMS {
+        let (_, standard, source) = program;
+        let elf = folder.join(format!("{standard}.elf"));
+        compile(root, program, &object)?;
+        link(root, &object, &library, &elf)?;
+        let run = qemu::Run { elf: &elf, folder: &folder, model: None, limit: RUN_LIMIT };
+        let finished = qemu::run(board, &run)?;
+        if !finished.status.success() {
+            return Err(XtaskError::Command {
+                command: format!("{EXAMPLE}/{source} as {standard} on {}", board.core),
+                status: finished.status.to_string(),
+                output: finished.output(),
+            });
+        }
+        let path = root.join(EXAMPLE).join("classify.out");
+        let bless = bless && program == PROGRAMS[0];
+        transcript::compare(&path, &finished.stdout, bless, "cargo xtask c --run --bless")?;
+        println!("{EXAMPLE}/{source} as {standard}");
     }
-    let path = root.join(EXAMPLE).join("classify.out");
-    transcript::compare(&path, &finished.stdout, bless, "cargo xtask c --run --bless")
+    snippets(root, &folder)
 }
 
-/// Compiles the example with every warning as an error and links it with the library.
-fn link(root: &Path, elf: &Path, flavour: &Flavour, board: &Board) -> Result<(), XtaskError> {
-    let library = library(root, board, *flavour)?;
-    let folder = root.join(EXAMPLE);
-    let mut command = Command::new(GCC);
+/// A compiler with the words that all of its calls have.
+fn compiler(root: &Path, (compiler, standard, _): (&str, &str, &str)) -> Command {
+    let mut command = Command::new(compiler);
     command
         .args(GCC_CPU)
-        .args(["-O2", "-std=c11", "-Wall", "-Wextra", "-Werror", "--specs=rdimon.specs"])
+        .args(["-O2", &format!("-std={standard}")])
+        .args(WARNINGS)
+        .args((compiler == GPP).then_some(CPP).into_iter().flatten())
+        .arg(format!("-I{}", root.join("runtime/c/include").display()))
+        .current_dir(root.join(EXAMPLE));
+    command
+}
+
+/// Compiles a program with every warning as an error.
+fn compile(root: &Path, program: (&str, &str, &str), object: &Path) -> Result<(), XtaskError> {
+    let mut command = compiler(root, program);
+    command.args([PEDANTIC, "-c", program.2, "-o"]).arg(object);
+    process::read(&mut command, BUILD_LIMIT).map(|_| ())
+}
+
+/// Links a program with the library, the model and what starts it.
+fn link(root: &Path, object: &Path, library: &Path, elf: &Path) -> Result<(), XtaskError> {
+    let mut command = compiler(root, PROGRAMS[1]);
+    command
+        .arg("--specs=rdimon.specs")
         .arg("-Wl,--gc-sections,--no-warn-rwx-segments,-z,noexecstack")
         .arg(format!("-DMODEL=\"{}\"", root.join(MODEL).display()))
-        .arg(format!("-I{}", root.join("runtime/c/include").display()))
-        .args(["-T", "mps2-an386.ld", "main.c", "start.c", "model.S"])
-        .arg(library)
+        .args(["-T", "mps2-an386.ld", "start.c", "model.S"])
+        .args([object, library])
         .arg("-o")
-        .arg(elf)
-        .current_dir(folder);
+        .arg(elf);
     process::read(&mut command, BUILD_LIMIT).map(|_| ())
+}
+
+/// Compiles what `docs/from-c.md` shows of C, in each language.
+fn snippets(root: &Path, folder: &Path) -> Result<(), XtaskError> {
+    let path = root.join(DOCUMENT);
+    let text = fs::read_to_string(&path).map_err(|source| XtaskError::File {
+        action: "read",
+        path: path.clone(),
+        source,
+    })?;
+    let found = snippets_of(&text);
+    if found.is_empty() {
+        return Err(XtaskError::Missing { what: format!("code in C in {}", path.display()) });
+    }
+    for (number, snippet) in found.iter().enumerate() {
+        for program in PROGRAMS {
+            let name = if program.0 == GPP { "snippet.cpp" } else { "snippet.c" };
+            let source = folder.join(name);
+            write(&source, snippet.as_bytes())?;
+            let mut command = compiler(root, program);
+            command.args([PEDANTIC, "-fsyntax-only"]).arg(&source);
+            process::read(&mut command, BUILD_LIMIT)?;
+        }
+        println!("{DOCUMENT}: snippet {} compiles", number + 1);
+    }
+    Ok(())
+}
+
+/// What stands between "```c" and "```".
+fn snippets_of(text: &str) -> Vec<&str> {
+    let begun = text.split("\n```c\n").skip(1);
+    begun.filter_map(|rest| rest.split_once("\n```")).map(|(snippet, _)| snippet).collect()
 }
 
 /// The operators that a model uses.
@@ -197,4 +273,39 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), XtaskError> {
         path: path.to_path_buf(),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    #[test]
+    fn both_programs_call_every_function_of_the_header() {
+        let header = fs::read_to_string(c_header::path(&root())).unwrap();
+        let functions = c_header::functions(&header);
+        assert!(functions.len() > 10, "{functions:?}");
+        for (_, _, source) in PROGRAMS {
+            let text = fs::read_to_string(root().join(EXAMPLE).join(source)).unwrap();
+            for function in &functions {
+                assert!(text.contains(&format!("{function}(")), "{source} never calls {function}");
+            }
+        }
+    }
+
+    #[test]
+    fn snippets_end_where_their_fences_do() {
+        let text = "a\n```c\nint x;\n```\n```\nno\n```\n\n```c\nint y;\nint z;\n```\n";
+        assert_eq!(snippets_of(text), ["int x;", "int y;\nint z;"]);
+    }
+
+    #[test]
+    fn the_page_shows_the_transcript() {
+        let page = fs::read_to_string(root().join(DOCUMENT)).unwrap();
+        let transcript = fs::read_to_string(root().join(EXAMPLE).join("classify.out")).unwrap();
+        assert!(page.contains(&format!("```text\n{transcript}```")), "{DOCUMENT} is stale");
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod c;
 pub(crate) mod certify;
 pub(crate) mod data;
+pub(crate) mod fuzz;
 pub(crate) mod golden;
 pub(crate) mod onnx;
 pub(crate) mod pytorch;

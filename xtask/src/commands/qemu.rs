@@ -26,9 +26,10 @@ const EXAMPLE_CORE: &str = "cortex-m4";
 /// Run a model's golden vectors on emulated cores, bit for bit.
 ///
 /// Builds the conformance firmware, flashes the model to the board's model slot, feeds every
-/// vector and compares every output byte. Without --model, all committed models (tests/golden).
+/// vector and compares every output byte; some vectors are compared once more with the file at each
+/// distance from a word's beginning, and with its parts moved. Without --model, all committed models (tests/golden).
 /// Prints a table, or with --json one object a model and core with the keys core, isa, model, ran,
-/// vectors, mismatches, instructions, arena_bytes, stack_bytes (and reason where it did not run).
+/// vectors, places, mismatches, instructions, arena_bytes, stack_bytes (and reason where it did not run).
 ///
 /// Exit codes: 0 all equal, 1 a byte differs, a run failed or a kernel takes more instructions than
 /// it may, 3 QEMU or a toolchain is missing.
@@ -161,8 +162,16 @@ fn run_models(
 
 fn header() -> String {
     format!(
-        "{:<15} {:<8} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
-        "core", "kernels", "model", "vectors", "mismatches", "instructions*", "arena", "stack"
+        "{:<15} {:<8} {:<24} {:>8} {:>6} {:>10} {:>13} {:>8} {:>6}",
+        "core",
+        "kernels",
+        "model",
+        "vectors",
+        "places",
+        "mismatches",
+        "instructions*",
+        "arena",
+        "stack"
     ) + "\n* mean per inference, counted by QEMU: not cycles"
 }
 
@@ -174,11 +183,12 @@ fn row(outcome: &Outcome) -> String {
         );
     }
     let mut line = format!(
-        "{:<15} {:<8} {:<24} {:>8} {:>10} {:>13} {:>8} {:>6}",
+        "{:<15} {:<8} {:<24} {:>8} {:>6} {:>10} {:>13} {:>8} {:>6}",
         outcome.core,
         outcome.isa,
         outcome.model,
         outcome.vectors,
+        outcome.places,
         outcome.mismatches,
         outcome.instructions,
         outcome.arena_bytes,

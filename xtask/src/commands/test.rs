@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::boards::{BOARDS, Board};
-use crate::commands::{c, onnx, qemu, setup};
+use crate::commands::{c, fuzz, onnx, qemu, setup};
 use crate::error::XtaskError;
 use crate::{firmware, no_panic, paths, process};
 
@@ -47,6 +47,8 @@ enum Step {
     Onnx,
     /// Golden vectors and examples on every emulated core.
     Qemu,
+    /// Models changed by chance, on an emulated core of each kind and on this host.
+    Fuzz,
 }
 
 impl Step {
@@ -63,6 +65,7 @@ impl Step {
             Self::C => "c",
             Self::Onnx => "onnx",
             Self::Qemu => "qemu",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -101,12 +104,13 @@ impl Step {
             Self::C => c::check(root),
             Self::Onnx => onnx::check(root),
             Self::Qemu => qemu::run_all(root),
+            Self::Fuzz => fuzz::check(root),
         }
     }
 }
 
 /// Every program of the firmware workspace.
-const FIRMWARE: [&str; 3] = ["classify", "conformance", "exits"];
+const FIRMWARE: [&str; 4] = ["classify", "conformance", "exits", "mutants"];
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;

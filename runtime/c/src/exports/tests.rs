@@ -1,7 +1,7 @@
 //! The functions as C would call them.
 
 use super::*;
-use crate::{BITSBACK_MODEL_ALIGNMENT, BitsbackStatus};
+use crate::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_WORDS, BitsbackStatus};
 use bitsback_runtime::include_model;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
@@ -151,6 +151,56 @@ fn wrong_arguments_of_loading_have_codes() {
     }
     // SAFETY: ours.
     assert_eq!(unsafe { bitsback_run(network) }, Status::NotLoaded);
+}
+
+#[test]
+fn a_network_that_overlaps_is_not_written_to() {
+    let net = Net::empty();
+    let mut memory = vec![u64::MAX; 2 * BITSBACK_WORDS + MODEL.len()];
+    for (index, word) in net.model.chunks(2).enumerate() {
+        memory[index] = word.iter().rev().fold(0, |sum, &half| sum << 32 | u64::from(half));
+    }
+    let before = memory.clone();
+    let model: *const u8 = memory.as_mut_ptr().cast();
+    let network: *mut Bitsback = memory.as_mut_ptr().cast();
+    let arena_len = net.arena.len();
+    let behind: *mut i8 = network.wrapping_add(1).cast();
+    let inside = network.wrapping_byte_add(MODEL.len() / 8 * 8);
+    let mut room = vec![0i8; arena_len];
+    // SAFETY: each is refused before any byte is written; all lies within `memory`, or in `room`.
+    let found = unsafe {
+        [
+            bitsback_load(network, model, MODEL.len(), room.as_mut_ptr(), arena_len),
+            bitsback_load(inside, model, MODEL.len(), room.as_mut_ptr(), arena_len),
+            bitsback_load(inside, model, 16, inside.cast(), arena_len),
+            bitsback_load(inside, null(), 16, inside.wrapping_byte_add(8).cast(), arena_len),
+            bitsback_load(network, null(), usize::MAX, behind.wrapping_sub(1), usize::MAX),
+        ]
+    };
+    assert_eq!(found, [Status::Overlap; 5]);
+    assert!(memory == before);
+}
+
+#[test]
+fn steps_are_limited_by_the_caller() {
+    let mut net = Net::empty();
+    let steps: u64 = bitsback_runtime::Model::parse(MODEL)
+        .unwrap()
+        .ops()
+        .map(|step| step.op.steps(&step.previous))
+        .sum();
+    let mut load = |most| {
+        let (network, model) = (&raw mut net.network, net.model.as_ptr().cast());
+        let (arena, len) = (net.arena.as_mut_ptr(), net.arena.len());
+        // SAFETY: vectors of our own; the model's length is that of the bytes it was made of.
+        unsafe { bitsback_load_within(network, model, MODEL.len(), arena, len, most) }
+    };
+    assert_eq!(load(u64::MAX), Status::Ok);
+    assert_eq!(load(steps), Status::Ok);
+    assert_eq!(load(steps - 1), Status::ModelSteps);
+    assert_eq!(load(0), Status::ModelSteps);
+    // SAFETY: ours; the failed load has unloaded what was there.
+    assert_eq!(unsafe { bitsback_run(&net.network) }, Status::NotLoaded);
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! Four rows over one vector of inputs, so that an input is loaded once for four products.
 //!
 //! Per four columns and four rows that is 21 instructions, and two for the loop every eight
-//! columns: 1.375 a product. In the layout of pairs half of the weights need no spreading, and eight
-//! inputs are loaded at once: 27 instructions per eight columns, and three for the loop every 32:
-//! 0.87 a product.
+//! columns: 1.375 a product. Pairs of rows (`pairs`) take less.
 
 use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
@@ -11,6 +9,7 @@ use core::slice;
 
 use super::super::portable::dot_block_slowly;
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums};
+use super::pairs::dot_pairs;
 use super::{GROUP, finish_rows, nibbles, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
@@ -169,24 +168,6 @@ pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     }
 }
 
-/// Blocks of pairs, where the file's place in memory lets them be read as words; returns how many
-/// these were.
-fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [[i32; ROWS]]) -> usize {
-    let weights = pairs.as_ptr().cast::<[u32; ROWS]>();
-    let len = size_of_val(groups).wrapping_mul(2);
-    let blocks = pairs.len().checked_div(len).unwrap_or_default().min(sums.len());
-    if groups.is_empty() || blocks == 0 || !weights.is_aligned() {
-        return 0;
-    }
-    let ends = groups.as_ptr_range();
-    let to = sums.get_mut(..blocks).unwrap_or_default().as_mut_ptr_range();
-    // SAFETY: `groups` isn't empty and `ends` bound it; `weights` are aligned to words, and there
-    // are `blocks` > 0 times as many as groups, since a block is twice as long as these; `to` bound
-    // as many sums, as there are no fewer. Those are `dot4_pairs`' conditions.
-    unsafe { dot4_pairs(ends.start, weights, ends.end, to.start, to.end) };
-    blocks
-}
-
 /// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
 /// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
 fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
@@ -206,92 +187,6 @@ fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i3
     // live array of four. Those are `dot4_w8a8`'s conditions.
     unsafe { dot4_w8a8(ends.start, ends.end, &rows, &mut sums) };
     Some(sums)
-}
-
-/// The sums of products of blocks of pairs and the groups from `x` to `end`.
-///
-/// A half-word of weights is A + 256·B: SMLAD with it gives ΣA·x + 256·ΣB·x, with its low bytes
-/// spread by SXTB16 it gives ΣA·x, and a subtraction and a shift leave ΣB·x, all modulo 2³².
-/// [`crate::Model::parse`] has shown |ΣB·x| < 2²³, so the shift loses nothing.
-///
-/// # Safety
-/// `x` and `end` bound at least one group, `sums` and `sums_end` at least one block of sums to
-/// write; for each of these there are as many groups of weights as of inputs.
-// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
-// and lr saved and restored, the stack as it was). For each block of sums it reads `x` up to `end`,
-// by eight bytes where the groups are odd in number, then by sixteen, and the weights, on and on, by
-// twice as much, and writes 16 bytes of sums. LDRD, LDM and STM are at addresses that are multiples
-// of four, since all consist of words.
-#[unsafe(naked)]
-unsafe extern "C" fn dot4_pairs(
-    x: *const Group,
-    weights: *const [u32; ROWS],
-    end: *const Group,
-    sums: *mut [i32; ROWS],
-    sums_end: *mut [i32; ROWS],
-) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        ".macro dot4_pair word, input, low, both",
-        "smlad \\both, \\word, \\input, \\both",
-        "sxtb16 \\word, \\word",
-        "smlad \\low, \\word, \\input, \\low",
-        ".endm",
-        ".macro dot4_pair_group even, odd",
-        "ldm r1!, {{r8-r11}}",
-        "dot4_pair r8, \\even, r4, r5",
-        "dot4_pair r9, \\odd, r4, r5",
-        "dot4_pair r10, \\even, r6, r7",
-        "dot4_pair r11, \\odd, r6, r7",
-        ".endm",
-        ".macro dot4_pair_groups",
-        "ldm r0!, {{r2, r3, r12, lr}}",
-        "dot4_pair_group r2, r3",
-        "dot4_pair_group r12, lr",
-        ".endm",
-        "push {{r0, r2-r12, lr}}",
-        // Where a block begins: four times two groups are a turn, a first turn of fewer starts late.
-        "sub r12, r2, r0",
-        "adr lr, 6f",
-        "tst r12, #8\nbne 7f",
-        "adr lr, 1f",
-        "ands r12, r12, #48\nbeq 7f",
-        "adr lr, 2f",
-        "cmp r12, #32\nbhi 7f",
-        "adr lr, 3f",
-        "beq 7f",
-        "adr lr, 4f",
-        "7:",
-        "orr lr, lr, #1",
-        "str lr, [sp, #44]",
-        "5:",
-        "ldr r0, [sp]",
-        "movs r4, #0\nmovs r5, #0\nmovs r6, #0\nmovs r7, #0",
-        "ldr pc, [sp, #44]",
-        "1:\ndot4_pair_groups\n2:\ndot4_pair_groups",
-        "3:\ndot4_pair_groups\n4:\ndot4_pair_groups",
-        "ldr r2, [sp, #4]",
-        "cmp r0, r2",
-        "bne 1b",
-        "8:",
-        "ldr r2, [sp, #8]",
-        "ldr r3, [sp, #52]",
-        "subs r5, r5, r4\nasrs r5, r5, #8",
-        "subs r7, r7, r6\nasrs r7, r7, #8",
-        "stm r2!, {{r4-r7}}",
-        "str r2, [sp, #8]",
-        "cmp r2, r3\nbne 5b",
-        "pop {{r0, r2-r12, pc}}",
-        "6:", // an odd number of groups
-        "ldrd r2, r3, [r0], #8",
-        "dot4_pair_group r2, r3",
-        "ldr r2, [sp, #4]",
-        "subs r12, r2, r0",
-        "beq 8b",
-        "ands r12, r12, #48\nbeq 1b",
-        "cmp r12, #32\nbhi 2b\nbeq 3b\nb 4b",
-        ".purgem dot4_pair\n.purgem dot4_pair_group\n.purgem dot4_pair_groups",
-    )
 }
 
 /// The sums of products of four rows of bytes and the groups from `x` to `end`.

@@ -10,6 +10,7 @@ mod dense;
 mod depthwise;
 mod finish;
 mod nibbles;
+mod pairs;
 mod patches;
 mod positions;
 mod squares;

@@ -1,6 +1,7 @@
 //! Rows of 4-bit weights: 32 columns of four rows in 23 instructions, 0.18 a product.
 //!
-//! Even and odd columns are loaded apart (VLD20, VLD21), once for four rows. A row costs a load of
+//! Even and odd columns are loaded apart, once for four rows: by VLD20 and VLD21 where inputs lie on a
+//! word, as these demand, else by two loads that gather bytes. A row costs a load of
 //! its weights, a shift that leaves the even columns' in the upper nibbles, a mask that does so with the
 //! odd ones', and two VMLADAVA: sums are sixteen times what they should be until the end. What is no
 //! whole step takes one more, with masked loads, and an odd column some scalar instructions.
@@ -141,78 +142,98 @@ macro_rules! nibble_outputs {
     };
 }
 
-/// As [`super::quads_w8a8`], with rows of nibbles.
-///
-/// # Safety
-/// `task.x` has `task.steps` times 32 and `task.rest` times two bytes to read, and one at `task.odd` if
-/// that isn't null; `outputs` to `end` can be written and are a positive multiple of four; for each of
-/// them there are `task.row_len` bytes of weights, sixteen for each step, one for each of the rest and
-/// one if there is an odd column, and for each four a quad. The core has access to its vectors.
-// SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-// r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of the rest are masked. Each turn
-// reads one quad, whose words are aligned, and writes four bytes of outputs.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn quads_w4a8(
-    task: *const Task,
-    weights: *const u8,
-    quads: *const Quad,
-    outputs: *mut i8,
-    end: *mut i8,
-) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        nibble_macros!(),
-        "push {{r4-r11, lr}}",
-        "vpush {{d8-d15}}",
-        "sub sp, sp, #8",
-        "mov r11, r0",
-        "mov r4, r2",
-        "mov r0, r3",
-        "vmov.i8 q6, #0xf0",
-        "movs r2, #0",
-        "vidup.u8 q7, r2, #2",
-        "1:",
-        "ldrd r9, r6, [r11]",
-        "str r1, [sp]",
-        "adds r3, r1, r6",
-        "adds r5, r3, r6",
-        "adds r7, r5, r6",
-        "movs r2, #0",
-        "mov r8, r2",
-        "mov r10, r2",
-        "mov r12, r2",
-        "ldr lr, [r11, #24]",
-        "wls lr, lr, 3f",
-        "2:",
-        "vld20.8 {{q0, q1}}, [r9]",
-        "vld21.8 {{q0, q1}}, [r9]!",
-        "vldrb.u8 q2, [r1], #16",
-        "nibble_products r8",
-        "vldrb.u8 q2, [r3], #16",
-        "nibble_products r10",
-        "vldrb.u8 q2, [r5], #16",
-        "nibble_products r12",
-        "vldrb.u8 q2, [r7], #16",
-        "nibble_products r2",
-        "le lr, 2b",
-        "3:",
-        nibble_rests!(),
-        "5:",
-        "vmov q0[2], q0[0], r8, r12",
-        "vmov q0[3], q0[1], r10, r2",
-        "ldrd r6, r3, [r11, #4]",
-        "ldr r1, [sp]",
-        "add r1, r1, r6, lsl #2", // the row after the fourth
-        nibble_outputs!(),
-        "vstrb.32 q0, [r0], #4",
-        "ldr r3, [sp, #108]",
-        "cmp r0, r3",
-        "bne 1b",
-        "add sp, sp, #8",
-        "vpop {{d8-d15}}",
-        "pop {{r4-r11, pc}}",
-        ".purgem nibble_products",
-        ".purgem nibble_rest",
-        ".purgem nibble_odd",
-    )
+/// A kernel of rows of nibbles, which loads the inputs of a step, at r9, in its own way: even columns to
+/// q0, odd ones to q1.
+macro_rules! quads {
+    ($(#[$doc:meta])* $name:ident, $loads:literal) => {
+        $(#[$doc])*
+        // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
+        // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of the rest are masked. Each turn
+        // reads one quad, whose words are aligned, and writes four bytes of outputs.
+        #[unsafe(naked)]
+        pub(super) unsafe extern "C" fn $name(
+            task: *const Task,
+            weights: *const u8,
+            quads: *const Quad,
+            outputs: *mut i8,
+            end: *mut i8,
+        ) {
+            naked_asm!(
+                env!("BITSBACK_CPU"), // see build.rs
+                nibble_macros!(),
+                "push {{r4-r11, lr}}",
+                "vpush {{d8-d15}}",
+                "sub sp, sp, #8",
+                "mov r11, r0",
+                "mov r4, r2",
+                "mov r0, r3",
+                "vmov.i8 q6, #0xf0",
+                "movs r2, #0",
+                "vidup.u8 q7, r2, #2",
+                "1:",
+                "ldrd r9, r6, [r11]",
+                "str r1, [sp]",
+                "adds r3, r1, r6",
+                "adds r5, r3, r6",
+                "adds r7, r5, r6",
+                "movs r2, #0",
+                "mov r8, r2",
+                "mov r10, r2",
+                "mov r12, r2",
+                "ldr lr, [r11, #24]",
+                "wls lr, lr, 3f",
+                "2:",
+                $loads,
+                "vldrb.u8 q2, [r1], #16",
+                "nibble_products r8",
+                "vldrb.u8 q2, [r3], #16",
+                "nibble_products r10",
+                "vldrb.u8 q2, [r5], #16",
+                "nibble_products r12",
+                "vldrb.u8 q2, [r7], #16",
+                "nibble_products r2",
+                "le lr, 2b",
+                "3:",
+                nibble_rests!(),
+                "5:",
+                "vmov q0[2], q0[0], r8, r12",
+                "vmov q0[3], q0[1], r10, r2",
+                "ldrd r6, r3, [r11, #4]",
+                "ldr r1, [sp]",
+                "add r1, r1, r6, lsl #2", // the row after the fourth
+                nibble_outputs!(),
+                "vstrb.32 q0, [r0], #4",
+                "ldr r3, [sp, #108]",
+                "cmp r0, r3",
+                "bne 1b",
+                "add sp, sp, #8",
+                "vpop {{d8-d15}}",
+                "pop {{r4-r11, pc}}",
+                ".purgem nibble_products",
+                ".purgem nibble_rest",
+                ".purgem nibble_odd",
+            )
+        }
+    };
+}
+
+quads! {
+    /// As [`super::quads_w8a8`], with rows of nibbles.
+    ///
+    /// # Safety
+    /// `task.x` has `task.steps` times 32 and `task.rest` times two bytes to read, and one at `task.odd` if
+    /// that isn't null; `outputs` to `end` can be written and are a positive multiple of four; for each of
+    /// them there are `task.row_len` bytes of weights, sixteen for each step, one for each of the rest and
+    /// one if there is an odd column, and for each four a quad. Inputs lie on a word, which VLD2 loads.
+    /// The core has access to its vectors.
+    quads_w4a8, "vld20.8 {{q0, q1}}, [r9]\nvld21.8 {{q0, q1}}, [r9]!"
+}
+
+quads! {
+    /// As [`quads_w4a8`], of inputs at any address, which are gathered byte by byte.
+    ///
+    /// # Safety
+    /// As there, but for where inputs lie.
+    quads_w4a8_apart,
+    "vldrb.u8 q0, [r9, q7]\nadds r9, #1\nvldrb.u8 q1, [r9, q7]\nadds r9, #31"
 }
