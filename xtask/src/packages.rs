@@ -24,8 +24,19 @@ pub(crate) struct Program {
     pub(crate) purpose: &'static str,
     /// Debian's packages.
     pub(crate) packages: &'static [&'static str],
-    /// Whether `setup` fails without it.
-    pub(crate) required: bool,
+    /// Whose need it is.
+    pub(crate) need: Need,
+}
+
+/// A kind of work that needs programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// Building firmware: the targets of the boards, by a compiler.
+    Targets,
+    /// Running it.
+    Emulators,
+    /// Building the examples in C; `setup` alone installs it only if it is told to.
+    CCompiler,
 }
 
 /// The programs, apart from compilers.
@@ -34,19 +45,19 @@ pub(crate) const PROGRAMS: [Program; 3] = [
         name: "qemu-system-arm",
         purpose: "runs firmware for Arm cores",
         packages: &["qemu-system-arm"],
-        required: true,
+        need: Need::Emulators,
     },
     Program {
         name: "qemu-system-riscv32",
         purpose: "runs firmware for RISC-V cores",
         packages: &["qemu-system-misc"],
-        required: true,
+        need: Need::Emulators,
     },
     Program {
         name: "arm-none-eabi-gcc",
         purpose: "builds the C example",
         packages: &["gcc-arm-none-eabi", "libnewlib-arm-none-eabi"],
-        required: false,
+        need: Need::CCompiler,
     },
 ];
 
@@ -59,7 +70,8 @@ impl Program {
 /// Installs `packages` with apt, as root or by a sudo that asks nothing.
 ///
 /// They go in one transaction and without recommendations: QEMU's recommended tools may exist in
-/// an incompatible version from another release, and apt would then refuse all of it.
+/// an incompatible version from another release, and apt would then refuse all of it. apt's own lines
+/// are shown on standard error: it fetches and unpacks for minutes.
 ///
 /// # Errors
 /// When there is no apt, no right to install, or apt fails.
@@ -73,14 +85,14 @@ pub(crate) fn install(packages: &[&str], say: &mut dyn FnMut(&str)) -> Result<()
     let prefix = privilege().ok_or(XtaskError::NeedsRoot { packages: names.clone() })?;
     say("apt-get update");
     // Lists that cannot be refreshed may still know the packages: the installation decides.
-    let updated = process::read(apt(prefix).arg("update").arg("-q"), INSTALL_LIMIT);
+    let updated = process::watch(apt(prefix).arg("update").arg("-q"), INSTALL_LIMIT);
     if let Err(error) = updated {
         say(&format!("going on with the lists as they are: {error}"));
     }
     say(&format!("apt-get install --no-install-recommends {names}"));
     let mut command = apt(prefix);
     command.args(["install", "-y", "-q", "--no-install-recommends"]).args(packages);
-    process::read(&mut command, INSTALL_LIMIT).map(|_| ())
+    process::watch(&mut command, INSTALL_LIMIT)
 }
 
 /// What comes before `apt-get`: nothing for root, `sudo -n` where that works, else no way.

@@ -59,6 +59,26 @@ pub(crate) fn read(command: &mut Command, limit: Duration) -> Result<String, Xta
     })
 }
 
+/// Runs `command` with its output on standard error as it comes, and no input, for `limit` at most.
+///
+/// # Errors
+/// As [`read`]; what it printed has been seen.
+pub(crate) fn watch(command: &mut Command, limit: Duration) -> Result<(), XtaskError> {
+    let error = || Stdio::from(std::io::stderr());
+    let mut child = spawn(command.stdin(Stdio::null()).stdout(error()).stderr(error()))?;
+    let output = String::new();
+    match wait(&mut child, limit, command)? {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => {
+            Err(XtaskError::Command { command: show(command), status: status.to_string(), output })
+        }
+        None => {
+            let seconds = limit.as_secs();
+            Err(XtaskError::Timeout { command: show(command), seconds, output })
+        }
+    }
+}
+
 /// Runs `command` with its output on this terminal and no input.
 pub(crate) fn show_and_check(command: &mut Command) -> Result<(), XtaskError> {
     let status = spawn(command.stdin(Stdio::null()))?
@@ -165,6 +185,15 @@ mod tests {
         let error = read(&mut shell("echo why; exit 3"), Duration::from_secs(10)).unwrap_err();
         assert!(matches!(&error, XtaskError::Command { .. }));
         assert!(error.to_string().contains("why"));
+    }
+
+    #[test]
+    fn what_is_watched_has_an_end_and_a_status() {
+        assert!(watch(&mut shell("true"), Duration::from_secs(10)).is_ok());
+        let error = watch(&mut shell("exit 3"), Duration::from_secs(10)).unwrap_err();
+        assert!(error.to_string().contains('3'), "{error}");
+        let error = watch(&mut shell("exec sleep 60"), Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(error, XtaskError::Timeout { seconds: 0, .. }));
     }
 
     #[test]

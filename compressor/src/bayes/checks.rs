@@ -272,7 +272,7 @@ fn kl_gradients_agree_with_finite_differences() {
 /// differ by rounding alone: 1e-4 of the largest value of each tensor.
 #[cfg(feature = "ndarray")]
 #[test]
-fn devices_agree() {
+fn ndarray_agrees_with_flex() {
     use crate::device::DeviceName;
     let batch = batch();
     for prior in PRIORS {

@@ -44,7 +44,7 @@ fn export(root: &Path, golden: &str, form: &str, to: &str) -> Result<(), XtaskEr
     let model = format!("{golden}/model.bbk");
     let mut command = Command::new(cargo);
     command
-        .args(["run", "--release", "--quiet", "--all-features", "--package", "bitsback", "--"])
+        .args(["run", "--release", "--quiet", "--package", "bitsback", "--"])
         .args(["export", &model, "--to", form, "-o", to])
         .current_dir(root);
     process::show_and_check(&mut command)

@@ -291,7 +291,7 @@ fn keep(root: &Path, rows: Vec<BroughtRow>) -> Result<(), XtaskError> {
 /// Builds the command-line program.
 fn build(root: &Path) -> Result<PathBuf, XtaskError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let options = ["build", "--release", "--quiet", "--workspace", "--all-features"];
+    let options = ["build", "--release", "--quiet", "--package", "bitsback"];
     process::show_and_check(
         Command::new(cargo).current_dir(root).args(options).args(["--bin", "bitsback"]),
     )?;

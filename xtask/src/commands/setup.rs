@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::boards;
 use crate::error::XtaskError;
-use crate::packages::{self, PROGRAMS};
+use crate::packages::{self, Need, PROGRAMS, Program};
 use crate::paths;
 use crate::toolchain::{self, Compiler, Toolchain, Via};
 
@@ -59,7 +59,23 @@ enum State {
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
-    let report = prepare(args, &paths::cache(&root))?;
+    let mut needs = vec![Need::Targets, Need::Emulators];
+    if args.optional {
+        needs.push(Need::CCompiler);
+    }
+    let report = prepare(args, &needs, PROGRAMS.iter().collect(), &paths::cache(&root))?;
+    finish(args, &report)
+}
+
+/// Finds or installs what `needs` name, and nothing else.
+pub(crate) fn ensure(needs: &[Need]) -> Result<(), XtaskError> {
+    let args = Args { check: false, targets: vec![], via: Via::Auto, optional: true, json: false };
+    let programs = PROGRAMS.iter().filter(|program| needs.contains(&program.need)).collect();
+    finish(&args, &prepare(&args, needs, programs, &paths::cache(&paths::root()?))?)
+}
+
+/// Prints the report for machines; an error when something needed is missing.
+fn finish(args: &Args, report: &Report) -> Result<(), XtaskError> {
     if args.json {
         println!("{}", serde_json::json!(report));
     }
@@ -75,20 +91,21 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     Err(XtaskError::Missing { what: missing.join(", ") })
 }
 
-/// Everything that `test` needs, what is optional for others included (its step `c` builds with
-/// Arm's gcc), without `--check`'s report.
-pub(crate) fn ensure_all() -> Result<(), XtaskError> {
-    run(&Args { check: false, targets: vec![], via: Via::Auto, optional: true, json: false })
-}
-
-fn prepare(args: &Args, cache: &Path) -> Result<Report, XtaskError> {
+/// Reports on `programs` and, where `needs` say so, on targets; installs what is needed and missing.
+fn prepare(
+    args: &Args,
+    needs: &[Need],
+    programs: Vec<&Program>,
+    cache: &Path,
+) -> Result<Report, XtaskError> {
     let mut say = |line: &str| {
         if !args.json {
             println!("  {line}");
         }
     };
-    let mut items = programs(args, &mut say);
+    let mut items = find_programs(args, needs, &programs, &mut say);
     let targets: Vec<String> = match args.targets.as_slice() {
+        _ if !needs.contains(&Need::Targets) => Vec::new(),
         [] => boards::targets().into_iter().map(str::to_owned).collect(),
         chosen => chosen.to_vec(),
     };
@@ -115,17 +132,23 @@ impl State {
 }
 
 /// QEMU and the other programs; what is missing is installed in one go.
-fn programs(args: &Args, say: &mut dyn FnMut(&str)) -> Vec<Item> {
-    let before: Vec<bool> = PROGRAMS.iter().map(packages::Program::is_installed).collect();
-    let wanted: Vec<&str> = PROGRAMS
+fn find_programs(
+    args: &Args,
+    needs: &[Need],
+    programs: &[&Program],
+    say: &mut dyn FnMut(&str),
+) -> Vec<Item> {
+    let before: Vec<bool> = programs.iter().map(|program| program.is_installed()).collect();
+    let wanted: Vec<&str> = programs
         .iter()
         .zip(&before)
-        .filter(|(program, present)| !**present && (program.required || args.optional))
+        .filter(|(program, present)| !**present && needs.contains(&program.need))
         .flat_map(|(program, _)| program.packages.iter().copied())
         .collect();
     let failure =
         if args.check || wanted.is_empty() { None } else { packages::install(&wanted, say).err() };
-    let item = |(program, present): (&packages::Program, bool)| {
+    let item = |(program, present): (&&Program, bool)| {
+        let required = needs.contains(&program.need);
         let state = match (present, program.is_installed()) {
             (true, _) => State::Present,
             (false, true) => State::Installed,
@@ -136,13 +159,13 @@ fn programs(args: &Args, say: &mut dyn FnMut(&str)) -> Vec<Item> {
             let packages = program.packages.join(" ");
             detail += &match &failure {
                 Some(error) => format!("; {error}"),
-                None if program.required => format!("; Debian: {packages}"),
+                None if required => format!("; Debian: {packages}"),
                 None => format!("; optional (--optional installs it); Debian: {packages}"),
             };
         }
-        Item { name: program.name.to_owned(), state, detail, required: program.required }
+        Item { name: program.name.to_owned(), state, detail, required }
     };
-    PROGRAMS.iter().zip(before).map(item).collect()
+    programs.iter().zip(before).map(item).collect()
 }
 
 fn prepare_target(args: &Args, target: &str, cache: &Path, say: &mut dyn FnMut(&str)) -> Item {

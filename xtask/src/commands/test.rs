@@ -9,12 +9,14 @@ use clap::ValueEnum;
 use crate::boards::{BOARDS, Board};
 use crate::commands::{c, fuzz, onnx, qemu, setup};
 use crate::error::XtaskError;
+use crate::packages::Need;
 use crate::{firmware, no_panic, paths, process};
 
 /// Run everything that CI runs, step by step, with times.
 ///
-/// The root workspace is always built with the release profile and all of burn's devices, so that
-/// lints, tests and documentation share one build of burn. All steps run, even after one has
+/// First, what the chosen steps need of the machine is looked for and, where it is missing, installed.
+/// The root workspace is always built with the release profile, so that the demo and the tests share
+/// one build of burn; its former backend has a step of its own. All steps run, even after one has
 /// failed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,7 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Step {
-    /// Find or install targets and QEMU.
+    /// Find or install what the other chosen steps need; alone, what all of them do.
     Setup,
     /// `cargo fmt --check`, every workspace.
     Fmt,
@@ -33,6 +35,8 @@ enum Step {
     Clippy,
     /// Build and test the root workspace.
     Test,
+    /// burn's former backend, which `--device ndarray` chooses, beside the default one.
+    Ndarray,
     /// The runtime's unit tests, kernels of x86-64 among them, under AddressSanitizer.
     Asan,
     /// Build the documentation, warnings denied.
@@ -58,6 +62,7 @@ impl Step {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Test => "test",
+            Self::Ndarray => "ndarray",
             Self::Asan => "asan",
             Self::Doc => "doc",
             Self::Firmware => "firmware",
@@ -69,34 +74,48 @@ impl Step {
         }
     }
 
-    fn run(self, root: &Path) -> Result<(), XtaskError> {
+    /// What it needs of the machine beside a compiler for the host.
+    fn needs(self) -> &'static [Need] {
         match self {
-            Self::Setup => setup::ensure_all(),
+            Self::Setup | Self::Fmt | Self::Clippy | Self::Ndarray => &[],
+            Self::Asan | Self::Doc | Self::Onnx => &[],
+            Self::Firmware | Self::NoPanic => &[Need::Targets],
+            Self::Test | Self::Qemu | Self::Fuzz => &[Need::Targets, Need::Emulators],
+            Self::C => &[Need::Targets, Need::Emulators, Need::CCompiler],
+        }
+    }
+
+    fn run(self, root: &Path, needs: &[Need]) -> Result<(), XtaskError> {
+        match self {
+            Self::Setup => setup::ensure(needs),
             Self::Fmt => {
                 cargo(&["fmt", "--all", "--check"], root)?;
                 cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))?;
                 cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples/peers"))
             }
-            Self::Clippy => cargo(
-                &[
-                    "clippy",
-                    "--release",
-                    "--workspace",
-                    "--all-targets",
-                    "--all-features",
-                    "--quiet",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-                root,
-            ),
+            Self::Clippy => {
+                let denied = ["--quiet", "--", "-D", "warnings"];
+                let all = ["clippy", "--release", "--workspace", "--all-targets", "--all-features"];
+                cargo(&[&all[..], &denied].concat(), root)?;
+                // The library for those who bring their network and don't train.
+                let lean =
+                    ["clippy", "--release", "-p", "bitsback", "--lib", "--no-default-features"];
+                cargo(&[&lean[..], &denied].concat(), root)
+            }
             Self::Test => {
-                cargo(&["test", "--release", "--workspace", "--all-features", "--quiet"], root)?;
+                cargo(&["test", "--release", "--workspace", "--quiet"], root)?;
                 let lean =
                     ["-p", "bitsback-runtime", "--no-default-features", "--test", "features"];
                 cargo(&[&["test", "--release", "--quiet"], &lean[..]].concat(), root)
             }
+            Self::Ndarray => cargo(
+                &[
+                    &["test", "--release", "--quiet", "-p", "bitsback"][..],
+                    &["--features", "ndarray", "--lib", "ndarray"],
+                ]
+                .concat(),
+                root,
+            ),
             Self::Asan => asan(root),
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
@@ -114,15 +133,12 @@ const FIRMWARE: [&str; 4] = ["classify", "conformance", "exits", "mutants"];
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
-    let steps: Vec<Step> = match args.only.as_slice() {
-        [] => Step::value_variants().to_vec(),
-        chosen => chosen.to_vec(),
-    };
+    let (steps, needs) = plan(&args.only);
     let mut results = Vec::new();
     for step in steps {
         println!("== {}", step.name());
         let start = Instant::now();
-        let result = step.run(&root);
+        let result = step.run(&root, &needs);
         let time = start.elapsed();
         if let Err(error) = &result {
             eprintln!("error: {error}");
@@ -131,6 +147,24 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         results.push((step, result.is_ok(), time));
     }
     summarise(&results)
+}
+
+/// The steps to run, and what they need of the machine: a setup comes first where they need anything.
+fn plan(only: &[Step]) -> (Vec<Step>, Vec<Need>) {
+    let all = Step::value_variants();
+    let others: Vec<Step> = only.iter().copied().filter(|&step| step != Step::Setup).collect();
+    let needing = if others.is_empty() { all } else { others.as_slice() };
+    let mut needs: Vec<Need> =
+        needing.iter().flat_map(|step| step.needs().iter().copied()).collect();
+    needs.sort_unstable();
+    needs.dedup();
+    let steps = match only {
+        [] => all.to_vec(),
+        _ if others.is_empty() => vec![Step::Setup],
+        _ if needs.is_empty() => others,
+        _ => [&[Step::Setup], others.as_slice()].concat(),
+    };
+    (steps, needs)
 }
 
 fn summarise(results: &[(Step, bool, Duration)]) -> Result<(), XtaskError> {
@@ -212,6 +246,22 @@ fn cargo(arguments: &[&str], folder: &Path) -> Result<(), XtaskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn setup_installs_what_the_chosen_steps_need() {
+        let everything = vec![Need::Targets, Need::Emulators, Need::CCompiler];
+        let (steps, needs) = plan(&[]);
+        assert_eq!(
+            (steps.first(), steps.len()),
+            (Some(&Step::Setup), Step::value_variants().len())
+        );
+        assert_eq!(needs, everything);
+        assert_eq!(plan(&[Step::Setup]), (vec![Step::Setup], everything));
+        assert_eq!(plan(&[Step::Fmt, Step::Setup]), (vec![Step::Fmt], vec![]));
+        let firmware = (vec![Step::Setup, Step::Firmware], vec![Need::Targets]);
+        assert_eq!(plan(&[Step::Firmware]), firmware);
+        assert_eq!(plan(&[Step::Setup, Step::Firmware]), firmware);
+    }
 
     #[test]
     fn the_summary_names_what_failed() {
