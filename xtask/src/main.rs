@@ -13,6 +13,7 @@ mod commands;
 mod conformance;
 mod error;
 mod exits;
+mod files;
 mod firmware;
 mod footprint;
 mod golden;
