@@ -11,6 +11,7 @@ use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor,
 
 /// The arena is shorter than the model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub struct ArenaTooSmall {
     /// Bytes that the model needs; [`crate::arena_len`] gives them at compile time.
     pub needed: usize,
@@ -28,6 +29,7 @@ impl core::error::Error for ArenaTooSmall {}
 
 /// Raw data don't fit the model's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum InputError {
     /// There must be one item per input value.
     Length {

@@ -34,6 +34,7 @@ extern crate std;
 
 #[allow(unsafe_code)] // each block with its proof
 mod arch;
+mod error;
 mod features;
 pub mod format;
 mod interpreter;
@@ -41,6 +42,7 @@ mod model;
 pub mod ops;
 pub mod requantize;
 
+pub use error::Error;
 pub use features::Features;
 pub use format::{
     Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,

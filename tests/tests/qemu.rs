@@ -48,6 +48,7 @@ fn golden_vectors_match_in_every_byte() {
         assert_eq!(row["core"], "cortex-m4");
         assert_eq!(row["ran"], true, "{row}");
         assert_eq!(row["mismatches"], 0, "{row}");
+        assert_eq!(row["places"], 8, "{row}");
         assert!(row["vectors"].as_u64().is_some_and(|vectors| vectors > 0), "{row}");
         assert!(row["instructions"].as_u64().is_some_and(|count| count > 0), "{row}");
         models += 1;

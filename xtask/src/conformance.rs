@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::boards::Board;
 use crate::error::XtaskError;
+use crate::files;
 use crate::firmware::{self, Program};
 use crate::golden::{Golden, MODEL_FILE};
 use crate::placements::Image;
@@ -100,19 +101,10 @@ pub(crate) fn run(
         let reason = format!("{} bytes of model, the slot has {slot}", golden.model_bytes());
         return Ok(Outcome::not_run(board, golden, reason));
     }
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = files::temporary()?;
     golden.write(folder.path(), limit)?;
     let image = Image::of(&golden.name, &golden.model, slot)?;
-    let path = folder.path().join(MODEL_FILE);
-    std::fs::write(&path, &image.bytes).map_err(|source| XtaskError::File {
-        action: "write",
-        path,
-        source,
-    })?;
+    files::write(&folder.path().join(MODEL_FILE), &image.bytes)?;
     let finished = qemu::run(
         board,
         &qemu::Run {

@@ -1,13 +1,12 @@
 //! The board support's own test: each way that a firmware can end is seen by the host.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::process::Finished;
-use crate::{firmware, qemu};
+use crate::{files, firmware, qemu};
 
 const FIRMWARE: &str = "exits";
 /// A firmware that hangs instead of ending is what this test must find soon.
@@ -33,18 +32,10 @@ pub(crate) fn check(root: &Path, board: &Board) -> Result<(), XtaskError> {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });
     }
     let elf = firmware::build(root, board, FIRMWARE)?;
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = files::temporary()?;
     for way in &WAYS {
         let request = folder.path().join("way");
-        fs::write(&request, way.name).map_err(|source| XtaskError::File {
-            action: "write",
-            path: request,
-            source,
-        })?;
+        files::write(&request, way.name.as_bytes())?;
         let run = qemu::Run { elf: &elf, folder: folder.path(), model: None, limit: LIMIT };
         let finished = qemu::run(board, &run)?;
         if let Some(problem) = judge(way, &finished) {

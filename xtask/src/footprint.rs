@@ -96,7 +96,7 @@ pub(crate) fn features(model: &Path) -> Result<Features, XtaskError> {
 
 /// What a program occupies in flash (every section that is loaded) and in RAM (every section that
 /// is written).
-fn sizes(elf_file: &Path) -> Result<(u64, u64), XtaskError> {
+pub(crate) fn sizes(elf_file: &Path) -> Result<(u64, u64), XtaskError> {
     let wrong = |problem: String| XtaskError::Elf { path: elf_file.to_path_buf(), problem };
     let bytes = fs::read(elf_file).map_err(|error| wrong(error.to_string()))?;
     let file = object::File::parse(bytes.as_slice()).map_err(|error| wrong(error.to_string()))?;

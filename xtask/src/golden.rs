@@ -11,6 +11,7 @@ use bitsback_runtime::Header;
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
+use crate::files;
 
 /// The model's name inside a run's folder; the firmware asks for its length by it.
 pub(crate) const MODEL_FILE: &str = "model.bbk";
@@ -47,13 +48,13 @@ impl Golden {
     pub(crate) fn read(model: &Path, folder: &Path) -> Result<Self, XtaskError> {
         let wrong = |path: PathBuf, problem: String| XtaskError::Golden { path, problem };
         let summary_path = folder.join(SUMMARY_FILE);
-        let summary: Summary = serde_json::from_slice(&bytes(&summary_path)?)
+        let summary: Summary = serde_json::from_slice(&files::read(&summary_path)?)
             .map_err(|error| wrong(summary_path.clone(), error.to_string()))?;
         let golden = Self {
             name: name(model),
-            model: bytes(model)?,
-            inputs: bytes(&folder.join(INPUTS_FILE))?,
-            outputs: bytes(&folder.join(OUTPUTS_FILE))?,
+            model: files::read(model)?,
+            inputs: files::read(&folder.join(INPUTS_FILE))?,
+            outputs: files::read(&folder.join(OUTPUTS_FILE))?,
             summary,
         };
         let Summary { vectors, input_len, output_len, model_crc32 } = golden.summary;
@@ -111,11 +112,7 @@ pub(crate) fn write(
 ) -> Result<(), XtaskError> {
     let summary_path = folder.join(SUMMARY_FILE);
     if summary_path.exists() {
-        fs::remove_file(&summary_path).map_err(|source| XtaskError::File {
-            action: "remove",
-            path: summary_path.clone(),
-            source,
-        })?;
+        fs::remove_file(&summary_path).map_err(files::failed("remove", &summary_path))?;
     }
     let header = header(&folder.join(MODEL_FILE), model)?;
     let summary = Summary {
@@ -131,12 +128,7 @@ pub(crate) fn write(
         (OUTPUTS_FILE, outputs),
         (SUMMARY_FILE, summary.as_bytes()),
     ] {
-        let path = folder.join(name);
-        fs::write(&path, content).map_err(|source| XtaskError::File {
-            action: "write",
-            path,
-            source,
-        })?;
+        files::write(&folder.join(name), content)?;
     }
     Ok(())
 }
@@ -174,14 +166,6 @@ pub(crate) fn name(model: &Path) -> String {
     let folder = model.parent().and_then(Path::file_name);
     let name = if stem == "model" { folder.unwrap_or(stem) } else { stem };
     name.to_string_lossy().into_owned()
-}
-
-fn bytes(path: &Path) -> Result<Vec<u8>, XtaskError> {
-    fs::read(path).map_err(|source| XtaskError::File {
-        action: "read",
-        path: path.to_path_buf(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod commands;
 mod conformance;
 mod error;
 mod exits;
+mod files;
 mod firmware;
 mod footprint;
 mod golden;
@@ -41,7 +42,8 @@ use commands::{bench, data, setup, test};
 const AFTER_HELP: &str = "\
 A new checkout:   cargo xtask setup && cargo xtask test
 One model on one core:
-                  cargo xtask qemu --model out/model.bbk --golden out/golden --core cortex-m4
+                  cargo xtask qemu --core cortex-m4 --model tests/golden/digits/model.bbk \\
+                    --golden tests/golden/digits
 Everything that CI runs, one step of it again:
                   cargo xtask test --only clippy
 

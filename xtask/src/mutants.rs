@@ -2,6 +2,7 @@
 //! must agree to the byte. The firmware is `firmware-examples/mutants`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use bitsback_runtime::{Header, Model};
 
 use crate::boards::Board;
 use crate::error::XtaskError;
-use crate::{firmware, qemu};
+use crate::{files, firmware, qemu};
 
 // The fuzz targets' own changes, and the firmware's own words for what becomes of a file.
 #[path = "../../tests/fuzz/mutate.rs"]
@@ -121,21 +122,14 @@ pub(crate) fn corpus(root: &Path) -> Result<Vec<Vec<u8>>, XtaskError> {
     }
     paths.retain(|path| path.extension().is_none_or(|extension| extension == "bbk"));
     paths.sort();
-    let read = |path: &PathBuf| {
-        fs::read(path).map_err(|source| XtaskError::File {
-            action: "read",
-            path: path.clone(),
-            source,
-        })
-    };
-    let files = paths.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    Ok(files.into_iter().filter(|file| Header::read(file).is_some()).collect())
+    let found = paths.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
+    Ok(found.into_iter().filter(|file| Header::read(file).is_some()).collect())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, XtaskError> {
-    let read = |source| XtaskError::File { action: "read", path: folder.to_path_buf(), source };
-    let entries = fs::read_dir(folder).map_err(read)?;
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(read)).collect()
+    let entries = fs::read_dir(folder).map_err(files::failed("read", folder))?;
+    let path = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
+    entries.map(|entry| path(entry).map_err(files::failed("read", folder))).collect()
 }
 
 /// Builds the firmware for `board`.
@@ -149,12 +143,8 @@ pub(crate) fn build(root: &Path, board: &Board) -> Result<PathBuf, XtaskError> {
 /// Runs a batch on `board`. A file that becomes something else there, or at which the core stops, is
 /// kept in `keep`.
 pub(crate) fn run(elf: &Path, board: &Board, batch: &Batch, keep: &Path) -> Result<(), XtaskError> {
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
-    write(&folder.path().join(IMAGE_FILE), &batch.image)?;
+    let folder = files::temporary()?;
+    files::write(&folder.path().join(IMAGE_FILE), &batch.image)?;
     let run = qemu::Run { elf, folder: folder.path(), model: Some(IMAGE_FILE), limit: LIMIT };
     let finished = qemu::run(board, &run)?;
     if finished.status.success() && finished.stdout.contains(&format!("files: {}\n", batch.len())) {
@@ -164,12 +154,8 @@ pub(crate) fn run(elf: &Path, board: &Board, batch: &Batch, keep: &Path) -> Resu
     let file = number.and_then(|number| batch.files.get(number));
     let path = keep.join(format!("{}.bbk", board.core));
     if let Some(file) = file {
-        fs::create_dir_all(keep).map_err(|source| XtaskError::File {
-            action: "create",
-            path: keep.to_path_buf(),
-            source,
-        })?;
-        write(&path, file)?;
+        files::create(keep)?;
+        files::write(&path, file)?;
     }
     let lines = finished.stdout.lines().filter(|line| !line.starts_with("file "));
     let told = lines.chain(finished.stderr.lines()).take(8).collect::<Vec<_>>().join("; ");
@@ -184,14 +170,6 @@ fn culprit(stdout: &str) -> Option<usize> {
     };
     let differs = stdout.lines().find_map(|line| number(line, "differs: "));
     differs.or_else(|| stdout.lines().rev().find_map(|line| number(line, "file ")))
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), XtaskError> {
-    fs::write(path, bytes).map_err(|source| XtaskError::File {
-        action: "write",
-        path: path.to_path_buf(),
-        source,
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Why [`crate::Model::parse`] refused; every variant says where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum ParseError {
     /// The file ends within the header.
     TooShort {
@@ -103,6 +104,7 @@ pub enum ParseError {
 
 /// What is wrong with an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum OpFault {
     /// A tensor has no dimension, a dimension of 0, or reaches beyond the arena.
     Tensor,

@@ -15,6 +15,7 @@ pub const fn row_len(bits: u8, columns: usize) -> usize {
 
 /// Why a row can't be packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum PackError {
     /// The width is neither 1 to 8 nor 16.
     Width {

@@ -10,6 +10,7 @@ use crate::ops::Op;
 
 /// Why a model can't be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum WriteError {
     /// There is no operator.
     NoOps,

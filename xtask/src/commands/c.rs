@@ -1,6 +1,5 @@
 //! `cargo xtask c`: the static library and header for C, and the example that proves them.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use bitsback_runtime::Header;
 use crate::boards::{self, BOARDS, Board};
 use crate::error::XtaskError;
 use crate::toolchain::{self, Via};
-use crate::{c_header, paths, process, qemu, transcript};
+use crate::{c_header, files, paths, process, qemu, transcript};
 
 /// A cold build compiles a handful of crates, with link-time optimisation.
 const BUILD_LIMIT: Duration = Duration::from_secs(900);
@@ -73,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
     if args.header {
         let path = c_header::path(&root);
-        write(&path, c_header::generate(&root)?.as_bytes())?;
+        files::write(&path, c_header::generate(&root)?.as_bytes())?;
         println!("wrote {}", path.display());
         return Ok(());
     }
@@ -82,12 +81,12 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     for board in boards::select(&args.core)? {
         let library = library(&root, board, Flavour { kinds, no_panic: false })?;
         let folder = args.out.join(board.core);
-        create(&folder)?;
+        files::create(&folder)?;
         let place = folder.join("libbitsback.a");
-        copy(&library, &place)?;
+        files::copy(&library, &place)?;
         println!("{:<12} {}", board.core, place.display());
     }
-    copy(&c_header::path(&root), &header)?;
+    files::copy(&c_header::path(&root), &header)?;
     println!("{:<12} {}", "header", header.display());
     if args.run { example(&root, args.bless) } else { Ok(()) }
 }
@@ -143,7 +142,7 @@ fn example(root: &Path, bless: bool) -> Result<(), XtaskError> {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });
     }
     let folder = paths::firmware_target(root).join("c");
-    create(&folder)?;
+    files::create(&folder)?;
     let object = folder.join("main.o");
     let checked = library(root, board, Flavour { no_panic: true, kinds: None })?;
     compile(root, PROGRAMS[0], &object)?;
@@ -209,11 +208,7 @@ fn link(root: &Path, object: &Path, library: &Path, elf: &Path) -> Result<(), Xt
 /// Compiles what `docs/from-c.md` shows of C, in each language.
 fn snippets(root: &Path, folder: &Path) -> Result<(), XtaskError> {
     let path = root.join(DOCUMENT);
-    let text = fs::read_to_string(&path).map_err(|source| XtaskError::File {
-        action: "read",
-        path: path.clone(),
-        source,
-    })?;
+    let text = files::read_text(&path)?;
     let found = snippets_of(&text);
     if found.is_empty() {
         return Err(XtaskError::Missing { what: format!("code in C in {}", path.display()) });
@@ -222,7 +217,7 @@ fn snippets(root: &Path, folder: &Path) -> Result<(), XtaskError> {
         for program in PROGRAMS {
             let name = if program.0 == GPP { "snippet.cpp" } else { "snippet.c" };
             let source = folder.join(name);
-            write(&source, snippet.as_bytes())?;
+            files::write(&source, snippet.as_bytes())?;
             let mut command = compiler(root, program);
             command.args([PEDANTIC, "-fsyntax-only"]).arg(&source);
             process::read(&mut command, BUILD_LIMIT)?;
@@ -240,44 +235,17 @@ fn snippets_of(text: &str) -> Vec<&str> {
 
 /// The operators that a model uses.
 fn kinds(model: &Path) -> Result<u32, XtaskError> {
-    let bytes = fs::read(model).map_err(|source| XtaskError::File {
-        action: "read",
-        path: model.to_path_buf(),
-        source,
-    })?;
+    let bytes = files::read(model)?;
     Header::read(&bytes).map(|header| header.op_kinds).ok_or_else(|| XtaskError::Golden {
         path: model.to_path_buf(),
         problem: "not a .bbk model".to_owned(),
     })
 }
 
-fn create(folder: &Path) -> Result<(), XtaskError> {
-    fs::create_dir_all(folder).map_err(|source| XtaskError::File {
-        action: "create",
-        path: folder.to_path_buf(),
-        source,
-    })
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), XtaskError> {
-    fs::copy(from, to).map(|_| ()).map_err(|source| XtaskError::File {
-        action: "copy",
-        path: from.to_path_buf(),
-        source,
-    })
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), XtaskError> {
-    fs::write(path, bytes).map_err(|source| XtaskError::File {
-        action: "write",
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")

@@ -1,16 +1,17 @@
 //! `cargo xtask test`: everything that CI runs, step by step, with times.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-use crate::boards::{BOARDS, Board};
+use crate::boards::{self, BOARDS, Board};
 use crate::commands::{c, fuzz, onnx, qemu, setup};
 use crate::error::XtaskError;
+use crate::firmware::Program;
 use crate::packages::Need;
-use crate::{firmware, no_panic, paths, process};
+use crate::{firmware, footprint, no_panic, paths, process};
 
 /// Run everything that CI runs, step by step, with times.
 ///
@@ -41,7 +42,7 @@ enum Step {
     Asan,
     /// Build the documentation, warnings denied.
     Doc,
-    /// Build every firmware for every core, and lint it.
+    /// Build every firmware for every core, and lint it; the project for a real board, with its bytes.
     Firmware,
     /// Link firmware that can't be linked with a path to a panic.
     NoPanic,
@@ -91,7 +92,8 @@ impl Step {
             Self::Fmt => {
                 cargo(&["fmt", "--all", "--check"], root)?;
                 cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples"))?;
-                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples/peers"))
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples/peers"))?;
+                cargo(&["fmt", "--all", "--check"], &root.join("firmware-examples").join(PROJECT))
             }
             Self::Clippy => {
                 let denied = ["--quiet", "--", "-D", "warnings"];
@@ -128,6 +130,9 @@ impl Step {
     }
 }
 
+/// The project for a real board, a workspace of its own, and a board with that core.
+const PROJECT: &str = "stm32f411";
+const PROJECT_CORE: &str = "cortex-m4";
 /// Every program of the firmware workspace.
 const FIRMWARE: [&str; 4] = ["classify", "conformance", "exits", "mutants"];
 
@@ -219,12 +224,22 @@ fn firmware(root: &Path) -> Result<(), XtaskError> {
             firmware::build(root, board, package)?;
         }
     }
+    let elf = project(root)?;
+    let (flash, ram) = footprint::sizes(&elf)?;
+    println!("{PROJECT}: {flash} bytes of flash, {ram} of RAM without the stack");
     // The sources are the same for all; one target a family of start-up code is enough.
     for board in select_each_family() {
         let linted = firmware::lint(root, board)?;
         println!("clippy for {}: {}", board.target, if linted { "ok" } else { "not installed" });
     }
     Ok(())
+}
+
+/// Links the project for a real board.
+fn project(root: &Path) -> Result<PathBuf, XtaskError> {
+    let board = boards::select(PROJECT_CORE)?[0];
+    let program = Program { package: PROJECT, workspace: PROJECT, ..Program::default() };
+    firmware::build_program(root, board, program)
 }
 
 /// The first board of each kind of start-up code.
