@@ -210,9 +210,12 @@ errors! {
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
         PipelineError::Requirement { .. }
+        | PipelineError::Chance { .. }
         | PipelineError::NotMet { .. }
         | PipelineError::Size { .. } => Kind::Requirement,
-        PipelineError::TooFewExamples { .. } | PipelineError::NotProven { .. } => Kind::Unproven,
+        PipelineError::TooFewExamples { .. }
+        | PipelineError::TooFewToTell { .. }
+        | PipelineError::NotProven { .. } => Kind::Unproven,
         PipelineError::NoPoint => Kind::Io,
         PipelineError::Parse(_) | PipelineError::Json(_) | PipelineError::Simulation { .. } => {
             Kind::Internal

@@ -34,6 +34,18 @@ pub enum FileError {
         /// Most bytes.
         limit: u64,
     },
+    /// There is no folder to write into.
+    #[error(
+        "{}: can't be written: there is no folder {}; create it, or give another path",
+        path.display(),
+        folder.display()
+    )]
+    NoFolder {
+        /// Which file.
+        path: PathBuf,
+        /// The folder that is missing.
+        folder: PathBuf,
+    },
     /// Writing failed; the file is as it was.
     #[error(
         "{}: can't be written: {source}; check the folder's permissions and free space",
@@ -65,7 +77,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
 /// Replaces the file by `bytes`, or leaves it untouched.
 ///
 /// # Errors
-/// [`FileError::Write`].
+/// [`FileError::Write`] or [`FileError::NoFolder`].
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
@@ -73,19 +85,30 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// Replaces the file by what `fill` writes, or leaves it untouched. The folder must exist.
 ///
 /// # Errors
-/// [`FileError::Write`], with `fill`'s error, too.
+/// [`FileError::Write`], with `fill`'s error, too, or [`FileError::NoFolder`].
 pub fn write_atomic_with(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    replace(path, fill).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    replace(path, fill).map_err(|source| {
+        let (path, folder) = (path.to_owned(), folder_of(path).to_owned());
+        if source.kind() == io::ErrorKind::NotFound && !folder.exists() {
+            return FileError::NoFolder { path, folder };
+        }
+        FileError::Write { path, source }
+    })
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     // In the same folder, so that the rename stays within one file system and is atomic.
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX).suffix(".tmp");
@@ -165,10 +188,13 @@ mod tests {
         let path = folder.path().join("absent");
         let message = read(&path, 1).unwrap_err().to_string();
         assert!(message.contains("absent"), "{message}");
-        assert!(matches!(write_atomic(&path.join("x"), b""), Err(FileError::Write { .. })));
+        let message = write_atomic(&path.join("x"), b"").unwrap_err().to_string();
+        assert!(message.contains("there is no folder") && message.contains("absent"), "{message}");
         fs::write(&path, b"1234").unwrap();
         assert!(matches!(read(&path, 3), Err(FileError::TooLarge { limit: 3, .. })));
         assert!(matches!(remove_leftovers(&path), Err(FileError::Read { .. })));
+        // A file where a folder should be is another matter.
+        assert!(matches!(write_atomic(&path.join("x"), b""), Err(FileError::Write { .. })));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - Elsewhere (a log file, CI): dated lines, often at first and then every half minute.
 //! - With `--json`: one JSON object a line on *standard output*, each with the key `event`; the
 //!   command's result is the last line and has no such key.
+//! - With `--quiet`: none, whatever else is asked for.
 //!
 //! Bars and plain lines go to standard error, so that standard output holds only results.
 
@@ -35,12 +36,12 @@ impl fmt::Debug for Progress {
 
 impl Progress {
     /// Chooses by what standard error is: bars in a terminal, else plain lines; `json` chooses
-    /// objects on standard output; `quiet` silences bars and lines, not objects.
+    /// objects on standard output; `quiet` silences all of them.
     pub fn auto(json: bool, quiet: bool) -> Self {
-        let sink = if json {
-            Sink::Json
-        } else if quiet {
+        let sink = if quiet {
             Sink::Silent
+        } else if json {
+            Sink::Json
         } else if std::io::stderr().is_terminal() {
             Sink::Bars(MultiProgress::new())
         } else {
@@ -70,7 +71,8 @@ impl Progress {
         Self { sink: Arc::new(sink), cancel: Cancel::default() }
     }
 
-    /// Starts a stage of `steps` steps; it is shown until [`Stage::finish`].
+    /// Starts a stage of `steps` steps; it is shown until [`Stage::finish`]. With 0 steps nobody
+    /// knows how long it takes: what it does and the time gone by are shown.
     pub fn stage(&self, name: &str, steps: u64) -> Stage {
         tracing::debug!(stage = name, steps, "begins");
         let bar = self.sink.start(name, steps);
@@ -199,8 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn json_takes_precedence_over_quiet() {
-        assert_eq!(Progress::auto(true, true).sink.name(), "json");
+    fn quiet_takes_precedence_over_json() {
+        assert_eq!(Progress::auto(true, true).sink.name(), "silent");
+        assert_eq!(Progress::auto(true, false).sink.name(), "json");
         assert_eq!(Progress::auto(false, true).sink.name(), "silent");
     }
 }

@@ -323,6 +323,23 @@ fn windowed(
     }
 }
 
+/// The shape of a layer's weights, outputs first; empty without any.
+pub fn weight_shape(layer: &Layer) -> Vec<usize> {
+    match layer {
+        Layer::Dense { inputs, outputs } => vec![*outputs, *inputs],
+        Layer::Conv2d { channels, filters, kernel, .. } => {
+            vec![*filters, kernel[0], kernel[1], *channels]
+        }
+        Layer::DepthwiseConv2d { channels, kernel, .. } => vec![*channels, kernel[0], kernel[1]],
+        _ => Vec::new(),
+    }
+}
+
+/// Weights of all affine layers.
+pub fn weights(topology: &Topology) -> usize {
+    topology.affine_layers().map(|layer| weight_shape(layer).iter().product::<usize>()).sum()
+}
+
 /// Multiply-accumulates of one inference, per affine layer.
 ///
 /// # Errors

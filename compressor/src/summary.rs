@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::posterior::Prior;
 use crate::select::FrontSummary;
+use crate::select::chance::Standing;
 
 /// File name in a job's output folder.
 pub const SUMMARY_FILE: &str = "summary.json";
@@ -78,6 +79,28 @@ pub struct ResultRow {
     pub date: String,
 }
 
+/// The networks beside chance, on the validation examples that they were judged by.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChanceSummary {
+    /// Validation examples.
+    pub examples: u64,
+    /// The class that most of them have.
+    pub most_frequent: String,
+    /// Error of always answering that class.
+    pub most_frequent_error_percent: f64,
+    /// Error of the dense network.
+    pub dense_error_percent: f64,
+    /// How the dense network stands.
+    pub dense: Standing,
+    /// Error of the integer model.
+    pub error_percent: f64,
+    /// How the integer model stands.
+    pub compressed: Standing,
+    /// Classes that the dense network knows, and the model never answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_classes: Vec<String>,
+}
+
 /// What a job leaves out of the method, to be compared with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -107,6 +130,9 @@ pub struct Summary {
     pub compressed: Figures,
     /// Affine layers, in order.
     pub layers: Vec<LayerSummary>,
+    /// Whether the networks are better than chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<ChanceSummary>,
     /// The front that the model was chosen from, if the job traced one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<FrontSummary>,
@@ -152,7 +178,17 @@ impl Summary {
             date,
         };
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Self { row, control, version, test_examples, dense, compressed, layers, front: None }
+        Self {
+            row,
+            control,
+            version,
+            test_examples,
+            dense,
+            compressed,
+            layers,
+            chance: None,
+            front: None,
+        }
     }
 
     /// How many times fewer multiply-accumulates.

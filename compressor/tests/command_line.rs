@@ -228,6 +228,67 @@ fn help_is_a_result() {
     assert_eq!(doctor["checks"][5]["present"], true, "the digits are bundled");
 }
 
+#[test]
+fn an_export_says_how_large_it_is_and_where_it_can_t_be_written() {
+    let scene = Scene::new();
+    for (to, file) in [("c-header", "m.h"), ("rust", "m.rs")] {
+        let output = scene.run(&["export", "model.bbk", "--to", to, "-o", file]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let bytes = fs::metadata(scene.path(file)).unwrap().len();
+        let shown = format!("{},{:03} bytes of source", bytes / 1_000, bytes % 1_000);
+        assert!(text.contains(&shown), "{text} lacks {shown}");
+    }
+    let args = ["export", "model.bbk", "--to", "rust", "-o", "no/such/m.rs"];
+    let (code, error) = scene.failure(&args);
+    let message = error["message"].as_str().unwrap();
+    assert!(code == 74 && message.contains("there is no folder no/such"), "{message}");
+}
+
+#[test]
+fn quiet_json_is_one_object() {
+    let scene = Scene::new();
+    let untrained = "[pretrain]\nepochs = 0\n[variational]\nepochs = 0\n[finetune]\nepochs = 0\n";
+    fs::write(scene.path("job.toml"), untrained).unwrap();
+    let output = scene.run(&["compress", "job.toml", "--json", "-q"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let summary: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(summary["chance"]["dense"], "not-better");
+    assert_eq!(output.status.code(), Some(5), "an untrained network is no better than chance");
+}
+
+#[test]
+fn amounts_have_units_and_checkouts_are_looked_at() {
+    let scene = Scene::new();
+    let quantize = |most: &str| {
+        scene.failure(&[
+            "quantize",
+            "no.onnx",
+            "--data",
+            "no.npz",
+            "-o",
+            "m.bbk",
+            "--max-bytes",
+            most,
+        ])
+    };
+    assert_eq!((quantize("1K").0, quantize("1Q").0), (74, 2));
+    let (code, error) = scene.failure(&["certify", "model.bbk", "--checkout", "."]);
+    assert!(code == 2 && error["message"].as_str().unwrap().contains("is no checkout"), "{error}");
+}
+
+#[test]
+fn help_lists_every_exit_code() {
+    let scene = Scene::new();
+    for args in [&["help"][..], &["help", "compress"]] {
+        let text = String::from_utf8(scene.run(args).stdout).unwrap();
+        let codes = text.split("Exit codes:").nth(1).unwrap();
+        for code in ["0 ", "2 ", "3 ", "4 ", "5 ", "6 ", "70 ", "74 ", "130 "] {
+            assert!(codes.contains(code), "{args:?} lacks {code}");
+        }
+    }
+}
+
 /// Starts a job, presses Ctrl-C in its first stage, and sees it end in order.
 #[cfg(unix)]
 #[test]

@@ -91,7 +91,7 @@ fn bytes(folder: &Path, file: &str) -> Vec<u8> {
 
 #[test]
 fn the_smallest_point_that_meets_everything_becomes_the_model() {
-    let scene = Scene::new("error_percent = 60.0\nram_bytes = 4096\nerror_rise_points = 100.0");
+    let scene = Scene::new("error_percent = 60.0\narena_bytes = 4096\nerror_rise_points = 100.0");
     let output = scene.run("out", &[]);
     assert_eq!(output.status.code(), Some(0), "{}", words(&output));
     let summary = result(&output);

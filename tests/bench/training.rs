@@ -8,7 +8,7 @@ use std::time::Instant;
 use bitsback::bayes::Noise;
 use bitsback::device::DeviceName;
 use bitsback::network::{NetworkConfig, Preset, Shape};
-use bitsback::train::batch::Examples;
+use bitsback::train::batch::{Examples, Material};
 use bitsback::train::variational::{State, train};
 use bitsback::train::{
     Observer, ShrinkConfig, StepReport, TrainError, VariationalConfig, initialize,
@@ -73,8 +73,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shape = Shape::Image { height: SIDE, width: SIDE, channels: 1 };
     let topology = network.infer(shape, CLASSES)?;
     let config = VariationalConfig {
-        batch: args.batch,
-        epochs: u32::MAX,
+        batch: Some(args.batch),
+        epochs: Some(u32::MAX),
+        temperature: Some(vec![(0.0, 0.0), (1.0, 1.0)]),
         // The whole network at every step: what shrinking saves is not the subject.
         shrink: ShrinkConfig { every: 0, ..ShrinkConfig::default() },
         ..VariationalConfig::default()
@@ -96,7 +97,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         loss: f64::NAN,
     };
     let validation = examples.sample(1, args.seed);
-    let end = train(&mut state, &config, args.seed, &examples, &validation, &device, &mut clock);
+    let material = Material::new(&examples, 0.0);
+    let end = train(&mut state, &config, args.seed, &material, &validation, &device, &mut clock);
     match clock.seconds {
         Some(seconds) => {
             println!("{}", serde_json::json!({ "seconds": seconds, "loss": clock.loss }));

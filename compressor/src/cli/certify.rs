@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::output::Context;
-use super::{doctor, model_file};
+use super::{child, doctor, model_file};
 use crate::error::{CliError, Error};
 
 /// Certify what a model costs on a core: flash, RAM, instructions
@@ -14,7 +14,7 @@ use crate::error::{CliError, Error};
 /// the model), reads flash and static RAM from the ELF file, runs it in QEMU, and counts the
 /// instructions of an inference and the deepest stack. RAM is arena, static variables and stack.
 /// Instructions are not cycles: QEMU has no pipeline and no wait states. Over a budget, the
-/// certificate is still printed, and the exit code is 5. Runs in a checkout, where the firmware is.
+/// certificate is still printed, and the exit code is 5. The firmware is in the project's checkout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -43,6 +43,9 @@ pub(crate) struct Certify {
     /// Most bytes of RAM: arena, static variables and stack
     #[arg(long, value_name = "BYTES")]
     ram: Option<String>,
+    /// The project's checkout, where the firmware is [default: the one that this is run in]
+    #[arg(long, value_name = "DIR")]
+    checkout: Option<PathBuf>,
     /// Most instructions of an inference, such as 250000 or 2M (of 1,000,000)
     #[arg(long, value_name = "COUNT")]
     instructions: Option<String>,
@@ -57,7 +60,11 @@ impl Certify {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = model_file::read(&self.model)?;
         model_file::parse(&self.model, &bytes)?;
-        let checkout = doctor::checkout().ok_or(CliError::NoCheckout)?;
+        let checkout = match &self.checkout {
+            Some(folder) if doctor::is_checkout(folder) => folder.clone(),
+            Some(folder) => return Err(CliError::NotCheckout { folder: folder.clone() }.into()),
+            None => doctor::checkout().ok_or(CliError::NoCheckout)?,
+        };
         let model = std::path::absolute(&self.model).map_err(Error::io("find", &self.model))?;
         let mut command = Command::new("cargo");
         command.current_dir(checkout).args(["xtask", "certify"]).arg(model);
@@ -69,7 +76,12 @@ impl Certify {
         }
         command.args(self.per_layer.then_some("--per-layer"));
         command.args(context.json().then_some("--json"));
-        let output = command.output().map_err(Error::io("run", Path::new("cargo")))?;
+        let stage = context.progress()?.stage("certify", 0);
+        let what =
+            format!("building the firmware for {}; at first that takes minutes", self.target);
+        let output = child::output(&mut command, &stage, &what);
+        let output = output.map_err(Error::io("run", Path::new("cargo")))?;
+        drop(stage);
         let text = String::from_utf8_lossy(&output.stdout);
         if !text.trim().is_empty() {
             let value = if context.json() { certificate(&text)? } else { serde_json::Value::Null };

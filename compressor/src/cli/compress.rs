@@ -37,12 +37,14 @@ Examples:
 With [requirements] beyond error_rise_points, a front of [front] points is traced, and the most
 compressed point that meets everything becomes the model; all stay in DIR/front.
 
-Exit codes: 0 done, 2 usage, 3 data, 5 no model meets the job's requirements (the nearest is there),
-6 too few validation examples to promise what they demand, 130 interrupted (--resume goes on).
+Exit codes: 0 done, 2 usage or job file, 3 data, 4 the network has no integer form, 5 no model meets
+the job's requirements, or the network is no better than chance (the nearest model is there), 6 too
+few validation examples to say so, or to promise what is demanded, 70 a defect of bitsback, 74 disk or
+called program, 130 interrupted (--resume goes on).
 
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
-float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], and with a front front{}:
-points[], chosen, met, why, confidence, confidence_of_each, test.")]
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], chance{}, and with a front
+front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
     /// The job file
     job: PathBuf,
@@ -83,7 +85,7 @@ impl Compress {
         }
         let progress = context.progress()?;
         let (summary, unmet) =
-            run_job(&job, &out, self.resume, &self.overrides, context, &progress)?;
+            run_job(&job, &out, self.resume, &self.overrides, context, &progress, &|_| None)?;
         context.result(&text(&summary, &out), &summary)?;
         unmet.map_or(Ok(()), Err)
     }
@@ -99,7 +101,8 @@ impl Overrides {
 }
 
 /// Runs a job; an interruption says how to go on. A model that doesn't meet the job's requirements
-/// is made all the same: then its figures come with the error.
+/// is made all the same: then its figures come with the error. What `count` says of the model's
+/// instructions, the report's times are made of.
 pub(super) fn run_job(
     job: &Job,
     out: &Path,
@@ -107,10 +110,11 @@ pub(super) fn run_job(
     overrides: &Overrides,
     context: &Context,
     progress: &Progress,
+    count: pipeline::Counter<'_>,
 ) -> Result<(Summary, Option<Error>), Error> {
     let command = from_the_start(&context.command_line);
     let options = RunOptions { resume, device: overrides.device, command: command.clone() };
-    match pipeline::run(job, out, &options, progress) {
+    match pipeline::run_counting(job, out, &options, progress, count) {
         Ok(summary) => Ok((summary, None)),
         Err(Error::Interrupted { .. }) => {
             Err(Error::Interrupted { resume: format!("{command} --resume") })
@@ -129,6 +133,8 @@ fn leaves_model(error: &Error) -> bool {
         Error::Pipeline(error) => matches!(
             **error,
             PipelineError::Requirement { .. }
+                | PipelineError::Chance { .. }
+                | PipelineError::TooFewToTell { .. }
                 | PipelineError::NotMet { .. }
                 | PipelineError::NotProven { .. }
         ),

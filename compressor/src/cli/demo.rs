@@ -1,5 +1,6 @@
 //! `bitsback demo`: the whole way on the bundled digits.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -8,6 +9,7 @@ use super::comparison;
 use super::compress::{Overrides, run_job};
 use super::mcu::Mcu;
 use super::output::{Context, quoted};
+use crate::cost::{Instructions, Provenance};
 use crate::error::{CliError, Error};
 use crate::job::Job;
 use crate::pipeline;
@@ -33,8 +35,10 @@ Examples:
   bitsback demo --prior horseshoe --out out/demo-ghs
   bitsback demo --json | tail -n 1 | jq .compressed
 
+Exit codes: those of `compress`, and 4 if the core computed something else than the host.
+
 With --json, the last line of standard output: dense{} and compressed{} (error_percent,
-file_bytes, macs, arena_bytes), mcu{} (ran, mismatches, vectors, reason), report, model.")]
+file_bytes, macs, arena_bytes), ratio, mcu{} (ran, mismatches, vectors, reason), report, model.")]
 pub(crate) struct Demo {
     /// The output folder; what is in it from an earlier demo is written over
     #[arg(long, value_name = "DIR", default_value = "out/demo")]
@@ -66,9 +70,16 @@ impl Demo {
         let mut job = Job::parse(Path::new(JOB_NAME), JOB)?;
         self.overrides.apply(&mut job)?;
         let progress = context.progress()?;
+        let emulated = RefCell::new(None);
+        let count = |_: &Path| {
+            let mcu = self.emulate(&progress);
+            let count = mcu.as_ref().ok().and_then(|mcu| mcu.instructions);
+            emulated.replace(Some(mcu));
+            count.map(|count| Instructions { count, from: Provenance::Measured })
+        };
         let (summary, unmet) =
-            run_job(&job, &self.out, self.resume, &self.overrides, context, &progress)?;
-        let mcu = self.emulate(&progress)?;
+            run_job(&job, &self.out, self.resume, &self.overrides, context, &progress, &count)?;
+        let mcu = emulated.into_inner().unwrap_or_else(|| self.emulate(&progress))?;
         let outcome = Outcome {
             dense: summary.dense,
             compressed: summary.compressed,
@@ -90,10 +101,9 @@ impl Demo {
         if self.no_mcu {
             return Ok(Mcu::not_run("left out (--no-mcu)"));
         }
-        let stage = progress.stage("cortex-m4", 1);
-        stage.set(0, "building the firmware and running it in QEMU");
+        let stage = progress.stage("cortex-m4", 0);
         let model = self.out.join(pipeline::MODEL_FILE);
-        let mcu = Mcu::run(&model, &self.out.join(pipeline::GOLDEN_FOLDER))?;
+        let mcu = Mcu::run(&model, &self.out.join(pipeline::GOLDEN_FOLDER), &stage)?;
         stage.finish(&mcu_line(&mcu));
         Ok(mcu)
     }

@@ -47,7 +47,7 @@ Examples:
   bitsback export model.bbk --to onnx-qdq -o digits.onnx
   bitsback export model.tflite --to onnx -o model.onnx
 
-With --json: source_bytes, model_bytes, arena_bytes.")]
+With --json: source_bytes (what was written), model_bytes, arena_bytes.")]
 pub(crate) struct Export {
     /// The .bbk file, or a quantised model of another tool (.tflite, .onnx)
     model: PathBuf,
@@ -86,9 +86,14 @@ impl Export {
             model_bytes: bytes.len(),
             arena_bytes: model.arena_len(),
         };
+        let kind = match self.to {
+            To::CHeader | To::Rust => "source",
+            To::Onnx | To::OnnxQdq => "ONNX",
+        };
         let text = format!(
-            "{}: {} bytes of model, {} bytes of arena",
+            "{}: {} bytes of {kind}, from {} bytes of model; {} bytes of arena",
             self.output.display(),
+            thousands(summary.source_bytes as u64),
             thousands(summary.model_bytes as u64),
             thousands(summary.arena_bytes as u64)
         );

@@ -68,7 +68,7 @@ mod tests {
         assert!(lines[2].starts_with("1 *") && lines[2].contains("meets all"), "{text}");
         assert!(lines[3].contains("fails error_percent"), "{text}");
         assert!(lines[4].contains("not tested"), "{text}");
-        assert!(text.contains("(estimated)") && text.contains("Point 1 of 3"), "{text}");
+        assert!(text.contains("(estimated)") && text.contains("Point 1 of 5"), "{text}");
         assert!(!text.contains("KL temp."), "{text}");
     }
 

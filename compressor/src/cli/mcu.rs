@@ -5,8 +5,10 @@ use std::process::{Command, Output};
 
 use serde::{Deserialize, Serialize};
 
+use super::child;
 use super::doctor::{self, QEMU};
 use crate::error::{CliError, Error};
+use crate::progress::Stage;
 
 /// The core that is emulated.
 const CORE: &str = "cortex-m4";
@@ -55,12 +57,12 @@ impl Mcu {
         }
     }
 
-    /// Runs a model's golden vectors. What is missing here is a reason, not an error: the model
-    /// is made, and can be run on a core elsewhere.
+    /// Runs a model's golden vectors, and shows on `stage` what is built for that. What is missing
+    /// here is a reason, not an error: the model is made, and can be run on a core elsewhere.
     ///
     /// # Errors
     /// When `cargo` can't be started, or answers what can't be understood.
-    pub(super) fn run(model: &Path, golden: &Path) -> Result<Self, Error> {
+    pub(super) fn run(model: &Path, golden: &Path, stage: &Stage) -> Result<Self, Error> {
         let Some(checkout) = doctor::checkout() else {
             return Ok(Self::not_run("not in a checkout of the project, where the firmware is"));
         };
@@ -73,14 +75,13 @@ impl Mcu {
             (Ok(model), Ok(golden)) => (model, golden),
             (Err(error), _) | (_, Err(error)) => return Err(here(error)),
         };
-        let output = Command::new("cargo")
-            .current_dir(&checkout)
-            .args(["xtask", "qemu", "--core", CORE, "--json", "--model"])
-            .arg(model)
-            .arg("--golden")
-            .arg(golden)
-            .output()
-            .map_err(Error::io("run", Path::new("cargo")))?;
+        let mut command = Command::new("cargo");
+        command.current_dir(&checkout);
+        command.args(["xtask", "qemu", "--core", CORE, "--json", "--model"]);
+        command.arg(model).arg("--golden").arg(golden);
+        let start = "building the firmware and running it in QEMU; at first that takes minutes";
+        let output = child::output(&mut command, stage, start);
+        let output = output.map_err(Error::io("run", Path::new("cargo")))?;
         Self::from_output(&output)
     }
 

@@ -5,7 +5,9 @@
 //! to standard error, as text or as `{"error":{…}}`, and its kind decides the exit code (see
 //! [`crate::error`]).
 
+mod amount;
 mod certify;
+mod child;
 mod compare;
 mod compare_floats;
 mod comparison;
@@ -48,14 +50,16 @@ Examples:
   bitsback quantize model.onnx --data data/mnist -o model.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
 
-Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met,
-70 a defect of bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
+Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met, or
+the network is no better than chance, 6 too few validation examples to say so, 70 a defect of
+bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
 
 /// Train with uncertainty, keep only what the posterior needs, run what is left as integers.
 ///
 /// bitsback trains a Bayesian neural network, removes the neurons and filters that the data do
-/// not need, gives each layer as many bits as its weights are certain to, and writes one `.bbk`
-/// file that a small integer runtime executes bit for bit alike on a PC and on a microcontroller.
+/// not need, stores each layer's weights in as few bits as their uncertainty allows, and writes one
+/// `.bbk` file, with which a small integer runtime computes the same bytes on a PC and on a
+/// microcontroller.
 #[derive(Debug, Parser)]
 #[command(name = "bitsback", version, after_help = EXAMPLES, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -72,10 +76,10 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Global {
     /// Write JSON: the result as the last line of standard output, errors as objects on standard
-    /// error; `compress` and `demo` also write one object per progress event before it
+    /// error; what takes long also writes one object per progress event before it
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Show no progress
+    /// Show no progress, with --json neither
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
     /// Say on standard error what is being done
@@ -98,6 +102,17 @@ pub(crate) enum Command {
     SupportedOps(supported_ops::SupportedOps),
     Certify(certify::Certify),
     Doctor(doctor::Doctor),
+}
+
+/// Whether a command line, the program's name first, has a verb, options and values that exist.
+///
+/// # Errors
+/// What clap says of it.
+pub fn check(args: &[&str]) -> Result<(), String> {
+    match Cli::try_parse_from(args) {
+        Err(error) if error.use_stderr() => Err(error.render().to_string()),
+        _ => Ok(()),
+    }
 }
 
 /// Runs the command line of this process.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bitsback_runtime::Model;
 use serde::Serialize;
 
+use super::amount;
 use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
@@ -31,10 +32,11 @@ const MAX_DECIDING: usize = 5000;
 /// Of a model that is quantised already (an int8 .tflite file, pairs of QuantizeLinear and
 /// DequantizeLinear) the floats are what its integers stand for, and ranges are found anew;
 /// `import` keeps its own.
-/// DATA is what `evaluate` takes. A job file's training part calibrates, its validation part
-/// decides, its test part tells the result; MNIST's test files tell it, too; of anything else every
-/// second example does. Raw bytes are scaled as --pixels, --mean and --std say, and the device
-/// then takes raw bytes.
+/// DATA is what `evaluate` takes, and is divided in three: examples on which ranges are watched,
+/// examples that decide about widths, and examples on which the error is counted. These are the
+/// training, validation and test parts of a job file. In MNIST's format the error is counted on the
+/// test files; in other data on every second example. Raw bytes are scaled as --pixels, --mean and
+/// --std say, and the device then takes raw bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -73,9 +75,9 @@ pub(crate) struct Quantize {
     /// Fail with exit code 5 if the error in percent is higher
     #[arg(long, value_name = "PERCENT")]
     max_error: Option<f64>,
-    /// Fail with exit code 5 if the file is larger
-    #[arg(long, value_name = "BYTES")]
-    max_bytes: Option<usize>,
+    /// Fail with exit code 5 if the file is larger, such as 65536 or 64K (of 1,024)
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    max_bytes: Option<u64>,
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
@@ -122,6 +124,8 @@ struct Summary {
 
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        let stage = context.progress()?.stage("quantize", 0);
+        stage.set(0, "reading the model and the data");
         let model = model_file::read_floats(&self.model)?;
         let inputs = model.input_range();
         let model = if model.is_quantized() { model.freed() } else { model };
@@ -134,6 +138,7 @@ impl Quantize {
         if let Some(inputs) = inputs {
             scaling::check(inputs, &dataset, &normalization, &calibrating)?;
         }
+        stage.set(0, "watching the ranges of all values");
         let inputs = dataset.batch(&normalization, &calibrating);
         let input = self.input(&dataset, &normalization, &inputs);
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
@@ -143,6 +148,7 @@ impl Quantize {
             plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
         }
         let deciding = spread(&deciding, MAX_DECIDING);
+        stage.set(0, "deciding about the widths, layer by layer");
         let (widths, decided_on) = if self.bits == Bits::Auto {
             let inputs = input.quantize(&dataset.batch(&normalization, &deciding));
             let label = |&example: &u32| dataset.labels.get(example as usize).copied();
@@ -153,6 +159,7 @@ impl Quantize {
             (layers(graph, &plan), 0)
         };
         let (bytes, _) = write(graph, &plan, &input, &self.info(&dataset))?;
+        stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let parameters = graph.nodes.iter().filter_map(|node| node.kind.affine());
         let floats: usize = parameters.map(|a| a.weight.len() + a.bias.len()).sum();
@@ -167,6 +174,7 @@ impl Quantize {
             layers: widths,
         };
         files::write_atomic(&self.output, &bytes)?;
+        drop(stage);
         context.result(&self.text(&summary), &summary)?;
         self.requirements(&summary)
     }
@@ -224,7 +232,7 @@ impl Quantize {
             let reason = format!("the error is {} %, above {most} %", significant(error));
             return Err(CliError::Unmet { reason }.into());
         }
-        if let Some(most) = self.max_bytes.filter(|&most| summary.file_bytes > most) {
+        if let Some(most) = self.max_bytes.filter(|&most| summary.file_bytes as u64 > most) {
             let reason = format!("the file has {} bytes, above {most}", summary.file_bytes);
             return Err(CliError::Unmet { reason }.into());
         }

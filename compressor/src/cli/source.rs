@@ -46,8 +46,8 @@ impl Wanted {
 
 /// Reads a data set and lists the examples that are meant.
 ///
-/// A job file brings its own division. Of anything else every example is taken, but for a folder
-/// in MNIST's format, which has files for both parts.
+/// A job file brings its own division, and a folder in MNIST's format has files for both parts. In
+/// other data every example is meant.
 pub(super) fn read(
     path: &Path,
     part: Option<Part>,
@@ -78,8 +78,8 @@ fn of_job(path: &Path, part: Part) -> Result<(Dataset, Vec<u32>), Error> {
 
 /// The examples that calibrate, those that decide, and those that tell the result.
 ///
-/// A job's division is taken as it is, and MNIST's test files are for telling. Of anything else
-/// every second example tells; of the others, one in two decides.
+/// A job's division is taken as it is, and MNIST's test files are for telling. In other data every
+/// second example is for telling; the rest is divided evenly between the other two.
 pub(super) fn read_parts(path: &Path, wanted: Wanted) -> Result<(Dataset, [Vec<u32>; 3]), Error> {
     if ending(path) == "toml" {
         let (dataset, train) = of_job(path, Part::Train)?;

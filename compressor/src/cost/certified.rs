@@ -16,13 +16,15 @@ struct Certificate {
     instructions: u64,
 }
 
+/// Whether a folder holds this project.
+pub(crate) fn is_checkout(folder: &Path) -> bool {
+    folder.join("xtask/Cargo.toml").is_file() && folder.join("compressor/Cargo.toml").is_file()
+}
+
 /// The first folder upwards that holds this project.
 pub(crate) fn checkout() -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
-    let is_ours = |folder: &&Path| {
-        folder.join("xtask/Cargo.toml").is_file() && folder.join("compressor/Cargo.toml").is_file()
-    };
-    here.ancestors().find(is_ours).map(Path::to_path_buf)
+    here.ancestors().find(|folder| is_checkout(folder)).map(Path::to_path_buf)
 }
 
 /// Counts an inference of a model file; `None` where that can't be done: outside of a checkout, or

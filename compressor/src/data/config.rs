@@ -7,6 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::{DataError, NormalizationKind, found::Found};
 use crate::network::Shape;
 
+/// The share of the examples that decides, at least and at most, unless the job states one.
+const VALIDATION_SHARE: (f64, f64) = (0.1, 0.25);
+
+/// Examples that should decide: one of a hundred is a point of percent.
+const VALIDATION_EXAMPLES: f64 = 100.0;
+
 /// `[data]`. Keys that the kind doesn't use must not be given; see [`DataConfig::check`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -48,10 +54,11 @@ pub struct DataConfig {
     pub resize: Option<[usize; 2]>,
     /// Channels of images (`images`); default: colour if the first image has any.
     pub color: Option<Color>,
-    /// How inputs are scaled; default `unit` for bytes, `standard` for floats.
+    /// How inputs are scaled; default [`NormalizationKind::default_for`].
     pub normalization: Option<NormalizationKind>,
-    /// Share of the examples outside the test set that decides (thresholds, early stopping).
-    pub validation_fraction: f64,
+    /// Share of the examples outside the test set that decides (thresholds, early stopping); unset:
+    /// a tenth, or as much more, up to a quarter, as 100 examples take.
+    pub validation_fraction: Option<f64>,
     /// The same as a number of examples; wins over the share.
     pub validation_count: Option<usize>,
     /// Share of the examples in the test set, which decides nothing. Not used where the data have
@@ -59,6 +66,9 @@ pub struct DataConfig {
     pub test_fraction: f64,
     /// The same as a number of examples; wins over the share.
     pub test_count: Option<usize>,
+    /// Share of an even division that each class counts for in training at least: examples of rarer
+    /// classes count more than once. 0: all count alike.
+    pub rare_class_share: f64,
     /// Seed of the division; default: the job's seed. State it to vary the job's seed over one
     /// division.
     pub split_seed: Option<u64>,
@@ -85,10 +95,11 @@ impl Default for DataConfig {
             resize: None,
             color: None,
             normalization: None,
-            validation_fraction: 0.1,
+            validation_fraction: None,
             validation_count: None,
             test_fraction: 0.2,
             test_count: None,
+            rare_class_share: 0.2,
             split_seed: None,
         }
     }
@@ -237,8 +248,23 @@ impl DataConfig {
         }
     }
 
-    /// The same with nothing left to default, as far as the kind uses it.
-    pub fn resolve(&self, dataset: &super::Dataset, seed: u64) -> Self {
+    /// The share that decides, of so many examples outside the test set.
+    pub fn validation_share(&self, examples: usize) -> f64 {
+        self.validation_fraction.unwrap_or_else(|| {
+            let (least, most) = VALIDATION_SHARE;
+            (VALIDATION_EXAMPLES / examples.max(1) as f64).clamp(least, most)
+        })
+    }
+
+    /// The same with nothing left to default, as far as the kind uses it; `division` is the one that
+    /// these keys give, and `is_given` whether the network has been trained already.
+    pub fn resolve(
+        &self,
+        dataset: &super::Dataset,
+        division: &super::Split,
+        is_given: bool,
+        seed: u64,
+    ) -> Self {
         let mut all = self.clone();
         match all.kind {
             DataKind::Csv => {
@@ -269,7 +295,11 @@ impl DataConfig {
             Shape::Flat(n) => vec![n],
             Shape::Image { height, width, channels } => vec![height, width, channels],
         });
-        all.normalization.get_or_insert(NormalizationKind::default_for(&dataset.inputs));
+        let normalization = NormalizationKind::default_for(&dataset.inputs, is_given);
+        all.normalization.get_or_insert(normalization);
+        if all.validation_fraction.is_none() {
+            all.validation_count.get_or_insert(division.validation.len());
+        }
         all.split_seed.get_or_insert(seed);
         all
     }

@@ -40,11 +40,12 @@ impl NormalizationKind {
         }
     }
 
-    /// `unit` for bytes, `standard` for floats.
-    pub fn default_for(inputs: &Values) -> Self {
+    /// `standard`: training from scratch needs inputs that vary by about one, whatever their contrast.
+    /// A network that `is_given` was trained on something else, for bytes most often `unit`.
+    pub fn default_for(inputs: &Values, is_given: bool) -> Self {
         match inputs {
-            Values::Bytes(_) => Self::Unit,
-            Values::Floats(_) => Self::Standard,
+            Values::Bytes(_) if is_given => Self::Unit,
+            Values::Bytes(_) | Values::Floats(_) => Self::Standard,
         }
     }
 }

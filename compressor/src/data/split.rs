@@ -36,7 +36,8 @@ impl Split {
             }
         };
         // The share is of what is left outside the test set.
-        let (count, fraction) = (config.validation_count, config.validation_fraction);
+        let fraction = config.validation_share(order.len());
+        let count = config.validation_count;
         let count = held_out("validation", count, fraction, order.len())?;
         let validation = take(&mut order, count);
         order.sort_unstable();

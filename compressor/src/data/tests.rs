@@ -182,7 +182,10 @@ fn split_errors() {
         split(&[50, 50], |c| c.test_fraction = 0.0),
         Err(DataError::EmptyPart { part: "test", .. })
     ));
-    assert!(matches!(split(&[2, 2], |_| ()), Err(DataError::EmptyPart { part: "validation", .. })));
+    assert!(matches!(
+        split(&[2, 2], |c| c.validation_fraction = Some(0.1)),
+        Err(DataError::EmptyPart { part: "validation", .. })
+    ));
     assert!(matches!(
         split(&[50, 50], |c| c.validation_count = Some(80)),
         Err(DataError::EmptyPart { part: "training", .. })
@@ -195,6 +198,15 @@ fn split_errors() {
         split(&[50, 1], |c| c.test_fraction = 0.6),
         Err(DataError::ClassNotTrained { count: 1, .. })
     ));
+}
+
+#[test]
+fn few_examples_give_more_of_them_to_validation() {
+    let validation = |each: usize| {
+        Split::new(&dataset(&[each, each]), &DataConfig::default(), 1).unwrap().validation.len()
+    };
+    // Of what a fifth for the test set leaves: a quarter, a hundred, a tenth.
+    assert_eq!([50, 180, 500, 5_000].map(validation), [20, 72, 100, 800]);
 }
 
 #[test]

@@ -112,6 +112,12 @@ pub enum CliError {
     /// Firmware is built in a checkout, and this is none.
     #[error("the current folder is in no checkout of bitsback, where the firmware is")]
     NoCheckout,
+    /// The folder that was given is no checkout.
+    #[error("--checkout {} is no checkout of bitsback: it has no xtask/ and compressor/", folder.display())]
+    NotCheckout {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// The emulated core computed something else than the host.
     #[error("{core} differs from the host in {mismatches} bytes over {vectors} golden vectors")]
     Mismatches {
@@ -141,7 +147,8 @@ impl CliError {
             | Self::UnknownInput { .. }
             | Self::Certificate { .. }
             | Self::Scaling { .. }
-            | Self::NoCheckout => Kind::Usage,
+            | Self::NoCheckout
+            | Self::NotCheckout { .. } => Kind::Usage,
             Self::OverBudget { .. } | Self::Unmet { .. } => Kind::Requirement,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
             Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
@@ -169,7 +176,10 @@ impl CliError {
             Self::Scaling { .. } => Some("`bitsback help quantize` has examples"),
             Self::Certificate { .. } => Some("`bitsback help certify` has examples"),
             Self::Tools { .. } => Some("`bitsback doctor` shows what is there"),
-            Self::NoCheckout => Some("clone the repository and run this inside"),
+            Self::NotCheckout { .. } => Some("give the folder that the repository was cloned to"),
+            Self::NoCheckout => {
+                Some("clone the repository, and run this inside or give it as --checkout DIR")
+            }
             Self::Mismatches { .. } => {
                 Some("please report this, with the model and its golden vectors")
             }

@@ -70,6 +70,18 @@ pub enum JobError {
         /// The keys that may stand there.
         known: Vec<String>,
     },
+    /// A key that has another name now.
+    #[error("{place}: `{key}` is `{now}` now: {why}")]
+    Renamed {
+        /// Where.
+        place: Place,
+        /// The old key's full path.
+        key: String,
+        /// The new one's.
+        now: &'static str,
+        /// What the new name says.
+        why: &'static str,
+    },
     /// A word that the key doesn't take.
     #[error(
         "{place}: `{key}` can't be \"{value}\"{}; allowed are {}",
@@ -283,6 +295,7 @@ impl JobError {
     pub fn key(&self) -> Option<String> {
         match self {
             Self::UnknownKey { key, .. }
+            | Self::Renamed { key, .. }
             | Self::UnknownValue { key, .. }
             | Self::MissingKey { key, .. }
             | Self::Type { key, .. }

@@ -14,6 +14,14 @@ use crate::network::LayerConfig;
 /// The list of layers.
 const LAYERS: &str = "network.layers";
 
+/// Keys that have another name now: the old one, the new one, and what is to be known of it.
+const RENAMED: [(&str, &str, &str); 1] = [(
+    "requirements.ram_bytes",
+    "requirements.arena_bytes",
+    "it limits the model's arena; what the firmware takes, stack and static variables with it, is \
+     known once that is linked and run: `bitsback certify --ram` limits it",
+)];
+
 /// How alike (Jaro–Winkler, 0…1) two words must be for one to be suggested for the other.
 const ALIKE: f64 = 0.8;
 
@@ -111,9 +119,8 @@ impl Origin {
         if message.starts_with("unknown variant") {
             let value = first();
             let allowed: Vec<String> = quoted.collect();
-            // serde blames the whole layer for its tag.
-            let typed = format!("{key}.type");
-            let key = if self.has(&typed) && key.starts_with(LAYERS) { typed } else { key };
+            // serde blames the whole layer for any of its words.
+            let key = self.holder(text, &key, &value).unwrap_or(key);
             let (place, nearest) = (self.place(&key), nearest(&value, &allowed));
             return JobError::UnknownValue { place, key, value, nearest, allowed };
         }
@@ -125,6 +132,15 @@ impl Origin {
         JobError::Type { place: self.place(&key), key, message }
     }
 
+    /// The key below `key` whose value is this word.
+    fn holder(&self, text: &str, key: &str, word: &str) -> Option<String> {
+        let below = format!("{key}.");
+        let is_it = |value: &str| value.trim_matches(['"', '\'']) == word;
+        let mut inside = self.keys.iter().filter(|candidate| candidate.path.starts_with(&below));
+        let found = inside.find(|candidate| text.get(candidate.value.clone()).is_some_and(is_it));
+        found.map(|key| key.path.clone())
+    }
+
     fn unknown_key(&self, at: &str, name: &str, known: Vec<String>) -> JobError {
         // The error points at the key itself or at the table around it.
         let last = at.rsplit('.').next().unwrap_or_default();
@@ -133,6 +149,9 @@ impl Origin {
             _ => at,
         };
         let key = join(table, name);
+        if let Some((_, now, why)) = RENAMED.iter().find(|(old, ..)| *old == key) {
+            return JobError::Renamed { place: self.place(&key), key, now, why };
+        }
         let nearest = match nearest(name, &known) {
             Some(near) => Some(join(table, &near)),
             None => elsewhere(name),
@@ -198,5 +217,10 @@ fn elsewhere(name: &str) -> Option<String> {
         }
         table.iter().find_map(|(key, value)| search(value, &join(path, key), name))
     }
-    search(&toml::Value::try_from(super::Job::default()).ok()?, "", name)
+    // Keys without a value of their own by default are in the table of limits, if they are numbers.
+    let limited = || {
+        let mut keys = super::limits::LIMITS.iter().map(|(key, _)| key.trim_end_matches("[]"));
+        keys.find(|key| key.rsplit('.').next() == Some(name)).map(str::to_owned)
+    };
+    search(&toml::Value::try_from(super::Job::default()).ok()?, "", name).or_else(limited)
 }

@@ -18,12 +18,13 @@ pub use locate::Origin;
 
 use crate::bit_width::BitWidthConfig;
 use crate::calibrate::{CalibrateConfig, disagreement};
-use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind};
+use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};
 use crate::files::{self, FileError};
 use crate::network::{NetworkConfig, Topology};
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
+use crate::shapes;
 use crate::storage::SizeConfig;
 use crate::summary::Control;
 use crate::train::{
@@ -131,6 +132,8 @@ pub struct ResolvedJob {
     pub topology: Topology,
     /// The same with its weights, if the job names a model file.
     pub given: Option<Given>,
+    /// The division of the data.
+    pub split: Split,
 }
 
 impl Job {
@@ -202,7 +205,7 @@ impl Job {
             let key = format!("size.{key}");
             return Err(JobError::Limit { place: self.place(&key), key });
         }
-        let points = &self.variational.temperature;
+        let points = self.variational.temperature.as_deref().unwrap_or_default();
         let falls = points.iter().zip(points.iter().skip(1)).position(|(a, b)| b.0 < a.0);
         if let Some(before) = falls {
             let key = String::from("variational.temperature");
@@ -232,14 +235,31 @@ impl Job {
         };
         self.check_per_layer(topology.affine_layers().count())?;
         self.check_per_class(classes)?;
+        let seed = self.data.split_seed.unwrap_or(self.seed);
+        let split = Split::new(dataset, &self.data, seed).map_err(|e| self.data_error(e))?;
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
-        job.data = self.data.resolve(dataset, self.seed);
-        job.variational = self.variational.resolve();
+        job.data = self.data.resolve(dataset, &split, self.network.is_given(), self.seed);
+        job.pace(&split, shapes::weights(&topology));
         for file in job.data.paths_mut().chain(job.network.paths_mut()) {
             *file = absolute(file)?;
         }
-        Ok(ResolvedJob { job, topology, given })
+        Ok(ResolvedJob { job, topology, given, split })
+    }
+
+    /// States what follows from the numbers of examples and weights: batches, epochs, the KL's
+    /// temperature, and the rise of the error.
+    fn pace(&mut self, split: &Split, weights: usize) {
+        let examples = split.train.len();
+        let pace = self.pretrain.pace(examples);
+        (self.pretrain.batch, self.pretrain.epochs) = (Some(pace.batch), Some(pace.epochs));
+        self.variational = self.variational.resolve_for(examples, weights);
+        let pace = self.finetune.pace(examples);
+        (self.finetune.batch, self.finetune.epochs) = (Some(pace.batch), Some(pace.epochs));
+        self.quantize = self.quantize.resolve(examples, self.traces_front());
+        let validation = split.validation.len();
+        let share = if self.requirements.promises() { self.requirements.hold_out } else { 1.0 };
+        self.requirements = self.requirements.resolve((validation as f64 * share) as usize);
     }
 
     /// Checks that the data are normalised to the inputs of the given network, where its file says

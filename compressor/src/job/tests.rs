@@ -36,7 +36,7 @@ fn unknown_keys_are_named_with_line_path_and_nearest() {
     says("sed = 1", &["jobs/a.toml:1", "`sed`", "did you mean `seed`", "known there: name, seed"]);
     says("[trian]\nepochs = 1", &["jobs/a.toml:1", "`trian`"]);
     says("[data]\nkind = 'idx'\ninput = 'x'", &["a.toml:3", "`data.input`", "`data.inputs`"]);
-    says("epochs = 1", &["`epochs`", "did you mean `finetune.epochs`"]);
+    says("epochs = 1", &["`epochs`", "did you mean `pretrain.epochs`"]);
     says(
         "[[network.layers]]\ntype = 'dense'\n\n[[network.layers]]\ntype = 'dense'\nunit = 1",
         &["a.toml:6", "`network.layers[1].unit`", "`network.layers[1].units`"],
@@ -46,6 +46,10 @@ fn unknown_keys_are_named_with_line_path_and_nearest() {
         &["a.toml:4", "`network.layers[1].rate`", "no key may stand there"],
     );
     says("a.b.c = 1", &["`a`"]);
+    says(
+        "[requirements]\nram_bytes = 2048",
+        &["a.toml:2", "`requirements.ram_bytes` is `requirements.arena_bytes`", "certify --ram"],
+    );
 }
 
 #[test]
@@ -59,6 +63,14 @@ fn wrong_values_are_named_with_what_is_allowed() {
         "[[network.layers]]\ntype = 'relu'\n[[network.layers]]\ntype = 'dence'",
         &["a.toml:4", "`network.layers[1].type`", "did you mean `dense`"],
     );
+    for layer in
+        ["padding = 'Same', kernel = 3, filters = 3", "kernel = 3, filters = 3, padding = \"Same\""]
+    {
+        says(
+            &format!("[network]\nlayers = [\n{{ type = 'conv2d', {layer} }}]"),
+            &["a.toml:3", "`network.layers[0].padding` can't be \"Same\"", "did you mean `same`"],
+        );
+    }
     says("[[network.layers]]\nunits = 3", &["a.toml:1", "`network.layers[0].type` is missing"]);
     says(
         "[[network.layers]]\ntype = 'conv2d'\nkernel = 3",
@@ -163,6 +175,11 @@ fn a_resolved_job_loads_back_identical() {
     assert_eq!(resolved.job.data.shape, Some(vec![8, 8, 1]));
     assert_eq!(resolved.job.network.layers.len(), 6);
     assert_eq!(resolved.topology.input, dataset.shape);
+    // Whatever follows from the data is stated.
+    let job = &resolved.job;
+    assert!(job.pretrain.epochs.is_some() && job.variational.temperature.is_some());
+    assert_eq!((job.quantize.epochs, job.requirements.error_rise_points), (Some(0), Some(1.0)));
+    assert_eq!(job.data.validation_count, Some(resolved.split.validation.len()));
     let text = resolved.job.to_toml().unwrap();
     let again = parse(&text).unwrap();
     assert_eq!(again, resolved.job, "{text}");
@@ -176,7 +193,8 @@ fn paths_are_relative_to_the_job_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("b.toml");
     std::fs::write(&path, "[data]\nkind = 'csv'\ninputs = 'a.csv'").unwrap();
-    std::fs::write(folder.path().join("a.csv"), "x,y\n1,0\n2,1\n").unwrap();
+    std::fs::write(folder.path().join("a.csv"), "x,y\n".to_owned() + &"1,0\n2,1\n".repeat(9))
+        .unwrap();
     let job = Job::load(&path).unwrap();
     assert_eq!(job.data.inputs, Some(folder.path().join("a.csv")));
     let dataset = data::load(&job.data).unwrap();

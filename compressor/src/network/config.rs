@@ -185,6 +185,11 @@ impl LayerConfig {
 }
 
 impl NetworkConfig {
+    /// Whether its weights come from a file.
+    pub fn is_given(&self) -> bool {
+        self.model.is_some() || self.weights.is_some()
+    }
+
     /// The layers of the list, the preset, or the default preset.
     ///
     /// # Errors

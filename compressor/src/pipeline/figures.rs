@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::ledger::BitRecord;
 use crate::lower::Graph;
-use crate::network::{FloatNetwork, Layer, Topology};
+use crate::network::{FloatNetwork, Topology};
 use crate::prune::PruneError;
 use crate::shapes;
 use crate::summary::LayerSummary;
@@ -41,8 +41,8 @@ pub(super) fn layers(
             .sum();
         all.push(LayerSummary {
             op: shapes::kind(old).to_owned(),
-            shape_before: weight_shape(old),
-            shape_after: weight_shape(new),
+            shape_before: shapes::weight_shape(old),
+            shape_after: shapes::weight_shape(new),
             groups_before: crate::bayes::group_count(old),
             groups_after: crate::bayes::group_count(new),
             bits: bits.get(i).map_or(0, |b| b.bits),
@@ -57,15 +57,4 @@ pub(super) fn layers(
         });
     }
     Ok(all)
-}
-
-fn weight_shape(layer: &Layer) -> Vec<usize> {
-    match layer {
-        Layer::Dense { inputs, outputs } => vec![*outputs, *inputs],
-        Layer::Conv2d { channels, filters, kernel, .. } => {
-            vec![*filters, kernel[0], kernel[1], *channels]
-        }
-        Layer::DepthwiseConv2d { channels, kernel, .. } => vec![*channels, kernel[0], kernel[1]],
-        _ => Vec::new(),
-    }
 }

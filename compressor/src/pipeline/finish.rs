@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use super::figures::{float_bytes, layers, macs};
 use super::front::Front;
 use super::stages::Trained;
+use super::verdict::Verdict;
 use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Site};
 use crate::bit_width::{self, IntegerWeights};
 use crate::calibrate::{Activations, calibrate};
@@ -32,7 +33,7 @@ use crate::train::quantized::{self, simulate::Simulation};
 use crate::verify::{self, Verification};
 
 /// What a model costs.
-fn costs(model: &[u8]) -> Result<Costs, Error> {
+pub(super) fn costs(model: &[u8]) -> Result<Costs, Error> {
     let parsed = bitsback_runtime::Model::parse(model).map_err(PipelineError::Parse)?;
     let instructions = estimate::instructions(&parsed).count;
     Ok(Costs { bytes: model.len() as u64, instructions })
@@ -58,7 +59,7 @@ pub(super) struct Model {
     pub(super) graph: Graph,
     pub(super) bytes: Vec<u8>,
     pub(super) bits: Vec<BitRecord>,
-    verification: Verification,
+    pub(super) verification: Verification,
 }
 
 /// Writes everything and returns the figures.
@@ -67,14 +68,23 @@ pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
     stage.set(0, "calibrating and choosing bit widths");
     let model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
-    let requirement = input.check(&model);
+    let verdict = Verdict::new(input, &model)?;
+    let requirement = input.check(&model, &verdict);
     stage.set(2, "golden vectors");
     files::write_atomic(&input.site.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
     stage.set(3, "test set and report");
     let ledger = Ledger { groups: input.trained.pruned.groups.clone(), bits: model.bits.clone() };
     ledger.write_csv(input.site.out)?;
-    let summary = input.summary(&model)?;
+    let mut summary = input.summary(&model)?;
+    let classes = &input.site.prepared.dataset.classes;
+    summary.chance = Some(verdict.summary(classes));
+    for class in verdict.lost(classes) {
+        input.site.progress.note(&format!(
+            "warning: the model never answers `{class}`, which the dense network knows: raise \
+             [variational.shrink] target_weights or [data] rare_class_share, or collect more of it"
+        ));
+    }
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
     files::write_atomic(&input.site.out.join(SUMMARY_FILE), &json)?;
     let mut report = input.report(&summary, &model, ledger, golden)?;
@@ -229,27 +239,6 @@ impl Input<'_> {
         Ok(verify::evaluate(bytes, &inputs, &on.labels)?.error_percent())
     }
 
-    /// Whether validation finds the model good enough.
-    fn check(&self, model: &Model) -> Result<(), Error> {
-        let size = self.job.size;
-        let found = costs(&model.bytes)?;
-        if !size.is_met(found) {
-            let (what, limit, found) = size.missed(found);
-            return Err(PipelineError::Size { what, limit, found }.into());
-        }
-        if let Some(front) = self.front {
-            return front.verdict(self.job);
-        }
-        let dense = score(&self.trained.dense, &self.site.prepared.validation, self.site.device);
-        let found = model.verification.integer_error_percent;
-        let rise = found - dense.error_percent;
-        let allowed = self.job.requirements.error_rise_points;
-        if rise <= allowed {
-            return Ok(());
-        }
-        Err(PipelineError::Requirement { found, rise, allowed }.into())
-    }
-
     fn golden(&self, model: &Model) -> Result<golden::Golden, Error> {
         let folder = self.site.out.join(GOLDEN_FOLDER);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -300,7 +289,7 @@ impl Input<'_> {
         }
         let counted = match self.job.report.measure {
             true => certified::instructions(&self.site.out.join(MODEL_FILE)),
-            false => None,
+            false => (self.site.count)(self.site.out),
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
         Ok(counted.unwrap_or_else(|| estimate::instructions(&parsed)))

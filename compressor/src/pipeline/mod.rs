@@ -11,12 +11,15 @@ mod finish;
 mod front;
 mod given;
 mod stages;
+mod verdict;
+mod warnings;
 mod watch;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::calibrate::{InputQuantization, Range};
+use crate::cost::Instructions;
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
 use crate::error::Error;
@@ -30,7 +33,7 @@ use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
 use crate::weights::model::Given;
-use checkpoint::{CHECKPOINT_FILE, Checkpoint};
+use checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
 pub use front::FRONT_FOLDER;
 use front::Tracer;
 use stages::Setting;
@@ -135,11 +138,29 @@ pub enum PipelineError {
         /// What the nearest choice takes.
         found: u64,
     },
+    /// A network that is no better than chance.
+    #[error("no better than chance, so this is no compressed network. {why}. What helps: {remedy}")]
+    Chance {
+        /// Which network, and its answers beside those of chance.
+        why: String,
+        /// What to change.
+        remedy: String,
+    },
+    /// Too few validation examples to tell any model from chance.
+    #[error(
+        "too few validation examples to say whether the model is better than chance. {why}; collect \
+         more, or raise [data] validation_count"
+    )]
+    TooFewToTell {
+        /// What was seen.
+        why: String,
+    },
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
-         network's; [requirements] error_rise_points allows {allowed:.2}: train longer, raise \
-         [variational.shrink] target_weights or [bits] most, or allow more"
+         network's; [requirements] error_rise_points allows {allowed:.2} (one of {examples} \
+         validation examples is {:.2}). What helps: {remedy}, or allow more",
+        100.0 / (*examples).max(1) as f64
     )]
     Requirement {
         /// Error of the integer model on validation.
@@ -148,6 +169,10 @@ pub enum PipelineError {
         rise: f64,
         /// Points allowed.
         allowed: f64,
+        /// Validation examples.
+        examples: usize,
+        /// What keeps more of the dense network.
+        remedy: String,
     },
 }
 
@@ -163,13 +188,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    fn new(dataset: Dataset, job: &Job, given: Option<&Given>) -> Result<Self, Error> {
-        let seed = job.data.split_seed.unwrap_or(job.seed);
-        let mut split = Split::new(&dataset, &job.data, seed).map_err(|e| job.data_error(e))?;
-        let kind = job
-            .data
-            .normalization
-            .unwrap_or_else(|| NormalizationKind::default_for(&dataset.inputs));
+    fn new(
+        dataset: Dataset,
+        mut split: Split,
+        job: &Job,
+        given: Option<&Given>,
+    ) -> Result<Self, Error> {
+        let kind = job.data.normalization.unwrap_or_else(|| {
+            NormalizationKind::default_for(&dataset.inputs, job.network.is_given())
+        });
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
         if let Some(given) = given {
@@ -263,6 +290,10 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
     }
 }
 
+/// Counts the instructions of an inference of the model in an output folder, once its golden vectors
+/// are there; `None` where that can't be done.
+pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
+
 /// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
 /// whatever the folder holds.
 ///
@@ -275,9 +306,23 @@ pub fn run(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<Summary, Error> {
+    run_counting(job, out, options, progress, &|_| None)
+}
+
+/// As [`run`], with the report's times from what `count` says.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_counting(
+    job: &Job,
+    out: &Path,
+    options: &RunOptions,
+    progress: &Progress,
+    count: Counter<'_>,
+) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { job, topology, given } = job.resolve(&dataset)?;
-    let prepared = Prepared::new(dataset, &job, given.as_ref())?;
+    let ResolvedJob { job, topology, given, split } = job.resolve(&dataset)?;
+    let prepared = Prepared::new(dataset, split, &job, given.as_ref())?;
     let text = job.to_toml()?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
@@ -288,6 +333,9 @@ pub fn run(
         front::clear(out)?;
     }
     progress.note(&format!("data: {}", prepared.describe(&job)));
+    for warning in warnings::warnings(&job, &topology, &prepared) {
+        progress.note(&format!("warning: {warning}"));
+    }
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
     let burn = options.device.open()?.autodiff();
@@ -313,24 +361,33 @@ pub fn run(
         None => (setting.start()?, Metrics::create(&own_metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
-    let site = Site { job_toml: &text, prepared: &prepared, device: &burn, options, out, progress };
-    if !job.traces_front() {
-        let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
-        return finish::finish(&finish::Input {
-            site,
-            job: &job,
-            trained: &trained,
-            seconds: watch.seconds(),
-            narrower: 0,
-            metrics: std::slice::from_ref(&own_metrics),
-            front: None,
-        });
+    let (job_toml, device) = (text.as_str(), &burn);
+    let site = Site { job_toml, prepared: &prepared, device, options, out, progress, count };
+    if job.traces_front() {
+        return from_front(Tracer { setting, site }, reached, &mut watch);
     }
-    let tracer = Tracer { setting, site };
-    let front = tracer.trace(reached, &mut watch)?;
-    let chosen = tracer.chosen(&front)?;
+    let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
     finish::finish(&finish::Input {
         site,
+        job: &job,
+        trained: &trained,
+        seconds: watch.seconds(),
+        narrower: 0,
+        metrics: std::slice::from_ref(&own_metrics),
+        front: None,
+    })
+}
+
+/// Traces the job's front, and finishes the point that is chosen from it.
+fn from_front(
+    tracer: Tracer<'_>,
+    reached: Reached,
+    watch: &mut Watch<'_>,
+) -> Result<Summary, Error> {
+    let front = tracer.trace(reached, watch)?;
+    let chosen = tracer.chosen(&front)?;
+    finish::finish(&finish::Input {
+        site: tracer.site,
         job: &chosen.job,
         trained: &chosen.trained,
         seconds: front.seconds,
@@ -349,6 +406,7 @@ struct Site<'a> {
     options: &'a RunOptions,
     out: &'a Path,
     progress: &'a Progress,
+    count: Counter<'a>,
 }
 
 impl Site<'_> {

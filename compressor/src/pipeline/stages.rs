@@ -16,7 +16,7 @@ use crate::progress::Progress;
 use crate::prune::batch_norm::fold_batch_norm;
 use crate::prune::weights::posterior_mean;
 use crate::prune::{PruneError, Shrinkage, choose_threshold, unimportance};
-use crate::train::batch::Examples;
+use crate::train::batch::{Examples, Material};
 use crate::train::evaluate::score;
 use crate::train::lessons::{Distillation, Lessons};
 use crate::train::quantized::{self, Quantized};
@@ -158,14 +158,15 @@ impl Setting<'_> {
         mut state: deterministic::State,
         watch: &mut Watch,
     ) -> Result<Reached, Error> {
-        let plan = deterministic::Plan::pretrain(&self.job.pretrain, self.seed(Stream::Pretrain));
-        let steps = deterministic::State::steps(&plan, self.train.len());
+        let (config, examples) = (&self.job.pretrain, self.train.len());
+        let plan = deterministic::Plan::pretrain(config, examples, self.seed(Stream::Pretrain));
+        let steps = plan.pace.steps(examples);
         let mut observer =
             watch.stage("pretrain", steps, |s: &deterministic::State| Reached::Pretrain(s.clone()));
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.lessons(plan.epochs),
+            &mut self.lessons(plan.pace.epochs),
             self.validation,
             self.device,
             &mut observer,
@@ -197,7 +198,7 @@ impl Setting<'_> {
         watch: &mut Watch,
     ) -> Result<Reached, Error> {
         let config = &self.job.variational;
-        let steps = variational::State::steps(config, self.train.len());
+        let steps = config.pace(self.train.len()).steps(self.train.len());
         let kept = dense.clone();
         let mut observer = watch.stage("variational", steps, move |s: &variational::State| {
             Reached::Variational { dense: kept.clone(), state: s.clone() }
@@ -207,7 +208,7 @@ impl Setting<'_> {
             &mut state,
             config,
             seed,
-            self.train,
+            &Material::new(self.train, self.job.data.rare_class_share),
             self.validation,
             self.device,
             &mut observer,
@@ -249,9 +250,9 @@ impl Setting<'_> {
         mut state: deterministic::State,
         watch: &mut Watch,
     ) -> Result<Reached, Error> {
-        let config = &self.job.finetune;
-        let plan = deterministic::Plan::finetune(config, self.seed(Stream::Finetune));
-        let steps = deterministic::State::steps(&plan, self.train.len());
+        let (config, examples) = (&self.job.finetune, self.train.len());
+        let plan = deterministic::Plan::finetune(config, examples, self.seed(Stream::Finetune));
+        let steps = plan.pace.steps(examples);
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
             watch.stage("finetune", steps, move |s: &deterministic::State| Reached::Finetune {
@@ -262,7 +263,7 @@ impl Setting<'_> {
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.taught(plan.epochs, &dense),
+            &mut self.taught(plan.pace.epochs, &dense),
             self.validation,
             self.device,
             &mut observer,
@@ -278,7 +279,7 @@ impl Setting<'_> {
         pruned: Pruned,
         network: FloatNetwork,
     ) -> Result<Reached, Error> {
-        if self.job.quantize.epochs == 0 {
+        if !self.job.quantize.is_on() {
             return Ok(Reached::Trained { dense, pruned, network, quantized: None });
         }
         let (bits, calibration) = (self.widths(&network), self.calibration());
@@ -294,9 +295,9 @@ impl Setting<'_> {
         mut state: quantized::State,
         watch: &mut Watch,
     ) -> Result<Reached, Error> {
-        let config = &self.job.quantize;
+        let pace = self.job.quantize.pace(self.train.len());
         let (bits, calibration) = (self.widths(&dense), self.calibration());
-        let steps = quantized::State::steps(config, self.train.len());
+        let steps = pace.steps(self.train.len());
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
             watch.stage("quantize", steps, move |s: &quantized::State| Reached::Quantize {
@@ -304,7 +305,7 @@ impl Setting<'_> {
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
             });
-        let mut lessons = self.taught(config.epochs, &dense).in_integers(self.input);
+        let mut lessons = self.taught(pace.epochs, &dense).in_integers(self.input);
         let setting = self.in_integers(&bits, &calibration);
         quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
         observer.finish();
@@ -342,7 +343,8 @@ impl Setting<'_> {
     /// The material of a stage.
     fn lessons(&self, epochs: u32) -> Lessons<'_> {
         let seed = self.seed(Stream::Augment);
-        Lessons::new(self.train, &self.job.augment, seed, epochs, self.device)
+        let lessons = Lessons::new(self.train, &self.job.augment, seed, epochs, self.device);
+        lessons.balanced(self.job.data.rare_class_share)
     }
 
     /// The material of a stage after pruning, with smoothed labels and the dense network as the

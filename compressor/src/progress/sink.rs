@@ -13,6 +13,8 @@ const LINE_INTERVAL_LATER: Duration = Duration::from_secs(30);
 /// How often objects appear: enough for a dashboard.
 const JSON_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How a stage looks whose steps nobody knows.
+const OPEN_TEMPLATE: &str = "{prefix:<12} {spinner:.cyan}  {msg}  {elapsed}";
 /// How a bar looks.
 const BAR_TEMPLATE: &str = "{prefix:<12} {bar:24.cyan/dim} {pos}/{len}  {msg}  {eta} left";
 
@@ -82,7 +84,7 @@ impl Sink {
         match self {
             Self::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(steps).with_prefix(stage.to_owned()));
-                bar.set_style(style());
+                bar.set_style(style(steps));
                 bar.enable_steady_tick(Duration::from_millis(250));
                 Some(bar)
             }
@@ -142,14 +144,17 @@ impl Sink {
 }
 
 /// `name ━━━━╸ 312/469 loss 0.031 12 s left`.
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template(BAR_TEMPLATE)
+fn style(steps: u64) -> ProgressStyle {
+    ProgressStyle::with_template(if steps == 0 { OPEN_TEMPLATE } else { BAR_TEMPLATE })
         .map(|style| style.progress_chars("━╸─"))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// What a plain line says of a running stage, with the time left once it can be guessed.
 fn advance_line(stage: &str, advance: Advance, detail: &str) -> String {
+    if advance.steps == 0 {
+        return format!("{stage}: {detail} ({})", short(advance.elapsed));
+    }
     let mut text = format!("{stage}: {}/{}", advance.done, advance.steps);
     if !detail.is_empty() {
         text.push_str(", ");
@@ -220,6 +225,13 @@ mod tests {
     fn nothing_is_left_to_guess_at_the_ends() {
         assert_eq!(advance_line("s", advance(0, 4, 1, 0), ""), "s: 0/4");
         assert_eq!(advance_line("s", advance(4, 4, 1, 0), ""), "s: 4/4");
+    }
+
+    #[test]
+    fn nothing_is_left_to_guess_of_what_nobody_knows() {
+        let text = advance_line("cortex-m4", advance(0, 0, 12, 0), "building the firmware");
+        assert_eq!(text, "cortex-m4: building the firmware (12 s)");
+        assert!(ProgressStyle::with_template(OPEN_TEMPLATE).is_ok());
     }
 
     #[test]

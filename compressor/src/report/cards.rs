@@ -38,6 +38,14 @@ pub(super) fn verdict(summary: &Summary, unmet: &str) -> String {
             esc(words)
         ),
     };
+    let lost = summary.chance.iter().flat_map(|chance| &chance.lost_classes);
+    let lost: Vec<String> = lost.map(|class| esc(class).to_string()).collect();
+    if !lost.is_empty() {
+        text += &format!(
+            " <b>On validation it never answers {}</b>, which the float network knows.",
+            lost.join(", ")
+        );
+    }
     format!("<p class=\"verdict\">{text}</p>\n{unmet}")
 }
 
@@ -47,6 +55,8 @@ struct Card<'a> {
     before: String,
     after: String,
     change: String,
+    /// Whether the change is for the worse.
+    worse: bool,
     basis: String,
 }
 
@@ -64,6 +74,7 @@ fn size(summary: &Summary) -> Card<'static> {
         before: bytes(summary.dense.file_bytes),
         after: bytes(summary.compressed.file_bytes),
         change: format!("{} smaller", times(summary.row.ratio)),
+        worse: summary.compressed.file_bytes > summary.dense.file_bytes,
         basis: format!(
             "counted: {} bytes of float weights and biases; {} bytes of model file, header and all",
             thousands(summary.dense.file_bytes),
@@ -89,6 +100,7 @@ fn error(summary: &Summary) -> Card<'static> {
             x if x < 0.0 => format!("{} points less", significant(-x)),
             _ => String::from("unchanged"),
         },
+        worse: change > 0.0,
         basis: format!(
             "measured on {} test examples, before in floats, after on the integer runtime{interval}",
             thousands(summary.test_examples)
@@ -106,6 +118,7 @@ fn macs(summary: &Summary) -> Card<'static> {
         before: count(summary.dense.macs),
         after: count(summary.compressed.macs),
         change: format!("{} fewer", times(summary.macs_ratio())),
+        worse: summary.compressed.macs > summary.dense.macs,
         basis: format!(
             "counted: {} and {} an inference{arena}",
             thousands(summary.dense.macs),
@@ -129,6 +142,7 @@ fn latency(latency: &Latency) -> Card<'_> {
         before: format!("{} ms", significant(latency.before_ms)),
         after: format!("{} ms", significant(latency.after_ms)),
         change,
+        worse: before == after && latency.after_ms > latency.before_ms,
         basis: format!(
             "{basis}; milliseconds are estimated, at an instruction a cycle (see Provenance)"
         ),
@@ -148,10 +162,11 @@ fn render(card: &Card<'_>) -> String {
     format!(
         "<div class=\"card\"><h3>{}</h3>\n<p class=\"figures\"><span class=\"before\">{}</span> \
          <span class=\"arrow\">→</span> <span class=\"after\">{}</span></p>\n\
-         <p class=\"change\">{}</p>\n<p class=\"basis\">{}</p></div>\n",
+         <p class=\"{}\">{}</p>\n<p class=\"basis\">{}</p></div>\n",
         esc(&card.title),
         esc(&card.before),
         esc(&card.after),
+        if card.worse { "change worse" } else { "change" },
         esc(&card.change),
         esc(&card.basis)
     )
@@ -177,6 +192,15 @@ mod tests {
         assert_eq!(faster(4.0, 20.0), "5.00× slower");
         assert_eq!(faster(4.0, 2.0), "2.00× faster");
         assert_eq!(faster(0.0, 2.0), "");
+    }
+
+    #[test]
+    fn what_got_worse_has_a_colour_of_its_own() {
+        let mut summary = crate::summary::tests::example();
+        let worse = |summary: &Summary| cards(summary, &[]).matches("\"change worse\"").count();
+        assert_eq!((summary.error_change() > 0.0, worse(&summary)), (true, 1));
+        summary.compressed.error_percent = summary.dense.error_percent;
+        assert_eq!(worse(&summary), 0);
     }
 
     #[test]

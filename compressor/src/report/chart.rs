@@ -289,23 +289,75 @@ pub(super) fn interval((x, at): (&Axis, f64), (y, low, high): (&Axis, f64, f64))
     )
 }
 
-/// A point with its name beside it and what it stands for as a tooltip.
+/// A point with what it stands for as a tooltip; its name is left to [`Names`].
 pub(super) fn point(
     (x, px): (&Axis, f64),
     (y, py): (&Axis, f64),
     class: &str,
-    name: &str,
     title: &str,
 ) -> String {
     let (px, py) = (x.at(px), y.at(py));
     format!(
-        "<circle class=\"{class}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\"><title>{}</title></circle>\
-         <text class=\"stage\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
-        esc(title),
-        px + 7.0,
-        py + 3.5,
-        esc(name)
+        "<circle class=\"{class}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"4\"><title>{}</title></circle>\n",
+        esc(title)
     )
+}
+
+/// Names of points, each where it lies over no other name and no point.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Left, top, right and bottom of what is taken.
+    taken: Vec<[f64; 4]>,
+}
+
+/// Room of a letter.
+const LETTER: [f64; 2] = [6.2, 11.0];
+
+impl Names {
+    /// With points in the way.
+    pub(super) fn around(points: impl Iterator<Item = (f64, f64)>) -> Self {
+        let box_of = |(x, y)| [x - 5.0, y - 5.0, x + 5.0, y + 5.0];
+        Self { taken: points.map(box_of).collect() }
+    }
+
+    /// The name of the point drawn at (x, y): beside it if there is room, else above or below, as far
+    /// as it takes, then with a line.
+    pub(super) fn place(&mut self, (x, y): (f64, f64), name: &str) -> String {
+        let (wide, high) = (LETTER[0] * name.chars().count() as f64, LETTER[1]);
+        let beside =
+            |left: f64, middle: f64| [left, middle - high / 2.0, left + wide, middle + high / 2.0];
+        let rows = (0..).map(|row| f64::from(row) * high).take_while(|&rise| rise < HEIGHT);
+        let places = rows.flat_map(|rise| {
+            let right = x + 7.0;
+            let left = x - 7.0 - wide;
+            [(right, y - rise), (left, y - rise), (right, y + rise), (left, y + rise)]
+        });
+        let inside =
+            |b: &[f64; 4]| b[0] >= LEFT && b[2] <= WIDTH && b[1] >= TOP && b[3] <= HEIGHT - BOTTOM;
+        let apart = |a: &[f64; 4], b: &[f64; 4]| {
+            a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1]
+        };
+        let mut free = places
+            .map(|(left, middle)| beside(left, middle))
+            .filter(|b| inside(b) && self.taken.iter().all(|other| apart(b, other)));
+        // Where all is full, over others is better than nowhere.
+        let place = free.next().unwrap_or_else(|| beside(x + 7.0, y));
+        let middle = f64::midpoint(place[1], place[3]);
+        let line = match (middle - y).abs() > high {
+            true => {
+                let near = if place[0] > x { place[0] - 1.0 } else { place[2] + 1.0 };
+                format!("<path class=\"interval\" d=\"M{x:.1} {y:.1}L{near:.1} {middle:.1}\"/>")
+            }
+            false => String::new(),
+        };
+        self.taken.push(place);
+        format!(
+            "{line}<text class=\"stage\" x=\"{:.1}\" y=\"{:.1}\">{}</text>\n",
+            place[0],
+            middle + 3.5,
+            esc(name)
+        )
+    }
 }
 
 #[cfg(test)]
@@ -329,6 +381,19 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn names_keep_apart(points in proptest::collection::vec((60.0f64..440.0, 30.0f64..160.0), 1..8)) {
+            let mut names = Names::around(points.iter().copied());
+            points.iter().for_each(|&at| { names.place(at, "12 (×2)"); });
+            let placed = &names.taken[points.len()..];
+            for (i, a) in placed.iter().enumerate() {
+                for b in placed.iter().take(i) {
+                    let apart = a[2] <= b[0] || b[2] <= a[0] || a[3] <= b[1] || b[3] <= a[1];
+                    proptest::prop_assert!(apart, "{a:?} {b:?}");
+                }
+            }
+        }
+
         #[test]
         fn positions_are_finite_whatever_the_data(
             low in proptest::num::f64::ANY,

@@ -10,37 +10,39 @@ use crate::cost::power::SHEETS;
 pub(super) fn section(instructions: Option<Instructions>, config: &ReportConfig) -> String {
     let Some(Instructions { count, from }) = instructions else { return String::new() };
     let heads = [
-        "Microcontroller".to_owned(),
-        "#MHz (data sheet)".to_owned(),
-        format!("#Instructions ({})", from.name()),
-        "#ms (estimated)".to_owned(),
-        "#µJ (estimated)".to_owned(),
-        "#Battery, years (estimated)".to_owned(),
-        "Data sheet".to_owned(),
+        "Part",
+        "#MHz (data sheet)",
+        "#ms (estimated)",
+        "#µJ (estimated)",
+        "#Battery, years (estimated)",
     ];
-    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     let rows: String = SHEETS
         .iter()
-        .map(|sheet| {
+        .enumerate()
+        .map(|(index, sheet)| {
             let years = sheet.years(config.battery_mah, config.inferences_per_hour, count);
             format!(
-                "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-                 <td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
-                 <td>{}</td></tr>\n",
+                "<tr><td>{}<sup>{}</sup></td><td class=\"n\">{}</td><td class=\"n\">{}</td>\
+                 <td class=\"n\">{}</td><td class=\"n\">{}</td></tr>\n",
                 sheet.name,
+                index + 1,
                 sheet.megahertz,
-                thousands(count),
                 significant(sheet.milliseconds(count)),
                 significant(sheet.microjoules(count)),
-                significant(years),
-                sheet.source
+                significant(years)
             )
         })
         .collect();
+    let sources: String =
+        SHEETS.iter().map(|sheet| format!("<li>{}</li>\n", sheet.source)).collect();
+    let what = format!(
+        "<p>An inference takes {} instructions of a Cortex-M4 ({}).</p>\n",
+        thousands(count),
+        from.name()
+    );
     let remark = format!(
-        "An inference on a Cortex-M4 at each part's highest clock and an instruction a cycle, which \
-         is the least: wait states of the flash come on top. Energy is the core's alone: run current \
-         of the data sheet, typical, at 25 °C. The battery holds {} mAh and feeds the core at {} \
+        "Times are at each part's highest clock and an instruction a cycle, which is the least: wait \
+         states of the flash come on top. Energy is the core's alone: run current of the data sheet, typical, at 25 °C. The battery holds {} mAh and feeds the core at {} \
          inferences an hour and its sleep in between; sensor, radio and self-discharge are not \
          counted.",
         config.battery_mah, config.inferences_per_hour
@@ -48,7 +50,10 @@ pub(super) fn section(instructions: Option<Instructions>, config: &ReportConfig)
     html::section(
         "energy",
         "Time and energy",
-        &(tables::table(&heads, &rows) + &html::remark(&remark)),
+        &(what
+            + &tables::table(&heads, &rows)
+            + &format!("<ol class=\"notes\">\n{sources}</ol>\n")
+            + &html::remark(&remark)),
     )
 }
 
@@ -61,8 +66,12 @@ mod tests {
     fn columns_say_how_they_are_known() {
         let instructions = Instructions { count: 1_000_000, from: Provenance::Measured };
         let page = section(Some(instructions), &ReportConfig::default());
-        for text in ["Instructions (measured)", "ms (estimated)", "DS10198", "225 mAh", "1,000,000"]
-        {
+        for text in [
+            "1,000,000 instructions of a Cortex-M4 (measured)",
+            "ms (estimated)",
+            "DS10198",
+            "225 mAh",
+        ] {
             assert!(page.contains(text), "{text}");
         }
         assert_eq!(section(None, &ReportConfig::default()), "");

@@ -67,6 +67,8 @@ fn plot(front: &FrontSummary) -> String {
     if let Some(limit) = front.error_percent_limit {
         svg += &chart::level(&y, limit, "error_percent");
     }
+    let place = |point: &PointSummary| (x.at(point.file_bytes as f64), y.at(point.error_percent));
+    let mut names = chart::Names::around(front.points.iter().map(place));
     for point in &front.points {
         let (low, high) = bounds(point, front.confidence_of_each);
         let (mut name, mut tempered) = (point.point.to_string(), String::new());
@@ -79,7 +81,6 @@ fn plot(front: &FrontSummary) -> String {
             (&x, point.file_bytes as f64),
             (&y, point.error_percent),
             if point.chosen { "point chosen" } else { "point" },
-            &name,
             &format!(
                 "point {}{tempered}: {} bytes, {} %, at most {} %",
                 point.point,
@@ -88,6 +89,7 @@ fn plot(front: &FrontSummary) -> String {
                 significant(high)
             ),
         );
+        svg += &names.place(place(point), &name);
     }
     let note = match varies {
         true => "the chosen point is filled; in brackets the factor on the KL's temperature",
@@ -176,7 +178,7 @@ mod tests {
         let page = section(Some(&front(&requirements)));
         assert_eq!(page.matches("class=\"point chosen\"").count(), 1);
         assert_eq!(page.matches("class=\"interval\"").count(), 3);
-        for text in ["Point 2 of 3", "flash_bytes", "fails error_percent", "meets all; chosen"] {
+        for text in ["Point 2 of 5", "flash_bytes", "fails error_percent", "meets all; chosen"] {
             assert!(page.contains(text), "{text}");
         }
         assert!(page.contains("another has fewer bytes and errors"));
@@ -199,7 +201,7 @@ mod tests {
             "point 3 at KL temperature × 2:",
             "are at 97.5 % confidence, which makes 95 % of all",
             "Bonferroni",
-            "Point 3 of 3 (KL temperature × 2)",
+            "Point 3 of 5 (KL temperature × 2)",
         ] {
             assert!(page.contains(text), "{text}");
         }

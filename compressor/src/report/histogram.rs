@@ -29,11 +29,10 @@ pub(super) fn section(groups: &[GroupRecord], measure: &str) -> String {
     }
     let plots: String = layers(groups).iter().map(|layer| plot(layer, measure)).collect();
     let text = format!(
-        "Each group (an input of a dense layer, a filter of a convolution) by its {measure}, at \
-         the moment when its fate was decided: the further to the right, the less the data need \
-         it. <span class=\"key kept\"></span> kept <span class=\"key removed\"></span> removed. \
-         Dashed: the threshold of the pruning after training. Thin: cuts during training, each at \
-         its time, so that groups which are kept may lie to the right of an earlier one.",
+        "Each group (an input of a dense layer, a filter of a convolution) by its {measure}, when it \
+         was decided whether it stays. Groups that the data don\u{2019}t need are on the right. <span class=\"key kept\"></span> kept <span class=\"key removed\"></span> removed. \
+         Dashed: the threshold of the pruning after training. Thin: cuts during training; values \
+         move on, so that a group which is kept may end up to the right of an earlier cut.",
     );
     let body = html::remark(&text) + &format!("<div class=\"plots\">\n{plots}</div>");
     html::section("importance", "Importance", &body)
@@ -123,6 +122,19 @@ fn plot(layer: &Layer, measure: &str) -> String {
     chart::close(&layer.name, &note(layer), svg)
 }
 
+/// What a threshold without a group on one of its sides means.
+fn beyond(layer: &Layer) -> &'static str {
+    let Some(threshold) = layer.threshold else { return "" };
+    let all = || layer.kept.iter().chain(&layer.removed);
+    if all().all(|&value| value < threshold) {
+        "; the threshold is beyond all of them: validation allowed no removal after training"
+    } else if all().all(|&value| value >= threshold) && !layer.kept.is_empty() {
+        "; all of them reach the threshold: those that the network can't do without were kept"
+    } else {
+        ""
+    }
+}
+
 /// What stands beside the name.
 fn note(layer: &Layer) -> String {
     let count = layer.kept.len() + layer.removed.len() + layer.unplaced;
@@ -135,7 +147,7 @@ fn note(layer: &Layer) -> String {
         1 => note += ", one cut during training",
         n => note += &format!(", {n} cuts during training"),
     }
-    note
+    note + beyond(layer)
 }
 
 /// Counts per column.
@@ -200,6 +212,16 @@ mod tests {
         assert_eq!(layers[0].cuts, [-4.0, -3.0]);
         assert_eq!(layers[0].threshold, None);
         assert_eq!(note(&layers[0]), "1 of 4 groups kept, 2 cuts during training");
+    }
+
+    #[test]
+    fn a_threshold_beyond_every_bar_is_explained() {
+        let note_of = |values: [f32; 2], kept| {
+            note(&layers(&values.map(|value| group("a", value, -3.0, kept)))[0])
+        };
+        assert!(note_of([-5.0, -4.0], true).contains("allowed no removal"));
+        assert!(note_of([-1.0, 2.0], true).contains("can't do without"));
+        assert!(!note_of([-5.0, -1.0], true).contains("threshold"));
     }
 
     #[test]

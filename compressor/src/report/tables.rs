@@ -94,11 +94,11 @@ pub(super) fn bits(records: &[BitRecord]) -> String {
         "#Effect, nats",
     ];
     let text = html::remark(
-        "A weight that the data leave uncertain needs no finer grid than its uncertainty: the \
-         posterior variance sets the step, the largest weight the range, and both the width, unless \
-         the rule says that the job did. Rounding noise is a twelfth of the step\u{2019}s square, a \
-         variance like the posterior\u{2019}s; the effect is the rise of the loss on validation by \
-         rounding this layer alone, where it wasn\u{2019}t trained in integers.",
+        "Where the data leave weights uncertain, a coarse grid does no harm. The posterior variance \
+         sets the step, the largest weight sets the range, and the two give the width, unless the \
+         rule says that the job stated it. Rounding noise is a twelfth of the step\u{2019}s square: a \
+         variance, to be compared with the posterior\u{2019}s. The effect is how much the loss on \
+         validation rises when this layer alone is rounded; layers trained in integers have none.",
     );
     html::section("bits", "Bits", &(text + &table(&heads, &rows)))
 }

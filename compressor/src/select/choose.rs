@@ -19,6 +19,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::confidence::percent;
+use super::point::BETTER_THAN_CHANCE;
 use super::{Check, Plan, Point, Requirements};
 use crate::cost::Instructions;
 
@@ -109,7 +110,8 @@ impl Choice {
     /// Why this point, in a sentence or two.
     pub fn why(&self, points: &[Point], requirements: &Requirements) -> String {
         let Some(point) = points.get(self.point) else { return String::new() };
-        let place = format!("Point {} of {}{}", self.point + 1, points.len(), at(&point.plan));
+        let place =
+            format!("Point {} of {}{}", point.plan.index + 1, point.plan.of, at(&point.plan));
         let bytes = point.measured.file_bytes;
         match &self.outcome {
             Outcome::Met => {
@@ -162,6 +164,12 @@ fn lower_first(text: &str) -> String {
 fn list(checks: &[Check], instructions: Instructions) -> String {
     let one = |check: &Check| {
         let Check { requirement, limit, found, judged, .. } = check;
+        if requirement == BETTER_THAN_CHANCE {
+            return format!(
+                "{requirement} ({found:.2} % are wrong, and {limit:.2} % of the answer that is always \
+                 the most frequent class)"
+            );
+        }
         let digits = if judged.fract() != 0.0 && judged.abs() < 1_000.0 { 2 } else { 0 };
         let mut text = match check.promise {
             true => format!(
@@ -198,7 +206,7 @@ mod tests {
         assert_eq!((choice.point, &choice.promised[..]), (1, &[true, true, false][..]));
         assert!(choice.is_met());
         let why = choice.why(&points, &ceiling(3.5));
-        assert!(why.contains("Point 2 of 3"), "{why}");
+        assert!(why.contains("Point 2 of 5"), "{why}");
         // What was tested is the ceiling, not the bound of the point that was chosen afterwards.
         assert!(why.ends_with("Its error is at most 3.5 %, with 95 % confidence."), "{why}");
         let classes = Requirements { class_error_percent: vec![9.0], ..Requirements::default() };
@@ -244,7 +252,7 @@ mod tests {
         assert_eq!(choice.promised, [false, false, true, true, false, true, true]);
         assert_eq!((choice.point, choice.is_met()), (6, true));
         let why = choice.why(&points, &ceiling(3.6));
-        assert!(why.starts_with("Point 7 of 7 (KL temperature × 2) has the fewest"), "{why}");
+        assert!(why.starts_with("Point 7 of 5 (KL temperature × 2) has the fewest"), "{why}");
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! - [`plan`]: which points a front has, fixed before anything is measured;
 //! - [`point`]: what was measured of each;
 //! - [`confidence`]: what a count of errors allows to promise;
+//! - [`chance`]: whether a model is better than chance at all;
 //! - [`choose`](mod@choose): the test and the choice;
 //! - [`summary`]: the front in figures.
 
+pub mod chance;
 pub mod choose;
 pub mod confidence;
 pub mod plan;
@@ -25,8 +27,8 @@ pub use summary::{FrontSummary, PointSummary};
 #[serde(deny_unknown_fields, default)]
 pub struct Requirements {
     /// How many percentage points of error the integer model may be above the dense float network,
-    /// as counted on validation examples.
-    pub error_rise_points: f64,
+    /// as counted on validation examples; unset: 1, or one example if that is more.
+    pub error_rise_points: Option<f64>,
     /// Ceiling on the error rate, in percent, to be promised.
     pub error_percent: Option<f64>,
     /// Ceilings on the error rate of each class, in percent, to be promised: one for all or one per
@@ -35,7 +37,7 @@ pub struct Requirements {
     /// Most bytes of the model file.
     pub flash_bytes: Option<u64>,
     /// Most bytes of the arena.
-    pub ram_bytes: Option<u64>,
+    pub arena_bytes: Option<u64>,
     /// Most instructions of an inference on the report's core.
     pub instructions: Option<u64>,
     /// Most milliseconds of an inference at `[report] megahertz`, an instruction a cycle.
@@ -49,11 +51,11 @@ pub struct Requirements {
 impl Default for Requirements {
     fn default() -> Self {
         Self {
-            error_rise_points: 1.0,
+            error_rise_points: None,
             error_percent: None,
             class_error_percent: Vec::new(),
             flash_bytes: None,
-            ram_bytes: None,
+            arena_bytes: None,
             instructions: None,
             milliseconds: None,
             confidence: 0.95,
@@ -62,7 +64,29 @@ impl Default for Requirements {
     }
 }
 
+/// Points that the error may rise by, unless the job says otherwise.
+const ERROR_RISE: f64 = 1.0;
+
+/// Digits after the point to which percents are compared: what is printed alike is equal.
+const ROUNDED: f64 = 100.0;
+
+/// Whether `found` is within `limit`, both in percent or points of it.
+pub fn within(found: f64, limit: f64) -> bool {
+    (found * ROUNDED).round() <= (limit * ROUNDED).round()
+}
+
 impl Requirements {
+    /// How many points the error may rise by.
+    pub fn error_rise(&self) -> f64 {
+        self.error_rise_points.unwrap_or(ERROR_RISE)
+    }
+
+    /// The same for a model that is judged on so many examples: everything stated.
+    pub fn resolve(&self, judged: usize) -> Self {
+        let rise = ERROR_RISE.max(100.0 / judged.max(1) as f64);
+        Self { error_rise_points: self.error_rise_points.or(Some(rise)), ..self.clone() }
+    }
+
     /// Whether anything about errors is to be promised, which takes examples that decided nothing.
     pub fn promises(&self) -> bool {
         self.error_percent.is_some() || !self.class_error_percent.is_empty()
@@ -72,7 +96,7 @@ impl Requirements {
     pub fn need_front(&self) -> bool {
         self.promises()
             || self.flash_bytes.is_some()
-            || self.ram_bytes.is_some()
+            || self.arena_bytes.is_some()
             || self.limit_time()
     }
 

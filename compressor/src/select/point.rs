@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::chance::Chance;
 use super::confidence::{least_examples, sufficient_examples, upper_bound};
-use super::{Plan, Requirements};
+use super::{Plan, Requirements, within};
 use crate::cost::Instructions;
+
+/// What every model must be, whatever a job requires.
+pub const BETTER_THAN_CHANCE: &str = "better_than_chance";
 
 /// Errors on the examples of one class, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,9 @@ pub struct Measured {
     pub errors: Count,
     /// The same by class.
     pub classes: Vec<Count>,
+    /// The same beside chance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Chance>,
     /// Points of percent above the dense float network, on the same examples.
     pub error_rise_points: f64,
     /// The whole model file.
@@ -99,6 +106,12 @@ impl Check {
         }
     }
 
+    fn chance(chance: &Chance) -> Self {
+        let percent = |errors| Count { examples: chance.examples, errors }.percent();
+        let (limit, found) = (percent(chance.constant_errors), percent(chance.errors));
+        Self { met: chance.is_better(), ..Self::plain(BETTER_THAN_CHANCE, limit, found) }
+    }
+
     fn promise(requirement: String, limit: f64, count: Count, confidence: f64) -> Self {
         let judged = count.bound(confidence);
         let met = judged <= limit;
@@ -135,8 +148,12 @@ impl Point {
         megahertz: f64,
     ) -> Vec<Check> {
         let (r, m) = (requirements, &self.measured);
-        let mut checks =
-            vec![Check::plain("error_rise_points", r.error_rise_points, m.error_rise_points)];
+        let (allowed, rise) = (r.error_rise(), m.error_rise_points);
+        let mut checks = vec![Check {
+            met: within(rise, allowed),
+            ..Check::plain("error_rise_points", allowed, rise)
+        }];
+        checks.extend(m.chance.as_ref().map(Check::chance));
         if let Some(limit) = r.error_percent {
             checks.push(Check::promise("error_percent".into(), limit, m.errors, confidence));
         }
@@ -148,7 +165,7 @@ impl Point {
         }
         let counted = [
             ("flash_bytes", r.flash_bytes, m.file_bytes),
-            ("ram_bytes", r.ram_bytes, m.arena_bytes),
+            ("arena_bytes", r.arena_bytes, m.arena_bytes),
             ("instructions", r.instructions, m.instructions.count),
         ];
         for (name, limit, found) in counted {
@@ -207,6 +224,7 @@ pub(crate) mod tests {
             seconds: 1.0,
             measured: Measured {
                 errors: Count { examples: 1_000, errors },
+                chance: None,
                 classes: vec![half, Count { errors: errors - errors / 2, ..half }],
                 error_rise_points: 0.0,
                 file_bytes,
@@ -225,7 +243,7 @@ pub(crate) mod tests {
             error_percent: Some(3.0),
             class_error_percent: vec![5.0, 1.0],
             flash_bytes: Some(2_000),
-            ram_bytes: Some(99),
+            arena_bytes: Some(99),
             instructions: Some(64_000),
             milliseconds: Some(0.5),
             ..Requirements::default()
@@ -241,7 +259,7 @@ pub(crate) mod tests {
                 ("class_error_percent (class 0)", true),
                 ("class_error_percent (class 1)", false),
                 ("flash_bytes", true),
-                ("ram_bytes", false),
+                ("arena_bytes", false),
                 ("instructions", true),
                 ("milliseconds", false),
             ]
@@ -249,6 +267,28 @@ pub(crate) mod tests {
         // 2 % were seen; 95 % confidence allows to promise no less than 2.9 %.
         assert!((checks[1].found - 2.0).abs() < 1e-9 && (2.8..3.0).contains(&checks[1].judged));
         assert_eq!(point(0, 20, 1).checks(&Requirements::default(), 0.95, 64.0).len(), 1);
+    }
+
+    #[test]
+    fn one_example_of_the_whole_is_as_it_is_printed() {
+        let mut point = point(0, 3, 1);
+        point.measured.error_rise_points = 100.0 * 3.0 / 72.0 - 100.0 * 2.0 / 72.0;
+        for (allowed, met) in [(Some(1.39), true), (Some(1.38), false), (None, true)] {
+            let stated = Requirements { error_rise_points: allowed, ..Requirements::default() };
+            let checks = point.checks(&stated.resolve(72), 0.95, 64.0);
+            assert_eq!(checks[0].met, met, "{allowed:?}");
+        }
+    }
+
+    #[test]
+    fn a_point_must_be_better_than_chance() {
+        let mut point = point(0, 500, 1);
+        let checks = |point: &Point| point.checks(&Requirements::default(), 0.95, 64.0);
+        point.measured.chance = Some(Chance::new(&[vec![500, 0], vec![500, 0]]));
+        let check = &checks(&point)[1];
+        assert_eq!((check.requirement.as_str(), check.met), (BETTER_THAN_CHANCE, false));
+        point.measured.chance = Some(Chance::new(&[vec![500, 0], vec![0, 500]]));
+        assert!(checks(&point).iter().all(|check| check.met));
     }
 
     #[test]

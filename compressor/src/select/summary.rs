@@ -107,7 +107,7 @@ impl FrontSummary {
             let m = &point.measured;
             let checks = choice.checks.get(index).map_or(&[][..], Vec::as_slice);
             PointSummary {
-                point: index + 1,
+                point: point.plan.index + 1,
                 temperature: point.plan.temperature,
                 rate: point.rate,
                 keep: point.plan.keep,
@@ -134,7 +134,7 @@ impl FrontSummary {
         let test = if several { TEST_OF_LINES } else { TEST };
         Self {
             points: rows.collect(),
-            chosen: choice.point + 1,
+            chosen: points.get(choice.point).map_or(0, |point| point.plan.index + 1),
             met: choice.is_met(),
             why: choice.why(points, requirements),
             confidence: requirements.confidence,

@@ -46,6 +46,18 @@ impl Examples {
         counts
     }
 
+    /// How much an example of each class counts in training, where each class counts for at least
+    /// `share` of an even division; empty where all count alike.
+    pub fn class_weights(&self, share: f64) -> Vec<f32> {
+        let counts = self.per_class();
+        let least = share * self.len() as f64 / self.classes.max(1) as f64;
+        let weight = |&count: &u64| (least / count.max(1) as f64).max(1.0) as f32;
+        if counts.iter().any(|count| weight(count) > 1.0) {
+            return counts.iter().map(weight).collect();
+        }
+        Vec::new()
+    }
+
     /// Inputs of examples `from..to`.
     pub fn range(&self, from: usize, to: usize) -> &[f32] {
         let n = self.shape.len();
@@ -77,6 +89,27 @@ impl Examples {
         let labels = batch.iter().map(|i| self.labels[*i as usize]).collect();
         let inputs = self.gather(batch, None).inputs;
         Self { shape: self.shape, inputs, labels, classes: self.classes }
+    }
+}
+
+/// Training examples, and how much one of each class counts.
+#[derive(Clone, Debug)]
+pub struct Material<'a> {
+    /// The examples.
+    pub examples: &'a Examples,
+    /// By class; empty where all count alike.
+    pub class_weights: Vec<f32>,
+}
+
+impl<'a> Material<'a> {
+    /// With each class counting for at least `share` of an even division.
+    pub fn new(examples: &'a Examples, share: f64) -> Self {
+        Self { examples, class_weights: examples.class_weights(share) }
+    }
+
+    /// Gathers the listed examples.
+    pub fn gather(&self, indices: &[u32]) -> Batch {
+        self.examples.gather(indices, None).weighted(&self.class_weights)
     }
 }
 
@@ -118,6 +151,16 @@ impl Batch {
         let even = smoothing / self.classes.max(1) as f32;
         if smoothing > 0.0 {
             self.targets.iter_mut().for_each(|t| *t = *t * (1.0 - smoothing) + even);
+        }
+        self
+    }
+
+    /// With labels that count as much as their classes; all alike, if there are no weights.
+    pub fn weighted(mut self, weights: &[f32]) -> Self {
+        if !weights.is_empty() {
+            for row in self.targets.chunks_exact_mut(self.classes.max(1)) {
+                row.iter_mut().zip(weights).for_each(|(target, weight)| *target *= weight);
+            }
         }
         self
     }
@@ -215,6 +258,20 @@ pub fn scalar(loss: &Tensor<1>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rare_classes_count_as_if_they_were_less_rare() {
+        let labels = [0; 12].into_iter().chain([1; 7]).chain([2]).collect();
+        let examples =
+            Examples { shape: Shape::Flat(1), inputs: vec![0.0; 20], labels, classes: 3 };
+        // A tenth of an even division is less than one example.
+        assert!(examples.class_weights(0.0).is_empty() && examples.class_weights(0.1).is_empty());
+        let weights = examples.class_weights(0.3);
+        assert!((weights[2] - 2.0).abs() < 1e-6 && weights[..2] == [1.0; 2], "{weights:?}");
+        let targets = examples.gather(&[19, 0], None).weighted(&weights).targets;
+        assert_eq!(targets, [0.0, 0.0, weights[2], 1.0, 0.0, 0.0]);
+        assert_eq!(examples.gather(&[19], None).weighted(&[]).targets, [0.0, 0.0, 1.0]);
+    }
 
     #[test]
     fn smoothing_takes_from_the_label_and_gives_to_all() {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pace::{Pace, Stage};
 use crate::posterior::Prior;
 use crate::prune::Order;
 
@@ -9,11 +10,12 @@ use crate::prune::Order;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PretrainConfig {
-    /// Passes over the training set.
-    pub epochs: u32,
-    /// Examples per step.
-    pub batch: usize,
-    /// Peak learning rate of Adam; after 100 steps of warm-up a cosine takes it to 1 %.
+    /// Passes over the training set; unset: by the number of training examples ([`Stage`]).
+    pub epochs: Option<u32>,
+    /// Examples per step; unset: by the number of training examples.
+    pub batch: Option<usize>,
+    /// Peak learning rate of Adam; after 100 steps of warm-up, or a quarter of all if that is less, a
+    /// cosine takes it to 1 %.
     pub learning_rate: f32,
     /// Decoupled weight decay, as a fraction of the learning rate.
     pub weight_decay: f32,
@@ -23,7 +25,14 @@ pub struct PretrainConfig {
 
 impl Default for PretrainConfig {
     fn default() -> Self {
-        Self { epochs: 10, batch: 128, learning_rate: 2e-3, weight_decay: 0.01, patience: 0 }
+        Self { epochs: None, batch: None, learning_rate: 2e-3, weight_decay: 0.01, patience: 0 }
+    }
+}
+
+impl PretrainConfig {
+    /// Batch and epochs on so many training examples.
+    pub fn pace(&self, examples: usize) -> Pace {
+        Stage::PRETRAIN.pace(examples, self.batch, self.epochs)
     }
 }
 
@@ -31,10 +40,11 @@ impl Default for PretrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FinetuneConfig {
-    /// Passes over the training set; 0 keeps the posterior's mean as it is.
-    pub epochs: u32,
-    /// Examples per step.
-    pub batch: usize,
+    /// Passes over the training set; 0 keeps the posterior's mean as it is; unset: by the number of
+    /// training examples ([`Stage`]).
+    pub epochs: Option<u32>,
+    /// Examples per step; unset: by the number of training examples.
+    pub batch: Option<usize>,
     /// Peak learning rate of Adam; a cosine takes it to 1 %.
     pub learning_rate: f32,
     /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
@@ -53,8 +63,8 @@ pub struct FinetuneConfig {
 impl Default for FinetuneConfig {
     fn default() -> Self {
         Self {
-            epochs: 10,
-            batch: 128,
+            epochs: None,
+            batch: None,
             learning_rate: 3e-3,
             average: 0.998,
             distill: 0.0,
@@ -65,23 +75,32 @@ impl Default for FinetuneConfig {
     }
 }
 
+impl FinetuneConfig {
+    /// Batch and epochs on so many training examples.
+    pub fn pace(&self, examples: usize) -> Pace {
+        Stage::FINETUNE.pace(examples, self.batch, self.epochs)
+    }
+}
+
 /// `[quantize]`: fine-tuning with the device's integer arithmetic in the forward pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuantizeConfig {
     /// Passes over the training set; 0 leaves this stage out: weights are then rounded to the widths
-    /// that the posterior allows (`[bits]`).
-    pub epochs: u32,
+    /// that the posterior allows (`[bits]`). Unset: by the number of training examples where a front
+    /// is traced, which needs it; else 0.
+    pub epochs: Option<u32>,
     /// Width of the weights; one value for all layers or one per layer.
     pub bits: Vec<u8>,
-    /// Examples per step.
-    pub batch: usize,
+    /// Examples per step; unset: by the number of training examples.
+    pub batch: Option<usize>,
     /// Peak learning rate of Adam for weights and biases; a cosine takes it to 1 %.
     pub learning_rate: f32,
     /// The same for the logarithms of the layers' steps.
     pub step_learning_rate: f32,
     /// Weight λ of the rate: the loss gets λ·ln 2/N per bit of the weights' code. 0 leaves it out.
-    pub rate: f32,
+    /// Unset: [`RATE_OF_A_FRONT`] where a front is traced, else 0.
+    pub rate: Option<f32>,
     /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
     pub average: f32,
     /// How far rounding a bias may move an output, in steps of the output. Training sees the
@@ -92,22 +111,54 @@ pub struct QuantizeConfig {
 impl Default for QuantizeConfig {
     fn default() -> Self {
         Self {
-            epochs: 0,
+            epochs: None,
             bits: vec![4],
-            batch: 128,
+            batch: None,
             learning_rate: 2e-3,
             step_learning_rate: 5e-3,
-            rate: 0.0,
+            rate: None,
             average: 0.998,
             bias_tolerance: 0.25,
         }
     }
 }
 
+/// `[quantize] rate` where a front is traced and the job states none: its points are told apart by
+/// factors on it.
+pub const RATE_OF_A_FRONT: f32 = 0.1;
+
 impl QuantizeConfig {
+    /// Batch and epochs on so many training examples; none where the stage is left out.
+    pub fn pace(&self, examples: usize) -> Pace {
+        Stage::QUANTIZE.pace(examples, self.batch, Some(self.epochs.unwrap_or(0)))
+    }
+
+    /// Everything that is unset, for a job that traces a front or doesn't.
+    pub fn resolve(&self, examples: usize, traces_front: bool) -> Self {
+        let epochs = if traces_front { self.epochs } else { self.epochs.or(Some(0)) };
+        let pace = Stage::QUANTIZE.pace(examples, self.batch, epochs);
+        let rate = if traces_front { RATE_OF_A_FRONT } else { 0.0 };
+        Self {
+            epochs: Some(pace.epochs),
+            batch: Some(pace.batch),
+            rate: self.rate.or(Some(rate)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether there is training in integers.
+    pub fn is_on(&self) -> bool {
+        self.epochs.is_some_and(|epochs| epochs > 0)
+    }
+
+    /// The weight of the rate; 0 if unset.
+    pub fn rate(&self) -> f32 {
+        self.rate.unwrap_or(0.0)
+    }
+
     /// Whether the code's rate is in the loss.
     pub fn has_rate(&self) -> bool {
-        self.epochs > 0 && self.rate > 0.0
+        self.is_on() && self.rate() > 0.0
     }
 
     /// The width of each of `layers` layers; the last one given holds for all that follow.
@@ -115,6 +166,25 @@ impl QuantizeConfig {
         let last = self.bits.last().copied().unwrap_or(8);
         (0..layers).map(|layer| self.bits.get(layer).copied().unwrap_or(last)).collect()
     }
+}
+
+/// Share of the epochs over which the KL temperature rises, unless the job says otherwise.
+const RAMP: f32 = 0.2;
+
+/// Weights for each training example up to which the KL has its full weight, unless the job says
+/// otherwise. With many more, the bound is best where nothing is learned.
+const WEIGHTS_AN_EXAMPLE: f64 = 16.0;
+
+/// A temperature that rises to `most` over the first of the epochs.
+fn ramp(epochs: u32, most: f32) -> Vec<(f32, f32)> {
+    vec![(0.0, 0.0), ((epochs as f32 * RAMP).max(1.0), most)]
+}
+
+/// Rounded to the digits that say something.
+fn two_digits(share: f64) -> f32 {
+    let unit = 10f64.powf(share.log10().floor() - 1.0);
+    // By division: a whole number over a power of ten has its own digits.
+    ((share / unit).round() / (1.0 / unit).round()) as f32
 }
 
 /// Below any unimportance: the least that a job may state.
@@ -127,15 +197,17 @@ pub struct VariationalConfig {
     /// `normal-jeffreys` or `horseshoe`.
     pub prior: Prior,
     /// Passes over the training set; 0 leaves the stage out: nothing is removed for being uncertain.
-    pub epochs: u32,
-    /// Examples per step.
-    pub batch: usize,
+    /// Unset: by the number of training examples ([`Stage`]).
+    pub epochs: Option<u32>,
+    /// Examples per step; unset: by the number of training examples.
+    pub batch: Option<usize>,
     /// Learning rates of the four kinds of parameters.
     pub learning_rate: LearningRates,
     /// Decay of Adam's second moment: lower than usual, so that dying groups die quickly.
     pub beta2: f32,
-    /// The KL temperature β as (epoch, β) points, joined by straight lines.
-    pub temperature: Vec<(f32, f32)>,
+    /// The KL temperature β as (epoch, β) points, joined by straight lines; unset: from 0 to 1, or
+    /// less for few examples ([`WEIGHTS_AN_EXAMPLE`]), over the first fifth of the epochs.
+    pub temperature: Option<Vec<(f32, f32)>>,
     /// Factor on the KL of each layer's group scales, first layer first; missing ones are 1.
     pub scale_weight: Vec<f32>,
     /// Log-variance of weights and biases at the start.
@@ -190,11 +262,11 @@ pub struct ShrinkConfig {
     pub loss_ratio: f32,
     /// Largest share of a layer's groups that goes at once.
     pub most_at_once: f32,
-    /// Weights at which shrinking stops: the size knob. 0 plays no part.
+    /// Weights at which shrinking stops: the size knob. 0 sets no target.
     pub target_weights: usize,
-    /// Multiply-accumulates at which shrinking stops: the speed knob. 0 plays no part. Where both
-    /// targets are given both must be reached, and once `target_weights` is, convolutions alone go
-    /// on; without any, shrinking never stops.
+    /// Multiply-accumulates at which shrinking stops: the speed knob. 0 sets no target. With
+    /// both targets, shrinking goes on until both are reached; from `target_weights` on, only
+    /// convolutions shrink. Without any target it never stops.
     pub target_macs: u64,
 }
 
@@ -202,11 +274,11 @@ impl Default for VariationalConfig {
     fn default() -> Self {
         Self {
             prior: Prior::NormalJeffreys,
-            epochs: 5,
-            batch: 64,
+            epochs: None,
+            batch: None,
             learning_rate: LearningRates::default(),
             beta2: 0.99,
-            temperature: vec![(0.0, 0.0), (1.0, 1.0)],
+            temperature: None,
             scale_weight: Vec::new(),
             initial_log_variance: -6.0,
             first_log_variance_most: -3.2,
@@ -260,48 +332,70 @@ impl VariationalConfig {
         resolved
     }
 
+    /// Batch and epochs on so many training examples.
+    pub fn pace(&self, examples: usize) -> Pace {
+        Stage::VARIATIONAL.pace(examples, self.batch, self.epochs)
+    }
+
+    /// Everything that depends on the prior, the number of training examples, or the number of the
+    /// network's weights, filled in.
+    pub fn resolve_for(&self, examples: usize, weights: usize) -> Self {
+        let Pace { batch, epochs } = self.pace(examples);
+        let mut resolved = Self { batch: Some(batch), epochs: Some(epochs), ..self.resolve() };
+        let most = (WEIGHTS_AN_EXAMPLE * examples as f64 / weights.max(1) as f64).min(1.0);
+        resolved.temperature.get_or_insert_with(|| ramp(epochs, two_digits(most)));
+        resolved
+    }
+
+    /// The points of the KL temperature.
+    fn temperatures(&self) -> Vec<(f32, f32)> {
+        let epochs = self.epochs.unwrap_or(Stage::VARIATIONAL.epochs);
+        self.temperature.clone().unwrap_or_else(|| ramp(epochs, 1.0))
+    }
+
     /// Whether there is a Bayesian stage at all.
     pub fn is_bayesian(&self) -> bool {
-        self.epochs > 0
+        self.epochs != Some(0)
     }
 
     /// Whether the KL weighs anything at any time.
     pub fn has_kl(&self) -> bool {
-        let points = &self.temperature;
+        let points = self.temperatures();
         self.is_bayesian() && (points.is_empty() || points.iter().any(|(_, value)| *value > 0.0))
     }
 
     /// The same with every temperature multiplied.
     pub fn tempered(&self, factor: f64) -> Self {
         let factor = factor as f32;
-        let mut tempered = self.clone();
-        if tempered.temperature.is_empty() && factor != 1.0 {
-            tempered.temperature.push((0.0, 1.0));
+        let mut points = self.temperatures();
+        if points.is_empty() && factor != 1.0 {
+            points.push((0.0, 1.0));
         }
-        tempered.temperature.iter_mut().for_each(|(_, value)| *value *= factor);
-        tempered
+        points.iter_mut().for_each(|(_, value)| *value *= factor);
+        Self { temperature: Some(points), ..self.clone() }
     }
 
     /// Whether the KL at the end is that of the bound, and so a description length: neither
     /// tempered nor weighted by layer.
     pub fn is_bound(&self) -> bool {
         let weighted = self.scale_weight.iter().any(|w| *w != 1.0);
-        self.is_bayesian() && !weighted && self.temperature_at(self.epochs as f32) == 1.0
+        let end = self.epochs.unwrap_or(Stage::VARIATIONAL.epochs) as f32;
+        self.is_bayesian() && !weighted && self.temperature_at(end) == 1.0
     }
 
     /// β at `epoch`, by straight lines between the points and constant beyond them.
     pub fn temperature_at(&self, epoch: f32) -> f32 {
         let mut before: Option<(f32, f32)> = None;
-        for (at, value) in &self.temperature {
-            if epoch <= *at {
+        for (at, value) in self.temperatures() {
+            if epoch <= at {
                 return match before {
-                    Some((from, start)) if *at > from => {
+                    Some((from, start)) if at > from => {
                         start + (value - start) * (epoch - from) / (at - from)
                     }
-                    Some(_) | None => *value,
+                    Some(_) | None => value,
                 };
             }
-            before = Some((*at, *value));
+            before = Some((at, value));
         }
         before.map_or(1.0, |(_, value)| value)
     }
@@ -314,13 +408,13 @@ mod tests {
     #[test]
     fn temperature_is_piecewise_linear() {
         let c = VariationalConfig {
-            temperature: vec![(0.0, 1.0), (0.2, 1.5), (1.0, 1.0)],
+            temperature: Some(vec![(0.0, 1.0), (0.2, 1.5), (1.0, 1.0)]),
             ..VariationalConfig::default()
         };
         for (epoch, beta) in [(0.0, 1.0), (0.1, 1.25), (0.2, 1.5), (0.6, 1.25), (3.0, 1.0)] {
             assert!((c.temperature_at(epoch) - beta).abs() < 1e-5, "{epoch}");
         }
-        let none = VariationalConfig { temperature: Vec::new(), ..c };
+        let none = VariationalConfig { temperature: Some(Vec::new()), ..c };
         assert_eq!(none.temperature_at(0.5), 1.0);
         assert_eq!((none.tempered(2.0).temperature_at(0.5), none.tempered(1.0)), (2.0, none));
     }
@@ -328,9 +422,39 @@ mod tests {
     #[test]
     fn a_factor_scales_every_temperature() {
         let tempered = VariationalConfig::default().tempered(0.5);
-        assert_eq!(tempered.temperature, [(0.0, 0.0), (1.0, 0.5)]);
+        assert_eq!(tempered.temperature, Some(vec![(0.0, 0.0), (1.0, 0.5)]));
         assert!(tempered.has_kl() && !tempered.is_bound());
-        let none = VariationalConfig { temperature: vec![(0.0, 0.0)], ..tempered };
+        let none = VariationalConfig { temperature: Some(vec![(0.0, 0.0)]), ..tempered };
         assert!(!none.has_kl());
+    }
+
+    #[test]
+    fn the_temperature_rises_over_a_fifth_of_the_epochs() {
+        let on = |examples, weights| VariationalConfig::default().resolve_for(examples, weights);
+        assert_eq!(on(55_000, 430_500).temperature, Some(vec![(0.0, 0.0), (1.0, 1.0)]));
+        let small = on(250, 4_000);
+        let epochs = small.epochs.unwrap() as f32;
+        assert!(epochs > 100.0, "{epochs}");
+        assert_eq!(small.temperature_at(epochs * 0.1), 0.5);
+        assert!(small.is_bound() && small.has_kl());
+    }
+
+    #[test]
+    fn the_divergence_of_many_weights_doesn_t_drown_few_examples() {
+        let large = VariationalConfig::default().resolve_for(216, 262_480);
+        let most = large.temperature_at(1e6);
+        assert_eq!(most, 0.013);
+        assert!(!large.is_bound());
+        let stated = VariationalConfig { temperature: Some(vec![(0.0, 1.0)]), ..large };
+        assert_eq!(stated.resolve_for(216, 262_480).temperature_at(9.0), 1.0);
+    }
+
+    #[test]
+    fn a_front_trains_in_integers_and_other_jobs_only_if_they_say_so() {
+        let unset = QuantizeConfig::default();
+        assert!(!unset.resolve(300, false).is_on() && unset.resolve(300, true).has_rate());
+        let stated = QuantizeConfig { epochs: Some(0), rate: Some(0.5), ..unset };
+        let resolved = stated.resolve(300, true);
+        assert!(!resolved.is_on() && resolved.rate == Some(0.5));
     }
 }

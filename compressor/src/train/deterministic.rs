@@ -8,13 +8,17 @@ use super::batch::{Batch, Examples, scalar, sharded, shuffled};
 use super::evaluate::score;
 use super::forward::{Deterministic, forward};
 use super::lessons::Lessons;
+use super::pace::Pace;
 use super::schedule::cosine;
 use super::{FinetuneConfig, Observer, PretrainConfig, StepReport, TrainError};
 use crate::bayes::{Kind, Parameters};
 use crate::network::FloatNetwork;
 
-/// Steps over which the learning rate rises at the start.
+/// Most steps over which the learning rate rises at the start.
 const WARM_UP: u64 = 100;
+
+/// Part of all steps that it rises over at most: one in so many.
+const WARM_UP_PART: u64 = 4;
 
 /// Weight of the newest batch in batch normalisation's running statistics.
 const NORM_MOMENTUM: f32 = 0.1;
@@ -52,10 +56,8 @@ impl Parameters for FloatNetwork {
 pub struct Plan {
     /// Name of the stage.
     pub stage: &'static str,
-    /// Passes over the training set.
-    pub epochs: u32,
-    /// Examples per step.
-    pub batch: usize,
+    /// Examples per step, and passes over the training set.
+    pub pace: Pace,
     /// Peak learning rate.
     pub learning_rate: f32,
     /// Decoupled weight decay.
@@ -69,12 +71,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of `[pretrain]`.
-    pub fn pretrain(config: &PretrainConfig, seed: u64) -> Self {
+    /// The plan of `[pretrain]` on so many training examples.
+    pub fn pretrain(config: &PretrainConfig, examples: usize, seed: u64) -> Self {
         Self {
             stage: "pretrain",
-            epochs: config.epochs,
-            batch: config.batch,
+            pace: config.pace(examples),
             learning_rate: config.learning_rate,
             weight_decay: config.weight_decay,
             average: 0.0,
@@ -83,12 +84,11 @@ impl Plan {
         }
     }
 
-    /// The plan of `[finetune]`.
-    pub fn finetune(config: &FinetuneConfig, seed: u64) -> Self {
+    /// The plan of `[finetune]` on so many training examples.
+    pub fn finetune(config: &FinetuneConfig, examples: usize, seed: u64) -> Self {
         Self {
             stage: "finetune",
-            epochs: config.epochs,
-            batch: config.batch,
+            pace: config.pace(examples),
             learning_rate: config.learning_rate,
             weight_decay: 0.0,
             average: config.average,
@@ -127,11 +127,6 @@ impl State {
         }
     }
 
-    /// Steps that `plan` takes on `examples` training examples.
-    pub fn steps(plan: &Plan, examples: usize) -> u64 {
-        examples.div_ceil(plan.batch.max(1)).max(1) as u64 * u64::from(plan.epochs)
-    }
-
     /// The network of the best epoch on validation.
     pub fn into_best(self) -> FloatNetwork {
         self.best
@@ -147,8 +142,10 @@ pub fn train(
     device: &Device,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
-    let per_epoch = lessons.len().div_ceil(plan.batch.max(1)).max(1) as u64;
-    let steps = per_epoch * u64::from(plan.epochs);
+    let (per_epoch, steps) =
+        (plan.pace.steps_an_epoch(lessons.len()), plan.pace.steps(lessons.len()));
+    let warm_up = WARM_UP.min(steps / WARM_UP_PART);
+    let batch_size = plan.pace.batch;
     let mut order = (u64::MAX, Vec::new());
     while state.step < steps {
         if plan.patience > 0 && state.epochs_without_gain >= plan.patience {
@@ -158,11 +155,11 @@ pub fn train(
         if order.0 != epoch {
             order = (epoch, shuffled(lessons.len(), plan.seed, epoch));
         }
-        let from = (state.step % per_epoch) as usize * plan.batch;
-        let indices = &order.1[from..(from + plan.batch).min(lessons.len())];
+        let from = (state.step % per_epoch) as usize * batch_size;
+        let indices = &order.1[from..(from + batch_size).min(lessons.len())];
         let batch = lessons.batch(epoch, indices);
         let (loss, gradient) = gradient(state, plan, &batch, device)?;
-        let learning_rate = plan.learning_rate * cosine(state.step, steps, WARM_UP);
+        let learning_rate = plan.learning_rate * cosine(state.step, steps, warm_up);
         let rates = Rates { weight_decay: plan.weight_decay, ..Rates::uniform(learning_rate) };
         state.adam.update(&mut state.network, &gradient, &rates);
         state.follow(&gradient, plan.average);

@@ -32,6 +32,7 @@ pub struct Lessons<'a> {
     epochs: u64,
     distillation: Option<Distillation<'a>>,
     smoothing: f32,
+    weights: Vec<f32>,
     input: Option<&'a InputQuantization>,
     device: &'a Device,
     current: Option<Current<'a>>,
@@ -59,6 +60,7 @@ impl<'a> Lessons<'a> {
             epochs: u64::from(epochs),
             distillation: None,
             smoothing: 0.0,
+            weights: Vec::new(),
             input: None,
             device,
             current: None,
@@ -76,6 +78,12 @@ impl<'a> Lessons<'a> {
     /// (Szegedy et al., 2016, arXiv:1512.00567, §7).
     pub fn smoothed(mut self, smoothing: f32) -> Self {
         self.smoothing = smoothing;
+        self
+    }
+
+    /// With rare classes counting for at least this share of an even division.
+    pub fn balanced(mut self, share: f64) -> Self {
+        self.weights = self.clean.class_weights(share);
         self
     }
 
@@ -97,9 +105,9 @@ impl<'a> Lessons<'a> {
 
     /// The listed examples as an epoch shows them, and what is wanted of them.
     pub fn batch(&mut self, epoch: u64, indices: &[u32]) -> Batch {
-        let smoothing = self.smoothing;
         let (examples, teacher) = self.epoch(epoch);
-        examples.gather(indices, teacher).smoothed(smoothing)
+        let batch = examples.gather(indices, teacher);
+        batch.weighted(&self.weights).smoothed(self.smoothing)
     }
 
     /// An epoch's examples, and the teacher's predictions for them.

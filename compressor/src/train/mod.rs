@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod forward;
 pub mod initialize;
 pub mod lessons;
+pub mod pace;
 pub mod primitive;
 pub mod quantized;
 mod schedule;

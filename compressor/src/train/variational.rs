@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
-use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::batch::{Batch, Examples, Material, scalar, sharded, shuffled};
 use super::deterministic::running;
 use super::evaluate::score;
 use super::forward::{Sampled, forward};
@@ -66,14 +66,15 @@ pub fn train(
     state: &mut State,
     config: &VariationalConfig,
     seed: u64,
-    examples: &Examples,
+    material: &Material<'_>,
     validation: &Examples,
     device: &Device,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
-    let config = &config.resolve();
-    let per_epoch = examples.len().div_ceil(config.batch.max(1)).max(1) as u64;
-    let steps = per_epoch * u64::from(config.epochs);
+    let examples = material.examples;
+    let config = &config.resolve_for(examples.len(), state.network.weights());
+    let pace = config.pace(examples.len());
+    let (per_epoch, steps) = (pace.steps_an_epoch(examples.len()), pace.steps(examples.len()));
     let mut order = (u64::MAX, Vec::new());
     while state.step < steps {
         if config.patience > 0 && state.epochs_without_gain >= config.patience {
@@ -83,9 +84,9 @@ pub fn train(
         if order.0 != epoch {
             order = (epoch, shuffled(examples.len(), seed, epoch));
         }
-        let from = (state.step % per_epoch) as usize * config.batch;
-        let indices = &order.1[from..(from + config.batch).min(examples.len())];
-        let batch = examples.gather(indices, None);
+        let from = (state.step % per_epoch) as usize * pace.batch;
+        let indices = &order.1[from..(from + pace.batch).min(examples.len())];
+        let batch = material.gather(indices);
         let temperature = config.temperature_at(state.step as f32 / per_epoch as f32);
         let weights = KlWeights {
             base: temperature / examples.len() as f32,
@@ -196,11 +197,6 @@ fn scope(config: &VariationalConfig, state: &State) -> Result<Option<Scope>, Pru
 }
 
 impl State {
-    /// Steps that `config` takes on `examples` training examples.
-    pub fn steps(config: &VariationalConfig, examples: usize) -> u64 {
-        examples.div_ceil(config.batch.max(1)).max(1) as u64 * u64::from(config.epochs)
-    }
-
     fn groups(&self) -> Vec<u32> {
         let layers = self.network.topology.affine_layers();
         layers.map(|l| u32::try_from(group_count(l)).unwrap_or(u32::MAX)).collect()

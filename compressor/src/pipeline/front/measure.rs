@@ -9,6 +9,7 @@ use crate::job::Job;
 use crate::pipeline::finish::Model;
 use crate::pipeline::stages::Trained;
 use crate::pipeline::{MODEL_FILE, PipelineError};
+use crate::select::chance::Chance;
 use crate::select::point::{Count, Measured, Point};
 use crate::train::evaluate::score;
 use crate::verify;
@@ -35,6 +36,7 @@ impl Tracer<'_> {
         Ok(Measured {
             errors: Count { examples: found.count as u64, errors: found.errors as u64 },
             classes: by_class(&found.confusion, judged.classes),
+            chance: Some(Chance::new(&found.confusion)),
             error_rise_points: found.error_percent() - dense.error_percent,
             file_bytes: model.bytes.len() as u64,
             arena_bytes: parsed.arena_len() as u64,
@@ -69,6 +71,22 @@ pub(super) fn same_basis(points: &mut [Point]) {
     }
 }
 
+/// Leaves out points that are a gentler one of their line again, because groups are too large for
+/// the plan to tell them apart: the numbers of both, from 1. A test that has the same outcome twice
+/// stands as it stood once.
+pub(super) fn drop_repeated(points: &mut Vec<Point>) -> Vec<(usize, usize)> {
+    let mut dropped = Vec::new();
+    points.dedup_by(|point, before| {
+        let same = point.plan.temperature == before.plan.temperature
+            && (&point.measured, &point.bits) == (&before.measured, &before.bits);
+        if same {
+            dropped.push((point.plan.index + 1, before.plan.index + 1));
+        }
+        same
+    });
+    dropped
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +98,14 @@ mod tests {
         let classes = by_class(&[vec![5, 1, 0], vec![0, 0, 0], vec![2, 0, 8]], 4);
         let pairs: Vec<(u64, u64)> = classes.iter().map(|c| (c.examples, c.errors)).collect();
         assert_eq!(pairs, [(6, 1), (0, 0), (10, 2), (0, 0)]);
+    }
+
+    #[test]
+    fn a_model_is_shown_once() {
+        let mut points = [point(0, 1, 9), point(1, 1, 9), point(2, 1, 8), point(3, 1, 8)].to_vec();
+        points[3].plan.temperature = 2.0;
+        assert_eq!(drop_repeated(&mut points), [(2, 1)]);
+        assert_eq!(points.iter().map(|p| p.plan.index).collect::<Vec<_>>(), [0, 2, 3]);
     }
 
     #[test]

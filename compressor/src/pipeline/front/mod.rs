@@ -78,12 +78,15 @@ impl Tracer<'_> {
     /// Traces every point, from wherever the job is, and chooses.
     pub(super) fn trace(&self, reached: Reached, watch: &mut Watch) -> Result<Front, Error> {
         let job = self.setting.job;
+        let progress = self.setting.progress;
         let (mut points, seconds) = self.lines(reached, watch)?;
         measure::same_basis(&mut points);
+        for (left_out, same) in measure::drop_repeated(&mut points) {
+            progress.note(&format!("point {left_out} is the model of point {same}: left out"));
+        }
         let seconds = seconds + points.iter().map(|p| p.seconds).sum::<f64>();
         let choice = choose(&points, &job.requirements, job.report.megahertz);
         let choice = choice.ok_or(PipelineError::NoPoint)?;
-        let progress = self.setting.progress;
         progress.note(&choice.why(&points, &job.requirements));
         Ok(Front { points, choice, seconds })
     }
@@ -150,7 +153,8 @@ impl Tracer<'_> {
         ledger.write_csv(&folder)?;
         let measured = self.measure(&job, &trained, &model, &folder)?;
         let bits = model.bits.iter().map(|layer| layer.bits).collect();
-        let point = Point { plan: plan.clone(), rate: job.quantize.rate, bits, seconds, measured };
+        let point =
+            Point { plan: plan.clone(), rate: job.quantize.rate(), bits, seconds, measured };
         let json = serde_json::to_vec_pretty(&point).map_err(PipelineError::Json)?;
         files::write_atomic(&folder.join(POINT_FILE), &json)?;
         Ok(point)
@@ -188,7 +192,7 @@ impl Tracer<'_> {
             return Ok(Reached::Finetuned { dense, pruned, network });
         }
         let (pruned, network) = self.thinned(base, plan)?;
-        if job.quantize.epochs > 0 {
+        if job.quantize.is_on() {
             // Training in integers mends what the removal did.
             return Ok(Reached::Finetuned { dense, pruned, network });
         }
@@ -204,7 +208,7 @@ fn folder(out: &Path, point: usize) -> PathBuf {
 /// The job of one point.
 fn point_job(job: &Job, plan: &Plan) -> Job {
     let mut job = line::tempered(job, plan.temperature);
-    job.quantize.rate *= plan.rate as f32;
+    job.quantize.rate = Some(job.quantize.rate() * plan.rate as f32);
     job.quantize.bits = plan.widths(&job.quantize.bits);
     job.bits.most = match job.bits.most {
         16 if plan.narrower > 0 => 16,

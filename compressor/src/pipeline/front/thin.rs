@@ -12,7 +12,7 @@ use crate::train::ShrinkConfig;
 use crate::train::batch::Examples;
 use crate::train::shrink::{Removal, Scope, harmless};
 
-/// Doublings of the loss that a removal may cost, until enough goes.
+/// Doublings of the loss that a removal may cost, until enough goes; halvings, until less would.
 const DOUBLINGS: u32 = 14;
 /// Halvings between the last that was too little and the first that was enough.
 const HALVINGS: u32 = 4;
@@ -41,7 +41,8 @@ impl Tracer<'_> {
     }
 
     /// The gentlest removal that leaves at most `target` weights: its budget of loss is doubled
-    /// until it does, then halved in between.
+    /// until it does, then halved in between. With training in integers, no budget is below the
+    /// job's.
     fn removal(
         &self,
         base: &Base,
@@ -71,8 +72,19 @@ impl Tracer<'_> {
             exponent += 1.0;
             (removal, left) = try_at(exponent)?;
         }
+        // Training in integers mends what the job's own budget removes. Without it, points are told
+        // apart by what they keep, and one that should keep more needs a smaller budget.
+        let gentle = !self.setting.job.quantize.is_on();
+        while gentle && exponent <= 0.0 && exponent > -f64::from(DOUBLINGS) {
+            let (gentler, left) = try_at(exponent - 1.0)?;
+            if left > target {
+                break;
+            }
+            exponent -= 1.0;
+            removal = gentler;
+        }
         for _ in 0..HALVINGS {
-            if exponent == 0.0 {
+            if exponent == 0.0 && !gentle {
                 break;
             }
             step /= 2.0;

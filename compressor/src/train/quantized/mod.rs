@@ -134,11 +134,6 @@ impl State {
         })
     }
 
-    /// Steps that `config` takes on `examples` training examples.
-    pub fn steps(config: &QuantizeConfig, examples: usize) -> u64 {
-        examples.div_ceil(config.batch.max(1)).max(1) as u64 * u64::from(config.epochs)
-    }
-
     /// The integer network of the best epoch.
     pub fn into_best(self, bits: &[u8]) -> Quantized {
         let best = self.best.map_or(self.average, |(_, best)| best);
@@ -177,9 +172,9 @@ pub fn train(
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
     let config = setting.config;
-    let per_epoch = lessons.len().div_ceil(config.batch.max(1)).max(1) as u64;
-    let steps = per_epoch * u64::from(config.epochs);
-    let nats_per_bit = config.rate * std::f32::consts::LN_2 / lessons.len().max(1) as f32;
+    let pace = config.pace(lessons.len());
+    let (per_epoch, steps) = (pace.steps_an_epoch(lessons.len()), pace.steps(lessons.len()));
+    let nats_per_bit = config.rate() * std::f32::consts::LN_2 / lessons.len().max(1) as f32;
     let validation = in_integers(setting.validation, setting.input);
     let mut order = (u64::MAX, Vec::new());
     while state.step < steps {
@@ -190,8 +185,8 @@ pub fn train(
         if state.step.is_multiple_of(REFIT) || state.rates.is_empty() {
             state.rates = setting.rates(&state.learned.integers(setting.bits));
         }
-        let from = (state.step % per_epoch) as usize * config.batch;
-        let indices = &order.1[from..(from + config.batch).min(lessons.len())];
+        let from = (state.step % per_epoch) as usize * pace.batch;
+        let indices = &order.1[from..(from + pace.batch).min(lessons.len())];
         let batch = lessons.batch(epoch, indices);
         let (loss, mut gradient) = gradient(state, setting, &batch)?;
         limit(&mut gradient);

@@ -200,9 +200,9 @@ fn training_lowers(topology: Topology, factor: f64) {
     let bits = vec![4; bench.network.affine.len()];
     let run = |rate| {
         let config = QuantizeConfig {
-            epochs: 60,
-            batch: 8,
-            rate,
+            epochs: Some(60),
+            batch: Some(8),
+            rate: Some(rate),
             average: 0.9,
             learning_rate: 1e-2,
             ..Default::default()
@@ -211,8 +211,8 @@ fn training_lowers(topology: Topology, factor: f64) {
         let lineage = Lineage::new(&bench.network.topology);
         let mut state = State::new(bench.network.clone(), lineage, &setting).unwrap();
         let augment = Default::default();
-        let mut lessons = Lessons::new(&bench.examples, &augment, 1, config.epochs, &device)
-            .in_integers(&bench.input);
+        let mut lessons =
+            Lessons::new(&bench.examples, &augment, 1, 60, &device).in_integers(&bench.input);
         let mut losses = Vec::new();
         train(&mut state, &setting, &mut lessons, &mut Watch(&mut losses)).unwrap();
         let quantized = state.into_best(&bits);

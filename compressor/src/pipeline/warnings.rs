@@ -1,0 +1,103 @@
+//! What a job should be told before it trains: settings that its data are too few for.
+
+use super::Prepared;
+use crate::job::Job;
+use crate::network::Topology;
+use crate::select::within;
+use crate::shapes;
+use crate::train::pace::{Pace, TOO_FEW_STEPS};
+
+/// Spread of the inputs below which a network hardly learns.
+const LEAST_SPREAD: f32 = 0.1;
+
+/// Every warning, a sentence each; `job` is resolved.
+pub(super) fn warnings(job: &Job, topology: &Topology, prepared: &Prepared) -> Vec<String> {
+    let mut all = few_steps(job, prepared.train.len());
+    all.extend(coarse(job, prepared.judged().len()));
+    all.extend(rare(prepared));
+    let varies = spread(&prepared.train.inputs);
+    if varies < LEAST_SPREAD && !job.network.is_given() {
+        all.push(format!(
+            "inputs vary by {varies:.3} after [data] normalization = \"{}\"; around 1 is good, as \
+             without that key",
+            job.data.normalization.map_or("none", |kind| kind.name())
+        ));
+    }
+    let (target, weights) = (job.variational.shrink.target_weights, shapes::weights(topology));
+    if target >= weights && job.variational.is_bayesian() && job.variational.shrink.every > 0 {
+        all.push(format!(
+            "[variational.shrink] target_weights = {target}, but the network has no more than \
+             {weights}: nothing is removed while it trains"
+        ));
+    }
+    all
+}
+
+/// Stages that are over before they have begun.
+fn few_steps(job: &Job, examples: usize) -> Vec<String> {
+    let stage = |name: &str, pace: Pace| {
+        let steps = pace.steps(examples);
+        (1..TOO_FEW_STEPS).contains(&steps).then(|| {
+            format!(
+                "[{name}] is {steps} steps ({} epochs of {}), and under {TOO_FEW_STEPS} little is \
+                 learned; without its `epochs` and `batch` they follow from the data",
+                pace.epochs,
+                pace.steps_an_epoch(examples)
+            )
+        })
+    };
+    let pretrain =
+        if job.network.is_given() { None } else { stage("pretrain", job.pretrain.pace(examples)) };
+    let others = [
+        stage("variational", job.variational.pace(examples)),
+        stage("finetune", job.finetune.pace(examples)),
+        stage("quantize", job.quantize.pace(examples)),
+    ];
+    pretrain.into_iter().chain(others.into_iter().flatten()).collect()
+}
+
+/// A rise of the error that is less than one example.
+fn coarse(job: &Job, judged: usize) -> Option<String> {
+    let one = 100.0 / judged.max(1) as f64;
+    let allowed = job.requirements.error_rise();
+    (!within(one, allowed)).then(|| {
+        format!(
+            "[requirements] error_rise_points = {allowed} allows not one error more than the dense \
+             network has: one of {judged} validation examples is {one:.2} points; allow that, or \
+             raise [data] validation_count"
+        )
+    })
+}
+
+/// Classes without an example that decides.
+fn rare(prepared: &Prepared) -> Option<String> {
+    let counts = prepared.judged().per_class();
+    let names = counts.iter().zip(&prepared.dataset.classes);
+    let missing: Vec<&str> =
+        names.filter(|(n, _)| **n == 0).map(|(_, name)| name.as_str()).collect();
+    let (first, rest) = missing.split_first()?;
+    let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    Some(format!(
+        "no validation example has the class `{first}`{others}: whether the model knows it, nothing \
+         will tell; collect more, or raise [data] validation_count"
+    ))
+}
+
+/// Standard deviation of all values.
+pub(super) fn spread(values: &[f32]) -> f32 {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+    let squares = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
+    (squares / n).sqrt() as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spread_is_the_standard_deviation() {
+        assert!((spread(&[1.0, 3.0]) - 1.0).abs() < 1e-6);
+        assert_eq!(spread(&[]), 0.0);
+    }
+}
