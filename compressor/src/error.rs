@@ -9,8 +9,8 @@
 //! | 5 | requirement | everything worked, but no candidate meets the job's requirements |
 //! | 6 | unproven | there are too few validation examples to promise what the job demands |
 //! | 70 | internal | a defect of bitsback: please report it |
-//! | 74 | io | the disk, or a program that was called, failed |
-//! | 130 | interrupted | stopped by Ctrl-C; `--resume` continues |
+//! | 74 | io | a file is missing or can't be read, the disk or a program that was called failed |
+//! | 130 | interrupted | stopped by Ctrl-C, SIGTERM or SIGHUP; `--resume` continues |
 //!
 //! Codes from 70 up are those of `sysexits.h` and of the shell.
 
@@ -39,6 +39,7 @@ use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
+use crate::text::{json_printable, one_line};
 use crate::train::TrainError;
 use crate::verify::VerifyError;
 use crate::weights::WeightsError;
@@ -116,7 +117,7 @@ macro_rules! errors {
                 /// The system's word.
                 source: io::Error,
             },
-            /// Stopped by Ctrl-C after the state was saved.
+            /// Stopped by a signal after the state was saved.
             #[error("interrupted; the state is saved, continue with: {resume}")]
             Interrupted {
                 /// The command that goes on from here.
@@ -154,7 +155,7 @@ errors! {
     /// The job file.
     Job(JobError) => job_kind;
     /// Data sets.
-    Data(DataError) => |_| Kind::Data;
+    Data(DataError) => data_kind;
     /// The device.
     Device(DeviceError) => |_| Kind::Usage;
     /// `metrics.jsonl`.
@@ -188,7 +189,7 @@ errors! {
     Lower(LowerError) => |_| Kind::Model;
     /// Given weights.
     Weights(WeightsError) => |e| match e {
-        WeightsError::File(_) => Kind::Io,
+        WeightsError::File(source) => file_kind(source, Kind::Usage),
         WeightsError::Format { .. } | WeightsError::Assign { .. } => Kind::Usage,
     };
     /// Serialisation.
@@ -223,10 +224,27 @@ errors! {
     };
 }
 
+/// A file that isn't there, or can't be read, is that whatever it would have held; one that is too
+/// large is wrong for what it was to be.
+fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
+    match error {
+        FileError::TooLarge { .. } => otherwise,
+        FileError::Read { .. } | FileError::NoFile { .. } | FileError::Write { .. } => Kind::Io,
+    }
+}
+
+fn data_kind(error: &DataError) -> Kind {
+    match error {
+        DataError::File(source) => file_kind(source, Kind::Data),
+        _ => Kind::Data,
+    }
+}
+
 /// A job file that names unreadable data is right as far as it goes.
 fn job_kind(error: &JobError) -> Kind {
     match error {
-        JobError::Data { .. } => Kind::Data,
+        JobError::Data { source, .. } => data_kind(source),
+        JobError::File(source) => file_kind(source, Kind::Usage),
         JobError::Write { .. } => Kind::Io,
         _ => Kind::Usage,
     }
@@ -284,9 +302,12 @@ impl Error {
 
     /// For people: `error: …`, and a hint on a line of its own.
     pub fn to_text(&self) -> String {
+        let message = self.message();
+        // A name with a line break can't pass for a line of this program's.
+        let message = one_line(&message);
         match self.hint() {
-            Some(hint) => format!("error: {}\n hint: {hint}", self.message()),
-            None => format!("error: {}", self.message()),
+            Some(hint) => format!("error: {message}\n hint: {hint}"),
+            None => format!("error: {message}"),
         }
     }
 
@@ -299,7 +320,8 @@ impl Error {
 /// The line that `--json` writes to standard error.
 pub(crate) fn error_object(kind: Kind, message: &str, hint: Option<&str>) -> String {
     let body = ErrorBody { kind, message, hint, exit_code: kind.exit_code() };
-    serde_json::to_string(&ErrorObject { error: body }).unwrap_or_else(|_| {
+    let line = serde_json::to_string(&ErrorObject { error: body });
+    line.map(|line| json_printable(&line).into_owned()).unwrap_or_else(|_| {
         // Strings and numbers always serialise; this keeps the promise of an object all the same.
         String::from(r#"{"error":{"kind":"internal","message":"","hint":null,"exit_code":70}}"#)
     })

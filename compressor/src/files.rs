@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
@@ -22,6 +22,14 @@ pub enum FileError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Something else than a file: reading it could wait, or never end.
+    #[error("{}: is {what}, and no file; give the path of a file", path.display())]
+    NoFile {
+        /// Which path.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
     },
     /// The file is larger than its reader takes.
     #[error(
@@ -62,9 +70,14 @@ pub enum FileError {
 /// Reads a whole file of at most `limit` bytes.
 ///
 /// # Errors
-/// [`FileError::Read`], or [`FileError::TooLarge`] without having read more than `limit` bytes.
+/// [`FileError::Read`] and [`FileError::NoFile`], or [`FileError::TooLarge`] without having read more
+/// than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let fail = |source| FileError::Read { path: path.to_owned(), source };
+    // Opening a pipe that nobody writes to would wait for ever.
+    if let Some(what) = other_than_file(&fs::metadata(path).map_err(fail)?.file_type()) {
+        return Err(FileError::NoFile { path: path.to_owned(), what });
+    }
     let file = File::open(path).map_err(fail)?;
     let mut bytes = Vec::new();
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
@@ -72,6 +85,30 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(bytes)
+}
+
+/// What is there, if it is no file.
+fn other_than_file(kind: &fs::FileType) -> Option<&'static str> {
+    match kind {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("a folder"),
+        _ => Some("a pipe or a device"),
+    }
+}
+
+/// Reads a file that lies in `folder` or below, as [`read`] does; `name` is relative to it. `None`: it
+/// names something outside, be it by a link, or something that can't be read.
+pub fn read_within(folder: &Path, name: &Path, limit: u64) -> Option<Vec<u8>> {
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+    if name.as_os_str().is_empty() || !name.components().all(inside) {
+        return None;
+    }
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let path = folder.join(name).canonicalize().ok()?;
+    if !path.starts_with(folder.canonicalize().ok()?) {
+        return None;
+    }
+    read(&path, limit).ok()
 }
 
 /// Replaces the file by `bytes`, or leaves it untouched.
@@ -195,6 +232,40 @@ mod tests {
         assert!(matches!(remove_leftovers(&path), Err(FileError::Read { .. })));
         // A file where a folder should be is another matter.
         assert!(matches!(write_atomic(&path.join("x"), b""), Err(FileError::Write { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_folders_are_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for (path, is) in [(pipe.as_path(), "a pipe"), (folder.path(), "a folder")] {
+            let error = read(path, 9).unwrap_err();
+            assert!(matches!(error, FileError::NoFile { what, .. } if what.starts_with(is)));
+        }
+        assert!(matches!(read(Path::new("/dev/zero"), 9), Err(FileError::NoFile { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_leaves_the_folder_is_not_read() {
+        use std::os::unix::fs::symlink;
+        let outer = tempfile::tempdir().unwrap();
+        let folder = outer.path().join("model");
+        fs::create_dir_all(folder.join("sub")).unwrap();
+        fs::write(outer.path().join("secret"), b"s").unwrap();
+        fs::write(folder.join("sub/data"), b"d").unwrap();
+        symlink("../secret", folder.join("link")).unwrap();
+        symlink("..", folder.join("up")).unwrap();
+        symlink("sub/data", folder.join("fine")).unwrap();
+        let read = |name: &str| read_within(&folder, Path::new(name), 9);
+        assert_eq!(read("sub/data").as_deref(), Some(&b"d"[..]));
+        assert_eq!(read("./fine").as_deref(), Some(&b"d"[..]));
+        for outside in ["link", "up/secret", "../secret", "", "/etc/hostname", "sub"] {
+            assert_eq!(read(outside), None, "{outside}");
+        }
     }
 
     #[test]

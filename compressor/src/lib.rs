@@ -47,6 +47,8 @@ pub mod shapes;
 pub mod storage;
 #[cfg(feature = "training")]
 pub mod summary;
+pub mod task;
+pub mod text;
 #[cfg(feature = "training")]
 pub mod train;
 pub mod verify;

@@ -9,6 +9,7 @@
 //! Bars and plain lines go to standard error, so that standard output holds only results.
 
 mod cancel;
+mod clock;
 mod sink;
 
 use std::fmt;
@@ -18,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::MultiProgress;
 
+use crate::text::printable;
 pub use cancel::Cancel;
+pub use clock::date;
 use sink::{Advance, Sink};
 
 /// Where progress goes and whether somebody asked to stop. Cheap to clone.
@@ -127,7 +130,7 @@ impl Stage {
                 bar.reset_eta();
             }
             bar.set_position(done);
-            bar.set_message(detail.to_owned());
+            bar.set_message(printable(detail).into_owned());
             return;
         }
         if pace.is_due(elapsed, self.sink.interval(elapsed)) {

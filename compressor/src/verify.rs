@@ -150,6 +150,17 @@ pub fn answers(model_bytes: &[u8], inputs: &[i8]) -> Result<(Vec<u32>, Vec<i8>),
     Ok((classes.concat(), outputs.concat()))
 }
 
+/// Outputs of a batch of quantised inputs in real units, on all cores.
+///
+/// # Errors
+/// As [`run_batch`].
+pub fn reals(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<f32>, VerifyError> {
+    let outputs = run_batch(model_bytes, inputs)?;
+    let model = Model::parse(model_bytes)?;
+    let (scale, zero) = (model.meta().output_scale, f32::from(model.output().zero_point));
+    Ok(outputs.into_iter().map(|q| scale * (f32::from(q) - zero)).collect())
+}
+
 /// Error and confusion of a model on quantised inputs and their classes, on all cores.
 ///
 /// # Errors

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bitsback::data::{Numbers, npy};
 use bitsback_runtime::Op;
 use bitsback_runtime::format::{
     Affine, Bias, ByteAffine, Clamp, Layout, Meta, Preprocess, Requantization, Shape, Source,
@@ -131,19 +132,15 @@ fn run_takes_an_image() {
 
 #[test]
 fn run_takes_and_gives_raw_values() {
-    use npyz::WriterBuilder;
     let scene = Scene::new();
-    let file = fs::File::create(scene.path("in.npy")).unwrap();
-    let mut writer =
-        npyz::WriteOptions::new().default_dtype().shape(&[2, 4]).writer(file).begin_nd().unwrap();
-    writer.extend([-128_i8, -1, 0, 127, 5, 4, 3, 2]).unwrap();
-    writer.finish().unwrap();
+    let mut file = fs::File::create(scene.path("in.npy")).unwrap();
+    let values = [-128_i8, -1, 0, 127, 5, 4, 3, 2];
+    npy::write(&mut file, &[2, 4], values.into_iter()).unwrap();
     let value = scene.json(&["run", "model.bbk", "in.npy", "--raw", "-o", "out.npy"]);
     assert_eq!(value["classes"], serde_json::json!([3, 0]));
-    let bytes = fs::read(scene.path("out.npy")).unwrap();
-    let array = npyz::NpyFile::new(&bytes[..]).unwrap();
-    assert_eq!(array.shape(), [2, 4]);
-    assert_eq!(array.into_vec::<i8>().unwrap(), [-128, -1, 0, 127, 5, 4, 3, 2]);
+    let array = npy::read(&scene.path("out.npy")).unwrap();
+    assert_eq!(array.dims, [2, 4]);
+    assert_eq!(array.numbers, Numbers::Signed(values.to_vec()));
     save_pixels(&scene.path("a.png"), [1, 2, 3, 4]);
     let (code, error) = scene.failure(&["run", "model.bbk", "a.png", "--raw"]);
     assert_eq!((code, &error["kind"]), (3, &"data".into()));
@@ -200,7 +197,9 @@ fn exit_codes_tell_failures_apart() {
     assert_eq!(scene.failure(&["compress", "bad.toml"]).0, 2);
     assert_eq!(scene.failure(&["run", "model.bbk", "t.xyz"]).0, 2);
     assert_eq!(scene.failure(&["inspect"]).0, 2);
-    assert_eq!(scene.failure(&["evaluate", "model.bbk", "none.csv"]).0, 3);
+    fs::write(scene.path("short.csv"), "a,b,label\n1,2,0\n").unwrap();
+    assert_eq!(scene.failure(&["evaluate", "model.bbk", "short.csv"]).0, 3);
+    assert_eq!(scene.failure(&["evaluate", "model.bbk", "none.csv"]).0, 74);
     assert_eq!(scene.failure(&["inspect", "none.bbk"]).0, 74);
     fs::write(scene.path("job.toml"), "").unwrap();
     let (code, error) = scene.failure(&["compress", "job.toml", "--out", "."]);
@@ -289,10 +288,17 @@ fn help_lists_every_exit_code() {
     }
 }
 
-/// Starts a job, presses Ctrl-C in its first stage, and sees it end in order.
+/// Starts a job, stops it in its first stage as people and systems do, and sees it end in order.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_job_says_how_to_go_on() {
+    for signal in ["-INT", "-TERM", "-HUP"] {
+        is_interrupted_by(signal);
+    }
+}
+
+#[cfg(unix)]
+fn is_interrupted_by(signal: &str) {
     use std::io::{BufRead, BufReader, Read};
     use std::process::Stdio;
     let scene = Scene::new();
@@ -308,7 +314,7 @@ fn an_interrupted_job_says_how_to_go_on() {
     let mut lines = BufReader::new(job.stdout.take().unwrap()).lines();
     let started = lines.by_ref().any(|line| line.unwrap().starts_with(r#"{"event":"progress""#));
     assert!(started, "no progress before the end");
-    let signal = Command::new("kill").args(["-INT", &job.id().to_string()]).status().unwrap();
+    let signal = Command::new("kill").args([signal, &job.id().to_string()]).status().unwrap();
     assert!(signal.success());
     lines.for_each(drop);
     let mut text = String::new();

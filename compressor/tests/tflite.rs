@@ -116,6 +116,27 @@ fn data_that_are_scaled_otherwise_are_told_what_to_set() {
 }
 
 #[test]
+fn pixels_are_what_the_file_says() {
+    let folder = scene();
+    job(&folder, "job.toml", "model.tflite", "unit");
+    let said = json(&folder, &["evaluate", "model.tflite", "job.toml", "--pixels", "0,1"]);
+    assert_eq!(said["notes"].as_array().unwrap().len(), 0, "{said}");
+    let unsaid = json(&folder, &["evaluate", "model.tflite", "job.toml"]);
+    assert_eq!(unsaid["confusion"], said["confusion"]);
+    assert!(unsaid["notes"][0].as_str().unwrap().contains("0.00 to 1.00"), "{unsaid}");
+    let wrong = ["--pixels=-1,1"];
+    let notes = |value: &Value| value["notes"][0].as_str().unwrap().to_owned();
+    let evaluated =
+        json(&folder, &[&["evaluate", "model.tflite", "job.toml"][..], &wrong].concat());
+    assert!(notes(&evaluated).contains("0.00 to 1.00"), "{evaluated}");
+    let args = ["import", "model.tflite", "-o", "m.bbk"];
+    assert!(notes(&json(&folder, &[&args[..], &wrong].concat())).contains("is that how"));
+    // Real numbers that can't be what the model takes.
+    let floats = json(&folder, &["evaluate", "model.tflite", "images.csv"]);
+    assert!(notes(&floats).contains("far outside"), "{floats}");
+}
+
+#[test]
 fn an_int8_model_is_quantised_anew() {
     let folder = scene();
     job(&folder, "job.toml", "model.tflite", "unit");

@@ -5,15 +5,19 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
-use super::compare_floats;
+use super::compare_floats::{DRIFT_STEPS, Pair};
+use super::feeding;
+use super::judging::{Given, Judging, Meaning};
 use super::model_file::{self, Subject};
 use super::output::Context;
 use super::scaling::Scaling;
-use super::source::{self, Part, Wanted};
+use super::source::{self, DataLayout, Part, Source, Wanted};
 use super::table::{self, Align};
-use crate::error::{CliError, Error};
+use crate::data;
+use crate::error::Error;
 use crate::report::number::{significant, thousands};
-use crate::verify::{self, VerifyError, layers_of};
+use crate::task::{Deviation, Distance, Ending, Task};
+use crate::verify::layers_of;
 
 /// Most examples whose layers are compared: enough to find where they part, and little memory.
 const MAX_LAYER_EXAMPLES: usize = 64;
@@ -25,7 +29,8 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 /// of other tools, are given what the other model's inputs stand for, unless --pixels, --mean or
 /// --std say how data were scaled. Where both have the same sequence of operators, each layer's
 /// outputs are compared, too, and the first one that differs (from floats: by more than 2 steps on
-/// average) is named.
+/// average) is named. Data need no labels; where they have some, these are matched as `evaluate` does,
+/// by the class names of either model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,8 +38,10 @@ Examples:
   bitsback compare before.bbk after.bbk --data data/mnist --json
   bitsback compare model.onnx model.bbk --data data/mnist
 
-With --json: count, agreeing, agreement_percent, error_percent[] (of A and B), largest, mean (output
-differences in real units), floats, first_divergence, layers[] with name, differing, largest, mean.")]
+With --json: task, count, agreeing and agreement_percent (null of numbers), error_percent[] (of A and B
+against the labels, if there are any), mean_absolute_error[], root_mean_squared_error[], r_squared[]
+(of numbers), largest, mean, signal_to_noise_db (of the outputs' differences, in real units), floats,
+first_divergence, layers[] with name, differing, largest, mean; notes[].")]
 pub(crate) struct Compare {
     /// A model
     a: PathBuf,
@@ -49,6 +56,12 @@ pub(crate) struct Compare {
     /// How raw data were scaled for a model of floats.
     #[command(flatten)]
     scaling: Scaling,
+    /// Where arrays have their channels.
+    #[command(flatten)]
+    layout: DataLayout,
+    /// What outputs and labels mean.
+    #[command(flatten)]
+    meaning: Meaning,
 }
 
 /// How one layer differs, in steps of its output.
@@ -64,131 +77,164 @@ pub(super) struct LayerDifference {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Comparison {
+    pub(super) task: Task,
     pub(super) count: usize,
-    pub(super) agreeing: usize,
-    pub(super) agreement_percent: f64,
-    /// Of A and of B against the labels.
-    pub(super) error_percent: [f64; 2],
+    /// None where outputs are numbers.
+    pub(super) agreeing: Option<usize>,
+    pub(super) agreement_percent: Option<f64>,
+    /// Of A and of B against the labels; null where there are none.
+    pub(super) error_percent: [Option<f64>; 2],
+    pub(super) mean_absolute_error: [Option<f64>; 2],
+    pub(super) root_mean_squared_error: [Option<f64>; 2],
+    pub(super) r_squared: [Option<f64>; 2],
     /// Differences of outputs in real units; null where a model gives a class alone.
     pub(super) largest: Option<f64>,
     pub(super) mean: Option<f64>,
+    pub(super) signal_to_noise_db: Option<f64>,
     /// The first layer that differs; null where none does, or layers can't be compared.
     pub(super) first_divergence: Option<String>,
     /// Whether one of the models computes with floats.
     pub(super) floats: bool,
     /// Empty where the models have other operators.
     pub(super) layers: Vec<LayerDifference>,
-}
-
-/// What a model gives for the examples.
-pub(super) struct Given {
-    pub(super) classes: Vec<u32>,
-    /// Real outputs; none where the model gives a class alone.
-    pub(super) outputs: Option<Vec<f64>>,
-}
-
-impl Given {
-    /// By a model of integers.
-    pub(super) fn by(bytes: &[u8], inputs: &[i8]) -> Result<Self, Error> {
-        let (classes, outputs) = verify::answers(bytes, inputs)?;
-        let model = Model::parse(bytes).map_err(VerifyError::from)?;
-        let (scale, zero) = (model.meta().output_scale, model.output().zero_point);
-        let real = |q: i8| f64::from(scale) * (f64::from(q) - f64::from(zero));
-        let scores = model.last_kind() != OpKind::Argmax;
-        Ok(Self { classes, outputs: scores.then(|| outputs.into_iter().map(real).collect()) })
-    }
+    pub(super) notes: Vec<String>,
 }
 
 impl Comparison {
-    /// Of what two models of integers give, apart from their layers.
-    pub(super) fn of(given: &[Given; 2], labels: &[u32]) -> Self {
+    /// Of what two models give, apart from their layers.
+    fn of(given: &[Given; 2], judging: &Judging, examples: &[u32]) -> Self {
         let [a, b] = given;
-        let count = a.classes.len();
+        let count = examples.len();
         let percent = |part: usize| 100.0 * part as f64 / count.max(1) as f64;
         let equal = |a: &[u32], b: &[u32]| a.iter().zip(b).filter(|(a, b)| a == b).count();
-        let agreeing = equal(&a.classes, &b.classes);
-        let wrong = |given: &Given| percent(count - equal(&given.classes, labels));
+        let agreeing = (judging.task != Task::Regression).then(|| equal(&a.classes, &b.classes));
+        let labels = judging.labels(examples);
+        let wrong = |given: &Given| {
+            labels.as_ref().map(|labels| percent(count - equal(&given.classes, labels)))
+        };
+        let targets = judging.targets(examples);
+        let deviation = |given: &Given| {
+            let (width, targets) = targets.as_ref()?;
+            Some(Deviation::of(given.outputs.as_ref()?, targets, *width))
+        };
+        let deviations = [deviation(a), deviation(b)];
         let outputs = a.outputs.as_ref().zip(b.outputs.as_ref());
-        let differences: Option<Vec<f64>> = outputs
-            .filter(|(a, b)| a.len() == b.len())
-            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()).collect());
-        let largest = |all: &Vec<f64>| all.iter().fold(0.0, |most: f64, &d| most.max(d));
+        let distance =
+            outputs.filter(|(a, b)| a.len() == b.len()).map(|(a, b)| Distance::between(a, b));
         Self {
+            task: judging.task,
             count,
             agreeing,
-            agreement_percent: percent(agreeing),
+            agreement_percent: agreeing.map(percent),
             error_percent: [wrong(a), wrong(b)],
-            largest: differences.as_ref().map(largest),
-            mean: differences.map(|all| all.iter().sum::<f64>() / all.len().max(1) as f64),
+            mean_absolute_error: deviations.map(|d| d.map(|d| d.mean_absolute_error)),
+            root_mean_squared_error: deviations.map(|d| d.map(|d| d.root_mean_squared_error)),
+            r_squared: deviations.map(|d| d.and_then(|d| d.r_squared)),
+            largest: distance.map(|distance| distance.largest),
+            mean: distance.map(|distance| distance.mean),
+            signal_to_noise_db: distance.and_then(|distance| distance.signal_to_noise_db),
             first_divergence: None,
             floats: false,
             layers: Vec::new(),
+            notes: Vec::new(),
         }
     }
+}
+
+/// What is known of a model before it runs.
+struct Known {
+    wanted: Wanted,
+    ending: Ending,
+    names: Vec<String>,
 }
 
 impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let range = self.scaling.pixels();
-        let subjects = [Subject::read(&self.a, range)?, Subject::read(&self.b, range)?];
-        let files = match subjects {
-            [Subject::Integers(a), Subject::Integers(b)] => [a, b],
-            subjects => return self.run_with_floats(context, &subjects),
+        let subjects =
+            [Subject::read(context, &self.a, range)?, Subject::read(context, &self.b, range)?];
+        let known = [self.known(&self.a, &subjects[0])?, self.known(&self.b, &subjects[1])?];
+        let [a, b] = &known;
+        // A model of integers knows whether it takes bytes.
+        let (first, other) = if !a.wanted.bytes && b.wanted.bytes { (b, a) } else { (a, b) };
+        let source = source::read(&self.data, self.split, &first.wanted)?;
+        data::check_fit(&self.data, &first.wanted.fit.dims, &other.wanted.fit)?;
+        let ending = Ending {
+            outputs: a.ending.outputs.or(b.ending.outputs),
+            sigmoid: a.ending.sigmoid || b.ending.sigmoid,
+            positive: a.ending.positive && b.ending.positive,
         };
-        let [a, b] = [parse(&self.a, &files[0])?, parse(&self.b, &files[1])?];
-        let wanted = if model_file::takes_bytes(&b) { Wanted::by(&b) } else { Wanted::by(&a) };
-        let (dataset, examples) = source::read(&self.data, self.split, wanted)?;
-        for model in [&a, &b] {
-            if dataset.shape.len() != model.input().len() {
-                return Err(self.wrong_shape(dataset.shape.len(), model.input().len()));
+        let names = if a.names.is_empty() { &b.names } else { &a.names };
+        let judging = self.meaning.judge(context, &source, ending, names)?;
+        let paths = [self.a.as_path(), self.b.as_path()];
+        let (mut given, layers, floats) = match &subjects {
+            [Subject::Integers(a), Subject::Integers(b)] => {
+                let (given, layers) = integers(context, paths, [a, b], &source, judging.task)?;
+                (given, layers, false)
+            }
+            _ => {
+                let inputs = |at: usize| match &subjects[at] {
+                    Subject::Integers(bytes) => {
+                        let (dataset, examples) = (&source.dataset, &source.examples);
+                        feeding::quantized(context, (paths[at], bytes), dataset, examples).map(Some)
+                    }
+                    Subject::Floats(_) => Ok(None),
+                };
+                let quantized = [inputs(0)?, inputs(1)?];
+                let pair = Pair::new(&subjects, quantized, &source, &self.scaling)?;
+                (pair.given(judging.task)?, pair.layers()?, true)
+            }
+        };
+        self.same_order(context, &known, &mut given[1]);
+        let most = if floats { DRIFT_STEPS } else { 0.0 };
+        let first = layers.iter().find(|layer| layer.mean > most).map(|layer| layer.name.clone());
+        let comparison = Comparison {
+            first_divergence: first,
+            floats,
+            layers,
+            ..Comparison::of(&given, &judging, &source.examples)
+        };
+        let comparison = Comparison { notes: context.notes(), ..comparison };
+        context.result(&text(&comparison), &comparison)
+    }
+
+    fn known(&self, path: &Path, subject: &Subject) -> Result<Known, Error> {
+        match subject {
+            Subject::Integers(bytes) => {
+                let model = parse(path, bytes)?;
+                let wanted = Wanted::by(&model, self.layout);
+                let names = model_file::class_names(&model);
+                Ok(Known { wanted, ending: Ending::of_model(&model), names })
+            }
+            Subject::Floats(model) => {
+                let wanted = Wanted::by_floats(&model.graph, self.layout);
+                Ok(Known { wanted, ending: Ending::of_graph(&model.graph), names: Vec::new() })
             }
         }
-        let mut inputs = [
-            verify::quantized_inputs(&files[0], &dataset, &examples)?,
-            verify::quantized_inputs(&files[1], &dataset, &examples)?,
-        ];
-        // Another tool's file doesn't say how pixels become its values; the other model does.
-        match [&a, &b].map(model_file::takes_bytes) {
-            [false, true] if same_input(&a, &b) => inputs[0] = inputs[1].clone(),
-            [true, false] if same_input(&a, &b) => inputs[1] = inputs[0].clone(),
-            _ => {}
-        }
-        let label = |&example: &u32| dataset.labels.get(example as usize).copied();
-        let labels: Vec<u32> = examples.iter().filter_map(label).collect();
-        let comparison = compare(&files, [&a, &b], &inputs, &labels)?;
-        context.result(&text(&comparison), &comparison)
     }
 
-    /// Where at least one model computes with floats.
-    fn run_with_floats(&self, context: &Context, subjects: &[Subject; 2]) -> Result<(), Error> {
-        let mut wanted = Vec::with_capacity(2);
-        for (subject, path) in subjects.iter().zip([&self.a, &self.b]) {
-            wanted.push(match subject {
-                Subject::Integers(bytes) => Wanted::by(&parse(path, bytes)?),
-                Subject::Floats(model) => {
-                    Wanted { shape: model_file::float_shape(model), bytes: false }
+    /// Brings what B gives into the order of A's classes, where both have names for them.
+    fn same_order(&self, context: &Context, [a, b]: &[Known; 2], given: &mut Given) {
+        if a.names.is_empty() || b.names.is_empty() || a.names == b.names {
+            return;
+        }
+        let place = |name: &String| a.names.iter().position(|known| known == name);
+        let places: Option<Vec<usize>> = b.names.iter().map(place).collect();
+        let Some(places) = places.filter(|places| places.len() == a.names.len()) else {
+            context.note("the models' class names differ; those of A are taken for both");
+            return;
+        };
+        for class in &mut given.classes {
+            *class = places.get(*class as usize).map_or(*class, |&place| place as u32);
+        }
+        for row in given.outputs.iter_mut().flat_map(|all| all.chunks_exact_mut(places.len())) {
+            let before = row.to_vec();
+            for (&place, output) in places.iter().zip(before) {
+                if let Some(slot) = row.get_mut(place) {
+                    *slot = output;
                 }
-            });
+            }
         }
-        // A model of integers knows whether it takes bytes.
-        let first = wanted.iter().find(|wanted| wanted.bytes).or(wanted.first()).copied();
-        let Some(first) = first else { return Ok(()) };
-        let (dataset, examples) = source::read(&self.data, self.split, first)?;
-        if let Some(other) = wanted.iter().find(|w| w.shape.len() != dataset.shape.len()) {
-            return Err(self.wrong_shape(dataset.shape.len(), other.shape.len()));
-        }
-        let [a, b] = subjects;
-        let comparison = compare_floats::compare([a, b], &dataset, &examples, &self.scaling)?;
-        context.result(&text(&comparison), &comparison)
-    }
-
-    fn wrong_shape(&self, found: usize, wanted: usize) -> Error {
-        CliError::InputShape {
-            path: self.data.clone(),
-            found: format!("{found} values an example"),
-            wanted: wanted.to_string(),
-        }
-        .into()
     }
 }
 
@@ -202,22 +248,40 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<Model<'a>, Error> {
     model_file::parse(path, bytes)
 }
 
-fn compare(
-    files: &[Vec<u8>; 2],
-    models: [&Model<'_>; 2],
-    inputs: &[Vec<i8>; 2],
-    labels: &[u32],
-) -> Result<Comparison, Error> {
-    let given = [Given::by(&files[0], &inputs[0])?, Given::by(&files[1], &inputs[1])?];
-    let layers = layers(files, models, inputs)?;
-    let first = layers.iter().find(|layer| layer.differing > 0).map(|layer| layer.name.clone());
-    Ok(Comparison { first_divergence: first, layers, ..Comparison::of(&given, labels) })
+/// What two models of integers give, and where their layers differ.
+fn integers(
+    context: &Context,
+    paths: [&Path; 2],
+    files: [&Vec<u8>; 2],
+    source: &Source,
+    task: Task,
+) -> Result<([Given; 2], Vec<LayerDifference>), Error> {
+    let models = [parse(paths[0], files[0])?, parse(paths[1], files[1])?];
+    let inputs = |model: usize| {
+        let (dataset, examples) = (&source.dataset, &source.examples);
+        feeding::quantized(context, (paths[model], files[model]), dataset, examples)
+    };
+    // Another tool's file doesn't say how pixels become its values; the other model does.
+    let inputs = match [&models[0], &models[1]].map(model_file::takes_bytes) {
+        [false, true] if same_input(&models[0], &models[1]) => {
+            let known = inputs(1)?;
+            [known.clone(), known]
+        }
+        [true, false] if same_input(&models[0], &models[1]) => {
+            let known = inputs(0)?;
+            [known.clone(), known]
+        }
+        _ => [inputs(0)?, inputs(1)?],
+    };
+    let given = [Given::by(files[0], &inputs[0], task)?, Given::by(files[1], &inputs[1], task)?];
+    let layers = layers(files, [&models[0], &models[1]], &inputs)?;
+    Ok((given, layers))
 }
 
 /// Each layer's differences, where both models have the same operators with outputs of the same
 /// sizes.
 fn layers(
-    files: &[Vec<u8>; 2],
+    files: [&Vec<u8>; 2],
     models: [&Model<'_>; 2],
     inputs: &[Vec<i8>; 2],
 ) -> Result<Vec<LayerDifference>, Error> {
@@ -232,7 +296,7 @@ fn layers(
         let most = models[model].input().len().saturating_mul(MAX_LAYER_EXAMPLES);
         inputs[model].get(..most).unwrap_or(&inputs[model])
     };
-    let (a, b) = (layers_of(&files[0], few(0))?, layers_of(&files[1], few(1))?);
+    let (a, b) = (layers_of(files[0], few(0))?, layers_of(files[1], few(1))?);
     let names = (0..kinds.len()).map(|index| {
         let stored = models[0].op_name(index).map(str::to_owned);
         let kind = kinds[index].0;
@@ -254,15 +318,21 @@ fn difference(name: String, a: &[i8], b: &[i8]) -> LayerDifference {
 }
 
 fn text(comparison: &Comparison) -> String {
-    let [a, b] = comparison.error_percent;
-    let mut text = format!(
-        "the same class on {} of {} examples ({} %)\nerror: A {} %, B {} %\n",
-        thousands(comparison.agreeing as u64),
-        thousands(comparison.count as u64),
-        significant(comparison.agreement_percent),
-        significant(a),
-        significant(b)
-    );
+    let mut text = match comparison.agreeing.zip(comparison.agreement_percent) {
+        Some((agreeing, percent)) => format!(
+            "the same class on {} of {} examples ({} %)\n",
+            thousands(agreeing as u64),
+            thousands(comparison.count as u64),
+            significant(percent)
+        ),
+        None => format!("{} examples\n", thousands(comparison.count as u64)),
+    };
+    if let [Some(a), Some(b)] = comparison.error_percent {
+        text += &format!("error: A {} %, B {} %\n", significant(a), significant(b));
+    }
+    if let [Some(a), Some(b)] = comparison.mean_absolute_error {
+        text += &format!("mean absolute error: A {}, B {}\n", significant(a), significant(b));
+    }
     if let Some((largest, mean)) = comparison.largest.zip(comparison.mean) {
         text += &format!("outputs differ by at most {largest:.4}, by {mean:.5} on average\n");
     }

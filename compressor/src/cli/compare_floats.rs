@@ -2,95 +2,96 @@
 
 use bitsback_runtime::Model;
 
-use super::compare::{Comparison, Given, LayerDifference};
+use super::compare::LayerDifference;
+use super::judging::Given;
 use super::model_file::Subject;
 use super::scaling::Scaling;
-use crate::data::Dataset;
+use super::source::Source;
 use crate::error::Error;
 use crate::float_graph::{Executor, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::quantize::{QuantizeError, operators};
-use crate::verify::{classes_of, layers_of, quantized_inputs};
+use crate::task::{Ending, Task};
+use crate::verify::layers_of;
 
 /// Most examples whose layers are compared: enough to find where they part, and little memory.
 const MAX_LAYER_EXAMPLES: usize = 64;
 /// A layer drifts where its values are further from the floats on average: rounding alone keeps
 /// within one step of what a layer is given, and a few layers of it add up to about this.
-const DRIFT_STEPS: f64 = 2.0;
+pub(super) const DRIFT_STEPS: f64 = 2.0;
 
-/// Compares two models of which at least one computes with floats.
-pub(super) fn compare(
-    subjects: [&Subject; 2],
-    dataset: &Dataset,
-    examples: &[u32],
-    scaling: &Scaling,
-) -> Result<Comparison, Error> {
-    let inputs = float_inputs(subjects, dataset, examples, scaling)?;
-    let given = [
-        given(subjects[0], dataset, examples, &inputs)?,
-        given(subjects[1], dataset, examples, &inputs)?,
-    ];
-    let label = |&example: &u32| dataset.labels.get(example as usize).copied();
-    let labels: Vec<u32> = examples.iter().filter_map(label).collect();
-    let layers = match subjects {
-        [Subject::Floats(floats), Subject::Integers(bytes)]
-        | [Subject::Integers(bytes), Subject::Floats(floats)] => {
-            let few = examples.get(..MAX_LAYER_EXAMPLES).unwrap_or(examples);
-            let width = dataset.shape.len();
-            let inputs = inputs.get(..few.len() * width).unwrap_or(&inputs);
-            layers(floats, bytes, inputs, &quantized_inputs(bytes, dataset, few)?)?
-        }
-        _ => Vec::new(),
-    };
-    let drifting = layers.iter().find(|layer| layer.mean > DRIFT_STEPS);
-    let first = drifting.map(|layer| layer.name.clone());
-    let all = Comparison::of(&given, &labels);
-    Ok(Comparison { first_divergence: first, floats: true, layers, ..all })
+/// Two models of which at least one computes with floats, and what those of integers are given.
+pub(super) struct Pair<'a> {
+    pub(super) subjects: &'a [Subject; 2],
+    /// Quantised inputs of all examples; none for floats.
+    pub(super) quantized: [Option<Vec<i8>>; 2],
+    /// What floats are given for all examples.
+    inputs: Vec<f32>,
 }
 
-/// What a model of floats is given: the data scaled as stated, or else what the integers of the
-/// other model's input stand for.
-fn float_inputs(
-    subjects: [&Subject; 2],
-    dataset: &Dataset,
-    examples: &[u32],
-    scaling: &Scaling,
-) -> Result<Vec<f32>, Error> {
-    let integers = subjects.iter().find_map(|subject| match subject {
-        Subject::Integers(bytes) => Some(bytes),
-        Subject::Floats(_) => None,
-    });
-    let bytes = match integers {
-        Some(bytes) if !scaling.is_given() => bytes,
-        _ => return Ok(dataset.batch(&scaling.normalization(dataset)?, examples)),
-    };
-    let model = Model::parse(bytes).map_err(crate::verify::VerifyError::from)?;
-    let (scale, zero) = (model.meta().input_scale, f32::from(model.input().zero_point));
-    let quantized = quantized_inputs(bytes, dataset, examples)?;
-    Ok(quantized.into_iter().map(|q| scale * (f32::from(q) - zero)).collect())
-}
+impl<'a> Pair<'a> {
+    /// Floats are given the data scaled as stated, or else what the integers of the other model's
+    /// input stand for.
+    pub(super) fn new(
+        subjects: &'a [Subject; 2],
+        quantized: [Option<Vec<i8>>; 2],
+        source: &Source,
+        scaling: &Scaling,
+    ) -> Result<Self, Error> {
+        let both = subjects.iter().zip(&quantized);
+        let integers = both.into_iter().find_map(|(subject, inputs)| match subject {
+            Subject::Integers(bytes) => Some((bytes, inputs.as_ref()?)),
+            Subject::Floats(_) => None,
+        });
+        let inputs = match integers {
+            Some((bytes, inputs)) if !scaling.is_given() => {
+                let model = Model::parse(bytes).map_err(crate::verify::VerifyError::from)?;
+                let (scale, zero) = (model.meta().input_scale, f32::from(model.input().zero_point));
+                inputs.iter().map(|&q| scale * (f32::from(q) - zero)).collect()
+            }
+            _ => {
+                let normalization = scaling.normalization(&source.dataset)?;
+                source.dataset.batch(&normalization, &source.examples)
+            }
+        };
+        Ok(Self { subjects, quantized, inputs })
+    }
 
-fn given(
-    subject: &Subject,
-    dataset: &Dataset,
-    examples: &[u32],
-    inputs: &[f32],
-) -> Result<Given, Error> {
-    match subject {
-        Subject::Floats(model) => {
-            let executor = Executor::new(&model.graph).map_err(QuantizeError::from)?;
-            let outputs = executor.run(inputs).map_err(QuantizeError::from)?;
-            let classes = classes_of(&outputs, executor.output_len());
-            Ok(Given { classes, outputs: Some(outputs.into_iter().map(f64::from).collect()) })
-        }
-        Subject::Integers(bytes) => Given::by(bytes, &quantized_inputs(bytes, dataset, examples)?),
+    /// What both give.
+    pub(super) fn given(&self, task: Task) -> Result<[Given; 2], Error> {
+        let of = |at: usize| match (&self.subjects[at], &self.quantized[at]) {
+            (Subject::Integers(bytes), inputs) => {
+                Given::by(bytes, inputs.as_deref().unwrap_or_default(), task)
+            }
+            (Subject::Floats(model), _) => {
+                let executor = Executor::new(&model.graph).map_err(QuantizeError::from)?;
+                let outputs = executor.run(&self.inputs).map_err(QuantizeError::from)?;
+                let classes = Ending::of_graph(&model.graph).classes(task, &outputs);
+                Ok(Given { classes, outputs: Some(outputs) })
+            }
+        };
+        Ok([of(0)?, of(1)?])
+    }
+
+    /// Where layers drift, if one of the two computes with integers.
+    pub(super) fn layers(&self) -> Result<Vec<LayerDifference>, Error> {
+        let (floats, bytes, quantized) = match (self.subjects, &self.quantized) {
+            ([Subject::Floats(floats), Subject::Integers(bytes)], [_, Some(quantized)])
+            | ([Subject::Integers(bytes), Subject::Floats(floats)], [Some(quantized), _]) => {
+                (floats, bytes, quantized)
+            }
+            _ => return Ok(Vec::new()),
+        };
+        let few = floats.graph.values[floats.graph.input].len() * MAX_LAYER_EXAMPLES;
+        let inputs = self.inputs.get(..few).unwrap_or(&self.inputs);
+        layers_between(floats, bytes, inputs, quantized.get(..few).unwrap_or(quantized))
     }
 }
 
 /// Each layer's differences in steps of the integers, where the operators are those that
 /// quantising the floats gives. Scales of inner values aren't stored: the one that fits best is
 /// taken.
-fn layers(
+fn layers_between(
     floats: &FloatModel,
     bytes: &[u8],
     inputs: &[f32],

@@ -2,20 +2,20 @@
 
 use std::path::PathBuf;
 
-use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
+use super::feeding;
+use super::judging::{self, Given, Meaning};
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
-use super::source::{self, Part};
+use super::source::{self, DataLayout, Part, Wanted};
 use super::table::{self, Align};
-use crate::data::Dataset;
-use crate::error::{CliError, Error};
+use crate::error::Error;
 use crate::import::ByteRange;
 use crate::report::number::{significant, thousands};
 use crate::summary::error_interval;
-use crate::verify;
+use crate::task::{Deviation, Ending, Task};
 
 /// Widest confusion matrix that is printed; --json has any.
 const MAX_PRINTED_CLASSES: usize = 26;
@@ -25,16 +25,28 @@ const MAX_PRINTED_CLASSES: usize = 26;
 /// DATA is a job file (its test split, unless --split says otherwise), a folder with MNIST's four
 /// files, a folder of images (a folder a class), a .npz archive with the arrays x and y, or a .csv
 /// table whose last column is the label. What is measured here is what the device computes.
+///
+/// A label that is a number is the index of an output; a name is looked up among the model's class
+/// names, a job's, or those of --classes. A label that is neither is an error, and classes without an
+/// example are noted. A single output is a class or a number (--task); of numbers, such as those of a
+/// regression or of an autoencoder, the distances from the labels are told: y has as many for each
+/// example as the model has outputs.
+///
+/// Arrays must have the model's shape, or be flat rows in its order; --data-layout channels-first
+/// transposes images.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback evaluate out/lenet-5/model.bbk jobs/lenet-5.toml
   bitsback evaluate model.bbk data/mnist
   bitsback evaluate model.tflite data/mnist --pixels 0,1
+  bitsback evaluate valve.tflite valves.csv --classes closed,open
   bitsback evaluate model.bbk jobs/lenet-5.toml --split validation --json
 
-With --json: error_percent, count, errors, interval_percent (95 %, Wilson), classes[],
-confusion[][] (rows: the label, columns: what the model says).")]
+With --json: task (classes, binary, regression), count, errors, error_percent, interval_percent (95 %,
+Wilson), classes[], confusion[][] (rows: the label, columns: what the model says); of numbers
+mean_absolute_error, root_mean_squared_error, r_squared; null or empty is what the task doesn't have;
+notes[].")]
 pub(crate) struct Evaluate {
     /// The model file
     model: PathBuf,
@@ -44,90 +56,74 @@ pub(crate) struct Evaluate {
     #[arg(long, value_enum)]
     split: Option<Part>,
     /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
+    /// [default: the ends of what its input can hold]
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// Where arrays have their channels.
+    #[command(flatten)]
+    layout: DataLayout,
+    /// What outputs and labels mean.
+    #[command(flatten)]
+    meaning: Meaning,
 }
 
-/// How often which label was taken for which class.
+/// How well a model does: how often which label was taken for which class, or how far numbers are
+/// from what they should be.
 #[derive(Debug, PartialEq, Serialize)]
 struct Evaluation {
-    error_percent: f64,
+    task: Task,
     count: u64,
-    errors: u64,
+    /// None of numbers.
+    error_percent: Option<f64>,
+    errors: Option<u64>,
     /// 95 % interval of the error; null without examples.
     interval_percent: Option<(f64, f64)>,
     classes: Vec<String>,
     /// Rows: the label; columns: what the model says.
     confusion: Vec<Vec<u64>>,
+    mean_absolute_error: Option<f64>,
+    root_mean_squared_error: Option<f64>,
+    r_squared: Option<f64>,
+    notes: Vec<String>,
 }
 
 impl Evaluate {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
+        model_file::check_order(&self.model, &self.data)?;
+        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let (dataset, examples) = source::read(&self.data, self.split, source::Wanted::by(&model))?;
-        let classes = self.match_classes(&model, &dataset)?;
-        if dataset.shape.len() != model.input().len() {
-            return Err(self.wrong_shape(&model, &dataset));
-        }
-        let inputs = verify::quantized_inputs(&bytes, &dataset, &examples)?;
-        let predicted = verify::predict(&bytes, &inputs)?.into_iter().map(|class| class as usize);
-        let labels = examples.iter().map(|&example| {
-            let label = dataset.labels.get(example as usize).copied().unwrap_or_default();
-            classes.places.get(label as usize).copied().unwrap_or_default()
-        });
-        let evaluation = Evaluation::new(classes.names, labels.zip(predicted));
+        let source = source::read(&self.data, self.split, &Wanted::by(&model, self.layout))?;
+        let names = model_file::class_names(&model);
+        let judging = self.meaning.judge(context, &source, Ending::of_model(&model), &names)?;
+        let examples = &source.examples;
+        let inputs = feeding::quantized(context, (&self.model, &bytes), &source.dataset, examples)?;
+        let given = Given::by(&bytes, &inputs, judging.task)?;
+        let evaluation = match (judging.labels(examples), judging.targets(examples), given.outputs)
+        {
+            (Some(labels), ..) => {
+                let pair = |(&label, &class): (&u32, &u32)| (label as usize, class as usize);
+                let pairs = labels.iter().zip(&given.classes).map(pair);
+                Evaluation::of_classes(judging.task, judging.names, pairs)
+            }
+            (None, Some((width, targets)), Some(outputs)) => {
+                let deviation = Deviation::of(&outputs, &targets, width);
+                Evaluation::of_numbers(examples.len(), deviation)
+            }
+            _ => return Err(judging::unlabelled(&self.data)),
+        };
+        let evaluation = Evaluation { notes: context.notes(), ..evaluation };
         context.result(&text(&evaluation), &evaluation)
     }
-
-    /// Finds each of the data's classes among the model's: by name where the model has all of
-    /// the names (a data set may lack some classes), else by number.
-    fn match_classes(&self, model: &Model<'_>, dataset: &Dataset) -> Result<Classes, Error> {
-        let names = model_file::class_names(model);
-        let by_name: Option<Vec<usize>> =
-            dataset.classes.iter().map(|c| names.iter().position(|name| name == c)).collect();
-        if let Some(places) = by_name {
-            return Ok(Classes { names, places });
-        }
-        let outputs = match model.last_kind() {
-            // The model answers with a number; how many there are is in the names alone.
-            OpKind::Argmax if names.is_empty() => dataset.classes.len(),
-            OpKind::Argmax => names.len(),
-            _ => model.output().len(),
-        };
-        if dataset.classes.len() > outputs {
-            return Err(CliError::Classes {
-                path: self.data.clone(),
-                found: dataset.classes.len(),
-                outputs,
-            }
-            .into());
-        }
-        let numbers = (dataset.classes.len()..outputs).map(|class| class.to_string());
-        let places = (0..dataset.classes.len()).collect();
-        Ok(Classes { names: dataset.classes.iter().cloned().chain(numbers).collect(), places })
-    }
-
-    fn wrong_shape(&self, model: &Model<'_>, dataset: &Dataset) -> Error {
-        CliError::InputShape {
-            path: self.data.clone(),
-            found: format!("{} values an example", dataset.shape.len()),
-            wanted: format!("{}", model.input().len()),
-        }
-        .into()
-    }
-}
-
-/// The model's classes, and where the data's classes are among them.
-struct Classes {
-    names: Vec<String>,
-    places: Vec<usize>,
 }
 
 impl Evaluation {
     /// Counts pairs of label and prediction, both indices into `classes`. A prediction beyond
     /// them, which a model without names may make, is an error without a column.
-    fn new(classes: Vec<String>, pairs: impl Iterator<Item = (usize, usize)>) -> Self {
+    fn of_classes(
+        task: Task,
+        classes: Vec<String>,
+        pairs: impl Iterator<Item = (usize, usize)>,
+    ) -> Self {
         let mut confusion = vec![vec![0; classes.len()]; classes.len()];
         let (mut count, mut errors) = (0, 0);
         for (label, predicted) in pairs {
@@ -138,12 +134,43 @@ impl Evaluation {
             }
         }
         let error_percent = if count == 0 { 0.0 } else { 100.0 * errors as f64 / count as f64 };
-        let interval_percent = error_interval(error_percent, count);
-        Self { error_percent, count, errors, interval_percent, classes, confusion }
+        Self {
+            task,
+            count,
+            error_percent: Some(error_percent),
+            errors: Some(errors),
+            interval_percent: error_interval(error_percent, count),
+            classes,
+            confusion,
+            mean_absolute_error: None,
+            root_mean_squared_error: None,
+            r_squared: None,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Of numbers.
+    fn of_numbers(count: usize, deviation: Deviation) -> Self {
+        Self {
+            task: Task::Regression,
+            count: count as u64,
+            error_percent: None,
+            errors: None,
+            interval_percent: None,
+            classes: Vec::new(),
+            confusion: Vec::new(),
+            mean_absolute_error: Some(deviation.mean_absolute_error),
+            root_mean_squared_error: Some(deviation.root_mean_squared_error),
+            r_squared: deviation.r_squared,
+            notes: Vec::new(),
+        }
     }
 }
 
 fn text(evaluation: &Evaluation) -> String {
+    let (Some(error_percent), Some(errors)) = (evaluation.error_percent, evaluation.errors) else {
+        return text_of_numbers(evaluation);
+    };
     let interval = match evaluation.interval_percent {
         Some((low, high)) => {
             format!(" (95 % interval {} to {} %)", significant(low), significant(high))
@@ -152,8 +179,8 @@ fn text(evaluation: &Evaluation) -> String {
     };
     let mut text = format!(
         "error {} %{interval}: {} of {} examples\n",
-        significant(evaluation.error_percent),
-        thousands(evaluation.errors),
+        significant(error_percent),
+        thousands(errors),
         thousands(evaluation.count)
     );
     if evaluation.classes.len() <= MAX_PRINTED_CLASSES {
@@ -161,6 +188,18 @@ fn text(evaluation: &Evaluation) -> String {
         text += &matrix(evaluation);
     }
     text
+}
+
+/// How far numbers are from what they should be.
+fn text_of_numbers(evaluation: &Evaluation) -> String {
+    let number = |of: Option<f64>| of.map_or_else(|| "–".to_owned(), significant);
+    format!(
+        "mean absolute error {}, root mean squared error {}, R² {} on {} examples\n",
+        number(evaluation.mean_absolute_error),
+        number(evaluation.root_mean_squared_error),
+        number(evaluation.r_squared),
+        thousands(evaluation.count)
+    )
 }
 
 /// The confusion matrix, zeros as dots so that the errors stand out.
@@ -200,20 +239,27 @@ mod tests {
     #[test]
     fn pairs_are_counted_by_label_and_prediction() {
         let pairs = [(0, 0), (0, 1), (1, 1), (1, 1), (2, 9)];
-        let evaluation = Evaluation::new(names(3), pairs.into_iter());
+        let evaluation = Evaluation::of_classes(Task::Classes, names(3), pairs.into_iter());
         assert_eq!(evaluation.confusion, [[1, 1, 0], [0, 2, 0], [0, 0, 0]]);
-        assert_eq!((evaluation.count, evaluation.errors), (5, 2));
-        assert!((evaluation.error_percent - 40.0).abs() < 1e-9);
+        assert_eq!((evaluation.count, evaluation.errors), (5, Some(2)));
+        assert!((evaluation.error_percent.unwrap() - 40.0).abs() < 1e-9);
         assert!(text(&evaluation).contains("2 of 5 examples"));
     }
 
     #[test]
     fn keys_are_stable() {
-        let value = serde_json::to_value(Evaluation::new(names(2), std::iter::empty())).unwrap();
+        let classes = Evaluation::of_classes(Task::Classes, names(2), std::iter::empty());
+        let numbers = Evaluation::of_numbers(3, Deviation::of(&[1.0], &[3.0], 1));
+        let [classes, numbers] = [classes, numbers].map(|all| serde_json::to_value(all).unwrap());
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&classes), keys(&numbers));
         for key in ["error_percent", "count", "errors", "interval_percent", "classes", "confusion"]
         {
-            assert!(value.get(key).is_some(), "{key}");
+            assert!(classes.get(key).is_some(), "{key}");
         }
-        assert_eq!(value["error_percent"], 0.0);
+        assert_eq!((&classes["error_percent"], &classes["task"]), (&0.0.into(), &"classes".into()));
+        assert_eq!(numbers["mean_absolute_error"], 2.0);
     }
 }

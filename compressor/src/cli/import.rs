@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::Model;
 use serde::Serialize;
 
+use super::feeding;
+use super::judging::check_names;
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
@@ -14,6 +16,7 @@ use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
 use crate::integer_graph::Arrangement;
 use crate::report::number::thousands;
 use crate::serialize::ModelInfo;
+use crate::task::Ending;
 
 /// Turn an int8 model of TensorFlow Lite, or a quantised one of ONNX, into a .bbk file
 ///
@@ -30,7 +33,7 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops.")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -43,7 +46,8 @@ pub(crate) struct Import {
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
-    /// Names of the classes
+    /// Names of the classes, in the order of the outputs; of a single output, of what is below and
+    /// above its threshold
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     classes: Vec<String>,
     /// Store weights row after row, as a Cortex-M55 and x86-64 multiply them faster, instead of in
@@ -62,6 +66,7 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
+    notes: Vec<String>,
 }
 
 impl Import {
@@ -80,12 +85,15 @@ impl Import {
             source: Box::new(source),
         })?;
         let model: Model<'_> = model_file::parse(&self.output, &imported.bytes)?;
+        check_names(&self.classes, Ending::of_model(&model))?;
+        feeding::check_pixels(context, &self.model, &model, self.pixels);
         let summary = Summary {
             input_bytes: bytes.len(),
             file_bytes: imported.bytes.len(),
             arena_bytes: model.arena_len(),
             macs: model.macs(),
             ops: model.op_count(),
+            notes: context.notes(),
         };
         files::write_atomic(&self.output, &imported.bytes)?;
         let hint = if model.features().pairs {

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::ledger::{self, BitRecord};
 use crate::report::number::{self, thousands};
 use crate::summary::ratio;
+use crate::text::one_line;
 
 /// Show what is in a model: graph, shapes, bits, bytes, memory, arithmetic
 ///
@@ -265,7 +266,8 @@ fn dims(dims: &[u16]) -> Vec<usize> {
 
 fn text(contents: &Contents) -> String {
     let Sections { header, graph, padding, weights } = contents.sections;
-    let name = if contents.name.is_empty() { "(no name)" } else { &contents.name };
+    let shown = one_line(&contents.name);
+    let name = if shown.is_empty() { "(no name)" } else { &shown };
     let classes = match contents.classes.len() {
         0 => String::new(),
         n => format!(", {n} classes: {}", contents.classes.join(" ")),

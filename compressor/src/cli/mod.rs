@@ -16,9 +16,11 @@ mod demo;
 mod doctor;
 mod evaluate;
 mod export;
+mod feeding;
 mod front;
 mod import;
 mod inspect;
+mod judging;
 mod mcu;
 mod model_file;
 mod output;
@@ -52,7 +54,8 @@ Examples:
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met, or
 the network is no better than chance, 6 too few validation examples to say so, 70 a defect of
-bitsback, 74 disk or called program, 130 interrupted (--resume continues).";
+bitsback, 74 missing file, disk or called program, 130 interrupted by Ctrl-C, SIGTERM or SIGHUP
+(--resume continues).";
 
 /// Train with uncertainty, keep only what the posterior needs, run what is left as integers.
 ///
@@ -129,7 +132,8 @@ pub fn main() -> ExitCode {
     match outcome.unwrap_or_else(|_| Err(CliError::Panicked.into())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", if cli.global.json { error.to_json() } else { error.to_text() });
+            let text = if cli.global.json { error.to_json() } else { error.to_text() };
+            eprintln!("{text}");
             error.exit_code()
         }
     }

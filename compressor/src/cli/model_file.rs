@@ -5,22 +5,43 @@ use std::path::Path;
 use bitsback_runtime::format::{MAX_FILE_LEN, Preprocess};
 use bitsback_runtime::{Interpreter, Model};
 
+use super::feeding;
+use super::output::Context;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
 use crate::import::{self, ByteRange, ImportOptions};
 use crate::integer_graph::Arrangement;
-use crate::network::Shape;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_for_pixels(path, None)
+    imported(path, files::read(path, u64::from(MAX_FILE_LEN))?, None)
 }
 
-/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`.
-pub(super) fn read_for_pixels(path: &Path, range: Option<ByteRange>) -> Result<Vec<u8>, Error> {
-    let bytes = files::read(path, u64::from(MAX_FILE_LEN))?;
+/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`. It is
+/// noted where the file says otherwise.
+pub(super) fn read_for_pixels(
+    context: &Context,
+    path: &Path,
+    range: Option<ByteRange>,
+) -> Result<Vec<u8>, Error> {
+    let file = files::read(path, u64::from(MAX_FILE_LEN))?;
+    let foreign = import::is_importable(&file);
+    let bytes = imported(path, file, range)?;
+    if foreign {
+        feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
+    } else if range.is_some() {
+        context.note(&format!(
+            "{}: --pixels is for other tools' files; this one says itself how it takes pixels",
+            path.display()
+        ));
+    }
+    Ok(bytes)
+}
+
+/// The bytes of a `.bbk` file from those of any model's.
+fn imported(path: &Path, bytes: Vec<u8>, range: Option<ByteRange>) -> Result<Vec<u8>, Error> {
     if !import::is_importable(&bytes) {
         return Ok(bytes);
     }
@@ -40,6 +61,19 @@ pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
     Ok(import::floats(&bytes, path.parent()).map_err(refused)?)
 }
 
+/// Checks that a model and its input aren't given in each other's place.
+pub(super) fn check_order(model: &Path, input: &Path) -> Result<(), Error> {
+    let is_model = |path: &Path| {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        ["bbk", "tflite", "onnx"].iter().any(|known| ending == *known)
+    };
+    if is_model(input) && !is_model(model) {
+        let (first, model) = (model.to_owned(), input.to_owned());
+        return Err(CliError::Swapped { first, model }.into());
+    }
+    Ok(())
+}
+
 /// A model of either kind.
 pub(super) enum Subject {
     /// The bytes of a `.bbk` file.
@@ -50,7 +84,11 @@ pub(super) enum Subject {
 
 impl Subject {
     /// Reads a model: one of integers is imported if it is another tool's, for pixels in `range`.
-    pub(super) fn read(path: &Path, range: Option<ByteRange>) -> Result<Self, Error> {
+    pub(super) fn read(
+        context: &Context,
+        path: &Path,
+        range: Option<ByteRange>,
+    ) -> Result<Self, Error> {
         let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
         if onnx::is_onnx(&bytes) {
             let model = read_floats(path)?;
@@ -58,16 +96,12 @@ impl Subject {
                 return Ok(Self::Floats(Box::new(model)));
             }
         }
-        Ok(Self::Integers(read_for_pixels(path, range)?))
-    }
-}
-
-/// The shape of a model of floats' input in the compressor's words.
-pub(super) fn float_shape(model: &FloatModel) -> Shape {
-    let input = &model.graph.values[model.graph.input];
-    match *input.dims.as_slice() {
-        [height, width, channels] => Shape::Image { height, width, channels },
-        _ => Shape::Flat(input.len()),
+        let foreign = import::is_importable(&bytes);
+        let bytes = imported(path, bytes, range)?;
+        if foreign {
+            feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
+        }
+        Ok(Self::Integers(bytes))
     }
 }
 
@@ -83,14 +117,9 @@ pub(super) fn arena(model: &Model<'_>) -> Vec<i8> {
     vec![0; model.arena_len()]
 }
 
-/// The input's shape in the compressor's words. Shapes of other ranks are as good as flat: only
-/// the number of values matters then.
-pub(super) fn input_shape(model: &Model<'_>) -> Shape {
-    let shape = &model.input().shape;
-    match shape.image() {
-        Some([height, width, channels]) => Shape::Image { height, width, channels },
-        None => Shape::Flat(shape.len()),
-    }
+/// The input's dimensions.
+pub(super) fn input_dims(model: &Model<'_>) -> Vec<usize> {
+    model.input().shape.dims().iter().map(|&dim| usize::from(dim)).collect()
 }
 
 /// Whether the model takes raw bytes such as pixels.

@@ -1,5 +1,6 @@
 //! Where results go.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use super::Global;
 use crate::error::{CliError, Error};
 use crate::progress::{Cancel, Progress};
+use crate::text::{json_printable, one_line, printable};
 
 /// How this process was called.
 #[derive(Clone, Debug)]
@@ -16,11 +18,13 @@ pub(super) struct Context {
     global: Global,
     /// The command line, for the record: what a shell would have to be told.
     pub(super) command_line: String,
+    /// What was noted.
+    notes: RefCell<Vec<String>>,
 }
 
 impl Context {
     pub(super) fn new(global: Global, args: &[OsString]) -> Self {
-        Self { global, command_line: command_line(args) }
+        Self { global, command_line: command_line(args), notes: RefCell::default() }
     }
 
     /// Whether results are JSON.
@@ -28,7 +32,7 @@ impl Context {
         self.global.json
     }
 
-    /// For long work: progress is shown, and Ctrl-C ends it in order.
+    /// For long work: progress is shown, and Ctrl-C, SIGTERM and SIGHUP end it in order.
     pub(super) fn progress(&self) -> Result<Progress, Error> {
         let Global { json, quiet, verbose } = self.global;
         let progress = match (json, verbose) {
@@ -36,16 +40,30 @@ impl Context {
             (false, true) => Progress::lines(),
             _ => Progress::auto(json, quiet),
         };
-        Ok(progress.with_cancel(Cancel::on_ctrl_c(!json && !quiet)?))
+        Ok(progress.with_cancel(Cancel::on_signals(!json && !quiet)?))
+    }
+
+    /// Says something that was assumed or looks wrong: on standard error, or with `--json` among the
+    /// result's notes.
+    pub(super) fn note(&self, text: &str) {
+        if !self.json() {
+            eprintln!("note: {}", one_line(text));
+        }
+        self.notes.borrow_mut().push(text.to_owned());
+    }
+
+    /// What was noted so far.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 
     /// Writes the result: `text` for people, `value` for machines.
     pub(super) fn result(&self, text: &str, value: &impl Serialize) -> Result<(), Error> {
         if self.json() {
             let line = serde_json::to_string(value).map_err(CliError::Json)?;
-            return write_line(&line);
+            return write_line(&json_printable(&line));
         }
-        write_line(text.trim_end())
+        write_line(&printable(text.trim_end()))
     }
 }
 

@@ -6,21 +6,22 @@ use bitsback_runtime::Model;
 use serde::Serialize;
 
 use super::amount;
+use super::judging::{Judging, Meaning};
 use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
-use super::source::{self, Wanted};
+use super::source::{self, DataLayout, Wanted};
 use super::table::{self, Align};
 use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::import::onnx::FloatModel;
-use crate::quantize::assess::{Assessment, assess};
-use crate::quantize::widths::{Examples, LayerWidth, layers, narrow};
+use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
+use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
 use crate::quantize::{Plan, ranges, write};
 use crate::report::number::{significant, thousands};
 use crate::serialize::ModelInfo;
+use crate::task::{Ending, Task};
 
 /// Most examples that decide about widths: errors are counted to a 50th of a percent.
 const MAX_DECIDING: usize = 5000;
@@ -35,8 +36,9 @@ const MAX_DECIDING: usize = 5000;
 /// DATA is what `evaluate` takes, and is divided in three: examples on which ranges are watched,
 /// examples that decide about widths, and examples on which the error is counted. These are the
 /// training, validation and test parts of a job file. In MNIST's format the error is counted on the
-/// test files; in other data on every second example. Raw bytes are scaled as --pixels, --mean and
-/// --std say, and the device then takes raw bytes.
+/// test files; in other data on every second example. Without labels only the agreement of floats and
+/// integers is told. Raw bytes are scaled as --pixels, --mean and --std say, and the device then takes
+/// raw bytes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,8 +48,11 @@ Examples:
   bitsback quantize model.tflite --data data/mnist -o model.bbk --bits auto
   bitsback quantize model.onnx --data data.npz -o model.bbk --max-error 2 --max-bytes 65536
 
-With --json: count, float_error_percent, integer_error_percent, agreement_percent, float_bytes,
-file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage.")]
+With --json: task, count, float_error_percent, integer_error_percent, agreement_percent (null without
+classes), float_deviation and integer_deviation (of numbers: mean_absolute_error,
+root_mean_squared_error, r_squared), distance (largest, mean, signal_to_noise_db), float_bytes,
+file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage;
+notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
     model: PathBuf,
@@ -60,7 +65,8 @@ pub(crate) struct Quantize {
     /// Width of weights: 2 to 8, or auto
     #[arg(long, default_value = "8", value_parser = Bits::parse)]
     bits: Bits,
-    /// Points of error on deciding examples that --bits auto may add to that of 8 bits
+    /// Points of error on deciding examples that --bits auto may add to that of 8 bits; without labels,
+    /// of disagreement with the floats; of numbers, of their spread
     #[arg(long, default_value_t = 0.5, value_name = "POINTS")]
     tolerance: f64,
     /// How raw data were scaled.
@@ -81,9 +87,12 @@ pub(crate) struct Quantize {
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
-    /// Names of the classes [default: those of the data, unless they are numbers]
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    classes: Vec<String>,
+    /// What outputs and labels mean.
+    #[command(flatten)]
+    meaning: Meaning,
+    /// Where arrays have their channels.
+    #[command(flatten)]
+    layout: DataLayout,
     /// Store the operators' names
     #[arg(long)]
     op_names: bool,
@@ -120,6 +129,7 @@ struct Summary {
     calibrated_on: usize,
     decided_on: usize,
     layers: Vec<LayerWidth>,
+    notes: Vec<String>,
 }
 
 impl Quantize {
@@ -130,17 +140,24 @@ impl Quantize {
         let inputs = model.input_range();
         let model = if model.is_quantized() { model.freed() } else { model };
         let graph = &model.graph;
-        let wanted = Wanted { shape: model_file::float_shape(&model), bytes: false };
-        let (dataset, [calibrating, deciding, telling]) = source::read_parts(&self.data, wanted)?;
-        self.check(&model, &dataset)?;
-        let normalization = self.scaling.normalization(&dataset)?;
+        let wanted = Wanted::by_floats(graph, self.layout);
+        let (source, [calibrating, deciding]) = source::read_parts(&self.data, &wanted)?;
+        let ending = Ending::of_graph(graph);
+        let judging = self.meaning.judge(context, &source, ending, &[])?;
+        if self.max_error.is_some() && judging.labels(&source.examples).is_none() {
+            let reason =
+                "--max-error is about classes, and there are no labels for them".to_owned();
+            return Err(CliError::Meaning { reason }.into());
+        }
+        let dataset = &source.dataset;
+        let normalization = self.scaling.normalization(dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
         if let Some(inputs) = inputs {
-            scaling::check(inputs, &dataset, &normalization, &calibrating)?;
+            scaling::check(inputs, dataset, &normalization, &calibrating)?;
         }
         stage.set(0, "watching the ranges of all values");
         let inputs = dataset.batch(&normalization, &calibrating);
-        let input = self.input(&dataset, &normalization, &inputs);
+        let input = self.input(dataset, &normalization, &inputs);
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
         let scales = ranges::watch(graph, &inputs, &input, method)?;
         let mut plan = Plan::calibrated(graph, scales, &input);
@@ -151,20 +168,33 @@ impl Quantize {
         stage.set(0, "deciding about the widths, layer by layer");
         let (widths, decided_on) = if self.bits == Bits::Auto {
             let inputs = input.quantize(&dataset.batch(&normalization, &deciding));
-            let label = |&example: &u32| dataset.labels.get(example as usize).copied();
-            let labels: Vec<u32> = deciding.iter().filter_map(label).collect();
-            let examples = Examples { inputs: &inputs, labels: &labels };
+            let floats = || float_outputs(graph, dataset, &normalization, &deciding);
+            // Without labels, what the floats give is right.
+            let truth = match judging.truth(&deciding) {
+                Truth::Unknown if judging.task == Task::Regression => Truth::Numbers(1, floats()?),
+                Truth::Unknown => Truth::Classes(ending.classes(judging.task, &floats()?)),
+                truth => truth,
+            };
+            let aim = match &truth {
+                Truth::Numbers(_, aims) => Aim::Numbers(aims),
+                Truth::Classes(labels) => Aim::Classes(labels, judging.task, ending),
+                Truth::Unknown => Aim::Numbers(&[]),
+            };
+            let examples = Examples { inputs: &inputs, aim };
             (narrow(graph, &mut plan, &input, examples, self.tolerance)?, deciding.len())
         } else {
             (layers(graph, &plan), 0)
         };
-        let (bytes, _) = write(graph, &plan, &input, &self.info(&dataset))?;
+        let (bytes, _) = write(graph, &plan, &input, &self.info(&judging))?;
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let parameters = graph.nodes.iter().filter_map(|node| node.kind.affine());
         let floats: usize = parameters.map(|a| a.weight.len() + a.bias.len()).sum();
+        let outputs = outputs(graph, &bytes, dataset, &normalization, &source.examples)?;
+        let truth = judging.truth(&source.examples);
+        let assessment = assess(&outputs, judging.task, ending, &truth);
         let summary = Summary {
-            assessment: assess(graph, &bytes, &dataset, &normalization, &telling)?,
+            assessment,
             float_bytes: floats * size_of::<f32>(),
             file_bytes: bytes.len(),
             arena_bytes: parsed.arena_len(),
@@ -172,30 +202,12 @@ impl Quantize {
             calibrated_on: calibrating.len(),
             decided_on,
             layers: widths,
+            notes: context.notes(),
         };
         files::write_atomic(&self.output, &bytes)?;
         drop(stage);
         context.result(&self.text(&summary), &summary)?;
         self.requirements(&summary)
-    }
-
-    fn check(&self, model: &FloatModel, dataset: &Dataset) -> Result<(), Error> {
-        let len = |id: usize| model.graph.values[id].len();
-        let (found, wanted) = (dataset.shape.len(), len(model.graph.input));
-        if found != wanted {
-            return Err(CliError::InputShape {
-                path: self.data.clone(),
-                found: format!("{found} values an example"),
-                wanted: wanted.to_string(),
-            }
-            .into());
-        }
-        let (found, outputs) = (dataset.classes.len(), len(model.graph.output));
-        if found > outputs {
-            let path = self.data.clone();
-            return Err(CliError::Classes { path, found, outputs }.into());
-        }
-        Ok(())
     }
 
     /// The input's quantisation, and the device's way to it.
@@ -215,19 +227,13 @@ impl Quantize {
         InputQuantization::floats(range, self.scaling.is_standard().then_some(normalization))
     }
 
-    fn info(&self, dataset: &Dataset) -> ModelInfo {
-        let numbers = (0..dataset.classes.len()).map(|class| class.to_string());
-        let named = !dataset.classes.iter().cloned().eq(numbers);
-        let classes = match (self.classes.is_empty(), named) {
-            (true, true) => dataset.classes.clone(),
-            (true, false) => Vec::new(),
-            (false, _) => self.classes.clone(),
-        };
+    fn info(&self, judging: &Judging) -> ModelInfo {
+        let classes = judging.stored_names();
         ModelInfo { name: self.name.clone(), classes, op_names: self.op_names }
     }
 
     fn requirements(&self, summary: &Summary) -> Result<(), Error> {
-        let error = summary.assessment.integer_error_percent;
+        let error = summary.assessment.integer_error_percent.unwrap_or_default();
         if let Some(most) = self.max_error.filter(|&most| error > most) {
             let reason = format!("the error is {} %, above {most} %", significant(error));
             return Err(CliError::Unmet { reason }.into());
@@ -240,21 +246,16 @@ impl Quantize {
     }
 
     fn text(&self, summary: &Summary) -> String {
-        let Assessment { count, float_error_percent, integer_error_percent, agreement_percent } =
-            summary.assessment;
         let mut text = format!(
             "{}: {} bytes (of {} as floats), {} bytes of arena, {} multiply-accumulates\n\
-             error on {} examples: floats {} %, integers {} %; the same class on {} %\n\
+             {}\n\
              calibrated on {} examples",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.float_bytes as u64),
             thousands(summary.arena_bytes as u64),
             thousands(summary.macs),
-            thousands(count as u64),
-            significant(float_error_percent),
-            significant(integer_error_percent),
-            significant(agreement_percent),
+            told(&summary.assessment),
             thousands(summary.calibrated_on as u64),
         );
         if summary.decided_on > 0 {
@@ -268,6 +269,38 @@ impl Quantize {
         let right = Align::Right;
         let heads = ["Layer", "weights", "bits", "damage alone (steps²)"];
         text + "\n\n" + &table::layout(&heads, &[Align::Left, right, right, right], &rows)
+    }
+}
+
+/// How well integers do, in a line.
+fn told(assessment: &Assessment) -> String {
+    let count = thousands(assessment.count as u64);
+    let agreement = assessment.agreement_percent.map(significant);
+    let errors = assessment.float_error_percent.zip(assessment.integer_error_percent);
+    if let (Some((floats, integers)), Some(agreement)) = (errors, &agreement) {
+        let [floats, integers] = [floats, integers].map(significant);
+        return format!(
+            "error on {count} examples: floats {floats} %, integers {integers} %; the same class on \
+             {agreement} %"
+        );
+    }
+    let apart = assessment.distance;
+    let noise = apart.signal_to_noise_db.map_or_else(|| "–".to_owned(), significant);
+    let apart = format!(
+        "outputs differ by at most {}, by {} on average; signal to noise {noise} dB",
+        significant(apart.largest),
+        significant(apart.mean)
+    );
+    if let Some((floats, integers)) = assessment.float_deviation.zip(assessment.integer_deviation) {
+        let [floats, integers] =
+            [floats, integers].map(|deviation| significant(deviation.mean_absolute_error));
+        return format!(
+            "mean absolute error on {count} examples: floats {floats}, integers {integers}; {apart}"
+        );
+    }
+    match agreement {
+        Some(agreement) => format!("the same class on {agreement} % of {count} examples; {apart}"),
+        None => format!("on {count} examples, {apart}"),
     }
 }
 

@@ -6,20 +6,25 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::{Interpreter, Model, OpKind};
 use serde::Serialize;
 
+use super::feeding;
+use super::judging::Meaning;
 use super::model_file::{self, Example};
 use super::output::Context;
 use super::scaling::byte_range;
-use crate::data::{InputBatch, Numbers, npy, read_image, read_npy};
+use super::source::{DataLayout, Wanted};
+use crate::data::{InputBatch, Numbers, npy, read_image, read_npy, shape_of};
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::ByteRange;
 use crate::report::number::significant;
+use crate::task::{Ending, Task};
 
 /// Run a model on an image or a batch from NumPy
 ///
 /// The input is a PNG or JPEG (scaled to the model's size, gray or colour as it needs), or a .npy
-/// file of one example or a batch: uint8 is raw pixels, other types are real values. The model
-/// runs on the same integer runtime as on the device.
+/// file of one example or a batch: uint8 is raw pixels, other types are real values. Arrays must have
+/// the model's shape, or be flat rows in its order. The model runs on the same integer runtime as on
+/// the device. A single output is a class, by a threshold, or a number: see --task.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -28,7 +33,8 @@ Examples:
   bitsback run model.bbk batch.npy -o scores.npy        float32, examples × outputs
   bitsback run model.bbk inputs_int8.npy --raw -o outputs_int8.npy
 
-With --json: count, classes[] (the predicted class of each example), names[], outputs[][].")]
+With --json: task, count, classes[] (the predicted class of each example; empty of numbers), names[],
+outputs[][], notes[].")]
 pub(crate) struct Run {
     /// The model file
     model: PathBuf,
@@ -38,16 +44,24 @@ pub(crate) struct Run {
     #[arg(long)]
     raw: bool,
     /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
+    /// [default: the ends of what its input can hold]
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
     /// Write the outputs to a NumPy file
     #[arg(long, short, value_name = "FILE.npy")]
     output: Option<PathBuf>,
+    /// Where arrays have their channels.
+    #[command(flatten)]
+    layout: DataLayout,
+    /// What outputs mean.
+    #[command(flatten)]
+    meaning: Meaning,
 }
 
 /// What came out.
 #[derive(Debug, Serialize)]
 struct Results {
+    task: Task,
     count: usize,
     /// Predicted class of each example.
     classes: Vec<usize>,
@@ -55,6 +69,7 @@ struct Results {
     names: Vec<String>,
     /// Values of each example: reals, or the model's own with --raw.
     outputs: Outputs,
+    notes: Vec<String>,
 }
 
 /// Output values, example after example.
@@ -67,10 +82,19 @@ enum Outputs {
 
 impl Run {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
+        model_file::check_order(&self.model, &self.input)?;
+        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let batch = self.read_input(&model)?;
-        let results = self.compute(&model, &batch)?;
+        let stored = model_file::class_names(&model);
+        let (task, names) = self.meaning.of_outputs(context, Ending::of_model(&model), &stored)?;
+        let results = self.compute(context, &model, &batch, task)?;
+        let named = |&class: &usize| names.get(class).cloned();
+        let results = Results {
+            names: results.classes.iter().filter_map(named).collect(),
+            notes: context.notes(),
+            ..results
+        };
         if let Some(path) = &self.output {
             write_npy(path, &results.outputs)?;
         }
@@ -78,10 +102,14 @@ impl Run {
     }
 
     fn read_input(&self, model: &Model<'_>) -> Result<InputBatch, Error> {
-        let shape = model_file::input_shape(model);
+        let dims = model_file::input_dims(model);
         let batch = match ending(&self.input).as_str() {
-            "png" | "jpg" | "jpeg" => read_image(&self.input, shape)?,
-            "npy" => read_npy(&self.input, shape)?,
+            "png" | "jpg" | "jpeg" => {
+                Wanted::by(model, self.layout)
+                    .layout_is_not_for("images have their channels last")?;
+                read_image(&self.input, shape_of(&dims))?
+            }
+            "npy" => read_npy(&self.input, &dims, self.layout.layout)?,
             _ => {
                 let known = ".png, .jpg, .jpeg, .npy";
                 return Err(CliError::UnknownInput { path: self.input.clone(), known }.into());
@@ -93,35 +121,67 @@ impl Run {
         Ok(batch)
     }
 
-    fn compute(&self, model: &Model<'_>, batch: &InputBatch) -> Result<Results, Error> {
+    fn compute(
+        &self,
+        context: &Context,
+        model: &Model<'_>,
+        batch: &InputBatch,
+        task: Task,
+    ) -> Result<Results, Error> {
         let width = model.input().len();
         let mut arena = model_file::arena(model);
         let mut interpreter = Interpreter::new(model, &mut arena).map_err(CliError::Arena)?;
-        let all = model_file::class_names(model);
         let mut outputs =
             if self.raw { Outputs::Quantized(Vec::new()) } else { Outputs::Real(Vec::new()) };
-        let (mut classes, mut names) = (Vec::new(), Vec::new());
+        let mut classes = Vec::new();
         let floats = reals(&batch.numbers);
+        let pixels = self.pixels_as_values(context, model, batch, &floats);
         for i in 0..batch.count {
             let range = i * width..(i + 1) * width;
-            let example = match &batch.numbers {
-                Numbers::Bytes(bytes) => bytes.get(range).map(Example::Bytes),
-                Numbers::Signed(values) if self.raw => values.get(range).map(Example::Quantized),
+            let example = match (&batch.numbers, &pixels) {
+                (_, Some(values)) => values.get(range).map(Example::Quantized),
+                (Numbers::Bytes(bytes), None) => bytes.get(range).map(Example::Bytes),
+                (Numbers::Signed(values), None) if self.raw => {
+                    values.get(range).map(Example::Quantized)
+                }
                 _ => floats.get(range).map(Example::Features),
             };
             if !example.is_some_and(|e| model_file::set_input(&mut interpreter, e)) {
                 return Err(self.wrong_shape(batch, width));
             }
             interpreter.invoke();
-            let class = interpreter.class();
-            classes.push(class);
-            names.extend(all.get(class).cloned());
+            classes.extend(class(&interpreter, task));
             match &mut outputs {
                 Outputs::Real(rows) => rows.push(real_output(&interpreter)),
                 Outputs::Quantized(rows) => rows.push(interpreter.output().to_vec()),
             }
         }
-        Ok(Results { count: batch.count, classes, names, outputs })
+        let (names, notes) = (Vec::new(), Vec::new());
+        Ok(Results { task, count: batch.count, classes, names, outputs, notes })
+    }
+
+    /// Bytes as the model's own values, where they are pixels and it doesn't say how they are scaled;
+    /// of other numbers it is noted if they lie outside of what it takes.
+    fn pixels_as_values(
+        &self,
+        context: &Context,
+        model: &Model<'_>,
+        batch: &InputBatch,
+        floats: &[f32],
+    ) -> Option<Vec<i8>> {
+        if self.raw {
+            return None;
+        }
+        let Numbers::Bytes(bytes) = &batch.numbers else {
+            feeding::check_floats(context, &self.input, model, floats.iter().copied());
+            return None;
+        };
+        match feeding::bytes_for(context, &self.model, model, bytes.iter().copied()) {
+            feeding::Bytes::AsTheyAre => None,
+            feeding::Bytes::Pixels => {
+                Some(bytes.iter().map(|&byte| feeding::of_pixel(byte)).collect())
+            }
+        }
     }
 
     fn wrong_shape(&self, batch: &InputBatch, width: usize) -> Error {
@@ -132,6 +192,16 @@ impl Run {
         }
         .into()
     }
+}
+
+/// The class that a model gave, unless it gave numbers.
+fn class(interpreter: &Interpreter<'_, '_>, task: Task) -> Option<usize> {
+    if task == Task::Classes {
+        return Some(interpreter.class());
+    }
+    let outputs: Vec<f32> = interpreter.dequantized_output().collect();
+    let classes = Ending::of_model(interpreter.model()).classes(task, &outputs);
+    classes.first().map(|&class| class as usize)
 }
 
 /// Real outputs; of a model that ends with an argmax, the class.
@@ -173,7 +243,11 @@ fn write_rows<T: npy::Element>(file: &mut dyn Write, rows: &[Vec<T>]) -> io::Res
 
 fn text(results: &Results, written: Option<&Path>) -> String {
     let mut text = String::new();
-    for (i, &class) in results.classes.iter().enumerate() {
+    for i in 0..results.count {
+        let Some(&class) = results.classes.get(i) else {
+            text += &format!("{i}: {}\n", scores(&results.outputs, i));
+            continue;
+        };
         let name = match results.names.get(i) {
             Some(name) if *name != class.to_string() => format!(" ({name})"),
             _ => String::new(),

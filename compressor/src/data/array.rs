@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::found::{Found, show};
-use super::{DataConfig, DataError, MAX_EXAMPLE_VALUES, MAX_EXAMPLES, Part, RawLabels, Values};
+use super::found::Found;
+use super::layout::{self, Arranged};
+use super::{DataConfig, DataError, MAX_EXAMPLES, Part, RawLabels, Values};
 use crate::network::Shape;
 
 /// An array in C order.
@@ -44,6 +45,17 @@ impl Numbers {
         self.len() == 0
     }
 
+    /// The same with each example's channels, which come first, behind its other dimensions;
+    /// `width` values make an example.
+    pub(super) fn channels_last(self, width: usize, channels: usize) -> Self {
+        match self {
+            Self::Bytes(v) => Self::Bytes(layout::channels_last(&v, width, channels)),
+            Self::Signed(v) => Self::Signed(layout::channels_last(&v, width, channels)),
+            Self::Integers(v) => Self::Integers(layout::channels_last(&v, width, channels)),
+            Self::Floats(v) => Self::Floats(layout::channels_last(&v, width, channels)),
+        }
+    }
+
     /// As features. Whole numbers beyond ±2^24 are rounded.
     fn into_floats(self) -> Vec<f32> {
         match self {
@@ -62,8 +74,24 @@ impl Array {
         path: &Path,
         config: &DataConfig,
     ) -> Result<(Shape, Values), DataError> {
-        let shape = example_shape(path, &self.dims, config.given_shape()?)?;
-        let values = match self.numbers {
+        let Some((&examples, example)) = self.dims.split_first() else {
+            return Err(DataError::Dimensions {
+                path: path.to_owned(),
+                found: Found(self.dims),
+                expected: "inputs must be examples × values",
+            });
+        };
+        if examples > MAX_EXAMPLES {
+            let (found, limit) = (examples as u64, MAX_EXAMPLES as u64);
+            let path = path.to_owned();
+            return Err(DataError::TooMany { path, what: "examples", found, limit });
+        }
+        let Arranged { shape, first } = layout::arranged(path, example, config)?;
+        let numbers = match first {
+            Some(channels) => self.numbers.channels_last(shape.len(), channels),
+            None => self.numbers,
+        };
+        let values = match numbers {
             Numbers::Bytes(bytes) => Values::Bytes(bytes),
             other if config.pixels == Some(true) => {
                 Values::Bytes(to_pixels(path, shape.len(), &other.into_floats())?)
@@ -73,82 +101,36 @@ impl Array {
         Ok((shape, values))
     }
 
-    /// The labels that this array holds: n, or n × 1.
-    pub(super) fn into_labels(self, path: &Path) -> Result<Vec<i64>, DataError> {
-        if !matches!(self.dims[..], [_] | [_, 1]) {
-            return Err(DataError::Dimensions {
-                path: path.to_owned(),
-                found: Found(self.dims),
-                expected: "labels must be n or n × 1 whole numbers (not one-hot)",
-            });
+    /// The labels that this array holds: whole numbers where there is one for each example.
+    pub(super) fn into_labels(self) -> RawLabels {
+        let count = self.dims.first().copied().unwrap_or(1);
+        let width = self.numbers.len().checked_div(count).unwrap_or(1);
+        if width != 1 {
+            return RawLabels::Reals { width, values: self.numbers.into_floats() };
         }
         match self.numbers {
-            Numbers::Bytes(v) => Ok(v.into_iter().map(i64::from).collect()),
-            Numbers::Signed(v) => Ok(v.into_iter().map(i64::from).collect()),
-            Numbers::Integers(v) => Ok(v),
-            Numbers::Floats(v) => v
-                .into_iter()
-                .enumerate()
-                .map(|(example, value)| {
-                    // Beyond 2^24 an f32 no longer tells neighbouring whole numbers apart.
-                    if value.fract() == 0.0 && value.abs() <= 16_777_216.0 {
-                        Ok(value as i64)
-                    } else {
-                        Err(DataError::Label { path: path.to_owned(), example, value })
-                    }
-                })
-                .collect(),
+            Numbers::Bytes(v) => RawLabels::Numbers(v.into_iter().map(i64::from).collect()),
+            Numbers::Signed(v) => RawLabels::Numbers(v.into_iter().map(i64::from).collect()),
+            Numbers::Integers(v) => RawLabels::Numbers(v),
+            // Beyond 2^24 an f32 no longer tells neighbouring whole numbers apart.
+            Numbers::Floats(v) if v.iter().all(|x| x.fract() == 0.0 && x.abs() <= 16_777_216.0) => {
+                RawLabels::Numbers(v.into_iter().map(|x| x as i64).collect())
+            }
+            Numbers::Floats(values) => RawLabels::Reals { width: 1, values },
         }
     }
 }
 
-/// Inputs and labels from two arrays.
+/// Inputs and labels, if there are any, from two arrays.
 pub(super) fn part(
-    (inputs_path, inputs): (&Path, Array),
-    (labels_path, labels): (&Path, Array),
+    path: &Path,
+    inputs: Array,
+    labels: Option<Array>,
     config: &DataConfig,
 ) -> Result<Part, DataError> {
-    let (shape, inputs) = inputs.into_inputs(inputs_path, config)?;
-    let labels = RawLabels::Numbers(labels.into_labels(labels_path)?);
+    let (shape, inputs) = inputs.into_inputs(path, config)?;
+    let labels = labels.map_or(RawLabels::None, Array::into_labels);
     Ok(Part { shape, inputs, labels })
-}
-
-/// The shape of one example: what `dims` says after the first, or what the job says if that has as
-/// many values.
-fn example_shape(path: &Path, dims: &[usize], given: Option<Shape>) -> Result<Shape, DataError> {
-    let dimensions = |expected| DataError::Dimensions {
-        path: path.to_owned(),
-        found: Found(dims.to_vec()),
-        expected,
-    };
-    let Some((&examples, example)) = dims.split_first() else {
-        return Err(dimensions("inputs must be examples × values"));
-    };
-    if examples > MAX_EXAMPLES {
-        let (found, limit) = (examples as u64, MAX_EXAMPLES as u64);
-        return Err(DataError::TooMany { path: path.to_owned(), what: "examples", found, limit });
-    }
-    let len = example.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(usize::MAX);
-    if len > MAX_EXAMPLE_VALUES {
-        let (found, limit) = (len as u64, MAX_EXAMPLE_VALUES as u64);
-        let what = "values of one example";
-        return Err(DataError::TooMany { path: path.to_owned(), what, found, limit });
-    }
-    if let Some(given) = given {
-        if given.len() != len {
-            let found = Found(example.to_vec());
-            let expected = show(given);
-            return Err(DataError::Shape { path: path.to_owned(), found, expected });
-        }
-        return Ok(given);
-    }
-    match *example {
-        [] => Ok(Shape::Flat(1)),
-        [n] => Ok(Shape::Flat(n)),
-        [height, width] => Ok(Shape::Image { height, width, channels: 1 }),
-        [height, width, channels] => Ok(Shape::Image { height, width, channels }),
-        _ => Err(dimensions("an example may have at most three dimensions: set `data.shape`")),
-    }
 }
 
 /// Whole numbers 0…255 as bytes; `width` values make an example.

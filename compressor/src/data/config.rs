@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::layout::{Layout, ModelFit};
 use super::{DataError, NormalizationKind, found::Found};
 use crate::network::Shape;
 
@@ -47,6 +48,8 @@ pub struct DataConfig {
     /// Shape of one example, `[n]`, `[height, width]` or `[height, width, channels]` (`idx`, `npy`,
     /// `npz`, `csv`); default: what the file says.
     pub shape: Option<Vec<usize>>,
+    /// Whether arrays have their channels first (`idx`, `npy`, `npz`, `csv`); default: last.
+    pub layout: Option<Layout>,
     /// Whether numbers that are no bytes in the file are pixels 0…255 all the same (`npy`, `npz`,
     /// `csv`); default false.
     pub pixels: Option<bool>,
@@ -72,6 +75,10 @@ pub struct DataConfig {
     /// Seed of the division; default: the job's seed. State it to vary the job's seed over one
     /// division.
     pub split_seed: Option<u64>,
+    /// The model that data are read for, if it isn't made from them: then labels may be missing, or
+    /// be real numbers. No key of a job.
+    #[serde(skip)]
+    pub fit: Option<ModelFit>,
 }
 
 impl Default for DataConfig {
@@ -91,6 +98,7 @@ impl Default for DataConfig {
             label_column: None,
             class_names: None,
             shape: None,
+            layout: None,
             pixels: None,
             resize: None,
             color: None,
@@ -101,6 +109,7 @@ impl Default for DataConfig {
             test_count: None,
             rare_class_share: 0.2,
             split_seed: None,
+            fit: None,
         }
     }
 }
@@ -191,7 +200,7 @@ impl DataConfig {
     pub fn check(&self) -> Result<(), DataError> {
         use DataKind::{Csv, Idx, Images, Npy, Npz};
         let kind = self.kind;
-        let keys: [(&'static str, bool, &[DataKind]); 14] = [
+        let keys: [(&'static str, bool, &[DataKind]); 15] = [
             ("inputs", self.inputs.is_some(), &[Idx, Npy, Npz, Csv, Images]),
             ("labels", self.labels.is_some(), &[Idx, Npy]),
             ("test_inputs", self.test_inputs.is_some(), &[Idx, Npy, Npz, Csv, Images]),
@@ -203,6 +212,7 @@ impl DataConfig {
             ("header", self.header.is_some(), &[Csv]),
             ("delimiter", self.delimiter.is_some(), &[Csv]),
             ("label_column", self.label_column.is_some(), &[Csv]),
+            ("layout", self.layout.is_some(), &[Idx, Npy, Npz, Csv]),
             ("pixels", self.pixels.is_some(), &[Npy, Npz, Csv]),
             ("resize", self.resize.is_some(), &[Images]),
             ("color", self.color.is_some(), &[Images]),
@@ -211,7 +221,8 @@ impl DataConfig {
             if given && !kinds.contains(&kind) {
                 return Err(DataError::UnusedKey { kind, key });
             }
-            if !given && matches!(key, "inputs" | "labels") && kinds.contains(&kind) {
+            let needed = key == "inputs" || key == "labels" && self.fit.is_none();
+            if !given && needed && kinds.contains(&kind) {
                 return Err(DataError::MissingKey { kind, key });
             }
         }
@@ -269,7 +280,6 @@ impl DataConfig {
         match all.kind {
             DataKind::Csv => {
                 all.header.get_or_insert(true);
-                all.delimiter.get_or_insert(',');
                 all.label_column.get_or_insert_default();
                 all.pixels.get_or_insert(false);
             }

@@ -4,14 +4,12 @@ use std::path::Path;
 
 use ::csv::{ErrorKind, ReaderBuilder, StringRecord, Trim};
 
-use super::found::{Found, show};
 use super::idx::gunzip;
 use super::{
     Column, DataConfig, DataError, MAX_DATA_BYTES, MAX_EXAMPLE_VALUES, MAX_EXAMPLES, Part,
-    RawLabels, Values, array,
+    RawLabels, Values, array, bounded, layout,
 };
 use crate::files;
-use crate::network::Shape;
 
 /// Most characters of a wrong field that a message repeats.
 const MAX_SHOWN: usize = 40;
@@ -42,25 +40,27 @@ pub fn read(path: &Path, config: &DataConfig) -> Result<Part, DataError> {
 /// # Errors
 /// The line and the column that is wrong.
 pub fn parse(path: &Path, bytes: &[u8], config: &DataConfig) -> Result<Part, DataError> {
-    let delimiter = config.delimiter.unwrap_or(',');
+    // A byte order mark, as spreadsheets write it, would become part of the first name.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let delimiter = config.delimiter.unwrap_or_else(|| delimiter_of(bytes));
     let delimiter = u8::try_from(delimiter)
         .ok()
         .filter(u8::is_ascii)
         .ok_or(DataError::Delimiter { found: delimiter })?;
-    // A byte order mark, as spreadsheets write it, would become part of the first name.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let (lines, taken) = bounded::Lines::new(bytes);
     let mut reader = ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
         .trim(Trim::All)
         .delimiter(delimiter)
-        .from_reader(bytes);
+        .from_reader(lines);
     let mut table = Table::new(path, config);
     let mut record = StringRecord::new();
     loop {
         let line = reader.position().line();
         match reader.read_record(&mut record) {
             Ok(true) => {
+                taken.set(0);
                 let line = record.position().map_or(line, ::csv::Position::line);
                 table.line(line, &record)?;
             }
@@ -76,17 +76,45 @@ pub fn parse(path: &Path, bytes: &[u8], config: &DataConfig) -> Result<Part, Dat
     }
 }
 
+/// What separates the columns of a table's first line: a comma unless there is none, but semicolons or
+/// tabs.
+fn delimiter_of(bytes: &[u8]) -> char {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = line.get(..bounded::MAX_LINE_BYTES as usize).unwrap_or(line);
+    let has = |delimiter: &&char| line.contains(&(**delimiter as u8));
+    [',', ';', '\t'].iter().find(has).copied().unwrap_or(',')
+}
+
 /// What was read so far.
 struct Table<'a> {
     path: &'a Path,
     config: &'a DataConfig,
     /// Names of the columns, empty without a header.
     names: Vec<String>,
-    /// Number of columns and the label's position, once the first line is known.
-    columns: Option<(usize, usize)>,
+    /// What the columns hold, once the first line is known.
+    columns: Option<Columns>,
     header_due: bool,
+    examples: usize,
     labels: Vec<String>,
+    targets: Vec<f32>,
     values: Vec<f32>,
+}
+
+/// What the columns of a table hold.
+#[derive(Clone, Copy)]
+struct Columns {
+    count: usize,
+    /// The label's column.
+    label: Option<usize>,
+    /// How many columns at the end are what a model should answer.
+    targets: usize,
+}
+
+impl Columns {
+    /// Numbers of one example.
+    fn width(&self) -> usize {
+        self.count - usize::from(self.label.is_some()) - self.targets
+    }
 }
 
 impl<'a> Table<'a> {
@@ -97,48 +125,85 @@ impl<'a> Table<'a> {
             names: Vec::new(),
             columns: None,
             header_due: config.header.unwrap_or(true),
+            examples: 0,
             labels: Vec::new(),
+            targets: Vec::new(),
             values: Vec::new(),
         }
     }
 
     fn line(&mut self, line: u64, record: &StringRecord) -> Result<(), DataError> {
-        let (count, label) = match self.columns {
+        let columns = match self.columns {
             Some(columns) => columns,
-            None => {
-                if self.header_due {
-                    self.names = record.iter().map(str::to_owned).collect();
-                    if record.iter().all(|field| field.parse::<f32>().is_ok()) {
-                        return Err(DataError::NoHeader { path: self.path.to_owned() });
-                    }
-                }
-                let columns = (record.len(), self.label_position(record.len())?);
-                self.columns = Some(columns);
-                self.check_width(record.len().saturating_sub(1))?;
-                if self.header_due {
-                    return Ok(());
-                }
-                columns
-            }
+            None => match self.first(record)? {
+                Some(columns) => columns,
+                None => return Ok(()),
+            },
         };
-        if record.len() != count {
+        let expected = columns.count;
+        if record.len() != expected {
             let (path, found) = (self.path.to_owned(), record.len());
-            return Err(DataError::CsvColumns { path, line, found, expected: count });
+            return Err(DataError::CsvColumns { path, line, found, expected });
         }
-        if self.labels.len() == MAX_EXAMPLES {
-            return Err(self.too_many("examples", self.labels.len() + 1, MAX_EXAMPLES));
+        self.examples += 1;
+        if self.examples > MAX_EXAMPLES {
+            return Err(self.too_many("examples", self.examples, MAX_EXAMPLES));
         }
         for (index, field) in record.iter().enumerate() {
-            if index == label {
+            if Some(index) == columns.label {
                 self.labels.push(field.to_owned());
                 continue;
             }
             match field.parse::<f32>() {
-                Ok(value) if value.is_finite() => self.values.push(value),
-                _ => return Err(self.not_a_number(line, index, field)),
+                Ok(value) if !value.is_finite() => {
+                    return Err(self.not_a_number(line, index, field));
+                }
+                Ok(value) if index >= columns.count - columns.targets => self.targets.push(value),
+                Ok(value) => self.values.push(value),
+                Err(_) => return Err(self.not_a_number(line, index, field)),
             }
         }
         Ok(())
+    }
+
+    /// Takes the first line for what the columns are; `None` where it holds their names.
+    fn first(&mut self, record: &StringRecord) -> Result<Option<Columns>, DataError> {
+        // Checked before names are kept, which take more than their characters.
+        self.check_width(record.len().saturating_sub(1))?;
+        let numbers = record.iter().all(|field| field.parse::<f32>().is_ok());
+        // Numbered columns, as pandas writes them, are names.
+        let counted = || record.iter().enumerate().all(|(at, field)| field == at.to_string());
+        if self.header_due && numbers && self.config.fit.is_some() && !counted() {
+            self.header_due = false;
+        }
+        if self.header_due {
+            self.names = record.iter().map(str::to_owned).collect();
+            if numbers && self.config.fit.is_none() {
+                return Err(DataError::NoHeader { path: self.path.to_owned() });
+            }
+        }
+        let columns = self.columns_of(record.len())?;
+        self.columns = Some(columns);
+        Ok((!self.header_due).then_some(columns))
+    }
+
+    /// What so many columns hold. For a model: its inputs, and a label or what it should answer, if
+    /// there are more columns than inputs.
+    fn columns_of(&self, count: usize) -> Result<Columns, DataError> {
+        let labelled = |position| Columns { count, label: Some(position), targets: 0 };
+        let Some(fit) = self.config.fit.as_ref().filter(|_| self.config.label_column.is_none())
+        else {
+            return Ok(labelled(self.label_position(count)?));
+        };
+        let width = fit.dims.iter().product::<usize>();
+        let outputs = fit.outputs.filter(|&outputs| outputs > 1);
+        match count.checked_sub(width) {
+            Some(0) => Ok(Columns { count, label: None, targets: 0 }),
+            Some(rest) if rest > 1 && Some(rest) == outputs => {
+                Ok(Columns { count, label: None, targets: rest })
+            }
+            _ => Ok(labelled(self.label_position(count)?)),
+        }
     }
 
     fn not_a_number(&self, line: u64, index: usize, field: &str) -> DataError {
@@ -187,30 +252,36 @@ impl<'a> Table<'a> {
 
     fn finish(self) -> Result<Part, DataError> {
         let path = self.path;
-        let Some((count, _)) = self.columns else {
+        let Some(columns) = self.columns else {
             return Err(DataError::Empty { path: path.to_owned() });
         };
-        let width = count.saturating_sub(1);
-        let shape = match self.config.given_shape()? {
-            Some(given) if given.len() == width => given,
-            Some(given) => {
-                let (found, expected) = (Found(vec![width]), show(given));
-                return Err(DataError::Shape { path: path.to_owned(), found, expected });
+        let width = columns.width();
+        let arranged = layout::arranged(path, &[width], self.config)?;
+        let labels = match columns {
+            Columns { targets: 0, label: None, .. } => RawLabels::None,
+            Columns { targets: 0, .. } if self.config.fit.is_some() => {
+                RawLabels::of_texts(self.labels)
             }
-            None => Shape::Flat(width),
+            Columns { targets: 0, .. } => RawLabels::Names(self.labels),
+            Columns { targets, .. } => RawLabels::Reals { width: targets, values: self.targets },
+        };
+        let values = match arranged.first {
+            Some(channels) => layout::channels_last(&self.values, width, channels),
+            None => self.values,
         };
         let inputs = if self.config.pixels == Some(true) {
-            Values::Bytes(array::to_pixels(path, width, &self.values)?)
+            Values::Bytes(array::to_pixels(path, width, &values)?)
         } else {
-            Values::Floats(self.values)
+            Values::Floats(values)
         };
-        Ok(Part { shape, inputs, labels: RawLabels::Names(self.labels) })
+        Ok(Part { shape: arranged.shape, inputs, labels })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Shape;
 
     fn read_text(text: &str, config: &DataConfig) -> Result<Part, DataError> {
         parse(Path::new("a.csv"), text.as_bytes(), config)

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::DataKind;
-use super::found::{Found, show};
+use super::found::{Found, list, show};
+use super::label_error::LabelError;
 use crate::files::FileError;
 use crate::network::Shape;
 
@@ -128,7 +129,7 @@ pub enum DataError {
     /// `data.shape` against the file.
     #[error(
         "{}: an example is {found}, but `data.shape` says {expected}; correct or delete \
-         `data.shape`",
+         `data.shape`: {remedy}",
         path.display()
     )]
     Shape {
@@ -138,6 +139,20 @@ pub enum DataError {
         found: Found,
         /// What the job says.
         expected: Found,
+        /// What else would help.
+        remedy: &'static str,
+    },
+    /// Data in another shape than a model takes.
+    #[error("{}: an example is {found}, but the model takes {expected}; {remedy}", path.display())]
+    ModelShape {
+        /// Which file.
+        path: PathBuf,
+        /// What the file has.
+        found: Found,
+        /// What the model takes.
+        expected: Found,
+        /// What would help.
+        remedy: &'static str,
     },
     /// Training and test files differ in shape.
     #[error(
@@ -256,6 +271,15 @@ pub enum DataError {
         /// Classes there are.
         classes: usize,
     },
+    /// A folder whose name can't be a class's.
+    #[error("{}: the folder's name is no Unicode text; rename it", path.display())]
+    FolderName {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Labels that can't be used.
+    #[error(transparent)]
+    Labels(#[from] LabelError),
     /// A class name that a model can't hold.
     #[error(
         "{}: the class name {class:?} has control characters or more than {} bytes; set \
@@ -449,16 +473,6 @@ pub enum DataError {
     },
 }
 
-/// At most ten names, in words.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 10;
-    let mut text: Vec<String> = names.iter().take(SHOWN).map(|n| format!("`{n}`")).collect();
-    if names.len() > SHOWN {
-        text.push(format!("{} more", names.len() - SHOWN));
-    }
-    if text.is_empty() { "none".to_owned() } else { text.join(", ") }
-}
-
 impl DataError {
     /// The key of `[data]` to blame, where it is one key's fault alone.
     pub fn key(&self) -> Option<&'static str> {
@@ -467,7 +481,9 @@ impl DataError {
             | Self::UnusedKey { key, .. }
             | Self::NoArray { key, .. } => Some(key),
             Self::GivenShape { .. } | Self::Shape { .. } => Some("shape"),
-            Self::ClassNames { .. } | Self::ClassName { .. } => Some("class_names"),
+            Self::ClassNames { .. }
+            | Self::ClassName { .. }
+            | Self::Labels(LabelError::UnnamedClass { .. }) => Some("class_names"),
             Self::Normalization => Some("normalization"),
             Self::Delimiter { .. } => Some("delimiter"),
             Self::NoColumn { .. } => Some("label_column"),

@@ -1,4 +1,4 @@
-//! Sizes as messages show them.
+//! Sizes and names as messages show them.
 
 use std::fmt;
 
@@ -26,4 +26,15 @@ pub(super) fn show(shape: Shape) -> Found {
         Shape::Flat(n) => Found(vec![n]),
         Shape::Image { height, width, channels } => Found(vec![height, width, channels]),
     }
+}
+
+/// Names in words, at most ten of them.
+pub fn list(names: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 10;
+    let quoted = |name: &dyn AsRef<str>| format!("`{}`", name.as_ref());
+    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();
+    if names.len() > SHOWN {
+        text.push(format!("{} more", names.len() - SHOWN));
+    }
+    if text.is_empty() { "none".to_owned() } else { text.join(", ") }
 }

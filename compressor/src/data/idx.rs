@@ -1,10 +1,9 @@
 //! IDX, the format of MNIST: two zero bytes, an element type, the number of dimensions, each size
 //! as a big-endian u32, the elements in C order, big-endian. May be gzipped.
 
-use std::io::Read;
 use std::path::Path;
 
-use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Numbers, Part, array};
+use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Numbers, Part, array, bounded};
 use crate::files;
 
 /// Most dimensions: examples, height, width, channels, and one to spare.
@@ -20,11 +19,11 @@ pub(super) fn load_pairs(
     config: &DataConfig,
     read: impl Fn(&Path) -> Result<Array, DataError>,
 ) -> Result<(Part, Option<Part>), DataError> {
-    let pair = |inputs: Option<&Path>, labels: Option<&Path>| match (inputs, labels) {
-        (Some(inputs), Some(labels)) => {
-            array::part((inputs, read(inputs)?), (labels, read(labels)?), config).map(Some)
+    let pair = |inputs: Option<&Path>, labels: Option<&Path>| match inputs {
+        Some(inputs) => {
+            array::part(inputs, read(inputs)?, labels.map(&read).transpose()?, config).map(Some)
         }
-        _ => Ok(None),
+        None => Ok(None),
     };
     let train = pair(config.inputs.as_deref(), config.labels.as_deref())?;
     let test = pair(config.test_inputs.as_deref(), config.test_labels.as_deref())?;
@@ -47,22 +46,10 @@ pub fn read(path: &Path) -> Result<Array, DataError> {
     parse(path, &bytes)
 }
 
-/// Decompresses at most [`MAX_DATA_BYTES`]; memory grows only with what really comes out.
+/// Decompresses as much as a file of this size may hold.
 pub(super) fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
-    let mut out = Vec::new();
-    flate2::read::MultiGzDecoder::new(bytes)
-        .take(MAX_DATA_BYTES + 1)
-        .read_to_end(&mut out)
-        .map_err(|source| DataError::Gzip { path: path.to_owned(), source })?;
-    if out.len() as u64 > MAX_DATA_BYTES {
-        return Err(DataError::TooMany {
-            path: path.to_owned(),
-            what: "decompressed bytes",
-            found: out.len() as u64,
-            limit: MAX_DATA_BYTES,
-        });
-    }
-    Ok(out)
+    let unpacked = bounded::unpack(path, flate2::read::MultiGzDecoder::new(bytes), bytes.len());
+    unpacked?.map_err(|source| DataError::Gzip { path: path.to_owned(), source })
 }
 
 /// Parses the (decompressed) bytes of a file; `path` is for messages.

@@ -25,9 +25,10 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
         return Err(DataError::MissingKey { kind: config.kind, key: "inputs" });
     };
     let mut format = Format { size: config.resize, color: config.color, resize: config.resize };
-    let train = read(folder, &mut format)?;
+    let unlabelled = config.fit.is_some();
+    let train = read(folder, &mut format, unlabelled)?;
     let test = match config.test_inputs.as_deref() {
-        Some(folder) => Some(read(folder, &mut format)?),
+        Some(folder) => Some(read(folder, &mut format, unlabelled)?),
         None => None,
     };
     Ok((train, test))
@@ -41,34 +42,62 @@ struct Format {
     resize: Option<[usize; 2]>,
 }
 
-/// Reads all images, folders and files in the order of their names.
-fn read(folder: &Path, format: &mut Format) -> Result<Part, DataError> {
+/// Reads all images, folders and files in the order of their names; `unlabelled` ones may lie in the
+/// folder itself.
+fn read(folder: &Path, format: &mut Format, unlabelled: bool) -> Result<Part, DataError> {
+    let mut bytes = Vec::new();
+    let mut take = |path: &Path| {
+        let image = decode(path, &files::read(path, MAX_IMAGE_BYTES)?)?;
+        bytes.extend(format.pixels(path, image)?);
+        if bytes.len() as u64 > MAX_DATA_BYTES {
+            let (what, found) = ("bytes of pixels", bytes.len() as u64);
+            let (path, limit) = (folder.to_owned(), MAX_DATA_BYTES);
+            return Err(DataError::TooMany { path, what, found, limit });
+        }
+        Ok(())
+    };
     let folders = list(folder, |path| path.is_dir())?;
+    let labels = if folders.is_empty() && unlabelled {
+        let images = list(folder, is_image)?;
+        if images.is_empty() {
+            return Err(DataError::NoClassFolders { path: folder.to_owned() });
+        }
+        images.iter().try_for_each(|path| take(path))?;
+        RawLabels::None
+    } else {
+        RawLabels::Names(classes(folder, folders, &mut take)?)
+    };
+    let [height, width] = format.size.unwrap_or_default();
+    let channels = format.color.unwrap_or(Color::Gray).channels();
+    let shape = Shape::Image { height, width, channels };
+    Ok(Part { shape, inputs: Values::Bytes(bytes), labels })
+}
+
+/// Has the images of each class's folder taken; the class of each image.
+fn classes(
+    folder: &Path,
+    folders: Vec<PathBuf>,
+    take: &mut dyn FnMut(&Path) -> Result<(), DataError>,
+) -> Result<Vec<String>, DataError> {
     if folders.is_empty() {
         return Err(DataError::NoClassFolders { path: folder.to_owned() });
     }
-    let (mut bytes, mut labels) = (Vec::new(), Vec::new());
+    let mut labels = Vec::new();
     for class in folders {
-        let name = class.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Two names that aren't Unicode would look alike, and become one class.
+        let Some(name) = class.file_name().and_then(OsStr::to_str).map(str::to_owned) else {
+            return Err(DataError::FolderName { path: class });
+        };
         let images = list(&class, is_image)?;
         if images.is_empty() {
             return Err(DataError::NoImages { path: class });
         }
         for path in images {
-            let image = decode(&path, &files::read(&path, MAX_IMAGE_BYTES)?)?;
-            bytes.extend(format.pixels(&path, image)?);
+            take(&path)?;
             labels.push(name.clone());
-            if bytes.len() as u64 > MAX_DATA_BYTES {
-                let (what, found) = ("bytes of pixels", bytes.len() as u64);
-                let limit = MAX_DATA_BYTES;
-                return Err(DataError::TooMany { path: folder.to_owned(), what, found, limit });
-            }
         }
     }
-    let [height, width] = format.size.unwrap_or_default();
-    let channels = format.color.unwrap_or(Color::Gray).channels();
-    let shape = Shape::Image { height, width, channels };
-    Ok(Part { shape, inputs: Values::Bytes(bytes), labels: RawLabels::Names(labels) })
+    Ok(labels)
 }
 
 /// Entries that aren't hidden, sorted.
@@ -86,7 +115,8 @@ fn list(folder: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataEr
     Ok(paths)
 }
 
-fn is_image(path: &Path) -> bool {
+/// Whether a file is an image by its name.
+pub fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
@@ -121,9 +151,19 @@ pub(super) fn to_bytes(image: &DynamicImage, size: [usize; 2], color: Color) -> 
         &scaled
     };
     match color {
-        Color::Gray => image.to_luma8().into_raw(),
+        // Gray files are gray already, whatever their depth.
+        Color::Gray if !image.color().has_color() => image.to_luma8().into_raw(),
+        Color::Gray => image.to_rgb8().pixels().map(|pixel| gray(pixel.0)).collect(),
         Color::Rgb => image.to_rgb8().into_raw(),
     }
+}
+
+/// The gray of a colour by Rec. 601, to the bit as Pillow's `convert("L")` has it; OpenCV and
+/// TensorFlow weigh colours alike. Models are trained on what these give.
+pub(super) fn gray([red, green, blue]: [u8; 3]) -> u8 {
+    let [red, green, blue] = [red, green, blue].map(u32::from);
+    // The weights are 0.299, 0.587 and 0.114 in 65,536ths, and sum to 1.
+    ((red * 19_595 + green * 38_470 + blue * 7_471 + 0x8000) >> 16) as u8
 }
 
 impl Format {
@@ -201,5 +241,63 @@ pub(super) mod tests {
         fs::write(folder.path().join("dog/3.jpg"), b"no image").unwrap();
         config.resize = Some([5, 6]);
         assert!(matches!(load(&config), Err(DataError::Image { .. })));
+    }
+
+    #[test]
+    fn gray_is_as_in_pillow() {
+        // What Image.convert("L") gives.
+        let table = [
+            ([255, 0, 0], 76),
+            ([0, 255, 0], 150),
+            ([0, 0, 255], 29),
+            ([255, 255, 255], 255),
+            ([0, 0, 0], 0),
+            ([255, 255, 0], 226),
+            ([0, 255, 255], 179),
+            ([255, 0, 255], 105),
+            ([128, 128, 128], 128),
+        ];
+        for (color, expected) in table {
+            assert_eq!(gray(color), expected, "{color:?}");
+        }
+        let image = decode(Path::new("a"), &png(1, 2, [0, 255, 0])).unwrap();
+        assert_eq!(to_bytes(&image, [1, 2], Color::Gray), [150, 150]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn folders_whose_names_are_no_text_are_not_merged() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"caf\xe9"[..], b"caf\xe8"] {
+            let class = folder.path().join(OsStr::from_bytes(name));
+            fs::create_dir(&class).unwrap();
+            fs::write(class.join("1.png"), png(2, 2, [1, 2, 3])).unwrap();
+        }
+        let error = load(&config(folder.path())).unwrap_err();
+        assert!(matches!(error, DataError::FolderName { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_among_images_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let class = folder.path().join("a");
+        fs::create_dir(&class).unwrap();
+        let pipe = class.join("1.png");
+        assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+        let error = load(&config(folder.path())).unwrap_err();
+        assert!(matches!(error, DataError::File(FileError::NoFile { .. })), "{error}");
+    }
+
+    #[test]
+    fn images_without_classes_are_for_models_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("1.png"), png(2, 3, [1, 2, 3])).unwrap();
+        assert!(matches!(load(&config(folder.path())), Err(DataError::NoClassFolders { .. })));
+        let fit = crate::data::ModelFit { dims: vec![2, 3, 3], outputs: Some(4) };
+        let config = DataConfig { fit: Some(fit), ..config(folder.path()) };
+        let (dataset, labels) = crate::data::read_for(&config).unwrap();
+        assert_eq!((dataset.len(), labels), (1, RawLabels::None));
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::found::Found;
+use super::layout::{Layout, fitting};
 use super::{Array, Color, DataError, MAX_DATA_BYTES, Numbers, images, npy};
 use crate::files;
 use crate::network::Shape;
@@ -44,30 +45,48 @@ pub fn read_image(path: &Path, shape: Shape) -> Result<InputBatch, DataError> {
     Ok(InputBatch { count: 1, numbers: Numbers::Bytes(bytes) })
 }
 
-/// Reads a NumPy file of one example (in the model's shape) or several (with one more dimension in
-/// front). Any arrangement with the right number of values per example will do: 5 × 784 and
-/// 5 × 28 × 28 are the same to a model of 28 × 28 × 1.
+/// Reads a NumPy file of one example in the model's dimensions or several with one more dimension in
+/// front; an example may be a flat row, too. `channels_first`: the array has its channels before the
+/// other dimensions, and they are moved.
 ///
 /// # Errors
-/// When it can't be read, or its values aren't whole examples.
-pub fn read_npy(path: &Path, shape: Shape) -> Result<InputBatch, DataError> {
-    let Array { dims, numbers } = npy::read(path)?;
-    let width = shape.len();
-    let mismatch = || DataError::InputShape {
+/// When it can't be read, an example isn't of the model's dimensions, or a value isn't finite.
+pub fn read_npy(path: &Path, dims: &[usize], layout: Layout) -> Result<InputBatch, DataError> {
+    let Array { dims: found, numbers } = npy::read(path)?;
+    let width: usize = dims.iter().product();
+    let first = layout == Layout::ChannelsFirst;
+    let mismatch = |remedy| DataError::ModelShape {
         path: path.to_owned(),
-        found: Found(dims.clone()),
-        expected: shape,
+        found: Found(found.clone()),
+        expected: Found(dims.to_vec()),
+        remedy,
+    };
+    let several = found.split_first().filter(|(_, example)| !example.is_empty() || width == 1);
+    let batch = several.map(|(&count, example)| (count, fitting(example, dims, first)));
+    let (count, moved) = match batch {
+        Some((count, Ok(moved))) => (count, moved),
+        _ => match fitting(&found, dims, first) {
+            Ok(moved) => (1, moved),
+            // What is wrong with an example of several says more, where there are several.
+            Err(alone) => {
+                let several = batch.filter(|_| found.len() > dims.len());
+                return Err(mismatch(several.and_then(|(_, wrong)| wrong.err()).unwrap_or(alone)));
+            }
+        },
     };
     if numbers.is_empty() || width == 0 {
-        return Err(mismatch());
+        return Err(mismatch("it is empty: give at least one example"));
     }
-    let per_first = dims.iter().skip(1).product::<usize>();
-    let count = match (dims.first(), numbers.len() == width) {
-        (Some(&first), _) if per_first == width && dims.len() > 1 => first,
-        (_, true) => 1,
-        // A flat list of single features.
-        (Some(&first), _) if width == 1 && dims.len() == 1 => first,
-        _ => return Err(mismatch()),
+    if let Numbers::Floats(values) = &numbers
+        && let Some(at) = values.iter().position(|value| !value.is_finite())
+    {
+        let value = values.get(at).copied().unwrap_or(f32::NAN);
+        let (example, feature) = (at / width, at % width);
+        return Err(DataError::NotFinite { path: path.to_owned(), example, feature, value });
+    }
+    let numbers = match moved {
+        Some(channels) => numbers.channels_last(width, channels),
+        None => numbers,
     };
     Ok(InputBatch { count, numbers })
 }

@@ -1,51 +1,147 @@
 //! From labels as files have them to classes 0…n−1.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use super::{DataError, MAX_CLASSES};
+use super::found::Found;
+use super::{DataError, LabelError, MAX_CLASSES};
 
 /// Labels as a file has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RawLabels {
     /// Whole numbers.
     Numbers(Vec<i64>),
     /// Names; if every one is a whole number, they count as numbers.
     Names(Vec<String>),
+    /// Real numbers, so many an example: what a model that answers with numbers should give.
+    Reals {
+        /// Numbers of one example.
+        width: usize,
+        /// All numbers, example after example.
+        values: Vec<f32>,
+    },
+    /// The data have none.
+    None,
 }
 
-/// The classes of the training data, in order.
-pub(super) enum Classes {
+impl RawLabels {
+    /// Of how many examples; of none where there are none.
+    pub fn count(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Names(names) => names.len(),
+            Self::Reals { width, values } => values.len() / (*width).max(1),
+            Self::None => 0,
+        }
+    }
+
+    /// Names as real numbers where all are numbers and some aren't whole ones: targets, and no
+    /// classes.
+    pub(super) fn of_texts(texts: Vec<String>) -> Self {
+        if texts.iter().all(String::is_empty) {
+            return Self::None;
+        }
+        // What is infinite or not a number stays among them, to be refused by its place.
+        let real = |text: &String| text.parse::<f32>().ok();
+        match texts.iter().map(real).collect::<Option<Vec<f32>>>() {
+            Some(values) if values.iter().any(|x| x.fract() != 0.0) => {
+                Self::Reals { width: 1, values }
+            }
+            _ => Self::Names(texts),
+        }
+    }
+
+    /// Adds those of the test part, which are of the same kind.
+    pub(super) fn extend(&mut self, path: &Path, more: Self) -> Result<(), DataError> {
+        match (self, more) {
+            (Self::Numbers(all), Self::Numbers(more)) => all.extend(more),
+            (Self::Names(all), Self::Names(more)) => all.extend(more),
+            (Self::Reals { width: a, values }, Self::Reals { width: b, values: more })
+                if *a == b =>
+            {
+                values.extend(more);
+            }
+            (Self::None, Self::None) => {}
+            _ => return Err(LabelError::TestLabels { path: path.to_owned() }.into()),
+        }
+        Ok(())
+    }
+}
+
+/// The classes of the training data.
+pub(super) struct Classes {
+    /// What they are called.
+    names: Vec<String>,
+    /// What labels call them.
+    order: Order,
+}
+
+/// Classes as labels call them, in order.
+enum Order {
     /// In numeric order.
     Numbers(Vec<i64>),
-    /// In alphabetic order (of the bytes).
+    /// In alphabetic order (of the bytes), or as the job names them.
     Names(Vec<String>),
 }
 
+impl Order {
+    /// As texts.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Numbers(numbers) => numbers.iter().map(i64::to_string).collect(),
+            Self::Names(names) => names.clone(),
+        }
+    }
+}
+
 impl Classes {
-    /// The distinct labels.
-    pub(super) fn of(path: &Path, labels: &RawLabels) -> Result<Self, DataError> {
-        let classes = match labels {
-            RawLabels::Numbers(numbers) => Self::Numbers(distinct(path, numbers)?),
+    /// The distinct labels, in the order of the `given` names where these are the labels
+    /// themselves; else the given names rename the classes, in their order.
+    pub(super) fn of(
+        path: &Path,
+        labels: &RawLabels,
+        given: Option<&[String]>,
+    ) -> Result<Self, DataError> {
+        let order = match labels {
+            RawLabels::Numbers(numbers) => Order::Numbers(distinct(path, numbers)?),
             RawLabels::Names(names) => match as_numbers(names) {
-                Some(numbers) => Self::Numbers(distinct(path, &numbers)?),
-                None => Self::Names(distinct(path, names)?),
+                Some(numbers) => Order::Numbers(distinct(path, &numbers)?),
+                None => Order::Names(distinct(path, names)?),
             },
+            RawLabels::Reals { width, values } => return Err(no_classes(path, *width, values)),
+            RawLabels::None => return Err(LabelError::NoLabels { path: path.to_owned() }.into()),
         };
-        let names = classes.names();
-        match &names[..] {
-            [] => Err(DataError::Empty { path: path.to_owned() }),
-            [one] => Err(DataError::OneClass { path: path.to_owned(), class: one.clone() }),
-            _ => Ok(classes),
+        let texts = order.texts();
+        match &texts[..] {
+            [] => return Err(DataError::Empty { path: path.to_owned() }),
+            [one] => {
+                return Err(DataError::OneClass { path: path.to_owned(), class: one.clone() });
+            }
+            _ => {}
+        }
+        let Some(given) = given else { return Ok(Self { names: texts, order }) };
+        let (known, unknown): (Vec<&String>, Vec<&String>) =
+            texts.iter().partition(|text| given.contains(text));
+        match (known.first(), unknown.first()) {
+            // The labels themselves: their order is meant, and is none of the alphabet's.
+            (Some(_), None) => {
+                Ok(Self { names: given.to_vec(), order: Order::Names(given.to_vec()) })
+            }
+            (Some(_), Some(class)) if matches!(order, Order::Names(_)) => {
+                let (path, class) = (path.to_owned(), class.to_string());
+                Err(LabelError::UnnamedClass { path, class }.into())
+            }
+            _ if given.len() != texts.len() => {
+                let (names, classes) = (given.len(), texts.len());
+                Err(DataError::ClassNames { path: path.to_owned(), names, classes })
+            }
+            _ => Ok(Self { names: given.to_vec(), order }),
         }
     }
 
     /// Their names.
     pub(super) fn names(&self) -> Vec<String> {
-        match self {
-            Self::Numbers(numbers) => numbers.iter().map(i64::to_string).collect(),
-            Self::Names(names) => names.clone(),
-        }
+        self.names.clone()
     }
 
     /// Each label's index among the classes.
@@ -53,41 +149,42 @@ impl Classes {
         let unknown = |class: String| DataError::UnknownClass {
             path: path.to_owned(),
             class,
-            known: match self {
-                Self::Numbers(numbers) => numbers.len(),
-                Self::Names(names) => names.len(),
-            },
+            known: self.names.len(),
         };
-        let position = |found: Result<usize, usize>| found.ok().and_then(|i| u32::try_from(i).ok());
-        let number = |classes: &[i64], label: i64| {
-            position(classes.binary_search(&label)).ok_or_else(|| unknown(label.to_string()))
-        };
-        match (self, labels) {
-            (Self::Numbers(classes), RawLabels::Numbers(labels)) => {
-                labels.iter().map(|&label| number(classes, label)).collect()
-            }
-            (Self::Numbers(classes), RawLabels::Names(labels)) => labels
+        let texts = self.order.texts();
+        let places: HashMap<&str, u32> = texts.iter().map(String::as_str).zip(0..).collect();
+        let place = |label: &str| places.get(label).copied();
+        match labels {
+            RawLabels::Numbers(labels) => labels
                 .iter()
-                .map(|label| {
-                    let parsed = label.parse().map_err(|_| unknown(label.clone()))?;
-                    number(classes, parsed)
-                })
+                .map(|label| label.to_string())
+                .map(|label| place(&label).ok_or_else(|| unknown(label)))
                 .collect(),
-            (Self::Names(classes), RawLabels::Names(labels)) => labels
+            RawLabels::Names(labels) => labels
                 .iter()
-                .map(|label| {
-                    position(classes.binary_search(label)).ok_or_else(|| unknown(label.clone()))
-                })
+                .map(|label| place(label).ok_or_else(|| unknown(label.clone())))
                 .collect(),
-            (Self::Names(_), RawLabels::Numbers(labels)) => match labels.first() {
-                Some(label) => Err(unknown(label.to_string())),
-                None => Ok(Vec::new()),
-            },
+            RawLabels::Reals { width, values } => Err(no_classes(path, *width, values)),
+            RawLabels::None => Err(LabelError::NoLabels { path: path.to_owned() }.into()),
         }
     }
 }
 
-fn as_numbers(names: &[String]) -> Option<Vec<i64>> {
+/// Real numbers where classes are needed.
+fn no_classes(path: &Path, width: usize, values: &[f32]) -> DataError {
+    if width != 1 {
+        return DataError::Dimensions {
+            path: path.to_owned(),
+            found: Found(vec![values.len() / width.max(1), width]),
+            expected: "labels must be n or n × 1 whole numbers (not one-hot)",
+        };
+    }
+    let example = values.iter().position(|x| x.fract() != 0.0).unwrap_or(0);
+    let value = values.get(example).copied().unwrap_or(f32::NAN);
+    DataError::Label { path: path.to_owned(), example, value }
+}
+
+pub(super) fn as_numbers(names: &[String]) -> Option<Vec<i64>> {
     // "007" stays a name: as a number it would lose its zeros and might meet another "7".
     let number = |name: &String| name.parse().ok().filter(|n: &i64| n.to_string() == *name);
     names.iter().map(number).collect()

@@ -4,9 +4,12 @@
 //! for hostile: sizes are checked against the file's length and a named `MAX_*` before anything is
 //! allocated, and errors name the file, the byte, line or column, and what to do. After `load`
 //! returned, the dataset is whole: as many labels as examples, every label a class, at least two
-//! classes, every value finite.
+//! classes, every value finite. [`read_for`] reads the same data for a model that exists: their labels
+//! are left as they are, since the model says what they mean (module [`answers`]).
 
+pub mod answers;
 mod array;
+mod bounded;
 mod config;
 pub mod csv;
 pub mod digits;
@@ -15,7 +18,9 @@ mod found;
 pub mod idx;
 pub mod images;
 mod input;
+mod label_error;
 mod labels;
+mod layout;
 mod normalize;
 pub mod npy;
 pub mod npz;
@@ -26,8 +31,11 @@ use std::path::Path;
 pub use array::{Array, Numbers};
 pub use config::{Color, Column, DataConfig, DataKind};
 pub use error::DataError;
+pub use found::list;
 pub use input::{InputBatch, read_image, read_npy};
+pub use label_error::LabelError;
 pub use labels::RawLabels;
+pub use layout::{Layout, ModelFit, check_fit, shape_of};
 pub use normalize::{Normalization, NormalizationKind};
 pub use split::Split;
 
@@ -80,7 +88,7 @@ pub struct Dataset {
     pub shape: Shape,
     /// All inputs.
     pub inputs: Values,
-    /// Class of each example: an index into `classes`.
+    /// Class of each example: an index into `classes`; none where data are read for a model.
     pub labels: Vec<u32>,
     /// Names of the classes: numbers in numeric order, or names in alphabetic order, unless
     /// `data.class_names` renames them; at most [`MAX_CLASS_NAME`] bytes, no control characters.
@@ -93,12 +101,12 @@ pub struct Dataset {
 impl Dataset {
     /// Number of examples.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.inputs.len().checked_div(self.shape.len()).unwrap_or(0)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.inputs.is_empty()
     }
 
     /// Normalised inputs of the listed examples, one after the other. Examples that don't exist are
@@ -145,29 +153,21 @@ pub struct Part {
 /// What is wrong with which file, and what to do.
 pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
     config.check()?;
-    let (train, test) = match config.kind {
-        DataKind::Digits => (digits::read()?, None),
-        DataKind::Idx => idx::load(config)?,
-        DataKind::Npy => npy::load(config)?,
-        DataKind::Npz => npz::load(config)?,
-        DataKind::Csv => csv::load(config)?,
-        DataKind::Images => images::load(config)?,
-    };
-    let origin = config.inputs.as_deref().unwrap_or(Path::new(digits::NAME));
-    let test_origin = config.test_inputs.as_deref().unwrap_or(origin);
-    let mut dataset = assemble(origin, train, test.map(|part| (test_origin, part)))?;
+    let (train, test) = parts(config)?;
+    let (origin, test_origin) = origins(config);
+    let classes = labels::Classes::of(origin, &train.labels, config.class_names.as_deref())?;
+    let mut labels = classes.encode(origin, &train.labels)?;
+    if let Some(test) = &test {
+        labels.extend(classes.encode(test_origin, &test.labels)?);
+    }
+    let (joined, _) = join(origin, train, test.map(|part| (test_origin, part)))?;
+    let dataset = Dataset { labels, classes: classes.names(), ..joined };
     if let Some(given) = config.given_shape()?
         && given != dataset.shape
     {
         let (found, expected) = (found::show(dataset.shape), found::show(given));
-        return Err(DataError::Shape { path: origin.to_owned(), found, expected });
-    }
-    if let Some(names) = &config.class_names {
-        if names.len() != dataset.classes.len() {
-            let (names, classes) = (names.len(), dataset.classes.len());
-            return Err(DataError::ClassNames { path: origin.to_owned(), names, classes });
-        }
-        dataset.classes.clone_from(names);
+        let remedy = "give the data in that shape";
+        return Err(DataError::Shape { path: origin.to_owned(), found, expected, remedy });
     }
     // The model keeps them as lines of text.
     let odd = |n: &&String| n.len() > MAX_CLASS_NAME || n.chars().any(char::is_control);
@@ -178,47 +178,87 @@ pub fn load(config: &DataConfig) -> Result<Dataset, DataError> {
     Ok(dataset)
 }
 
-/// Joins the training and the test part.
-fn assemble(origin: &Path, train: Part, test: Option<(&Path, Part)>) -> Result<Dataset, DataError> {
-    let classes = labels::Classes::of(origin, &train.labels)?;
-    let mut labels = classes.encode(origin, &train.labels)?;
-    check_part(origin, &train, labels.len())?;
-    let Part { shape, mut inputs, .. } = train;
+/// Reads data for a model that exists (`config.fit` says what it takes), with labels as they are.
+///
+/// # Errors
+/// As [`load`], but for what concerns classes.
+pub fn read_for(config: &DataConfig) -> Result<(Dataset, RawLabels), DataError> {
+    config.check()?;
+    let (train, test) = parts(config)?;
+    let (origin, test_origin) = origins(config);
+    join(origin, train, test.map(|part| (test_origin, part)))
+}
+
+/// The training and the test part, as files have them.
+fn parts(config: &DataConfig) -> Result<(Part, Option<Part>), DataError> {
+    match config.kind {
+        DataKind::Digits => Ok((digits::read()?, None)),
+        DataKind::Idx => idx::load(config),
+        DataKind::Npy => npy::load(config),
+        DataKind::Npz => npz::load(config),
+        DataKind::Csv => csv::load(config),
+        DataKind::Images => images::load(config),
+    }
+}
+
+/// How messages name the training and the test part.
+fn origins(config: &DataConfig) -> (&Path, &Path) {
+    let origin = config.inputs.as_deref().unwrap_or(Path::new(digits::NAME));
+    (origin, config.test_inputs.as_deref().unwrap_or(origin))
+}
+/// Joins the training and the test part, each with the path that names it. Labels stay as they are,
+/// and the dataset has none yet.
+fn join(
+    origin: &Path,
+    train: Part,
+    test: Option<(&Path, Part)>,
+) -> Result<(Dataset, RawLabels), DataError> {
+    check_part(origin, &train)?;
+    let Part { shape, mut inputs, mut labels } = train;
     let mut test_start = None;
     if let Some((path, part)) = test {
-        let test_labels = classes.encode(path, &part.labels)?;
-        check_part(path, &part, test_labels.len())?;
+        check_part(path, &part)?;
         if part.shape != shape {
             let path = path.to_owned();
             return Err(DataError::TestShape { path, found: part.shape, expected: shape });
         }
-        test_start = Some(labels.len());
-        labels.extend(test_labels);
+        test_start = Some(inputs.len() / shape.len().max(1));
+        labels.extend(path, part.labels)?;
         match (&mut inputs, part.inputs) {
             (Values::Bytes(all), Values::Bytes(more)) => all.extend(more),
             (Values::Floats(all), Values::Floats(more)) => all.extend(more),
             _ => return Err(DataError::TestType { path: path.to_owned() }),
         }
     }
-    if labels.len() > MAX_EXAMPLES {
+    let dataset = Dataset { shape, inputs, labels: Vec::new(), classes: Vec::new(), test_start };
+    if dataset.len() > MAX_EXAMPLES {
         return Err(DataError::TooMany {
             path: origin.to_owned(),
             what: "examples",
-            found: labels.len() as u64,
+            found: dataset.len() as u64,
             limit: MAX_EXAMPLES as u64,
         });
     }
-    Ok(Dataset { shape, inputs, labels, classes: classes.names(), test_start })
+    Ok((dataset, labels))
 }
 
 /// Checks what holds for the data of every format.
-fn check_part(path: &Path, part: &Part, labels: usize) -> Result<(), DataError> {
+fn check_part(path: &Path, part: &Part) -> Result<(), DataError> {
     let width = part.shape.len();
-    if width == 0 || part.inputs.is_empty() || labels == 0 {
+    let unlabelled = part.labels == RawLabels::None;
+    let labels = part.labels.count();
+    if width == 0 || part.inputs.is_empty() || (labels == 0 && !unlabelled) {
         return Err(DataError::Empty { path: path.to_owned() });
     }
+    if let RawLabels::Reals { width, values } = &part.labels
+        && let Some(at) = values.iter().position(|v| !v.is_finite())
+    {
+        let value = values.get(at).copied().unwrap_or(f32::NAN);
+        let example = at.checked_div(*width).unwrap_or(0);
+        return Err(LabelError::Target { path: path.to_owned(), example, value }.into());
+    }
     let examples = part.inputs.len() / width;
-    if examples != labels || examples * width != part.inputs.len() {
+    if (examples != labels && !unlabelled) || examples * width != part.inputs.len() {
         let path = path.to_owned();
         return Err(DataError::Count { path, inputs: examples, labels });
     }

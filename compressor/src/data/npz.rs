@@ -1,11 +1,11 @@
 //! NPZ, NumPy's archive of arrays, compressed or not.
 
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 use std::path::Path;
 
 use zip::ZipArchive;
 
-use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Part, array, npy};
+use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Part, array, bounded, npy};
 use crate::files;
 
 /// What follows an array's name in the archive.
@@ -26,8 +26,12 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
     let input_array = config.input_array.as_deref().unwrap_or(INPUT_ARRAY);
     let label_array = config.label_array.as_deref().unwrap_or(LABEL_ARRAY);
     let inputs = parse(path, &bytes, input_array, "input_array")?;
-    let labels = parse(path, &bytes, label_array, "label_array")?;
-    let train = array::part((path, inputs), (path, labels), config)?;
+    let labels = if lacks_labels(path, &bytes, label_array, config)? {
+        None
+    } else {
+        Some(parse(path, &bytes, label_array, "label_array")?)
+    };
+    let train = array::part(path, inputs, labels, config)?;
     let separate = config.test_inputs.as_deref();
     if separate.is_none() && config.test_input_array.is_none() && config.test_label_array.is_none()
     {
@@ -51,8 +55,23 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
     };
     let inputs = parse(path, &bytes, test_input, "test_input_array")?;
     let labels = parse(path, &bytes, test_label, "test_label_array")?;
-    let test = array::part((path, inputs), (path, labels), config)?;
+    let test = array::part(path, inputs, Some(labels), config)?;
     Ok((train, Some(test)))
+}
+
+/// Whether data for a model come without labels: nobody named their array, and there is none.
+fn lacks_labels(
+    path: &Path,
+    bytes: &[u8],
+    name: &str,
+    config: &DataConfig,
+) -> Result<bool, DataError> {
+    if config.fit.is_none() || config.label_array.is_some() {
+        return Ok(false);
+    }
+    let damaged = |source| DataError::Npz { path: path.to_owned(), source };
+    let archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.into()))?;
+    Ok(!names(&archive).any(|present| present == name))
 }
 
 /// Reads one array out of an archive's bytes; `key` is what names it in a job file.
@@ -62,28 +81,20 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
 pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result<Array, DataError> {
     let damaged = |source| DataError::Npz { path: path.to_owned(), source };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.into()))?;
-    let present: Vec<String> = archive
-        .file_names()
-        .filter_map(|file| file.strip_suffix(ENDING))
-        .map(str::to_owned)
-        .collect();
+    let present: Vec<String> = names(&archive).map(str::to_owned).collect();
     if !present.iter().any(|p| p == name) {
         let (path, name) = (path.to_owned(), name.to_owned());
         return Err(DataError::NoArray { path, name, key, present });
     }
     let entry = archive.by_name(&format!("{name}{ENDING}")).map_err(|e| damaged(e.into()))?;
     // The archive's own idea of the size is not believed: memory grows with what comes out.
-    let mut array = Vec::new();
-    entry.take(MAX_DATA_BYTES + 1).read_to_end(&mut array).map_err(damaged)?;
-    if array.len() as u64 > MAX_DATA_BYTES {
-        return Err(DataError::TooMany {
-            path: path.to_owned(),
-            what: "decompressed bytes",
-            found: array.len() as u64,
-            limit: MAX_DATA_BYTES,
-        });
-    }
+    let array = bounded::unpack(path, entry, bytes.len())?.map_err(damaged)?;
     npy::parse(path, &array)
+}
+
+/// The names of the archive's arrays.
+fn names<'a>(archive: &'a ZipArchive<Cursor<&[u8]>>) -> impl Iterator<Item = &'a str> {
+    archive.file_names().filter_map(|file| file.strip_suffix(ENDING))
 }
 
 #[cfg(test)]

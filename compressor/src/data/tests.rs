@@ -164,11 +164,65 @@ fn every_other_error() {
 fn classes_are_sorted_as_people_expect() {
     let names = |labels: &[&str]| {
         let labels = RawLabels::Names(labels.iter().map(|l| l.to_string()).collect());
-        labels::Classes::of(Path::new("a"), &labels).unwrap().names()
+        labels::Classes::of(Path::new("a"), &labels, None).unwrap().names()
     };
     assert_eq!(names(&["10", "9", "-1"]), ["-1", "9", "10"]);
     assert_eq!(names(&["b", "a", "B"]), ["B", "a", "b"]);
     assert_eq!(names(&["007", "7"]), ["007", "7"]);
+}
+
+#[test]
+fn given_names_are_the_labels_or_rename_them_all() {
+    let classes = |labels: &[&str], given: &[&str]| {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
+        let (labels, given): (Vec<String>, Vec<String>) = (texts(labels), texts(given));
+        let labels = RawLabels::Names(labels);
+        let classes = labels::Classes::of(Path::new("a"), &labels, Some(&given))?;
+        Ok::<_, DataError>((classes.names(), classes.encode(Path::new("a"), &labels)?))
+    };
+    let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+    // By name, in the order that is given, which may have more.
+    let known = classes(&["cat", "dog"], &["dog", "eel", "cat"]).unwrap();
+    assert_eq!(known, (names(&["dog", "eel", "cat"]), vec![2, 0]));
+    let renamed = classes(&["n02", "n01"], &["cat", "dog"]).unwrap();
+    assert_eq!(renamed, (names(&["cat", "dog"]), vec![1, 0]));
+    let numbers = classes(&["10", "9"], &["9", "10"]).unwrap();
+    assert_eq!(numbers, (names(&["9", "10"]), vec![1, 0]));
+    let error = classes(&["cat", "doge"], &["cat", "dog"]).unwrap_err();
+    assert!(
+        matches!(&error, DataError::Labels(LabelError::UnnamedClass { class, .. }) if class == "doge"),
+        "{error}"
+    );
+    let error = classes(&["a", "b"], &["c"]).unwrap_err();
+    assert!(matches!(error, DataError::ClassNames { names: 1, classes: 2, .. }), "{error}");
+}
+
+#[test]
+fn channels_come_last_where_the_job_says_they_are_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (x, y) = (folder.path().join("x.npy"), folder.path().join("y.npy"));
+    std::fs::write(
+        &x,
+        npy_file("|u1", false, "(2, 2, 1, 3)", &[1, 2, 3, 4, 5, 6, 0, 0, 0, 9, 9, 9]),
+    )
+    .unwrap();
+    std::fs::write(&y, npy_file("|u1", false, "(2,)", &[0, 1])).unwrap();
+    let mut config = DataConfig {
+        kind: DataKind::Npy,
+        inputs: Some(x),
+        labels: Some(y),
+        layout: Some(Layout::ChannelsFirst),
+        ..DataConfig::default()
+    };
+    let expected = Shape::Image { height: 1, width: 3, channels: 2 };
+    let data = load(&config).unwrap();
+    assert_eq!(data.shape, expected);
+    assert_eq!(data.inputs, Values::Bytes(vec![1, 4, 2, 5, 3, 6, 0, 9, 0, 9, 0, 9]));
+    config.shape = Some(vec![1, 3, 2]);
+    assert_eq!(load(&config).unwrap(), data);
+    config.layout = None;
+    let error = load(&config).unwrap_err();
+    assert!(error.to_string().contains("channels-first"), "{error}");
 }
 
 #[test]
@@ -246,14 +300,15 @@ fn inputs_for_one_run() {
     for (dims, count) in [("(3, 4)", 3), ("(3, 2, 2)", 3), ("(2, 2)", 1), ("(4,)", 1)] {
         let data = vec![5; 4 * count];
         std::fs::write(&path, npy_file("|i1", false, dims, &data)).unwrap();
-        let batch = read_npy(&path, gray).unwrap();
+        let batch = read_npy(&path, &[2, 2, 1], Layout::ChannelsLast).unwrap();
         assert_eq!((batch.count, batch.numbers), (count, Numbers::Signed(vec![5; 4 * count])));
     }
     for dims in ["(3,)", "(0, 4)", "(2, 3)", "()"] {
         let length = [3, 0, 6, 1]
             [["(3,)", "(0, 4)", "(2, 3)", "()"].iter().position(|d| *d == dims).unwrap()];
         std::fs::write(&path, npy_file("|i1", false, dims, &vec![5; length])).unwrap();
-        assert!(matches!(read_npy(&path, gray), Err(DataError::InputShape { .. })), "{dims}");
+        let refused = read_npy(&path, &[2, 2, 1], Layout::ChannelsLast);
+        assert!(matches!(refused, Err(DataError::ModelShape { .. })), "{dims}");
     }
 }
 
@@ -283,7 +338,7 @@ fn read_all(bytes: &[u8]) {
     .flatten()
     {
         assert_eq!(array.dims.iter().product::<usize>(), array.numbers.len());
-        let _ = array.clone().into_labels(path);
+        let _ = array.clone().into_labels();
         let _ = array.into_inputs(path, &config);
     }
     let _ = idx::gunzip(path, bytes);

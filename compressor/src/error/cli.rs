@@ -51,15 +51,37 @@ pub enum CliError {
         /// The file.
         path: PathBuf,
     },
-    /// More classes in the data than the model knows.
-    #[error("{} has {found} classes, but the model has {outputs} outputs", path.display())]
-    Classes {
+    /// Data without labels, where nothing else is to be done with them.
+    #[error("{} has no labels that the model's outputs could be held against", path.display())]
+    Unlabelled {
         /// The data.
         path: PathBuf,
-        /// Their classes.
-        found: usize,
-        /// The model's.
-        outputs: usize,
+    },
+    /// What outputs are said to mean, they can't.
+    #[error("{reason}")]
+    Meaning {
+        /// What is wrong.
+        reason: String,
+    },
+    /// A folder without data, but with a folder of data.
+    #[error(
+        "{} holds no data itself; did you mean {}?",
+        path.display(),
+        inner.display()
+    )]
+    FolderOfData {
+        /// The folder.
+        path: PathBuf,
+        /// A folder inside.
+        inner: PathBuf,
+    },
+    /// A model where its input should be.
+    #[error("{} is a model and {} is none: the model comes first", model.display(), first.display())]
+    Swapped {
+        /// What was given first.
+        first: PathBuf,
+        /// The model.
+        model: PathBuf,
     },
     /// An input that doesn't fit the model.
     #[error("{} holds {found}, but the model takes {wanted}", path.display())]
@@ -128,9 +150,9 @@ pub enum CliError {
         /// Vectors that were run.
         vectors: u64,
     },
-    /// The handler for Ctrl-C can't be installed.
+    /// The handler of signals can't be installed.
     #[error("can't listen for Ctrl-C: {0}")]
-    Signal(ctrlc::Error),
+    Signal(std::io::Error),
     /// This program is wrong.
     #[error("a defect of bitsback stopped it")]
     Panicked,
@@ -147,10 +169,13 @@ impl CliError {
             | Self::UnknownInput { .. }
             | Self::Certificate { .. }
             | Self::Scaling { .. }
+            | Self::Meaning { .. }
+            | Self::FolderOfData { .. }
+            | Self::Swapped { .. }
             | Self::NoCheckout
             | Self::NotCheckout { .. } => Kind::Usage,
             Self::OverBudget { .. } | Self::Unmet { .. } => Kind::Requirement,
-            Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Classes { .. } => Kind::Data,
+            Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Unlabelled { .. } => Kind::Data,
             Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
             Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
@@ -166,7 +191,13 @@ impl CliError {
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
             Self::NotInt8 { .. } => Some("leave out --raw, or save the array as int8"),
-            Self::Classes { .. } => Some("evaluate on the data that the model was made for"),
+            Self::Unlabelled { .. } => Some(
+                "give the array y, a label's column, or a folder for each class; for an autoencoder, \
+                 y is x",
+            ),
+            Self::Meaning { .. } => Some("`bitsback help evaluate` explains --task and --classes"),
+            Self::FolderOfData { .. } => None,
+            Self::Swapped { .. } => Some("change the order of the two"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
             // Import errors say themselves what is supported.
@@ -209,13 +240,16 @@ mod tests {
             (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
             (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),
             (CliError::NotInt8 { path: path() }, Kind::Data),
-            (CliError::Classes { path: path(), found: 3, outputs: 2 }, Kind::Data),
+            (CliError::Unlabelled { path: path() }, Kind::Data),
+            (CliError::Meaning { reason: "r".into() }, Kind::Usage),
+            (CliError::FolderOfData { path: path(), inner: path() }, Kind::Usage),
+            (CliError::Swapped { first: path(), model: path() }, Kind::Usage),
             (
                 CliError::InputShape { path: path(), found: "a".into(), wanted: "b".into() },
                 Kind::Data,
             ),
             (CliError::Answer { program: "p".into(), answer: "a".into() }, Kind::Io),
-            (CliError::Signal(ctrlc::Error::MultipleHandlers), Kind::Io),
+            (CliError::Signal(std::io::Error::other("full")), Kind::Io),
             (CliError::OverBudget { reason: "r".into() }, Kind::Requirement),
             (CliError::Certificate { reason: "r".into() }, Kind::Usage),
             (CliError::Scaling { reason: "r".into() }, Kind::Usage),

@@ -20,6 +20,9 @@ pub const MAX_STEPS: f64 = 1e9;
 /// Largest size along an axis, number of filters or units.
 pub const MAX_SIZE: f64 = 1_048_576.0;
 
+/// What a layer may have of anything: the format counts in 16 bits.
+pub const MAX_DIM: f64 = crate::network::MAX_DIM as f64;
+
 /// Most golden vectors: they are committed, and run on slow cores.
 pub const MAX_VECTORS: f64 = 100_000.0;
 
@@ -93,11 +96,11 @@ pub const LIMITS: &[(&str, Limit)] = &[
     ("data.test_count", Closed(1.0, MAX_COUNT)),
     ("data.rare_class_share", Closed(0.0, 1.0)),
     ("data.split_seed", Closed(0.0, super::MAX_SEED as f64)),
-    ("network.layers[].units", Closed(1.0, MAX_SIZE)),
-    ("network.layers[].filters", Closed(1.0, MAX_SIZE)),
-    ("network.layers[].kernel[]", Closed(1.0, MAX_SIZE)),
-    ("network.layers[].size[]", Closed(1.0, MAX_SIZE)),
-    ("network.layers[].stride[]", Closed(1.0, MAX_SIZE)),
+    ("network.layers[].units", Closed(1.0, MAX_DIM)),
+    ("network.layers[].filters", Closed(1.0, MAX_DIM)),
+    ("network.layers[].kernel[]", Closed(1.0, MAX_DIM)),
+    ("network.layers[].size[]", Closed(1.0, MAX_DIM)),
+    ("network.layers[].stride[]", Closed(1.0, MAX_DIM)),
     ("network.layers[].rate", Open(0.0, 1.0)),
     ("pretrain.epochs", Closed(0.0, MAX_EPOCHS)),
     ("pretrain.batch", Closed(1.0, MAX_BATCH)),

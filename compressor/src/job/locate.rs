@@ -60,7 +60,7 @@ impl Origin {
             let line_start = before.rfind('\n').map_or(0, |n| n + 1);
             let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
             let place = Place { path: path.into(), line: Some(line(text, at)) };
-            JobError::Syntax { place, column, message: error.message().to_owned() }
+            JobError::Syntax { place, column, message: error.message().replace('\n', ": ") }
         })?;
         let mut keys = Vec::new();
         walk_table(root.get_ref(), "", &mut keys);

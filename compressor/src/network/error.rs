@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS, Shape};
+use super::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS, Shape};
 
 /// Why a network can't be. `layer` counts from 0, as in `network.layers[0]`.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -84,6 +84,28 @@ pub enum NetworkError {
          filters or units, or a larger stride", show(*.makes)
     )]
     TooManyActivations {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// What it would make.
+        makes: Shape,
+    },
+    /// The data are larger than a model's input can be.
+    #[error(
+        "the input is {}, but a model's sizes are at most {MAX_DIM} each; give smaller inputs",
+        show(*.input)
+    )]
+    InputTooWide {
+        /// The data's shape.
+        input: Shape,
+    },
+    /// A size beyond what the format can hold.
+    #[error(
+        "layer {layer} ({kind}) makes {}, but a model's sizes are at most {MAX_DIM} each; use fewer \
+         filters or units, or pool before it", show(*.makes)
+    )]
+    TooWide {
         /// Which layer.
         layer: usize,
         /// Its type.
@@ -234,6 +256,7 @@ impl NetworkError {
             | Self::WindowTooLarge { layer, .. }
             | Self::Zero { layer, .. }
             | Self::TooManyActivations { layer, .. }
+            | Self::TooWide { layer, .. }
             | Self::TooManyWeights { layer, .. }
             | Self::UnitsMissing { layer }
             | Self::BatchNormPlace { layer }
@@ -245,7 +268,8 @@ impl NetworkError {
             | Self::ActivationPlace { layer, .. }
             | Self::Crop { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
-            Self::PresetAndLayers
+            Self::InputTooWide { .. }
+            | Self::PresetAndLayers
             | Self::NamesOfNothing
             | Self::ModelAndOthers
             | Self::TooManyLayers { .. }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use config::{LayerConfig, NetworkConfig, Output};
 pub use error::NetworkError;
 pub use presets::Preset;
-pub use shape::{MAX_ACTIVATIONS, MAX_LAYERS, MAX_WEIGHTS};
+pub use shape::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS};
 
 /// Shape of one example's activations, without the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

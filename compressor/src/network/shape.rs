@@ -20,6 +20,9 @@ pub const MAX_ACTIVATIONS: usize = MAX_ACTIVATION_LEN;
 /// already take two gigabytes.
 pub const MAX_WEIGHTS: usize = 1 << 26;
 
+/// Most of anything that the format counts in 16 bits: features, rows, columns, channels.
+pub const MAX_DIM: usize = u16::MAX as usize;
+
 /// As [`super::NetworkConfig::infer`], on a plain list.
 pub(super) fn infer(
     configs: &[LayerConfig],
@@ -31,6 +34,9 @@ pub(super) fn infer(
     }
     if values(input).is_none_or(|n| n == 0) {
         return Err(NetworkError::EmptyInput { input });
+    }
+    if too_wide(input) {
+        return Err(NetworkError::InputTooWide { input });
     }
     let is_dense = |c: &LayerConfig| matches!(c, LayerConfig::Dense { .. });
     let last_dense = configs.iter().rposition(is_dense);
@@ -52,6 +58,9 @@ pub(super) fn infer(
                 kind: config.kind(),
                 makes,
             });
+        }
+        if too_wide(makes) {
+            return Err(NetworkError::TooWide { layer: index, kind: config.kind(), makes });
         }
         shape = makes;
         layers.extend(layer);
@@ -77,6 +86,15 @@ fn check_end(configs: &[LayerConfig], ends: Shape, classes: usize) -> Result<(),
         return Err(NetworkError::NotClasses { ends, classes });
     }
     Ok(())
+}
+
+/// Whether a model couldn't hold a tensor's sizes. (What is flattened counts, too: each of its values is
+/// an input of the layer behind, and a group.)
+fn too_wide(shape: Shape) -> bool {
+    match shape {
+        Shape::Flat(n) => n > MAX_DIM,
+        Shape::Image { height, width, channels } => height.max(width).max(channels) > MAX_DIM,
+    }
 }
 
 /// Number of values, unless it overflows.

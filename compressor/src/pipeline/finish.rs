@@ -273,7 +273,7 @@ impl Input<'_> {
             control: self.job.control(),
             seed: self.job.seed,
             command: self.site.options.command.clone(),
-            date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            date: crate::progress::date(SystemTime::now()),
         };
         let layers = layers(dense, network, &parsed, &model.graph, &model.bits)?;
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);

@@ -6,6 +6,9 @@ use std::time::{Duration, SystemTime};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::clock::date;
+use crate::text::{json_printable, one_line};
+
 /// How often plain lines appear in a stage's first minute.
 const LINE_INTERVAL_FIRST: Duration = Duration::from_secs(5);
 /// How often later: a night's job leaves a log that can be read in a minute.
@@ -184,13 +187,13 @@ fn line(text: &str) {
 
 /// Errors are dropped: nobody is there to read about them.
 fn write_line(out: &mut impl Write, now: SystemTime, text: &str) {
-    let _ = writeln!(out, "{} {text}", humantime::format_rfc3339_seconds(now));
+    let _ = writeln!(out, "{} {}", date(now), one_line(text));
 }
 
 /// A line above the bars.
 fn print_above(bars: &MultiProgress, text: &str) {
     bars.suspend(|| {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", one_line(text));
     });
 }
 
@@ -198,7 +201,7 @@ fn print_above(bars: &MultiProgress, text: &str) {
 fn emit(event: &Event<'_>) {
     let Ok(text) = serde_json::to_string(event) else { return };
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    let _ = writeln!(out, "{}", json_printable(&text)).and_then(|()| out.flush());
 }
 
 #[cfg(test)]

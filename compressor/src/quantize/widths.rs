@@ -13,7 +13,8 @@ use super::{Plan, QuantizeError, write};
 use crate::calibrate::InputQuantization;
 use crate::float_graph::{FloatGraph, ValueId};
 use crate::serialize::ModelInfo;
-use crate::verify::{predict, run_batch};
+use crate::task::{Deviation, Ending, Task};
+use crate::verify::{reals, run_batch};
 
 /// Widths tried below 8 bits, widest first; one bit has no symmetric integers.
 const WIDTHS: [u8; 6] = [7, 6, 5, 4, 3, 2];
@@ -40,10 +41,40 @@ pub struct LayerWidth {
 /// What decides.
 #[derive(Clone, Copy, Debug)]
 pub struct Examples<'e> {
-    /// Inputs of examples with known classes, one after the other, quantised.
+    /// Inputs of examples, one after the other, quantised.
     pub inputs: &'e [i8],
-    /// Their classes.
-    pub labels: &'e [u32],
+    /// What they should give.
+    pub aim: Aim<'e>,
+}
+
+/// What examples should give, so that errors can be told in percent.
+#[derive(Clone, Copy, Debug)]
+pub enum Aim<'e> {
+    /// Classes, of outputs that mean this.
+    Classes(&'e [u32], Task, Ending),
+    /// Numbers; the error is the root mean squared distance, in percent of how much they vary.
+    Numbers(&'e [f32]),
+}
+
+impl Aim<'_> {
+    /// The error of a model's outputs in percent.
+    fn error_percent(&self, outputs: &[f32]) -> f64 {
+        match *self {
+            Self::Classes(labels, task, ending) => {
+                let classes = ending.classes(task, outputs);
+                let wrong = classes.iter().zip(labels).filter(|(a, b)| a != b).count();
+                100.0 * wrong as f64 / labels.len().max(1) as f64
+            }
+            Self::Numbers(aims) => {
+                let found = Deviation::of(outputs, aims, 1);
+                let mean =
+                    aims.iter().map(|&x| f64::from(x)).sum::<f64>() / aims.len().max(1) as f64;
+                let squares = aims.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
+                let varies = (squares / aims.len().max(1) as f64).sqrt();
+                100.0 * found.root_mean_squared_error / varies.max(f64::MIN_POSITIVE)
+            }
+        }
+    }
 }
 
 /// One more bit taken from a layer.
@@ -86,12 +117,11 @@ pub fn narrow(
     let mut layers = layers(graph, plan);
     let model =
         |plan: &Plan| Ok::<_, QuantizeError>(write(graph, plan, input, &ModelInfo::default())?.0);
-    let errors = |plan: &Plan| -> Result<usize, QuantizeError> {
-        let classes = predict(&model(plan)?, examples.inputs)?;
-        Ok(classes.iter().zip(examples.labels).filter(|(a, b)| a != b).count())
+    let errors = |plan: &Plan| -> Result<f64, QuantizeError> {
+        Ok(examples.aim.error_percent(&reals(&model(plan)?, examples.inputs)?))
     };
-    let count = examples.labels.len().max(1);
-    let allowed = errors(plan)? + (tolerance / 100.0 * count as f64).floor() as usize;
+    // Percentages of counts must not fail by their last bit.
+    let allowed = errors(plan)? + tolerance + 1e-9;
     let damages = damages(graph, plan, &layers, examples, &model)?;
     let order = order(&layers, &damages);
     let narrowed = |steps: usize| {

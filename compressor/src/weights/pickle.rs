@@ -2,14 +2,26 @@
 //! builds dictionaries, tuples, numbers, texts, and references to tensors.
 //!
 //! Nothing is ever called: the handful of names that a state dict mentions ([`Global`]) are data
-//! here, and any other name is an error. Memory is bounded by the pickle's length, as every value
-//! stands once in an arena and containers hold indices into it; there is no recursion.
+//! here, and any other name is an error. Memory is bounded by the pickle's length and by
+//! [`MAX_VALUES`], as every value stands once in an arena and containers hold indices into it; there is
+//! no recursion.
 
 use std::collections::HashMap;
 
 use super::element::Element;
 use super::error::PickleError;
-use super::{FormatError, MAX_NAME_LEN, MAX_RANK};
+use super::{FormatError, MAX_NAME_LEN, MAX_RANK, MAX_TENSORS};
+
+/// Longest pickle (32 MiB): 4 kB for each tensor that is read.
+pub(super) const MAX_PICKLE_BYTES: u64 = MAX_TENSORS as u64 * 4096;
+
+/// Most values of a pickle (1 Mi), 128 for each tensor that is read: one takes about thirty. A value is
+/// a byte of the pickle, and 80 in memory.
+const MAX_VALUES: usize = MAX_TENSORS * 128;
+
+/// Most values on the stack (4 Mi), which the memo can repeat: a dictionary's keys and values lie there
+/// before they are put into it.
+const MAX_STACK: usize = MAX_VALUES * 4;
 
 /// Index into [`Machine::values`].
 pub(super) type Id = usize;
@@ -91,6 +103,14 @@ pub(super) fn unpickle(bytes: &[u8]) -> Result<Unpickled, FormatError> {
     loop {
         let byte = machine.at;
         let done = machine.step().map_err(|source| FormatError::Pickle { byte, source })?;
+        // An instruction adds one value at most, so that neither grows far beyond its limit.
+        if machine.values.len() > MAX_VALUES {
+            return Err(FormatError::TooMany { what: "values in its pickle", limit: MAX_VALUES });
+        }
+        if machine.stack.len().max(machine.marks.len()) > MAX_STACK {
+            let what = "values on its pickle's stack";
+            return Err(FormatError::TooMany { what, limit: MAX_STACK });
+        }
         if let Some(root) = done {
             return Ok(Unpickled { values: machine.values, root });
         }

@@ -8,7 +8,7 @@ use zip::result::ZipError;
 
 use super::element::Element;
 use super::error::too_many_tensors;
-use super::pickle::{Id, Unpickled, Value, unpickle};
+use super::pickle::{Id, MAX_PICKLE_BYTES, Unpickled, Value, unpickle};
 use super::{
     FormatError, MAX_FILE_BYTES, MAX_NAME_LEN, MAX_RANK, MAX_TENSORS, NamedTensor, checked_len,
 };
@@ -22,6 +22,16 @@ const STATE_KEYS: [&str; 3] = ["state_dict", "model_state_dict", "model"];
 /// Dictionaries within dictionaries, at most; a state dict is flat.
 const MAX_DEPTH: usize = 4;
 
+/// How many times a file's size its members may unpack to: `torch.save` doesn't compress, and what else
+/// packs an archive gains little on weights.
+const MAX_EXPANSION: u64 = 16;
+
+/// What may be unpacked whatever the file's size (16 MiB).
+const MIN_UNPACKED_LIMIT: u64 = 16 << 20;
+
+/// How many times all tensors together may be as large as their storages: tied weights are in two.
+const MAX_SHARING: usize = 4;
+
 /// Entries of dictionaries that are looked at, at most: a thousand for every tensor that is read
 /// would be strange.
 const MAX_ENTRIES: usize = MAX_TENSORS * 1024;
@@ -29,7 +39,7 @@ const MAX_ENTRIES: usize = MAX_TENSORS * 1024;
 /// All floating-point tensors, in the order of the dictionary.
 pub(super) fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, FormatError> {
     let mut archive = Archive::open(bytes)?;
-    let pickle = archive.read("data.pkl")?;
+    let pickle = archive.read("data.pkl", MAX_PICKLE_BYTES)?;
     let unpickled = unpickle(&pickle)?;
     let root = weights(&unpickled);
     let mut search = Search { unpickled: &unpickled, left: MAX_ENTRIES, found: Vec::new() };
@@ -39,16 +49,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<NamedTensor>, FormatError> {
         return Err(FormatError::NoTensors);
     }
     let mut storages = HashMap::new();
-    let mut spent = 0;
+    let (mut spent, mut stored) = (0, 0);
     let mut tensors = Vec::with_capacity(named.len());
     for (name, id) in named {
         let view = View::new(&unpickled, name, id)?;
         let Some(view) = view else { continue };
         if !storages.contains_key(view.key) {
-            storages.insert(view.key, archive.read(&format!("data/{}", view.key))?);
+            let bytes = archive.read(&format!("data/{}", view.key), MAX_FILE_BYTES)?;
+            stored += bytes.len() / view.element.bytes().max(1);
+            storages.insert(view.key, bytes);
         }
         let bytes = storages.get(view.key).map(Vec::as_slice).unwrap_or_default();
-        let tensor = view.read(bytes, spent)?;
+        let most = stored.saturating_mul(MAX_SHARING).saturating_sub(spent);
+        let tensor = view.read(bytes, spent, most)?;
         spent += tensor.values.len();
         tensors.push(tensor);
     }
@@ -71,28 +84,33 @@ impl<'a> Archive<'a> {
         let folder = pickle.map(str::to_owned);
         let no_pickle = || FormatError::NoMember { member: String::from("data.pkl") };
         let folder = folder.ok_or_else(no_pickle)?;
-        let mut archive = Self { zip, folder, left: MAX_FILE_BYTES };
-        match archive.read("byteorder") {
+        let packed = bytes.len() as u64;
+        let left = packed.saturating_mul(MAX_EXPANSION).clamp(MIN_UNPACKED_LIMIT, MAX_FILE_BYTES);
+        let mut archive = Self { zip, folder, left };
+        match archive.read("byteorder", MAX_NAME_LEN as u64) {
             Ok(order) if order != b"little" => Err(FormatError::BigEndian),
             Ok(_) | Err(FormatError::NoMember { .. }) => Ok(archive),
             Err(error) => Err(error),
         }
     }
 
-    /// A member of the folder. What the archive says of its size isn't believed.
-    fn read(&mut self, member: &str) -> Result<Vec<u8>, FormatError> {
+    /// A member of the folder, of at most `limit` bytes. What the archive says of its size isn't
+    /// believed.
+    fn read(&mut self, member: &str, limit: u64) -> Result<Vec<u8>, FormatError> {
         let name = format!("{}{member}", self.folder);
         let file = self.zip.by_name(&name).map_err(|source| match source {
             ZipError::FileNotFound => FormatError::NoMember { member: name.clone() },
             source => FormatError::Archive { source },
         })?;
+        let limit = limit.min(self.left);
         let mut bytes = Vec::new();
-        let taken = file.take(self.left.saturating_add(1)).read_to_end(&mut bytes);
+        let taken = file.take(limit.saturating_add(1)).read_to_end(&mut bytes);
         taken.map_err(|source| FormatError::Archive { source: source.into() })?;
-        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(FormatError::TooMany {
-            what: "unpacked bytes",
-            limit: MAX_FILE_BYTES as usize,
-        })?;
+        let found = bytes.len() as u64;
+        if found > limit {
+            return Err(FormatError::TooMany { what: "unpacked bytes", limit: limit as usize });
+        }
+        self.left -= found;
         Ok(bytes)
     }
 }
@@ -169,10 +187,15 @@ impl<'a> View<'a> {
         Ok(Some(Self { name, element: *element, key, offset: *offset, shape, strides }))
     }
 
-    /// Its values, row-major.
-    fn read(self, bytes: &[u8], spent: usize) -> Result<NamedTensor, FormatError> {
+    /// Its values, row-major; at most `most`.
+    fn read(self, bytes: &[u8], spent: usize, most: usize) -> Result<NamedTensor, FormatError> {
         let len = checked_len(&self.name, self.shape, spent)?;
-        let mut values = Vec::with_capacity(len.min(bytes.len()));
+        // A stride of 0 repeats values, as often as a file likes.
+        if len > most {
+            let what = "values in tensors, compared with what is stored";
+            return Err(FormatError::TooMany { what, limit: spent + most });
+        }
+        let mut values = Vec::with_capacity(len);
         for index in 0..len {
             let mut rest = index;
             let mut at = Some(self.offset);

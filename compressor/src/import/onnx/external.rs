@@ -1,14 +1,18 @@
 //! Parameters in a file beside the model: what exporters write for large models, and some always.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::constant::value;
 use super::schema::Entry;
 use crate::files;
 use crate::import::{ImportError, MAX_IMPORT_BYTES};
+
+/// Most bytes that all tensors take out of files together: each byte of the largest file twice, since
+/// layers may share their weights.
+const MAX_TAKEN: usize = 2 * MAX_IMPORT_BYTES as usize;
 
 /// Where a model's further files may be.
 #[derive(Debug, Default)]
@@ -17,11 +21,15 @@ pub(super) struct Folder {
     path: Option<PathBuf>,
     /// Files that have been read.
     read: RefCell<HashMap<String, Rc<Vec<u8>>>>,
+    /// Their bytes.
+    held: Cell<u64>,
+    /// Bytes that tensors took out of them.
+    taken: Cell<usize>,
 }
 
 impl Folder {
     pub(super) fn new(path: Option<&Path>) -> Self {
-        Self { path: path.map(Path::to_owned), read: RefCell::default() }
+        Self { path: path.map(Path::to_owned), ..Self::default() }
     }
 
     /// The bytes that a tensor's entries name.
@@ -37,21 +45,24 @@ impl Folder {
         let len = start.and_then(|start| number("length", file.len().saturating_sub(start)));
         let range =
             start.zip(len).and_then(|(start, len)| file.get(start..start.checked_add(len)?));
-        range.map(<[u8]>::to_vec).ok_or_else(|| wrong("lies outside of the file that it names"))
+        let range = range.ok_or_else(|| wrong("lies outside of the file that it names"))?;
+        // Thousands of tensors could take the same bytes.
+        self.taken.set(self.taken.get().saturating_add(range.len()));
+        if self.taken.get() > MAX_TAKEN {
+            return Err(wrong("is one of so many that together they are larger than any model"));
+        }
+        Ok(range.to_vec())
     }
 
-    /// A file of the folder itself; nothing above it can be named.
+    /// A file of the folder itself or below; nothing above it can be named, or linked to.
     fn file(&self, location: &str) -> Option<Rc<Vec<u8>>> {
         if let Some(bytes) = self.read.borrow().get(location) {
             return Some(Rc::clone(bytes));
         }
-        let relative = Path::new(location);
-        let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-        if location.is_empty() || !relative.components().all(inside) {
-            return None;
-        }
-        let path = self.path.as_ref()?.join(relative);
-        let bytes = Rc::new(files::read(&path, MAX_IMPORT_BYTES).ok()?);
+        let left = MAX_IMPORT_BYTES.checked_sub(self.held.get())?;
+        let folder = self.path.as_ref()?;
+        let bytes = Rc::new(files::read_within(folder, Path::new(location), left)?);
+        self.held.set(self.held.get() + bytes.len() as u64);
         self.read.borrow_mut().insert(location.to_owned(), Rc::clone(&bytes));
         Some(bytes)
     }

@@ -20,6 +20,25 @@ fn weights(topology: &Topology) -> usize {
 }
 
 #[test]
+fn sizes_beyond_the_format_are_refused_before_training() {
+    let infer = |layers: &str, input| {
+        let network: NetworkConfig = toml::from_str(layers).unwrap();
+        network.infer(input, 2)
+    };
+    let wide = "layers = [{ type = \"dense\", units = 65536 }, { type = \"dense\" }]";
+    let error = infer(wide, Shape::Flat(1)).unwrap_err();
+    assert!(matches!(error, NetworkError::TooWide { layer: 0, .. }), "{error}");
+    let fine = wide.replace("65536", "65535");
+    assert!(infer(&fine, Shape::Flat(1)).is_ok());
+    let error = infer(&fine, Shape::Flat(65_536)).unwrap_err();
+    assert!(matches!(error, NetworkError::InputTooWide { .. }), "{error}");
+    let flat = "layers = [{ type = \"flatten\" }, { type = \"dense\" }]";
+    let image = Shape::Image { height: 256, width: 256, channels: 1 };
+    let error = infer(flat, image).unwrap_err();
+    assert!(matches!(error, NetworkError::TooWide { layer: 0, .. }), "{error}");
+}
+
+#[test]
 fn presets_have_the_papers_sizes() {
     let preset = |preset| NetworkConfig { preset: Some(preset), ..Default::default() };
     let lenet_300 = preset(Preset::Lenet300).infer(MNIST, 10).unwrap();
