@@ -26,12 +26,12 @@ const FIRMWARE: &str = "mutants";
 /// The file whose length says how much of the slot is the image.
 const IMAGE_FILE: &str = "model.bbk";
 /// Files of a batch.
-const FILES: usize = 600;
+const FILES: usize = 1500;
 /// One of so many is a file that is refused: most are, and running tells more.
 const REFUSED_ONE_IN: usize = 6;
-/// Most steps of one inference, and of all in a batch: half a minute of an emulated core.
-const STEPS_MAX: u64 = 1 << 18;
-const BATCH_STEPS: u64 = 1 << 23;
+/// Most steps of one inference, and of all in a batch: a second or two of an emulated core.
+const STEPS_MAX: u64 = 1 << 20;
+const BATCH_STEPS: u64 = 1 << 25;
 /// Most bytes of a file, so that a batch has many.
 const FILE_MAX: usize = 24 << 10;
 /// Bytes of a file's head.
@@ -56,7 +56,7 @@ impl Batch {
     }
 
     /// Files made of `corpus` by chance, for cores with so many bytes of slot and arena at least.
-    pub(crate) fn new(seed: u64, corpus: &[Vec<u8>], [slot, arena]: [usize; 2]) -> Self {
+    pub(crate) fn new(seed: u64, corpus: &Corpus, [slot, arena]: [usize; 2]) -> Self {
         let mut random = Random::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut batch = Self { files: vec![], image: vec![], accepted: 0 };
         let mut arena = vec![0; arena];
@@ -99,31 +99,39 @@ impl Batch {
 }
 
 /// A file of the corpus with some changes, half of which hit the graph.
-fn mutant(random: &mut Random, corpus: &[Vec<u8>]) -> Vec<u8> {
-    let mut file = corpus[random.below(corpus.len())].clone();
+fn mutant(random: &mut Random, corpus: &Corpus) -> Vec<u8> {
+    let files = &corpus[random.below(corpus.len())];
+    let mut file = files[random.below(files.len())].clone();
     for _ in 0..=random.below(CHANGES) {
         let graph = Header::read(&file).map_or(0, |header| header.weights_start());
         let within = if random.below(2) == 0 { graph.min(file.len()) } else { file.len() };
         let at = random.below(within);
-        random.change(&mut file, at, corpus);
+        random.change(&mut file, at, files);
     }
     mend(&mut file);
     file
 }
 
-/// What is changed: the golden models, and the corpus of the fuzz targets.
-pub(crate) fn corpus(root: &Path) -> Result<Vec<Vec<u8>>, XtaskError> {
-    let mut paths = Vec::new();
-    for folder in ["tests/golden", "tests/fuzz/corpus"] {
-        let inner = entries(&root.join(folder))?;
-        for folder in inner.iter().filter(|path| path.is_dir()) {
-            paths.extend(entries(folder)?);
+/// What is changed, one as often as the other: the golden models, which are larger, and the corpus of the
+/// fuzz targets, which are many.
+pub(crate) type Corpus = [Vec<Vec<u8>>; 2];
+
+/// The files of both that have a header.
+pub(crate) fn corpus(root: &Path) -> Result<Corpus, XtaskError> {
+    let models = |folder: &str| {
+        let folder = root.join(folder);
+        let mut paths = Vec::new();
+        for inner in entries(&folder)?.iter().filter(|path| path.is_dir()) {
+            paths.extend(entries(inner)?);
         }
-    }
-    paths.retain(|path| path.extension().is_none_or(|extension| extension == "bbk"));
-    paths.sort();
-    let found = paths.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
-    Ok(found.into_iter().filter(|file| Header::read(file).is_some()).collect())
+        paths.retain(|path| path.extension().is_none_or(|extension| extension == "bbk"));
+        paths.sort();
+        let found = paths.iter().map(|path| files::read(path));
+        let mut found = found.collect::<Result<Vec<_>, _>>()?;
+        found.retain(|file| Header::read(file).is_some());
+        if found.is_empty() { Err(XtaskError::NoGoldenModels(folder)) } else { Ok(found) }
+    };
+    Ok([models("tests/golden")?, models("tests/fuzz/corpus")?])
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, XtaskError> {
@@ -185,7 +193,7 @@ mod tests {
         assert!(one.image == again.image && one.image != other.image);
         assert!(one.accepted > one.len() / 2 && one.accepted < one.len(), "{}", one.accepted);
         let models = one.files.iter().filter(|file| Model::<'_>::parse(file).is_ok());
-        let changed = models.filter(|file| !corpus.contains(file)).count();
+        let changed = models.filter(|file| !corpus.concat().contains(file)).count();
         assert!(changed > one.len() / 3, "{changed} models are new");
     }
 

@@ -12,11 +12,11 @@ use crate::paths;
 const CORES: [&str; 3] = ["cortex-m4", "cortex-m0-large", "riscv32imc"];
 
 /// Batches that are run at least: some seconds of each core.
-const BATCHES: u64 = 10;
+const BATCHES: u64 = 4;
 
 /// Change models by chance and compare what becomes of them on emulated cores and on this host.
 ///
-/// A batch is some hundred files, made of tests/golden and the fuzz targets' corpus by these targets'
+/// A batch is some thousand files, made of tests/golden and the fuzz targets' corpus by these targets'
 /// own changes: most are models, which are run, the rest must be refused. A file of which a core
 /// makes something else, or at which it stops, is written to out/fuzz. Some batches are run, as by
 /// `cargo xtask test`; with --seconds, one follows the other for as long.

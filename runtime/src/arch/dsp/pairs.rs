@@ -20,12 +20,10 @@ pub(super) fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [[i32; ROWS]]
     }
     let ends = groups.as_ptr_range();
     let to = sums.get_mut(..blocks).unwrap_or_default().as_mut_ptr_range();
-    let dot = if weights.cast::<u32>().is_aligned() { dot4_pairs } else { dot4_pairs_apart };
     // SAFETY: `groups` isn't empty and `ends` bound it; there are `blocks` > 0 times as many weights
     // as groups, since a block is twice as long as these; `to` bound as many sums, as there are no
-    // fewer. Those are `dot4_pairs_apart`'s conditions, and the other's where it is called, whose
-    // weights are aligned to words.
-    unsafe { dot(ends.start, weights, ends.end, to.start, to.end) };
+    // fewer. Those are `dot4_pairs`' conditions.
+    unsafe { dot4_pairs(ends.start, weights, ends.end, to.start, to.end) };
     blocks
 }
 
@@ -48,12 +46,13 @@ macro_rules! dot4_pair {
 ///
 /// # Safety
 /// `x` and `end` bound at least one group, `sums` and `sums_end` at least one block of sums to
-/// write; for each of these there are as many groups of 16 bytes of weights, on a word, as of inputs.
+/// write; for each of these there are as many groups of 16 bytes of weights, at any address, as of inputs.
 // SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11
 // and lr saved and restored, the stack as it was). For each block of sums it reads `x` up to `end`,
 // by eight bytes where the groups are odd in number, then by sixteen, and the weights, on and on, by
 // twice as much, and writes 16 bytes of sums. LDRD, LDM and STM are at addresses that are multiples
-// of four, since all consist of words.
+// of four: those of groups and sums, which consist of words, and of weights that lie on one. Of others
+// it makes a call of `dot4_pairs_apart`, as nothing has changed yet but r12, a scratch register.
 #[unsafe(naked)]
 unsafe extern "C" fn dot4_pairs(
     x: *const Group,
@@ -77,6 +76,8 @@ unsafe extern "C" fn dot4_pairs(
         "dot4_pair_group r2, r3",
         "dot4_pair_group r12, lr",
         ".endm",
+        "lsls r12, r1, #30", // weights off a word
+        "bne {apart}",
         "push {{r0, r2-r12, lr}}",
         // Where a block begins: four times two groups are a turn, a first turn of fewer starts late.
         "sub r12, r2, r0",
@@ -119,14 +120,15 @@ unsafe extern "C" fn dot4_pairs(
         "ands r12, r12, #48\nbeq 1b",
         "cmp r12, #32\nbhi 2b\nbeq 3b\nb 4b",
         ".purgem dot4_pair\n.purgem dot4_pair_group\n.purgem dot4_pair_groups",
+        apart = sym dot4_pairs_apart,
     )
 }
 
-/// As [`dot4_pairs`], of weights at any address.
+/// As [`dot4_pairs`], of weights off a word.
 ///
 /// # Safety
-/// As there, but for where weights lie.
-// SAFETY: as there, with eight bytes of `x` and four times four of weights a step. LDRD and STM are
+/// As there.
+// SAFETY: reached by a branch from there, with its arguments; as there, with eight bytes of `x` and four times four of weights a step. LDRD and STM are
 // at multiples of four, as groups and sums consist of words; LDR takes any address.
 #[unsafe(naked)]
 unsafe extern "C" fn dot4_pairs_apart(
