@@ -229,7 +229,10 @@ errors! {
 fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
     match error {
         FileError::TooLarge { .. } => otherwise,
-        FileError::Read { .. } | FileError::NoFile { .. } | FileError::Write { .. } => Kind::Io,
+        FileError::Read { .. }
+        | FileError::NoFile { .. }
+        | FileError::NoFolder { .. }
+        | FileError::Write { .. } => Kind::Io,
     }
 }
 

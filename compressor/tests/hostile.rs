@@ -12,7 +12,7 @@ use bitsback::float_graph::{FloatGraph, Kind, Node, Value};
 use bitsback::import::onnx::FloatModel;
 use bitsback::network::Affine;
 use tempfile::TempDir;
-use zip::write::FileOptions;
+use zip::write::SimpleFileOptions;
 
 /// Kilobytes of address space that the program gets.
 const MEMORY: u64 = 2 << 20;
@@ -79,7 +79,7 @@ type Writes<'a> = &'a dyn Fn(&mut dyn Write);
 fn archive(members: &[(&str, Writes<'_>)]) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     let mut zip = zip::ZipWriter::new(&mut bytes);
-    let options = FileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
     for (name, write) in members {
         zip.start_file(*name, options).unwrap();
         write(&mut zip);

@@ -96,7 +96,7 @@ fn three_hundred_images_of_low_contrast_are_learned() {
         assert!(error < 15.0, "{network}: {error} %\n{}", words(&output));
     }
     assert_eq!(summary["chance"]["compressed"], "better", "{}", words(&output));
-    assert!(summary["file_bytes"].as_u64() < Some(4_000), "{summary}");
+    assert!(summary["file_bytes"].as_u64() < Some(6_000), "{summary}");
     let resolved = fs::read_to_string(folder.path().join("out/job.toml")).unwrap();
     assert!(resolved.contains("normalization = \"standard\""), "{resolved}");
 }

@@ -131,7 +131,6 @@ fn npz(arrays: &[(&str, &[u64], &[f32])]) -> Vec<u8> {
         archive.write_all(&array(shape, values)).unwrap();
     }
     archive.finish().unwrap();
-    drop(archive);
     bytes.into_inner()
 }
 

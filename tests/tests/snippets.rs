@@ -79,7 +79,9 @@ fn jobs_load_and_fit_data_of_their_kind() {
         for block in blocks(&page(name)).iter().filter(|block| block.language == "toml") {
             let place = format!("{name}, line {}", block.line);
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("job.toml");
+            // A folder down: jobs name files beside their own.
+            let path = folder.path().join("jobs/job.toml");
+            fs::create_dir(folder.path().join("jobs")).unwrap();
             let text = stubs::with_data(&block.text);
             fs::write(&path, &text).unwrap();
             let job = Job::load(&path).unwrap_or_else(|error| panic!("{place}: {error}"));

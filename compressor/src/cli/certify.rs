@@ -76,7 +76,7 @@ impl Certify {
         }
         command.args(self.per_layer.then_some("--per-layer"));
         command.args(context.json().then_some("--json"));
-        let stage = context.progress()?.stage("certify", 0);
+        let stage = context.progress_aside().stage("certify", 0);
         let what =
             format!("building the firmware for {}; at first that takes minutes", self.target);
         let output = child::output(&mut command, &stage, &what);

@@ -79,7 +79,7 @@ pub(crate) struct Cli {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Global {
     /// Write JSON: the result as the last line of standard output, errors as objects on standard
-    /// error; what takes long also writes one object per progress event before it
+    /// error; `compress` and `demo` also write one object per progress event before it
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Show no progress, with --json neither

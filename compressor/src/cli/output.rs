@@ -57,6 +57,16 @@ impl Context {
         self.notes.borrow().clone()
     }
 
+    /// For work of minutes that Ctrl-C ends at once, and whose standard output holds the result alone,
+    /// with `--json` too: then no progress is shown.
+    pub(super) fn progress_aside(&self) -> Progress {
+        match self.global {
+            Global { json: true, .. } => Progress::silent(),
+            Global { verbose: true, .. } => Progress::lines(),
+            Global { quiet, .. } => Progress::auto(false, quiet),
+        }
+    }
+
     /// Writes the result: `text` for people, `value` for machines.
     pub(super) fn result(&self, text: &str, value: &impl Serialize) -> Result<(), Error> {
         if self.json() {

@@ -134,7 +134,7 @@ struct Summary {
 
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let stage = context.progress()?.stage("quantize", 0);
+        let stage = context.progress_aside().stage("quantize", 0);
         stage.set(0, "reading the model and the data");
         let model = model_file::read_floats(&self.model)?;
         let inputs = model.input_range();

@@ -81,7 +81,7 @@ fn lacks_labels(
 pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result<Array, DataError> {
     let damaged = |source| DataError::Npz { path: path.to_owned(), source };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.into()))?;
-    let present: Vec<String> = names(&archive).map(str::to_owned).collect();
+    let present: Vec<String> = names(&archive).collect();
     if !present.iter().any(|p| p == name) {
         let (path, name) = (path.to_owned(), name.to_owned());
         return Err(DataError::NoArray { path, name, key, present });
@@ -93,8 +93,9 @@ pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result
 }
 
 /// The names of the archive's arrays.
-fn names<'a>(archive: &'a ZipArchive<Cursor<&[u8]>>) -> impl Iterator<Item = &'a str> {
-    archive.file_names().filter_map(|file| file.strip_suffix(ENDING))
+fn names(archive: &ZipArchive<Cursor<&[u8]>>) -> impl Iterator<Item = String> {
+    let files = archive.file_names().filter_map(Result::ok);
+    files.filter_map(|file| file.strip_suffix(ENDING).map(str::to_owned))
 }
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ impl Job {
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, &split, self.network.is_given(), self.seed);
-        job.pace(&split, shapes::weights(&topology));
+        job.pace(dataset, &split, shapes::weights(&topology));
         for file in job.data.paths_mut().chain(job.network.paths_mut()) {
             *file = absolute(file)?;
         }
@@ -249,7 +249,7 @@ impl Job {
 
     /// States what follows from the numbers of examples and weights: batches, epochs, the KL's
     /// temperature, and the rise of the error.
-    fn pace(&mut self, split: &Split, weights: usize) {
+    fn pace(&mut self, dataset: &Dataset, split: &Split, weights: usize) {
         let examples = split.train.len();
         let pace = self.pretrain.pace(examples);
         (self.pretrain.batch, self.pretrain.epochs) = (Some(pace.batch), Some(pace.epochs));
@@ -257,9 +257,17 @@ impl Job {
         let pace = self.finetune.pace(examples);
         (self.finetune.batch, self.finetune.epochs) = (Some(pace.batch), Some(pace.epochs));
         self.quantize = self.quantize.resolve(examples, self.traces_front());
-        let validation = split.validation.len();
+        let mut counts = vec![0u32; dataset.classes.len()];
+        for &example in &split.validation {
+            let class = dataset.labels.get(example as usize).map_or(0, |&class| class as usize);
+            if let Some(count) = counts.get_mut(class) {
+                *count += 1;
+            }
+        }
         let share = if self.requirements.promises() { self.requirements.hold_out } else { 1.0 };
-        self.requirements = self.requirements.resolve((validation as f64 * share) as usize);
+        // As many of each class are held out as are whole.
+        let judged = counts.iter().map(|&count| (f64::from(count) * share) as usize).sum();
+        self.requirements = self.requirements.resolve(judged);
     }
 
     /// Checks that the data are normalised to the inputs of the given network, where its file says

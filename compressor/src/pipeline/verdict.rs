@@ -128,7 +128,7 @@ impl Input<'_> {
         let mut ways = Vec::new();
         if job.variational.is_bayesian() && left < all {
             let more = (left + left / 2).min(all);
-            ways.push(match job.variational.shrink.target_weights {
+            ways.push(match job.variational.shrink.target_weights.unwrap_or(0) {
                 0 => format!("stop removing sooner ([variational.shrink] target_weights = {more})"),
                 target => format!("raise [variational.shrink] target_weights ({target} now)"),
             });

@@ -23,7 +23,8 @@ pub(super) fn warnings(job: &Job, topology: &Topology, prepared: &Prepared) -> V
             job.data.normalization.map_or("none", |kind| kind.name())
         ));
     }
-    let (target, weights) = (job.variational.shrink.target_weights, shapes::weights(topology));
+    let target = job.variational.shrink.target_weights.unwrap_or(0);
+    let weights = shapes::weights(topology);
     if target >= weights && job.variational.is_bayesian() && job.variational.shrink.every > 0 {
         all.push(format!(
             "[variational.shrink] target_weights = {target}, but the network has no more than \

@@ -83,7 +83,9 @@ impl Requirements {
 
     /// The same for a model that is judged on so many examples: everything stated.
     pub fn resolve(&self, judged: usize) -> Self {
-        let rise = ERROR_RISE.max(100.0 / judged.max(1) as f64);
+        // As it is printed, but not less.
+        let one = (100.0 * ROUNDED / judged.max(1) as f64).ceil() / ROUNDED;
+        let rise = ERROR_RISE.max(one.min(100.0));
         Self { error_rise_points: self.error_rise_points.or(Some(rise)), ..self.clone() }
     }
 

@@ -34,8 +34,8 @@ impl Default for FrontConfig {
         Self {
             temperatures: vec![1.0],
             points: None,
-            gentlest: 0.4,
-            harshest: 2.5,
+            gentlest: 0.2,
+            harshest: 5.0,
             keep: 0.6,
             narrower: 1,
         }
@@ -141,7 +141,7 @@ mod tests {
         let plans = FrontConfig::default().plans(5, true);
         assert!(plans[2].is_the_job(), "{:?}", plans[2]);
         assert_eq!(plans.iter().filter(|p| p.is_the_job()).count(), 1);
-        assert!((plans[0].rate - 0.4).abs() < 1e-9 && (plans[4].rate - 2.5).abs() < 1e-9);
+        assert!((plans[0].rate - 0.2).abs() < 1e-9 && (plans[4].rate - 5.0).abs() < 1e-9);
         assert!((plans[4].keep - 0.6).abs() < 1e-9 && plans[1].keep == 1.0);
         assert_eq!(plans.iter().map(|p| p.narrower).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
         assert!(plans.windows(2).all(|p| p[0].rate < p[1].rate && p[0].keep >= p[1].keep));

@@ -125,7 +125,7 @@ impl Default for QuantizeConfig {
 
 /// `[quantize] rate` where a front is traced and the job states none: its points are told apart by
 /// factors on it.
-pub const RATE_OF_A_FRONT: f32 = 0.1;
+pub const RATE_OF_A_FRONT: f32 = 0.5;
 
 impl QuantizeConfig {
     /// Batch and epochs on so many training examples; none where the stage is left out.
@@ -137,7 +137,7 @@ impl QuantizeConfig {
     pub fn resolve(&self, examples: usize, traces_front: bool) -> Self {
         let epochs = if traces_front { self.epochs } else { self.epochs.or(Some(0)) };
         let pace = Stage::QUANTIZE.pace(examples, self.batch, epochs);
-        let rate = if traces_front { RATE_OF_A_FRONT } else { 0.0 };
+        let rate = if traces_front && pace.epochs > 0 { RATE_OF_A_FRONT } else { 0.0 };
         Self {
             epochs: Some(pace.epochs),
             batch: Some(pace.batch),
@@ -172,7 +172,8 @@ impl QuantizeConfig {
 const RAMP: f32 = 0.2;
 
 /// Weights for each training example up to which the KL has its full weight, unless the job says
-/// otherwise. With many more, the bound is best where nothing is learned.
+/// otherwise: with many more, the bound is best where nothing is learned. Such a network shrinks to
+/// that many and no further: below, few examples fit well long after others don't.
 const WEIGHTS_AN_EXAMPLE: f64 = 16.0;
 
 /// A temperature that rises to `most` over the first of the epochs.
@@ -262,8 +263,9 @@ pub struct ShrinkConfig {
     pub loss_ratio: f32,
     /// Largest share of a layer's groups that goes at once.
     pub most_at_once: f32,
-    /// Weights at which shrinking stops: the size knob. 0 sets no target.
-    pub target_weights: usize,
+    /// Weights at which shrinking stops: the size knob. 0 sets no target. Unset: 0, or with more than
+    /// [`WEIGHTS_AN_EXAMPLE`] so many for each training example.
+    pub target_weights: Option<usize>,
     /// Multiply-accumulates at which shrinking stops: the speed knob. 0 sets no target. With
     /// both targets, shrinking goes on until both are reached; from `target_weights` on, only
     /// convolutions shrink. Without any target it never stops.
@@ -307,7 +309,7 @@ impl Default for ShrinkConfig {
             loss_rise: vec![0.005],
             loss_ratio: 0.02,
             most_at_once: 1.0,
-            target_weights: 0,
+            target_weights: None,
             target_macs: 0,
         }
     }
@@ -344,6 +346,9 @@ impl VariationalConfig {
         let mut resolved = Self { batch: Some(batch), epochs: Some(epochs), ..self.resolve() };
         let most = (WEIGHTS_AN_EXAMPLE * examples as f64 / weights.max(1) as f64).min(1.0);
         resolved.temperature.get_or_insert_with(|| ramp(epochs, two_digits(most)));
+        let enough = (WEIGHTS_AN_EXAMPLE * examples as f64) as usize;
+        let is_free = resolved.shrink.target_macs > 0 || weights <= enough;
+        resolved.shrink.target_weights.get_or_insert(if is_free { 0 } else { enough });
         resolved
     }
 
@@ -445,6 +450,9 @@ mod tests {
         let most = large.temperature_at(1e6);
         assert_eq!(most, 0.013);
         assert!(!large.is_bound());
+        assert_eq!(large.shrink.target_weights, Some(16 * 216));
+        let small = VariationalConfig::default().resolve_for(1_294, 2_730);
+        assert_eq!((small.shrink.target_weights, small.is_bound()), (Some(0), true));
         let stated = VariationalConfig { temperature: Some(vec![(0.0, 1.0)]), ..large };
         assert_eq!(stated.resolve_for(216, 262_480).temperature_at(9.0), 1.0);
     }
@@ -456,5 +464,7 @@ mod tests {
         let stated = QuantizeConfig { epochs: Some(0), rate: Some(0.5), ..unset };
         let resolved = stated.resolve(300, true);
         assert!(!resolved.is_on() && resolved.rate == Some(0.5));
+        let rounded = QuantizeConfig { rate: None, ..stated };
+        assert_eq!(rounded.resolve(300, true).rate, Some(0.0));
     }
 }

@@ -187,7 +187,7 @@ fn scope(config: &VariationalConfig, state: &State) -> Result<Option<Scope>, Pru
     {
         return Ok(None);
     }
-    let (weights, macs) = (shrink.target_weights, shrink.target_macs);
+    let (weights, macs) = (shrink.target_weights.unwrap_or(0), shrink.target_macs);
     if weights == 0 && macs == 0 || weights > 0 && state.network.weights() > weights {
         return Ok(Some(Scope::All));
     }
@@ -308,7 +308,7 @@ mod tests {
             (1_107, 2_052, None),
         ] {
             let shrink = ShrinkConfig {
-                target_weights: weights,
+                target_weights: Some(weights),
                 target_macs: macs,
                 ..ShrinkConfig::default()
             };

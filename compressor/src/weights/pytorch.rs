@@ -80,8 +80,10 @@ impl<'a> Archive<'a> {
     fn open(bytes: &'a [u8]) -> Result<Self, FormatError> {
         let damaged = |source| FormatError::Archive { source };
         let zip = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
-        let pickle = zip.file_names().find_map(|name| name.strip_suffix("data.pkl"));
-        let folder = pickle.map(str::to_owned);
+        let folder = zip
+            .file_names()
+            .filter_map(Result::ok)
+            .find_map(|name| name.strip_suffix("data.pkl").map(str::to_owned));
         let no_pickle = || FormatError::NoMember { member: String::from("data.pkl") };
         let folder = folder.ok_or_else(no_pickle)?;
         let packed = bytes.len() as u64;

@@ -130,7 +130,6 @@ fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
         writer.write_all(member).unwrap();
     }
     writer.finish().unwrap();
-    drop(writer);
     bytes.into_inner()
 }
 

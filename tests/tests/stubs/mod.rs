@@ -48,7 +48,7 @@ fn put(path: &Path, bytes: &[u8]) {
 }
 
 fn idx(data: &DataConfig) {
-    let examples = 10 * EACH;
+    let examples = 10 * EACH + data.validation_count.unwrap_or(0);
     let header = |dims: &[usize]| {
         let mut bytes = vec![0, 0, 8, dims.len() as u8];
         dims.iter().for_each(|&dim| bytes.extend((dim as u32).to_be_bytes()));
