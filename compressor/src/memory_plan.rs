@@ -145,6 +145,7 @@ fn works_in_place(op: &Op) -> bool {
         | Op::Mul(_)
         | Op::Rescale(_)
         | Op::LeakyRelu(_)
+        | Op::HardSwish(_)
         | Op::Logistic(_)
         | Op::Tanh(_) => true,
         Op::Dense(_)
@@ -181,6 +182,7 @@ fn output_mut(op: &mut Op) -> &mut Tensor {
         Op::Mean(op) => &mut op.output,
         Op::Rescale(op) => &mut op.output,
         Op::LeakyRelu(op) => &mut op.output,
+        Op::HardSwish(op) => &mut op.output,
         Op::Logistic(op) => &mut op.output,
         Op::Tanh(op) => &mut op.output,
         Op::CodedDense(op) => &mut op.output,
@@ -208,6 +210,7 @@ fn inputs_mut(op: &mut Op) -> &mut [Source] {
         Op::Mean(op) => slice::from_mut(&mut op.input),
         Op::Rescale(op) => slice::from_mut(&mut op.input),
         Op::LeakyRelu(op) => slice::from_mut(&mut op.input),
+        Op::HardSwish(op) => slice::from_mut(&mut op.input),
         Op::Logistic(op) => slice::from_mut(&mut op.input),
         Op::Tanh(op) => slice::from_mut(&mut op.input),
         Op::CodedDense(op) => slice::from_mut(&mut op.input),

@@ -32,6 +32,13 @@ impl Multiplier {
         self.value >= 0 && (Self::MIN_SHIFT..=Self::MAX_SHIFT).contains(&self.shift)
     }
 
+    /// The factor with a fraction of 16 bits, rounded half up, whose lower half is 0; the greatest is
+    /// 1 − 2⁻¹⁵.
+    pub fn narrowed(self) -> Self {
+        let upper = self.value.saturating_add(1 << 15) >> 16;
+        Self { value: upper.min(i16::MAX.into()).wrapping_shl(16), ..self }
+    }
+
     /// The factor divided by a count, as a mean needs it: the fraction is shifted up as far as the
     /// count allows, then divided, rounding down.
     pub fn over(self, count: u32) -> Self {
@@ -85,6 +92,12 @@ pub fn saturating_multiply_by_pot(x: i32, exponent: u32) -> i32 {
     } else {
         x << exponent
     }
+}
+
+/// x · 2^exponent within 16 bits, saturating, for an x of 16 bits.
+pub(crate) fn saturating_shift_left(x: i32, exponent: u32) -> i32 {
+    // 15 positions saturate all but 0.
+    x.wrapping_shl(exponent.min(15)).clamp(i16::MIN.into(), i16::MAX.into())
 }
 
 /// acc times the factor, plus the zero point, saturating: an output before its activation.
@@ -151,6 +164,38 @@ mod tests {
             (-2, 30, i32::MIN),
         ] {
             assert_eq!(saturating_multiply_by_pot(x, exponent), expected, "{x} · 2^{exponent}");
+        }
+    }
+
+    #[test]
+    fn shifts_within_16_bits_saturate() {
+        for (x, exponent, expected) in [
+            (0, 40, 0),
+            (3, 0, 3),
+            (1, 14, 1 << 14),
+            (1, 15, 32_767),
+            (-1, 15, -32_768),
+            (-1, 99, -32_768),
+            (-32_768, 15, -32_768),
+            (32_767, 15, 32_767),
+        ] {
+            assert_eq!(saturating_shift_left(x, exponent), expected, "{x} · 2^{exponent}");
+        }
+    }
+
+    #[test]
+    fn narrow_fractions_are_rounded() {
+        let narrow = |value| Multiplier { value, shift: 3 }.narrowed();
+        for (value, upper) in [
+            (0, 0),
+            (1 << 30, 1 << 14),
+            ((1 << 30) + 0x7FFF, 1 << 14),
+            ((1 << 30) + 0x8000, (1 << 14) + 1),
+            (i32::MAX - 0x8000, 32_767),
+            (i32::MAX, 32_767),
+            (i32::MIN, -32_768),
+        ] {
+            assert_eq!(narrow(value), Multiplier { value: upper << 16, shift: 3 }, "{value}");
         }
     }
 

@@ -10,8 +10,8 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul,
-    Pad, Rescale, Select, Softmax, Tanh,
+    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d,
+    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Running};
@@ -330,7 +330,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=20)? {
+        Ok(match self.u.int_in_range(0..=21)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -444,6 +444,11 @@ impl Draw<'_, '_> {
                     positions,
                     pool,
                 })
+            }
+            21 => {
+                let (output, multiplier) = (self.same(previous)?, self.multiplier()?.narrowed());
+                let gate = self.multiplier()?.narrowed();
+                Op::HardSwish(HardSwish { input, output, multiplier, gate })
             }
             _ => {
                 let output = self.same(previous)?;

@@ -6,8 +6,8 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Dense, DepthwiseConv2d, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale,
-    Select, Softmax, Tanh,
+    Conv2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad,
+    Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
@@ -115,6 +115,15 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 input: previous(),
                 output: like(-128),
                 multiplier: scaled,
+            })],
+        ),
+        (
+            "hard_swish",
+            vec![Op::HardSwish(HardSwish {
+                input: previous(),
+                output: like(-3),
+                multiplier: Multiplier { value: 1 << 30, shift: -6 },
+                gate: Multiplier { value: 0x5555 << 16, shift: 3 },
             })],
         ),
         ("tanh", vec![Op::Tanh(Tanh { input: previous(), output: like(0), multiplier: scaled })]),

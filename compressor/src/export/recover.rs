@@ -117,6 +117,10 @@ impl Recovery {
             }
             Op::Rescale(op) => scales.relate(read(0), output, factor(op.multiplier)),
             Op::LeakyRelu(op) => scales.relate(read(0), output, factor(op.positive)),
+            Op::HardSwish(op) => {
+                scales.fix(read(0), factor(op.gate) * 3.0 / 256.0);
+                scales.relate(read(0), output, factor(op.multiplier) * 128.0);
+            }
             Op::Logistic(op) => {
                 scales.fix(read(0), factor(op.multiplier) / f64::from(1u32 << 27));
                 scales.fix(output, UNIT);
@@ -313,6 +317,7 @@ impl Recovery {
             | Op::CodedDepthwiseConv2d(_)
             | Op::Select(_)
             | Op::Conv2dMaxPool2d(_)
+            | Op::HardSwish(_)
             | Op::Argmax(_) => {
                 return None;
             }
@@ -385,7 +390,13 @@ fn ones(mask: &[u8], len: usize) -> Vec<usize> {
 fn one_by_one(op: &Op) -> bool {
     matches!(
         op,
-        Op::Add(_) | Op::Mul(_) | Op::Rescale(_) | Op::LeakyRelu(_) | Op::Logistic(_) | Op::Tanh(_)
+        Op::Add(_)
+            | Op::Mul(_)
+            | Op::Rescale(_)
+            | Op::LeakyRelu(_)
+            | Op::HardSwish(_)
+            | Op::Logistic(_)
+            | Op::Tanh(_)
     )
 }
 

@@ -19,6 +19,7 @@ mod dense;
 mod depthwise_conv2d;
 mod filter;
 mod fixed_point;
+mod hard_swish;
 mod image;
 mod leaky_relu;
 mod logistic;
@@ -51,6 +52,7 @@ pub use conv2d_max_pool2d::Conv2dMaxPool2d;
 pub use dense::Dense;
 pub use depthwise_conv2d::DepthwiseConv2d;
 pub use filter::FILTER_MAX;
+pub use hard_swish::HardSwish;
 pub use leaky_relu::LeakyRelu;
 pub use logistic::Logistic;
 pub use max_pool2d::MaxPool2d;
@@ -264,6 +266,7 @@ operators! {
     18 CodedConv2d "coded_conv2d",
     19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
     20 Conv2dMaxPool2d "conv2d_max_pool2d",
+    21 HardSwish "hard_swish",
 }
 
 impl OpKind {

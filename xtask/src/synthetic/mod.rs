@@ -7,6 +7,7 @@
 mod coded;
 mod coded_lenet;
 mod depthwise;
+mod hard_swish;
 mod operators;
 mod pairs;
 mod pooled;
@@ -45,6 +46,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
         run("coded", coded::sketch)?,
         run("coded-lenet", coded_lenet::sketch)?,
         run("depthwise", depthwise::sketch)?,
+        run("hard-swish", hard_swish::sketch)?,
         run("operators", operators::sketch)?,
         run("pairs", pairs::sketch)?,
         run("pooled", pooled::sketch)?,
