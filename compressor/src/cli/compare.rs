@@ -6,6 +6,7 @@ use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
 use super::compare_floats;
+use super::layout::LayoutOption;
 use super::model_file::{self, Subject};
 use super::output::Context;
 use super::scaling::Scaling;
@@ -49,6 +50,9 @@ pub(crate) struct Compare {
     /// How raw data were scaled for a model of floats.
     #[command(flatten)]
     scaling: Scaling,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    layout: LayoutOption,
 }
 
 /// How one layer differs, in steps of its output.
@@ -130,7 +134,9 @@ impl Comparison {
 impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let range = self.scaling.pixels();
-        let subjects = [Subject::read(&self.a, range)?, Subject::read(&self.b, range)?];
+        let layout = self.layout.input_layout;
+        let read = |path| Subject::read(context, path, range, layout);
+        let subjects = [read(&self.a)?, read(&self.b)?];
         let files = match subjects {
             [Subject::Integers(a), Subject::Integers(b)] => [a, b],
             subjects => return self.run_with_floats(context, &subjects),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
+use super::layout::LayoutOption;
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
@@ -46,6 +47,9 @@ pub(crate) struct Evaluate {
     /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    layout: LayoutOption,
 }
 
 /// How often which label was taken for which class.
@@ -63,7 +67,12 @@ struct Evaluation {
 
 impl Evaluate {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
+        let bytes = model_file::read_for_pixels(
+            context,
+            &self.model,
+            self.pixels,
+            self.layout.input_layout,
+        )?;
         let model = model_file::parse(&self.model, &bytes)?;
         let (dataset, examples) = source::read(&self.data, self.split, source::Wanted::by(&model))?;
         let classes = self.match_classes(&model, &dataset)?;

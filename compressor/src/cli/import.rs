@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use bitsback_runtime::Model;
 use serde::Serialize;
 
+use super::layout::{self, LayoutOption};
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
+use crate::import::{ByteRange, ImportOptions, InputLayout, MAX_IMPORT_BYTES, import};
 use crate::integer_graph::Arrangement;
 use crate::report::number::thousands;
 use crate::serialize::ModelInfo;
@@ -30,7 +31,8 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops.")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, input_layout with layout and basis (proved,
+given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -40,6 +42,9 @@ pub(crate) struct Import {
     /// The model takes images: what byte 0 and byte 255 stand for, as it was trained
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    layout: LayoutOption,
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
@@ -62,6 +67,9 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
+    /// Of an .onnx file's input.
+    input_layout: Option<InputLayout>,
+    notes: Vec<String>,
 }
 
 impl Import {
@@ -74,11 +82,14 @@ impl Import {
         };
         let folder = self.model.parent().map(Path::to_owned);
         let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
-        let options = ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true };
+        let layout = self.layout.input_layout;
+        let options =
+            ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true, layout };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),
         })?;
+        layout::note(context, &self.model, imported.input_layout);
         let model: Model<'_> = model_file::parse(&self.output, &imported.bytes)?;
         let summary = Summary {
             input_bytes: bytes.len(),
@@ -86,6 +97,8 @@ impl Import {
             arena_bytes: model.arena_len(),
             macs: model.macs(),
             ops: model.op_count(),
+            input_layout: imported.input_layout,
+            notes: context.notes(),
         };
         files::write_atomic(&self.output, &imported.bytes)?;
         let hint = if model.features().pairs {

@@ -17,6 +17,7 @@ mod export;
 mod front;
 mod import;
 mod inspect;
+mod layout;
 mod mcu;
 mod model_file;
 mod output;

@@ -5,39 +5,69 @@ use std::path::Path;
 use bitsback_runtime::format::{MAX_FILE_LEN, Preprocess};
 use bitsback_runtime::{Interpreter, Model};
 
+use super::output::Context;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
-use crate::import::{self, ByteRange, ImportOptions};
+use crate::import::{self, ByteRange, ImportOptions, InputLayout, Layout};
 use crate::integer_graph::Arrangement;
 use crate::network::Shape;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    read_for_pixels(path, None)
+    Ok(imported(path, None, None)?.0)
 }
 
-/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`.
-pub(super) fn read_for_pixels(path: &Path, range: Option<ByteRange>) -> Result<Vec<u8>, Error> {
+/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`, and
+/// has its input's dimensions in the order `layout`.
+pub(super) fn read_for_pixels(
+    context: &Context,
+    path: &Path,
+    range: Option<ByteRange>,
+    layout: Option<Layout>,
+) -> Result<Vec<u8>, Error> {
+    let (bytes, found) = imported(path, range, layout)?;
+    if layout.is_some() && found.is_none() {
+        let path = path.display();
+        context.note(&format!("{path}: --input-layout is for .onnx files of images or sequences"));
+    }
+    super::layout::note(context, path, found);
+    Ok(bytes)
+}
+
+fn imported(
+    path: &Path,
+    range: Option<ByteRange>,
+    layout: Option<Layout>,
+) -> Result<(Vec<u8>, Option<InputLayout>), Error> {
     let bytes = files::read(path, u64::from(MAX_FILE_LEN))?;
     if !import::is_importable(&bytes) {
-        return Ok(bytes);
+        return Ok((bytes, None));
     }
     let folder = path.parent().map(Path::to_owned);
     // It runs here.
     let arrangement = Arrangement::Rows;
-    let options = ImportOptions { bytes: range, folder, arrangement, ..ImportOptions::default() };
+    let options =
+        ImportOptions { bytes: range, folder, arrangement, layout, ..ImportOptions::default() };
     let imported = import::import(&bytes, &options);
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
-    Ok(imported.map_err(refused)?.bytes)
+    let imported = imported.map_err(refused)?;
+    Ok((imported.bytes, imported.input_layout))
 }
 
-/// Reads a model as floats; one of integers as what these stand for, with its quantisation.
-pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
+/// Reads a model as floats; one of integers as what these stand for, with its quantisation. Of an .onnx
+/// file the input's dimensions are in the order `layout`; an order that is assumed is noted.
+pub(super) fn read_floats(
+    context: &Context,
+    path: &Path,
+    layout: Option<Layout>,
+) -> Result<FloatModel, Error> {
     let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
-    Ok(import::floats(&bytes, path.parent()).map_err(refused)?)
+    let model = import::floats(&bytes, path.parent(), layout).map_err(refused)?;
+    super::layout::note(context, path, model.input_layout);
+    Ok(model)
 }
 
 /// A model of either kind.
@@ -50,15 +80,20 @@ pub(super) enum Subject {
 
 impl Subject {
     /// Reads a model: one of integers is imported if it is another tool's, for pixels in `range`.
-    pub(super) fn read(path: &Path, range: Option<ByteRange>) -> Result<Self, Error> {
+    pub(super) fn read(
+        context: &Context,
+        path: &Path,
+        range: Option<ByteRange>,
+        layout: Option<Layout>,
+    ) -> Result<Self, Error> {
         let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
-        if onnx::is_onnx(&bytes) {
-            let model = read_floats(path)?;
-            if !model.is_quantized() {
-                return Ok(Self::Floats(Box::new(model)));
-            }
+        // An order is of the other model's input.
+        let layout = layout.filter(|_| onnx::is_onnx(&bytes));
+        let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
+        if import::computes_with_floats(&bytes).map_err(refused)? {
+            return Ok(Self::Floats(Box::new(read_floats(context, path, layout)?)));
         }
-        Ok(Self::Integers(read_for_pixels(path, range)?))
+        Ok(Self::Integers(read_for_pixels(context, path, range, layout)?))
     }
 }
 

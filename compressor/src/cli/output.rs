@@ -1,5 +1,6 @@
 //! Where results go.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,11 +17,13 @@ pub(super) struct Context {
     global: Global,
     /// The command line, for the record: what a shell would have to be told.
     pub(super) command_line: String,
+    /// What was noted.
+    notes: RefCell<Vec<String>>,
 }
 
 impl Context {
     pub(super) fn new(global: Global, args: &[OsString]) -> Self {
-        Self { global, command_line: command_line(args) }
+        Self { global, command_line: command_line(args), notes: RefCell::default() }
     }
 
     /// Whether results are JSON.
@@ -37,6 +40,20 @@ impl Context {
             _ => Progress::auto(json, quiet),
         };
         Ok(progress.with_cancel(Cancel::on_ctrl_c(!json && !quiet)?))
+    }
+
+    /// Says something that was assumed or looks wrong: on standard error, or with `--json` among the
+    /// result's notes.
+    pub(super) fn note(&self, text: &str) {
+        if !self.json() {
+            eprintln!("note: {text}");
+        }
+        self.notes.borrow_mut().push(text.to_owned());
+    }
+
+    /// What was noted so far.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.borrow().clone()
     }
 
     /// Writes the result: `text` for people, `value` for machines.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use bitsback_runtime::Model;
 use serde::Serialize;
 
+use super::layout::LayoutOption;
 use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
@@ -14,10 +15,11 @@ use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::import::InputLayout;
 use crate::import::onnx::FloatModel;
 use crate::quantize::assess::{Assessment, assess};
 use crate::quantize::widths::{Examples, LayerWidth, layers, narrow};
-use crate::quantize::{Plan, ranges, write};
+use crate::quantize::{Plan, means, ranges, write};
 use crate::report::number::{significant, thousands};
 use crate::serialize::ModelInfo;
 
@@ -45,7 +47,8 @@ Examples:
   bitsback quantize model.onnx --data data.npz -o model.bbk --max-error 2 --max-bytes 65536
 
 With --json: count, float_error_percent, integer_error_percent, agreement_percent, float_bytes,
-file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage.")]
+file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage, input_layout with layout and basis (proved,
+given, assumed), notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
     model: PathBuf,
@@ -64,6 +67,9 @@ pub(crate) struct Quantize {
     /// How raw data were scaled.
     #[command(flatten)]
     scaling: Scaling,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    layout: LayoutOption,
     /// Examples that ranges are watched on
     #[arg(long, default_value_t = 300, value_name = "COUNT")]
     calibration: usize,
@@ -118,12 +124,15 @@ struct Summary {
     calibrated_on: usize,
     decided_on: usize,
     layers: Vec<LayerWidth>,
+    /// Of an .onnx file's input.
+    input_layout: Option<InputLayout>,
+    notes: Vec<String>,
 }
 
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let model = model_file::read_floats(&self.model)?;
-        let inputs = model.input_range();
+        let model = model_file::read_floats(context, &self.model, self.layout.input_layout)?;
+        let (inputs, input_layout) = (model.input_range(), model.input_layout);
         let model = if model.is_quantized() { model.freed() } else { model };
         let graph = &model.graph;
         let wanted = Wanted { shape: model_file::float_shape(&model), bytes: false };
@@ -139,6 +148,7 @@ impl Quantize {
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
         let scales = ranges::watch(graph, &inputs, &input, method)?;
         let mut plan = Plan::calibrated(graph, scales, &input);
+        plan.means = means(graph, &inputs)?;
         if let Bits::All(bits) = self.bits {
             plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
         }
@@ -165,6 +175,8 @@ impl Quantize {
             calibrated_on: calibrating.len(),
             decided_on,
             layers: widths,
+            input_layout,
+            notes: context.notes(),
         };
         files::write_atomic(&self.output, &bytes)?;
         context.result(&self.text(&summary), &summary)?;

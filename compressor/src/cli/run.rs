@@ -7,6 +7,7 @@ use bitsback_runtime::{Interpreter, Model, OpKind};
 use npyz::WriterBuilder;
 use serde::Serialize;
 
+use super::layout::LayoutOption;
 use super::model_file::{self, Example};
 use super::output::Context;
 use super::scaling::byte_range;
@@ -41,6 +42,9 @@ pub(crate) struct Run {
     /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    layout: LayoutOption,
     /// Write the outputs to a NumPy file
     #[arg(long, short, value_name = "FILE.npy")]
     output: Option<PathBuf>,
@@ -68,7 +72,12 @@ enum Outputs {
 
 impl Run {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read_for_pixels(&self.model, self.pixels)?;
+        let bytes = model_file::read_for_pixels(
+            context,
+            &self.model,
+            self.pixels,
+            self.layout.input_layout,
+        )?;
         let model = model_file::parse(&self.model, &bytes)?;
         let batch = self.read_input(&model)?;
         let results = self.compute(&model, &batch)?;

@@ -263,6 +263,15 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
     }
 }
 
+/// Says what the job begins with, and what was assumed of it.
+fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, given: Option<&Given>) {
+    progress.note(&format!("data: {}", prepared.describe(job)));
+    let assumed = given.and_then(|given| given.layout?.assumption("network.input_layout = "));
+    if let Some(text) = assumed {
+        progress.note(&text);
+    }
+}
+
 /// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
 /// whatever the folder holds.
 ///
@@ -287,7 +296,7 @@ pub fn run(
     if reached.is_none() {
         front::clear(out)?;
     }
-    progress.note(&format!("data: {}", prepared.describe(&job)));
+    note_beginning(progress, &prepared, &job, given.as_ref());
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
     let burn = options.device.open()?.autodiff();
