@@ -85,7 +85,6 @@ fn archive(members: &[(&str, Writes<'_>)]) -> Vec<u8> {
         write(&mut zip);
     }
     zip.finish().unwrap();
-    drop(zip);
     bytes.into_inner()
 }
 

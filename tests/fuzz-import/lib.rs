@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bitsback::calibrate::{InputQuantization, Range, RangeMethod};
 use bitsback::float_graph::FloatGraph;
+use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportOptions, import, onnx, tflite};
 use bitsback::quantize::{Plan, ranges, write};
 use bitsback::network::{Layer, Padding, Shape, Topology};
@@ -14,16 +15,23 @@ use bitsback::weights;
 /// Most numbers of a graph that is executed: larger ones only take time.
 const MAX_EXECUTED: usize = 1 << 14;
 
-/// A `.tflite` file: refused with words, or imported and parsed back.
+/// A `.tflite` file: refused with words, or imported and parsed back; one of floats is quantised.
 pub fn tflite(bytes: &[u8]) {
     if tflite::is_tflite(bytes) {
         let _ = import(bytes, &ImportOptions::default());
+        if let Ok(Some(model)) = tflite::floats(bytes) {
+            quantised(&model, bytes);
+        }
     }
 }
 
 /// An ONNX file: refused with words, or read; then run as floats, quantised, and run as integers.
 pub fn onnx(bytes: &[u8]) {
-    let Ok(model) = onnx::read(bytes, None) else { return };
+    let Ok(model) = onnx::read(bytes, None, None) else { return };
+    quantised(&model, bytes);
+}
+
+fn quantised(model: &FloatModel, bytes: &[u8]) {
     let graph = &model.graph;
     if size(graph) > MAX_EXECUTED {
         return;

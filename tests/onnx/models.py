@@ -25,8 +25,12 @@ IR_VERSION = 9
 class Builder:
     """A chain of nodes with numbered tensors; `at` is the last one."""
 
-    def __init__(self, seed, shape, opset=17, batch=None):
+    def __init__(self, seed, shape, opset=17, batch=None, last=False):
+        """`last`: the input has its channels last."""
         self.random = np.random.default_rng(seed)
+        self.last = last
+        # Dimensions of the output behind the batch, by name, where shape inference has them wrong.
+        self.outputs = None
         self.nodes, self.parameters = [], []
         self.opset, self.shape, self.batch = opset, shape, batch
         self.at = "input"
@@ -84,9 +88,14 @@ class Builder:
         model = onnx.shape_inference.infer_shapes(model)
         del model.graph.value_info[:]
         kind = model.graph.output[0].type.tensor_type
+        if self.outputs:
+            del kind.shape.dim[:]
+            kind.shape.dim.add().dim_param = "N"
+            for name in self.outputs:
+                kind.shape.dim.add().dim_param = name
         if not kind.HasField("shape"):
             kind.shape.dim.add().dim_param = "N"
-            kind.shape.dim.add().dim_value = self.outputs
+            kind.shape.dim.add().dim_value = self.features
         return model
 
 
@@ -200,7 +209,7 @@ def branches():
 def dynamic():
     """As older exporters write it: shapes are computed, constants are nodes, inputs are scaled."""
     b = Builder(7, [3, 6, 6], opset=11)
-    b.outputs = 7
+    b.features = 7
     mean = np.array([0.4, 0.5, 0.6], np.float32).reshape(1, 3, 1, 1)
     b.then("Sub", mean)
     b.then("Div", np.array([0.2, 0.3, 0.25], np.float32).reshape(3, 1, 1))
@@ -235,7 +244,7 @@ def sequence():
 
 def channels_last():
     """As tf2onnx writes it: the input comes channels last, and transpositions surround layers."""
-    b = Builder(9, [6, 6, 3], batch=1)
+    b = Builder(9, [6, 6, 3], batch=1, last=True)
     b.then("Transpose", perm=[0, 3, 1, 2])
     b.conv(5, 3, 3, pads=[0, 0, 1, 1], strides=[2, 2])
     b.then("Transpose", perm=[0, 2, 3, 1])
@@ -248,7 +257,7 @@ def channels_last():
 
 def rows():
     """A matrix product over several rows."""
-    b = Builder(10, [5, 8])
+    b = Builder(10, [5, 8], last=True)
     b.then("MatMul", b.weights(8, 6))
     b.then("Add", b.weights(6))
     b.then("Relu")
@@ -281,7 +290,7 @@ def temporal():
 
 def averages():
     """The mean of the steps of a sequence."""
-    b = Builder(14, [6, 8])
+    b = Builder(14, [6, 8], last=True)
     b.then("MatMul", b.weights(8, 5))
     b.then("Relu")
     b.then("ReduceMean", axes=[1], keepdims=0)
@@ -292,7 +301,7 @@ def averages():
 def differences():
     """A difference of two tensors, and a shape of which a part is taken."""
     b = Builder(15, [3, 6, 6], opset=14)
-    b.outputs = 4
+    b.features = 4
     scaled = b.conv(3, 3, 3, pads=[1, 1, 1, 1])
     difference = b.node("Sub", scaled, "input")
     b.then("Shape")
@@ -300,6 +309,337 @@ def differences():
     b.node("Concat", b.at, b.parameter(np.array([108])), axis=0)
     b.node("Reshape", difference, b.at)
     b.gemm(4, 108, transB=1)
+    return b
+
+
+def flat_last():
+    """A dense network on a gray image that has its channel last: no operator shows that."""
+    b = Builder(16, [6, 5, 1], last=True)
+    b.then("Reshape", np.array([-1, 30]))
+    b.then("MatMul", b.weights(30, 8))
+    b.then("Relu")
+    b.then("MatMul", b.weights(8, 4))
+    return b
+
+
+def gray_last():
+    """Of one channel, a reshape is the transposition before the convolution."""
+    b = Builder(17, [7, 6, 1], last=True)
+    b.then("Reshape", np.array([-1, 1, 7, 6]))
+    b.conv(3, 1, 3)
+    b.then("Relu")
+    b.then("Flatten")
+    b.gemm(4, 60, transB=1)
+    return b
+
+
+def scaled_last():
+    """Channels last, scaled and shifted before the transposition, by numbers and per channel."""
+    b = Builder(18, [6, 7, 3], last=True)
+    b.then("Mul", np.float32(2))
+    b.then("Sub", b.weights(3))
+    b.then("Cast", to=TensorProto.FLOAT)
+    b.then("Pad", np.array([0, 1, 0, 0, 0, 0, 1, 0]))
+    b.then("Transpose", perm=[0, 3, 1, 2])
+    b.conv(4, 3, 3, strides=[2, 1])
+    b.then("Relu")
+    b.then("Transpose", perm=[0, 2, 3, 1])
+    b.then("ReduceMean", axes=[1, 2], keepdims=0)
+    b.gemm(3, 4, transB=1)
+    return b
+
+
+def normalised_first():
+    """Nothing but a batch normalisation shows where the channels are."""
+    b = Builder(20, [3, 4, 4])
+    b.norm(3)
+    b.then("Relu")
+    b.then("Flatten", axis=-3)
+    b.gemm(4, 48, transB=1)
+    return b
+
+
+def step_last():
+    """A sequence with its features last, for a convolution along its steps."""
+    b = Builder(21, [12, 5], last=True)
+    b.then("Add", b.weights(5))
+    b.then("Transpose", perm=[0, 2, 1])
+    b.conv(4, 5, (3,), pads=[1, 1])
+    b.then("Relu")
+    b.then("GlobalMaxPool")
+    b.then("Flatten")
+    b.gemm(3, 4, transB=1)
+    return b
+
+
+def image_of_sequence_last():
+    """A convolution along steps as older converters write it: as one of an image of height 1."""
+    b = Builder(22, [12, 5], last=True)
+    b.then("Unsqueeze", np.array([1]))
+    b.then("Transpose", perm=[0, 3, 1, 2])
+    b.conv(4, 5, (1, 3))
+    b.then("Squeeze", np.array([2]))
+    b.then("Transpose", perm=[0, 2, 1])
+    b.then("Relu")
+    b.then("Flatten")
+    b.gemm(3, 40, transB=1)
+    return b
+
+
+def poolings():
+    """Windows that reach beyond the image, of every kind."""
+    b = Builder(23, [2, 9, 9], opset=19)
+    start = b.conv(3, 2, 1)
+    ends = []
+
+    def pooled(operator, **attributes):
+        b.node(operator, start, **attributes)
+        ends.append(b.then("Flatten"))
+
+    for ceil in (0, 1):
+        for counted in (0, 1):
+            for size, stride, pads in (
+                (4, 4, [2, 2, 2, 2]),
+                (2, 2, [1, 1, 1, 1]),
+                (3, 2, [0, 1, 2, 0]),
+                (2, 3, [0, 0, 1, 1]),
+            ):
+                pooled(
+                    "AveragePool", kernel_shape=[size] * 2, strides=[stride] * 2, pads=pads,
+                    ceil_mode=ceil, count_include_pad=counted,
+                )  # fmt: skip
+        pooled("MaxPool", kernel_shape=[3, 4], strides=[2, 4], pads=[1, 2, 1, 2], ceil_mode=ceil)
+        pooled("MaxPool", kernel_shape=[2, 2], strides=[2, 3], pads=[0, 0, 1, 1], ceil_mode=ceil)
+    for pad in ("SAME_UPPER", "SAME_LOWER", "VALID"):
+        for operator in ("AveragePool", "MaxPool"):
+            pooled(operator, kernel_shape=[3, 2], strides=[2, 2], auto_pad=pad)
+    b.node("Concat", *ends, axis=-1)
+    b.outputs = ["features"]
+    return b
+
+
+def poolings_of_steps():
+    """The same along one dimension."""
+    b = Builder(24, [3, 11], opset=19)
+    start = b.conv(4, 3, (3,), pads=[1, 1])
+    ends = []
+    for operator, attributes in (
+        ("AveragePool", dict(kernel_shape=[4], strides=[4], pads=[2, 2], ceil_mode=1, count_include_pad=1)),
+        ("AveragePool", dict(kernel_shape=[3], strides=[2], pads=[1, 0], ceil_mode=1)),
+        ("AveragePool", dict(kernel_shape=[2], strides=[2], auto_pad="SAME_LOWER")),
+        ("MaxPool", dict(kernel_shape=[4], strides=[3], pads=[1, 1], ceil_mode=1)),
+    ):
+        b.node(operator, start, **attributes)
+        ends.append(b.then("Flatten"))
+    b.node("Concat", *ends, axis=1)
+    b.outputs = ["features"]
+    return b
+
+
+def softmax_of_pixel():
+    """Before version 13 softmax is over all dimensions from its axis on, here of one pixel."""
+    b = Builder(25, [3, 5, 5], opset=12)
+    b.conv(6, 3, 3)
+    b.then("Relu")
+    b.then("GlobalAveragePool")
+    b.conv(4, 6, 1)
+    b.then("Softmax")
+    b.features = 4
+    return b
+
+
+def softmax_of_all():
+    """And here of a whole sequence at once."""
+    b = Builder(26, [4, 6], opset=11)
+    b.conv(3, 4, (3,))
+    b.then("Softmax", axis=-2)
+    b.features = 3
+    return b
+
+
+def softmax_of_channels():
+    """One softmax for each pixel, and one for each step."""
+    b = Builder(27, [3, 4, 5])
+    b.conv(4, 3, 3, pads=[1, 1, 1, 1])
+    b.then("Softmax", axis=-3)
+    b.then("Transpose", perm=[0, 2, 3, 1])
+    b.then("Softmax", axis=3)
+    b.then("ReduceMean", axes=[1, 2], keepdims=0)
+    b.gemm(3, 4)
+    return b
+
+
+def rows_and_back():
+    """Dense layers on the steps of a sequence, written as a matrix of all steps."""
+    b = Builder(28, [10, 6], last=True)
+    b.then("Reshape", np.array([-1, 6]))
+    b.gemm(8, 6)
+    b.then("Relu")
+    b.then("Add", b.weights(8))
+    b.then("Softmax", axis=-1)
+    b.then("Reshape", np.array([-1, 10, 8]))
+    b.then("MatMul", b.weights(8, 5))
+    b.then("Flatten", axis=2)
+    b.norm(5)
+    b.then("Reshape", np.array([-1, 2, 25]))
+    b.then("Flatten")
+    b.gemm(3, 50, transB=1)
+    return b
+
+
+def dense_on_pixels():
+    """Dense layers on the channels of each pixel, in either order of the dimensions."""
+    b = Builder(29, [3, 4, 5])
+    b.conv(6, 3, 3, pads=[1, 1, 1, 1])
+    b.then("Transpose", perm=[0, 2, 3, 1])
+    b.then("MatMul", b.weights(6, 8))
+    b.then("Add", b.weights(8))
+    b.then("Relu")
+    b.then("Transpose", perm=[0, 3, 1, 2])
+    b.conv(4, 8, 3)
+    b.then("Flatten")
+    b.gemm(3, 24)
+    return b
+
+
+def computed_shapes():
+    """Shapes that the file computes in every way that exporters do."""
+    b = Builder(30, [3, 6, 6], opset=17)
+    image = b.conv(4, 3, 3)
+    shape = b.then("Shape")
+    batch = b.node("Gather", shape, np.array([0]), axis=0)
+    sides = b.node("Slice", shape, np.array([2]), np.array([4]), np.array([0]), np.array([1]))
+    area = b.then("ReduceProd", keepdims=1)
+    channels = b.node("Gather", shape, np.array(1), axis=0)
+    b.then("Mul", np.array(2))
+    b.then("Div", np.array(2))
+    channels = b.then("Unsqueeze", np.array([0]))
+    target = b.node("Concat", batch, channels, area, axis=0)
+    b.node("Reshape", image, target)
+    steps = b.then("Transpose", perm=[0, 2, 1])
+    ones = b.node("ConstantOfShape", np.array([2]), value=numpy_helper.from_array(np.array([1])))
+    b.node("Range", np.array(0), np.array(4), np.array(2))
+    b.then("Add", ones)
+    b.then("Cast", to=TensorProto.FLOAT)
+    b.then("Floor")
+    sizes = b.then("Cast", to=TensorProto.INT64)
+    chosen = b.node("Where", b.then("Equal", np.array([1, 9])), np.array([16]), sizes)
+    b.node("Slice", chosen, np.array([-2]), np.array([-1]))
+    b.node("Expand", b.at, np.array([1]))
+    minus = b.node("Neg", ones)
+    first = b.node("Gather", minus, np.array([1]))
+    side = b.node("Max", sides, np.array(1))
+    b.node("Concat", first, b.node("Mul", area, np.array([4])), axis=0)
+    b.node("Reshape", steps, b.at)
+    assert side
+    b.gemm(3, 64)
+    b.features = 3
+    return b
+
+
+def excite(b, x, channels, last):
+    """Squeeze and excitation, the gate first or second."""
+    axes = [1, 2] if last else [2, 3]
+    b.node("ReduceMean", x, axes=axes, keepdims=0)
+    b.gemm(3, channels)
+    b.then("Relu")
+    b.gemm(channels, 3)
+    b.then("HardSigmoid", alpha=1 / 6)
+    shape = [-1, 1, 1, channels] if last else [-1, channels, 1, 1]
+    return b.then("Reshape", np.array(shape))
+
+
+def excite_last():
+    b = Builder(31, [5, 5, 3], last=True)
+    b.then("Transpose", perm=[0, 3, 1, 2])
+    b.conv(6, 3, 3)
+    b.then("Transpose", perm=[0, 2, 3, 1])
+    x = b.then("HardSwish")
+    b.node("Mul", excite(b, x, 6, True), x)
+    b.then("ReduceMean", axes=[1, 2], keepdims=1)
+    b.then("Flatten")
+    b.gemm(4, 6)
+    return b
+
+
+def excite_first():
+    b = Builder(32, [3, 5, 5])
+    b.conv(6, 3, 3)
+    x = b.then("HardSwish")
+    b.node("Mul", x, excite(b, x, 6, False))
+    b.then("GlobalMaxPool")
+    b.then("Flatten")
+    b.gemm(4, 6)
+    return b
+
+
+def broadcasts():
+    """Operands that are repeated along channels, rows, columns, or all of these."""
+    b = Builder(33, [3, 4, 5])
+    x = b.conv(4, 3, 3, pads=[1, 1, 1, 1])
+    spatial = b.conv(1, 4, 1)
+    b.node("Mul", b.then("Sigmoid"), x)
+    gated = b.node("Add", b.at, b.node("ReduceMean", x, axes=[1, 2, 3]))
+    column = b.node("ReduceMean", x, axes=[2])
+    b.node("Sub", gated, column)
+    b.then("Mul", b.weights(4, 1, 5))
+    b.then("Max", np.float32(-0.75))
+    b.then("Min", np.float32(0.75))
+    b.node("Add", b.at, spatial)
+    b.then("Flatten")
+    b.gemm(3, 80)
+    return b
+
+
+def hard():
+    """Hard activations, also written as additions, limits and products."""
+    b = Builder(34, [3, 6, 6])
+    x = b.conv(6, 3, 3, pads=[1, 1, 1, 1])
+    b.then("HardSwish")
+    b.then("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+    x = b.conv(6, 6, 3, group=6)
+    b.then("Add", np.float32(3))
+    b.then("Clip", np.float32(0), np.float32(6))
+    b.then("Div", np.float32(6))
+    b.node("Mul", x, b.at)
+    b.then("HardSigmoid", alpha=0.4, beta=0.3)
+    b.then("Flatten")
+    b.gemm(4, 6)
+    return b
+
+
+def slices():
+    """Parts of channels, rows and columns, with steps, from either end."""
+    b = Builder(35, [4, 8, 9])
+    x = b.conv(6, 4, 3, pads=[1, 1, 1, 1])
+    ends = []
+    for starts, stops, axes, steps in (
+        ([2], [5], [1], [1]),
+        ([1, -4], [-1, 100], [2, 3], [2, 1]),
+        ([0, 0], [3, 8], [-3, -1], [1, 3]),
+    ):
+        b.node("Slice", x, *map(np.array, (starts, stops, axes, steps)))
+        b.then("Relu")
+        ends.append(b.then("Flatten"))
+    b.node("Concat", *ends, axis=1)
+    b.gemm(10, 360)
+    b.then("Slice", np.array([1]), np.array([500]), np.array([1]), np.array([4]))
+    return b
+
+
+def reductions():
+    """Means and maxima over channels, rows, columns, and several of these."""
+    b = Builder(36, [4, 3, 5], opset=13)
+    x = b.conv(4, 4, 3, pads=[1, 1, 1, 1])
+    ends = []
+    for operator, axes in (
+        ("ReduceMean", [1]), ("ReduceMean", [2]), ("ReduceMean", [-1]), ("ReduceMean", [1, 2, 3]),
+        ("ReduceMax", [1]), ("ReduceMax", [2, 3]), ("ReduceMax", [2]),
+    ):  # fmt: skip
+        b.node(operator, x, axes=axes, keepdims=len(axes) % 2)
+        ends.append(b.then("Flatten"))
+    b.node("Concat", *ends, axis=-1)
+    b.outputs = ["features"]
     return b
 
 
@@ -352,7 +692,10 @@ def quantized():
 
 MODELS = [
     mlp, matmul, lenet, residual, mobile, branches, dynamic, sequence, channels_last, rows,
-    image_output, quantized, temporal, averages, differences,
+    image_output, quantized, temporal, averages, differences, flat_last, gray_last, scaled_last,
+    normalised_first, step_last, image_of_sequence_last, poolings, poolings_of_steps,
+    softmax_of_pixel, softmax_of_all, softmax_of_channels, rows_and_back, dense_on_pixels,
+    computed_shapes, excite_last, excite_first, broadcasts, hard, slices, reductions,
 ]  # fmt: skip
 
 
@@ -369,11 +712,10 @@ def run(path, inputs):
 
 
 def is_image(path):
-    """Whether bitsback takes the input channels last though ONNX has them first."""
-    model = onnx.load(path)
-    rank = len(model.graph.input[0].type.tensor_type.shape.dim)
-    windowed = any(node.op_type == "Conv" for node in model.graph.node)
-    return rank >= 3 and windowed and model.graph.node[0].op_type != "Transpose"
+    """Whether bitsback takes the input channels last though the file has them first."""
+    known = {build.__name__: build for build in MODELS}
+    builder = known[Path(path).stem]()
+    return len(builder.shape) > 1 and not builder.last
 
 
 def write(folder):

@@ -7,11 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bitsback::calibrate::Quantization;
+use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
 use bitsback::float_graph::{Executor, FloatGraph, Kind, Node};
 use bitsback::golden;
 use bitsback::import::onnx::FloatModel;
-use bitsback::import::{ImportOptions, floats, import};
+use bitsback::import::{ImportError, ImportOptions, floats, import};
+use bitsback::quantize::{Plan, means, ranges, write};
+use bitsback::serialize::ModelInfo;
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
 
@@ -195,7 +197,8 @@ fn floats_follow_the_integers_that_they_are_read_from() {
     for folder in std::iter::once(fixtures()).chain(more) {
         for name in models(&folder) {
             let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
-            let model = floats(&bytes, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let model =
+                floats(&bytes, None, None).unwrap_or_else(|error| panic!("{name}: {error}"));
             let (inputs, outputs, step) = real_vectors(&folder, &name);
             let (largest, mean) = apart(&cut_off(&model), &inputs, &outputs, step);
             println!("{name}: {largest:.2} steps apart at most, {mean:.2} in the mean");
@@ -210,6 +213,61 @@ fn floats_follow_the_integers_that_they_are_read_from() {
                 let near = largest <= APART.0 && mean <= APART.1;
                 assert!(near, "{name}: {largest} steps, {mean}");
             }
+        }
+    }
+}
+
+/// The values of a NumPy file of float32.
+fn real_npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let header = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    assert!(String::from_utf8_lossy(&bytes[..10 + header]).contains("'<f4'"), "not float32");
+    bytes[10 + header..].as_chunks().0.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect()
+}
+
+/// Signal by noise, in decibels.
+fn decibels(right: &[f32], found: &[f32]) -> f32 {
+    assert_eq!(right.len(), found.len());
+    let power = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|x| x.powi(2)).sum::<f32>();
+    let noise = power(&mut right.iter().zip(found).map(|(a, b)| a - b));
+    10.0 * (power(&mut right.iter().copied()) / noise.max(1e-20)).log10()
+}
+
+#[test]
+fn models_of_floats_are_read_and_quantised() {
+    let folder = fixtures().join("floats");
+    let more = std::env::var_os(MORE).map(|more| PathBuf::from(more).join("floats"));
+    for folder in std::iter::once(folder).chain(more.filter(|folder| folder.exists())) {
+        for name in models(&folder) {
+            let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+            let bytes = std::fs::read(file("tflite")).unwrap();
+            assert!(matches!(import(&bytes, &options()), Err(ImportError::Floats)), "{name}");
+            let model = floats(&bytes, None, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let (inputs, right) = (real_npy(&file("in.npy")), real_npy(&file("out.npy")));
+            let found = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+            let of_floats = decibels(&right, &found);
+            let nothing = Range { low: 0.0, high: 0.0 };
+            let range = inputs.iter().fold(nothing, |range, &x| Range {
+                low: range.low.min(x),
+                high: range.high.max(x),
+            });
+            let input = InputQuantization::floats(range, None);
+            let scales = ranges::watch(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+            let mut plan = Plan::calibrated(&model.graph, scales, &input);
+            plan.means = means(&model.graph, &inputs).unwrap();
+            let (written, _) = write(&model.graph, &plan, &input, &ModelInfo::default()).unwrap();
+            let parsed = Model::parse(&written).unwrap();
+            let output = Quantization {
+                scale: parsed.meta().output_scale,
+                zero_point: parsed.output().zero_point,
+            };
+            let integers = run_batch(&written, &input.quantize(&inputs)).unwrap();
+            let integers: Vec<f32> = integers.iter().map(|&q| output.dequantize(q)).collect();
+            let of_integers = decibels(&found, &integers);
+            println!("{name}: floats {of_floats:.1} dB, integers {of_integers:.1} dB");
+            // Where only weights have 8 bits, TensorFlow Lite rounds activations, too.
+            let least = if name.ends_with("dynamic") { 30.0 } else { 90.0 };
+            assert!(of_floats > least && of_integers > 25.0, "{name}");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
 use bitsback::float_graph::{Executor, Kind};
 use bitsback::import::onnx::{self, FloatModel};
-use bitsback::import::{ImportError, ImportOptions, import};
+use bitsback::import::{Basis, ImportError, ImportOptions, InputLayout, Layout, import};
 use bitsback::quantize::{Plan, ranges, write};
 use bitsback::serialize::ModelInfo;
 use bitsback::verify::run_batch;
@@ -43,7 +43,7 @@ fn names() -> Vec<String> {
 fn read(name: &str) -> (FloatModel, Vec<f32>, Vec<f32>) {
     let file = |ending: &str| models().join(format!("{name}.{ending}"));
     let bytes = std::fs::read(file("onnx")).unwrap();
-    let model = onnx::read(&bytes, None).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let model = onnx::read(&bytes, None, None).unwrap_or_else(|error| panic!("{name}: {error}"));
     (model, npy(&file("in.npy")), npy(&file("out.npy")))
 }
 
@@ -68,7 +68,7 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn floats_agree_with_onnx_runtime() {
     let names = names();
-    assert!(names.len() >= 11, "{names:?}");
+    assert!(names.len() >= 35, "{names:?}");
     for name in names {
         let (model, inputs, expected) = read(&name);
         if model.is_quantized() {
@@ -79,6 +79,51 @@ fn floats_agree_with_onnx_runtime() {
         println!("{name}: {} nodes, largest difference {difference:.2e}", model.graph.nodes.len());
         assert!(difference <= TOLERANCE, "{name}: {difference}");
     }
+}
+
+#[test]
+fn the_order_of_the_input_is_proved_or_said_to_be_assumed() {
+    use Basis::{Assumed, Proved};
+    use Layout::{ChannelsFirst as First, ChannelsLast as Last};
+    let table = [
+        ("lenet", First, Proved),
+        ("dynamic", First, Proved),
+        ("normalised_first", First, Proved),
+        ("sequence", First, Proved),
+        ("poolings_of_steps", First, Proved),
+        ("channels_last", Last, Proved),
+        ("gray_last", Last, Proved),
+        ("scaled_last", Last, Proved),
+        ("step_last", Last, Proved),
+        ("image_of_sequence_last", Last, Proved),
+        ("flat_last", Last, Assumed),
+    ];
+    for (name, layout, basis) in table {
+        assert_eq!(read(name).0.input_layout, Some(InputLayout { layout, basis }), "{name}");
+    }
+    assert_eq!(read("mlp").0.input_layout, None);
+}
+
+#[test]
+fn an_order_is_taken_where_none_is_proved_and_else_must_agree() {
+    let with = |name: &str, layout: Layout| {
+        let bytes = std::fs::read(models().join(format!("{name}.onnx"))).unwrap();
+        onnx::read(&bytes, None, Some(layout))
+    };
+    let [first, last] = [Layout::ChannelsFirst, Layout::ChannelsLast];
+    let given = |layout| Some(InputLayout { layout, basis: Basis::Given });
+    // 6 × 5 × 1 are six channels of 5 × 1 then.
+    let first_given = with("flat_last", first).unwrap();
+    assert_eq!(first_given.input_layout, given(first));
+    assert_eq!(first_given.graph.values[first_given.graph.input].dims, [5, 1, 6]);
+    assert_eq!(with("flat_last", last).unwrap().input_layout, given(last));
+    assert_eq!(with("gray_last", last).unwrap().input_layout, given(last));
+    for (name, layout) in [("lenet", last), ("gray_last", first), ("scaled_last", first)] {
+        let refused = with(name, layout).unwrap_err();
+        assert!(matches!(&refused, ImportError::Layout { given, .. } if *given == layout.name()));
+        assert!(refused.to_string().contains("Conv"), "{refused}");
+    }
+    assert!(matches!(with("mlp", first), Err(ImportError::NoLayout { rank: 1 })));
 }
 
 /// Outputs of a model of integers in real units.

@@ -7,6 +7,8 @@ TensorFlow Lite Micro gives for them.
 
 Weights are random; batch normalisation has seen data, so that ranges are realistic. Writes
 NAME.tflite, NAME.in16.npy (16 inputs as the int8 that the model computes with) and NAME.tflm16.npy.
+Models of floats go into a folder of their own, with NAME.in.npy and, by TensorFlow Lite's reference
+kernels, NAME.out.npy.
 """
 
 import os
@@ -26,6 +28,7 @@ from tflite_micro.python.tflite_micro import runtime  # noqa: E402
 
 EXAMPLES = 16
 CALIBRATION = 100
+FLOAT_EXAMPLES = 6
 
 
 def norm_relu(x):
@@ -141,6 +144,25 @@ def dilated(x):
     return L.Dense(3)(L.GlobalAveragePooling1D()(x))
 
 
+def mobile(x):
+    """MobileNetV3's blocks: hard swish, and squeeze and excitation by a hard sigmoid."""
+    x = L.Activation("hard_swish")(L.Conv2D(6, 3, 2, "same")(x))
+    y = L.Activation("hard_swish")(L.BatchNormalization()(L.Conv2D(12, 1)(x)))
+    y = L.Activation("hard_swish")(L.DepthwiseConv2D(5, 1, "same")(y))
+    gate = L.Conv2D(4, 1, activation="relu")(L.GlobalAveragePooling2D(keepdims=True)(y))
+    gate = L.ReLU(6.0)(L.Conv2D(12, 1)(gate) + 3.0) * (1.0 / 6.0)
+    x = L.Add()([x, L.Conv2D(6, 1)(L.Multiply()([gate, y]))])
+    return L.Dense(4)(L.GlobalAveragePooling2D()(x))
+
+
+def cropped(x):
+    """Parts of rows, columns and channels."""
+    x = L.Conv2D(6, 3, padding="same", activation="relu")(x)
+    x = L.Cropping2D(((1, 2), (2, 0)))(x)
+    x = L.Add()([x[..., :3], x[..., 3:]])
+    return L.Dense(3)(L.Flatten()(x[:, ::2]))
+
+
 # Builder, shape of an example, types of the ends, whether weights have one scale per tensor.
 MODELS = [
     (sine, (1,), tf.int8, False),
@@ -155,6 +177,20 @@ MODELS = [
     (inception, (12, 12, 3), tf.int8, True),
     (rows, (5, 7), tf.int8, False),
     (dilated, (24, 4), tf.int8, False),
+    (mobile, (12, 12, 3), tf.int8, False),
+    (cropped, (9, 8, 2), tf.int8, False),
+]
+
+# Models that stay floats: builder, shape of an example, what the converter does with the weights.
+FLOATS = [
+    (person, (24, 24, 1), "floats"),
+    (mobile, (12, 12, 3), "halves"),
+    (inception, (12, 12, 3), "floats"),
+    (series, (32, 4), "halves"),
+    (rows, (5, 7), "floats"),
+    (cropped, (9, 8, 2), "floats"),
+    (keywords, (49, 10, 1), "dynamic"),
+    (anomaly, (40,), "dynamic"),
 ]
 
 
@@ -167,6 +203,44 @@ def convert(model, data, ends, per_tensor):
     converter.inference_output_type = ends
     converter._experimental_disable_per_channel = per_tensor
     return converter.convert()
+
+
+def convert_floats(model, weights):
+    """Without any data: weights as they are, of 16 bits, or of 8 bits with activations of floats."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if weights != "floats":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if weights == "halves":
+        converter.target_spec.supported_types = [tf.float16]
+    return converter.convert()
+
+
+def run_floats(file, inputs):
+    """What TensorFlow Lite's reference kernels compute, an example at a time."""
+    resolver = tf.lite.experimental.OpResolverType.BUILTIN_REF
+    interpreter = tf.lite.Interpreter(model_content=file, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    [source], [sink] = interpreter.get_input_details(), interpreter.get_output_details()
+    outputs = []
+    for x in inputs[:, None]:
+        interpreter.set_tensor(source["index"], x)
+        interpreter.invoke()
+        outputs.append(interpreter.get_tensor(sink["index"]).copy())
+    return np.concatenate(outputs)
+
+
+def trained(build, shape, random):
+    """The model of a builder, and data that its batch normalisation has seen."""
+    keras.utils.set_random_seed(1)
+    # With an open batch, Keras computes the shapes of reshapes, mostly by operators that TensorFlow
+    # Lite Micro has; those for `rows` it has not.
+    source = keras.Input(shape, batch_size=1 if build is rows else None)
+    model = keras.Model(source, build(source))
+    data = random.normal(0, 1, (CALIBRATION, *shape)).astype(np.float32)
+    model.compile("sgd", "mse")
+    for _ in range(20):
+        model(data, training=True)
+    return model, data
 
 
 def with_batches(file):
@@ -233,16 +307,8 @@ def run(file, random):
 def main(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for build, shape, ends, per_tensor in MODELS:
-        keras.utils.set_random_seed(1)
         random = np.random.default_rng(1)
-        # With an open batch, Keras computes the shapes of reshapes, mostly by operators that TensorFlow
-        # Lite Micro has; those for `rows` it has not.
-        source = keras.Input(shape, batch_size=1 if build is rows else None)
-        model = keras.Model(source, build(source))
-        data = random.normal(0, 1, (CALIBRATION, *shape)).astype(np.float32)
-        model.compile("sgd", "mse")
-        for _ in range(20):
-            model(data, training=True)
+        model, data = trained(build, shape, random)
         file = with_batches(convert(model, data, ends, per_tensor))
         details = tf.lite.Interpreter(model_content=file)._get_ops_details()
         operators = dict.fromkeys(op["op_name"] for op in details)
@@ -252,6 +318,17 @@ def main(folder):
         stem.with_suffix(".tflite").write_bytes(file)
         np.save(stem.with_suffix(".in16.npy"), inputs)
         np.save(stem.with_suffix(".tflm16.npy"), outputs)
+    for build, shape, weights in FLOATS:
+        random = np.random.default_rng(1)
+        model, data = trained(build, shape, random)
+        stem = folder / "floats" / f"{build.__name__}_{weights}"
+        stem.parent.mkdir(exist_ok=True)
+        file = convert_floats(model, weights)
+        inputs = data[:FLOAT_EXAMPLES]
+        print(f"{stem.name}: {len(file)} bytes")
+        stem.with_suffix(".tflite").write_bytes(file)
+        np.save(stem.with_suffix(".in.npy"), inputs)
+        np.save(stem.with_suffix(".out.npy"), run_floats(file, inputs))
 
 
 if __name__ == "__main__":

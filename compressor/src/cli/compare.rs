@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::compare_floats::{DRIFT_STEPS, Pair};
 use super::feeding;
 use super::judging::{Given, Judging, Meaning};
+use super::layout::LayoutOption;
 use super::model_file::{self, Subject};
 use super::output::Context;
 use super::scaling::Scaling;
@@ -62,6 +63,9 @@ pub(crate) struct Compare {
     /// What outputs and labels mean.
     #[command(flatten)]
     meaning: Meaning,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    input_layout: LayoutOption,
 }
 
 /// How one layer differs, in steps of its output.
@@ -151,8 +155,9 @@ struct Known {
 impl Compare {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let range = self.scaling.pixels();
-        let subjects =
-            [Subject::read(context, &self.a, range)?, Subject::read(context, &self.b, range)?];
+        let layout = self.input_layout.input_layout;
+        let read = |path| Subject::read(context, path, range, layout);
+        let subjects = [read(&self.a)?, read(&self.b)?];
         let known = [self.known(&self.a, &subjects[0])?, self.known(&self.b, &subjects[1])?];
         let [a, b] = &known;
         // A model of integers knows whether it takes bytes.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::feeding;
 use super::judging::{self, Given, Meaning};
+use super::layout::LayoutOption;
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
@@ -65,6 +66,9 @@ pub(crate) struct Evaluate {
     /// What outputs and labels mean.
     #[command(flatten)]
     meaning: Meaning,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    input_layout: LayoutOption,
 }
 
 /// How well a model does: how often which label was taken for which class, or how far numbers are
@@ -90,7 +94,8 @@ struct Evaluation {
 impl Evaluate {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         model_file::check_order(&self.model, &self.data)?;
-        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels)?;
+        let layout = self.input_layout.input_layout;
+        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels, layout)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let source = source::read(&self.data, self.split, &Wanted::by(&model, self.layout))?;
         let names = model_file::class_names(&model);

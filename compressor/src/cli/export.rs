@@ -77,8 +77,8 @@ impl Export {
         let source = match self.to {
             To::CHeader => c_header(&name, &model, &bytes).into_bytes(),
             To::Rust => rust(&name, &model, &bytes).into_bytes(),
-            To::Onnx => onnx(&self.floats(&model)?, false)?,
-            To::OnnxQdq => onnx(&self.floats(&model)?, true)?,
+            To::Onnx => onnx(&self.floats(context, &model)?, false)?,
+            To::OnnxQdq => onnx(&self.floats(context, &model)?, true)?,
         };
         files::write_atomic(&self.output, &source)?;
         let summary = Summary {
@@ -102,10 +102,10 @@ impl Export {
 
     /// What the integers stand for: of a .tflite file with the scales that it states, else with
     /// scales that fit.
-    fn floats(&self, model: &Model<'_>) -> Result<FloatModel, Error> {
+    fn floats(&self, context: &Context, model: &Model<'_>) -> Result<FloatModel, Error> {
         let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
         if is_tflite(&bytes) {
-            return model_file::read_floats(&self.model);
+            return model_file::read_floats(context, &self.model, None);
         }
         Ok(recover(model)?)
     }
@@ -153,7 +153,7 @@ fn c_header(name: &str, model: &Model<'_>, bytes: &[u8]) -> String {
          #elif defined(__GNUC__)\n\
          #define BITSBACK_ALIGNED __attribute__((aligned({ALIGNMENT})))\n\
          #else\n#define BITSBACK_ALIGNED _Alignas({ALIGNMENT})\n#endif\n\n\
-         static const BITSBACK_ALIGNED uint8_t {name}[{}_LEN] = {{\n{}}};\n\n\
+         BITSBACK_ALIGNED static const uint8_t {name}[{}_LEN] = {{\n{}}};\n\n\
          #undef BITSBACK_ALIGNED\n#endif /* {guard} */\n",
         name.to_uppercase(),
         lines(bytes, "    ")
@@ -187,6 +187,44 @@ mod tests {
         assert_eq!(identifier("LeNet-5"), "lenet_5");
         assert_eq!(identifier("8-13"), "model_8_13");
         assert_eq!(identifier(""), "model_");
+    }
+
+    /// The header as every standard of both languages takes it, where their compilers are installed.
+    #[test]
+    fn headers_compile_as_c_and_as_cpp() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/dense-w8/model.bbk");
+        let bytes = std::fs::read(path).unwrap();
+        let model = Model::parse(&bytes).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("model.h"), c_header("digits", &model, &bytes)).unwrap();
+        // Twice, as a file that includes it by others does.
+        let source = "#include \"model.h\"\n#include \"model.h\"\n\
+                      int main(void) { return digits[DIGITS_LEN - 1] == 0 && DIGITS_ARENA_LEN == 0; }\n";
+        let compilers: [(&str, &str, &[&str]); 2] = [
+            ("cc", "c", &["c99", "c11", "c17"]),
+            ("c++", "c++", &["c++11", "c++14", "c++17", "c++20"]),
+        ];
+        for (compiler, language, standards) in compilers {
+            for standard in standards {
+                let file = folder.path().join("main.txt");
+                std::fs::write(&file, source).unwrap();
+                let compiled = std::process::Command::new(compiler)
+                    .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"])
+                    .args([&format!("-std={standard}"), "-x", language])
+                    .arg(&file)
+                    .output();
+                match compiled {
+                    Err(error) => {
+                        assert!(std::env::var_os("CI").is_none(), "CI must run this");
+                        println!("not run: {compiler}: {error}");
+                    }
+                    Ok(output) => {
+                        let words = String::from_utf8_lossy(&output.stderr);
+                        assert!(output.status.success(), "{standard}: {words}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::feeding;
 use super::judging::check_names;
+use super::layout::{self, LayoutOption};
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::import::{ByteRange, ImportOptions, MAX_IMPORT_BYTES, import};
+use crate::import::{ByteRange, ImportOptions, InputLayout, MAX_IMPORT_BYTES, import};
 use crate::integer_graph::Arrangement;
 use crate::report::number::thousands;
 use crate::serialize::ModelInfo;
@@ -33,7 +34,8 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops, notes[].")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, input_layout with layout and basis (proved,
+given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -43,6 +45,9 @@ pub(crate) struct Import {
     /// The model takes images: what byte 0 and byte 255 stand for, as it was trained
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    input_layout: LayoutOption,
     /// The model's name
     #[arg(long, default_value = "")]
     name: String,
@@ -66,6 +71,8 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
+    /// Of an .onnx file's input.
+    input_layout: Option<InputLayout>,
     notes: Vec<String>,
 }
 
@@ -79,11 +86,14 @@ impl Import {
         };
         let folder = self.model.parent().map(Path::to_owned);
         let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
-        let options = ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true };
+        let layout = self.input_layout.input_layout;
+        let options =
+            ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true, layout };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),
         })?;
+        layout::note(context, &self.model, imported.input_layout);
         let model: Model<'_> = model_file::parse(&self.output, &imported.bytes)?;
         check_names(&self.classes, Ending::of_model(&model))?;
         feeding::check_pixels(context, &self.model, &model, self.pixels);
@@ -93,6 +103,7 @@ impl Import {
             arena_bytes: model.arena_len(),
             macs: model.macs(),
             ops: model.op_count(),
+            input_layout: imported.input_layout,
             notes: context.notes(),
         };
         files::write_atomic(&self.output, &imported.bytes)?;

@@ -21,6 +21,7 @@ mod front;
 mod import;
 mod inspect;
 mod judging;
+mod layout;
 mod mcu;
 mod model_file;
 mod output;

@@ -10,25 +10,27 @@ use super::output::Context;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
-use crate::import::{self, ByteRange, ImportOptions};
+use crate::import::{self, ByteRange, ImportOptions, InputLayout, Layout};
 use crate::integer_graph::Arrangement;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    imported(path, files::read(path, u64::from(MAX_FILE_LEN))?, None)
+    Ok(imported(path, files::read(path, u64::from(MAX_FILE_LEN))?, None, None)?.0)
 }
 
-/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`. It is
-/// noted where the file says otherwise.
+/// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`, and
+/// has its input's dimensions in the order `layout`. It is noted where the file says otherwise, and
+/// where an order is assumed.
 pub(super) fn read_for_pixels(
     context: &Context,
     path: &Path,
     range: Option<ByteRange>,
+    layout: Option<Layout>,
 ) -> Result<Vec<u8>, Error> {
     let file = files::read(path, u64::from(MAX_FILE_LEN))?;
     let foreign = import::is_importable(&file);
-    let bytes = imported(path, file, range)?;
+    let (bytes, found) = imported(path, file, range, layout)?;
     if foreign {
         feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
     } else if range.is_some() {
@@ -37,28 +39,47 @@ pub(super) fn read_for_pixels(
             path.display()
         ));
     }
+    if layout.is_some() && found.is_none() {
+        let path = path.display();
+        context.note(&format!("{path}: --input-layout is for .onnx files of images or sequences"));
+    }
+    super::layout::note(context, path, found);
     Ok(bytes)
 }
 
-/// The bytes of a `.bbk` file from those of any model's.
-fn imported(path: &Path, bytes: Vec<u8>, range: Option<ByteRange>) -> Result<Vec<u8>, Error> {
+/// The bytes of a `.bbk` file from those of any model's, and the order of an .onnx file's input.
+fn imported(
+    path: &Path,
+    bytes: Vec<u8>,
+    range: Option<ByteRange>,
+    layout: Option<Layout>,
+) -> Result<(Vec<u8>, Option<InputLayout>), Error> {
     if !import::is_importable(&bytes) {
-        return Ok(bytes);
+        return Ok((bytes, None));
     }
     let folder = path.parent().map(Path::to_owned);
     // It runs here.
     let arrangement = Arrangement::Rows;
-    let options = ImportOptions { bytes: range, folder, arrangement, ..ImportOptions::default() };
+    let options =
+        ImportOptions { bytes: range, folder, arrangement, layout, ..ImportOptions::default() };
     let imported = import::import(&bytes, &options);
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
-    Ok(imported.map_err(refused)?.bytes)
+    let imported = imported.map_err(refused)?;
+    Ok((imported.bytes, imported.input_layout))
 }
 
-/// Reads a model as floats; one of integers as what these stand for, with its quantisation.
-pub(super) fn read_floats(path: &Path) -> Result<FloatModel, Error> {
+/// Reads a model as floats; one of integers as what these stand for, with its quantisation. Of an .onnx
+/// file the input's dimensions are in the order `layout`; an order that is assumed is noted.
+pub(super) fn read_floats(
+    context: &Context,
+    path: &Path,
+    layout: Option<Layout>,
+) -> Result<FloatModel, Error> {
     let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
-    Ok(import::floats(&bytes, path.parent()).map_err(refused)?)
+    let model = import::floats(&bytes, path.parent(), layout).map_err(refused)?;
+    super::layout::note(context, path, model.input_layout);
+    Ok(model)
 }
 
 /// Checks that a model and its input aren't given in each other's place.
@@ -88,19 +109,21 @@ impl Subject {
         context: &Context,
         path: &Path,
         range: Option<ByteRange>,
+        layout: Option<Layout>,
     ) -> Result<Self, Error> {
         let bytes = files::read(path, import::MAX_IMPORT_BYTES)?;
-        if onnx::is_onnx(&bytes) {
-            let model = read_floats(path)?;
-            if !model.is_quantized() {
-                return Ok(Self::Floats(Box::new(model)));
-            }
+        // An order is of the other model's input.
+        let layout = layout.filter(|_| onnx::is_onnx(&bytes));
+        let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
+        if import::computes_with_floats(&bytes).map_err(refused)? {
+            return Ok(Self::Floats(Box::new(read_floats(context, path, layout)?)));
         }
         let foreign = import::is_importable(&bytes);
-        let bytes = imported(path, bytes, range)?;
+        let (bytes, found) = imported(path, bytes, range, layout)?;
         if foreign {
             feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
         }
+        super::layout::note(context, path, found);
         Ok(Self::Integers(bytes))
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::amount;
 use super::judging::{Judging, Meaning};
+use super::layout::LayoutOption;
 use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
@@ -16,9 +17,10 @@ use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::import::InputLayout;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
 use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
-use crate::quantize::{Plan, ranges, write};
+use crate::quantize::{Plan, means, ranges, write};
 use crate::report::number::{significant, thousands};
 use crate::serialize::ModelInfo;
 use crate::task::{Ending, Task};
@@ -52,7 +54,7 @@ With --json: task, count, float_error_percent, integer_error_percent, agreement_
 classes), float_deviation and integer_deviation (of numbers: mean_absolute_error,
 root_mean_squared_error, r_squared), distance (largest, mean, signal_to_noise_db), float_bytes,
 file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage;
-notes[].")]
+input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
     model: PathBuf,
@@ -72,6 +74,9 @@ pub(crate) struct Quantize {
     /// How raw data were scaled.
     #[command(flatten)]
     scaling: Scaling,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    input_layout: LayoutOption,
     /// Examples that ranges are watched on
     #[arg(long, default_value_t = 300, value_name = "COUNT")]
     calibration: usize,
@@ -129,6 +134,8 @@ struct Summary {
     calibrated_on: usize,
     decided_on: usize,
     layers: Vec<LayerWidth>,
+    /// Of an .onnx file's input.
+    input_layout: Option<InputLayout>,
     notes: Vec<String>,
 }
 
@@ -136,8 +143,8 @@ impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let stage = context.progress_aside().stage("quantize", 0);
         stage.set(0, "reading the model and the data");
-        let model = model_file::read_floats(&self.model)?;
-        let inputs = model.input_range();
+        let model = model_file::read_floats(context, &self.model, self.input_layout.input_layout)?;
+        let (inputs, input_layout) = (model.input_range(), model.input_layout);
         let model = if model.is_quantized() { model.freed() } else { model };
         let graph = &model.graph;
         let wanted = Wanted::by_floats(graph, self.layout);
@@ -161,6 +168,7 @@ impl Quantize {
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
         let scales = ranges::watch(graph, &inputs, &input, method)?;
         let mut plan = Plan::calibrated(graph, scales, &input);
+        plan.means = means(graph, &inputs)?;
         if let Bits::All(bits) = self.bits {
             plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
         }
@@ -202,6 +210,7 @@ impl Quantize {
             calibrated_on: calibrating.len(),
             decided_on,
             layers: widths,
+            input_layout,
             notes: context.notes(),
         };
         files::write_atomic(&self.output, &bytes)?;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::feeding;
 use super::judging::Meaning;
+use super::layout::LayoutOption;
 use super::model_file::{self, Example};
 use super::output::Context;
 use super::scaling::byte_range;
@@ -47,6 +48,9 @@ pub(crate) struct Run {
     /// [default: the ends of what its input can hold]
     #[arg(long, value_name = "LOW,HIGH", value_parser = byte_range, allow_hyphen_values = true)]
     pixels: Option<ByteRange>,
+    /// The order of the input's dimensions.
+    #[command(flatten)]
+    input_layout: LayoutOption,
     /// Write the outputs to a NumPy file
     #[arg(long, short, value_name = "FILE.npy")]
     output: Option<PathBuf>,
@@ -83,7 +87,8 @@ enum Outputs {
 impl Run {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         model_file::check_order(&self.model, &self.input)?;
-        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels)?;
+        let layout = self.input_layout.input_layout;
+        let bytes = model_file::read_for_pixels(context, &self.model, self.pixels, layout)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let batch = self.read_input(&model)?;
         let stored = model_file::class_names(&model);

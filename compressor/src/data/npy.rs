@@ -10,6 +10,7 @@ use std::path::Path;
 use super::idx::{check_length, each};
 use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Numbers, Part, idx};
 use crate::files;
+use crate::weights::half;
 
 /// How a file begins.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";
@@ -251,7 +252,7 @@ fn decode(path: &Path, descr: &str, dims: &[usize], data: &[u8]) -> Result<Numbe
     let unsupported = || DataError::ElementType {
         path: path.to_owned(),
         found: descr.to_owned(),
-        supported: "bool, u1…u4, i1…i8, f4, f8 (convert with .astype)",
+        supported: "bool, u1…u4, i1…i8, f2, f4, f8 (convert with .astype)",
     };
     let (big, kind) = match descr.split_at_checked(1) {
         Some(("<" | "|" | "=", kind)) => (false, kind),
@@ -272,6 +273,13 @@ fn decode(path: &Path, descr: &str, dims: &[usize], data: &[u8]) -> Result<Numbe
         "i8" => integers!(big, i64),
         "u2" => integers!(big, u16),
         "u4" => integers!(big, u32),
+        "f2" => {
+            check_length(path, dims, 2, data.len())?;
+            Numbers::Floats(match big {
+                false => each(data, |b| half(u16::from_le_bytes(b))),
+                true => each(data, |b| half(u16::from_be_bytes(b))),
+            })
+        }
         "f4" => {
             check_length(path, dims, 4, data.len())?;
             Numbers::Floats(match big {
@@ -353,6 +361,8 @@ pub(super) mod tests {
         assert_eq!(read("<i4", &(-7i32).to_le_bytes()), Numbers::Integers(vec![-7]));
         assert_eq!(read(">u4", &7u32.to_be_bytes()), Numbers::Integers(vec![7]));
         assert_eq!(read("<i8", &(-7i64).to_le_bytes()), Numbers::Integers(vec![-7]));
+        assert_eq!(read("<f2", &[0x00, 0x38]), Numbers::Floats(vec![0.5]));
+        assert_eq!(read(">f2", &[0x38, 0x00]), Numbers::Floats(vec![0.5]));
         assert_eq!(read("<f4", &0.5f32.to_le_bytes()), Numbers::Floats(vec![0.5]));
         assert_eq!(read(">f4", &0.5f32.to_be_bytes()), Numbers::Floats(vec![0.5]));
         assert_eq!(read("<f8", &0.5f64.to_le_bytes()), Numbers::Floats(vec![0.5]));
@@ -417,7 +427,7 @@ pub(super) mod tests {
             let error = parse_bytes(&bad).unwrap_err();
             assert!(matches!(error, DataError::Header { byte: 11.., .. }), "{error}");
         }
-        for descr in ["<c8", "|S7", "<f2", "<M8[ns]", "é", ""] {
+        for descr in ["<c8", "|S7", "<f16", "<M8[ns]", "é", ""] {
             let error = parse_bytes(&file(descr, false, "(1,)", &[])).unwrap_err();
             let named = matches!(error, DataError::ElementType { .. } | DataError::Header { .. });
             assert!(named, "{error}");

@@ -233,6 +233,7 @@ impl Writer<'_> {
             Kind::Reshape => self.reshape(&x, &from, &to, &output),
             Kind::Clip(..)
             | Kind::LeakyRelu(_)
+            | Kind::HardSwish
             | Kind::Sigmoid
             | Kind::Tanh
             | Kind::Softmax
@@ -260,6 +261,7 @@ impl Writer<'_> {
                 let alpha = Attribute { float: *alpha, kind: 1, ..attribute("alpha") };
                 self.emit("LeakyRelu", &[x], output, vec![alpha]);
             }
+            Kind::HardSwish => self.emit("HardSwish", &[x], output, Vec::new()),
             Kind::Sigmoid => self.emit("Sigmoid", &[x], output, Vec::new()),
             Kind::Tanh => self.emit("Tanh", &[x], output, Vec::new()),
             _ => {

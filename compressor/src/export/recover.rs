@@ -307,6 +307,7 @@ impl Recovery {
                 (Kind::LeakyRelu(alpha as f32), Clamp::NONE)
             }
             Op::Logistic(_) => (Kind::Sigmoid, Clamp::NONE),
+            Op::HardSwish(_) => (Kind::HardSwish, Clamp::NONE),
             Op::Tanh(_) => (Kind::Tanh, Clamp::NONE),
             Op::Softmax(_) => (Kind::Softmax, Clamp::NONE),
             Op::Dense(_)
@@ -317,7 +318,6 @@ impl Recovery {
             | Op::CodedDepthwiseConv2d(_)
             | Op::Select(_)
             | Op::Conv2dMaxPool2d(_)
-            | Op::HardSwish(_)
             | Op::Argmax(_) => {
                 return None;
             }

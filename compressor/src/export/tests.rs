@@ -18,7 +18,7 @@ fn noise(len: usize) -> Vec<f32> {
 /// A committed ONNX model, quantised: bytes, and how its inputs are.
 fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
     let path = format!("{}/../tests/onnx/models/{name}.onnx", env!("CARGO_MANIFEST_DIR"));
-    let model = import::onnx::read(&std::fs::read(path).unwrap(), None).unwrap();
+    let model = import::onnx::read(&std::fs::read(path).unwrap(), None, None).unwrap();
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let len = model.graph.values[model.graph.input].len();
     let scales =
@@ -37,8 +37,17 @@ fn real(bytes: &[u8], outputs: &[i8]) -> Vec<f32> {
 }
 
 /// Models with every operator that can be exported.
-const NAMES: [&str; 8] =
-    ["mlp", "lenet", "residual", "mobile", "branches", "dynamic", "channels_last", "image_output"];
+const NAMES: [&str; 9] = [
+    "mlp",
+    "lenet",
+    "residual",
+    "mobile",
+    "branches",
+    "dynamic",
+    "channels_last",
+    "image_output",
+    "hard",
+];
 
 #[test]
 fn floats_follow_the_integers_that_they_come_from() {
@@ -46,7 +55,7 @@ fn floats_follow_the_integers_that_they_come_from() {
         let (bytes, input, len) = quantised(name, 8);
         let recovered = recover(&Model::parse(&bytes).unwrap()).unwrap();
         let file = onnx(&recovered, false).unwrap();
-        let read = import::onnx::read(&file, None).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let read = import::onnx::read(&file, None, None).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(!read.is_quantized());
         let inputs = noise(6 * len);
         let floats = Executor::new(&read.graph).unwrap().run(&inputs).unwrap();

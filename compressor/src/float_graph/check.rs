@@ -140,9 +140,12 @@ fn problem(kind: &Kind, first: &Value, rest: &[&Value], output: &Value) -> Optio
         Kind::Clip(low, high) => {
             unless(first.dims == output.dims && low <= high, "shapes must be equal, limits ordered")
         }
-        Kind::LeakyRelu(_) | Kind::Sigmoid | Kind::Tanh | Kind::Softmax | Kind::LogSoftmax => {
-            unless(first.dims == output.dims, "shapes must be equal")
-        }
+        Kind::LeakyRelu(_)
+        | Kind::HardSwish
+        | Kind::Sigmoid
+        | Kind::Tanh
+        | Kind::Softmax
+        | Kind::LogSoftmax => unless(first.dims == output.dims, "shapes must be equal"),
     }
 }
 

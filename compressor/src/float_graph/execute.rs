@@ -22,6 +22,29 @@ impl<F: FnMut(ValueId, &[f32])> Tap for F {
     }
 }
 
+impl FloatGraph {
+    /// What the weights of a layer meet in its input, in the mean over all positions: a number for each
+    /// column of its weights, or of depthwise convolutions for each tap and channel. The graph has been
+    /// checked.
+    pub(crate) fn columns(&self, node: &Node, input: &[f32]) -> Option<Vec<f32>> {
+        let image = |id: ValueId| self.values[id].image().map(Image);
+        let window = match &node.kind {
+            Kind::Dense(_) => return Some(input.to_vec()),
+            Kind::Conv2d(window, _) | Kind::DepthwiseConv2d(window, _) => *window,
+            _ => return None,
+        };
+        let (from, to) = (image(*node.inputs.first()?)?, image(node.output)?);
+        let columns = window.size[0] * window.size[1] * from.0[2];
+        let patches = kernels::patches(input, &kernels::Ends { window, from, to });
+        let count = patches.len() / columns.max(1);
+        let mut sums = vec![0.0f64; columns];
+        for patch in patches.chunks_exact(columns.max(1)) {
+            sums.iter_mut().zip(patch).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        Some(sums.into_iter().map(|sum| (sum / count.max(1) as f64) as f32).collect())
+    }
+}
+
 /// A graph that has been checked and prepared.
 #[derive(Debug)]
 pub struct Executor<'g> {
@@ -153,6 +176,7 @@ impl<'g> Executor<'g> {
             Kind::Reshape => x.to_vec(),
             Kind::Clip(low, high) => each(&|x| x.max(*low).min(*high)),
             Kind::LeakyRelu(alpha) => each(&|x| if x < 0.0 { alpha * x } else { x }),
+            Kind::HardSwish => each(&|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
             Kind::Sigmoid => each(&|x| 1.0 / (1.0 + (-x).exp())),
             Kind::Tanh => each(&f32::tanh),
             Kind::Softmax => kernels::softmax(x, last, false),

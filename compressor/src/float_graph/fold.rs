@@ -107,8 +107,10 @@ impl FloatGraph {
         let node = &self.nodes[at];
         match &node.kind {
             Kind::DepthwiseConv2d(Window::ONE, affine) => {
-                let channels = self.values[*node.inputs.first()?].dims.last();
-                (channels == Some(&affine.bias.len())).then_some((node, affine))
+                let (from, to) = (&self.values[*node.inputs.first()?], &self.values[node.output]);
+                // Of another size it takes a part of the image.
+                let whole = from.len() == to.len();
+                (whole && from.dims.last() == Some(&affine.bias.len())).then_some((node, affine))
             }
             _ => None,
         }

@@ -131,6 +131,8 @@ pub enum Kind {
     Clip(f32, f32),
     /// x for x ≥ 0, else the given factor times x.
     LeakyRelu(f32),
+    /// x · min(max(x + 3, 0), 6) / 6.
+    HardSwish,
     /// 1 / (1 + exp(−x)).
     Sigmoid,
     /// Hyperbolic tangent.
@@ -158,6 +160,7 @@ impl Kind {
             Self::Reshape => "reshape",
             Self::Clip(..) => "clip",
             Self::LeakyRelu(_) => "leaky_relu",
+            Self::HardSwish => "hard_swish",
             Self::Sigmoid => "sigmoid",
             Self::Tanh => "tanh",
             Self::Softmax => "softmax",

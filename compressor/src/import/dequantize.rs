@@ -121,6 +121,7 @@ impl Writer<'_> {
                 let alpha = factor(*negative) / factor(*positive).max(f64::MIN_POSITIVE);
                 (Kind::LeakyRelu(alpha as f32), none)
             }
+            integers::Kind::HardSwish(..) => (Kind::HardSwish, none),
             integers::Kind::Logistic(_) => (Kind::Sigmoid, none),
             integers::Kind::Tanh(_) => (Kind::Tanh, none),
             integers::Kind::Softmax(_) => (Kind::Softmax, none),
@@ -144,6 +145,7 @@ impl Writer<'_> {
                 | integers::Kind::Rescale(..)
                 | integers::Kind::Limit(_)
                 | integers::Kind::LeakyRelu(..)
+                | integers::Kind::HardSwish(..)
                 | integers::Kind::Logistic(_)
                 | integers::Kind::Tanh(_)
         );

@@ -192,9 +192,48 @@ pub enum ImportError {
         /// What could be.
         supported: &'static str,
     },
+    /// The caller's order of the input's dimensions is another than an operator's.
+    #[error(
+        "{at} reads the input's dimensions in another order than {given}; leave the order out, or \
+         say the other"
+    )]
+    Layout {
+        /// The operator that proves the other order.
+        at: At,
+        /// What the caller said.
+        given: &'static str,
+    },
+    /// Operators that contradict one another.
+    #[error(
+        "{first} reads the input's channels as its first dimension, {last} as its last; say which is \
+         meant: --input-layout channels-first or channels-last"
+    )]
+    Layouts {
+        /// The operator that proves the one order.
+        first: At,
+        /// And the other.
+        last: At,
+    },
+    /// Another order than the format's only one.
+    #[error("a model of TensorFlow Lite has channels last; leave --input-layout out")]
+    LastAlways,
+    /// An order for an input that has none.
+    #[error("an input with {rank} dimensions besides the batch has no channels first or last")]
+    NoLayout {
+        /// Its dimensions.
+        rank: usize,
+    },
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
     FloatGraph(#[from] FloatGraphError),
+    /// An operator on numbers that the rest of the model isn't computed with.
+    #[error("{at} {problem}")]
+    Numbers {
+        /// Where.
+        at: At,
+        /// What it computes with, and what to do.
+        problem: &'static str,
+    },
     /// A model that has no scales yet.
     #[error(
         "the model computes with floats; `bitsback quantize MODEL --data DATA` finds its scales"

@@ -7,12 +7,14 @@
 mod dequantize;
 mod error;
 pub mod flatbuffer;
+mod layout;
 pub mod onnx;
 pub mod tflite;
 
 use std::path::{Path, PathBuf};
 
 pub use error::{At, ImportError};
+pub use layout::{Basis, InputLayout, Layout};
 
 use crate::calibrate::ByteMap;
 use crate::integer_graph::{Arrangement, IntegerGraph};
@@ -49,6 +51,8 @@ pub struct ImportOptions {
     pub arrangement: Arrangement,
     /// Whether convolutions take their poolings in.
     pub fused: bool,
+    /// In which order an ONNX file has its input's dimensions, where it doesn't tell.
+    pub layout: Option<Layout>,
 }
 
 /// An imported model.
@@ -58,6 +62,8 @@ pub struct Imported {
     pub bytes: Vec<u8>,
     /// What it was written from.
     pub graph: Graph,
+    /// In which order an ONNX file has the dimensions of an input that is an image or a sequence.
+    pub input_layout: Option<InputLayout>,
 }
 
 /// Whether the bytes claim to be of a format that can be imported.
@@ -71,13 +77,16 @@ pub fn is_importable(bytes: &[u8]) -> bool {
 /// # Errors
 /// What is wrong with the file or not supported, and where.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
+    let mut input_layout = None;
     let mut graph = if onnx::is_onnx(bytes) {
-        let model = onnx::read(bytes, options.folder.as_deref())?;
+        let model = onnx::read(bytes, options.folder.as_deref(), options.layout)?;
         if !model.is_quantized() {
             return Err(ImportError::Floats);
         }
+        input_layout = model.input_layout;
         quantize::prescribed(&model)?
     } else {
+        refuse_layout(options.layout)?;
         tflite::read(bytes)?
     };
     if let Some(range) = options.bytes {
@@ -87,19 +96,49 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     graph.fused = options.fused;
     let graph = graph.lower()?;
     let bytes = serialize(&graph, &options.info)?;
-    Ok(Imported { bytes, graph })
+    Ok(Imported { bytes, graph, input_layout })
 }
 
-/// Reads a model as floats: an ONNX file as it is, an int8 model of TensorFlow Lite by what its
-/// integers stand for. Either may bring its quantisation along; [`FloatModel::freed`] drops it.
+/// Reads a model as floats: an ONNX file as it is, one of TensorFlow Lite that computes with floats
+/// as it is, too, and an int8 one by what its integers stand for. Either may bring its quantisation
+/// along; [`FloatModel::freed`] drops it. `layout` is the order of an ONNX input's dimensions, where
+/// the file doesn't tell.
 ///
 /// # Errors
 /// What is wrong with the file or not supported, and where.
-pub fn floats(bytes: &[u8], folder: Option<&Path>) -> Result<FloatModel, ImportError> {
+pub fn floats(
+    bytes: &[u8],
+    folder: Option<&Path>,
+    layout: Option<Layout>,
+) -> Result<FloatModel, ImportError> {
     if tflite::is_tflite(bytes) {
-        return dequantize::dequantize(&tflite::read(bytes)?);
+        refuse_layout(layout)?;
+        return match tflite::floats(bytes)? {
+            Some(model) => Ok(model),
+            None => dequantize::dequantize(&tflite::read(bytes)?),
+        };
     }
-    onnx::read(bytes, folder)
+    onnx::read(bytes, folder, layout)
+}
+
+/// Whether a file is a model that computes with floats and has no quantisation; `false` for bytes of
+/// any other kind.
+///
+/// # Errors
+/// What is wrong with a file that claims to be a model.
+pub fn computes_with_floats(bytes: &[u8]) -> Result<bool, ImportError> {
+    if tflite::is_tflite(bytes) {
+        return tflite::computes_with_floats(bytes);
+    }
+    if onnx::is_onnx(bytes) { onnx::computes_with_floats(bytes) } else { Ok(false) }
+}
+
+/// Files of TensorFlow Lite always have channels last.
+fn refuse_layout(layout: Option<Layout>) -> Result<(), ImportError> {
+    match layout {
+        Some(Layout::ChannelsFirst) => Err(ImportError::LastAlways),
+        Some(Layout::ChannelsLast) | None => Ok(()),
+    }
 }
 
 /// q = round(real / scale) + zero point, where real runs from low to high.

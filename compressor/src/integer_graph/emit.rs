@@ -7,7 +7,7 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, Concat, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, FILTER_MAX,
-    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale, Softmax, Tanh,
+    HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad, Rescale, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 
@@ -98,6 +98,8 @@ impl Emission<'_> {
         let output = self.tensor(node.output, node.output)?;
         let first = node.inputs.first().copied().unwrap_or(self.graph.input);
         let second = node.inputs.get(1).copied().unwrap_or(first);
+        // Read value by value.
+        let flat = self.flat(first);
         Ok(match node.kind.clone() {
             Kind::Dense(matrix) => {
                 let affine = self.affine(node, first, &matrix, usize::MAX)?;
@@ -135,10 +137,7 @@ impl Emission<'_> {
                 Op::Mul(Mul { inputs, output, multiplier, clamp })
             }
             Kind::Concat(axis) => self.concat(node, output, axis as u8)?,
-            Kind::Pad(before, value) => {
-                let (input, before) = (self.bytes(first, &output)?, before.into_iter().collect());
-                Op::Pad(Pad { input, output, before, value })
-            }
+            Kind::Pad(before, value) => self.pad(first, output, before, value)?,
             Kind::Mean(multiplier, clamp) => {
                 Op::Mean(Mean { input: self.shaped(first)?, output, multiplier, clamp })
             }
@@ -150,19 +149,31 @@ impl Emission<'_> {
                 Op::Rescale(Rescale { input, output, multiplier, clamp })
             }
             Kind::LeakyRelu(positive, negative) => {
-                Op::LeakyRelu(LeakyRelu { input: self.flat(first)?, output, positive, negative })
+                Op::LeakyRelu(LeakyRelu { input: flat?, output, positive, negative })
+            }
+            Kind::HardSwish(multiplier, gate) => {
+                Op::HardSwish(HardSwish { input: flat?, output, multiplier, gate })
             }
             Kind::Logistic(multiplier) => {
-                Op::Logistic(Logistic { input: self.flat(first)?, output, multiplier })
+                Op::Logistic(Logistic { input: flat?, output, multiplier })
             }
-            Kind::Tanh(multiplier) => {
-                Op::Tanh(Tanh { input: self.flat(first)?, output, multiplier })
-            }
+            Kind::Tanh(multiplier) => Op::Tanh(Tanh { input: flat?, output, multiplier }),
             Kind::Softmax(multiplier) => {
                 Op::Softmax(Softmax { input: self.shaped(first)?, output, multiplier })
             }
-            Kind::Argmax => Op::Argmax(Argmax { input: self.flat(first)?, output }),
+            Kind::Argmax => Op::Argmax(Argmax { input: flat?, output }),
         })
+    }
+
+    fn pad(
+        &self,
+        first: ValueId,
+        output: Tensor,
+        before: Vec<u16>,
+        value: i8,
+    ) -> Result<Op, LowerError> {
+        let (input, before) = (self.bytes(first, &output)?, before.into_iter().collect());
+        Ok(Op::Pad(Pad { input, output, before, value }))
     }
 
     fn concat(&self, node: &Node, output: Tensor, axis: u8) -> Result<Op, LowerError> {

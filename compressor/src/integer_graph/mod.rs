@@ -113,6 +113,8 @@ pub enum Kind {
     Limit(Clamp),
     /// Leaky rectifier: factors of the positive and of the negative side.
     LeakyRelu(Multiplier, Multiplier),
+    /// Hard swish: factor of the product, and the one that makes the gate.
+    HardSwish(Multiplier, Multiplier),
     /// Logistic function.
     Logistic(Multiplier),
     /// Hyperbolic tangent.

@@ -72,6 +72,7 @@ fn works_in_place(kind: &Kind) -> bool {
         | Kind::Rescale(..)
         | Kind::Limit(_)
         | Kind::LeakyRelu(..)
+        | Kind::HardSwish(..)
         | Kind::Logistic(_)
         | Kind::Tanh(_)
         | Kind::Softmax(_) => true,

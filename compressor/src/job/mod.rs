@@ -298,7 +298,8 @@ impl Job {
     /// The network of the model file, if there is one.
     fn given(&self, dataset: &Dataset) -> Result<Option<Given>, JobError> {
         let Some(path) = &self.network.model else { return Ok(None) };
-        let given = model::load(path, dataset.shape, dataset.classes.len());
+        let given =
+            model::load(path, self.network.input_layout, dataset.shape, dataset.classes.len());
         given.map(Some).map_err(|source| JobError::Model {
             place: self.place("network.model"),
             source: Box::new(source),

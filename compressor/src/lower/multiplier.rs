@@ -34,6 +34,26 @@ pub fn multiplier(factor: f64) -> Multiplier {
     Multiplier { value: value as i32, shift: shift as i8 }
 }
 
+/// How many times finer than its input's scale a hard swish's output may be at most: the factor of
+/// its product must stay below 1.
+pub const HARD_SWISH_STEPS: f32 = 127.0;
+/// Bits that a hard swish has behind the point: of an input that is shifted up, and of its gate.
+const HARD_SWISH_UP: f32 = 128.0;
+const HARD_SWISH_THREE: f32 = 3.0 / 32768.0;
+/// Furthest shift of either to the right.
+const HARD_SWISH_MIN_SHIFT: i8 = -15;
+
+/// The factors of a hard swish's product and of its gate for scales of its input and output: in
+/// single precision, as TensorFlow Lite divides them.
+pub fn hard_swish(from: f32, to: f32) -> [Multiplier; 2] {
+    let up = from / HARD_SWISH_UP;
+    [up / to, up / HARD_SWISH_THREE].map(|factor| {
+        let narrow = multiplier(f64::from(factor)).narrowed();
+        // What is shifted out of 16 bits is nothing.
+        if narrow.shift < HARD_SWISH_MIN_SHIFT { Multiplier::default() } else { narrow }
+    })
+}
+
 /// What a multiplier stands for.
 pub fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
     f64::from(value) * 2f64.powi(i32::from(shift) - 31)

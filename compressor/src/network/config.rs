@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Padding, Preset, Shape, Topology, shape};
+use crate::import::Layout;
 
 /// `[network]`: either a preset or a list of layers, and what the model answers with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,9 @@ pub struct NetworkConfig {
     /// `output`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
+    /// The order of the dimensions of an ONNX model's input, where its operators don't prove one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_layout: Option<Layout>,
     /// Trained weights to start from, instead of pre-training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<PathBuf>,
@@ -196,11 +200,15 @@ impl NetworkConfig {
     /// [`super::NetworkError::PresetAndLayers`] when both are given,
     /// [`super::NetworkError::ModelAndOthers`] when there is a model beside others (alone it has no
     /// layers here: they are in its file),
+    /// [`super::NetworkError::LayoutOfNothing`] when there is an order of an input and no model,
     /// [`super::NetworkError::NamesOfNothing`] when there are names and no weights.
     pub fn layers(&self) -> Result<Vec<LayerConfig>, super::NetworkError> {
         if self.model.is_some() {
             let alone = self.preset.is_none() && self.layers.is_empty() && self.weights.is_none();
             return if alone { Ok(Vec::new()) } else { Err(super::NetworkError::ModelAndOthers) };
+        }
+        if self.input_layout.is_some() {
+            return Err(super::NetworkError::LayoutOfNothing);
         }
         if self.weights.is_none() && !self.names.is_empty() {
             return Err(super::NetworkError::NamesOfNothing);

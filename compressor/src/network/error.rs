@@ -13,6 +13,9 @@ pub enum NetworkError {
     /// A model file and something else that says what the network is.
     #[error("`model` is a whole network; delete `preset`, `layers` and `weights`")]
     ModelAndOthers,
+    /// An order of an input's dimensions, but no model that has one.
+    #[error("`input_layout` is of an ONNX file's input, but there is no `model`; leave it out")]
+    LayoutOfNothing,
     /// Names, but nothing that has them.
     #[error("`names` says what layers are called in a file, but there is no `weights`; add it")]
     NamesOfNothing,
@@ -270,6 +273,7 @@ impl NetworkError {
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::InputTooWide { .. }
             | Self::PresetAndLayers
+            | Self::LayoutOfNothing
             | Self::NamesOfNothing
             | Self::ModelAndOthers
             | Self::TooManyLayers { .. }

@@ -294,6 +294,15 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
 /// are there; `None` where that can't be done.
 pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
 
+/// Says what the job begins with, and what was assumed of it.
+fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, given: Option<&Given>) {
+    progress.note(&format!("data: {}", prepared.describe(job)));
+    let assumed = given.and_then(|given| given.layout?.assumption("network.input_layout = "));
+    if let Some(text) = assumed {
+        progress.note(&text);
+    }
+}
+
 /// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
 /// whatever the folder holds.
 ///
@@ -332,7 +341,7 @@ pub fn run_counting(
     if reached.is_none() {
         front::clear(out)?;
     }
-    progress.note(&format!("data: {}", prepared.describe(&job)));
+    note_beginning(progress, &prepared, &job, given.as_ref());
     for warning in warnings::warnings(&job, &topology, &prepared) {
         progress.note(&format!("warning: {warning}"));
     }

@@ -55,6 +55,7 @@ fn takes_limits(kind: &Kind) -> bool {
         | Kind::Reshape
         | Kind::Clip(..)
         | Kind::LeakyRelu(_)
+        | Kind::HardSwish
         | Kind::Sigmoid
         | Kind::Tanh
         | Kind::Softmax

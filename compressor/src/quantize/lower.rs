@@ -8,11 +8,12 @@ use bitsback_runtime::requantize::Multiplier;
 use super::QuantizeError;
 use super::arithmetic::{clamp, fixed, not_finer_than, ratio, runtime_window, small};
 use super::fuse::{self, Step};
+use super::means::added_by_rounding;
 use super::weights::Rows;
 use crate::calibrate::{ByteMap, InputQuantization, Quantization, RawInput};
 use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
 use crate::integer_graph::{self, IntegerGraph, Matrix, Origin, Value};
-use crate::lower::multiplier::multiplier;
+use crate::lower::multiplier::{HARD_SWISH_STEPS, hard_swish, multiplier};
 use crate::network::Affine;
 
 /// Width of weights where nothing else is asked for.
@@ -44,6 +45,8 @@ pub struct Plan {
     pub residual: f32,
     /// How raw bytes become inputs.
     pub bytes: Vec<ByteMap>,
+    /// What layers read on average, by the value; what rounding adds to that is taken off their biases.
+    pub means: BTreeMap<ValueId, Vec<f32>>,
 }
 
 impl Plan {
@@ -156,6 +159,7 @@ impl<'g> Lowering<'g> {
             }
             Kind::Clip(..)
             | Kind::LeakyRelu(_)
+            | Kind::HardSwish
             | Kind::Sigmoid
             | Kind::Tanh
             | Kind::Softmax
@@ -186,6 +190,13 @@ impl<'g> Lowering<'g> {
                 let negative = Multiplier { value, ..negative };
                 let kind = integer_graph::Kind::LeakyRelu(multiplier(factor), negative);
                 self.unary(node, step, kind, to)
+            }
+            Kind::HardSwish => {
+                // The product's factor takes no left shift.
+                let finest = f64::from(from.scale) / f64::from(HARD_SWISH_STEPS);
+                let to = not_finer_than(self.wanted(node, step.output)?, finest);
+                let [product, gate] = hard_swish(from.scale, to.scale);
+                self.unary(node, step, integer_graph::Kind::HardSwish(product, gate), to)
             }
             Kind::Sigmoid => {
                 let factor = fixed(from, LOGISTIC_INTEGER_BITS);
@@ -231,11 +242,15 @@ impl<'g> Lowering<'g> {
         let columns = affine.weight.len() / affine.bias.len().max(1);
         // What the input's zero lacks goes through the weights.
         let residual = if node.inputs[0] == self.graph.input { self.plan.residual } else { 0.0 };
+        let mean = self.plan.means.get(&node.inputs[0]);
+        let mean = mean.and_then(|mean| self.graph.columns(node, mean));
+        let added = mean.map_or_else(Vec::new, |mean| added_by_rounding(affine, &rows, &mean));
         let bias = |(row, (&bias, unit)): (usize, (&f32, &f64))| {
             let sum: i64 =
                 rows.values[row * columns..][..columns].iter().map(|&w| i64::from(w)).sum();
             let lacking = f64::from(residual) * f64::from(rows.scales[row]) * sum as f64;
-            ((f64::from(bias) + lacking) / unit).round().clamp(-MAX_BIAS, MAX_BIAS) as i32
+            let added = added.get(row).copied().unwrap_or_default();
+            ((f64::from(bias) + lacking - added) / unit).round().clamp(-MAX_BIAS, MAX_BIAS) as i32
         };
         let bias = affine.bias.iter().zip(&units).enumerate().map(bias).collect();
         let multipliers = units.iter().map(|unit| multiplier(unit / f64::from(to.scale))).collect();

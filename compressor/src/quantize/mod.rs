@@ -1,6 +1,7 @@
 //! Post-training quantisation: a trained graph of floats as integers, without training.
 //!
-//! 1. [`ranges`] watches a few hundred inputs go through the graph and chooses each value's scale;
+//! 1. [`ranges`] watches a few hundred inputs go through the graph and chooses each value's scale,
+//!    [`means`] what each layer reads on average;
 //! 2. [`mod@weights`] makes integers of each layer's weights, at a width, a scale per output;
 //! 3. [`mod@lower`] derives multipliers and gives an [`IntegerGraph`];
 //! 4. [`widths`] measures how much each layer's narrowing costs, and narrows what costs least.
@@ -12,6 +13,7 @@ mod arithmetic;
 pub mod assess;
 mod fuse;
 pub mod lower;
+mod means;
 pub mod ranges;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ pub mod widths;
 use thiserror::Error;
 
 pub use lower::{Plan, lower};
+pub use means::means;
 
 use crate::calibrate::{InputQuantization, RawInput};
 use crate::float_graph::{FloatGraph, FloatGraphError, Kind, ValueId};

@@ -13,7 +13,7 @@ use super::MAX_FILE_BYTES;
 use crate::calibrate::Range;
 use crate::files::{self, FileError};
 use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
-use crate::import::{self, ImportError};
+use crate::import::{self, ImportError, InputLayout, Layout};
 use crate::network::{Affine, FloatNetwork, Layer, Padding, Shape, Topology};
 use crate::shapes::{self, ShapeError, padding_before, window_outputs};
 
@@ -79,20 +79,28 @@ pub struct Given {
     /// Real numbers that the input can have, if the file holds a quantised model: the data must be
     /// normalised to these.
     pub inputs: Option<Range>,
+    /// In which order an ONNX file has the dimensions of its input.
+    pub layout: Option<InputLayout>,
 }
 
-/// The network of a model file, for data of the given shape and classes.
+/// The network of a model file, for data of the given shape and classes. `layout` is the order of an
+/// ONNX input's dimensions, where the file doesn't tell.
 ///
 /// # Errors
 /// What can't be read, can't be trained, or doesn't fit the data.
-pub fn load(path: &Path, data: Shape, classes: usize) -> Result<Given, ModelError> {
+pub fn load(
+    path: &Path,
+    layout: Option<Layout>,
+    data: Shape,
+    classes: usize,
+) -> Result<Given, ModelError> {
     let bytes = files::read(path, MAX_FILE_BYTES)?;
     let failed = |source| ModelError::Import { path: path.to_owned(), source: Box::new(source) };
-    let model = import::floats(&bytes, path.parent()).map_err(failed)?;
+    let model = import::floats(&bytes, path.parent(), layout).map_err(failed)?;
     if !model.output_order.is_empty() {
         return Err(ModelError::Image { path: path.to_owned() });
     }
-    let inputs = model.input_range();
+    let (inputs, layout) = (model.input_range(), model.input_layout);
     let mut graph = if model.is_quantized() { model.freed().graph } else { model.graph };
     graph.pad_by_windows();
     let mut network = trainable(&graph)?;
@@ -106,7 +114,7 @@ pub fn load(path: &Path, data: Shape, classes: usize) -> Result<Given, ModelErro
         (model, data) => return Err(ModelError::Data { model, data }),
     }
     match shapes::infer(&network.topology)?.last() {
-        Some(&Shape::Flat(outputs)) if outputs == classes => Ok(Given { network, inputs }),
+        Some(&Shape::Flat(outputs)) if outputs == classes => Ok(Given { network, inputs, layout }),
         other => {
             let model = other.copied().unwrap_or(Shape::Flat(0));
             Err(ModelError::Classes { model, classes })
@@ -401,25 +409,27 @@ mod tests {
     fn files_fit_their_data_or_say_why_not() {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/onnx/models"));
         let path = folder.join("lenet.onnx");
-        let model = import::floats(&std::fs::read(&path).unwrap(), None).unwrap();
+        let model = import::floats(&std::fs::read(&path).unwrap(), None, None).unwrap();
         let network = trainable(&model.graph).unwrap();
         let shape = network.topology.input;
         let classes = shapes::infer(&network.topology).unwrap().last().unwrap().len();
-        assert_eq!(load(&path, shape, classes).unwrap(), Given { network, inputs: None });
-        let few = load(&path, shape, classes + 1);
+        let layout = model.input_layout;
+        let given = Given { network, inputs: None, layout };
+        assert_eq!(load(&path, None, shape, classes).unwrap(), given);
+        let few = load(&path, None, shape, classes + 1);
         assert!(matches!(few, Err(ModelError::Classes { .. })));
-        let other = load(&path, Shape::Flat(1), classes);
+        let other = load(&path, None, Shape::Flat(1), classes);
         assert!(matches!(other, Err(ModelError::Data { .. })));
-        let none = load(&folder.join("none.onnx"), shape, classes);
+        let none = load(&folder.join("none.onnx"), None, shape, classes);
         assert!(matches!(none, Err(ModelError::File(_))));
-        let damaged = load(&folder.join("lenet.in.npy"), shape, classes);
+        let damaged = load(&folder.join("lenet.in.npy"), None, shape, classes);
         assert!(matches!(damaged, Err(ModelError::Import { .. })));
     }
 
     fn fixture(name: &str) -> FloatGraph {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tflite");
         let bytes = std::fs::read(format!("{folder}/{name}.tflite")).unwrap();
-        let mut graph = import::floats(&bytes, None).unwrap().freed().graph;
+        let mut graph = import::floats(&bytes, None, None).unwrap().freed().graph;
         graph.pad_by_windows();
         graph
     }

@@ -3,6 +3,7 @@
 use super::external::Folder;
 use super::schema::{Entry, Tensor};
 use crate::import::ImportError;
+use crate::weights::half;
 
 /// Most numbers of one constant: as many floats as the largest file could hold.
 const MAX_NUMBERS: usize = bitsback_runtime::format::MAX_FILE_LEN as usize / 4;
@@ -44,6 +45,9 @@ pub(super) enum Type {
 }
 
 impl Type {
+    /// Truth values; they are integers here.
+    pub(super) const BOOL: Self = Self::Other(9);
+
     pub(super) fn of(number: i32) -> Self {
         match number {
             1 => Self::F32,
@@ -196,13 +200,13 @@ fn numbers(kind: Type, raw: &[u8], tensor: &Tensor, len: usize) -> Option<Number
             let chunks = raw.as_chunks::<8>().0.iter();
             Numbers::Int(chunks.map(|&chunk| i64::from_le_bytes(chunk)).collect())
         }
-        Type::I32 | Type::I8 | Type::U8 if bare => ints(),
+        Type::I32 | Type::I8 | Type::U8 | Type::BOOL if bare => ints(),
         Type::I32 => {
             let chunks = raw.as_chunks::<4>().0.iter();
             Numbers::Int(chunks.map(|&chunk| i64::from(i32::from_le_bytes(chunk))).collect())
         }
         Type::I8 => Numbers::Int(raw.iter().map(|&byte| i64::from(byte as i8)).collect()),
-        Type::U8 => Numbers::Int(raw.iter().map(|&byte| i64::from(byte)).collect()),
+        Type::U8 | Type::BOOL => Numbers::Int(raw.iter().map(|&byte| i64::from(byte)).collect()),
         // Two in a byte, the lower half first.
         Type::I4 | Type::U4 => {
             let packed = tensor.ints.iter().map(|&byte| byte as u8);
@@ -216,33 +220,7 @@ fn numbers(kind: Type, raw: &[u8], tensor: &Tensor, len: usize) -> Option<Number
     })
 }
 
-/// A number of 16 bits: sign, 5 bits of exponent, 10 of fraction.
-fn half(bits: u16) -> f32 {
-    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    let magnitude = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction > 0.0 => f32::NAN,
-        31 => f32::INFINITY,
-        _ => (1024.0 + fraction) * 2f32.powi(exponent - 25),
-    };
-    if bits >> 15 == 1 { -magnitude } else { magnitude }
-}
-
 /// The value of a key.
 pub(super) fn value<'e>(entries: &'e [Entry], key: &str) -> Option<&'e str> {
     entries.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn halves() {
-        let table = [(0x3c00, 1.0), (0xc000, -2.0), (0x0001, 5.960_464_5e-8), (0x7bff, 65504.0)];
-        for (bits, number) in table {
-            assert_eq!(half(bits), number);
-        }
-        assert!(half(0x7e00).is_nan() && half(0xfc00) == f32::NEG_INFINITY);
-    }
 }

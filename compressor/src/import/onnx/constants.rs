@@ -1,15 +1,18 @@
-//! Operators that are computed when the model is read: constants, shapes, types.
+//! Operators that make constants, which are computed when the model is read: numbers, shapes, types.
 
+use super::arithmetic::{broadcast_dims, broadcast_places};
 use super::constant::{Constant, Numbers, Type};
-use super::convert::{Converter, Site, Tensor};
+use super::convert::Converter;
+use super::schema::MAX_DIMS;
+use super::site::{Site, Tensor};
 use crate::import::ImportError;
 
-impl Converter {
+impl Converter<'_> {
     /// `Constant`.
     pub(super) fn constant(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let constant = if let Some(attribute) = site.attribute("value") {
             let tensor = attribute.tensor.as_ref().ok_or_else(|| site.missing("its value"))?;
-            Constant::read(tensor, &self.folder)?
+            Constant::read(tensor, self.folder)?
         } else if site.attribute("value_float").is_some() {
             Constant::of_floats(Vec::new(), vec![site.float("value_float", 0.0)])
         } else if site.attribute("value_int").is_some() {
@@ -34,9 +37,7 @@ impl Converter {
     pub(super) fn shape(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let dims = match self.operand(site, 0, "its input")? {
             Tensor::Constant(constant) => constant.dims,
-            Tensor::Activation(input) => {
-                std::iter::once(self.batch).chain(input.dims.iter().copied()).collect()
-            }
+            Tensor::Activation(input) => input.whole(self.batch),
         };
         let rank = dims.len() as i64;
         let end = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank);
@@ -46,61 +47,75 @@ impl Converter {
         self.define(site, Tensor::Constant(Constant::of_ints(vec![sizes.len()], Type::I64, sizes)))
     }
 
-    /// `Slice` of a shape: its bounds are operands, or attributes in old files.
-    pub(super) fn slice(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let data = self.parameter(site, 0, "its input")?;
-        let bound = |place: usize, name: &str| match site.ints(name) {
-            Some(&[number]) => Ok::<_, ImportError>(Some(number)),
-            _ => {
-                let given = self.optional_parameter(site, place)?;
-                Ok(given.and_then(|given| given.integers()?.first().copied()))
-            }
+    /// `ConstantOfShape`: one number, as often as the shape says.
+    pub(super) fn constant_of_shape(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        let dims = self.sizes(site, 0)?;
+        let one = match site.attribute("value").and_then(|attribute| attribute.tensor.as_ref()) {
+            Some(tensor) => Constant::read(tensor, self.folder)?,
+            None => Constant::of_floats(Vec::new(), vec![0.0]),
         };
-        let (start, end) = (bound(1, "starts")?, bound(2, "ends")?);
-        let (axis, step) = (bound(3, "axes")?.unwrap_or(0), bound(4, "steps")?.unwrap_or(1));
-        let (Some(numbers), Some(start), Some(end), 0 | -1, 1, [_]) =
-            (data.integers(), start, end, axis, step, data.dims.as_slice())
-        else {
-            let problem = "only sizes that are neighbours can be taken, out of a shape";
-            return Err(site.shape_error(problem, &[&data.dims]));
-        };
-        let len = numbers.len() as i64;
-        let place =
-            |at: i64| (if at < 0 { at.saturating_add(len) } else { at }).clamp(0, len) as usize;
-        let (start, end) = (place(start), place(end));
-        let taken = numbers[start..end.max(start)].to_vec();
-        let taken = Constant::of_ints(vec![taken.len()], data.kind, taken);
-        self.define(site, Tensor::Constant(taken))
+        if one.len() != 1 {
+            return Err(site.missing("the only number of its value"));
+        }
+        let len = self.counted(&dims)?;
+        self.define(site, Tensor::Constant(one.rearranged(dims, &vec![0; len])))
     }
 
-    /// `Gather` out of a shape.
-    pub(super) fn gather(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let data = self.parameter(site, 0, "its input")?;
-        let indices = self.parameter(site, 1, "its indices")?;
-        let (Some(numbers), Some(chosen), [_]) =
-            (data.integers(), indices.integers(), data.dims.as_slice())
-        else {
-            let problem = "only sizes can be gathered, out of a shape";
-            return Err(site.shape_error(problem, &[&data.dims, &indices.dims]));
-        };
-        let len = numbers.len() as i64;
-        let pick = |&index: &i64| {
-            let index = if index < 0 { index.saturating_add(len) } else { index };
-            usize::try_from(index).ok().and_then(|index| numbers.get(index).copied())
-        };
-        let gathered: Option<Vec<i64>> = chosen.iter().map(pick).collect();
-        let gathered = gathered.ok_or_else(|| site.missing("a size"))?;
-        self.define(
-            site,
-            Tensor::Constant(Constant::of_ints(indices.dims.clone(), data.kind, gathered)),
-        )
+    /// `Expand` of a constant.
+    pub(super) fn expand(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        let constant = self.parameter(site, 0, "its input")?;
+        let wanted = self.sizes(site, 1)?;
+        let dims = broadcast_dims(&[&constant.dims, &wanted]);
+        let dims = dims
+            .ok_or_else(|| site.shape_error("the sizes don't fit", &[&constant.dims, &wanted]))?;
+        self.counted(&dims)?;
+        let places = broadcast_places(&constant.dims, &dims);
+        self.define(site, Tensor::Constant(constant.rearranged(dims, &places)))
+    }
+
+    /// `Range` of integers.
+    pub(super) fn range(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        let mut bounds = [0i64; 3];
+        let mut kind = Type::I64;
+        for (place, bound) in bounds.iter_mut().enumerate() {
+            let constant = self.parameter(site, place, "a bound")?;
+            kind = constant.kind;
+            *bound = match constant.integers() {
+                Some(&[number]) => number,
+                _ => return Err(site.missing("an integer as a bound")),
+            };
+        }
+        let [start, limit, step] = bounds.map(i128::from);
+        if step == 0 {
+            return Err(site.unsupported("the step", 0, "any number but 0"));
+        }
+        let count = ((limit - start + step - step.signum()) / step).max(0);
+        let count = self.counted(&[usize::try_from(count).unwrap_or(usize::MAX)])?;
+        let numbers = (0..count as i128).map(|at| (start + at * step) as i64).collect();
+        self.define(site, Tensor::Constant(Constant::of_ints(vec![count], kind, numbers)))
+    }
+
+    /// The sizes that an operand holds.
+    fn sizes(&self, site: &Site<'_>, place: usize) -> Result<Vec<usize>, ImportError> {
+        let sizes = self.parameter(site, place, "its shape")?;
+        let numbers = sizes.integers().filter(|numbers| numbers.len() <= MAX_DIMS);
+        let size = |&number: &i64| usize::try_from(number).ok();
+        let sizes = numbers.and_then(|numbers| numbers.iter().map(size).collect());
+        sizes.ok_or_else(|| site.missing("a few sizes from 0 on"))
+    }
+
+    /// The length of a constant of these dimensions, which is within what may be made.
+    pub(super) fn counted(&mut self, dims: &[usize]) -> Result<usize, ImportError> {
+        let len = dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
+        self.count(len)?;
+        Ok(len)
     }
 
     /// `Cast`: numbers of the input stay floats.
     pub(super) fn cast(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let to = Type::of(i32::try_from(site.int("to", 0)).unwrap_or_default());
         let float = matches!(to, Type::F32 | Type::F16 | Type::F64);
-        let integer = matches!(to, Type::I32 | Type::I64);
+        let integer = matches!(to, Type::I32 | Type::I64 | Type::BOOL);
         let operand = match self.operand(site, 0, "its input")? {
             Tensor::Activation(input) if float => Tensor::Activation(input),
             Tensor::Constant(constant) if float => {

@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use super::FloatModel;
 use super::constant::{Constant, Type};
 use super::external::Folder;
-use super::operators::{self, Import};
+use super::operators;
 use super::order::Order;
-use super::schema::{Attribute, Model, Node};
-use super::shape::{Shape, kept_dims};
+use super::schema::Model;
+use super::shape::Shape;
+use super::site::{Activation, MAX_NAME_LEN, Site, Tensor};
 use crate::calibrate::Quantization;
-use crate::float_graph::{FloatGraph, Kind, Node as FloatNode, Value, ValueId};
-use crate::import::{At, ImportError};
+use crate::float_graph::{Kind, Node as FloatNode, Value, ValueId};
+use crate::import::ImportError;
+use crate::import::layout::{Evidence, Layout, Lineage};
 
 /// Most numbers of all constants together: what the largest file could hold, since one could be
 /// named many times.
@@ -21,143 +23,53 @@ pub(super) const MAX_ACTIVATIONS: usize = bitsback_runtime::format::MAX_ARENA_LE
 /// Largest batch that a file may be exported with: nobody exports larger ones, and products with it
 /// stay far from overflowing.
 const MAX_BATCH: usize = 1 << 16;
-/// Longest name that is kept: names are for messages.
-const MAX_NAME_LEN: usize = 80;
-
-/// What a tensor of the file has become.
-#[derive(Clone, Debug)]
-pub(super) enum Tensor {
-    Constant(Constant),
-    Activation(Activation),
-}
-
-/// A tensor that depends on the input.
-#[derive(Clone, Debug)]
-pub(super) struct Activation {
-    pub(super) value: ValueId,
-    /// Its ONNX shape without the batch.
-    pub(super) dims: Vec<usize>,
-    pub(super) order: Order,
-}
-
-impl Activation {
-    pub(super) fn len(&self) -> usize {
-        self.dims.iter().product()
-    }
-
-    /// Whether its numbers lie as an image's do.
-    pub(super) fn is_image(&self) -> bool {
-        self.order == Order::channels_last(&self.dims)
-    }
-}
-
 /// A conversion in progress.
 #[derive(Debug)]
-pub(super) struct Converter {
+pub(super) struct Converter<'f> {
     pub(super) model: FloatModel,
     tensors: HashMap<String, Tensor>,
     /// Size of the batch that the file was exported with.
     pub(super) batch: usize,
     /// Version of the standard's operators.
     pub(super) opset: i64,
-    pub(super) folder: Folder,
+    pub(super) folder: &'f Folder,
+    /// What the operators so far say about the input's order.
+    pub(super) evidence: Evidence,
     parameters: usize,
     activations: usize,
 }
 
-/// A node and its place, while it is converted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Site<'a> {
-    pub(super) node: &'a Node,
-    index: usize,
-}
-
-impl<'a> Site<'a> {
-    pub(super) fn at(&self) -> At {
-        let output = self.node.outputs.first().map_or("", String::as_str);
-        let short = |text: &str| -> String { text.chars().take(MAX_NAME_LEN).collect() };
-        let operator = match self.node.name.as_str() {
-            "" => short(&self.node.operator),
-            name => format!("{} `{}`", short(&self.node.operator), short(name)),
-        };
-        At { index: self.index, operator, output: short(output) }
+impl<'f> Converter<'f> {
+    pub(super) fn new(model: &Model, folder: &'f Folder) -> Self {
+        Self {
+            model: FloatModel::default(),
+            tensors: HashMap::new(),
+            batch: 1,
+            opset: model.opset,
+            folder,
+            evidence: Evidence::default(),
+            parameters: 0,
+            activations: 0,
+        }
     }
 
-    pub(super) fn missing(&self, what: &'static str) -> ImportError {
-        ImportError::Missing { at: self.at(), what }
+    /// What a name stands for so far.
+    pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
     }
 
-    pub(super) fn shape_error(&self, problem: &'static str, shapes: &[&[usize]]) -> ImportError {
-        ImportError::Shape { at: self.at(), problem, shapes: format!("{shapes:?}") }
+    /// The parameters.
+    pub(super) fn initializers(&mut self, model: &Model) -> Result<(), ImportError> {
+        for tensor in &model.initializers {
+            let constant = Constant::read(tensor, self.folder)?;
+            self.count(constant.len())?;
+            self.tensors.insert(tensor.name.clone(), Tensor::Constant(constant));
+        }
+        Ok(())
     }
 
-    pub(super) fn unsupported(
-        &self,
-        what: &'static str,
-        found: impl ToString,
-        supported: &'static str,
-    ) -> ImportError {
-        ImportError::Attribute { at: self.at(), what, found: found.to_string(), supported }
-    }
-
-    pub(super) fn attribute(&self, name: &str) -> Option<&'a Attribute> {
-        self.node.attributes.iter().find(|attribute| attribute.name == name)
-    }
-
-    pub(super) fn int(&self, name: &str, default: i64) -> i64 {
-        self.attribute(name).map_or(default, |attribute| attribute.int)
-    }
-
-    pub(super) fn float(&self, name: &str, default: f32) -> f32 {
-        self.attribute(name).map_or(default, |attribute| attribute.float)
-    }
-
-    pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
-        self.attribute(name).map(|attribute| attribute.ints.as_slice())
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.attribute(name).map(|attribute| String::from_utf8_lossy(&attribute.text).into_owned())
-    }
-}
-
-/// All nodes in turn.
-pub(super) fn convert(model: &Model, folder: Folder) -> Result<FloatModel, ImportError> {
-    let mut converter = Converter {
-        model: FloatModel::default(),
-        tensors: HashMap::new(),
-        batch: 1,
-        opset: model.opset,
-        folder,
-        parameters: 0,
-        activations: 0,
-    };
-    for tensor in &model.initializers {
-        let constant = Constant::read(tensor, &converter.folder)?;
-        converter.count(constant.len())?;
-        converter.tensors.insert(tensor.name.clone(), Tensor::Constant(constant));
-    }
-    converter.input(model)?;
-    for (index, node) in model.nodes.iter().enumerate() {
-        converter.node(&Site { node, index })?;
-    }
-    match converter.tensors.get(&model.output) {
-        Some(Tensor::Activation(output)) => converter.model.graph.output = output.value,
-        _ => return Err(ImportError::NotComputed { output: model.output.clone() }),
-    }
-    let output = converter.tensors.remove(&model.output);
-    if let Some(Tensor::Activation(output)) = output
-        && !output.order.is_logical()
-    {
-        converter.model.output_order = (0..output.len()).map(|at| output.order.place(at)).collect();
-    }
-    Ok(converter.model)
-}
-
-impl Converter {
-    /// The model's input: images come with their channels last, unless the graph itself begins by
-    /// transposing them.
-    fn input(&mut self, model: &Model) -> Result<(), ImportError> {
+    /// The model's input, whose dimensions have that order in the file: it is kept channels last.
+    pub(super) fn input(&mut self, model: &Model, layout: Layout) -> Result<(), ImportError> {
         let input = &model.input;
         let tensor = || input.name.chars().take(MAX_NAME_LEN).collect::<String>();
         let kind = Type::of(input.kind);
@@ -180,61 +92,21 @@ impl Converter {
             let (what, found) = ("examples in a batch", self.batch);
             return Err(ImportError::TooMany { what, found, limit: MAX_BATCH });
         }
-        let mut readers = model.nodes.iter().filter(|node| node.inputs.contains(&input.name));
-        let transposed = readers.any(|node| node.operator == "Transpose");
-        let has_sequences = dims.len() == 2 && model.nodes.iter().any(reads_sequences(model));
-        let image = !transposed && (dims.len() == 3 || has_sequences);
-        let shape = if image {
-            Shape::image(dims)?
-        } else {
-            Shape { kept: dims.clone(), dims, order: Order::LOGICAL }
-        };
-        let activation = self.activation(&input.name, shape.dims, shape.order, shape.kept)?;
+        let rank = dims.len();
+        let moved = layout == Layout::ChannelsFirst && matches!(rank, 2 | 3);
+        let shape = if moved { Shape::image(dims)? } else { Shape::logical(dims) };
+        let shape = Shape { lineage: Lineage::of_input(rank), ..shape };
+        self.evidence = Evidence::of_rank(if matches!(rank, 2 | 3) { rank } else { 0 });
+        let activation = self.activation(&input.name, shape)?;
         self.model.graph.input = activation.value;
         self.tensors.insert(input.name.clone(), Tensor::Activation(activation));
         Ok(())
     }
 
-    fn node(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let Some(supported) = operators::find(&site.node.operator) else {
-            return Err(ImportError::Operator { at: site.at(), supported: operators::names() });
-        };
-        match supported.import {
-            Import::Gemm => self.gemm(site),
-            Import::MatMul => self.mat_mul(site),
-            Import::Conv => self.conv(site),
-            Import::BatchNormalization => self.batch_normalization(site),
-            Import::MaxPool => self.pool(site, true),
-            Import::AveragePool => self.pool(site, false),
-            Import::GlobalAveragePool => self.global_average_pool(site),
-            Import::GlobalMaxPool => self.global_max_pool(site),
-            Import::ReduceMean => self.reduce_mean(site),
-            Import::Add => self.add(site),
-            Import::Sub => self.sub(site),
-            Import::Mul => self.mul(site),
-            Import::Div => self.div(site),
-            Import::Relu => self.unary(site, Kind::Clip(0.0, f32::INFINITY)),
-            Import::Clip => self.clip(site),
-            Import::LeakyRelu => self.unary(site, Kind::LeakyRelu(site.float("alpha", 0.01))),
-            Import::Sigmoid => self.unary(site, Kind::Sigmoid),
-            Import::Tanh => self.unary(site, Kind::Tanh),
-            Import::Softmax => self.softmax(site, Kind::Softmax),
-            Import::LogSoftmax => self.softmax(site, Kind::LogSoftmax),
-            Import::Concat => self.concat(site),
-            Import::Pad => self.pad(site),
-            Import::Flatten => self.flatten(site),
-            Import::Reshape => self.reshape(site),
-            Import::Squeeze => self.squeeze(site),
-            Import::Unsqueeze => self.unsqueeze(site),
-            Import::Transpose => self.transpose(site),
-            Import::Same => self.same(site),
-            Import::Constant => self.constant(site),
-            Import::Shape => self.shape(site),
-            Import::Gather => self.gather(site),
-            Import::Slice => self.slice(site),
-            Import::Cast => self.cast(site),
-            Import::QuantizeLinear => self.quantize_linear(site),
-            Import::DequantizeLinear => self.dequantize_linear(site),
+    pub(super) fn node(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        match operators::find(&site.node.operator) {
+            Some(supported) => self.import(site, supported.import),
+            None => Err(ImportError::Operator { at: site.at(), supported: operators::names() }),
         }
     }
 
@@ -263,8 +135,22 @@ impl Converter {
         }
     }
 
-    /// An operand that depends on the input.
+    /// An operand that depends on the input, with the batch as a dimension of its own.
     pub(super) fn computed(
+        &self,
+        site: &Site<'_>,
+        place: usize,
+    ) -> Result<Activation, ImportError> {
+        let activation = self.computed_rows(site, place)?;
+        if activation.rows {
+            let problem = "the batch and another dimension are one there; it must stay first";
+            return Err(site.shape_error(problem, &[&activation.dims]));
+        }
+        Ok(activation)
+    }
+
+    /// As [`Converter::computed`], also of rows that the batch is a part of.
+    pub(super) fn computed_rows(
         &self,
         site: &Site<'_>,
         place: usize,
@@ -320,23 +206,37 @@ impl Converter {
         Ok(())
     }
 
-    /// A new value of the shape and order, kept with the given dimensions.
-    fn activation(
-        &mut self,
-        name: &str,
-        dims: Vec<usize>,
-        order: Order,
-        kept: Vec<usize>,
-    ) -> Result<Activation, ImportError> {
+    /// A new value of the shape.
+    fn activation(&mut self, name: &str, shape: Shape) -> Result<Activation, ImportError> {
+        let Shape { dims, order, kept, rows, lineage } = shape;
+        self.count_activations(&dims)?;
+        let name = name.chars().take(MAX_NAME_LEN).collect();
+        self.model.graph.values.push(Value { name, dims: kept, constant: None });
+        let value = self.model.graph.values.len() - 1;
+        Ok(Activation { value, dims, order, rows, lineage })
+    }
+
+    fn count_activations(&mut self, dims: &[usize]) -> Result<(), ImportError> {
         let len = dims.iter().fold(1usize, |product, &dim| product.saturating_mul(dim));
         self.activations = self.activations.saturating_add(len);
         let (what, found, limit) = ("values between operators", self.activations, MAX_ACTIVATIONS);
-        if found > limit {
-            return Err(ImportError::TooMany { what, found, limit });
+        if found > limit { Err(ImportError::TooMany { what, found, limit }) } else { Ok(()) }
+    }
+
+    /// The shape of an activation, as it is kept.
+    pub(super) fn shape_of(&self, like: &Activation) -> Shape {
+        Shape {
+            dims: like.dims.clone(),
+            order: like.order.clone(),
+            kept: self.kept(like).to_vec(),
+            rows: like.rows,
+            lineage: like.lineage.clone(),
         }
-        let name = name.chars().take(MAX_NAME_LEN).collect();
-        self.model.graph.values.push(Value { name, dims: kept, constant: None });
-        Ok(Activation { value: self.model.graph.values.len() - 1, dims, order })
+    }
+
+    /// The dimensions that an activation is kept with.
+    pub(super) fn kept(&self, activation: &Activation) -> &[usize] {
+        &self.model.graph.values[activation.value].dims
     }
 
     /// Appends a node that writes a value of this shape and order, as the node's output.
@@ -348,8 +248,7 @@ impl Converter {
         dims: Vec<usize>,
         order: Order,
     ) -> Result<Activation, ImportError> {
-        let kept = kept_dims(&dims, &order);
-        self.push_kept(site, kind, inputs, Shape { dims, order, kept })
+        self.push_shape(site, kind, inputs, Shape::new(dims, order))
     }
 
     /// As [`Converter::push`], of an image or a sequence, channels last.
@@ -360,19 +259,7 @@ impl Converter {
         input: ValueId,
         dims: Vec<usize>,
     ) -> Result<Activation, ImportError> {
-        self.push_images(site, kind, vec![input], dims)
-    }
-
-    /// As [`Converter::push_image`], from any number of operands.
-    pub(super) fn push_images(
-        &mut self,
-        site: &Site<'_>,
-        kind: Kind,
-        inputs: Vec<ValueId>,
-        dims: Vec<usize>,
-    ) -> Result<Activation, ImportError> {
-        let shape = Shape::image(dims)?;
-        self.push_kept(site, kind, inputs, shape)
+        self.push_shape(site, kind, vec![input], Shape::image(dims)?)
     }
 
     /// As [`Converter::push`], of what has the shape and order of `like`.
@@ -383,12 +270,12 @@ impl Converter {
         inputs: Vec<ValueId>,
         like: &Activation,
     ) -> Result<Activation, ImportError> {
-        let kept = self.model.graph.values[like.value].dims.clone();
-        let shape = Shape { dims: like.dims.clone(), order: like.order.clone(), kept };
-        self.push_kept(site, kind, inputs, shape)
+        let shape = self.shape_of(like);
+        self.push_shape(site, kind, inputs, shape)
     }
 
-    fn push_kept(
+    /// As [`Converter::push`], of that shape.
+    pub(super) fn push_shape(
         &mut self,
         site: &Site<'_>,
         kind: Kind,
@@ -396,7 +283,7 @@ impl Converter {
         shape: Shape,
     ) -> Result<Activation, ImportError> {
         let name = Self::output(site)?;
-        let written = self.activation(&name, shape.dims, shape.order, shape.kept)?;
+        let written = self.activation(&name, shape)?;
         self.append(site, kind, inputs, written.value);
         self.tensors.insert(name, Tensor::Activation(written.clone()));
         Ok(written)
@@ -410,23 +297,45 @@ impl Converter {
         input: ValueId,
         dims: Vec<usize>,
     ) -> Result<Activation, ImportError> {
-        let Shape { dims, order, kept } = Shape::image(dims)?;
-        let written = self.activation("", dims, order, kept)?;
-        self.append(site, kind, vec![input], written.value);
-        Ok(written)
+        self.step_shape(site, kind, input, Shape::image(dims)?)
     }
 
-    /// As [`Converter::step`], of what has the shape and order of `like`.
-    pub(super) fn step_like(
+    /// As [`Converter::step`], of that shape.
+    pub(super) fn step_shape(
         &mut self,
         site: &Site<'_>,
         kind: Kind,
-        like: &Activation,
+        input: ValueId,
+        shape: Shape,
     ) -> Result<Activation, ImportError> {
-        let kept = self.model.graph.values[like.value].dims.clone();
-        let written = self.activation("", like.dims.clone(), like.order.clone(), kept)?;
-        self.append(site, kind, vec![like.value], written.value);
+        self.step_of(site, kind, vec![input], shape)
+    }
+
+    /// As [`Converter::step_shape`], from any number of operands.
+    pub(super) fn step_of(
+        &mut self,
+        site: &Site<'_>,
+        kind: Kind,
+        inputs: Vec<ValueId>,
+        shape: Shape,
+    ) -> Result<Activation, ImportError> {
+        let written = self.activation("", shape)?;
+        self.append(site, kind, inputs, written.value);
         Ok(written)
+    }
+
+    /// The numbers of an activation as they are, kept with the given dimensions.
+    pub(super) fn arranged(
+        &mut self,
+        site: &Site<'_>,
+        input: &Activation,
+        kept: Vec<usize>,
+    ) -> Result<ValueId, ImportError> {
+        if *self.kept(input) == kept {
+            return Ok(input.value);
+        }
+        let shape = Shape { kept, ..self.shape_of(input) };
+        Ok(self.step_shape(site, Kind::Reshape, input.value, shape)?.value)
     }
 
     /// The same numbers in another shape, as the node's output; without an operator where they are
@@ -434,15 +343,17 @@ impl Converter {
     pub(super) fn view(
         &mut self,
         site: &Site<'_>,
-        input: &Activation,
-        dims: Vec<usize>,
-        order: Order,
+        value: ValueId,
+        shape: Shape,
     ) -> Result<(), ImportError> {
-        if self.model.graph.values[input.value].dims == kept_dims(&dims, &order) {
-            let value = input.value;
-            return self.define(site, Tensor::Activation(Activation { value, dims, order }));
+        if self.model.graph.values[value].dims == shape.kept {
+            // Its order takes memory, too.
+            self.count_activations(&shape.dims)?;
+            let Shape { dims, order, rows, lineage, .. } = shape;
+            let view = Activation { value, dims, order, rows, lineage };
+            return self.define(site, Tensor::Activation(view));
         }
-        self.push(site, Kind::Reshape, vec![input.value], dims, order).map(drop)
+        self.push_shape(site, Kind::Reshape, vec![value], shape).map(drop)
     }
 
     fn append(&mut self, site: &Site<'_>, kind: Kind, inputs: Vec<ValueId>, output: ValueId) {
@@ -470,24 +381,8 @@ impl Converter {
         if found > limit { Err(ImportError::TooMany { what, found, limit }) } else { Ok(()) }
     }
 
-    pub(super) fn graph(&self) -> &FloatGraph {
-        &self.model.graph
-    }
-
     /// The file's quantisation of a value.
     pub(super) fn quantization(&self, value: ValueId) -> Option<Quantization> {
         self.model.activations.get(&value).copied()
-    }
-}
-
-/// Whether a node is a convolution or pooling along one dimension.
-fn reads_sequences(model: &Model) -> impl Fn(&Node) -> bool {
-    let weights: HashMap<&str, usize> =
-        model.initializers.iter().map(|t| (t.name.as_str(), t.dims.len())).collect();
-    move |node: &Node| {
-        let kernel = node.attributes.iter().find(|attribute| attribute.name == "kernel_shape");
-        let rank = node.inputs.get(1).and_then(|name| weights.get(name.as_str()));
-        let windowed = ["Conv", "MaxPool", "AveragePool"].contains(&node.operator.as_str());
-        windowed && (kernel.is_some_and(|kernel| kernel.ints.len() == 1) || rank == Some(&3))
     }
 }

@@ -3,6 +3,11 @@
 
 use serde::Serialize;
 
+use super::convert::Converter;
+use super::site::Site;
+use crate::float_graph::Kind;
+use crate::import::ImportError;
+
 /// How an operator of an ONNX file is imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Import {
@@ -15,6 +20,10 @@ pub(super) enum Import {
     GlobalAveragePool,
     GlobalMaxPool,
     ReduceMean,
+    ReduceMax,
+    Extreme,
+    HardSigmoid,
+    HardSwish,
     Add,
     Sub,
     Mul,
@@ -39,6 +48,13 @@ pub(super) enum Import {
     Gather,
     Slice,
     Cast,
+    ConstantOfShape,
+    Expand,
+    Range,
+    Where,
+    Product,
+    BinaryConstant,
+    UnaryConstant,
     QuantizeLinear,
     DequantizeLinear,
 }
@@ -67,50 +83,123 @@ const fn line(
 
 const FOLDED: &str = "nothing, or depthwise_conv2d";
 const FOLD: &str = "by a constant: one number, or one per channel; folded into the layer before";
-const VIEW: &str = "the batch stays first";
-const SHAPES: &str = "of shapes that are known when the model is read";
+const VIEW: &str = "the batch stays first, or becomes a part of the first dimension";
+const SHAPES: &str = "of shapes and constants, which are known when the model is read";
+const BROADCAST: &str = "any shapes that can be broadcast; one operand may be a constant";
+const LIMIT: &str = "of a value and a number, or of constants";
+const TOGETHER: &str =
+    "over dimensions that lie together in memory: rows and columns, channels, steps";
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 37] = [
-    line("Add", Import::Add, "add", "shapes equal, or one operand is a constant"),
+pub static SUPPORTED: [SupportedOperator; 52] = [
+    line("Add", Import::Add, "add", BROADCAST),
     line("AveragePool", Import::AveragePool, "avg_pool2d", "no dilation"),
     line("BatchNormalization", Import::BatchNormalization, FOLDED, "of inference; folded into the layer before"),
     line("Cast", Import::Cast, "nothing", "between types of floats, or of constants"),
+    line("Ceil", Import::UnaryConstant, "nothing", SHAPES),
     line("Clip", Import::Clip, "a limit, or rescale", "constant limits"),
     line("Concat", Import::Concat, "concat", "not along the batch"),
     line("Constant", Import::Constant, "nothing", ""),
+    line("ConstantOfShape", Import::ConstantOfShape, "nothing", SHAPES),
     line("Conv", Import::Conv, "conv2d or depthwise_conv2d", "1 or 2 dimensions; other groups than depthwise ones are filled up with zeros"),
     line("DequantizeLinear", Import::DequantizeLinear, "nothing", "8 bits per tensor; of weights also 4 bits and per channel"),
     line("Div", Import::Div, FOLDED, FOLD),
     line("Dropout", Import::Same, "nothing", "of inference"),
-    line("Flatten", Import::Flatten, "nothing", "axis 1"),
+    line("Equal", Import::BinaryConstant, "nothing", SHAPES),
+    line("Expand", Import::Expand, "nothing", SHAPES),
+    line("Flatten", Import::Flatten, "nothing", VIEW),
+    line("Floor", Import::UnaryConstant, "nothing", SHAPES),
     line("Gather", Import::Gather, "nothing", SHAPES),
     line("Gemm", Import::Gemm, "dense", "constant weights, any of the transpositions of them"),
     line("GlobalAveragePool", Import::GlobalAveragePool, "mean", ""),
     line("GlobalMaxPool", Import::GlobalMaxPool, "max_pool2d", ""),
+    line("HardSigmoid", Import::HardSigmoid, "a limit of the layer before, or depthwise_conv2d", ""),
+    line("HardSwish", Import::HardSwish, "hard_swish", ""),
     line("Identity", Import::Same, "nothing", ""),
     line("LeakyRelu", Import::LeakyRelu, "leaky_relu", ""),
     line("LogSoftmax", Import::LogSoftmax, "nothing when quantised", "the model then gives its inputs; the largest stays the largest"),
-    line("MatMul", Import::MatMul, "dense, or conv2d for several rows", "one operand is a constant matrix on the right"),
+    line("MatMul", Import::MatMul, "dense, or conv2d for several rows", "a constant matrix on the right"),
+    line("Max", Import::Extreme, "a limit, or rescale", LIMIT),
     line("MaxPool", Import::MaxPool, "max_pool2d", "no dilation"),
-    line("Mul", Import::Mul, "mul, nothing, or depthwise_conv2d", "shapes equal, or one operand is a constant"),
+    line("Min", Import::Extreme, "a limit, or rescale", LIMIT),
+    line("Mod", Import::BinaryConstant, "nothing", SHAPES),
+    line("Mul", Import::Mul, "mul, nothing, or depthwise_conv2d", BROADCAST),
+    line("Neg", Import::UnaryConstant, "nothing", SHAPES),
     line("Pad", Import::Pad, "pad", "of constants, not of the batch"),
     line("QuantizeLinear", Import::QuantizeLinear, "nothing", "8 bits per tensor"),
-    line("ReduceMean", Import::ReduceMean, "mean", "over rows and columns, or over all but the last dimension of what isn't an image"),
+    line("Range", Import::Range, "nothing", SHAPES),
+    line("ReduceMax", Import::ReduceMax, "max_pool2d", TOGETHER),
+    line("ReduceMean", Import::ReduceMean, "mean", TOGETHER),
+    line("ReduceProd", Import::Product, "nothing", SHAPES),
     line("Relu", Import::Relu, "a limit, or rescale", ""),
     line("Reshape", Import::Reshape, "nothing", VIEW),
     line("Shape", Import::Shape, "nothing", SHAPES),
     line("Sigmoid", Import::Sigmoid, "logistic", ""),
-    line("Slice", Import::Slice, "nothing", SHAPES),
-    line("Softmax", Import::Softmax, "softmax", "over channels or features"),
+    line("Slice", Import::Slice, "nothing, or depthwise_conv2d", "of constants, or forwards along any dimension but the batch"),
+    line("Softmax", Import::Softmax, "softmax", "over dimensions that lie together in memory, as channels and features do"),
     line("Squeeze", Import::Squeeze, "nothing", VIEW),
     line("Sub", Import::Sub, "nothing, or depthwise_conv2d and add", "as Add"),
     line("Tanh", Import::Tanh, "tanh", ""),
     line("Transpose", Import::Transpose, "nothing", "only where weights or shapes can take it up"),
     line("Unsqueeze", Import::Unsqueeze, "nothing", VIEW),
+    line("Where", Import::Where, "nothing", SHAPES),
     line("com.microsoft.DequantizeLinear", Import::DequantizeLinear, "nothing", "as DequantizeLinear"),
 ];
+
+impl Converter<'_> {
+    /// A node of the file, by how its operator is imported.
+    pub(super) fn import(&mut self, site: &Site<'_>, import: Import) -> Result<(), ImportError> {
+        match import {
+            Import::Gemm => self.gemm(site),
+            Import::MatMul => self.mat_mul(site),
+            Import::Conv => self.conv(site),
+            Import::BatchNormalization => self.batch_normalization(site),
+            Import::MaxPool => self.pool(site, true),
+            Import::AveragePool => self.pool(site, false),
+            Import::GlobalAveragePool => self.global_pool(site, false),
+            Import::GlobalMaxPool => self.global_pool(site, true),
+            Import::ReduceMean => self.reduce(site, false),
+            Import::ReduceMax => self.reduce(site, true),
+            Import::Add => self.add(site),
+            Import::Sub => self.sub(site),
+            Import::Mul => self.mul(site),
+            Import::Div => self.div(site),
+            Import::Relu => self.unary(site, Kind::Clip(0.0, f32::INFINITY)),
+            Import::Clip => self.clip(site),
+            Import::Extreme => self.extreme(site),
+            Import::LeakyRelu => self.unary(site, Kind::LeakyRelu(site.float("alpha", 0.01))),
+            Import::HardSigmoid => self.hard_sigmoid(site),
+            Import::HardSwish => self.unary(site, Kind::HardSwish),
+            Import::Sigmoid => self.unary(site, Kind::Sigmoid),
+            Import::Tanh => self.unary(site, Kind::Tanh),
+            Import::Softmax => self.softmax(site, Kind::Softmax),
+            Import::LogSoftmax => self.softmax(site, Kind::LogSoftmax),
+            Import::Concat => self.concat(site),
+            Import::Pad => self.pad(site),
+            Import::Flatten => self.flatten(site),
+            Import::Reshape => self.reshape(site),
+            Import::Squeeze => self.squeeze(site),
+            Import::Unsqueeze => self.unsqueeze(site),
+            Import::Transpose => self.transpose(site),
+            Import::Same => self.same(site),
+            Import::Constant => self.constant(site),
+            Import::ConstantOfShape => self.constant_of_shape(site),
+            Import::Expand => self.expand(site),
+            Import::Range => self.range(site),
+            Import::Where => self.choice(site),
+            Import::Product => self.product(site),
+            Import::BinaryConstant => self.binary_constant(site),
+            Import::UnaryConstant => self.unary_constant(site),
+            Import::Shape => self.shape(site),
+            Import::Gather => self.gather(site),
+            Import::Slice => self.slice(site),
+            Import::Cast => self.cast(site),
+            Import::QuantizeLinear => self.quantize_linear(site),
+            Import::DequantizeLinear => self.dequantize_linear(site),
+        }
+    }
+}
 
 /// The line of an operator.
 pub(super) fn find(name: &str) -> Option<&'static SupportedOperator> {

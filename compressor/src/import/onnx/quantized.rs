@@ -4,12 +4,13 @@
 //! lowering to integers.
 
 use super::constant::{Constant, Type};
-use super::convert::{Activation, Converter, Site, Tensor};
+use super::convert::Converter;
+use super::site::{Activation, Site, Tensor};
 use crate::calibrate::Quantization;
 use crate::float_graph::Kind;
 use crate::import::ImportError;
 
-impl Converter {
+impl Converter<'_> {
     /// `QuantizeLinear`.
     pub(super) fn quantize_linear(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         match self.operand(site, 0, "its input")? {

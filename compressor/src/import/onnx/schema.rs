@@ -7,7 +7,7 @@
 use prost::Message;
 use prost::bytes::Bytes;
 
-use crate::import::ImportError;
+use crate::import::{At, ImportError};
 
 /// Most nodes: several times the runtime's 1024 operators, since many take no time.
 const MAX_NODES: usize = 16_384;
@@ -171,36 +171,38 @@ pub(crate) struct RawDim {
 
 /// An operation of the file.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// What the exporter called it; often nothing.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// With its domain, unless that is the standard's.
-    pub(super) operator: String,
+    pub(crate) operator: String,
     /// Names of tensors; an empty one was left out.
-    pub(super) inputs: Vec<String>,
-    pub(super) outputs: Vec<String>,
-    pub(super) attributes: Vec<Attribute>,
+    pub(crate) inputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
+    pub(crate) attributes: Vec<Attribute>,
+    /// Its place in the file that it was translated from, if that is of another format.
+    pub(crate) origin: Option<At>,
 }
 
 /// The model's input.
 #[derive(Clone, Debug)]
-pub(super) struct Input {
-    pub(super) name: String,
+pub(crate) struct Input {
+    pub(crate) name: String,
     /// The number of its type.
-    pub(super) kind: i32,
+    pub(crate) kind: i32,
     /// Dimensions with the batch; `None` where a size is open.
-    pub(super) dims: Vec<Option<usize>>,
+    pub(crate) dims: Vec<Option<usize>>,
 }
 
 /// The file's graph.
 #[derive(Clone, Debug)]
-pub(super) struct Model {
-    pub(super) nodes: Vec<Node>,
-    pub(super) initializers: Vec<Tensor>,
-    pub(super) input: Input,
-    pub(super) output: String,
+pub(crate) struct Model {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) initializers: Vec<Tensor>,
+    pub(crate) input: Input,
+    pub(crate) output: String,
     /// Version of the standard's operators.
-    pub(super) opset: i64,
+    pub(crate) opset: i64,
 }
 
 /// Whether the bytes look like an ONNX file, which has no mark of its own: its version, up to
@@ -277,7 +279,7 @@ fn node(bytes: Bytes) -> Result<Node, ImportError> {
     }
     let standard = is_standard(&raw.domain);
     let operator = if standard { raw.operator } else { format!("{}.{}", raw.domain, raw.operator) };
-    Ok(Node { name: raw.name, operator, inputs, outputs, attributes })
+    Ok(Node { name: raw.name, operator, inputs, outputs, attributes, origin: None })
 }
 
 /// The only input that isn't a tensor with parameters.

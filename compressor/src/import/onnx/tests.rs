@@ -9,6 +9,7 @@ use super::schema::{
     RawType, RawValue, Tensor,
 };
 use super::*;
+use crate::import::Basis;
 
 fn encoded(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
@@ -42,10 +43,13 @@ fn floats(name: &str, dims: &[i64]) -> Tensor {
     }
 }
 
-/// `w` is 4 × 3, `k` 2 × 2 × 3 × 3, `zero` an int8 zero, `scale` 0.5.
+/// `w` is 4 × 3, `k` 2 × 2 × 3 × 3, `zero` an int8 zero, `i` the index 0, `scale` 0.5.
 fn graph(nodes: Vec<Bytes>, dims: &[i64]) -> RawGraph {
     let zero = Tensor { name: "zero".into(), kind: 3, ints: vec![0], ..Tensor::default() };
-    let parameters = [floats("w", &[4, 3]), floats("k", &[2, 2, 3, 3]), zero, floats("scale", &[])];
+    let index =
+        Tensor { name: "i".into(), dims: vec![1], kind: 7, longs: vec![0], ..Tensor::default() };
+    let (w, k) = (floats("w", &[4, 3]), floats("k", &[2, 2, 3, 3]));
+    let parameters = [w, k, zero, index, floats("scale", &[])];
     RawGraph {
         nodes,
         initializers: parameters.iter().map(encoded).collect(),
@@ -67,7 +71,7 @@ fn file(graph: &RawGraph) -> Vec<u8> {
 }
 
 fn refusal(graph: &RawGraph) -> String {
-    read(&file(graph), None).unwrap_err().to_string()
+    read(&file(graph), None, None).unwrap_err().to_string()
 }
 
 /// The refusal of one node that reads `x`.
@@ -96,7 +100,7 @@ fn what_is_not_supported_is_named_with_its_place() {
     raw.name = "/head/gelu".into();
     let error = refusal(&graph(vec![encoded(&raw)], &[1, 4]));
     assert!(error.contains("operator 0 (Erf `/head/gelu`, which writes `y`)"), "{error}");
-    let table: [Refusal<'_>; 14] = [
+    let table: [Refusal<'_>; 19] = [
         ("Gemm", &["x", "w"], &[1, 4], &[int("transA", 1)], "transA is 1"),
         ("Gemm", &["x", "w"], &[1, 5], &[], "the sizes don't fit"),
         ("Gemm", &["x", "gone"], &[1, 4], &[], "nothing before it writes"),
@@ -106,10 +110,27 @@ fn what_is_not_supported_is_named_with_its_place() {
         ("Conv", &["x", "k"], &[1, 2, 2, 2], &[], "no window fits"),
         ("Conv", &["x", "k"], &[1, 2, 8, 8], &[ints("strides", &[0, 1])], "1 to 65535"),
         ("MaxPool", &["x"], &[1, 2, 8, 8], &[], "kernel_shape is missing"),
-        ("Flatten", &["x"], &[1, 2, 8, 8], &[int("axis", 2)], "axis is 2"),
+        ("Flatten", &["x"], &[1, 2, 8, 8], &[int("axis", 5)], "axis is 5"),
+        ("Gather", &["x", "i"], &[1, 2, 8, 8], &[], "picks values of the input"),
+        ("Slice", &["x", "i", "i", "i"], &[1, 2, 8, 8], &[], "the batch can't be cut"),
+        ("Range", &["i", "i", "i"], &[1, 4], &[], "the step is 0"),
+        (
+            "MaxPool",
+            &["x"],
+            &[1, 2, 8, 8],
+            &[ints("kernel_shape", &[2, 2]), ints("dilations", &[2, 2])],
+            "dilations is [2, 2]",
+        ),
+        (
+            "AveragePool",
+            &["x"],
+            &[1, 2, 8, 8],
+            &[ints("kernel_shape", &[1, 2]), ints("pads", &[0, 2, 0, 0])],
+            "padding alone",
+        ),
         ("Transpose", &["x"], &[1, 2, 8, 8], &[ints("perm", &[1, 0, 2, 3])], "batch must stay"),
-        ("Softmax", &["x"], &[1, 2, 8, 8], &[int("axis", 2)], "channels or features"),
-        ("ReduceMean", &["x"], &[1, 2, 8, 8], &[ints("axes", &[1])], "all but batch and channels"),
+        ("Softmax", &["x"], &[1, 2, 8, 8], &[int("axis", 2)], "lie together in memory"),
+        ("ReduceMean", &["x"], &[1, 2, 8, 8], &[ints("axes", &[0, 1])], "any but the batch"),
         ("QuantizeLinear", &["x", "w", "zero"], &[1, 4], &[], "more than one scale"),
     ];
     for (operator, inputs, dims, attributes, words) in table {
@@ -117,6 +138,62 @@ fn what_is_not_supported_is_named_with_its_place() {
         assert!(found.contains(words), "{operator}: {found}");
         assert!(found.contains(operator), "{found}");
     }
+}
+
+/// Small files whose constants would be large.
+#[test]
+fn constants_are_bounded_before_they_are_made() {
+    let sizes = |name: &str, longs: &[i64]| Tensor {
+        name: name.into(),
+        dims: vec![longs.len() as i64],
+        kind: 7,
+        longs: longs.to_vec(),
+        ..Tensor::default()
+    };
+    let single = |name: &str, long: i64| Tensor { dims: Vec::new(), ..sizes(name, &[long]) };
+    let parameters = [
+        sizes("shape", &[1 << 20, 1 << 20, 1 << 20]),
+        sizes("many", &[1 << 40]),
+        single("first", i64::MIN),
+        single("last", i64::MAX),
+        single("one", 1),
+        sizes("rows", &[0; 70_000]),
+        floats("row", &[1, 1000]),
+    ];
+    let table: [(&str, &[&str]); 4] = [
+        ("ConstantOfShape", &["shape"]),
+        ("Expand", &["one", "many"]),
+        ("Range", &["first", "last", "one"]),
+        ("Gather", &["row", "rows"]),
+    ];
+    for (operator, inputs) in table {
+        let nodes = vec![node(operator, inputs, "c", &[]), node("Relu", &["x"], "y", &[])];
+        let mut graph = graph(nodes, &[1, 4]);
+        graph.initializers.extend(parameters.iter().map(encoded));
+        let found = refusal(&graph);
+        assert!(found.contains("parameters, but at most"), "{operator}: {found}");
+    }
+}
+
+/// One normalisation has its channels first in the input, another has them last.
+#[test]
+fn operators_that_contradict_one_another_are_both_named() {
+    let norm = |input: &str, output: &str| {
+        node("BatchNormalization", &[input, "s", "s", "s", "s"], output, &[])
+    };
+    let nodes = vec![
+        norm("x", "a"),
+        node("Transpose", &["x"], "t", &[ints("perm", &[0, 3, 1, 2])]),
+        norm("t", "y"),
+    ];
+    let mut graph = graph(nodes, &[1, 2, 2, 2]);
+    graph.initializers.push(encoded(&floats("s", &[2])));
+    let found = refusal(&graph);
+    assert!(found.contains("operator 0 (") && found.contains("operator 2 ("), "{found}");
+    assert!(found.contains("--input-layout"), "{found}");
+    let layout = Layout::ChannelsLast;
+    let given = read(&file(&graph), None, Some(layout)).unwrap().input_layout;
+    assert_eq!(given, Some(InputLayout { layout, basis: Basis::Given }));
 }
 
 #[test]
@@ -130,14 +207,17 @@ fn a_transposition_that_would_have_to_be_computed_is_refused() {
 #[test]
 fn files_that_make_no_sense_are_refused() {
     let relu = || vec![node("Relu", &["x"], "y", &[])];
-    assert!(matches!(read(b"PK\x03\x04", None), Err(ImportError::UnknownFormat)));
+    assert!(matches!(read(b"PK\x03\x04", None, None), Err(ImportError::UnknownFormat)));
     let whole = file(&graph(relu(), &[1, 4]));
-    assert!(read(&whole, None).is_ok());
-    let cut = read(&whole[..whole.len() - 3], None);
+    assert!(read(&whole, None, None).is_ok());
+    let cut = read(&whole[..whole.len() - 3], None, None);
     assert!(matches!(cut, Err(ImportError::Protobuf(_))), "{cut:?}");
     let old =
         RawModel { ir_version: 8, graph: encoded(&graph(relu(), &[1, 4])), ..Default::default() };
-    assert!(matches!(read(&old.encode_to_vec(), None), Err(ImportError::Opset { found: 1, .. })));
+    assert!(matches!(
+        read(&old.encode_to_vec(), None, None),
+        Err(ImportError::Opset { found: 1, .. })
+    ));
     let two = RawGraph {
         inputs: vec![value("x", 1, &[1, 4]), value("z", 1, &[1, 4])],
         ..graph(relu(), &[1, 4])
@@ -189,7 +269,7 @@ fn parameters_are_read_from_a_file_beside_the_model() {
         let tensor = Tensor { location: 1, external, floats: Vec::new(), ..floats("b", &[4]) };
         let mut graph = graph(vec![node("Add", &["x", "b"], "y", &[])], &[1, 4]);
         graph.initializers.push(encoded(&tensor));
-        read(&file(&graph), Some(folder.path()))
+        read(&file(&graph), Some(folder.path()), None)
     };
     let model = with("4").unwrap();
     let bias = &model.graph.nodes[0].kind.affine().unwrap().bias;
@@ -214,7 +294,7 @@ fn small() -> Vec<u8> {
 
 #[test]
 fn the_small_model_is_sound() {
-    assert_eq!(read(&small(), None).unwrap().graph.nodes.len(), 5);
+    assert_eq!(read(&small(), None, None).unwrap().graph.nodes.len(), 5);
 }
 
 proptest! {
@@ -233,6 +313,6 @@ proptest! {
             bytes.truncate(end.index(bytes.len()));
         }
         // Either is fine; a panic or an endless loop is not.
-        let _ = read(&bytes, None);
+        let _ = read(&bytes, None, None);
     }
 }

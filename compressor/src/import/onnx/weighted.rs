@@ -1,24 +1,27 @@
 //! Layers with weights: `Gemm`, `MatMul`, `Conv`, and what is folded into them.
 
 use super::constant::Constant;
-use super::convert::{Activation, Converter, Site};
+use super::convert::Converter;
 use super::order::Order;
+use super::shape::Shape;
+use super::site::{Activation, Site};
 use super::window::Geometry;
 use crate::float_graph::{Kind, Window};
 use crate::import::ImportError;
+use crate::import::layout::Role;
 use crate::network::Affine;
 
-impl Converter {
+impl Converter<'_> {
     /// `Gemm`: α·A·B + β·C.
     pub(super) fn gemm(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         if site.int("transA", 0) != 0 {
             return Err(site.unsupported("transA", 1, "0"));
         }
         let (alpha, beta) = (site.float("alpha", 1.0), site.float("beta", 1.0));
-        let input = self.computed(site, 0)?;
+        let input = self.computed_rows(site, 0)?;
         let weights = self.parameter(site, 1, "its weights")?;
         let bias = self.optional_parameter(site, 2)?;
-        let mut rows = Rows::new(site, &weights, site.int("transB", 0) != 0)?;
+        let mut rows = Matrix::new(site, &weights, site.int("transB", 0) != 0)?;
         rows.weight.iter_mut().for_each(|w| *w *= alpha);
         if alpha != 1.0 {
             rows.scales = None;
@@ -36,39 +39,55 @@ impl Converter {
 
     /// `MatMul` with a matrix of weights on the right.
     pub(super) fn mat_mul(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let input = self.computed(site, 0)?;
+        let input = self.computed_rows(site, 0)?;
+        if let Some(last) = input.dims.len().checked_sub(1).filter(|&last| last > 0) {
+            self.evidence.hint(input.lineage.get(last), Role::Channels);
+        }
         let weights = self.parameter(site, 1, "its weights")?;
-        let rows = Rows::new(site, &weights, false)?;
+        let rows = Matrix::new(site, &weights, false)?;
         let bias = vec![0.0; rows.outputs];
         self.dense(site, &input, rows, bias)
     }
 
+    /// A product with the last dimension: of one vector, or of as many as the other dimensions have
+    /// steps, which is a convolution of one tap.
     fn dense(
         &mut self,
         site: &Site<'_>,
         input: &Activation,
-        rows: Rows,
+        matrix: Matrix,
         bias: Vec<f32>,
     ) -> Result<(), ImportError> {
-        let Rows { inputs, outputs, weight, scales } = rows;
+        let Matrix { inputs, outputs, weight, scales } = matrix;
         let wrong = |problem| site.shape_error(problem, &[&input.dims, &[outputs, inputs]]);
-        let written = match input.dims.as_slice() {
-            [len] if *len == inputs => {
-                let columns = |row: &[f32]| -> Vec<f32> {
-                    (0..inputs).map(|at| row[input.order.place(at)]).collect()
-                };
-                let weight = weight.chunks_exact(inputs).flat_map(columns).collect();
-                let kind = Kind::Dense(Affine { weight, bias });
-                self.push(site, kind, vec![input.value], vec![outputs], Order::LOGICAL)?
-            }
-            [positions, len] if *len == inputs && input.order.is_logical() => {
-                let kind = Kind::Conv2d(Window::ONE, Affine { weight, bias });
-                let dims = vec![*positions, outputs];
-                self.push(site, kind, vec![input.value], dims, Order::LOGICAL)?
-            }
-            [len] | [_, len] if *len != inputs => return Err(wrong("the sizes don't fit")),
-            [_, _] => return Err(wrong(TRANSPOSED)),
-            _ => return Err(wrong("vectors, or rows of vectors, are supported as input")),
+        let last = input.dims.len().saturating_sub(1);
+        if input.dims.last() != Some(&inputs) || input.rows && last == 0 {
+            return Err(wrong("the sizes don't fit"));
+        }
+        let rows = input.order.rows(&input.dims, |axis| axis == last);
+        let rows = rows.ok_or_else(|| wrong(TRANSPOSED))?;
+        let columns = |row: &[f32]| -> Vec<f32> { rows.inner.iter().map(|&at| row[at]).collect() };
+        let weight = weight.chunks_exact(inputs).flat_map(columns).collect();
+        let affine = Affine { weight, bias };
+        let mut dims = input.dims.clone();
+        dims[last] = outputs;
+        let written = if last == 0 {
+            self.push(site, Kind::Dense(affine), vec![input.value], dims, Order::LOGICAL)?
+        } else {
+            let places = rows
+                .outer
+                .iter()
+                .flat_map(|row| (0..outputs).map(move |output| (row * outputs + output) as u32));
+            let shape =
+                Shape { rows: input.rows, ..Shape::new(dims, Order::new(places.collect())) };
+            let mut kept = match self.kept(input) {
+                kept if kept.len() <= 3 && kept.last() == Some(&inputs) => kept.to_vec(),
+                _ => vec![rows.outer.len(), inputs],
+            };
+            let read = self.arranged(site, input, kept.clone())?;
+            *kept.last_mut().unwrap_or(&mut 0) = outputs;
+            let shape = Shape { kept, ..shape };
+            self.push_shape(site, Kind::Conv2d(Window::ONE, affine), vec![read], shape)?
         };
         if let Some(scales) = scales {
             self.model.weights.insert(written.value, scales);
@@ -95,7 +114,7 @@ impl Converter {
             return Err(wrong("channels, filters and groups must fit the weights"));
         }
         let geometry = Geometry::new(site, taps)?;
-        let (input, window, dims) = self.placed(site, input, &geometry, filters, 0.0)?;
+        let (input, window, dims) = self.placed(site, input, &geometry, filters)?;
         let bias = match bias.map(|bias| bias.floats()) {
             None => vec![0.0; filters],
             Some(bias) if bias.len() == filters => bias,
@@ -131,8 +150,15 @@ impl Converter {
 
     /// `BatchNormalization` as it is at inference: a factor and a summand per channel.
     pub(super) fn batch_normalization(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let input = self.computed(site, 0)?;
-        let channels = input.dims[0];
+        let input = self.computed_rows(site, 0)?;
+        // Behind the batch, which may be a part of the first dimension.
+        let axis = usize::from(input.rows);
+        let Some(&channels) = input.dims.get(axis) else {
+            return Err(site.shape_error("there are no channels", &[&input.dims]));
+        };
+        if input.dims.len() > 1 {
+            self.evidence.prove(&site.at(), input.lineage.get(axis), Role::Channels);
+        }
         let epsilon = f64::from(site.float("epsilon", 1e-5));
         let mut parts = Vec::with_capacity(4);
         for (place, what) in
@@ -153,15 +179,29 @@ impl Converter {
         };
         let (factors, summands): (Vec<f32>, Vec<f32>) = (0..channels).map(each).unzip();
         let mut dims = vec![1; input.dims.len()];
-        dims[0] = channels;
+        dims[axis] = channels;
         let factor = Constant::of_floats(dims.clone(), factors);
         let summand = Constant::of_floats(dims, summands);
         self.scale(site, &input, Some(&factor), Some(&summand))
     }
 
-    /// An input that lies as images do.
+    /// The input of an operator on images or sequences, whose channels are its first dimension.
     pub(super) fn image(&mut self, site: &Site<'_>) -> Result<Activation, ImportError> {
         let input = self.computed(site, 0)?;
+        let at = site.at();
+        for axis in 0..input.dims.len() {
+            let role = if axis == 0 { Role::Channels } else { Role::Position };
+            self.evidence.prove(&at, input.lineage.get(axis), role);
+        }
+        self.laid_as_image(site, input)
+    }
+
+    /// An input whose numbers lie as an image's do, kept as an image.
+    pub(super) fn laid_as_image(
+        &mut self,
+        site: &Site<'_>,
+        input: Activation,
+    ) -> Result<Activation, ImportError> {
         if !(2..=3).contains(&input.dims.len()) {
             let problem = "one or two dimensions besides batch and channels are supported";
             return Err(site.shape_error(problem, &[&input.dims]));
@@ -171,10 +211,8 @@ impl Converter {
         }
         let mut kept = input.dims.clone();
         kept.rotate_left(1);
-        if self.graph().values[input.value].dims != kept {
-            return self.step(site, Kind::Reshape, input.value, input.dims);
-        }
-        Ok(input)
+        let value = self.arranged(site, &input, kept)?;
+        Ok(Activation { value, ..input })
     }
 }
 
@@ -183,7 +221,7 @@ pub(super) const TRANSPOSED: &str =
     "its input would have to be transposed in memory, which the runtime doesn't do";
 
 /// A matrix by rows, one per output.
-struct Rows {
+struct Matrix {
     inputs: usize,
     outputs: usize,
     weight: Vec<f32>,
@@ -191,7 +229,7 @@ struct Rows {
     scales: Option<Vec<f32>>,
 }
 
-impl Rows {
+impl Matrix {
     /// Of a matrix that comes by rows, or by columns.
     fn new(site: &Site<'_>, weights: &Constant, by_rows: bool) -> Result<Self, ImportError> {
         let [first, second] = *weights.dims.as_slice() else {

@@ -1,7 +1,7 @@
 //! Windows of convolutions and poolings, and the poolings.
 
-use super::convert::{Activation, Converter, Site};
-use super::order::Order;
+use super::convert::Converter;
+use super::site::{Activation, Site};
 use crate::float_graph::{Kind, Window};
 use crate::import::ImportError;
 
@@ -82,8 +82,9 @@ impl Geometry {
         })
     }
 
-    /// Borders and number of windows along an axis of this length.
-    fn along(&self, axis: usize, len: usize) -> (usize, usize, Option<usize>) {
+    /// Where the windows along an axis of this length are. One that would start in the border behind
+    /// the image doesn't exist.
+    fn along(&self, axis: usize, len: usize) -> Along {
         let extent = (self.size[axis] - 1) * self.dilation[axis] + 1;
         let stride = self.stride[axis];
         let (before, after) = match self.padding {
@@ -95,72 +96,78 @@ impl Geometry {
             }
         };
         let Some(room) = (len + before + after).checked_sub(extent) else {
-            return (before, after, None);
+            return Along { before, after, count: 0 };
         };
         let mut count = room / stride + 1;
         if self.partial && !room.is_multiple_of(stride) && count * stride < len + before {
             count += 1;
         }
-        (before, after, Some(count))
+        Along { before, after, count }
     }
+
+    fn window(&self, places: [Along; 2]) -> Window {
+        let padding = places.map(|place| place.before);
+        Window { size: self.size, stride: self.stride, dilation: self.dilation, padding }
+    }
+
+    /// The windows of an image of these sides.
+    fn places(&self, site: &Site<'_>, dims: &[usize]) -> Result<[Along; 2], ImportError> {
+        let sides = sides(dims);
+        let places = [self.along(0, sides[0]), self.along(1, sides[1])];
+        if places.iter().any(|place| place.count == 0) {
+            return Err(site.shape_error("no window fits", &[dims, &self.size]));
+        }
+        Ok(places)
+    }
+}
+
+/// Windows along an axis.
+#[derive(Clone, Copy, Debug)]
+struct Along {
+    /// Border before and behind the image.
+    before: usize,
+    after: usize,
+    /// How many there are.
+    count: usize,
 }
 
 /// What an attribute of a window may be.
 const LIMITS: &str = "1 to 65535 (padding: 0 to 65535)";
 
-impl Converter {
+impl Converter<'_> {
     /// The window between an image and its output, whose ONNX shape is given back. Where padding
-    /// is wider than the runtime's windows allow, the image is padded first.
+    /// is wider than the runtime's windows allow, the image is padded with zeros first.
     pub(super) fn placed(
         &mut self,
         site: &Site<'_>,
         input: Activation,
         geometry: &Geometry,
         channels: usize,
-        fill: f32,
     ) -> Result<(Activation, Window, Vec<usize>), ImportError> {
-        let wrong = |dims: &[usize]| site.shape_error("no window fits", &[dims, &geometry.size]);
-        let sides = sides(&input.dims);
-        let places = [geometry.along(0, sides[0]), geometry.along(1, sides[1])];
-        let [Some(rows), Some(columns)] = places.map(|(_, _, count)| count) else {
-            return Err(wrong(&input.dims));
-        };
-        let extents = Window { size: geometry.size, dilation: geometry.dilation, ..Window::ONE };
-        let alone = |axis: usize| {
-            let (before, _, count) = places[axis];
-            let last = (count.unwrap_or(1) - 1) * geometry.stride[axis];
-            before >= extents.extent()[axis] || last >= sides[axis] + before
-        };
-        let before = [places[0].0, places[1].0];
-        let dims = match input.dims.len() {
-            2 => vec![channels, columns],
-            _ => vec![channels, rows, columns],
-        };
-        let stride = geometry.stride;
-        let window = Window { stride, padding: before, ..extents };
-        if !alone(0) && !alone(1) {
+        let places = geometry.places(site, &input.dims)?;
+        let window = geometry.window(places);
+        let dims = outputs(&input.dims, places, channels);
+        if !window.lies_in_padding(sides(&input.dims), places) {
             return Ok((input, window, dims));
         }
-        let after = [places[0].1, places[1].1];
-        let input = self.padded(site, &input, before, after, fill)?;
+        let input = self.padded(site, &input, places, 0.0)?;
         Ok((input, Window { padding: [0; 2], ..window }, dims))
     }
 
     /// An image with a border.
-    pub(super) fn padded(
+    fn padded(
         &mut self,
         site: &Site<'_>,
         input: &Activation,
-        before: [usize; 2],
-        after: [usize; 2],
+        places: [Along; 2],
         fill: f32,
     ) -> Result<Activation, ImportError> {
         let mut dims = input.dims.clone();
         let axes = dims.len() - 1;
         for (dim, axis) in dims[1..].iter_mut().zip(2 - axes..) {
-            *dim += before[axis] + after[axis];
+            *dim += places[axis].before + places[axis].after;
         }
-        let mut borders = before[2 - axes..].to_vec();
+        let mut borders: Vec<usize> = places[2 - axes..].iter().map(|place| place.before).collect();
         borders.push(0);
         self.step(site, Kind::Pad(borders, fill), input.value, dims)
     }
@@ -174,74 +181,25 @@ impl Converter {
         if taps.len() + 1 != input.dims.len() {
             return Err(site.shape_error("the kernel has another rank", &[&input.dims, &taps]));
         }
-        let mut geometry = Geometry::new(site, &taps)?;
+        let geometry = Geometry::new(site, &taps)?;
         if geometry.dilation != [1; 2] {
             return Err(site.unsupported("dilations", format!("{:?}", geometry.dilation), "1"));
         }
-        let sides = sides(&input.dims);
-        let borders = [geometry.along(0, sides[0]), geometry.along(1, sides[1])];
-        let padded = borders.iter().any(|&(before, after, _)| before + after > 0);
-        if !max && padded && site.int("count_include_pad", 0) != 0 {
-            let (before, after) = (borders.map(|border| border.0), borders.map(|border| border.1));
-            input = self.padded(site, &input, before, after, 0.0)?;
-            geometry.padding = Border::Explicit([0; 2], [0; 2]);
+        let places = geometry.places(site, &input.dims)?;
+        let dims = outputs(&input.dims, places, input.dims[0]);
+        let mut window = geometry.window(places);
+        if window.lies_in_padding(sides(&input.dims), places) {
+            let problem = "a window lies in the padding alone, where there is nothing to pool";
+            return Err(site.shape_error(problem, &[&input.dims, &window.size]));
         }
-        let channels = input.dims[0];
-        let (input, window, dims) =
-            self.placed(site, input, &geometry, channels, f32::NEG_INFINITY)?;
+        let bordered = places.iter().any(|place| place.before + place.after > 0);
+        if !max && bordered && site.int("count_include_pad", 0) != 0 {
+            // The borders become a part of the image; what lies beyond them still doesn't count.
+            input = self.padded(site, &input, places, 0.0)?;
+            window.padding = [0; 2];
+        }
         let kind = if max { Kind::MaxPool2d(window) } else { Kind::AvgPool2d(window) };
         self.push_image(site, kind, input.value, dims).map(drop)
-    }
-
-    /// `GlobalAveragePool`.
-    pub(super) fn global_average_pool(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let input = self.image(site)?;
-        let mut dims = vec![1; input.dims.len()];
-        dims[0] = input.dims[0];
-        self.push(site, Kind::Mean, vec![input.value], dims, Order::LOGICAL).map(drop)
-    }
-
-    /// `GlobalMaxPool`: one window over everything.
-    pub(super) fn global_max_pool(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let input = self.image(site)?;
-        let mut dims = vec![1; input.dims.len()];
-        dims[0] = input.dims[0];
-        let size = sides(&input.dims);
-        if size.iter().any(|&side| side > usize::from(u16::MAX)) {
-            return Err(site.unsupported("the kernel", format!("{size:?}"), LIMITS));
-        }
-        let kind = Kind::MaxPool2d(Window { size, ..Window::ONE });
-        self.push_image(site, kind, input.value, dims).map(drop)
-    }
-
-    /// `ReduceMean` over rows and columns; of what isn't kept as an image over all but the last
-    /// dimension.
-    pub(super) fn reduce_mean(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
-        let given = self.axes(site)?;
-        let mut axes = given.ok_or_else(|| site.missing("its axes"))?;
-        axes.sort_unstable();
-        let logical = self.computed(site, 0)?;
-        let rank = logical.dims.len();
-        let kept = &self.graph().values[logical.value].dims;
-        let in_order = logical.order.is_logical() && *kept == logical.dims;
-        if rank > 1 && in_order && axes.iter().copied().eq(1..rank) {
-            let features = logical.dims[rank - 1];
-            let keeps = site.int("keepdims", 1) != 0;
-            let mut dims = vec![1; if keeps { rank } else { 1 }];
-            dims.splice(dims.len() - 1.., [features]);
-            let inputs = vec![logical.value];
-            return self.push(site, Kind::Mean, inputs, dims, Order::LOGICAL).map(drop);
-        }
-        let input = self.image(site)?;
-        if !axes.iter().copied().eq(2..=rank) {
-            let supported = "all but batch and channels";
-            return Err(site.unsupported("axes", format!("{axes:?}"), supported));
-        }
-        let mut dims = vec![input.dims[0]];
-        if site.int("keepdims", 1) != 0 {
-            dims.resize(rank, 1);
-        }
-        self.push(site, Kind::Mean, vec![input.value], dims, Order::LOGICAL).map(drop)
     }
 }
 
@@ -251,5 +209,24 @@ fn sides(dims: &[usize]) -> [usize; 2] {
         [_, columns] => [1, columns],
         [_, rows, columns] => [rows, columns],
         _ => [1; 2],
+    }
+}
+
+/// The shape of what windows over an image give.
+fn outputs(dims: &[usize], places: [Along; 2], channels: usize) -> Vec<usize> {
+    let counts = places.map(|place| place.count);
+    match dims.len() {
+        2 => vec![channels, counts[1]],
+        _ => vec![channels, counts[0], counts[1]],
+    }
+}
+
+impl Window {
+    /// Whether the first or the last window of an image of these sides touches nothing of it.
+    fn lies_in_padding(&self, sides: [usize; 2], places: [Along; 2]) -> bool {
+        (0..2).any(|axis| {
+            let Along { before, count, .. } = places[axis];
+            before >= self.extent()[axis] || (count - 1) * self.stride[axis] >= sides[axis] + before
+        })
     }
 }

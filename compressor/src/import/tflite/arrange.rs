@@ -1,7 +1,6 @@
 //! Operators that arrange or gather values: joins, borders, views, sizes, the largest.
 
 use super::convert::{Converter, Site, axis_without_batch, integers};
-use super::schema::Type;
 use crate::import::ImportError;
 use crate::integer_graph::{Kind, Origin, Value, ValueId};
 
@@ -27,10 +26,6 @@ impl<'a> Converter<'a> {
 
     /// `CONCATENATION`: bytes are copied, whatever their scales.
     pub(super) fn concatenation(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (_, written) = self.output(site);
-        if written.kind == Type::I32 {
-            return self.sizes(site);
-        }
         let options = site.operator.options.ok_or_else(|| site.missing("its options"))?;
         let fused = options.i8(1, 0)?;
         if fused != 0 {
@@ -94,7 +89,7 @@ impl<'a> Converter<'a> {
         }
         let value = match self.optional(site, 2) {
             None => to.zero_point,
-            Some((_, constant)) => match constant.data {
+            Some((_, constant)) => match &*constant.data {
                 [byte] => *byte as i8,
                 _ => return Err(site.missing("the border's value")),
             },
@@ -122,16 +117,13 @@ impl<'a> Converter<'a> {
         self.view(site)
     }
 
-    /// `SHAPE`, `STRIDED_SLICE`, `PACK`, …: how Keras computes the sizes for a `RESHAPE`, whose output
-    /// has them in the file, too.
+    /// `GATHER`, `PACK`, …: how Keras computes the sizes for a `RESHAPE`, which were computed when the
+    /// file was read. These are others.
     pub(super) fn sizes(&self, site: &Site<'a>) -> Result<(), ImportError> {
         let (_, tensor) = self.output(site);
-        if matches!(tensor.kind, Type::I32 | Type::I64) {
-            return Ok(());
-        }
-        let (tensor, found) = (tensor.name.clone(), tensor.kind.name());
-        let supported = "INT32 or INT64 (sizes, for a RESHAPE)";
-        Err(ImportError::Type { at: site.at(), tensor, found, supported })
+        let problem = "it isn't supported of the input's values, only of sizes for a RESHAPE";
+        let dims = tensor.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or_default());
+        Err(site.shape_error(problem, &[&dims.collect::<Vec<_>>()]))
     }
 
     /// `ARG_MAX` over the last dimension; it gives the position in two bytes.

@@ -36,7 +36,25 @@ pub(super) struct Site<'a> {
     output_name: &'a str,
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// The operator of that position.
+    pub(super) fn new(model: &'a Model<'a>, index: usize, operator: &'a Operator<'a>) -> Self {
+        let output = operator.outputs.first().and_then(|&id| model.tensors.get(id as usize));
+        let output_name = output.map_or("", |tensor| tensor.name.as_str());
+        Self { operator, index, output_name }
+    }
+
+    /// Whether all that the operator writes are sizes, which were computed when the file was read.
+    pub(super) fn is_of_sizes(&self, model: &Model<'_>) -> bool {
+        let known = |&id: &i32| {
+            let tensor = model.tensors.get(id as usize);
+            tensor.is_some_and(|tensor| {
+                matches!(tensor.kind, Type::I32 | Type::I64) && !tensor.data.is_empty()
+            })
+        };
+        !self.operator.outputs.is_empty() && self.operator.outputs.iter().all(known)
+    }
+
     pub(super) fn at(&self) -> At {
         At {
             index: self.index,
@@ -70,9 +88,7 @@ pub(super) fn convert(model: &Model<'_>) -> Result<IntegerGraph, ImportError> {
     // Conversions at the model's ends are left to the caller: the model takes and gives int8.
     let mut ends = (model.input, model.output);
     for (index, operator) in model.operators.iter().enumerate() {
-        let output = operator.outputs.first().map(|&id| &model.tensors[id as usize]);
-        let output_name = output.map_or("", |tensor| tensor.name.as_str());
-        converter.operator(&Site { operator, index, output_name }, &mut ends)?;
+        converter.operator(&Site::new(model, index, operator), &mut ends)?;
     }
     let end = |converter: &mut Converter<'_>, what: &str, tensor: usize| {
         converter.value(tensor, || At {
@@ -88,6 +104,9 @@ pub(super) fn convert(model: &Model<'_>) -> Result<IntegerGraph, ImportError> {
 
 impl<'a> Converter<'a> {
     fn operator(&mut self, site: &Site<'a>, ends: &mut (usize, usize)) -> Result<(), ImportError> {
+        if site.is_of_sizes(self.model) {
+            return Ok(());
+        }
         let Some(supported) = operators::find(site.operator.code) else {
             return Err(ImportError::Operator { at: site.at(), supported: operators::names() });
         };
@@ -116,6 +135,8 @@ impl<'a> Converter<'a> {
             Import::Transpose => self.transpose(site),
             Import::ReduceMax => self.reduce_max(site),
             Import::Sizes => self.sizes(site),
+            Import::Slice => self.slice(site),
+            Import::HardSwish => self.hard_swish(site),
             Import::Relu => self.relu(site),
             Import::Relu6 => self.relu6(site),
             Import::LeakyRelu => self.leaky_relu(site),

@@ -9,7 +9,7 @@ use super::schema::Type;
 use crate::calibrate::ByteMap;
 use crate::import::ImportError;
 use crate::integer_graph::{Kind, Matrix, Origin, Value, ValueId};
-use crate::lower::multiplier::multiplier;
+use crate::lower::multiplier::{hard_swish, multiplier};
 
 /// Integer bits of what `LOGISTIC` and `TANH` compute with, and of `SOFTMAX`.
 const LOGISTIC_INTEGER_BITS: i32 = 4;
@@ -133,6 +133,18 @@ impl<'a> Converter<'a> {
         let (input, output) = self.unary(site)?;
         let clamp = activation(site, 3, self.of(input))?;
         self.push(site, Kind::Limit(clamp), vec![input], output);
+        Ok(())
+    }
+
+    /// `HARD_SWISH`.
+    pub(super) fn hard_swish(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (input, output) = self.unary(site)?;
+        let [product, gate] = hard_swish(self.of(input).scale, self.of(output).scale);
+        if product.shift > 0 {
+            let (_, tensor) = self.output(site);
+            return Err(site.quantization(tensor, "has a scale far below its input's"));
+        }
+        self.push(site, Kind::HardSwish(product, gate), vec![input], output);
         Ok(())
     }
 

@@ -23,6 +23,8 @@ pub(super) enum Import {
     Transpose,
     ReduceMax,
     Sizes,
+    Slice,
+    HardSwish,
     Relu,
     Relu6,
     LeakyRelu,
@@ -64,7 +66,7 @@ const fn line(
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 33] = [
+pub static SUPPORTED: [SupportedOperator; 35] = [
     line(0, "ADD", 5, Import::Add, "add", "any shapes that can be broadcast; constants allowed"),
     line(56, "ARG_MAX", 3, Import::ArgMax, "argmax", "the last operator, over the last dimension"),
     line(1, "AVERAGE_POOL_2D", 3, Import::AveragePool2d, "avg_pool2d", ""),
@@ -76,6 +78,7 @@ pub static SUPPORTED: [SupportedOperator; 33] = [
     line(70, "EXPAND_DIMS", 1, Import::View, "nothing", ""),
     line(9, "FULLY_CONNECTED", 14, Import::FullyConnected, "dense or conv2d", "weights int8 or int4, per tensor or per channel; more than one row of inputs becomes a 1×1 convolution"),
     line(36, "GATHER", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
+    line(117, "HARD_SWISH", 1, Import::HardSwish, "hard_swish", ""),
     line(98, "LEAKY_RELU", 2, Import::LeakyRelu, "leaky_relu", ""),
     line(14, "LOGISTIC", 3, Import::Logistic, "logistic", ""),
     line(17, "MAX_POOL_2D", 3, Import::MaxPool2d, "max_pool2d", ""),
@@ -91,10 +94,11 @@ pub static SUPPORTED: [SupportedOperator; 33] = [
     line(21, "RELU6", 3, Import::Relu6, "rescale", ""),
     line(22, "RESHAPE", 1, Import::View, "nothing", "the batch stays 1"),
     line(77, "SHAPE", 1, Import::Sizes, "nothing", "for a RESHAPE"),
+    line(65, "SLICE", 5, Import::Slice, "depthwise_conv2d", "along any dimension but the batch; of sizes nothing"),
     line(25, "SOFTMAX", 3, Import::Softmax, "softmax", "over at most 4095 values"),
     line(38, "SPACE_TO_BATCH_ND", 4, Import::SpaceToBatch, "nothing", "before a convolution and BATCH_TO_SPACE_ND: these become one with a dilation"),
     line(43, "SQUEEZE", 2, Import::View, "nothing", ""),
-    line(45, "STRIDED_SLICE", 8, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
+    line(45, "STRIDED_SLICE", 8, Import::Slice, "depthwise_conv2d", "forwards along any dimension but the batch; of sizes nothing"),
     line(41, "SUB", 5, Import::Sub, "add, or depthwise_conv2d and add", "as ADD"),
     line(28, "TANH", 3, Import::Tanh, "tanh", ""),
     line(39, "TRANSPOSE", 6, Import::Transpose, "nothing", "only dimensions of 1 change their places"),
@@ -115,7 +119,7 @@ const CUSTOM: i32 = 32;
 
 /// Names of operators that are not supported, by number, so that messages can name them.
 #[rustfmt::skip]
-static OTHERS: [(i32, &str); 52] = [
+static OTHERS: [(i32, &str); 55] = [
     (5, "DEPTH_TO_SPACE"), (7, "EMBEDDING_LOOKUP"), (8, "FLOOR"), (11, "L2_NORMALIZATION"),
     (12, "L2_POOL_2D"), (13, "LOCAL_RESPONSE_NORMALIZATION"), (16, "LSTM"), (20, "RELU_N1_TO_1"),
     (23, "RESIZE_BILINEAR"), (24, "RNN"), (26, "SPACE_TO_DEPTH"), (27, "SVDF"),
@@ -123,12 +127,12 @@ static OTHERS: [(i32, &str); 52] = [
     (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"), (47, "EXP"), (48, "TOPK_V2"),
     (49, "SPLIT"), (50, "LOG_SOFTMAX"), (51, "DELEGATE"), (53, "CAST"), (54, "PRELU"),
     (55, "MAXIMUM"), (57, "MINIMUM"), (58, "LESS"), (59, "NEG"), (61, "GREATER"),
-    (62, "GREATER_EQUAL"), (63, "LESS_EQUAL"), (64, "SELECT"), (65, "SLICE"), (66, "SIN"),
+    (62, "GREATER_EQUAL"), (63, "LESS_EQUAL"), (64, "SELECT"), (66, "SIN"),
     (67, "TRANSPOSE_CONV"), (69, "TILE"), (71, "EQUAL"), (72, "NOT_EQUAL"), (73, "LOG"),
     (74, "SUM"), (75, "SQRT"), (76, "RSQRT"), (78, "POW"), (79, "ARG_MIN"),
     (88, "UNPACK"), (89, "REDUCE_MIN"), (92, "SQUARE"),
     (94, "FILL"), (97, "RESIZE_NEAREST_NEIGHBOR"), (99, "SQUARED_DIFFERENCE"),
-    (100, "MIRROR_PAD"), (101, "ABS"), (117, "HARD_SWISH"), (126, "BATCH_MATMUL"),
+    (100, "MIRROR_PAD"), (101, "ABS"), (111, "ELU"), (126, "BATCH_MATMUL"), (90, "FLOOR_DIV"), (93, "ZEROS_LIKE"), (96, "RANGE"), (150, "GELU"),
 ];
 
 /// What an operator is called.

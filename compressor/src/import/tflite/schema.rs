@@ -2,6 +2,9 @@
 //!
 //! Field numbers are those of TensorFlow Lite's `schema.fbs`, version 3.
 
+use std::borrow::Cow;
+
+use super::sizes;
 use crate::import::flatbuffer::{Damaged, Table};
 use crate::import::{At, ImportError};
 
@@ -27,6 +30,8 @@ pub(super) enum Type {
     I64,
     I8,
     I4,
+    F16,
+    I16,
     /// Any other, by its number in the schema.
     Other(i8),
 }
@@ -35,9 +40,11 @@ impl Type {
     fn of(number: i8) -> Self {
         match number {
             0 => Self::F32,
+            1 => Self::F16,
             2 => Self::I32,
             3 => Self::U8,
             4 => Self::I64,
+            7 => Self::I16,
             9 => Self::I8,
             17 => Self::I4,
             other => Self::Other(other),
@@ -53,10 +60,10 @@ impl Type {
             Self::I64 => "INT64",
             Self::I8 => "INT8",
             Self::I4 => "INT4",
-            Self::Other(1) => "FLOAT16",
+            Self::F16 => "FLOAT16",
+            Self::I16 => "INT16",
             Self::Other(5) => "STRING",
             Self::Other(6) => "BOOL",
-            Self::Other(7) => "INT16",
             Self::Other(10) => "FLOAT64",
             Self::Other(number) => return format!("number {number}"),
         }
@@ -71,7 +78,7 @@ pub(super) struct Tensor<'a> {
     pub(super) shape: Vec<i32>,
     pub(super) kind: Type,
     /// Its values, if it is a constant.
-    pub(super) data: &'a [u8],
+    pub(super) data: Cow<'a, [u8]>,
     pub(super) scales: Vec<f32>,
     pub(super) zero_points: Vec<i64>,
     /// The dimension along which scales vary.
@@ -136,7 +143,9 @@ impl<'a> Model<'a> {
         let operators = operators.collect::<Result<Vec<_>, ImportError>>()?;
         let input = only("inputs", &graph.i32s(1)?, tensors.len())?;
         let output = only("outputs", &graph.i32s(2)?, tensors.len())?;
-        Ok(Self { tensors, operators, input, output })
+        let mut model = Self { tensors, operators, input, output };
+        sizes::resolve(&mut model)?;
+        Ok(model)
     }
 }
 
@@ -177,7 +186,7 @@ fn tensor<'a>(
         name,
         shape: table.i32s(0)?,
         kind: Type::of(table.i8(1, 0)?),
-        data: buffer_data(bytes, buffer)?,
+        data: Cow::Borrowed(buffer_data(bytes, buffer)?),
         scales,
         zero_points,
         axis,

@@ -168,6 +168,7 @@ fn every_error_names_its_layer_and_what_to_do() {
     assert_eq!(fails(&both), NetworkError::PresetAndLayers);
     let model = "model = \"a.onnx\"\nweights = \"b.pt\"";
     assert_eq!(fails(model), NetworkError::ModelAndOthers);
+    assert_eq!(fails("input_layout = \"channels-last\""), NetworkError::LayoutOfNothing);
     let names = "names = { dense_1 = \"fc\" }";
     assert_eq!(fails(names), NetworkError::NamesOfNothing);
     let many = fails(&list(&flatten.repeat(MAX_LAYERS + 1)));

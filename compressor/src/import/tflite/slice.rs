@@ -1,0 +1,242 @@
+//! `STRIDED_SLICE` and `SLICE`: parts of a tensor, and where these are.
+
+use bitsback_runtime::format::{Clamp, Window};
+use bitsback_runtime::requantize::Multiplier;
+
+use super::convert::{Converter, Site, integers};
+use super::operators::{self, Import};
+use super::schema::{Model, Tensor};
+use crate::import::ImportError;
+use crate::integer_graph::{Kind, Matrix, Origin, Value};
+
+/// Number of `SLICE` in the schema.
+pub(super) const SLICE: i32 = 65;
+/// Width of weights that are 0 or 1.
+const BITS: u8 = 2;
+
+/// What is left of a dimension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) start: usize,
+    pub(super) step: usize,
+    pub(super) count: usize,
+    /// Whether the dimension itself goes.
+    pub(super) dropped: bool,
+}
+
+/// What an operator leaves of each of its input's dimensions.
+pub(super) fn parts(site: &Site<'_>, model: &Model<'_>) -> Result<Vec<Part>, ImportError> {
+    let operand = |place: usize| -> Result<&Tensor<'_>, ImportError> {
+        let id = site.operator.inputs.get(place).and_then(|&id| usize::try_from(id).ok());
+        let tensor = id.and_then(|id| model.tensors.get(id));
+        tensor.ok_or_else(|| site.missing("a bound of its slice"))
+    };
+    let shape = &operand(0)?.shape;
+    let bounds = |place| integers(site, operand(place)?);
+    let (starts, ends) = (bounds(1)?, bounds(2)?);
+    if site.operator.code == SLICE {
+        let sizes = starts.iter().zip(&ends).zip(shape);
+        let parts = sizes.map(|((&start, &size), &dim)| {
+            let rest = i64::from(dim).checked_sub(start)?;
+            let count = if size < 0 { rest } else { size.min(rest) };
+            let (start, count) = (usize::try_from(start).ok()?, usize::try_from(count).ok()?);
+            Some(Part { start, step: 1, count, dropped: false })
+        });
+        let parts: Option<Vec<Part>> = parts.collect();
+        let fitting = parts.filter(|parts| parts.len() == shape.len());
+        return fitting.ok_or_else(|| site.missing("a bound of its slice"));
+    }
+    let steps = bounds(3)?;
+    let mask = |index| site.operator.options.map_or(Ok(0), |options| options.i32(index, 0));
+    let [begin, end, ellipsis, new, shrunk] = [mask(0)?, mask(1)?, mask(2)?, mask(3)?, mask(4)?];
+    if ellipsis != 0 || new != 0 {
+        return Err(ImportError::Attribute {
+            at: site.at(),
+            what: "the ellipsis or new dimensions of its slice",
+            found: format!("{ellipsis} and {new}"),
+            supported: "none",
+        });
+    }
+    let mut parts = Vec::with_capacity(shape.len());
+    for (axis, &dim) in shape.iter().enumerate() {
+        let has = |mask: i32| mask >> axis & 1 == 1;
+        let len = i64::from(dim);
+        let whole = Part { start: 0, step: 1, count: len.max(0) as usize, dropped: false };
+        let given = starts.get(axis).zip(ends.get(axis)).zip(steps.get(axis));
+        let Some(((&start, &stop), &step)) = given else {
+            parts.push(whole);
+            continue;
+        };
+        let step = usize::try_from(step).ok().filter(|&step| step > 0);
+        let step = step.ok_or_else(|| ImportError::Attribute {
+            at: site.at(),
+            what: "the direction of its slice",
+            found: "backwards".to_owned(),
+            supported: "from the start to the end",
+        })?;
+        let place = |at: i64| (if at < 0 { at.saturating_add(len) } else { at }).clamp(0, len);
+        let start = if has(begin) { 0 } else { place(start) };
+        let stop = match () {
+            () if has(shrunk) => start.saturating_add(1).min(len),
+            () if has(end) => len,
+            () => place(stop),
+        };
+        let count = usize::try_from(stop - start).unwrap_or_default().div_ceil(step);
+        parts.push(Part { start: start as usize, step, count, dropped: has(shrunk) });
+    }
+    Ok(parts)
+}
+
+impl<'a> Converter<'a> {
+    /// The bytes that a slice leaves, one dimension after the other.
+    pub(super) fn slice(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let (id, _) = self.output(site);
+        let input = self.operand(site, 0, "its input")?;
+        let (_, original) = self.input(site, 0, "its input")?;
+        let mut parts = parts(site, self.model)?;
+        let output = self.result(site)?;
+        let (from, to) = (self.of(input).clone(), self.of(output).clone());
+        if (from.scale, from.zero_point) != (to.scale, to.zero_point) {
+            let tensor = &self.model.tensors[id];
+            return Err(site.quantization(tensor, "has another scale than the input"));
+        }
+        // The batch of 1 is no dimension here.
+        let batch = original.shape.len().saturating_sub(from.dims.len()).min(parts.len());
+        parts.drain(..batch);
+        let mut dims = from.dims.clone();
+        let mut read = input;
+        for (axis, part) in parts.iter().enumerate() {
+            let Some(&whole) = dims.get(axis) else { break };
+            if (part.start, part.step, part.count) == (0, 1, whole) {
+                continue;
+            }
+            let (outer, inner) = (dims[..axis].iter().product(), dims[axis + 1..].iter().product());
+            let view = Value {
+                dims: vec![outer, whole, inner],
+                origin: Origin::View(read),
+                ..from.clone()
+            };
+            dims[axis] = part.count;
+            let cut = Value {
+                dims: vec![outer, part.count, inner],
+                origin: Origin::Computed,
+                ..to.clone()
+            };
+            let (window, matrix) = self.cut(site, *part, inner)?;
+            self.graph.values.extend([view, cut]);
+            let written = self.graph.values.len() - 1;
+            self.push(
+                site,
+                Kind::DepthwiseConv2d(window, [1, 1], matrix),
+                vec![written - 1],
+                written,
+            );
+            read = written;
+        }
+        if dims.iter().product::<usize>() != to.len() {
+            let problem = "the output's size doesn't follow from the slice";
+            return Err(site.shape_error(problem, &[&from.dims, &to.dims]));
+        }
+        self.make_view(read, output);
+        Ok(())
+    }
+
+    /// A window whose only weight is at its end, so that it begins before what it takes.
+    fn cut(
+        &mut self,
+        site: &Site<'a>,
+        part: Part,
+        inner: usize,
+    ) -> Result<(Window, Matrix), ImportError> {
+        let taps = part.start + 1;
+        let small = |number: usize| u16::try_from(number).ok().filter(|_| part.count > 0);
+        let (Some(size), Some(stride)) = (small(taps), small(part.step)) else {
+            return Err(
+                site.shape_error("a bound of the slice is out of range", &[&[taps, part.step]])
+            );
+        };
+        let len = inner.saturating_mul(taps);
+        self.count(len)?;
+        let mut values = vec![0; len];
+        values.iter_mut().skip(part.start).step_by(taps).for_each(|value| *value = 1);
+        let matrix = Matrix {
+            rows: inner,
+            columns: taps,
+            bits: BITS,
+            values,
+            bias: Vec::new(),
+            multipliers: vec![Multiplier::ONE],
+            clamp: Clamp::NONE,
+        };
+        Ok((Window { size: [1, size], stride: [1, stride], padding: [0, 0] }, matrix))
+    }
+}
+
+/// Whether an operator is one of these.
+pub(super) fn is_slice(code: i32) -> bool {
+    operators::find(code).is_some_and(|operator| operator.import == Import::Slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::import::tflite::sketch::{Field, Fields, Sketch};
+
+    const STRIDED: i32 = 45;
+
+    /// A slice of 2 × 3 × 4 values with the batch before them.
+    fn sliced(code: i32, to: &[i32], bounds: &[&[i32]], options: Fields) -> Sketch {
+        let mut sketch = Sketch::new();
+        let input = sketch.tensor(&[1, 2, 3, 4], 0.5, 7);
+        let mut operands = vec![input];
+        operands.extend(bounds.iter().map(|numbers| sketch.integers(numbers)));
+        let output = sketch.tensor(to, 0.5, 7);
+        sketch.operator(code, &operands, output, options);
+        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        sketch
+    }
+
+    fn inputs() -> Vec<i8> {
+        (0..24).map(|at| at * 10 - 120).collect()
+    }
+
+    /// What is left of rows, columns and channels.
+    fn expected(rows: &[usize], columns: &[usize], channels: &[usize]) -> Vec<i8> {
+        let places = rows.iter().flat_map(|row| {
+            columns.iter().flat_map(move |column| {
+                channels.iter().map(move |channel| (row * 3 + column) * 4 + channel)
+            })
+        });
+        places.map(|at| inputs()[at]).collect()
+    }
+
+    #[test]
+    fn any_dimension_can_be_cut() {
+        let strided = |to: &[i32], bounds: [&[i32]; 3], options| {
+            sliced(STRIDED, to, &bounds, options).run(&inputs())
+        };
+        let all = [0, 0, 0, 0];
+        let inner = strided(&[1, 1, 2, 4], [&[0, 1, 1, 0], &[1, 2, 3, 4], &[1; 4]], vec![]);
+        assert_eq!(inner, expected(&[1], &[1, 2], &[0, 1, 2, 3]));
+        let steps = strided(&[1, 2, 2, 2], [&all, &[1, 2, 3, 4], &[1, 1, 2, 3]], vec![]);
+        assert_eq!(steps, expected(&[0, 1], &[0, 2], &[0, 3]));
+        let negative = strided(&[1, 2, 3, 2], [&[0, 0, 0, -3], &[1, 2, 3, -1], &[1; 4]], vec![]);
+        assert_eq!(negative, expected(&[0, 1], &[0, 1, 2], &[1, 2]));
+        // Bounds that masks leave out, and a dimension that goes.
+        let masks = vec![(0, Field::I32(0b1001)), (1, Field::I32(0b1111)), (4, Field::I32(0b0100))];
+        let masked = strided(&[1, 1, 4], [&[9, 1, 2, 9], &all, &[1; 4]], masks);
+        assert_eq!(masked, expected(&[1], &[2], &[0, 1, 2, 3]));
+        let sized = sliced(super::SLICE, &[1, 1, 2, 2], &[&[0, 1, 0, 2], &[1, -1, 2, 2]], vec![]);
+        assert_eq!(sized.run(&inputs()), expected(&[1], &[0, 1], &[2, 3]));
+    }
+
+    #[test]
+    fn what_cannot_be_cut_is_refused() {
+        let backwards =
+            sliced(STRIDED, &[1, 2, 3, 4], &[&[0; 4], &[1, 2, 3, 4], &[1, 1, -1, 1]], vec![]);
+        let error = backwards.refused().to_string();
+        assert!(error.contains("STRIDED_SLICE") && error.contains("backwards"), "{error}");
+        let size = sliced(STRIDED, &[1, 2, 3, 3], &[&[0; 4], &[1, 2, 3, 2], &[1; 4]], vec![]);
+        let error = size.refused().to_string();
+        assert!(error.contains("doesn't follow from the slice"), "{error}");
+    }
+}
