@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use bitsback::data::Layout;
 use bitsback::float_graph::{Executor, Kind};
 use bitsback::import::onnx::{self, FloatModel};
-use bitsback::import::{Basis, ImportError, ImportOptions, InputLayout, Layout, import};
+use bitsback::import::{Basis, ImportError, ImportOptions, InputLayout, import};
 use bitsback::quantize::{Plan, ranges, write};
 use bitsback::serialize::ModelInfo;
 use bitsback::verify::run_batch;

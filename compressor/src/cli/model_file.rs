@@ -7,10 +7,11 @@ use bitsback_runtime::{Interpreter, Model};
 
 use super::feeding;
 use super::output::Context;
+use crate::data::Layout;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
-use crate::import::{self, ByteRange, ImportOptions, InputLayout, Layout};
+use crate::import::{self, ByteRange, ImportOptions, InputLayout};
 use crate::integer_graph::Arrangement;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back

@@ -13,7 +13,7 @@ use super::found::{Found, show};
 use super::{DataConfig, DataError, MAX_EXAMPLE_VALUES};
 use crate::network::Shape;
 
-/// `data.layout`: where images have their channels.
+/// Where images and sequences have their channels: `data.layout`, `network.input_layout`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {

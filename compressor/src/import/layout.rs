@@ -6,28 +6,15 @@
 //! channel) say what that makes of the input ([`Evidence`]). Where none says anything, an order is
 //! assumed, and whoever asked is told so.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::At;
+use crate::data::Layout;
 
 /// Most channels that decide about an order where nothing else does: colours, and alpha.
 const MAX_COLOURS: usize = 4;
 
-/// The order of an image's or a sequence's dimensions in an ONNX file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Layout {
-    /// Channels, rows, columns, as PyTorch has them.
-    ChannelsFirst,
-    /// Rows, columns, channels, as Keras and image files have them.
-    ChannelsLast,
-}
-
 impl Layout {
-    /// Both, by their names.
-    pub const NAMES: [(&'static str, Self); 2] =
-        [("channels-first", Self::ChannelsFirst), ("channels-last", Self::ChannelsLast)];
-
     /// What it is called.
     pub fn name(self) -> &'static str {
         match self {
@@ -198,7 +185,7 @@ impl Evidence {
 
     /// The order that is proved, or else the one that alone is hinted at.
     pub(super) fn layout_known(&self) -> Option<Layout> {
-        let all = Layout::NAMES.map(|(_, layout)| layout);
+        let all = [Layout::ChannelsFirst, Layout::ChannelsLast];
         let proved = all.into_iter().find(|&layout| self.proof(layout).is_some());
         let hinted = match self.hints {
             [true, false] => Some(Layout::ChannelsFirst),

@@ -14,9 +14,10 @@ pub mod tflite;
 use std::path::{Path, PathBuf};
 
 pub use error::{At, ImportError};
-pub use layout::{Basis, InputLayout, Layout};
+pub use layout::{Basis, InputLayout};
 
 use crate::calibrate::ByteMap;
+use crate::data::Layout;
 use crate::integer_graph::{Arrangement, IntegerGraph};
 use crate::lower::Graph;
 use crate::quantize;

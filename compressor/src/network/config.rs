@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Padding, Preset, Shape, Topology, shape};
-use crate::import::Layout;
+use crate::data::Layout;
 
 /// `[network]`: either a preset or a list of layers, and what the model answers with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -11,9 +11,10 @@ use thiserror::Error;
 
 use super::MAX_FILE_BYTES;
 use crate::calibrate::Range;
+use crate::data::Layout;
 use crate::files::{self, FileError};
 use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
-use crate::import::{self, ImportError, InputLayout, Layout};
+use crate::import::{self, ImportError, InputLayout};
 use crate::network::{Affine, FloatNetwork, Layer, Padding, Shape, Topology};
 use crate::shapes::{self, ShapeError, padding_before, window_outputs};
 

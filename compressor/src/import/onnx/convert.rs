@@ -11,9 +11,10 @@ use super::schema::Model;
 use super::shape::Shape;
 use super::site::{Activation, MAX_NAME_LEN, Site, Tensor};
 use crate::calibrate::Quantization;
+use crate::data::Layout;
 use crate::float_graph::{Kind, Node as FloatNode, Value, ValueId};
 use crate::import::ImportError;
-use crate::import::layout::{Evidence, Layout, Lineage};
+use crate::import::layout::{Evidence, Lineage};
 
 /// Most numbers of all constants together: what the largest file could hold, since one could be
 /// named many times.

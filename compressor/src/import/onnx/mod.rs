@@ -33,8 +33,9 @@ use std::path::Path;
 pub use operators::{SUPPORTED, SupportedOperator};
 
 use super::ImportError;
-use super::layout::{InputLayout, Layout};
+use super::layout::InputLayout;
 use crate::calibrate::Quantization;
+use crate::data::Layout;
 use crate::float_graph::{FloatGraph, ValueId};
 
 /// A model of floats, and what the file says about its quantisation.

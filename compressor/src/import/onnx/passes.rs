@@ -6,8 +6,9 @@ use super::convert::Converter;
 use super::external::Folder;
 use super::schema::Model;
 use super::site::{Site, Tensor};
+use crate::data::Layout;
 use crate::import::ImportError;
-use crate::import::layout::{Basis, Evidence, InputLayout, Layout};
+use crate::import::layout::{Basis, Evidence, InputLayout};
 
 /// A conversion, and what its operators say about the input's order.
 struct Pass {
