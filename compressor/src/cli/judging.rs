@@ -89,6 +89,18 @@ impl Meaning {
             ));
             return Ok(Judging { task, answers: Answers::Unknown, names });
         }
+        // An autoencoder's data come in one folder or with a column of zeros.
+        if names.is_empty()
+            && labels.are_alike()
+            && ending.outputs == Some(source.dataset.shape.len())
+        {
+            context.note(&format!(
+                "{}: all labels are alike, and the model gives as many numbers as it takes: they are \
+                 taken for no classes, and errors aren't counted; else say --classes",
+                source.path.display()
+            ));
+            return Ok(Judging { task, answers: Answers::Unknown, names });
+        }
         let matched =
             match_labels(&source.path, &labels, &names, classes).map_err(DataError::from)?;
         if matched.assumed {

@@ -25,6 +25,18 @@ pub enum RawLabels {
 }
 
 impl RawLabels {
+    /// Whether there are labels that say nothing, since every example has the same.
+    pub fn are_alike(&self) -> bool {
+        fn alike<T: PartialEq>(labels: &[T]) -> bool {
+            !labels.is_empty() && labels.windows(2).all(|pair| pair[0] == pair[1])
+        }
+        match self {
+            Self::Numbers(numbers) => alike(numbers),
+            Self::Names(names) => alike(names),
+            Self::Reals { .. } | Self::None => false,
+        }
+    }
+
     /// Of how many examples; of none where there are none.
     pub fn count(&self) -> usize {
         match self {

@@ -84,7 +84,9 @@ pub fn write<T: Element>(
     dims: &[usize],
     numbers: impl Iterator<Item = T>,
 ) -> io::Result<()> {
-    let shape: String = dims.iter().map(|dim| format!("{dim}, ")).collect();
+    let dims: Vec<String> = dims.iter().map(usize::to_string).collect();
+    // A tuple of one is written with a comma.
+    let shape = dims.join(", ") + if dims.len() == 1 { "," } else { "" };
     let mut header =
         format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({shape}), }}", T::DESCR);
     // The magic, the version and the length take ten bytes; a line break ends the header.

@@ -23,6 +23,11 @@ impl Layout {
         }
     }
 
+    /// Its place in pairs of what is known of each order: [first, last].
+    fn place(self) -> usize {
+        usize::from(self == Self::ChannelsLast)
+    }
+
     pub(super) fn other(self) -> Self {
         match self {
             Self::ChannelsFirst => Self::ChannelsLast,
@@ -161,14 +166,14 @@ impl Evidence {
     /// An operator for which a dimension must play a role.
     pub(super) fn prove(&mut self, at: &At, parent: Option<usize>, role: Role) {
         if let Some(layout) = self.layout(parent, role) {
-            self.proofs[layout as usize].get_or_insert_with(|| at.clone());
+            self.proofs[layout.place()].get_or_insert_with(|| at.clone());
         }
     }
 
     /// An operator for which it plays it most likely.
     pub(super) fn hint(&mut self, parent: Option<usize>, role: Role) {
         if let Some(layout) = self.layout(parent, role) {
-            self.hints[layout as usize] = true;
+            self.hints[layout.place()] = true;
         }
     }
 
@@ -180,7 +185,7 @@ impl Evidence {
 
     /// The operator that proves an order.
     pub(super) fn proof(&self, layout: Layout) -> Option<&At> {
-        self.proofs[layout as usize].as_ref()
+        self.proofs[layout.place()].as_ref()
     }
 
     /// The order that is proved, or else the one that alone is hinted at.

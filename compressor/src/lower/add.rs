@@ -3,7 +3,9 @@
 use bitsback_runtime::Op;
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::ops::Add;
-use bitsback_runtime::requantize::{Multiplier, requantize};
+use bitsback_runtime::requantize::Multiplier;
+#[cfg(feature = "training")]
+use bitsback_runtime::requantize::requantize;
 
 use super::affine::{clamp, not_finer_than};
 use super::fuse::{Activation, AddStage};
@@ -25,7 +27,8 @@ pub(crate) struct Sum {
     pub(crate) output: Quantization,
     /// The activation.
     pub(crate) clamp: Clamp,
-    /// Steps of the output per step of each operand.
+    /// Steps of the output per step of each operand, for gradients.
+    #[cfg(feature = "training")]
     pub(crate) factors: [f32; 2],
 }
 
@@ -54,11 +57,13 @@ impl Sum {
             output_multiplier: multiplier(unit / f64::from(output.scale)),
             output,
             clamp: clamp(activation, output),
+            #[cfg(feature = "training")]
             factors: operands.map(|operand| operand.scale / output.scale),
         })
     }
 
     /// The sum of two operands less their zero points, before the clamp.
+    #[cfg(feature = "training")]
     pub(crate) fn apply(&self, operands: [i32; 2]) -> i32 {
         let [a, b] = [0, 1].map(|i| self.multipliers[i].apply(operands[i] << LEFT_SHIFT));
         requantize(a.wrapping_add(b), self.output_multiplier, self.output.zero_point)

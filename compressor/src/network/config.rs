@@ -222,6 +222,7 @@ impl NetworkConfig {
     }
 
     /// Its files.
+    #[cfg(feature = "training")]
     pub(crate) fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         [&mut self.model, &mut self.weights].into_iter().flatten()
     }
