@@ -78,27 +78,7 @@ impl Meaning {
                 source.path.display()
             ));
         }
-        if labels == RawLabels::None {
-            return Ok(Judging { task, answers: Answers::Unknown, names });
-        }
-        if let RawLabels::Reals { width, .. } = &labels {
-            context.note(&format!(
-                "{}: the labels are real numbers, {width} an example, and no classes: errors aren't \
-                 counted",
-                source.path.display()
-            ));
-            return Ok(Judging { task, answers: Answers::Unknown, names });
-        }
-        // An autoencoder's data come in one folder or with a column of zeros.
-        if names.is_empty()
-            && labels.are_alike()
-            && ending.outputs == Some(source.dataset.shape.len())
-        {
-            context.note(&format!(
-                "{}: all labels are alike, and the model gives as many numbers as it takes: they are \
-                 taken for no classes, and errors aren't counted; else say --classes",
-                source.path.display()
-            ));
+        if !are_classes(context, source, ending, &names, &labels) {
             return Ok(Judging { task, answers: Answers::Unknown, names });
         }
         let matched =
@@ -223,6 +203,33 @@ fn assumed(context: &Context, ending: Ending, names: &[String], labels: &RawLabe
     context
         .note(&format!("the model's single output is taken as {said}, as {why}; else say --task"));
     task
+}
+
+/// Whether labels are classes; why there are some that aren't is noted.
+fn are_classes(
+    context: &Context,
+    source: &Source,
+    ending: Ending,
+    names: &[String],
+    labels: &RawLabels,
+) -> bool {
+    let path = source.path.display();
+    // An autoencoder's data come in one folder or with a column of zeros.
+    let gives_what_it_takes = ending.outputs == Some(source.dataset.shape.len());
+    if let RawLabels::Reals { width, .. } = labels {
+        context.note(&format!(
+            "{path}: the labels are real numbers, {width} an example, and no classes: errors aren't \
+             counted"
+        ));
+    } else if names.is_empty() && labels.are_alike() && gives_what_it_takes {
+        context.note(&format!(
+            "{path}: all labels are alike, and the model gives as many numbers as it takes: they are \
+             taken for no classes, and errors aren't counted; else say --classes"
+        ));
+    } else {
+        return *labels != RawLabels::None;
+    }
+    false
 }
 
 /// Labels as what numbers should be.

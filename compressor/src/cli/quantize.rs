@@ -11,7 +11,7 @@ use super::layout::LayoutOption;
 use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
-use super::source::{self, DataLayout, Wanted};
+use super::source::{self, DataLayout, Source, Wanted};
 use super::table::{self, Align};
 use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
@@ -20,7 +20,7 @@ use crate::files;
 use crate::import::InputLayout;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
 use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
-use crate::quantize::{Plan, means, ranges, write};
+use crate::quantize::{Plan, QuantizeError, means, ranges, write};
 use crate::report::number::{significant, thousands};
 use crate::serialize::ModelInfo;
 use crate::task::{Ending, Task};
@@ -139,6 +139,20 @@ struct Summary {
     notes: Vec<String>,
 }
 
+/// What the examples should give; without labels, what the floats give is right.
+fn known_truth(
+    judging: &Judging,
+    examples: &[u32],
+    ending: Ending,
+    floats: impl Fn() -> Result<Vec<f32>, QuantizeError>,
+) -> Result<Truth, Error> {
+    Ok(match judging.truth(examples) {
+        Truth::Unknown if judging.task == Task::Regression => Truth::Numbers(1, floats()?),
+        Truth::Unknown => Truth::Classes(ending.classes(judging.task, &floats()?)),
+        truth => truth,
+    })
+}
+
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let stage = context.progress_aside().stage("quantize", 0);
@@ -151,11 +165,7 @@ impl Quantize {
         let (source, [calibrating, deciding]) = source::read_parts(&self.data, &wanted)?;
         let ending = Ending::of_graph(graph);
         let judging = self.meaning.judge(context, &source, ending, &[])?;
-        if self.max_error.is_some() && judging.labels(&source.examples).is_none() {
-            let reason =
-                "--max-error is about classes, and there are no labels for them".to_owned();
-            return Err(CliError::Meaning { reason }.into());
-        }
+        self.check_labels(&source, &judging)?;
         let dataset = &source.dataset;
         let normalization = self.scaling.normalization(dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
@@ -177,12 +187,7 @@ impl Quantize {
         let (widths, decided_on) = if self.bits == Bits::Auto {
             let inputs = input.quantize(&dataset.batch(&normalization, &deciding));
             let floats = || float_outputs(graph, dataset, &normalization, &deciding);
-            // Without labels, what the floats give is right.
-            let truth = match judging.truth(&deciding) {
-                Truth::Unknown if judging.task == Task::Regression => Truth::Numbers(1, floats()?),
-                Truth::Unknown => Truth::Classes(ending.classes(judging.task, &floats()?)),
-                truth => truth,
-            };
+            let truth = known_truth(&judging, &deciding, ending, floats)?;
             let aim = match &truth {
                 Truth::Numbers(_, aims) => Aim::Numbers(aims),
                 Truth::Classes(labels) => Aim::Classes(labels, judging.task, ending),
@@ -217,6 +222,14 @@ impl Quantize {
         drop(stage);
         context.result(&self.text(&summary), &summary)?;
         self.requirements(&summary)
+    }
+
+    fn check_labels(&self, source: &Source, judging: &Judging) -> Result<(), Error> {
+        if self.max_error.is_none() || judging.labels(&source.examples).is_some() {
+            return Ok(());
+        }
+        let reason = "--max-error is about classes, and there are no labels for them".to_owned();
+        Err(CliError::Meaning { reason }.into())
     }
 
     /// The input's quantisation, and the device's way to it.
