@@ -30,8 +30,9 @@ pub struct Ending {
     pub outputs: Option<usize>,
     /// Whether the last operator is a sigmoid.
     pub sigmoid: bool,
-    /// Whether outputs can't be below 0.
-    pub positive: bool,
+    /// Whether outputs are probabilities: behind a sigmoid or limits, or by the range that integers
+    /// stand for, within 0 to 1; a step above is rounding.
+    pub unit: bool,
 }
 
 /// The scale of TensorFlow Lite's sigmoids: 256 steps from 0 to 1.
@@ -45,7 +46,7 @@ impl Ending {
         Self {
             outputs: (kind != OpKind::Argmax).then(|| model.output().len()),
             sigmoid: kind == OpKind::Logistic || (scale == SIGMOID_SCALE && zero == i8::MIN),
-            positive: zero == i8::MIN,
+            unit: kind == OpKind::Logistic || within_unit(scale, zero),
         }
     }
 
@@ -57,18 +58,34 @@ impl Ending {
             value = node.inputs[0];
         }
         let kind = writer(value).map(|node| &node.kind);
-        let unit = |low: f32, high: f32| low == 0.0 && high == 1.0;
-        let (sigmoid, positive) = match kind {
+        let (sigmoid, unit) = match kind {
             Some(Kind::Sigmoid) => (true, true),
-            Some(&Kind::Clip(low, high)) => (unit(low, high), low >= 0.0),
+            Some(&Kind::Clip(low, high)) => (low == 0.0 && high == 1.0, low >= 0.0 && high <= 1.0),
             _ => (false, false),
         };
-        Self { outputs: Some(graph.values[graph.output].len()), sigmoid, positive }
+        Self { outputs: Some(graph.values[graph.output].len()), sigmoid, unit }
+    }
+
+    /// Of a graph of floats beside a model of integers: only these have a range, and one threshold has
+    /// to hold for both.
+    pub fn with_integers(self, integers: Self) -> Self {
+        Self {
+            outputs: self.outputs.or(integers.outputs),
+            sigmoid: self.sigmoid || integers.sigmoid,
+            unit: integers.unit,
+        }
+    }
+
+    /// Of two models of integers, or two of floats, that are held against one another: what is a
+    /// probability only by its range has to be one in both.
+    pub fn of_both(self, other: Self) -> Self {
+        let sigmoid = self.sigmoid || other.sigmoid;
+        Self { unit: sigmoid || self.unit && other.unit, ..self.with_integers(other) }
     }
 
     /// Above which output the second of two classes is meant: a half of probabilities, 0 of logits.
     pub fn threshold(&self) -> f64 {
-        if self.sigmoid || self.positive { 0.5 } else { 0.0 }
+        if self.unit { 0.5 } else { 0.0 }
     }
 
     /// The classes of outputs, example after example; none where they are numbers.
@@ -82,6 +99,12 @@ impl Ending {
             Task::Regression => Vec::new(),
         }
     }
+}
+
+/// Whether all that integers stand for is within 0 to 1, or at most a step above.
+fn within_unit(scale: f32, zero_point: i8) -> bool {
+    let highest = f64::from(scale) * (f64::from(i8::MAX) - f64::from(zero_point));
+    zero_point == i8::MIN && highest <= 1.0 + f64::from(scale)
 }
 
 /// How far numbers are from what they should be.
@@ -152,16 +175,50 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibrate::{Quantization, Range};
 
     #[test]
     fn one_output_is_a_class_by_its_threshold() {
-        let logits = Ending { outputs: Some(1), sigmoid: false, positive: false };
+        let logits = Ending { outputs: Some(1), sigmoid: false, unit: false };
         assert_eq!(logits.classes(Task::Binary, &[-0.1, 0.0, 0.1]), [0, 0, 1]);
-        let sigmoid = Ending { sigmoid: true, ..logits };
+        let sigmoid = Ending { sigmoid: true, unit: true, ..logits };
         assert_eq!(sigmoid.classes(Task::Binary, &[0.4, 0.5, 0.6]), [0, 0, 1]);
         assert_eq!(sigmoid.classes(Task::Regression, &[0.4]), [0u32; 0]);
         let two = Ending { outputs: Some(2), ..logits };
         assert_eq!(two.classes(Task::Classes, &[0.1, 0.3, 2.0, 1.0]), [1, 0]);
+    }
+
+    #[test]
+    fn probabilities_are_known_by_their_range() {
+        let of_range = |low: f32, high: f32| {
+            let output = Quantization::of_range(Range { low, high });
+            within_unit(output.scale, output.zero_point)
+        };
+        assert!(within_unit(SIGMOID_SCALE, i8::MIN));
+        // 1 − sigmoid, 0.98 · sigmoid + 0.01, and what is rounded up.
+        for (low, high) in [(0.02, 0.97), (0.01, 0.99), (0.0, 1.0), (0.3, 1.003)] {
+            assert!(of_range(low, high), "{low} to {high}");
+        }
+        // Logits, also of examples of one class only; the hyperbolic tangent.
+        for (low, high) in [(-3.0, 4.0), (0.0, 8.0), (0.0, 1.1), (-1.0, 1.0), (-0.9, 0.0)] {
+            assert!(!of_range(low, high), "{low} to {high}");
+        }
+    }
+
+    #[test]
+    fn one_threshold_holds_for_both_models() {
+        let ending = |sigmoid, unit| Ending { outputs: Some(1), sigmoid, unit };
+        let (logits, range, sigmoid) =
+            (ending(false, false), ending(false, true), ending(true, true));
+        // Floats don't tell their range.
+        assert_eq!(logits.with_integers(range).threshold(), 0.5);
+        assert_eq!(logits.with_integers(logits).threshold(), 0.0);
+        assert_eq!(sigmoid.with_integers(sigmoid).threshold(), 0.5);
+        // Another calibration may have seen more.
+        assert_eq!(range.of_both(logits).threshold(), 0.0);
+        assert_eq!(logits.of_both(range).threshold(), 0.0);
+        assert_eq!(range.of_both(range).threshold(), 0.5);
+        assert_eq!(range.of_both(sigmoid).threshold(), 0.5);
     }
 
     #[test]

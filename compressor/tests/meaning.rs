@@ -244,6 +244,42 @@ fn a_single_output_is_a_class_by_its_threshold() {
     assert!(code == 3 && message.contains("`2`"), "{code} {message}");
 }
 
+/// Whichever operator is the last, floats, integers, and both beside one another have one threshold.
+#[test]
+fn a_single_output_has_one_threshold() {
+    let scene = Scene::new();
+    let one = |scale, shift| Kind::Dense(Affine { weight: vec![scale], bias: vec![shift] });
+    let positive = |difference: f32| difference > 0.0;
+    let negative = |difference: f32| difference < 0.0;
+    let all = |_: f32| true;
+    type IsSecond = fn(f32) -> bool;
+    let cases: [(Kind, Kind, IsSecond); 4] = [
+        (Kind::Sigmoid, one(-1.0, 1.0), negative),
+        (Kind::Sigmoid, one(0.98, 0.01), positive),
+        (Kind::Tanh, one(0.5, 0.5), positive),
+        // Logits of which none is below 0, though some are below a half.
+        (one(0.5, 3.45), one(2.0, 0.2), all),
+    ];
+    for (first, last, class) in cases {
+        let dense = Kind::Dense(Affine { weight: vec![1.0, -1.0], bias: vec![0.0] });
+        let name = format!("{} {}", first.name(), last.name());
+        scene.write("model.onnx", onnx(&[&[2], &[1], &[1], &[1]], vec![dense, first, last]));
+        scene.write("data.csv", pairs(|difference| u8::from(class(difference)).to_string()));
+        let args = ["quantize", "model.onnx", "--data", "data.csv", "-o", "m.bbk"];
+        let binary = ["--task", "binary"];
+        let quantized = scene.json(&[&args[..], &binary].concat());
+        let errors = [&quantized["float_error_percent"], &quantized["integer_error_percent"]];
+        assert_eq!(errors.map(percent), [0.0, 0.0], "{name}: {quantized}");
+        let evaluated = scene.json(&[&["evaluate", "m.bbk", "data.csv"][..], &binary].concat());
+        assert_eq!(percent(&evaluated["error_percent"]), 0.0, "{name}: {evaluated}");
+        for models in [["model.onnx", "m.bbk"], ["m.bbk", "model.onnx"], ["m.bbk", "m.bbk"]] {
+            let args = [&["compare"][..], &models, &["--data", "data.csv"], &binary].concat();
+            let compared = scene.json(&args);
+            assert_eq!(compared["error_percent"], serde_json::json!([0.0, 0.0]), "{compared}");
+        }
+    }
+}
+
 #[test]
 fn a_regression_is_measured_by_distances() {
     let scene = Scene::new();

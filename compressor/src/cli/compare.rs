@@ -164,17 +164,18 @@ impl Compare {
         let (first, other) = if !a.wanted.bytes && b.wanted.bytes { (b, a) } else { (a, b) };
         let source = source::read(&self.data, self.split, &first.wanted)?;
         data::check_fit(&self.data, &first.wanted.fit.dims, &other.wanted.fit)?;
-        let ending = Ending {
-            outputs: a.ending.outputs.or(b.ending.outputs),
-            sigmoid: a.ending.sigmoid || b.ending.sigmoid,
-            positive: a.ending.positive && b.ending.positive,
+        let ending = match &subjects {
+            [Subject::Floats(_), Subject::Integers(_)] => a.ending.with_integers(b.ending),
+            [Subject::Integers(_), Subject::Floats(_)] => b.ending.with_integers(a.ending),
+            _ => a.ending.of_both(b.ending),
         };
         let names = if a.names.is_empty() { &b.names } else { &a.names };
         let judging = self.meaning.judge(context, &source, ending, names)?;
         let paths = [self.a.as_path(), self.b.as_path()];
         let (mut given, layers, floats) = match &subjects {
             [Subject::Integers(a), Subject::Integers(b)] => {
-                let (given, layers) = integers(context, paths, [a, b], &source, judging.task)?;
+                let meaning = (judging.task, ending);
+                let (given, layers) = integers(context, paths, [a, b], &source, meaning)?;
                 (given, layers, false)
             }
             _ => {
@@ -187,7 +188,7 @@ impl Compare {
                 };
                 let quantized = [inputs(0)?, inputs(1)?];
                 let pair = Pair::new(&subjects, quantized, &source, &self.scaling)?;
-                (pair.given(judging.task)?, pair.layers()?, true)
+                (pair.given(judging.task, ending)?, pair.layers()?, true)
             }
         };
         self.same_order(context, &known, &mut given[1]);
@@ -259,7 +260,7 @@ fn integers(
     paths: [&Path; 2],
     files: [&Vec<u8>; 2],
     source: &Source,
-    task: Task,
+    (task, ending): (Task, Ending),
 ) -> Result<([Given; 2], Vec<LayerDifference>), Error> {
     let models = [parse(paths[0], files[0])?, parse(paths[1], files[1])?];
     let inputs = |model: usize| {
@@ -278,7 +279,8 @@ fn integers(
         }
         _ => [inputs(0)?, inputs(1)?],
     };
-    let given = [Given::by(files[0], &inputs[0], task)?, Given::by(files[1], &inputs[1], task)?];
+    let given = |at: usize| Given::with_ending(files[at], &inputs[at], task, ending);
+    let given = [given(0)?, given(1)?];
     let layers = layers(files, [&models[0], &models[1]], &inputs)?;
     Ok((given, layers))
 }

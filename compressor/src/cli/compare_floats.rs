@@ -58,15 +58,17 @@ impl<'a> Pair<'a> {
     }
 
     /// What both give.
-    pub(super) fn given(&self, task: Task) -> Result<[Given; 2], Error> {
+    pub(super) fn given(&self, task: Task, ending: Ending) -> Result<[Given; 2], Error> {
         let of = |at: usize| match (&self.subjects[at], &self.quantized[at]) {
             (Subject::Integers(bytes), inputs) => {
-                Given::by(bytes, inputs.as_deref().unwrap_or_default(), task)
+                let inputs = inputs.as_deref().unwrap_or_default();
+                Given::with_ending(bytes, inputs, task, ending)
             }
             (Subject::Floats(model), _) => {
                 let executor = Executor::new(&model.graph).map_err(QuantizeError::from)?;
                 let outputs = executor.run(&self.inputs).map_err(QuantizeError::from)?;
-                let classes = Ending::of_graph(&model.graph).classes(task, &outputs);
+                let own = Ending { outputs: Some(executor.output_len()), ..ending };
+                let classes = own.classes(task, &outputs);
                 Ok(Given { classes, outputs: Some(outputs) })
             }
         };

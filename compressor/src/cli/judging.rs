@@ -268,8 +268,19 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// By a model of integers.
+    /// By a model of integers, whose outputs mean what they say themselves.
     pub(super) fn by(bytes: &[u8], inputs: &[i8], task: Task) -> Result<Self, Error> {
+        let model = Model::parse(bytes).map_err(VerifyError::from)?;
+        Self::with_ending(bytes, inputs, task, Ending::of_model(&model))
+    }
+
+    /// By a model of integers, whose single output has that ending's threshold.
+    pub(super) fn with_ending(
+        bytes: &[u8],
+        inputs: &[i8],
+        task: Task,
+        ending: Ending,
+    ) -> Result<Self, Error> {
         let (classes, outputs) = verify::answers(bytes, inputs)?;
         let model = Model::parse(bytes).map_err(VerifyError::from)?;
         if model.last_kind() == OpKind::Argmax {
@@ -280,7 +291,7 @@ impl Given {
             outputs.into_iter().map(|q| scale * (f32::from(q) - zero)).collect();
         let classes = match task {
             Task::Classes => classes,
-            _ => Ending::of_model(&model).classes(task, &outputs),
+            _ => ending.classes(task, &outputs),
         };
         Ok(Self { classes, outputs: Some(outputs) })
     }

@@ -17,6 +17,7 @@ use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::float_graph::FloatGraph;
 use crate::import::InputLayout;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
 use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
@@ -163,9 +164,6 @@ impl Quantize {
         let graph = &model.graph;
         let wanted = Wanted::by_floats(graph, self.layout);
         let (source, [calibrating, deciding]) = source::read_parts(&self.data, &wanted)?;
-        let ending = Ending::of_graph(graph);
-        let judging = self.meaning.judge(context, &source, ending, &[])?;
-        self.check_labels(&source, &judging)?;
         let dataset = &source.dataset;
         let normalization = self.scaling.normalization(dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
@@ -182,6 +180,9 @@ impl Quantize {
         if let Bits::All(bits) = self.bits {
             plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
         }
+        let ending = self.ending(graph, &plan, &input)?;
+        let judging = self.meaning.judge(context, &source, ending, &[])?;
+        self.check_labels(&source, &judging)?;
         let deciding = spread(&deciding, MAX_DECIDING);
         stage.set(0, "deciding about the widths, layer by layer");
         let (widths, decided_on) = if self.bits == Bits::Auto {
@@ -201,6 +202,7 @@ impl Quantize {
         let (bytes, _) = write(graph, &plan, &input, &self.info(&judging))?;
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
+        let ending = ending.with_integers(Ending::of_model(&parsed));
         let parameters = graph.nodes.iter().filter_map(|node| node.kind.affine());
         let floats: usize = parameters.map(|a| a.weight.len() + a.bias.len()).sum();
         let outputs = outputs(graph, &bytes, dataset, &normalization, &source.examples)?;
@@ -222,6 +224,18 @@ impl Quantize {
         drop(stage);
         context.result(&self.text(&summary), &summary)?;
         self.requirements(&summary)
+    }
+
+    /// How the model ends, by the range that calibration found: as the written file is read.
+    fn ending(
+        &self,
+        graph: &FloatGraph,
+        plan: &Plan,
+        input: &InputQuantization,
+    ) -> Result<Ending, Error> {
+        let (bytes, _) = write(graph, plan, input, &ModelInfo::default())?;
+        let integers = Ending::of_model(&model_file::parse(&self.output, &bytes)?);
+        Ok(Ending::of_graph(graph).with_integers(integers))
     }
 
     fn check_labels(&self, source: &Source, judging: &Judging) -> Result<(), Error> {

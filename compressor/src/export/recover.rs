@@ -35,9 +35,8 @@ pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     if let Some(output) = last {
         recovery.scales.fix(output, f64::from(model.meta().output_scale));
     }
-    recovery.end = last.or(recovery.last);
     let mut recovered = recovery.layers(model, &steps)?;
-    recovered.graph.output = recovery.end.unwrap_or(recovered.graph.input);
+    recovered.graph.output = last.or(recovery.last).unwrap_or(recovered.graph.input);
     recovered.graph.check()?;
     Ok(recovered)
 }
@@ -55,8 +54,6 @@ struct Recovery {
     convolved: HashMap<ValueId, ValueId>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
-    /// The model's output.
-    end: Option<ValueId>,
 }
 
 impl Recovery {
@@ -69,7 +66,6 @@ impl Recovery {
             ends: Vec::new(),
             convolved: HashMap::new(),
             last: None,
-            end: None,
         };
         let input = recovery.value("input", model.input());
         recovery.places.insert(model.input().offset, input);
@@ -345,9 +341,9 @@ impl Recovery {
                 | Kind::Mul
                 | Kind::Clip(..)
         );
-        // int8's own limits do an activation's work where calibration ended with it. Those of the
-        // model's output only cut off what it may still become.
-        let saturates = saturates && Some(output) != self.end;
+        // int8's own limits do an activation's work where calibration ended with it, at the model's
+        // end, too. Nothing tells them from those that only cut off what wasn't seen: both are what
+        // the integers do.
         let low =
             if saturates || clamp.min > i8::MIN { real(clamp.min) } else { f32::NEG_INFINITY };
         let high = if saturates || clamp.max < i8::MAX { real(clamp.max) } else { f32::INFINITY };

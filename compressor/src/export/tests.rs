@@ -4,8 +4,9 @@ use bitsback_runtime::Model;
 
 use super::*;
 use crate::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
-use crate::float_graph::Executor;
+use crate::float_graph::{Executor, FloatGraph, Kind, Node, Value};
 use crate::import::{self, ImportOptions};
+use crate::network::Affine;
 use crate::quantize::{self, Plan, ranges};
 use crate::serialize::ModelInfo;
 use crate::verify::run_batch;
@@ -28,6 +29,29 @@ fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
     plan.bits = layers.iter().map(|layer| (layer.value, bits)).collect();
     let (bytes, _) = quantize::write(&model.graph, &plan, &input, &ModelInfo::default()).unwrap();
     (bytes, input, len)
+}
+
+/// A dense layer of two outputs, and limits, quantised for inputs from −1 to 1.
+fn limited(low: f32, high: f32) -> (FloatGraph, Vec<u8>) {
+    let value = |name: &str| Value { name: name.into(), dims: vec![2], constant: None };
+    let node = |name: &str, kind, from| Node {
+        name: name.into(),
+        kind,
+        inputs: vec![from],
+        output: from + 1,
+    };
+    let dense = Kind::Dense(Affine { weight: vec![9.0, 1.0, -2.0, 7.0], bias: vec![0.5, -0.25] });
+    let graph = FloatGraph {
+        values: ["x", "sums", "y"].map(value).into(),
+        nodes: vec![node("dense", dense, 0), node("limits", Kind::Clip(low, high), 1)],
+        input: 0,
+        output: 2,
+    };
+    let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
+    let scales = ranges::watch(&graph, &noise(64), &input, RangeMethod::LeastSquares).unwrap();
+    let plan = Plan::calibrated(&graph, scales, &input);
+    let (bytes, _) = quantize::write(&graph, &plan, &input, &ModelInfo::default()).unwrap();
+    (graph, bytes)
 }
 
 fn real(bytes: &[u8], outputs: &[i8]) -> Vec<f32> {
@@ -67,6 +91,26 @@ fn floats_follow_the_integers_that_they_come_from() {
         let signal: f32 = floats.iter().map(|x| x.powi(2)).sum();
         let noise: f32 = floats.iter().zip(&integers).map(|(a, b)| (a - b).powi(2)).sum();
         assert!(noise * 100.0 < signal, "{name}: {noise} of {signal}");
+    }
+}
+
+#[test]
+fn an_activation_at_the_end_is_kept() {
+    let none = f32::INFINITY;
+    // On what was calibrated on, nothing else is cut off.
+    for (low, high) in [(0.0, none), (0.0, 6.0), (0.0, 1.0), (-1.0, 1.0), (-none, 0.0)] {
+        let (graph, bytes) = limited(low, high);
+        let recovered = recover(&Model::parse(&bytes).unwrap()).unwrap();
+        for quantized in [false, true] {
+            let file = onnx(&recovered, quantized).unwrap();
+            let read = import::onnx::read(&file, None, None).unwrap();
+            let inputs = noise(64);
+            let floats = Executor::new(&graph).unwrap().run(&inputs).unwrap();
+            let back = Executor::new(&read.graph).unwrap().run(&inputs).unwrap();
+            for (a, b) in floats.iter().zip(&back) {
+                assert!((a - b).abs() < 0.25, "{low} to {high}: {a} {b}");
+            }
+        }
     }
 }
 

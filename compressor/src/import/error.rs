@@ -170,6 +170,17 @@ pub enum ImportError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// Outputs in an order that is neither the file's nor that of a map.
+    #[error(
+        "{at}: the outputs would have to be transposed in memory, which the runtime doesn't do: maps \
+         have their channels last there; put a Transpose to channels last before it (perm 0, 2, 3, 1, \
+         or 0, 2, 1 of a sequence), so that the file has the same order, or end the network with the \
+         map"
+    )]
+    MovedOutput {
+        /// The operator that writes the outputs.
+        at: At,
+    },
     /// Shapes that an operator isn't supported with.
     #[error("{at}: {problem} (shapes: {shapes})")]
     Shape {

@@ -81,6 +81,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let mut input_layout = None;
     let mut graph = if onnx::is_onnx(bytes) {
         let model = onnx::read(bytes, options.folder.as_deref(), options.layout)?;
+        let model = model.with_outputs_in_order()?;
         if !model.is_quantized() {
             return Err(ImportError::Floats);
         }
@@ -115,11 +116,11 @@ pub fn floats(
     if tflite::is_tflite(bytes) {
         refuse_layout(layout)?;
         return match tflite::floats(bytes)? {
-            Some(model) => Ok(model),
+            Some(model) => model.with_outputs_in_order(),
             None => dequantize::dequantize(&tflite::read(bytes)?),
         };
     }
-    onnx::read(bytes, folder, layout)
+    onnx::read(bytes, folder, layout)?.with_outputs_in_order()
 }
 
 /// Whether a file is a model that computes with floats and has no quantisation; `false` for bytes of

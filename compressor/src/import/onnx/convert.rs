@@ -8,7 +8,7 @@ use super::external::Folder;
 use super::operators;
 use super::order::Order;
 use super::schema::Model;
-use super::shape::Shape;
+use super::shape::{Shape, check_len};
 use super::site::{Activation, MAX_NAME_LEN, Site, Tensor};
 use crate::calibrate::Quantization;
 use crate::data::Layout;
@@ -92,6 +92,12 @@ impl<'f> Converter<'f> {
         if self.batch > MAX_BATCH {
             let (what, found) = ("examples in a batch", self.batch);
             return Err(ImportError::TooMany { what, found, limit: MAX_BATCH });
+        }
+        // Products of the dimensions are taken from here on.
+        if check_len(&dims).is_err() {
+            let problem = "is the input, and has more numbers than the 67108864 values between \
+                           operators that the runtime has room for; export for a smaller one";
+            return Err(ImportError::Tensor { tensor: tensor(), problem });
         }
         let rank = dims.len();
         let moved = layout == Layout::ChannelsFirst && matches!(rank, 2 | 3);

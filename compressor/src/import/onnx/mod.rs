@@ -32,8 +32,8 @@ use std::path::Path;
 
 pub use operators::{SUPPORTED, SupportedOperator};
 
-use super::ImportError;
 use super::layout::InputLayout;
+use super::{At, ImportError};
 use crate::calibrate::Quantization;
 use crate::data::Layout;
 use crate::float_graph::{FloatGraph, ValueId};
@@ -50,6 +50,9 @@ pub struct FloatModel {
     /// For each number of the output as it is kept, its place in the file's order; empty where
     /// the orders are the same.
     pub output_order: Vec<usize>,
+    /// The operator that writes the output, where its numbers are kept in an order that is neither the
+    /// file's nor that of a map with its channels last: nobody could tell which is which.
+    pub moved_output: Option<At>,
     /// In which order the file has the dimensions of an input that is an image or a sequence.
     pub input_layout: Option<InputLayout>,
 }
@@ -58,6 +61,17 @@ impl FloatModel {
     /// Whether the file is a quantised model.
     pub fn is_quantized(&self) -> bool {
         !self.activations.is_empty()
+    }
+
+    /// The model, if its outputs come in an order that is told.
+    ///
+    /// # Errors
+    /// The operator after which they would have to be moved.
+    pub(super) fn with_outputs_in_order(self) -> Result<Self, ImportError> {
+        match self.moved_output {
+            Some(at) => Err(ImportError::MovedOutput { at }),
+            None => Ok(self),
+        }
     }
 }
 

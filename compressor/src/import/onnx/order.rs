@@ -33,6 +33,15 @@ impl Order {
         Self::new((0..channels * positions).map(place).collect())
     }
 
+    /// Whether it is [`Order::channels_last`], without making that one where this is logical.
+    pub(super) fn is_channels_last(&self, dims: &[usize]) -> bool {
+        match (&self.places, dims) {
+            (None, [channels, rest @ ..]) => *channels == 1 || rest.iter().all(|&dim| dim == 1),
+            (None, []) => true,
+            (Some(_), _) => *self == Self::channels_last(dims),
+        }
+    }
+
     pub(super) fn is_logical(&self) -> bool {
         self.places.is_none()
     }
@@ -208,6 +217,10 @@ mod tests {
         assert_eq!(seen, Order::channels_last(&[2, 3, 4]));
         assert_eq!(seen.place(1), 12, "the second channel of the first pixel");
         assert!(Order::channels_last(&[1, 3, 4]).is_logical());
+        assert!(seen.is_channels_last(&[2, 3, 4]) && !seen.is_channels_last(&[4, 3, 2]));
+        assert!(Order::LOGICAL.is_channels_last(&[1, 3, 4]));
+        assert!(Order::LOGICAL.is_channels_last(&[5, 1]));
+        assert!(!Order::LOGICAL.is_channels_last(&[2, usize::MAX, usize::MAX]));
     }
 
     #[test]

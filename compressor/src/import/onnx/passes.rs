@@ -114,10 +114,22 @@ fn run(converter: &mut Converter<'_>, model: &Model, layout: Layout) -> Result<(
         return Err(ImportError::NotComputed { output: model.output.clone() });
     };
     let (value, order) = (output.value, output.order.clone());
+    // The device has channels last for maps, and for sequences if it takes one.
+    let documented = match output.dims.len() {
+        3 => output.is_image(),
+        2 => output.is_image() && model.input.dims.len() == 3,
+        _ => false,
+    };
+    let moved = !order.is_logical() && (output.rows || !documented);
     if !order.is_logical() {
         let len = output.len();
         converter.model.output_order = (0..len).map(|at| order.place(at)).collect();
     }
     converter.model.graph.output = value;
+    if moved {
+        let mut nodes = model.nodes.iter().enumerate().rev();
+        let writer = nodes.find(|(_, node)| node.outputs.contains(&model.output));
+        converter.model.moved_output = writer.map(|(index, node)| Site { node, index }.at());
+    }
     Ok(())
 }

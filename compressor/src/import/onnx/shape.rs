@@ -50,10 +50,10 @@ pub(super) fn check_len(dims: &[usize]) -> Result<(), ImportError> {
 fn kept_dims(dims: &[usize], order: &Order) -> Vec<usize> {
     match dims {
         [] => vec![1],
-        [channels, height, width] if *order == Order::channels_last(dims) => {
+        [channels, height, width] if order.is_channels_last(dims) => {
             vec![*height, *width, *channels]
         }
-        [channels, length] if !order.is_logical() && *order == Order::channels_last(dims) => {
+        [channels, length] if !order.is_logical() && order.is_channels_last(dims) => {
             vec![*length, *channels]
         }
         _ if order.is_logical() => dims.to_vec(),

@@ -38,7 +38,7 @@ impl Activation {
 
     /// Whether its numbers lie as an image's do.
     pub(super) fn is_image(&self) -> bool {
-        self.order == Order::channels_last(&self.dims)
+        self.order.is_channels_last(&self.dims)
     }
 
     /// Its shape in the file, for a batch of that size.

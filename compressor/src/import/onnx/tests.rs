@@ -9,7 +9,7 @@ use super::schema::{
     RawType, RawValue, Tensor,
 };
 use super::*;
-use crate::import::Basis;
+use crate::import::{self, Basis};
 
 fn encoded(message: &impl Message) -> Bytes {
     message.encode_to_vec().into()
@@ -205,6 +205,52 @@ fn a_transposition_that_would_have_to_be_computed_is_refused() {
 }
 
 #[test]
+fn outputs_that_would_have_to_be_moved_are_refused() {
+    let conv = || node("Conv", &["x", "k"], "a", &[]);
+    let flatten = || node("Flatten", &["a"], "y", &[]);
+    let moved = |nodes: Vec<Bytes>, dims: &[i64]| {
+        let mut graph = graph(nodes, dims);
+        let shape = Tensor { dims: vec![3], longs: vec![1, 2, -1], ..floats("shape", &[]) };
+        let shape = Tensor { kind: 7, floats: Vec::new(), ..shape };
+        let parameters = [floats("s", &[2, 2, 3]), floats("o", &[1, 2, 3, 3]), shape];
+        graph.initializers.extend(parameters.iter().map(encoded));
+        let model = import::floats(&file(&graph), None, None);
+        model.err().map(|error| error.to_string())
+    };
+    let image = &[1, 2, 4, 5];
+    let step = |input: &str, output: &str| node("Conv", &[input, "s"], output, &[]);
+    let flat = node("Flatten", &["a"], "f", &[]);
+    let refused: [(&str, Vec<Bytes>, &[i64]); 5] = [
+        ("operator 1 (Flatten", vec![conv(), flatten()], image),
+        ("operator 1 (Reshape", vec![conv(), node("Reshape", &["a", "shape"], "y", &[])], image),
+        ("operator 2 (Mul", vec![conv(), flat, node("Mul", &["f", "scale"], "y", &[])], image),
+        ("operator 1 (Flatten", vec![step("x", "a"), flatten()], &[1, 2, 6]),
+        (
+            "operator 1 (Transpose",
+            vec![conv(), node("Transpose", &["a"], "y", &[ints("perm", &[0, 1, 3, 2])])],
+            image,
+        ),
+    ];
+    for (place, nodes, dims) in refused {
+        let found = moved(nodes, dims).unwrap_or_default();
+        assert!(found.contains(place) && found.contains("Transpose to channels last"), "{found}");
+    }
+    let last = node("Transpose", &["a"], "t", &[ints("perm", &[0, 2, 3, 1])]);
+    let one = node("Conv", &["x", "o"], "a", &[]);
+    let fine: [(Vec<Bytes>, &[i64]); 6] = [
+        (vec![node("Conv", &["x", "k"], "y", &[])], image),
+        (vec![step("x", "y")], &[1, 2, 6]),
+        (vec![conv(), last, node("Flatten", &["t"], "y", &[])], image),
+        (vec![conv(), flatten()], &[1, 2, 3, 3]),
+        (vec![one, flatten()], image),
+        (vec![node("Relu", &["x"], "a", &[]), flatten()], &[1, 4]),
+    ];
+    for (nodes, dims) in fine {
+        assert_eq!(moved(nodes, dims), None);
+    }
+}
+
+#[test]
 fn files_that_make_no_sense_are_refused() {
     let relu = || vec![node("Relu", &["x"], "y", &[])];
     assert!(matches!(read(b"PK\x03\x04", None, None), Err(ImportError::UnknownFormat)));
@@ -230,8 +276,17 @@ fn files_that_make_no_sense_are_refused() {
     assert!(refusal(&nothing).contains("not computed"));
     let batch = graph(relu(), &[1 << 20, 4]);
     assert!(refusal(&batch).contains("examples in a batch"));
-    let huge = graph(relu(), &[1, 1 << 40]);
-    assert!(refusal(&huge).contains("values between operators"));
+    let huge: [&[i64]; 5] = [
+        &[1, 1 << 40],
+        &[1, 65535, 65535],
+        &[1, 65535, 65535, 3],
+        &[1, 65535, 65535, 65535, 65535],
+        &[1, i64::MAX, i64::MAX, 3],
+    ];
+    for dims in huge {
+        let found = refusal(&graph(relu(), dims));
+        assert!(found.contains("`x`") && found.contains("values between operators"), "{found}");
+    }
 }
 
 #[test]
