@@ -119,21 +119,49 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
 
-/// Replaces the file by what `fill` writes, or leaves it untouched. The folder must exist.
+/// Replaces the file by what `fill` writes, or leaves it untouched. The folder must exist. A device such as
+/// `/dev/null` is written to and stays what it is; a pipe is refused, since writing could wait for ever.
 ///
 /// # Errors
-/// [`FileError::Write`], with `fill`'s error, too, or [`FileError::NoFolder`].
+/// [`FileError::Write`], with `fill`'s error, too, [`FileError::NoFolder`] or [`FileError::NoFile`].
 pub fn write_atomic_with(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    replace(path, fill).map_err(|source| {
+    let kind = fs::metadata(path).map(|found| found.file_type()).ok();
+    let written = match kind.as_ref().and_then(other_than_file) {
+        None => replace(path, fill),
+        Some(_) if kind.is_some_and(|kind| is_character_device(&kind)) => write_through(path, fill),
+        Some(what) => return Err(FileError::NoFile { path: path.to_owned(), what }),
+    };
+    written.map_err(|source| {
         let (path, folder) = (path.to_owned(), folder_of(path).to_owned());
         if source.kind() == io::ErrorKind::NotFound && !folder.exists() {
             return FileError::NoFolder { path, folder };
         }
         FileError::Write { path, source }
     })
+}
+
+#[cfg(unix)]
+fn is_character_device(kind: &fs::FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_char_device(kind)
+}
+
+/// Elsewhere devices have no place among files.
+#[cfg(not(unix))]
+fn is_character_device(_kind: &fs::FileType) -> bool {
+    false
+}
+
+/// Writes to what can't be replaced.
+fn write_through(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut device = io::BufWriter::new(File::options().write(true).open(path)?);
+    fill(&mut device)?;
+    device.flush()
 }
 
 /// The folder that a file is in.
@@ -194,6 +222,18 @@ pub fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_written_to_and_folders_refused() {
+        write_atomic(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(is_character_device(&fs::metadata("/dev/null").unwrap().file_type()));
+        let error = write_atomic(Path::new("/dev/full"), b"more").unwrap_err();
+        assert!(matches!(error, FileError::Write { .. }), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_atomic(folder.path(), b"x").unwrap_err();
+        assert!(matches!(error, FileError::NoFile { what: "a folder", .. }), "{error}");
+    }
 
     #[test]
     fn writes_replace_and_leave_nothing_behind() {

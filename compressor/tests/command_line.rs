@@ -288,6 +288,26 @@ fn help_lists_every_exit_code() {
     }
 }
 
+#[test]
+fn a_job_that_divides_otherwise_than_the_model_s_is_told() {
+    let scene = Scene::new();
+    let names = ["north-west", "north-east", "south-west", "south-east"];
+    let rows = (0..80).map(|at| {
+        let pixel = |place| if at % 4 == place { 200 + at / 8 } else { 10 };
+        format!("{},{},{},{},{}\n", pixel(0), pixel(1), pixel(2), pixel(3), names[at % 4])
+    });
+    let table: String = std::iter::once("a,b,c,d,label\n".to_owned()).chain(rows).collect();
+    fs::write(scene.path("table.csv"), table).unwrap();
+    let data = "[data]\nkind = \"csv\"\ninputs = \"table.csv\"\npixels = true\nshape = [2, 2, 1]\n";
+    for (name, seed) in [("job.toml", 2), ("same.toml", 2), ("other.toml", 1)] {
+        fs::write(scene.path(name), format!("seed = {seed}\n{data}")).unwrap();
+    }
+    let notes = |job: &str| scene.json(&["evaluate", "model.bbk", job])["notes"].clone();
+    assert_eq!(notes("same.toml"), serde_json::json!([]));
+    let note = notes("other.toml")[0].as_str().unwrap().to_owned();
+    assert!(note.contains("seed 1") && note.contains("job.toml"), "{note}");
+}
+
 /// Starts a job, stops it in its first stage as people and systems do, and sees it end in order.
 #[cfg(unix)]
 #[test]

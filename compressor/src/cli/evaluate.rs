@@ -1,6 +1,6 @@
 //! `bitsback evaluate`: how often a model is right.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ use super::source::{self, DataLayout, Part, Wanted};
 use super::table::{self, Align};
 use crate::error::Error;
 use crate::import::ByteRange;
+use crate::job::Job;
+use crate::pipeline::JOB_FILE;
 use crate::report::number::{significant, thousands};
 use crate::summary::error_interval;
 use crate::task::{Deviation, Ending, Task};
@@ -92,6 +94,26 @@ struct Evaluation {
 }
 
 impl Evaluate {
+    /// Says so where the model's own job, beside it, divides the data otherwise than the one that is given:
+    /// what is its test part here may have trained the model.
+    fn note_division(&self, context: &Context) {
+        let own = self.model.with_file_name(JOB_FILE);
+        if self.data.extension().is_none_or(|ending| ending != "toml") {
+            return;
+        }
+        // A model without its job beside it says nothing; that the given job can be read has been seen.
+        let seed = |path: &Path| Job::load(path).map(|job| job.data.split_seed.unwrap_or(job.seed));
+        let (Ok(given), Ok(trained)) = (seed(&self.data), seed(&own)) else { return };
+        if given != trained {
+            context.note(&format!(
+                "{} divides its examples by the seed {given}, but the model's job did by {trained}: \
+                 examples that trained it may be among these; evaluate on {} instead",
+                self.data.display(),
+                own.display()
+            ));
+        }
+    }
+
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         model_file::check_order(&self.model, &self.data)?;
         let layout = self.input_layout.input_layout;
@@ -100,6 +122,7 @@ impl Evaluate {
         let source = source::read(&self.data, self.split, &Wanted::by(&model, self.layout))?;
         let names = model_file::class_names(&model);
         let judging = self.meaning.judge(context, &source, Ending::of_model(&model), &names)?;
+        self.note_division(context);
         let examples = &source.examples;
         let inputs = feeding::quantized(context, (&self.model, &bytes), &source.dataset, examples)?;
         let given = Given::by(&bytes, &inputs, judging.task)?;

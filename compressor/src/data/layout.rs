@@ -132,7 +132,7 @@ pub(super) fn fitting(
         return Err(NEITHER);
     }
     let is_flat = |dims: &[usize]| significant(dims).len() <= 1;
-    let same = significant(example) == significant(wanted);
+    let same = significant(example) == significant(wanted) && moves_nothing(example, wanted);
     let channels = wanted.last().copied().unwrap_or(1);
     if channels_first && wanted.len() > 1 {
         let moved = (example.len() == wanted.len()).then(|| rotated(example));
@@ -154,6 +154,13 @@ pub(super) fn fitting(
                     `layout = \"channels-first\"` in [data]), or save it with x.transpose(0, 2, 3, 1)");
     }
     Err(NEITHER)
+}
+
+/// Whether dimensions that are alike apart from those of 1 mean the same: as many of them must be the same
+/// to the letter, or those of one channel in front; 28 × 28 × 1 is no 28 × 1 × 28.
+fn moves_nothing(example: &[usize], wanted: &[usize]) -> bool {
+    let one_channel_first = example.first() == Some(&1) && rotated(example) == wanted;
+    example.len() != wanted.len() || example == wanted || one_channel_first
 }
 
 /// The dimensions that aren't 1.
@@ -200,6 +207,9 @@ mod tests {
         for example in [&[8, 6][..], &[1, 8, 6], &[8, 6, 1], &[48]] {
             assert_eq!(fitting(example, &[8, 6, 1], false), Ok(None), "{example:?}");
         }
+        // Dimensions of 1 elsewhere are another order, whatever the number of values.
+        assert!(fitting(&[8, 8, 1], &[8, 1, 8], false).is_err());
+        assert!(fitting(&[1, 8, 8], &[8, 1, 8], false).is_err());
         // Sequences, and features that are flat anyway.
         assert_eq!(fitting(&[50, 4], &[50, 4], false), Ok(None));
         assert!(fitting(&[4, 50], &[50, 4], false).is_err());
