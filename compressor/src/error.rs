@@ -253,6 +253,18 @@ fn job_kind(error: &JobError) -> Kind {
     }
 }
 
+/// How a missing data set is fetched, if the repository's tools know it.
+fn fetching(path: &Path) -> Option<&'static str> {
+    let is_of = |folder: &str| path.ancestors().any(|path| path.ends_with(folder));
+    if is_of("data/mnist") {
+        Some("`cargo xtask data mnist` fetches it")
+    } else if is_of("data/fashion-mnist") {
+        Some("`cargo xtask data fashion-mnist` fetches it")
+    } else {
+        None
+    }
+}
+
 /// `{"error":{"kind","message","hint"}}`, one line.
 #[derive(Debug, Serialize)]
 struct ErrorObject<'a> {
@@ -284,7 +296,32 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cli(error) => error.hint(),
-            _ => self.kind().hint(),
+            _ => self.missing().and_then(fetching).or_else(|| self.kind().hint()),
+        }
+    }
+
+    /// The path that isn't there, if that is what is wrong.
+    fn missing(&self) -> Option<&Path> {
+        let file = match self {
+            Self::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                return Some(path);
+            }
+            Self::File(error) => error,
+            Self::Data(error) => match &**error {
+                DataError::File(error) => error,
+                _ => return None,
+            },
+            Self::Job(error) => match &**error {
+                JobError::Data { source: DataError::File(error), .. } => error,
+                _ => return None,
+            },
+            _ => return None,
+        };
+        match file {
+            FileError::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                Some(path)
+            }
+            _ => None,
         }
     }
 
@@ -363,6 +400,23 @@ mod tests {
         let error = io_error();
         assert_eq!(error.kind(), Kind::Io);
         assert!(error.message().starts_with("can't read a.bbk: "), "{}", error.message());
+    }
+
+    #[test]
+    fn a_missing_data_set_says_how_it_is_fetched() {
+        let read = |path: &str, kind: io::ErrorKind| {
+            let source = io::Error::from(kind);
+            Error::from(DataError::File(FileError::Read { path: path.into(), source })).hint()
+        };
+        let missing = io::ErrorKind::NotFound;
+        let fetch = Some("`cargo xtask data mnist` fetches it");
+        assert_eq!(read("../data/mnist/train-images-idx3-ubyte", missing), fetch);
+        assert_eq!(Error::io("read", Path::new("data/mnist"))(missing.into()).hint(), fetch);
+        let fashion = read("data/fashion-mnist", missing);
+        assert_eq!(fashion, Some("`cargo xtask data fashion-mnist` fetches it"));
+        for (path, kind) in [("data/mnist", io::ErrorKind::PermissionDenied), ("mnist", missing)] {
+            assert_eq!(read(path, kind), Kind::Io.hint(), "{path}");
+        }
     }
 
     #[test]

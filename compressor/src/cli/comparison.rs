@@ -1,33 +1,33 @@
 //! The table before/after.
 
 use super::table::{self, Align};
-use crate::report::number::{significant, thousands, times};
+use crate::report::number::{change, significant, thousands};
 use crate::summary::Summary;
 
 /// Dense float network against compressed integer model: error, bytes, MACs, arena.
 pub(super) fn table(summary: &Summary) -> String {
     let (dense, small) = (&summary.dense, &summary.compressed);
     let percent = |x| format!("{} %", significant(x));
-    let change = summary.error_change();
-    let sign = if change < 0.0 { "−" } else { "+" };
+    let points = summary.error_change();
+    let sign = if points < 0.0 { "−" } else { "+" };
     let mut rows = vec![
         [
             format!("error on {} test examples", thousands(summary.test_examples)),
             percent(dense.error_percent),
             percent(small.error_percent),
-            format!("{sign}{} points", significant(change.abs())),
+            format!("{sign}{} points", significant(points.abs())),
         ],
         [
             "file bytes".to_owned(),
             thousands(dense.file_bytes),
             thousands(small.file_bytes),
-            format!("{} smaller", times(summary.row.ratio)),
+            change(summary.row.ratio, "smaller", "larger"),
         ],
         [
             "multiply-accumulates".to_owned(),
             thousands(dense.macs),
             thousands(small.macs),
-            format!("{} fewer", times(summary.macs_ratio())),
+            change(summary.macs_ratio(), "fewer", "more"),
         ],
     ];
     if let Some(arena) = small.arena_bytes {
@@ -49,5 +49,9 @@ mod tests {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(text.lines().last().unwrap().contains("128"), "{text}");
+        let mut grown = crate::summary::tests::example();
+        (grown.row.ratio, grown.compressed.macs) = (0.5, 4 * grown.dense.macs);
+        let text = table(&grown);
+        assert!(text.contains("2.00× larger") && text.contains("4.00× more"), "{text}");
     }
 }

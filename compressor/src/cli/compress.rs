@@ -49,7 +49,7 @@ pub(crate) struct Compress {
     /// The job file
     job: PathBuf,
     /// The output folder [default: out/NAME, where NAME is the job's]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on from the last checkpoint in the output folder; without one, start
     #[arg(long)]

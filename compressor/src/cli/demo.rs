@@ -41,7 +41,7 @@ With --json, the last line of standard output: dense{} and compressed{} (error_p
 file_bytes, macs, arena_bytes), ratio, mcu{} (ran, mismatches, vectors, reason), report, model.")]
 pub(crate) struct Demo {
     /// The output folder; what is in it from an earlier demo is written over
-    #[arg(long, value_name = "DIR", default_value = "out/demo")]
+    #[arg(long, short, value_name = "DIR", default_value = "out/demo")]
     out: PathBuf,
     /// Go on from the last checkpoint in the output folder; without one, start
     #[arg(long)]

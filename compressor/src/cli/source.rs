@@ -267,9 +267,8 @@ fn file(path: &Path, wanted: &Wanted) -> Result<DataConfig, Error> {
         "npz" => DataKind::Npz,
         "csv" => DataKind::Csv,
         _ => {
-            if !path.exists() {
-                return Err(Error::io("read", path)(std::io::ErrorKind::NotFound.into()));
-            }
+            // The system's own words for a path that isn't there.
+            std::fs::metadata(path).map_err(Error::io("read", path))?;
             let known = "a job file (.toml), .npz, .csv, or a folder (MNIST's files, or images)";
             return Err(CliError::UnknownInput { path: path.to_owned(), known }.into());
         }

@@ -14,6 +14,9 @@ use crate::files;
 /// Most characters of a wrong field that a message repeats.
 const MAX_SHOWN: usize = 40;
 
+/// Numbered columns that are taken for names: 0 and 1 may well be an example's values.
+const MIN_COUNTED: usize = 3;
+
 /// The training and, where named, the test file.
 pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataError> {
     let Some(path) = config.inputs.as_deref() else {
@@ -61,19 +64,27 @@ pub fn parse(path: &Path, bytes: &[u8], config: &DataConfig) -> Result<Part, Dat
         match reader.read_record(&mut record) {
             Ok(true) => {
                 taken.set(0);
-                let line = record.position().map_or(line, ::csv::Position::line);
+                let line = record.position().map_or(line, |position| line_of(bytes, position));
                 table.line(line, &record)?;
             }
             Ok(false) => return table.finish(),
             Err(source) => {
                 let line = match source.kind() {
-                    ErrorKind::Utf8 { pos: Some(pos), .. } => pos.line(),
+                    ErrorKind::Utf8 { pos: Some(pos), .. } => line_of(bytes, pos),
                     _ => line,
                 };
                 return Err(DataError::Csv { path: path.to_owned(), line, source });
             }
         }
     }
+}
+
+/// The line on which a record stands. The reader's own count is of the place where the last one ended,
+/// which is before the line feed of a carriage return and before empty lines.
+fn line_of(bytes: &[u8], position: &::csv::Position) -> u64 {
+    let rest = usize::try_from(position.byte()).ok().and_then(|at| bytes.get(at..));
+    let breaks = rest.unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+    position.line() + breaks.filter(|&&byte| byte == b'\n').count() as u64
 }
 
 /// What separates the columns of a table's first line: a comma unless there is none, but semicolons or
@@ -170,21 +181,46 @@ impl<'a> Table<'a> {
     fn first(&mut self, record: &StringRecord) -> Result<Option<Columns>, DataError> {
         // Checked before names are kept, which take more than their characters.
         self.check_width(record.len().saturating_sub(1))?;
-        let numbers = record.iter().all(|field| field.parse::<f32>().is_ok());
-        // Numbered columns, as pandas writes them, are names.
-        let counted = || record.iter().enumerate().all(|(at, field)| field == at.to_string());
-        if self.header_due && numbers && self.config.fit.is_some() && !counted() {
-            self.header_due = false;
-        }
         if self.header_due {
             self.names = record.iter().map(str::to_owned).collect();
-            if numbers && self.config.fit.is_none() {
-                return Err(DataError::NoHeader { path: self.path.to_owned() });
+            if self.is_example(record) {
+                if self.config.fit.is_none() {
+                    return Err(DataError::NoHeader { path: self.path.to_owned() });
+                }
+                self.header_due = false;
+                self.names.clear();
             }
         }
         let columns = self.columns_of(record.len())?;
         self.columns = Some(columns);
         Ok((!self.header_due).then_some(columns))
+    }
+
+    /// Whether what should be a header looks like an example: its features are numbers, and neither
+    /// are they counted nor is the label's column among them by its name.
+    fn is_example(&self, record: &StringRecord) -> bool {
+        let label = self.columns_of(record.len()).ok().and_then(|columns| columns.label);
+        if label.is_some() && matches!(self.config.label_column, Some(Column::Name(_))) {
+            return false;
+        }
+        let features: Vec<(usize, &str)> = record
+            .iter()
+            .enumerate()
+            .filter(|&(at, field)| Some(at) != label && !field.is_empty())
+            .collect();
+        // Numbered columns, as pandas writes them, are names.
+        let counted = |number: fn(usize, usize) -> usize| {
+            let mut ranked = features.iter().enumerate();
+            ranked.all(|(rank, &(at, field))| field == number(rank, at).to_string())
+        };
+        let is_counted = match self.config.fit {
+            Some(_) => counted(|_, at| at),
+            None if features.len() < MIN_COUNTED => false,
+            None => counted(|_, at| at) || counted(|rank, _| rank) || counted(|rank, _| rank + 1),
+        };
+        !features.is_empty()
+            && features.iter().all(|(_, field)| field.parse::<f32>().is_ok())
+            && !is_counted
     }
 
     /// What so many columns hold. For a model: its inputs, and a label or what it should answer, if
@@ -322,6 +358,25 @@ mod tests {
     }
 
     #[test]
+    fn an_example_is_no_header() {
+        let plain = DataConfig::default();
+        for text in ["3.7,3.8,a\n4.4,3.7,b\n", "1,2,a\n", ",3.8,a\n", "7,8,9\n1,2,3\n"] {
+            let error = read_text(text, &plain).unwrap_err();
+            assert!(matches!(error, DataError::NoHeader { .. }), "{text}: {error}");
+        }
+        for names in ["0,1,2,3", "1,2,3,kind", ",0,1,2,kind", "kind,a,b"] {
+            let text = format!("{names}\n{}1\n", "5,".repeat(names.matches(',').count()));
+            let part = read_text(&text, &plain).unwrap();
+            assert_eq!(part.labels, RawLabels::Names(vec!["1".to_owned()]), "{names}");
+        }
+        let named = config(|c| c.label_column = Some(Column::Name("kind".to_owned())));
+        assert_eq!(read_text("400.5,401,kind\n1,2,a\n", &named).unwrap().labels.count(), 1);
+        let first = config(|c| c.label_column = Some(Column::Index(0)));
+        let error = read_text("a,0.5,0.25\n", &first).unwrap_err();
+        assert!(matches!(error, DataError::NoHeader { .. }), "{error}");
+    }
+
+    #[test]
     fn errors_name_line_and_column() {
         let plain = DataConfig::default();
         let fails = |text: &str, config: &DataConfig| read_text(text, config).unwrap_err();
@@ -346,6 +401,8 @@ mod tests {
             let error = fails("a,y\n1,2\n", &config);
             assert!(matches!(error, DataError::NoColumn { .. }), "{error}");
         }
+        let number = fails("a,y\r\n1,0\r\n\r\nx,1\r\n", &plain);
+        assert!(matches!(number, DataError::CsvNumber { line: 4, .. }), "{number}");
         let error = parse(Path::new("a.csv"), b"a,y\n1,\xff\n", &plain).unwrap_err();
         assert!(matches!(error, DataError::Csv { line: 2, .. }), "{error}");
     }

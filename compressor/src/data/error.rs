@@ -187,19 +187,6 @@ pub enum DataError {
         /// Labels.
         labels: usize,
     },
-    /// A label that is no whole number.
-    #[error(
-        "{}: the label of example {example} is {value}; labels must be whole numbers",
-        path.display()
-    )]
-    Label {
-        /// Which file.
-        path: PathBuf,
-        /// Which example.
-        example: usize,
-        /// The label.
-        value: f32,
-    },
     /// A value that is no pixel.
     #[error(
         "{}: a value of example {example} is {value}; `data.pixels` needs whole numbers \
@@ -229,6 +216,18 @@ pub enum DataError {
         feature: usize,
         /// NaN or an infinity.
         value: f32,
+    },
+    /// Training examples that are all the same.
+    #[error(
+        "{}: the inputs of all {examples} training examples are equal; there is nothing to tell \
+         classes apart by: check the inputs",
+        path.display()
+    )]
+    Alike {
+        /// Which file or folder.
+        path: PathBuf,
+        /// How many.
+        examples: usize,
     },
     /// No example.
     #[error("{}: holds no example", path.display())]
@@ -383,7 +382,8 @@ pub enum DataError {
     },
     /// A header of numbers.
     #[error(
-        "{}:1: the first line holds only numbers, no names; set `data.header = false`",
+        "{}:1: the first line holds numbers, as an example does, and no names; set `data.header = \
+         false`, or if these are names, `data.label_column` to the label's",
         path.display()
     )]
     NoHeader {

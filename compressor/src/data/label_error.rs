@@ -36,6 +36,34 @@ pub enum LabelError {
         /// NaN or an infinity.
         value: f32,
     },
+    /// A label that is no whole number.
+    #[error(
+        "{}: the label of example {example} is {value}; labels must be whole numbers, since jobs \
+         train classification only",
+        path.display()
+    )]
+    NotWhole {
+        /// Which file.
+        path: PathBuf,
+        /// Which example.
+        example: usize,
+        /// The label.
+        value: f32,
+    },
+    /// Labels that were measured or counted.
+    #[error(
+        "{}: labels look like quantities ({distinct} distinct values in {rows} rows); jobs train \
+         classification only: name classes instead, such as ranges of the quantity",
+        path.display()
+    )]
+    Quantities {
+        /// Which file.
+        path: PathBuf,
+        /// How many different values.
+        distinct: usize,
+        /// Of so many examples.
+        rows: usize,
+    },
     /// A label that a model can't answer.
     #[error("{}: the label `{label}` {why}; {remedy}", path.display())]
     NoOutput {

@@ -6,6 +6,9 @@ use std::path::Path;
 use super::found::Found;
 use super::{DataError, LabelError, MAX_CLASSES};
 
+/// Distinct numbers from which labels are suspected to be quantities: fewer are ids, ratings, digits.
+const MANY_NUMBERS: usize = 20;
+
 /// Labels as a file has them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RawLabels {
@@ -114,6 +117,7 @@ impl Classes {
         labels: &RawLabels,
         given: Option<&[String]>,
     ) -> Result<Self, DataError> {
+        check_classes(path, labels)?;
         let order = match labels {
             RawLabels::Numbers(numbers) => Order::Numbers(distinct(path, numbers)?),
             RawLabels::Names(names) => match as_numbers(names) {
@@ -182,6 +186,34 @@ impl Classes {
     }
 }
 
+/// Refuses numbers that were measured or counted rather than given to classes. What is one in so
+/// many classes is a quantity if there are fractions, or values below −1 (which stands for
+/// *unknown*), or hardly two examples with the same value.
+fn check_classes(path: &Path, labels: &RawLabels) -> Result<(), DataError> {
+    let (distinct, is_measured) = match labels {
+        RawLabels::Numbers(numbers) => {
+            let all: BTreeSet<i64> = numbers.iter().copied().collect();
+            (all.len(), all.first().is_some_and(|&least| least < -1))
+        }
+        RawLabels::Names(names) => {
+            let all: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+            let number = |name: &&str| name.parse::<f64>().ok().filter(|x| x.is_finite());
+            let Some(numbers) = all.iter().map(number).collect::<Option<Vec<f64>>>() else {
+                return Ok(());
+            };
+            (all.len(), numbers.iter().any(|&x| x.fract() != 0.0 || x < -1.0))
+        }
+        RawLabels::Reals { .. } | RawLabels::None => return Ok(()),
+    };
+    let rows = labels.count();
+    // More classes than there may be are an error of their own.
+    let is_rare = distinct > rows / 2 && distinct <= MAX_CLASSES;
+    if distinct >= MANY_NUMBERS && (is_measured || is_rare) {
+        return Err(LabelError::Quantities { path: path.to_owned(), distinct, rows }.into());
+    }
+    Ok(())
+}
+
 /// Real numbers where classes are needed.
 fn no_classes(path: &Path, width: usize, values: &[f32]) -> DataError {
     if width != 1 {
@@ -193,7 +225,7 @@ fn no_classes(path: &Path, width: usize, values: &[f32]) -> DataError {
     }
     let example = values.iter().position(|x| x.fract() != 0.0).unwrap_or(0);
     let value = values.get(example).copied().unwrap_or(f32::NAN);
-    DataError::Label { path: path.to_owned(), example, value }
+    LabelError::NotWhole { path: path.to_owned(), example, value }.into()
 }
 
 pub(super) fn as_numbers(names: &[String]) -> Option<Vec<i64>> {

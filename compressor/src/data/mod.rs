@@ -124,6 +124,30 @@ impl Dataset {
         out
     }
 
+    /// Refuses examples whose inputs are all equal; `origin` is for messages.
+    ///
+    /// # Errors
+    /// [`DataError::Alike`].
+    pub fn check_inputs_differ(&self, origin: &Path, examples: &[u32]) -> Result<(), DataError> {
+        fn alike<T: PartialEq>(values: &[T], width: usize, examples: &[u32]) -> bool {
+            let input = |&example: &u32| {
+                let start = (example as usize).checked_mul(width)?;
+                values.get(start..start.checked_add(width)?)
+            };
+            let first = examples.first().and_then(input);
+            examples.iter().all(|example| input(example) == first)
+        }
+        let width = self.shape.len();
+        let are_alike = match &self.inputs {
+            Values::Bytes(values) => alike(values, width, examples),
+            Values::Floats(values) => alike(values, width, examples),
+        };
+        if are_alike && examples.len() > 1 {
+            return Err(DataError::Alike { path: origin.to_owned(), examples: examples.len() });
+        }
+        Ok(())
+    }
+
     /// The bytes of one example, if the inputs are bytes.
     pub fn bytes(&self, example: u32) -> Option<&[u8]> {
         let width = self.shape.len();
@@ -202,7 +226,7 @@ fn parts(config: &DataConfig) -> Result<(Part, Option<Part>), DataError> {
 }
 
 /// How messages name the training and the test part.
-fn origins(config: &DataConfig) -> (&Path, &Path) {
+pub(crate) fn origins(config: &DataConfig) -> (&Path, &Path) {
     let origin = config.inputs.as_deref().unwrap_or(Path::new(digits::NAME));
     (origin, config.test_inputs.as_deref().unwrap_or(origin))
 }

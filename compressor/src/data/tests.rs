@@ -36,6 +36,37 @@ fn the_bundled_digits() {
 }
 
 #[test]
+fn equal_inputs_are_refused() {
+    let mut dataset = dataset(&[2, 2]);
+    let check = |dataset: &Dataset, examples| {
+        dataset.check_inputs_differ(Path::new("parts"), examples).map_err(|e| e.to_string())
+    };
+    assert_eq!(check(&dataset, &[0, 1, 2]), Ok(()));
+    dataset.inputs = Values::Floats(vec![1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 3.0]);
+    let error = check(&dataset, &[0, 1, 2]).unwrap_err();
+    assert!(error.starts_with("parts: the inputs of all 3 training examples"), "{error}");
+    assert_eq!(check(&dataset, &[0, 1, 3]), Ok(()));
+}
+
+#[test]
+fn quantities_are_no_classes() {
+    let classes = |labels: Vec<String>| {
+        labels::Classes::of(Path::new("a"), &RawLabels::Names(labels), None)
+            .map(|c| c.names().len())
+    };
+    let measured = classes((0..300).map(|i| format!("{}", f64::from(i % 40) * 0.5)).collect());
+    let counted = classes((0..300).map(|i| (i % 40 - 20).to_string()).collect());
+    let rare = classes((0..30).map(|i| i.to_string()).collect());
+    for found in [measured, counted, rare] {
+        let error = found.unwrap_err();
+        assert!(matches!(error, DataError::Labels(LabelError::Quantities { .. })), "{error}");
+    }
+    assert_eq!(classes((0..300).map(|i| (i % 40).to_string()).collect()).unwrap(), 40);
+    assert_eq!(classes((0..30).map(|i| format!("person {i}")).collect()).unwrap(), 30);
+    assert_eq!(classes(["0.5", "1"].map(str::to_owned).to_vec()).unwrap(), 2);
+}
+
+#[test]
 fn mnist_files_keep_their_test_set() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8], gzip: bool| -> Option<PathBuf> {
@@ -116,7 +147,7 @@ fn every_other_error() {
     let nan = load_npy(&floats(&[1.0, f32::NAN], "(2, 1)"), &two, plain);
     assert!(matches!(nan, DataError::NotFinite { example: 1, feature: 0, .. }), "{nan}");
     let half = load_npy(&x, &floats(&[0.0, 0.5], "(2,)"), plain);
-    assert!(matches!(half, DataError::Label { example: 1, .. }), "{half}");
+    assert!(matches!(half, DataError::Labels(LabelError::NotWhole { example: 1, .. })), "{half}");
     let one_hot = load_npy(&x, &floats(&[0.0; 4], "(2, 2)"), plain);
     assert!(matches!(one_hot, DataError::Dimensions { .. }), "{one_hot}");
     let scalar = load_npy(&floats(&[0.0], "()"), &two, plain);

@@ -79,11 +79,8 @@ pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
     let mut summary = input.summary(&model)?;
     let classes = &input.site.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
-    for class in verdict.lost(classes) {
-        input.site.progress.note(&format!(
-            "warning: the model never answers `{class}`, which the dense network knows: raise \
-             [variational.shrink] target_weights or [data] rare_class_share, or collect more of it"
-        ));
+    for warning in verdict.warnings(classes) {
+        input.site.progress.note(&format!("warning: {warning}"));
     }
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
     files::write_atomic(&input.site.out.join(SUMMARY_FILE), &json)?;

@@ -194,6 +194,8 @@ impl Prepared {
         job: &Job,
         given: Option<&Given>,
     ) -> Result<Self, Error> {
+        let (origin, _) = data::origins(&job.data);
+        dataset.check_inputs_differ(origin, &split.train).map_err(|error| job.data_error(error))?;
         let kind = job.data.normalization.unwrap_or_else(|| {
             NormalizationKind::default_for(&dataset.inputs, job.network.is_given())
         });

@@ -23,6 +23,9 @@ const LEAST_SPREAD: f32 = 0.2;
 /// Steps that a first training should have, before anything else is suspected.
 const ENOUGH_STEPS: u64 = 1_000;
 
+/// Classes that a sentence names.
+const MOST_NAMED: usize = 3;
+
 /// How the dense network and the model stand to chance.
 pub(super) struct Verdict {
     dense: Chance,
@@ -51,10 +54,37 @@ impl Verdict {
         })
     }
 
-    /// Classes that the dense network gets right now and then, and the model never answers.
+    /// Classes that the dense network gets right now and then, not by chance alone, and the model
+    /// never answers.
     pub(super) fn lost(&self, classes: &[String]) -> Vec<String> {
-        let gone = self.dense.right.iter().filter(|class| !self.model.answered.contains(class));
-        gone.filter_map(|&class| classes.get(class).cloned()).collect()
+        self.unanswered(classes, true)
+    }
+
+    /// Classes that the model never answers: those that the dense network knows, or the others.
+    fn unanswered(&self, classes: &[String], known: bool) -> Vec<String> {
+        let is_known = |class: &usize| self.dense.is_better() && self.dense.right.contains(class);
+        let gone = |&(class, _): &(usize, &String)| {
+            !self.model.answered.contains(&class) && is_known(&class) == known
+        };
+        classes.iter().enumerate().filter(gone).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// A sentence for the lost classes, and one for the others that the model never answers.
+    pub(super) fn warnings(&self, classes: &[String]) -> Vec<String> {
+        let lost = some(&self.lost(classes)).map(|names| {
+            format!(
+                "the model never answers {names}, which the dense network knows: raise \
+                 [variational.shrink] target_weights or [data] rare_class_share, or collect more of it"
+            )
+        });
+        let never = some(&self.unanswered(classes, false)).map(|names| {
+            let whose = match self.dense.is_better() {
+                true => "the dense network hasn't learned it either: collect more of it",
+                false => "nor is the dense network better than chance",
+            };
+            format!("the model never answers {names}; {whose}")
+        });
+        lost.into_iter().chain(never).collect()
     }
 
     /// For the summary.
@@ -107,14 +137,14 @@ impl Input<'_> {
         Err(match (dense.standing, model.standing) {
             (Standing::Better, Standing::Better) => return Ok(()),
             (Standing::TooFewExamples, _) | (_, Standing::TooFewExamples) => {
-                PipelineError::TooFewToTell { why: of("the integer model", model) }
+                PipelineError::TooFewToTell { why: of("The integer model", model) }
             }
             (Standing::NotBetter, _) => PipelineError::Chance {
-                why: of("the dense network", dense),
+                why: of("The dense network", dense),
                 remedy: untrained(self.job, &self.site.prepared.train),
             },
             (_, Standing::NotBetter) => {
-                let why = of("the integer model", model);
+                let why = of("The integer model", model);
                 PipelineError::Chance { why, remedy: self.remedy() }
             }
         }
@@ -150,9 +180,22 @@ impl Input<'_> {
     }
 }
 
+/// The first few of these names, and how many more there are; `None` without any.
+fn some(names: &[String]) -> Option<String> {
+    let shown: Vec<String> =
+        names.iter().take(MOST_NAMED).map(|name| format!("`{name}`")).collect();
+    let more = match names.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!shown.is_empty()).then(|| shown.join(", ") + &more)
+}
+
 /// What helps a network that learned nothing.
 fn untrained(job: &Job, train: &Examples) -> String {
-    let mut ways = Vec::new();
+    let mut ways = vec![
+        "see that labels belong to their inputs, and that the inputs tell them apart".to_owned(),
+    ];
     let varies = spread(&train.inputs);
     if varies < LEAST_SPREAD {
         ways.push(format!(
@@ -168,6 +211,28 @@ fn untrained(job: &Job, train: &Examples) -> String {
         }
         ways.push("try another [pretrain] learning_rate, or other layers".to_owned());
     }
-    ways.push("see that labels belong to their inputs".to_owned());
     ways.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_that_are_never_answered_are_told_apart() {
+        let names = ["fine", "dented", "torn"].map(str::to_owned);
+        // The dense network knows two of the classes, and the model one.
+        let model = Chance::new(&[vec![40, 0, 0], vec![20, 0, 0], vec![9, 0, 0]]);
+        let dense = Chance::new(&[vec![40, 0, 0], vec![1, 19, 0], vec![5, 4, 0]]);
+        let known = Verdict { dense, model: model.clone() };
+        assert_eq!(known.lost(&names), ["dented"]);
+        let told = known.warnings(&names);
+        assert_eq!(told.len(), 2, "{told:?}");
+        assert!(told[0].contains("never answers `dented`, which the dense network knows"));
+        assert!(told[1].contains("never answers `torn`; the dense network hasn't learned it"));
+        let luck = Chance::new(&[vec![20, 15, 5], vec![10, 7, 3], vec![5, 3, 1]]);
+        let told = Verdict { dense: luck, model }.warnings(&names);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("`dented`, `torn`; nor is the dense network"), "{told:?}");
+    }
 }

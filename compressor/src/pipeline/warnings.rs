@@ -10,6 +10,13 @@ use crate::train::pace::{Pace, TOO_FEW_STEPS};
 /// Spread of the inputs below which a network hardly learns.
 const LEAST_SPREAD: f32 = 0.1;
 
+/// Training examples of a class below which it is hardly learned.
+const LEAST_TRAINING: u64 = 5;
+
+/// Validation and test examples of a class below which its error says nothing: one more or less right
+/// is half of it.
+const LEAST_JUDGING: u64 = 3;
+
 /// Every warning, a sentence each; `job` is resolved.
 pub(super) fn warnings(job: &Job, topology: &Topology, prepared: &Prepared) -> Vec<String> {
     let mut all = few_steps(job, prepared.train.len());
@@ -70,17 +77,35 @@ fn coarse(job: &Job, judged: usize) -> Option<String> {
     })
 }
 
-/// Classes without an example that decides.
+/// Classes with too few examples to learn them or to tell how well.
 fn rare(prepared: &Prepared) -> Option<String> {
-    let counts = prepared.judged().per_class();
-    let names = counts.iter().zip(&prepared.dataset.classes);
-    let missing: Vec<&str> =
-        names.filter(|(n, _)| **n == 0).map(|(_, name)| name.as_str()).collect();
-    let (first, rest) = missing.split_first()?;
-    let others = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+    let mut test = vec![0; prepared.dataset.classes.len()];
+    for &example in &prepared.split.test {
+        let label = prepared.dataset.labels.get(example as usize).copied().unwrap_or(u32::MAX);
+        if let Some(count) = test.get_mut(label as usize) {
+            *count += 1;
+        }
+    }
+    let (train, judged) = (prepared.train.per_class(), prepared.judged().per_class());
+    let counts = train.into_iter().zip(judged).zip(test).map(|((a, b), c)| [a, b, c]);
+    few(&prepared.dataset.classes, counts)
+}
+
+/// Names the classes of which `counts` has too few training, validation and test examples.
+fn few(classes: &[String], counts: impl Iterator<Item = [u64; 3]>) -> Option<String> {
+    let is_few = |counts: &[u64; 3]| {
+        let least = [LEAST_TRAINING, LEAST_JUDGING, LEAST_JUDGING];
+        counts.iter().zip(least).any(|(&count, least)| count < least)
+    };
+    let mut all = classes.iter().zip(counts).filter(|(_, counts)| is_few(counts));
+    let (name, [train, validation, test]) = all.next()?;
+    let others = match all.count() {
+        0 => String::new(),
+        more => format!(", and {more} more classes have as few"),
+    };
     Some(format!(
-        "no validation example has the class `{first}`{others}: whether the model knows it, nothing \
-         will tell; collect more, or raise [data] validation_count"
+        "class `{name}`: {train} training, {validation} validation and {test} test examples{others}; \
+         its error can't be told: collect more, or raise [data] validation_count and test_count"
     ))
 }
 
@@ -95,6 +120,19 @@ pub(super) fn spread(values: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rare_classes_are_named_with_their_counts() {
+        let names = ["fine", "dented", "torn"].map(str::to_owned);
+        assert_eq!(few(&names, [[5, 3, 3]; 3].into_iter()), None);
+        let one = few(&names, [[90, 30, 30], [5, 1, 2], [5, 3, 3]].into_iter()).unwrap();
+        let counts = "class `dented`: 5 training, 1 validation and 2 test examples; its error";
+        assert!(one.starts_with(counts), "{one}");
+        for counts in [[4, 3, 3], [5, 2, 3], [5, 3, 2]] {
+            let all = few(&names, [counts; 3].into_iter()).unwrap();
+            assert!(all.contains("class `fine`") && all.contains("2 more classes"), "{all}");
+        }
+    }
 
     #[test]
     fn the_spread_is_the_standard_deviation() {

@@ -4,18 +4,18 @@ use std::borrow::Cow;
 
 use super::html::esc;
 use super::latency::Latency;
-use super::number::{bytes, count, significant, thousands, times};
+use super::number::{bytes, change, count, significant, thousands, times};
 use crate::summary::{Summary, error_interval, ratio};
 
 /// What the job came to, in a sentence or three, and what it failed to meet.
 pub(super) fn verdict(summary: &Summary, unmet: &str) -> String {
     let (dense, small) = (&summary.dense, &summary.compressed);
     let mut text = format!(
-        "The compressed model is <b>{} smaller</b> than the float network, needs <b>{} fewer \
+        "The compressed model is <b>{}</b> than the float network, needs <b>{} \
          multiply-accumulates</b> and is wrong on <b>{} %</b> of {} test examples, where the float \
          network is wrong on {} %.",
-        times(summary.row.ratio),
-        times(summary.macs_ratio()),
+        change(summary.row.ratio, "smaller", "larger"),
+        change(summary.macs_ratio(), "fewer", "more"),
         significant(small.error_percent),
         thousands(summary.test_examples),
         significant(dense.error_percent),
@@ -73,7 +73,7 @@ fn size(summary: &Summary) -> Card<'static> {
         title: "Size".into(),
         before: bytes(summary.dense.file_bytes),
         after: bytes(summary.compressed.file_bytes),
-        change: format!("{} smaller", times(summary.row.ratio)),
+        change: change(summary.row.ratio, "smaller", "larger"),
         worse: summary.compressed.file_bytes > summary.dense.file_bytes,
         basis: format!(
             "counted: {} bytes of float weights and biases; {} bytes of model file, header and all",
@@ -117,7 +117,7 @@ fn macs(summary: &Summary) -> Card<'static> {
         title: "Multiply-accumulates".into(),
         before: count(summary.dense.macs),
         after: count(summary.compressed.macs),
-        change: format!("{} fewer", times(summary.macs_ratio())),
+        change: change(summary.macs_ratio(), "fewer", "more"),
         worse: summary.compressed.macs > summary.dense.macs,
         basis: format!(
             "counted: {} and {} an inference{arena}",

@@ -47,6 +47,15 @@ pub(crate) fn times(ratio: f64) -> String {
     format!("{}×", significant(ratio))
 }
 
+/// A ratio before : after in words: `34.2× smaller`, or below 1, `2.00× larger`.
+pub(crate) fn change(ratio: f64, less: &str, more: &str) -> String {
+    if ratio > 0.0 && ratio < 1.0 {
+        format!("{} {more}", times(1.0 / ratio))
+    } else {
+        format!("{} {less}", times(ratio))
+    }
+}
+
 /// A shape: `20×5×5×1`.
 pub(crate) fn shape(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join("×")

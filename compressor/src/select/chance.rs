@@ -111,6 +111,11 @@ impl Chance {
             (Standing::NotBetter, &[only]) => {
                 format!("it answers `{}` to each of {} examples", name(only), self.examples)
             }
+            (Standing::NotBetter, _) if self.errors < self.constant_errors => format!(
+                "{error:.2} % of {} examples are wrong ({constant}), but the answers follow the \
+                 labels no better than answers dealt out at random",
+                self.examples
+            ),
             (Standing::NotBetter, _) => {
                 format!("{error:.2} % of {} examples are wrong, and {constant}", self.examples)
             }
@@ -166,7 +171,9 @@ mod tests {
     fn answers_without_a_relation_to_the_labels_are_chance() {
         assert_eq!(standing(&[&[9, 7, 8], &[8, 8, 8], &[7, 8, 9]]), Standing::NotBetter);
         // 60 of 100 right by luck is too rare to be asked for; 55 isn't.
-        assert_eq!(standing(&[&[28, 22], &[23, 27]]), Standing::NotBetter);
+        let luck = Chance::new(&[vec![28, 22], vec![23, 27]]);
+        assert_eq!(luck.standing, Standing::NotBetter);
+        assert!(luck.why(&[]).ends_with("than answers dealt out at random"), "{}", luck.why(&[]));
         assert_eq!(standing(&[&[34, 16], &[14, 36]]), Standing::Better);
     }
 

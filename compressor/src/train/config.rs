@@ -176,6 +176,11 @@ const RAMP: f32 = 0.2;
 /// that many and no further: below, few examples fit well long after others don't.
 const WEIGHTS_AN_EXAMPLE: f64 = 16.0;
 
+/// Where shrinking ends at the soonest, unless the job says otherwise: a task takes some weights
+/// however few its examples are, and a small convolutional network with under a thousand lost one that
+/// 54 images had taught it.
+const LEAST_TARGET_WEIGHTS: usize = 2_500;
+
 /// A temperature that rises to `most` over the first of the epochs.
 fn ramp(epochs: u32, most: f32) -> Vec<(f32, f32)> {
     vec![(0.0, 0.0), ((epochs as f32 * RAMP).max(1.0), most)]
@@ -264,7 +269,8 @@ pub struct ShrinkConfig {
     /// Largest share of a layer's groups that goes at once.
     pub most_at_once: f32,
     /// Weights at which shrinking stops: the size knob. 0 sets no target. Unset: 0, or with more than
-    /// [`WEIGHTS_AN_EXAMPLE`] so many for each training example.
+    /// [`WEIGHTS_AN_EXAMPLE`] so many for each training example, but no fewer than
+    /// [`LEAST_TARGET_WEIGHTS`].
     pub target_weights: Option<usize>,
     /// Multiply-accumulates at which shrinking stops: the speed knob. 0 sets no target. With
     /// both targets, shrinking goes on until both are reached; from `target_weights` on, only
@@ -346,7 +352,7 @@ impl VariationalConfig {
         let mut resolved = Self { batch: Some(batch), epochs: Some(epochs), ..self.resolve() };
         let most = (WEIGHTS_AN_EXAMPLE * examples as f64 / weights.max(1) as f64).min(1.0);
         resolved.temperature.get_or_insert_with(|| ramp(epochs, two_digits(most)));
-        let enough = (WEIGHTS_AN_EXAMPLE * examples as f64) as usize;
+        let enough = ((WEIGHTS_AN_EXAMPLE * examples as f64) as usize).max(LEAST_TARGET_WEIGHTS);
         let is_free = resolved.shrink.target_macs > 0 || weights <= enough;
         resolved.shrink.target_weights.get_or_insert(if is_free { 0 } else { enough });
         resolved
@@ -451,6 +457,10 @@ mod tests {
         assert_eq!(most, 0.013);
         assert!(!large.is_bound());
         assert_eq!(large.shrink.target_weights, Some(16 * 216));
+        let tiny = VariationalConfig::default().resolve_for(54, 262_480);
+        assert_eq!(tiny.shrink.target_weights, Some(2_500));
+        let tiny = VariationalConfig::default().resolve_for(54, 2_500);
+        assert_eq!(tiny.shrink.target_weights, Some(0));
         let small = VariationalConfig::default().resolve_for(1_294, 2_730);
         assert_eq!((small.shrink.target_weights, small.is_bound()), (Some(0), true));
         let stated = VariationalConfig { temperature: Some(vec![(0.0, 1.0)]), ..large };
