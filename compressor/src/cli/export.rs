@@ -111,11 +111,30 @@ impl Export {
     }
 }
 
+/// Words that C or C++ keep for themselves, and what compilers define for their systems; names of types
+/// end with `_t`.
+const RESERVED: &str = "
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl
+    concept const const_cast consteval constexpr constinit continue co_await co_return
+    co_yield decltype default delete do double dynamic_cast else enum explicit export extern
+    false float for friend goto if inline int long main mutable namespace new noexcept not
+    not_eq nullptr operator or or_eq private protected public register reinterpret_cast
+    requires restrict return short signed sizeof static static_assert static_cast struct
+    switch template this thread_local throw true try typedef typeid typename typeof
+    typeof_unqual union unsigned using virtual void volatile while xor xor_eq i386 linux
+    unix
+";
+
 /// A name that both languages take: letters, digits and underscores, not a digit first.
 fn identifier(name: &str) -> String {
     let fits = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     let name: String = name.chars().map(fits).collect();
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("model_{name}") }
+    let is_taken = RESERVED.split_whitespace().any(|word| word == name) || name.ends_with("_t");
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && !is_taken {
+        name
+    } else {
+        format!("model_{name}")
+    }
 }
 
 /// The numbers that firmware needs, and what they are.
@@ -187,6 +206,9 @@ mod tests {
         assert_eq!(identifier("LeNet-5"), "lenet_5");
         assert_eq!(identifier("8-13"), "model_8_13");
         assert_eq!(identifier(""), "model_");
+        for name in ["int", "Class", "uint8_t", "main", "linux", "co_await"] {
+            assert_eq!(identifier(name), format!("model_{}", name.to_lowercase()));
+        }
     }
 
     /// The header as every standard of both languages takes it, where their compilers are installed.
@@ -196,10 +218,12 @@ mod tests {
         let bytes = std::fs::read(path).unwrap();
         let model = Model::parse(&bytes).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("model.h"), c_header("digits", &model, &bytes)).unwrap();
+        let text =
+            c_header("digits", &model, &bytes) + &c_header(&identifier("class"), &model, &bytes);
+        std::fs::write(folder.path().join("model.h"), text).unwrap();
         // Twice, as a file that includes it by others does.
         let source = "#include \"model.h\"\n#include \"model.h\"\n\
-                      int main(void) { return digits[DIGITS_LEN - 1] == 0 && DIGITS_ARENA_LEN == 0; }\n";
+                      int main(void) { return digits[DIGITS_LEN - 1] == model_class[0]; }\n";
         let compilers: [(&str, &str, &[&str]); 2] = [
             ("cc", "c", &["c99", "c11", "c17"]),
             ("c++", "c++", &["c++11", "c++14", "c++17", "c++20"]),

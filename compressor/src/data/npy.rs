@@ -50,7 +50,7 @@ pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, DataError> {
     Ok(Array { dims, numbers })
 }
 
-/// A number that [`write`] stores.
+/// A number that [`write()`] stores.
 pub trait Element: Copy {
     /// Its type in NumPy's words.
     const DESCR: &'static str;

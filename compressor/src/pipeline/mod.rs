@@ -332,9 +332,10 @@ pub fn run_counting(
     count: Counter<'_>,
 ) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { job, topology, given, split } = job.resolve(&dataset)?;
-    let prepared = Prepared::new(dataset, split, &job, given.as_ref())?;
+    let ResolvedJob { mut job, topology, given, split } = job.resolve(&dataset)?;
     let text = job.to_toml()?;
+    job.requirements.class_names.clone_from(&dataset.classes);
+    let prepared = Prepared::new(dataset, split, &job, given.as_ref())?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
     let _lock = lock(out)?;

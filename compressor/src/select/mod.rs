@@ -46,6 +46,9 @@ pub struct Requirements {
     pub confidence: f64,
     /// Share of the validation examples that decide nothing before the promises are looked at.
     pub hold_out: f64,
+    /// The classes' names, by which messages call them once the data are known.
+    #[serde(skip)]
+    pub class_names: Vec<String>,
 }
 
 impl Default for Requirements {
@@ -60,6 +63,7 @@ impl Default for Requirements {
             milliseconds: None,
             confidence: 0.95,
             hold_out: 0.5,
+            class_names: Vec::new(),
         }
     }
 }
@@ -74,6 +78,9 @@ const ROUNDED: f64 = 100.0;
 pub fn within(found: f64, limit: f64) -> bool {
     (found * ROUNDED).round() <= (limit * ROUNDED).round()
 }
+
+/// How the name of a class's requirement begins.
+const CLASS: &str = "class_error_percent (class ";
 
 impl Requirements {
     /// How many points the error may rise by.
@@ -111,6 +118,14 @@ impl Requirements {
     /// together have the one asked for (Bonferroni).
     pub fn confidence_of_each(&self, lines: usize) -> f64 {
         1.0 - (1.0 - self.confidence) / lines.max(1) as f64
+    }
+
+    /// What the ceiling of a class is called.
+    pub fn class_requirement(&self, class: usize) -> String {
+        match self.class_names.get(class) {
+            Some(name) => format!("{CLASS}{name})"),
+            None => format!("{CLASS}{class})"),
+        }
     }
 
     /// The ceiling of a class, in percent.

@@ -159,7 +159,7 @@ impl Point {
         }
         for (class, count) in m.classes.iter().enumerate() {
             if let Some(limit) = r.class_ceiling(class) {
-                let name = format!("class_error_percent (class {class})");
+                let name = r.class_requirement(class);
                 checks.push(Check::promise(name, limit, *count, confidence));
             }
         }
@@ -203,7 +203,7 @@ pub fn shortage(requirements: &Requirements, confidence: f64, classes: &[u64]) -
     let all = promise("error_percent".into(), requirements.error_percent, classes.iter().sum());
     all.or_else(|| {
         classes.iter().enumerate().find_map(|(class, examples)| {
-            let name = format!("class_error_percent (class {class})");
+            let name = requirements.class_requirement(class);
             promise(name, requirements.class_ceiling(class), *examples)
         })
     })
@@ -314,6 +314,10 @@ pub(crate) mod tests {
             Requirements { class_error_percent: vec![1.0], ..Requirements::default() };
         let short = shortage(&requirements, 0.95, &[400, 200]).unwrap();
         assert_eq!(short.requirement, "class_error_percent (class 1)");
+        let class_names = vec!["fine".to_owned(), "dented".to_owned()];
+        let named =
+            Requirements { class_error_percent: vec![1.0], class_names, ..Default::default() };
+        assert_eq!(named.class_requirement(1), "class_error_percent (class dented)");
         assert_eq!(shortage(&Requirements::default(), 0.95, &[]), None);
     }
 }

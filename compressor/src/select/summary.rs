@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::choose::is_efficient;
 use super::plan::as_it_stands;
-use super::{Choice, Point, Requirements};
+use super::{CLASS, Choice, Point, Requirements};
 use crate::cost::Provenance;
 
 /// What the promises rest on, in words.
@@ -16,9 +16,6 @@ const TEST_OF_LINES: &str = "one-sided Clopper-Pearson bound; the points of each
                              in the order of their plan, gentlest first, until one fails \
                              (fixed-sequence test: no correction for the number of points); the \
                              chance of error is split evenly over the temperatures (Bonferroni)";
-
-/// How the name of a class's requirement begins.
-const CLASS: &str = "class_error_percent (class ";
 
 /// One point.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -212,7 +212,7 @@ pub struct VariationalConfig {
     /// Decay of Adam's second moment: lower than usual, so that dying groups die quickly.
     pub beta2: f32,
     /// The KL temperature β as (epoch, β) points, joined by straight lines; unset: from 0 to 1, or
-    /// less for few examples ([`WEIGHTS_AN_EXAMPLE`]), over the first fifth of the epochs.
+    /// less for few examples (`WEIGHTS_AN_EXAMPLE`), over the first fifth of the epochs.
     pub temperature: Option<Vec<(f32, f32)>>,
     /// Factor on the KL of each layer's group scales, first layer first; missing ones are 1.
     pub scale_weight: Vec<f32>,
@@ -269,8 +269,8 @@ pub struct ShrinkConfig {
     /// Largest share of a layer's groups that goes at once.
     pub most_at_once: f32,
     /// Weights at which shrinking stops: the size knob. 0 sets no target. Unset: 0, or with more than
-    /// [`WEIGHTS_AN_EXAMPLE`] so many for each training example, but no fewer than
-    /// [`LEAST_TARGET_WEIGHTS`].
+    /// `WEIGHTS_AN_EXAMPLE` so many for each training example, but no fewer than
+    /// `LEAST_TARGET_WEIGHTS`.
     pub target_weights: Option<usize>,
     /// Multiply-accumulates at which shrinking stops: the speed knob. 0 sets no target. With
     /// both targets, shrinking goes on until both are reached; from `target_weights` on, only

@@ -182,6 +182,14 @@ impl Converter<'_> {
                 let value = self.constant_value("", kept, numbers)?;
                 self.push_like(site, Kind::Add, vec![input.value, value], input).map(drop)
             }
+            (Broadcast::Channels(weight), Broadcast::Whole(numbers))
+                if weight.iter().all(|number| *number == weight[0]) =>
+            {
+                let scaled = self.affine_step(site, input, weight[0], 0.0)?;
+                let read = self.arranged(site, &scaled, kept.clone())?;
+                let value = self.constant_value("", kept, numbers)?;
+                self.push_like(site, Kind::Add, vec![read, value], input).map(drop)
+            }
             _ => {
                 let problem = "a constant must be one number, or one per channel";
                 Err(site.shape_error(problem, &[&input.dims]))

@@ -74,7 +74,7 @@ impl Converter<'_> {
     }
 
     /// One factor and one summand for all numbers, as a step of the node.
-    fn affine_step(
+    pub(super) fn affine_step(
         &mut self,
         site: &Site<'_>,
         input: &Activation,

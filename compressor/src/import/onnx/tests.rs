@@ -251,6 +251,20 @@ fn outputs_that_would_have_to_be_moved_are_refused() {
 }
 
 #[test]
+fn a_constant_may_stand_before_what_is_taken_from_it() {
+    for dims in [&[3, 4, 5][..], &[4, 5], &[4, 1], &[1, 4, 5]] {
+        let mut graph = graph(vec![node("Sub", &["c", "x"], "y", &[])], &[1, 3, 4, 5]);
+        graph.initializers.push(encoded(&floats("c", dims)));
+        let model = read(&file(&graph), None, None).unwrap();
+        let inputs: Vec<f32> = (0..60).map(|at| at as f32 / 8.0).collect();
+        let outputs =
+            crate::float_graph::Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let right: Vec<f32> = inputs.iter().map(|x| 0.5 - x).collect();
+        assert_eq!(outputs, right, "{dims:?}");
+    }
+}
+
+#[test]
 fn files_that_make_no_sense_are_refused() {
     let relu = || vec![node("Relu", &["x"], "y", &[])];
     assert!(matches!(read(b"PK\x03\x04", None, None), Err(ImportError::UnknownFormat)));
