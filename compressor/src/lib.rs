@@ -22,6 +22,7 @@ pub mod export;
 pub mod files;
 pub mod float_graph;
 pub mod golden;
+pub mod graph;
 pub mod import;
 pub mod integer_graph;
 #[cfg(feature = "training")]

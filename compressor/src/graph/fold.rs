@@ -1,0 +1,177 @@
+//! Factors and summands per channel, as batch normalisation and scaled inputs leave them, put into
+//! the weights of a neighbour.
+
+use std::collections::BTreeSet;
+
+use super::ops::{Clip, Op, Pad};
+use super::{Affine, Graph, Node, ValueId, Window};
+
+impl Graph<Affine> {
+    /// Folds every depthwise convolution of one tap into the layer before it, or else into the one
+    /// behind it, where that changes no result and nothing else reads what lies between; limits move
+    /// before poolings. Values in `fixed` are kept as they are. Nodes that nothing reads are dropped.
+    /// The graph must be in order ([`Graph::check`]).
+    pub fn fold(&mut self, fixed: &BTreeSet<ValueId>) {
+        self.drop_unused();
+        self.limit_before_pooling(fixed);
+        let mut at = 0;
+        while at < self.nodes.len() {
+            if self.fold_back(at, fixed) || self.fold_forward(at, fixed) {
+                self.nodes.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// A limit behind a largest value is one before it, where it can become part of the layer whose
+    /// output it limits.
+    fn limit_before_pooling(&mut self, fixed: &BTreeSet<ValueId>) {
+        for at in 0..self.nodes.len() {
+            let Op::Clip(Clip { .. }) = self.nodes[at].op else { continue };
+            let between = self.nodes[at].inputs[0];
+            let pool = self.nodes[..at].iter().position(|node| node.output == between);
+            let Some(pool) = pool else { continue };
+            let movable = matches!(self.nodes[pool].op, Op::MaxPool2d(_));
+            if !movable || fixed.contains(&between) || self.only_reader(between) != Some(at) {
+                continue;
+            }
+            let (source, limited) = (self.nodes[pool].inputs[0], self.nodes[at].output);
+            self.nodes.swap(pool, at);
+            (self.nodes[pool].inputs, self.nodes[pool].output) = (vec![source], between);
+            (self.nodes[at].inputs, self.nodes[at].output) = (vec![between], limited);
+            self.values[between].dims = self.values[source].dims.clone();
+        }
+    }
+
+    /// Borders of zeros that only a convolution without padding reads become its padding.
+    pub(crate) fn pad_by_windows(&mut self) {
+        let mut at = 0;
+        while at < self.nodes.len() {
+            if self.pad_by_window(at).is_some() {
+                self.nodes.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    fn pad_by_window(&mut self, at: usize) -> Option<()> {
+        let Op::Pad(Pad { before, fill: 0.0 }) = &self.nodes[at].op else { return None };
+        let &[top, left, 0] = before.as_slice() else { return None };
+        let (input, between) = (self.nodes[at].inputs[0], self.nodes[at].output);
+        let reader = self.only_reader(between)?;
+        let channels = |id: ValueId| self.values[id].dims.last().copied();
+        let same = channels(input) == channels(between);
+        let window = match &mut self.nodes[reader].op {
+            Op::Conv2d(conv) => &mut conv.window,
+            Op::DepthwiseConv2d(conv) => &mut conv.window,
+            _ => return None,
+        };
+        let [height, width] = window.extent();
+        if !same || window.padding != [0, 0] || top >= height || left >= width {
+            return None;
+        }
+        window.padding = [top, left];
+        self.nodes[reader].inputs = vec![input];
+        Some(())
+    }
+
+    /// Drops nodes that the output doesn't depend on.
+    fn drop_unused(&mut self) {
+        let mut needed = BTreeSet::from([self.output]);
+        let mut kept: Vec<Node<Affine>> = Vec::with_capacity(self.nodes.len());
+        for node in std::mem::take(&mut self.nodes).into_iter().rev() {
+            if needed.contains(&node.output) {
+                needed.extend(&node.inputs);
+                kept.push(node);
+            }
+        }
+        kept.reverse();
+        self.nodes = kept;
+    }
+
+    /// Factor and summand per channel of a node that is nothing else.
+    fn scaling(&self, at: usize) -> Option<(&Node<Affine>, &Affine)> {
+        let node = &self.nodes[at];
+        match (&node.op, &node.parameters) {
+            (Op::DepthwiseConv2d(conv), Some(affine)) if conv.window == Window::ONE => {
+                let (from, to) = (&self.values[*node.inputs.first()?], &self.values[node.output]);
+                // Of another size it takes a part of the image.
+                let whole = from.len() == to.len();
+                (whole && from.dims.last() == Some(&affine.bias.len())).then_some((node, affine))
+            }
+            _ => None,
+        }
+    }
+
+    /// Into the layer that writes what node `at` reads: W′ = f·W, b′ = f·b + s.
+    fn fold_back(&mut self, at: usize, fixed: &BTreeSet<ValueId>) -> bool {
+        let Some((node, scaling)) = self.scaling(at) else { return false };
+        let (between, output, scaling) = (node.inputs[0], node.output, scaling.clone());
+        let writer = self.nodes[..at].iter().position(|node| node.output == between);
+        let Some(writer) = writer else { return false };
+        if fixed.contains(&between) || self.only_reader(between) != Some(at) {
+            return false;
+        }
+        let flat = matches!(self.nodes[writer].op, Op::Dense(_));
+        let affine = &mut self.nodes[writer];
+        let layer = affine.op.is_affine();
+        let Some(affine) = affine.parameters.as_mut().filter(|_| layer) else { return false };
+        let (outputs, channels) = (affine.bias.len(), scaling.bias.len());
+        if outputs != channels && !flat || !outputs.is_multiple_of(channels) {
+            return false;
+        }
+        let columns = affine.weight.len() / outputs.max(1);
+        let rows = affine.weight.chunks_exact_mut(columns).zip(&mut affine.bias);
+        let scales = scaling.weight.iter().zip(&scaling.bias).cycle();
+        for ((row, bias), (&factor, &summand)) in rows.zip(scales) {
+            row.iter_mut().for_each(|weight| *weight *= factor);
+            *bias = *bias * factor + summand;
+        }
+        self.nodes[writer].output = output;
+        true
+    }
+
+    /// Into the only layer that reads what node `at` writes: W′ = W·f, b′ = b + W·s. Where windows
+    /// reach into padding a summand would be wrong there.
+    fn fold_forward(&mut self, at: usize, fixed: &BTreeSet<ValueId>) -> bool {
+        let Some((node, scaling)) = self.scaling(at) else { return false };
+        let (input, between, scaling) = (node.inputs[0], node.output, scaling.clone());
+        let Some(reader) = self.only_reader(between) else { return false };
+        if fixed.contains(&between) || fixed.contains(&self.nodes[reader].output) {
+            return false;
+        }
+        let channels = scaling.bias.len();
+        let shifted = scaling.bias.iter().any(|&summand| summand != 0.0);
+        let inside = self.windows_stay_inside(reader);
+        let takes = match self.nodes[reader].op {
+            Op::Dense(_) => true,
+            Op::Conv2d(_) => !shifted || inside,
+            _ => false,
+        };
+        let reads = &mut self.nodes[reader].parameters;
+        let Some(affine) = reads.as_mut().filter(|_| takes) else { return false };
+        let columns = affine.weight.len() / affine.bias.len().max(1);
+        for (row, bias) in affine.weight.chunks_exact_mut(columns).zip(&mut affine.bias) {
+            for (column, weight) in row.iter_mut().enumerate() {
+                *bias += *weight * scaling.bias[column % channels];
+                *weight *= scaling.weight[column % channels];
+            }
+        }
+        let operand = self.nodes[reader].inputs.iter_mut().find(|operand| **operand == between);
+        if let Some(operand) = operand {
+            *operand = input;
+        }
+        true
+    }
+
+    /// Whether no window of a convolution reaches beyond its image.
+    fn windows_stay_inside(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let Op::Conv2d(conv) = &node.op else { return false };
+        let ends = (self.values[node.inputs[0]].image(), self.values[node.output].image());
+        let (Some([height, width, _]), Some([rows, columns, _])) = ends else { return false };
+        conv.window.stays_inside([height, width], [rows, columns])
+    }
+}

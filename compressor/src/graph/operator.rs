@@ -1,0 +1,168 @@
+//! What an operator's file provides.
+
+use std::fmt::Debug;
+
+use super::execute::Operands;
+use super::panels::Panels;
+use super::{Affine, Value};
+
+/// A node's values.
+#[derive(Clone, Debug)]
+pub struct Site<'g> {
+    /// What it reads.
+    pub inputs: Vec<&'g Value>,
+    /// What it writes.
+    pub output: &'g Value,
+}
+
+impl Site<'_> {
+    /// The first operand; checked graphs have one.
+    pub fn input(&self) -> &Value {
+        self.inputs.first().copied().unwrap_or(self.output)
+    }
+}
+
+/// Sizes of a layer's weights: outputs × taps × inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Weights {
+    /// Neurons or filters.
+    pub outputs: usize,
+    /// Kernel height × width; 1 for dense layers.
+    pub taps: usize,
+    /// Features or channels that an output reads; 1 for depthwise convolutions.
+    pub inputs: usize,
+    /// Which slices of the weights one scale of the posterior is for.
+    pub groups: Groups,
+}
+
+/// What a group is: what the prior switches on or off together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups {
+    /// The weights that read one input: dense layers.
+    Inputs,
+    /// A filter with its bias: convolutions.
+    Filters,
+    /// The kernel of a channel with its bias: depthwise convolutions.
+    Channels,
+}
+
+impl Weights {
+    /// Number of weights, saturating.
+    pub fn len(&self) -> usize {
+        self.outputs.saturating_mul(self.columns())
+    }
+
+    /// Whether there are no weights.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Weights of one output, saturating.
+    pub fn columns(&self) -> usize {
+        self.taps.saturating_mul(self.inputs)
+    }
+
+    /// Number of groups.
+    pub fn group_count(&self) -> usize {
+        match self.groups {
+            Groups::Inputs => self.inputs,
+            Groups::Filters | Groups::Channels => self.outputs,
+        }
+    }
+
+    /// Multiply-accumulates of one inference that writes `output`.
+    pub fn macs(&self, output: &Value) -> u64 {
+        (self.columns() as u64).saturating_mul(output.len() as u64)
+    }
+}
+
+/// How the units of an output (channels of an image, or features) come from those of the operands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// Each from all units of the operand: dense layers and convolutions.
+    Mixed,
+    /// Each from the same unit of every operand.
+    Alike,
+    /// As [`Units::Alike`], and it is zero as soon as one of them is.
+    Product,
+    /// Each from one unit of one operand: (which operand, which of its units).
+    Taken(Vec<(usize, usize)>),
+    /// In a way that takes all of them to stay.
+    Fixed,
+}
+
+/// A layer's parameters, packed for products where it makes any.
+#[derive(Debug)]
+pub struct Prepared<'g> {
+    /// Weights and bias.
+    pub affine: &'g Affine,
+    /// The same for matrix products.
+    pub(super) panels: Option<Panels>,
+}
+
+impl Prepared<'_> {
+    /// Rows × inputs in, rows × outputs out.
+    pub(super) fn multiply(&self, x: &[f32]) -> Vec<f32> {
+        self.panels.as_ref().map_or_else(Vec::new, |panels| panels.multiply(x))
+    }
+}
+
+/// What the host knows of an operator. Each has one file, and its line in the table of [`super::ops`].
+///
+/// A graph's values state their dimensions; [`Operator::check`] is the rule that they follow, and what
+/// comes after it may rely on that rule.
+pub trait Operator: Debug {
+    /// What it is called, as the runtime's operators are.
+    fn name(&self) -> &'static str;
+
+    /// Whether it takes so many operands.
+    fn takes(&self, operands: usize) -> bool {
+        operands == 1
+    }
+
+    /// The shape rule: what is wrong with the dimensions, if something is. There are as many operands
+    /// as it takes.
+    fn check(&self, site: &Site<'_>) -> Option<&'static str>;
+
+    /// Sizes of its weights, if it is a layer with some.
+    fn weights(&self, _site: &Site<'_>) -> Option<Weights> {
+        None
+    }
+
+    /// Lengths of weights and biases, if it holds any.
+    fn parameters(&self, site: &Site<'_>) -> Option<[usize; 2]> {
+        self.weights(site).map(|weights| [weights.len(), weights.outputs])
+    }
+
+    /// Whether its weights are used as a matrix, and are packed for that.
+    fn is_matrix(&self) -> bool {
+        false
+    }
+
+    /// What it writes for several examples. `layer` are its parameters, of an operator that holds any.
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32>;
+
+    /// How units of the output come from those of the operands.
+    fn units(&self, site: &Site<'_>) -> Units;
+
+    /// What it makes of operands that are the same number everywhere; none where that is no such
+    /// number, or depends on its parameters.
+    fn constant(&self, operands: &[f32]) -> Option<f32>;
+
+    /// What the weights of a layer meet in its input, in the mean over all positions: a number for each
+    /// column of its weights, or of depthwise convolutions for each tap and channel. `mean` is the mean
+    /// of its input over examples.
+    fn mean_columns(&self, _site: &Site<'_>, _mean: &[f32]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// The limits that it sets, if it does nothing else.
+    fn limits(&self) -> Option<(f32, f32)> {
+        None
+    }
+}
+
+/// A check that gives the problem unless something holds.
+pub(super) fn unless(fits: bool, problem: &'static str) -> Option<&'static str> {
+    (!fits).then_some(problem)
+}

@@ -1,0 +1,40 @@
+//! Pooling by the mean.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::Window;
+use super::super::execute::Operands;
+use super::super::kernels::{self, Ends};
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+
+/// Mean of each window; padding isn't counted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AvgPool2d {
+    /// Size, stride and padding.
+    pub window: Window,
+}
+
+impl Operator for AvgPool2d {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        let same = site.input().channels() == site.output.channels();
+        kernels::check_window(self.window, site).or_else(|| unless(same, "channels must be equal"))
+    }
+
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        let ends = Ends::new(self.window, site);
+        let pool = |x: &[f32]| kernels::pool(x, &ends, 0.0, |a, b| a + b, |sum, n| sum / n as f32);
+        x.examples().flat_map(pool).collect()
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied()
+    }
+}

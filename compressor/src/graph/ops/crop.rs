@@ -1,0 +1,50 @@
+//! Parts of the input image.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+
+/// The part of the input image that the network reads; its size is the output's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Crop {
+    /// Rows and columns left out before it.
+    pub before: [usize; 2],
+}
+
+impl Operator for Crop {
+    fn name(&self) -> &'static str {
+        "crop"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        let (&[height, width, channels], &[rows, columns, same]) =
+            (site.input().dims.as_slice(), site.output.dims.as_slice())
+        else {
+            return Some("it crops images");
+        };
+        let [top, left] = self.before;
+        let fits = top.saturating_add(rows) <= height && left.saturating_add(columns) <= width;
+        unless(fits && channels == same, "it must lie within the image")
+    }
+
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        let (&[_, width, channels], &[rows, columns, _]) =
+            (site.input().dims.as_slice(), site.output.dims.as_slice())
+        else {
+            return Vec::new();
+        };
+        let [top, left] = self.before;
+        let part = left * channels..(left + columns) * channels;
+        let rows = x.examples().flat_map(|x| x.chunks_exact(width * channels).skip(top).take(rows));
+        rows.flat_map(|row| &row[part.clone()]).copied().collect()
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied()
+    }
+}

@@ -1,0 +1,37 @@
+//! Random zeroing while pre-training.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::unary;
+
+/// Zeroes values at random in pre-training; nothing at inference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dropout {
+    /// Probability of zeroing, 0 < rate < 1.
+    pub rate: f32,
+}
+
+impl Operator for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        let sound = self.rate > 0.0 && self.rate < 1.0;
+        unary::check(site).or_else(|| unless(sound, "its rate must be between 0 and 1"))
+    }
+
+    fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        x.all().to_vec()
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied()
+    }
+}

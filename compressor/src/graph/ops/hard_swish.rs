@@ -1,0 +1,39 @@
+//! The hard swish of MobileNetV3 (Howard et al. 2019, arXiv:1905.02244).
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units};
+use super::unary;
+
+/// x · min(max(x + 3, 0), 6) / 6.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HardSwish {}
+
+impl HardSwish {
+    fn apply(self, x: f32) -> f32 {
+        x * (x + 3.0).clamp(0.0, 6.0) / 6.0
+    }
+}
+
+impl Operator for HardSwish {
+    fn name(&self) -> &'static str {
+        "hard_swish"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        unary::check(site)
+    }
+
+    fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        unary::forward(x, |x| self.apply(x))
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().map(|&x| self.apply(x))
+    }
+}

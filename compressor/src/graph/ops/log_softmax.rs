@@ -1,0 +1,34 @@
+//! Logarithm of the softmax over channels or features.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units};
+use super::softmax::rows;
+use super::unary;
+
+/// Logarithm of the softmax over the last dimension.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogSoftmax {}
+
+impl Operator for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "log_softmax"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        unary::check(site)
+    }
+
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        rows(x, site.output.channels(), |below, sum| below - sum.ln())
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Fixed
+    }
+
+    fn constant(&self, _operands: &[f32]) -> Option<f32> {
+        None
+    }
+}

@@ -1,0 +1,39 @@
+//! The logistic function.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units};
+use super::unary;
+
+/// 1 / (1 + exp(−x)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Logistic {}
+
+impl Logistic {
+    fn apply(self, x: f32) -> f32 {
+        1.0 / (1.0 + (-x).exp())
+    }
+}
+
+impl Operator for Logistic {
+    fn name(&self) -> &'static str {
+        "logistic"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        unary::check(site)
+    }
+
+    fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        unary::forward(x, |x| self.apply(x))
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().map(|&x| self.apply(x))
+    }
+}

@@ -1,0 +1,39 @@
+//! Means over everything but channels.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+
+/// Mean over all dimensions but the last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Mean {}
+
+impl Operator for Mean {
+    fn name(&self) -> &'static str {
+        "mean"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        let same = site.input().channels() == site.output.len();
+        unless(same, "the output must have one value per channel")
+    }
+
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        let channels = site.output.len().max(1);
+        let mean = |x: &[f32], channel: usize| {
+            let sum: f64 = x.iter().skip(channel).step_by(channels).map(|&x| f64::from(x)).sum();
+            (sum / (x.len() / channels).max(1) as f64) as f32
+        };
+        let all = |x| (0..channels).map(move |channel| mean(x, channel));
+        x.examples().flat_map(all).collect()
+    }
+
+    fn units(&self, _site: &Site<'_>) -> Units {
+        Units::Alike
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied()
+    }
+}

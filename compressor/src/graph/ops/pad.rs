@@ -1,0 +1,56 @@
+//! Borders.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+
+/// A border of a number around the input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pad {
+    /// What is added before each dimension; what is added behind follows from the output's size.
+    pub before: Vec<usize>,
+    /// The number.
+    pub fill: f32,
+}
+
+impl Operator for Pad {
+    fn name(&self) -> &'static str {
+        "pad"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        let (before, from, to) = (&self.before, &site.input().dims, &site.output.dims);
+        let same = before.len() == from.len() && before.len() == to.len();
+        let mut sides = before.iter().zip(from).zip(to);
+        let inside = sides.all(|((before, from), to)| before.saturating_add(*from) <= *to);
+        unless(same && inside, "the borders don't fit")
+    }
+
+    fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        let (from, to) = (&site.input().dims, &site.output.dims);
+        let pad = |x: &[f32]| {
+            let mut y = vec![self.fill; site.output.len()];
+            for (index, &x) in x.iter().enumerate() {
+                let (mut rest, mut place, mut step) = (index, 0, 1);
+                for ((&from, &to), &before) in from.iter().zip(to).zip(&self.before).rev() {
+                    place += (rest % from + before) * step;
+                    rest /= from;
+                    step *= to;
+                }
+                y[place] = x;
+            }
+            y
+        };
+        x.examples().flat_map(pad).collect()
+    }
+
+    fn units(&self, site: &Site<'_>) -> Units {
+        let same = site.input().channels() == site.output.channels();
+        if same && self.fill == 0.0 { Units::Alike } else { Units::Fixed }
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied().filter(|&number| number == self.fill)
+    }
+}

@@ -1,0 +1,37 @@
+//! The same numbers in another shape.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::execute::Operands;
+use super::super::operator::{Operator, Prepared, Site, Units, unless};
+
+/// The same numbers in the same order, in another shape; an image to features, above all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reshape {}
+
+impl Operator for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    fn check(&self, site: &Site<'_>) -> Option<&'static str> {
+        unless(site.input().len() == site.output.len(), "sizes must be equal")
+    }
+
+    fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
+        x.all().to_vec()
+    }
+
+    fn units(&self, site: &Site<'_>) -> Units {
+        let (from, to) = (site.input().channels(), site.output.channels());
+        match site.output.dims.len() {
+            _ if from == to => Units::Alike,
+            1 => Units::Taken((0..to).map(|feature| (0, feature % from.max(1))).collect()),
+            _ => Units::Fixed,
+        }
+    }
+
+    fn constant(&self, operands: &[f32]) -> Option<f32> {
+        operands.first().copied()
+    }
+}
