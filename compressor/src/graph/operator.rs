@@ -5,6 +5,8 @@ use std::fmt::Debug;
 use super::execute::Operands;
 use super::panels::Panels;
 use super::{Affine, Value};
+#[cfg(feature = "training")]
+use crate::train::operator::{self, Inputs, Pass};
 
 /// A node's values.
 #[derive(Clone, Debug)]
@@ -141,6 +143,10 @@ pub trait Operator: Debug {
 
     /// What it writes for several examples. `layer` are its parameters, of an operator that holds any.
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32>;
+
+    /// What it writes for a batch as burn computes it, with gradients.
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> operator::Value;
 
     /// How units of the output come from those of the operands.
     fn units(&self, site: &Site<'_>) -> Units;

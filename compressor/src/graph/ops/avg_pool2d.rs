@@ -6,6 +6,8 @@ use super::super::Window;
 use super::super::execute::Operands;
 use super::super::kernels::{self, Ends};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value, avg_pool, rows_and_columns};
 
 /// Mean of each window; padding isn't counted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,11 @@ impl Operator for AvgPool2d {
         let ends = Ends::new(self.window, site);
         let pool = |x: &[f32]| kernels::pool(x, &ends, 0.0, |a, b| a + b, |sum, n| sum / n as f32);
         x.examples().flat_map(pool).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::Image(avg_pool(x.first.image(), self.window, rows_and_columns(site)))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -6,6 +6,8 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// Added to variances before roots are taken, as in PyTorch's default.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -61,6 +63,11 @@ impl Operator for BatchNorm {
             }
         }
         y
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        pass.batch_norm(self, x.first)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,11 @@ impl Operator for Clip {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -54,5 +61,17 @@ impl Operator for Clip {
 
     fn limits(&self) -> Option<(f32, f32)> {
         Some((self.low, self.high))
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Clip {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match (self.low, self.high) {
+            (0.0, f32::INFINITY) => activation::relu(x),
+            (low, f32::INFINITY) => x.clamp_min(low),
+            (f32::NEG_INFINITY, high) => x.clamp_max(high),
+            (low, high) => x.clamp(low, high),
+        }
     }
 }

@@ -6,6 +6,8 @@ use super::super::Window;
 use super::super::execute::Operands;
 use super::super::kernels::{self, Ends};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
+#[cfg(feature = "training")]
+use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation over all channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,12 @@ impl Operator for Conv2d {
         let Some(layer) = layer else { return Vec::new() };
         let ends = Ends::new(self.window, site);
         x.examples().flat_map(|x| layer.multiply(&kernels::patches(x, &ends))).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        let convolution = Convolution::new(self.window, site, false);
+        Value::Image(pass.convolution(&convolution, x.first.image()))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// y = W·x + b over all values of the input, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +31,11 @@ impl Operator for Dense {
 
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32> {
         layer.map_or_else(Vec::new, |layer| layer.multiply(x.all()))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        Value::of_rows(pass.dense(x.first.flat()), &site.output.dims)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

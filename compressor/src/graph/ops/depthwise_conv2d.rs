@@ -6,6 +6,8 @@ use super::super::Window;
 use super::super::execute::Operands;
 use super::super::kernels::{self, Ends};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation within a channel: output o reads channel o / (outputs / channels). With
 /// [`Window::ONE`] it is a factor and a summand per channel, which is how a batch normalisation that
@@ -37,6 +39,12 @@ impl Operator for DepthwiseConv2d {
         let Some(layer) = layer else { return Vec::new() };
         let ends = Ends::new(self.window, site);
         x.examples().flat_map(|x| kernels::depthwise(x, &ends, layer.affine)).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        let convolution = Convolution::new(self.window, site, true);
+        Value::Image(pass.convolution(&convolution, x.first.image()))
     }
 
     fn units(&self, site: &Site<'_>) -> Units {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// x for x ≥ 0, else the slope times x.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,11 +34,23 @@ impl Operator for LeakyRelu {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().map(|&x| self.apply(x))
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for LeakyRelu {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::relu(x.clone()) - activation::relu(x.neg()) * self.alpha
     }
 }

@@ -6,6 +6,8 @@ use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Logarithm of the softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,11 +26,23 @@ impl Operator for LogSoftmax {
         rows(x, site.output.channels(), |below, sum| below - sum.ln())
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for LogSoftmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::log_softmax(x, D - 1)
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// 1 / (1 + exp(−x)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,11 +31,23 @@ impl Operator for Logistic {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().map(|&x| self.apply(x))
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Logistic {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::sigmoid(x)
     }
 }

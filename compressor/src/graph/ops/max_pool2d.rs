@@ -6,6 +6,8 @@ use super::super::Window;
 use super::super::execute::Operands;
 use super::super::kernels::{self, Ends};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value, max_pool, rows_and_columns};
 
 /// Largest value of each window; padding never wins.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,11 @@ impl Operator for MaxPool2d {
         let ends = Ends::new(self.window, site);
         let pool = |x: &[f32]| kernels::pool(x, &ends, f32::NEG_INFINITY, f32::max, |most, _| most);
         x.examples().flat_map(pool).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::Image(max_pool(x.first.image(), self.window, rows_and_columns(site)))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

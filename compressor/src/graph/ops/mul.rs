@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::pair;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
 /// Product of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -28,6 +30,11 @@ impl Operator for Mul {
         pair::forward(site, x, |a, b| a * b)
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.rest.into_iter().fold(x.first, |x, y| x.join(y, self))
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Product
     }
@@ -37,5 +44,12 @@ impl Operator for Mul {
             [a, b] => Some(a * b),
             _ => None,
         }
+    }
+}
+
+#[cfg(feature = "training")]
+impl Pairwise for Mul {
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+        x * y
     }
 }

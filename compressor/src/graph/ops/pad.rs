@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Tensor, Value, columns, constant};
 
 /// A border of a number around the input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +14,20 @@ pub struct Pad {
     pub before: Vec<usize>,
     /// The number.
     pub fill: f32,
+}
+
+impl Pad {
+    /// Where the value `index` of the input is in the output.
+    fn place(&self, site: &Site<'_>, index: usize) -> usize {
+        let (from, to) = (&site.input().dims, &site.output.dims);
+        let (mut rest, mut place, mut step) = (index, 0, 1);
+        for ((&from, &to), &before) in from.iter().zip(to).zip(&self.before).rev() {
+            place += (rest % from + before) * step;
+            rest /= from;
+            step *= to;
+        }
+        place
+    }
 }
 
 impl Operator for Pad {
@@ -28,21 +44,24 @@ impl Operator for Pad {
     }
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
-        let (from, to) = (&site.input().dims, &site.output.dims);
         let pad = |x: &[f32]| {
             let mut y = vec![self.fill; site.output.len()];
-            for (index, &x) in x.iter().enumerate() {
-                let (mut rest, mut place, mut step) = (index, 0, 1);
-                for ((&from, &to), &before) in from.iter().zip(to).zip(&self.before).rev() {
-                    place += (rest % from + before) * step;
-                    rest /= from;
-                    step *= to;
-                }
-                y[place] = x;
-            }
+            x.iter().enumerate().for_each(|(index, &x)| y[self.place(site, index)] = x);
             y
         };
         x.examples().flat_map(pad).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let x = x.first.flat();
+        let [batch, len] = x.dims();
+        let fill = constant(vec![self.fill; batch], [batch, 1], &x.device());
+        // Each place takes its number from the input, or the border's behind it.
+        let mut source = vec![len as i64; site.output.len()];
+        (0..len).for_each(|index| source[self.place(site, index)] = index as i64);
+        let y = columns(Tensor::cat(vec![x, fill], 1), source);
+        Value::of_rows(y, &site.output.dims)
     }
 
     fn units(&self, site: &Site<'_>) -> Units {

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// Keeps the listed features of a vector, in ascending order: what pruning leaves of the inputs of a
 /// dense layer when what is before it can't shrink to match.
@@ -29,6 +31,11 @@ impl Operator for Select {
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         let select = |x: &[f32]| -> Vec<f32> { self.keep.iter().map(|&k| x[k as usize]).collect() };
         x.examples().flat_map(select).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.select(&self.keep)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::super::execute::Operands;
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,11 @@ impl Operator for Softmax {
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         rows(x, site.output.channels(), |below, sum| below.exp() / sum)
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -42,4 +49,11 @@ pub(super) fn rows(x: &Operands<'_>, len: usize, f: impl Fn(f64, f64) -> f64) ->
         y.extend(row.iter().map(|&x| f(f64::from(x - most), sum) as f32));
     }
     y
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Softmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::softmax(x, D - 1)
+    }
 }
