@@ -8,8 +8,7 @@
 //! is zero.
 
 use crate::ledger::{GroupKind, GroupRecord, Reason};
-use crate::network::{FloatNetwork, Layer, Shape};
-use crate::shapes::{padding_before, window_outputs};
+use crate::graph::{Affine, Graph};
 
 use super::liveness::{Chain, Producers};
 use super::shrinkage::{GroupId, check_parameters, no_batch_norm};
@@ -19,10 +18,10 @@ use super::{Decision, Lineage, PruneError, Shrinkage};
 #[derive(Clone, Debug)]
 pub struct Folded {
     /// What is left.
-    pub network: FloatNetwork,
+    pub graph: Graph<Affine>,
     /// The shrinking steps, first to last; a [`Lineage`] follows them in this order.
     pub steps: Vec<FoldStep>,
-    /// Constant filters that had to stay in front of a padded convolution, in indices of `network`.
+    /// Constant filters that had to stay in front of a padded convolution, in indices of `graph`.
     pub stuck: Vec<GroupId>,
 }
 
@@ -42,7 +41,7 @@ impl FoldStep {
     pub fn records(&self, lineage: &Lineage) -> Vec<GroupRecord> {
         let decision = Decision {
             dead: &self.unread,
-            unimportance: &[],
+            prune_score: &[],
             thresholds: &[],
             effects: &[],
             reason: Reason::NoConsumer,
@@ -69,7 +68,7 @@ impl FoldStep {
 ///
 /// # Errors
 /// When the network is inconsistent or batch normalisation isn't folded yet.
-pub fn fold_constants(network: FloatNetwork) -> Result<Folded, PruneError> {
+pub fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
     no_batch_norm(&network.topology)?;
     check_parameters(&network)?;
     let mut network = network;
