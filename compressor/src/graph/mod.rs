@@ -11,6 +11,7 @@
 //! What is known of an operator is in its file in [`ops`], behind the trait [`Operator`].
 
 mod check;
+mod computation;
 mod execute;
 mod fold;
 mod kernels;
@@ -25,6 +26,7 @@ use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use computation::Computation;
 pub use execute::{Executor, Operands, Tap};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
 pub use ops::Op;
