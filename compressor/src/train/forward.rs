@@ -105,9 +105,12 @@ impl<'g, P> ForwardState<'g, P> {
         Self { graph, node: 0, layer: 0, values, last, batch, device }
     }
 
-    /// Changes the value `id`, if it is known.
-    pub fn change(&mut self, id: ValueId, change: impl FnOnce(Value) -> Value) {
-        self.values[id] = self.values[id].take().map(change);
+    /// Changes what the node before the next has written.
+    pub fn change_last(&mut self, change: impl FnOnce(Value) -> Value) {
+        let last = self.node.checked_sub(1).and_then(|last| self.graph.nodes.get(last));
+        if let Some(node) = last {
+            self.values[node.output] = self.values[node.output].take().map(change);
+        }
     }
 
     /// Passes the next node.

@@ -1,6 +1,7 @@
 //! Training: deterministic pre-training, variational training, fine-tuning.
 //!
-//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], [`tensor`]);
+//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], [`tensor`], and the
+//! operators' files in [`crate::graph::ops`]);
 //! parameters, moments and schedules are plain data ([`adam`]), so that a checkpoint is exact and a
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
@@ -8,12 +9,14 @@
 pub mod adam;
 pub mod augment;
 pub mod batch;
+pub mod batches;
 mod config;
 pub mod deterministic;
 pub mod evaluate;
 pub mod forward;
+pub mod geometry;
 pub mod initialize;
-pub mod lessons;
+pub mod operator;
 pub mod pace;
 pub mod primitive;
 pub mod quantized;
@@ -21,7 +24,6 @@ mod schedule;
 pub mod shrink;
 pub mod tensor;
 pub mod variational;
-pub mod window;
 
 use serde::{Deserialize, Serialize};
 

@@ -181,7 +181,7 @@ pub enum AssignError {
     },
     /// The network itself doesn't fit together.
     #[error(transparent)]
-    Topology(#[from] crate::shapes::ShapeError),
+    Graph(#[from] crate::graph::GraphError),
 }
 
 /// The first few names.
