@@ -21,7 +21,6 @@ pub mod device;
 pub mod error;
 pub mod export;
 pub mod files;
-pub mod float_graph;
 pub mod golden;
 pub mod graph;
 pub mod import;

@@ -8,7 +8,7 @@ use super::model_file::Subject;
 use super::scaling::Scaling;
 use super::source::Source;
 use crate::error::Error;
-use crate::float_graph::{Executor, ValueId};
+use crate::graph::{Executor, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::quantize::{QuantizeError, operators};
 use crate::task::{Ending, Task};

@@ -17,7 +17,7 @@ use crate::calibrate::{InputQuantization, Range, RangeMethod};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::float_graph::FloatGraph;
+use crate::graph::{Affine, Graph};
 use crate::import::InputLayout;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
 use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
@@ -203,8 +203,7 @@ impl Quantize {
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let ending = ending.with_integers(Ending::of_model(&parsed));
-        let parameters = graph.nodes.iter().filter_map(|node| node.kind.affine());
-        let floats: usize = parameters.map(|a| a.weight.len() + a.bias.len()).sum();
+        let floats: usize = graph.parameters().map(|a| a.weight.len() + a.bias.len()).sum();
         let outputs = outputs(graph, &bytes, dataset, &normalization, &source.examples)?;
         let truth = judging.truth(&source.examples);
         let assessment = assess(&outputs, judging.task, ending, &truth);
@@ -229,7 +228,7 @@ impl Quantize {
     /// How the model ends, by the range that calibration found: as the written file is read.
     fn ending(
         &self,
-        graph: &FloatGraph,
+        graph: &Graph<Affine>,
         plan: &Plan,
         input: &InputQuantization,
     ) -> Result<Ending, Error> {

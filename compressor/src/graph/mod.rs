@@ -14,6 +14,7 @@
 //! of the other.
 
 mod check;
+mod computation;
 mod execute;
 mod fold;
 pub(crate) mod integer;
@@ -29,6 +30,7 @@ use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use computation::Computation;
 pub use execute::{Executor, Operands, Tap};
 pub use integer::{
     Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Storage,

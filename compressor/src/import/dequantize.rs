@@ -8,10 +8,13 @@ use bitsback_runtime::format::Clamp;
 use super::ImportError;
 use super::onnx::FloatModel;
 use crate::calibrate::{Quantization, Range};
-use crate::float_graph::{FloatGraph, Kind, Node, Value, ValueId, Window};
+use crate::graph::ops::{
+    Add, AvgPool2d, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic,
+    MaxPool2d, Mean, Mul, Op, Pad, Reshape, Softmax, Tanh,
+};
+use crate::graph::{Affine, Computation, Graph, Node, Value, ValueId, Window};
 use crate::integer_graph::{self as integers, IntegerGraph, Matrix, Origin};
 use crate::lower::multiplier::factor;
-use crate::network::Affine;
 
 /// Views whose scales differ by more than this part are no views of real numbers.
 const SAME_SCALE: f32 = 1e-3;
@@ -84,51 +87,54 @@ impl Writer<'_> {
         let to = quantization(&self.integers.values[output]);
         let inputs = self.operands(node)?;
         let none = Clamp::NONE;
-        let (kind, clamp) = match &node.kind {
+        let (computes, clamp): (Computation, Clamp) = match &node.kind {
             integers::Kind::Dense(matrix) => {
-                (Kind::Dense(self.affine(matrix, inputs[0], output)), matrix.clamp)
+                let affine = self.affine(matrix, inputs[0], output);
+                (Computation::new(Dense {}, affine), matrix.clamp)
             }
             integers::Kind::Conv2d(window, dilation, matrix) => {
                 let affine = self.affine(matrix, inputs[0], output);
-                (Kind::Conv2d(Window::of(*window, *dilation), affine), matrix.clamp)
+                let window = Window::of(*window, *dilation);
+                (Computation::new(Conv2d { window }, affine), matrix.clamp)
             }
             integers::Kind::DepthwiseConv2d(window, dilation, matrix) => {
                 let affine = self.affine(matrix, inputs[0], output);
-                (Kind::DepthwiseConv2d(Window::of(*window, *dilation), affine), matrix.clamp)
+                let window = Window::of(*window, *dilation);
+                (Computation::new(DepthwiseConv2d { window }, affine), matrix.clamp)
             }
             integers::Kind::Conv2dMaxPool2d(..) => {
                 return Err(refuse(node, "a convolution that has taken its pooling in"));
             }
             integers::Kind::MaxPool2d(window, clamp) => {
-                (Kind::MaxPool2d(Window::of(*window, [1, 1])), *clamp)
+                (MaxPool2d { window: Window::of(*window, [1, 1]) }.into(), *clamp)
             }
             integers::Kind::AvgPool2d(window, clamp) => {
-                (Kind::AvgPool2d(Window::of(*window, [1, 1])), *clamp)
+                (AvgPool2d { window: Window::of(*window, [1, 1]) }.into(), *clamp)
             }
-            integers::Kind::Add(_, _, clamp) => (Kind::Add, *clamp),
-            integers::Kind::Mul(_, clamp) => (Kind::Mul, *clamp),
-            integers::Kind::Concat(axis) => (Kind::Concat(*axis), none),
+            integers::Kind::Add(_, _, clamp) => (Add {}.into(), *clamp),
+            integers::Kind::Mul(_, clamp) => (Mul {}.into(), *clamp),
+            integers::Kind::Concat(axis) => (Concat { axis: *axis }.into(), none),
             integers::Kind::Pad(before, fill) => {
                 let before = before.iter().map(|&border| usize::from(border)).collect();
-                (Kind::Pad(before, to.dequantize(*fill)), none)
+                (Pad { before, fill: to.dequantize(*fill) }.into(), none)
             }
-            integers::Kind::Mean(_, clamp) => (Kind::Mean, *clamp),
+            integers::Kind::Mean(_, clamp) => (Mean {}.into(), *clamp),
             // The same numbers in other steps.
             integers::Kind::Rescale(_, clamp) | integers::Kind::Limit(clamp) => {
-                (Kind::Reshape, *clamp)
+                (Reshape {}.into(), *clamp)
             }
             integers::Kind::LeakyRelu(positive, negative) => {
                 let alpha = factor(*negative) / factor(*positive).max(f64::MIN_POSITIVE);
-                (Kind::LeakyRelu(alpha as f32), none)
+                (LeakyRelu { alpha: alpha as f32 }.into(), none)
             }
-            integers::Kind::HardSwish(..) => (Kind::HardSwish, none),
-            integers::Kind::Logistic(_) => (Kind::Sigmoid, none),
-            integers::Kind::Tanh(_) => (Kind::Tanh, none),
-            integers::Kind::Softmax(_) => (Kind::Softmax, none),
+            integers::Kind::HardSwish(..) => (HardSwish {}.into(), none),
+            integers::Kind::Logistic(_) => (Logistic {}.into(), none),
+            integers::Kind::Tanh(_) => (Tanh {}.into(), none),
+            integers::Kind::Softmax(_) => (Softmax {}.into(), none),
             integers::Kind::Argmax => return Err(refuse(node, "an argmax that isn't the last")),
         };
         self.model.activations.insert(output, to);
-        self.model.graph.nodes.push(Node { name: node.name.clone(), kind, inputs, output });
+        self.model.graph.nodes.push(Node::new(&node.name, computes, inputs, output));
         if clamp != Clamp::NONE {
             let at = self.model.graph.nodes.len() - 1;
             self.model.limit(at, limits(to, clamp));
@@ -198,14 +204,9 @@ impl Writer<'_> {
         values.push(Value { name: values[stored].name.clone(), dims, constant });
         let arranged = values.len() - 1;
         if !known {
-            let (name, inputs) = (node.name.clone(), vec![stored]);
             self.model.activations.insert(arranged, written);
-            self.model.graph.nodes.push(Node {
-                name,
-                kind: Kind::Reshape,
-                inputs,
-                output: arranged,
-            });
+            let reshape = Node::new(&node.name, Reshape {}, vec![stored], arranged);
+            self.model.graph.nodes.push(reshape);
         }
         Ok(arranged)
     }
@@ -269,13 +270,13 @@ impl FloatModel {
     /// Limits what node `at` writes by a node of its own behind it. The value between has no scale,
     /// so that lowering fuses the two again.
     fn limit(&mut self, at: usize, limits: (f32, f32)) {
-        let FloatGraph { values, nodes, .. } = &mut self.graph;
+        let Graph { values, nodes, .. } = &mut self.graph;
         let (name, output) = (nodes[at].name.clone(), nodes[at].output);
         values.push(Value { name: String::new(), ..values[output].clone() });
         let before = values.len() - 1;
         nodes[at].output = before;
-        let kind = Kind::Clip(limits.0, limits.1);
-        nodes.insert(at + 1, Node { name, kind, inputs: vec![before], output });
+        let (low, high) = limits;
+        nodes.insert(at + 1, Node::new(name, Clip { low, high }, vec![before], output));
         if let Some(scales) = self.weights.remove(&output) {
             self.weights.insert(before, scales);
         }
@@ -286,18 +287,14 @@ impl FloatModel {
     fn saturates_at_zero(&self, at: usize) -> bool {
         let node = &self.graph.nodes[at];
         let scale = |id: &ValueId| self.activations.get(id);
-        let computes = match node.kind {
-            Kind::Dense(_)
-            | Kind::Conv2d(..)
-            | Kind::DepthwiseConv2d(..)
-            | Kind::Add
-            | Kind::Mul => true,
-            Kind::Reshape => scale(&node.inputs[0]) != scale(&node.output),
-            _ => false,
+        let computes = match &node.op {
+            Op::Add(_) | Op::Mul(_) => true,
+            Op::Reshape(_) => scale(&node.inputs[0]) != scale(&node.output),
+            op => op.is_affine(),
         };
-        let limited = self.graph.only_reader(node.output).is_some_and(
-            |reader| matches!(self.graph.nodes[reader].kind, Kind::Clip(low, _) if low >= 0.0),
-        );
+        let reader = self.graph.only_reader(node.output).map(|reader| &self.graph.nodes[reader]);
+        let limits = reader.and_then(|reader| reader.op.limits());
+        let limited = limits.is_some_and(|(low, _)| low >= 0.0);
         let least = scale(&node.output).is_some_and(|to| to.zero_point == i8::MIN);
         computes && least && !limited && node.output != self.graph.output
     }
@@ -312,7 +309,7 @@ mod tests {
     use bitsback_runtime::requantize::Multiplier;
 
     use super::*;
-    use crate::float_graph::Executor;
+    use crate::graph::Executor;
     use crate::lower::multiplier::multiplier;
 
     fn value(scale: f32, zero_point: i8, origin: Origin) -> integers::Value {
@@ -344,21 +341,23 @@ mod tests {
         IntegerGraph { values, nodes, input: 0, output: last, ..IntegerGraph::default() }
     }
 
-    fn kinds(model: &FloatModel) -> Vec<&Kind> {
-        model.graph.nodes.iter().map(|node| &node.kind).collect()
+    fn ops(model: &FloatModel) -> Vec<&Op> {
+        model.graph.nodes.iter().map(|node| &node.op).collect()
     }
 
     fn run(model: &FloatModel, inputs: &[f32]) -> Vec<f32> {
         Executor::new(&model.graph).unwrap().run(inputs).unwrap()
     }
 
-    const RELU: Kind = Kind::Clip(0.0, f32::INFINITY);
+    const RELU: Op = Op::Clip(Clip::RELU);
+    const RELU6: Op = Op::Clip(Clip::RELU6);
 
     #[test]
     fn weights_and_biases_are_what_the_integers_stand_for() {
         let model =
             dequantize(&graph(value(0.1, 0, Origin::Computed), Clamp::NONE, Vec::new())).unwrap();
-        let [Kind::Dense(affine)] = kinds(&model)[..] else { panic!("{:?}", kinds(&model)) };
+        assert_eq!(ops(&model), [&Op::Dense(Dense {})]);
+        let affine = model.graph.nodes[0].parameters.as_ref().unwrap();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(near(&affine.weight, &[1.0, 0.0, 0.0, -1.0]), "{affine:?}");
         assert!(near(&affine.bias, &[1.0, 0.0]), "{affine:?}");
@@ -375,17 +374,17 @@ mod tests {
         let table = [
             (0.1, i8::MIN, Clamp::NONE, Some(RELU)),
             (0.1, -100, Clamp { min: -100, max: 127 }, Some(RELU)),
-            (6.0 / 255.0, i8::MIN, Clamp::NONE, Some(Kind::Clip(0.0, 6.0))),
-            (0.05, i8::MIN, Clamp { min: i8::MIN, max: -8 }, Some(Kind::Clip(0.0, 6.0))),
-            (0.1, -50, Clamp { min: -50, max: 10 }, Some(Kind::Clip(0.0, 6.0))),
+            (6.0 / 255.0, i8::MIN, Clamp::NONE, Some(RELU6)),
+            (0.05, i8::MIN, Clamp { min: i8::MIN, max: -8 }, Some(RELU6)),
+            (0.1, -50, Clamp { min: -50, max: 10 }, Some(RELU6)),
             (0.1, -100, Clamp::NONE, None),
         ];
         for (scale, zero, clamp, expected) in table {
             let integers = graph(value(scale, zero, Origin::Computed), clamp, behind());
             let freed = dequantize(&integers).unwrap().freed();
             assert!(!freed.is_quantized());
-            let found: Vec<Kind> = kinds(&freed)[1..].iter().map(|&kind| kind.clone()).collect();
-            let all: Vec<Kind> = expected.into_iter().chain([Kind::Reshape]).collect();
+            let found: Vec<Op> = ops(&freed)[1..].iter().map(|&op| op.clone()).collect();
+            let all: Vec<Op> = expected.into_iter().chain([Reshape {}.into()]).collect();
             assert_eq!(found, all, "{scale} {zero} {clamp:?}");
         }
         // The same as an operator of its own, which changes the scale, too.
@@ -396,7 +395,7 @@ mod tests {
         integers.nodes.push(node(integers::Kind::Softmax(Multiplier::ONE), &[2], 3));
         integers.output = 3;
         let freed = dequantize(&integers).unwrap().freed();
-        assert_eq!(kinds(&freed)[1..], [&Kind::Reshape, &RELU, &Kind::Softmax]);
+        assert_eq!(ops(&freed)[1..], [&Reshape {}.into(), &RELU, &Softmax {}.into()]);
     }
 
     #[test]
@@ -404,7 +403,7 @@ mod tests {
         let argmax = vec![node(integers::Kind::Argmax, &[1], 2)];
         let integers = graph(value(0.1, i8::MIN, Origin::Computed), Clamp::NONE, argmax);
         let freed = dequantize(&integers).unwrap().freed();
-        assert_eq!((kinds(&freed).len(), freed.graph.output), (1, 1));
+        assert_eq!((ops(&freed).len(), freed.graph.output), (1, 1));
         assert!(run(&freed, &[0.0, 3.0])[1] < -2.0);
     }
 

@@ -5,8 +5,8 @@ use std::fmt;
 use thiserror::Error;
 
 use super::flatbuffer::Damaged;
-use crate::float_graph::FloatGraphError;
-use crate::integer_graph::GraphError;
+use crate::graph::GraphError;
+use crate::integer_graph::IntegerGraphError;
 use crate::quantize::QuantizeError;
 use crate::serialize::SerializeError;
 
@@ -236,7 +236,7 @@ pub enum ImportError {
     },
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
-    FloatGraph(#[from] FloatGraphError),
+    Graph(#[from] GraphError),
     /// An operator on numbers that the rest of the model isn't computed with.
     #[error("{at} {problem}")]
     Numbers {
@@ -263,7 +263,7 @@ pub enum ImportError {
     Quantize(Box<QuantizeError>),
     /// The integer graph can't be lowered.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    IntegerGraph(#[from] IntegerGraphError),
     /// The model can't be written.
     #[error(transparent)]
     Serialize(#[from] SerializeError),

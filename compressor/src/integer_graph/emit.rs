@@ -12,7 +12,7 @@ use bitsback_runtime::ops::{
 use bitsback_runtime::requantize::Multiplier;
 
 use super::place::Places;
-use super::{Arrangement, GraphError, IntegerGraph, Kind, Matrix, Node, ValueId};
+use super::{Arrangement, IntegerGraph, IntegerGraphError, Kind, Matrix, Node, ValueId};
 use crate::calibrate::{InputQuantization, Quantization, RawInput};
 use crate::lower::affine::Stored;
 use crate::lower::pairs::{self, Candidate};
@@ -20,7 +20,7 @@ use crate::lower::section::Section;
 use crate::lower::{Graph, LowerError, OpNote, small};
 
 /// All operators.
-pub(super) fn emit(graph: &IntegerGraph, places: &Places) -> Result<Graph, GraphError> {
+pub(super) fn emit(graph: &IntegerGraph, places: &Places) -> Result<Graph, IntegerGraphError> {
     let input_value = &graph.values[graph.input];
     let quantization =
         Quantization { scale: input_value.scale, zero_point: input_value.zero_point };

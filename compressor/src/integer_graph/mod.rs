@@ -170,7 +170,7 @@ pub struct IntegerGraph {
 
 /// Why a graph of integers can't be lowered.
 #[derive(Clone, Debug, PartialEq, Error)]
-pub enum GraphError {
+pub enum IntegerGraphError {
     /// A node reads what nothing before it has written.
     #[error("{node}: reads `{value}`, which nothing before it writes; the graph is out of order")]
     Order {
@@ -221,7 +221,7 @@ impl IntegerGraph {
     ///
     /// # Errors
     /// What doesn't fit together, by name.
-    pub fn lower(self) -> Result<Graph, GraphError> {
+    pub fn lower(self) -> Result<Graph, IntegerGraphError> {
         let mut graph = prepare::prepare(self)?;
         if graph.fused {
             fuse::fuse(&mut graph);

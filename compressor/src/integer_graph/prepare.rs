@@ -4,14 +4,14 @@ use bitsback_runtime::format::{Clamp, MAX_ARENA_LEN, MAX_RANK, Window};
 use bitsback_runtime::ops::MAX_CONCAT;
 use bitsback_runtime::requantize::Multiplier;
 
-use super::{GraphError, IntegerGraph, Kind, Matrix, Node, Origin, Value, ValueId};
+use super::{IntegerGraph, IntegerGraphError, Kind, Matrix, Node, Origin, Value, ValueId};
 
 /// Most values of a constant that is read as an operand: it becomes the channels of a convolution.
 pub(super) const MAX_CONSTANT_LEN: usize = u16::MAX as usize;
 
 /// The graph without what isn't needed; its last node writes the output, and no operand is a
 /// constant.
-pub(super) fn prepare(mut graph: IntegerGraph) -> Result<IntegerGraph, GraphError> {
+pub(super) fn prepare(mut graph: IntegerGraph) -> Result<IntegerGraph, IntegerGraphError> {
     drop_unused(&mut graph);
     check_order(&graph)?;
     let mut nodes = Vec::with_capacity(graph.nodes.len());
@@ -49,9 +49,9 @@ fn name(graph: &IntegerGraph, id: ValueId) -> String {
 }
 
 /// Everything is written once, before it is read, and the last node writes the output.
-fn check_order(graph: &IntegerGraph) -> Result<(), GraphError> {
+fn check_order(graph: &IntegerGraph) -> Result<(), IntegerGraphError> {
     if graph.input >= graph.values.len() {
-        return Err(GraphError::NothingComputed { value: name(graph, graph.output) });
+        return Err(IntegerGraphError::NothingComputed { value: name(graph, graph.output) });
     }
     let mut known = vec![false; graph.values.len()];
     for (known, value) in known.iter_mut().zip(&graph.values) {
@@ -64,7 +64,7 @@ fn check_order(graph: &IntegerGraph) -> Result<(), GraphError> {
         for &id in &node.inputs {
             if known.get(graph.storage(id)) != Some(&true) {
                 let (node, value) = (node.name.clone(), name(graph, id));
-                return Err(GraphError::Order { node, value });
+                return Err(IntegerGraphError::Order { node, value });
             }
         }
         let computed = graph.values.get(node.output).map(|value| &value.origin);
@@ -72,7 +72,7 @@ fn check_order(graph: &IntegerGraph) -> Result<(), GraphError> {
             Some(known) if !*known && computed == Some(&Origin::Computed) => *known = true,
             _ => {
                 let (node, value) = (node.name.clone(), name(graph, node.output));
-                return Err(GraphError::Twice { node, value });
+                return Err(IntegerGraphError::Twice { node, value });
             }
         }
     }
@@ -80,7 +80,7 @@ fn check_order(graph: &IntegerGraph) -> Result<(), GraphError> {
     if last == Some(graph.storage(graph.output)) {
         return Ok(());
     }
-    Err(GraphError::NothingComputed { value: name(graph, graph.output) })
+    Err(IntegerGraphError::NothingComputed { value: name(graph, graph.output) })
 }
 
 /// Gives each constant operand of `node` an operator that writes it: a depthwise convolution whose
@@ -90,7 +90,7 @@ fn make_constants(
     graph: &mut IntegerGraph,
     node: &mut Node,
     nodes: &mut Vec<Node>,
-) -> Result<(), GraphError> {
+) -> Result<(), IntegerGraphError> {
     for place in 0..node.inputs.len() {
         let id = graph.storage(node.inputs[place]);
         let Some(Value { name, scale, zero_point, origin: Origin::Constant(constant), .. }) =
@@ -101,7 +101,7 @@ fn make_constants(
         let (name, scale, zero_point) = (name.clone(), *scale, *zero_point);
         if constant.len() > MAX_CONSTANT_LEN {
             let (len, limit) = (constant.len(), MAX_CONSTANT_LEN);
-            return Err(GraphError::Values { value: name, len, limit });
+            return Err(IntegerGraphError::Values { value: name, len, limit });
         }
         let bias: Vec<i32> =
             constant.iter().map(|&q| i32::from(q) - i32::from(zero_point)).collect();
@@ -161,18 +161,18 @@ fn split_join(graph: &mut IntegerGraph, mut node: Node, nodes: &mut Vec<Node>) {
 }
 
 /// What lives in the arena has a rank and a size that the format holds.
-fn check_values(graph: &IntegerGraph) -> Result<(), GraphError> {
+fn check_values(graph: &IntegerGraph) -> Result<(), IntegerGraphError> {
     let outputs = graph.nodes.iter().map(|node| node.output);
     let inputs = graph.nodes.iter().flat_map(|node| node.inputs.iter().copied());
     for id in outputs.chain(inputs).chain([graph.input]) {
         let Some(value) = graph.values.get(id) else { continue };
         let (len, limit) = (value.len(), MAX_ARENA_LEN as usize);
         if len == 0 || len > limit {
-            return Err(GraphError::Values { value: value.name.clone(), len, limit });
+            return Err(IntegerGraphError::Values { value: value.name.clone(), len, limit });
         }
         if !(1..=MAX_RANK).contains(&value.dims.len()) {
             let (value, rank) = (value.name.clone(), value.dims.len());
-            return Err(GraphError::Rank { value, rank });
+            return Err(IntegerGraphError::Rank { value, rank });
         }
     }
     Ok(())

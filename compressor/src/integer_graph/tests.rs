@@ -55,28 +55,28 @@ fn a_value_that_is_needed_later_is_not_overwritten() {
 fn each_error() {
     let mut late = graph();
     late.nodes[0].inputs = vec![2];
-    assert!(matches!(late.lower(), Err(GraphError::Order { .. })));
+    assert!(matches!(late.lower(), Err(IntegerGraphError::Order { .. })));
     let mut twice = graph();
     twice.nodes.push(twice.nodes[0].clone());
-    assert!(matches!(twice.lower(), Err(GraphError::Twice { .. })));
+    assert!(matches!(twice.lower(), Err(IntegerGraphError::Twice { .. })));
     let mut nothing = graph();
     nothing.output = 0;
-    assert!(matches!(nothing.lower(), Err(GraphError::NothingComputed { .. })));
+    assert!(matches!(nothing.lower(), Err(IntegerGraphError::NothingComputed { .. })));
     let mut circle = graph();
     circle.values[2].origin = Origin::View(2);
-    assert!(matches!(circle.lower(), Err(GraphError::NothingComputed { .. })));
+    assert!(matches!(circle.lower(), Err(IntegerGraphError::NothingComputed { .. })));
     let mut large = graph();
     large.values[0].dims = vec![1 << 20, 1 << 20];
-    assert!(matches!(large.lower(), Err(GraphError::Values { .. })));
+    assert!(matches!(large.lower(), Err(IntegerGraphError::Values { .. })));
     let mut deep = graph();
     deep.values[0].dims = vec![1; 5];
-    assert!(matches!(deep.lower(), Err(GraphError::Rank { rank: 5, .. })));
+    assert!(matches!(deep.lower(), Err(IntegerGraphError::Rank { rank: 5, .. })));
     let mut wide = graph();
     wide.values[0].dims = vec![70_000];
-    assert!(matches!(wide.lower(), Err(GraphError::Lower(_))));
+    assert!(matches!(wide.lower(), Err(IntegerGraphError::Lower(_))));
     let mut constant = graph();
     let most = prepare::MAX_CONSTANT_LEN;
     constant.values.push(value(&[most + 1], Origin::Constant(vec![0; most + 1])));
     constant.nodes[0].inputs.push(3);
-    assert!(matches!(constant.lower(), Err(GraphError::Values { .. })));
+    assert!(matches!(constant.lower(), Err(IntegerGraphError::Values { .. })));
 }

@@ -16,6 +16,7 @@ mod shape;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::graph::Affine;
 pub use config::{LayerConfig, NetworkConfig, Output};
 pub use error::NetworkError;
 pub use presets::Preset;
@@ -187,19 +188,6 @@ pub struct Topology {
     pub input: Shape,
     /// Layers, first to last.
     pub layers: Vec<Layer>,
-}
-
-/// Weights and bias of one affine layer.
-///
-/// # Shapes
-/// `weight`: outputs × kernel height × kernel width × inputs (dense: 1 × 1 kernel), row-major;
-/// `bias`: outputs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Affine {
-    /// Weights.
-    pub weight: Vec<f32>,
-    /// Bias.
-    pub bias: Vec<f32>,
 }
 
 /// Parameters of one batch normalisation: y = γ·(x − mean)/√(var + ε) + β.

@@ -5,7 +5,7 @@ use bitsback_runtime::requantize::Multiplier;
 
 use super::QuantizeError;
 use crate::calibrate::Quantization;
-use crate::float_graph::{Node, Window};
+use crate::graph::{Node, Window};
 use crate::lower::multiplier::multiplier;
 
 /// From one scale to another.
@@ -38,13 +38,17 @@ pub(super) fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
     }
 }
 
-pub(super) fn small(node: &Node, what: &'static str, found: usize) -> Result<u16, QuantizeError> {
+pub(super) fn small<P>(
+    node: &Node<P>,
+    what: &'static str,
+    found: usize,
+) -> Result<u16, QuantizeError> {
     let node = || node.name.clone();
     u16::try_from(found).map_err(|_| QuantizeError::TooLarge { node: node(), what, found })
 }
 
-pub(super) fn runtime_window(
-    node: &Node,
+pub(super) fn runtime_window<P>(
+    node: &Node<P>,
     window: Window,
 ) -> Result<(format::Window, [u16; 2]), QuantizeError> {
     let pair = |what, [a, b]: [usize; 2]| {

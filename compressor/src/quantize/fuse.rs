@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::calibrate::Quantization;
-use crate::float_graph::{FloatGraph, Kind, ValueId};
+use crate::graph::{Graph, Op, ValueId};
 
 /// A node and the limits that are fused into it.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,19 +18,19 @@ pub(super) struct Step {
 
 /// All nodes but those that are fused into the one before: limits of what a product, sum or
 /// pooling alone gives them, unless the value between has a scale of its own.
-pub(super) fn steps(graph: &FloatGraph, has_scale: impl Fn(ValueId) -> bool) -> Vec<Step> {
+pub(super) fn steps<P>(graph: &Graph<P>, has_scale: impl Fn(ValueId) -> bool) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::with_capacity(graph.nodes.len());
     for (at, node) in graph.nodes.iter().enumerate() {
-        if let Kind::Clip(low, high) = node.kind {
+        if let Some(limits) = node.op.limits() {
             let input = node.inputs.first().copied().unwrap_or_default();
             let only = graph.only_reader(input) == Some(at) && !has_scale(input);
             let before = steps.iter_mut().find(|step| step.output == input);
             if let Some(step) = before
                 && only
                 && step.limits.is_none()
-                && takes_limits(&graph.nodes[step.node].kind)
+                && takes_limits(&graph.nodes[step.node].op)
             {
-                step.limits = Some((low, high));
+                step.limits = Some(limits);
                 step.output = node.output;
                 continue;
             }
@@ -40,42 +40,24 @@ pub(super) fn steps(graph: &FloatGraph, has_scale: impl Fn(ValueId) -> bool) -> 
     steps
 }
 
-fn takes_limits(kind: &Kind) -> bool {
-    match kind {
-        Kind::Dense(_)
-        | Kind::Conv2d(..)
-        | Kind::DepthwiseConv2d(..)
-        | Kind::MaxPool2d(_)
-        | Kind::AvgPool2d(_)
-        | Kind::Mean
-        | Kind::Add
-        | Kind::Mul => true,
-        Kind::Concat(_)
-        | Kind::Pad(..)
-        | Kind::Reshape
-        | Kind::Clip(..)
-        | Kind::LeakyRelu(_)
-        | Kind::HardSwish
-        | Kind::Sigmoid
-        | Kind::Tanh
-        | Kind::Softmax
-        | Kind::LogSoftmax => false,
-    }
+fn takes_limits(op: &Op) -> bool {
+    let alone =
+        matches!(op, Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::Mean(_) | Op::Add(_) | Op::Mul(_));
+    alone || op.is_affine()
 }
 
 /// Operands of a join take the join's scale where nothing else reads them and their operator can
 /// give any: bytes are then copied as they are.
-pub(super) fn align_joins(graph: &FloatGraph, scales: &mut BTreeMap<ValueId, Quantization>) {
+pub(super) fn align_joins<P>(graph: &Graph<P>, scales: &mut BTreeMap<ValueId, Quantization>) {
     for (at, node) in graph.nodes.iter().enumerate() {
-        let (Kind::Concat(_), Some(&joined)) = (&node.kind, scales.get(&node.output)) else {
+        let (Op::Concat(_), Some(&joined)) = (&node.op, scales.get(&node.output)) else {
             continue;
         };
         for &operand in &node.inputs {
             let writer = graph.nodes.iter().find(|node| node.output == operand);
             let free = writer.is_some_and(|node| {
-                takes_limits(&node.kind)
-                    && !matches!(node.kind, Kind::MaxPool2d(_) | Kind::AvgPool2d(_))
-                    || matches!(node.kind, Kind::Clip(..) | Kind::LeakyRelu(_))
+                takes_limits(&node.op) && !matches!(node.op, Op::MaxPool2d(_) | Op::AvgPool2d(_))
+                    || matches!(node.op, Op::Clip(_) | Op::LeakyRelu(_))
             });
             if free && graph.only_reader(operand) == Some(at) {
                 scales.insert(operand, joined);

@@ -11,10 +11,10 @@ use super::fuse::{self, Step};
 use super::means::added_by_rounding;
 use super::weights::Rows;
 use crate::calibrate::{ByteMap, InputQuantization, Quantization, RawInput};
-use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
+use crate::graph::ops::LeakyRelu;
+use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
 use crate::integer_graph::{self, IntegerGraph, Matrix, Origin, Value};
 use crate::lower::multiplier::{HARD_SWISH_STEPS, hard_swish, multiplier};
-use crate::network::Affine;
 
 /// Width of weights where nothing else is asked for.
 pub const DEFAULT_BITS: u8 = 8;
@@ -57,7 +57,7 @@ impl Plan {
 
     /// Scales that calibration chose, for inputs that are quantised as stated.
     pub fn calibrated(
-        graph: &FloatGraph,
+        graph: &Graph<Affine>,
         activations: BTreeMap<ValueId, Quantization>,
         input: &InputQuantization,
     ) -> Self {
@@ -76,7 +76,7 @@ impl Plan {
 ///
 /// # Errors
 /// A value without a scale, or an operator or size that the runtime doesn't have, by name.
-pub fn lower(graph: &FloatGraph, plan: &Plan) -> Result<IntegerGraph, QuantizeError> {
+pub fn lower(graph: &Graph<Affine>, plan: &Plan) -> Result<IntegerGraph, QuantizeError> {
     graph.check()?;
     let mut lowering = Lowering {
         graph,
@@ -102,7 +102,7 @@ pub fn lower(graph: &FloatGraph, plan: &Plan) -> Result<IntegerGraph, QuantizeEr
 }
 
 struct Lowering<'g> {
-    graph: &'g FloatGraph,
+    graph: &'g Graph<Affine>,
     plan: &'g Plan,
     integers: IntegerGraph,
     /// The integer value that each float value became.
@@ -114,24 +114,13 @@ impl<'g> Lowering<'g> {
         let node = &self.graph.nodes[step.node];
         let first = self.operand(node, 0)?;
         let from = self.quantization(first);
-        match &node.kind {
-            Kind::Dense(affine) => self.affine(node, step, affine, None),
-            Kind::Conv2d(window, affine) | Kind::DepthwiseConv2d(window, affine) => {
-                self.affine(node, step, affine, Some(*window))
-            }
-            Kind::MaxPool2d(window) | Kind::AvgPool2d(window) => {
-                let (to, input) = (self.image(node, step.output)?, self.as_image(first));
-                let output = self.written(step, to, from);
-                let (window, _) = runtime_window(node, *window)?;
-                let clamp = clamp(step.limits, from);
-                let kind = match node.kind {
-                    Kind::MaxPool2d(_) => integer_graph::Kind::MaxPool2d(window, clamp),
-                    _ => integer_graph::Kind::AvgPool2d(window, clamp),
-                };
-                self.push(node, kind, vec![input], output);
-                self.finish(node, step, output)
-            }
-            Kind::Mean => {
+        match &node.op {
+            Op::Dense(_) => self.affine(node, step, None),
+            Op::Conv2d(op) => self.affine(node, step, Some(op.window)),
+            Op::DepthwiseConv2d(op) => self.affine(node, step, Some(op.window)),
+            Op::MaxPool2d(op) => self.pool(node, step, op.window),
+            Op::AvgPool2d(op) => self.pool(node, step, op.window),
+            Op::Mean(_) => {
                 let to = self.wanted(node, step.output)?;
                 let count = self.graph.values[node.inputs[0]].len()
                     / self.graph.values[node.output].len().max(1);
@@ -143,46 +132,61 @@ impl<'g> Lowering<'g> {
                     to,
                 )
             }
-            Kind::Add | Kind::Mul => self.pair(node, step),
-            Kind::Concat(axis) => self.concat(node, step, *axis),
-            Kind::Pad(before, fill) => {
-                let before = before.iter().map(|&border| small(node, "a border", border));
+            Op::Add(_) | Op::Mul(_) => self.pair(node, step),
+            Op::Concat(op) => self.concat(node, step, op.axis),
+            Op::Pad(op) => {
+                let before = op.before.iter().map(|&border| small(node, "a border", border));
                 let before = before.collect::<Result<Vec<u16>, _>>()?;
-                let kind = integer_graph::Kind::Pad(before, from.quantize(*fill));
+                let kind = integer_graph::Kind::Pad(before, from.quantize(op.fill));
                 self.unary(node, step, kind, from)
             }
-            Kind::Reshape => {
+            Op::Reshape(_) => {
                 let dims = self.graph.values[step.output].dims.clone();
                 let name = self.graph.values[step.output].name.clone();
                 let view = self.value(&name, dims, from, Origin::View(first));
                 self.finish(node, step, view)
             }
-            Kind::Clip(..)
-            | Kind::LeakyRelu(_)
-            | Kind::HardSwish
-            | Kind::Sigmoid
-            | Kind::Tanh
-            | Kind::Softmax
-            | Kind::LogSoftmax => self.activation(node, step, first),
+            _ => self.activation(node, step, first),
         }
+    }
+
+    /// A pooling.
+    fn pool(
+        &mut self,
+        node: &Node<Affine>,
+        step: &Step,
+        window: Window,
+    ) -> Result<(), QuantizeError> {
+        let first = self.operand(node, 0)?;
+        let from = self.quantization(first);
+        let (to, input) = (self.image(node, step.output)?, self.as_image(first));
+        let output = self.written(step, to, from);
+        let (window, _) = runtime_window(node, window)?;
+        let clamp = clamp(step.limits, from);
+        let kind = match node.op {
+            Op::MaxPool2d(_) => integer_graph::Kind::MaxPool2d(window, clamp),
+            _ => integer_graph::Kind::AvgPool2d(window, clamp),
+        };
+        self.push(node, kind, vec![input], output);
+        self.finish(node, step, output)
     }
 
     /// An activation that is an operator of its own.
     fn activation(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         step: &Step,
         first: integer_graph::ValueId,
     ) -> Result<(), QuantizeError> {
         let from = self.quantization(first);
-        match &node.kind {
-            Kind::Clip(low, high) => {
+        match &node.op {
+            Op::Clip(op) => {
                 let to = self.wanted(node, step.output)?;
-                let kind =
-                    integer_graph::Kind::Rescale(ratio(from, to), clamp(Some((*low, *high)), to));
+                let limits = clamp(Some((op.low, op.high)), to);
+                let kind = integer_graph::Kind::Rescale(ratio(from, to), limits);
                 self.unary(node, step, kind, to)
             }
-            Kind::LeakyRelu(alpha) => {
+            Op::LeakyRelu(LeakyRelu { alpha }) => {
                 let to = self.wanted(node, step.output)?;
                 let factor = f64::from(from.scale) / f64::from(to.scale);
                 let negative = multiplier(factor * f64::from(alpha.abs()));
@@ -191,45 +195,43 @@ impl<'g> Lowering<'g> {
                 let kind = integer_graph::Kind::LeakyRelu(multiplier(factor), negative);
                 self.unary(node, step, kind, to)
             }
-            Kind::HardSwish => {
+            Op::HardSwish(_) => {
                 // The product's factor takes no left shift.
                 let finest = f64::from(from.scale) / f64::from(HARD_SWISH_STEPS);
                 let to = not_finer_than(self.wanted(node, step.output)?, finest);
                 let [product, gate] = hard_swish(from.scale, to.scale);
                 self.unary(node, step, integer_graph::Kind::HardSwish(product, gate), to)
             }
-            Kind::Sigmoid => {
+            Op::Logistic(_) => {
                 let factor = fixed(from, LOGISTIC_INTEGER_BITS);
                 self.unary(node, step, integer_graph::Kind::Logistic(factor), UNIT)
             }
-            Kind::Tanh => {
+            Op::Tanh(_) => {
                 let factor = fixed(from, LOGISTIC_INTEGER_BITS);
                 self.unary(node, step, integer_graph::Kind::Tanh(factor), SYMMETRIC)
             }
-            Kind::Softmax => {
+            Op::Softmax(_) => {
                 let factor = fixed(from, SOFTMAX_INTEGER_BITS);
                 self.unary(node, step, integer_graph::Kind::Softmax(factor), UNIT)
             }
-            Kind::LogSoftmax if step.output == self.graph.output => {
+            Op::LogSoftmax(_) if step.output == self.graph.output => {
                 self.values[step.output] = Some(first);
                 Ok(())
             }
-            _ => Err(QuantizeError::Unsupported {
-                node: node.name.clone(),
-                kind: node.kind.name(),
-                supported: "the model's output",
-            }),
+            Op::LogSoftmax(_) => Err(unsupported(node, "the model's output")),
+            _ => Err(unsupported(node, "a part of a job's network")),
         }
     }
 
     /// A layer with weights.
     fn affine(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         step: &Step,
-        affine: &Affine,
         window: Option<Window>,
     ) -> Result<(), QuantizeError> {
+        let affine = node.parameters.as_ref();
+        let affine = affine.ok_or_else(|| unsupported(node, "a layer with weights"))?;
         let first = self.operand(node, 0)?;
         let from = self.quantization(first);
         let rows = self.rows(node, affine, from);
@@ -243,7 +245,7 @@ impl<'g> Lowering<'g> {
         // What the input's zero lacks goes through the weights.
         let residual = if node.inputs[0] == self.graph.input { self.plan.residual } else { 0.0 };
         let mean = self.plan.means.get(&node.inputs[0]);
-        let mean = mean.and_then(|mean| self.graph.columns(node, mean));
+        let mean = mean.and_then(|mean| node.op.mean_columns(&self.graph.site(node), mean));
         let added = mean.map_or_else(Vec::new, |mean| added_by_rounding(affine, &rows, &mean));
         let bias = |(row, (&bias, unit)): (usize, (&f32, &f64))| {
             let sum: i64 =
@@ -272,8 +274,8 @@ impl<'g> Lowering<'g> {
         let (dims, input) = (self.image(node, step.output)?, self.as_image(first));
         let output = self.written(step, dims, to);
         let (window, dilation) = runtime_window(node, window)?;
-        let kind = match node.kind {
-            Kind::DepthwiseConv2d(..) => {
+        let kind = match node.op {
+            Op::DepthwiseConv2d(_) => {
                 integer_graph::Kind::DepthwiseConv2d(window, dilation, matrix)
             }
             _ => integer_graph::Kind::Conv2d(window, dilation, matrix),
@@ -283,7 +285,7 @@ impl<'g> Lowering<'g> {
     }
 
     /// The integers of a layer's weights.
-    fn rows(&self, node: &Node, affine: &Affine, from: Quantization) -> Rows {
+    fn rows(&self, node: &Node<Affine>, affine: &Affine, from: Quantization) -> Rows {
         if let Some(scales) = self.plan.scales.get(&node.output) {
             return Rows::given(&affine.weight, scales, affine.bias.len());
         }
@@ -294,12 +296,12 @@ impl<'g> Lowering<'g> {
     }
 
     /// A sum or a product.
-    fn pair(&mut self, node: &Node, step: &Step) -> Result<(), QuantizeError> {
+    fn pair(&mut self, node: &Node<Affine>, step: &Step) -> Result<(), QuantizeError> {
         let (first, second) = (self.operand(node, 0)?, self.operand(node, 1)?);
         let to = self.wanted(node, step.output)?;
         let [a, b] = [first, second].map(|id| f64::from(self.quantization(id).scale));
         let limits = clamp(step.limits, to);
-        let kind = if matches!(node.kind, Kind::Mul) {
+        let kind = if matches!(node.op, Op::Mul(_)) {
             integer_graph::Kind::Mul(multiplier(a * b / f64::from(to.scale)), limits)
         } else {
             let twice = 2.0 * a.max(b);
@@ -313,7 +315,12 @@ impl<'g> Lowering<'g> {
     }
 
     /// A join: every operand in the scale of the output.
-    fn concat(&mut self, node: &Node, step: &Step, axis: usize) -> Result<(), QuantizeError> {
+    fn concat(
+        &mut self,
+        node: &Node<Affine>,
+        step: &Step,
+        axis: usize,
+    ) -> Result<(), QuantizeError> {
         let to = self.wanted(node, step.output)?;
         let mut inputs = Vec::with_capacity(node.inputs.len());
         for place in 0..node.inputs.len() {
@@ -329,7 +336,7 @@ impl<'g> Lowering<'g> {
     /// An operator of one operand that gives values of the quantisation `to`.
     fn unary(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         step: &Step,
         kind: integer_graph::Kind,
         to: Quantization,
@@ -345,7 +352,7 @@ impl<'g> Lowering<'g> {
     /// prescribed for it.
     fn finish(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         step: &Step,
         output: integer_graph::ValueId,
     ) -> Result<(), QuantizeError> {
@@ -366,7 +373,7 @@ impl<'g> Lowering<'g> {
     /// A value in another scale.
     fn rescaled(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         id: integer_graph::ValueId,
         to: Quantization,
     ) -> integer_graph::ValueId {
@@ -384,7 +391,7 @@ impl<'g> Lowering<'g> {
     /// The integer value of an operand; a constant is quantised when it is met first.
     fn operand(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         place: usize,
     ) -> Result<integer_graph::ValueId, QuantizeError> {
         let id = node.inputs.get(place).copied().unwrap_or(self.graph.input);
@@ -414,7 +421,7 @@ impl<'g> Lowering<'g> {
         Ok(made)
     }
 
-    fn wanted(&self, node: &Node, id: ValueId) -> Result<Quantization, QuantizeError> {
+    fn wanted(&self, node: &Node<Affine>, id: ValueId) -> Result<Quantization, QuantizeError> {
         self.plan.activations.get(&id).copied().ok_or_else(|| QuantizeError::NoScale {
             node: node.name.clone(),
             value: self.graph.values[id].name.clone(),
@@ -450,13 +457,9 @@ impl<'g> Lowering<'g> {
     }
 
     /// Height, width and channels of a value.
-    fn image(&self, node: &Node, id: ValueId) -> Result<Vec<usize>, QuantizeError> {
+    fn image(&self, node: &Node<Affine>, id: ValueId) -> Result<Vec<usize>, QuantizeError> {
         let image = self.graph.values[id].image();
-        image.map(Vec::from).ok_or_else(|| QuantizeError::Unsupported {
-            node: node.name.clone(),
-            kind: node.kind.name(),
-            supported: "an operator on images",
-        })
+        image.map(Vec::from).ok_or_else(|| unsupported(node, "an operator on images"))
     }
 
     /// A value as an image.
@@ -473,7 +476,7 @@ impl<'g> Lowering<'g> {
 
     fn push(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         kind: integer_graph::Kind,
         inputs: Vec<integer_graph::ValueId>,
         output: integer_graph::ValueId,
@@ -481,4 +484,8 @@ impl<'g> Lowering<'g> {
         let name = node.name.clone();
         self.integers.nodes.push(integer_graph::Node { name, kind, inputs, output });
     }
+}
+
+fn unsupported(node: &Node<Affine>, supported: &'static str) -> QuantizeError {
+    QuantizeError::Unsupported { node: node.name.clone(), kind: node.op.name(), supported }
 }

@@ -9,29 +9,30 @@ use std::collections::BTreeMap;
 
 use super::QuantizeError;
 use super::weights::Rows;
-use crate::float_graph::{Executor, FloatGraph, ValueId};
-use crate::network::Affine;
+use crate::graph::{Affine, Executor, Graph, ValueId};
 
 /// The mean over `inputs` of every value that a layer with weights reads.
 ///
 /// # Errors
 /// When there are no inputs, or they don't fit.
 pub fn means(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     inputs: &[f32],
 ) -> Result<BTreeMap<ValueId, Vec<f32>>, QuantizeError> {
     if inputs.is_empty() {
         return Err(QuantizeError::NoExamples);
     }
     let executor = Executor::new(graph)?;
-    let weighted = graph.nodes.iter().filter(|node| node.kind.affine().is_some());
-    let mut sums: BTreeMap<ValueId, Vec<f64>> = weighted
+    let mut sums: BTreeMap<ValueId, Vec<f64>> = graph
+        .layers()
         .filter_map(|node| node.inputs.first())
         .map(|&id| (id, vec![0.0; graph.values[id].len()]))
         .collect();
     executor.visit(inputs, &mut |id: ValueId, values: &[f32]| {
         if let Some(sums) = sums.get_mut(&id) {
-            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum += f64::from(x));
+            for example in values.chunks_exact(sums.len().max(1)) {
+                sums.iter_mut().zip(example).for_each(|(sum, &x)| *sum += f64::from(x));
+            }
         }
     })?;
     let count = (inputs.len() / executor.input_len()).max(1) as f64;
@@ -62,35 +63,33 @@ pub(super) fn added_by_rounding(affine: &Affine, rows: &Rows, mean: &[f32]) -> V
 mod tests {
     use super::*;
     use crate::calibrate::{InputQuantization, Range, RangeMethod};
-    use crate::float_graph::{Kind, Node, Value, Window};
+    use crate::graph::ops::{Conv2d, DepthwiseConv2d, Mean};
+    use crate::graph::{Op, Window};
     use crate::quantize::{Plan, ranges, write};
     use crate::serialize::ModelInfo;
     use crate::verify::run_batch;
 
     /// A convolution with borders, whose image is averaged: errors of one sign stay.
-    fn graph(kind: impl Fn(Window, Affine) -> Kind, weights: usize) -> FloatGraph {
-        let value = |dims: &[usize]| Value { dims: dims.to_vec(), ..Value::default() };
+    fn graph(op: impl Fn(Window) -> Op, weights: usize) -> Graph<Affine> {
         let weight = (0..weights).map(|at| ((at * 37 % 29) as f32 - 11.0) / 40.0).collect();
+        let affine = Affine { weight, bias: vec![0.1, -0.2, 0.3] };
         let window = Window { size: [3; 2], padding: [1; 2], ..Window::ONE };
-        let node = |kind, from: usize| Node {
-            name: String::from("node"),
-            kind,
-            inputs: vec![from],
-            output: from + 1,
-        };
-        FloatGraph {
-            values: vec![value(&[6, 6, 3]), value(&[6, 6, 3]), value(&[3])],
-            nodes: vec![
-                node(kind(window, Affine { weight, bias: vec![0.1, -0.2, 0.3] }), 0),
-                node(Kind::Mean, 1),
-            ],
-            input: 0,
-            output: 2,
-        }
+        let mut graph = Graph::of_input(vec![6, 6, 3]);
+        let image = graph.push("node", op(window), vec![0], vec![6, 6, 3], Some(affine));
+        graph.push("node", Mean {}, vec![image], vec![3], None);
+        graph
+    }
+
+    fn conv2d(window: Window) -> Op {
+        Conv2d { window }.into()
+    }
+
+    fn depthwise(window: Window) -> Op {
+        DepthwiseConv2d { window }.into()
     }
 
     /// Noise of a quantised graph on inputs of one sign, with weights of 4 bits.
-    fn noise(graph: &FloatGraph, corrected: bool) -> f32 {
+    fn noise(graph: &Graph<Affine>, corrected: bool) -> f32 {
         let inputs: Vec<f32> =
             (0..30 * 108).map(|i| ((i * 7919 + 13) % 2003) as f32 / 2003.0).collect();
         let input = InputQuantization::floats(Range { low: 0.0, high: 1.0 }, None);
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn errors_that_are_the_same_for_all_inputs_go() {
-        let graphs = [graph(Kind::Conv2d, 81), graph(Kind::DepthwiseConv2d, 27)];
+        let graphs = [graph(conv2d, 81), graph(depthwise, 27)];
         for graph in graphs {
             let (with, without) = (noise(&graph, true), noise(&graph, false));
             assert!(with * 10.0 < without, "{with} of {without}");
@@ -119,7 +118,7 @@ mod tests {
 
     #[test]
     fn there_must_be_something_to_average() {
-        let nothing = means(&graph(Kind::Conv2d, 81), &[]);
+        let nothing = means(&graph(conv2d, 81), &[]);
         assert!(matches!(nothing, Err(QuantizeError::NoExamples)));
     }
 }

@@ -26,10 +26,9 @@ pub use lower::{Plan, lower};
 pub use means::means;
 
 use crate::calibrate::{InputQuantization, RawInput};
-use crate::float_graph::{FloatGraph, FloatGraphError, Kind, ValueId};
+use crate::graph::{Affine, Graph, GraphError, Op, ValueId};
 use crate::import::onnx::FloatModel;
-use crate::integer_graph::{GraphError, IntegerGraph};
-use crate::lower::Graph;
+use crate::integer_graph::{IntegerGraph, IntegerGraphError};
 use crate::serialize::{ModelInfo, SerializeError, serialize};
 use crate::verify::VerifyError;
 
@@ -39,7 +38,7 @@ use crate::verify::VerifyError;
 pub enum QuantizeError {
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
-    FloatGraph(#[from] FloatGraphError),
+    Graph(#[from] GraphError),
     /// There was nothing to watch.
     #[error("calibration needs at least one example; give it more data")]
     NoExamples,
@@ -85,7 +84,7 @@ pub enum QuantizeError {
     },
     /// The integers don't fit the runtime's operators.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    IntegerGraph(#[from] IntegerGraphError),
     /// The model can't be written.
     #[error(transparent)]
     Serialize(#[from] SerializeError),
@@ -102,7 +101,7 @@ pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
     let mut plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
     // What is only arranged or chosen from later has the scale that it is given then.
     for node in model.graph.nodes.iter().rev() {
-        let keeps = matches!(node.kind, Kind::Reshape | Kind::MaxPool2d(_));
+        let keeps = matches!(node.op, Op::Reshape(_) | Op::MaxPool2d(_));
         if let (true, Some(&scale)) = (keeps, plan.activations.get(&node.output)) {
             plan.activations.entry(node.inputs[0]).or_insert(scale);
         }
@@ -112,13 +111,12 @@ pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
 
 /// The operators that quantising a graph gives, as far as they follow from it alone: what each is
 /// called (a coded layer's name ends alike), and the value that it writes.
-pub fn operators(graph: &FloatGraph) -> Vec<(&'static str, ValueId)> {
+pub fn operators<P>(graph: &Graph<P>) -> Vec<(&'static str, ValueId)> {
     let steps = fuse::steps(graph, |_| false);
     let named = steps.iter().filter_map(|step| {
-        let name = match graph.nodes[step.node].kind.name() {
+        let name = match graph.nodes[step.node].op.name() {
             "reshape" | "log_softmax" => return None,
             "clip" => "rescale",
-            "sigmoid" => "logistic",
             name => name,
         };
         Some((name, step.output))
@@ -131,11 +129,11 @@ pub fn operators(graph: &FloatGraph) -> Vec<(&'static str, ValueId)> {
 /// # Errors
 /// As [`lower()`], and what the runtime refuses.
 pub fn write(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &Plan,
     input: &InputQuantization,
     info: &ModelInfo,
-) -> Result<(Vec<u8>, Graph), QuantizeError> {
+) -> Result<(Vec<u8>, crate::lower::Graph), QuantizeError> {
     let mut lowered = lower(graph, plan)?.lower()?;
     if input.raw != RawInput::Nothing {
         lowered.input_quantization = input.clone();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::QuantizeError;
 use crate::calibrate::{BINS, InputQuantization, Quantization, Range, RangeMethod, least_squares};
-use crate::float_graph::{Executor, FloatGraph, ValueId};
+use crate::graph::{Affine, Executor, Graph, ValueId};
 
 /// The quantisation of every value that is computed, from two passes over `inputs`. The model's
 /// output covers all that was seen: cutting off a logit could change the decision.
@@ -12,7 +12,7 @@ use crate::float_graph::{Executor, FloatGraph, ValueId};
 /// # Errors
 /// When there are no inputs, they don't fit, or a value isn't finite.
 pub fn watch(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     inputs: &[f32],
     input: &InputQuantization,
     method: RangeMethod,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Plan, QuantizeError, write};
 use crate::calibrate::InputQuantization;
-use crate::float_graph::{FloatGraph, ValueId};
+use crate::graph::{Affine, Graph, ValueId};
 use crate::serialize::ModelInfo;
 use crate::task::{Deviation, Ending, Task};
 use crate::verify::{reals, run_batch};
@@ -85,11 +85,11 @@ struct Narrowing {
 }
 
 /// Every layer with weights, at the width that the plan has for it.
-pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
+pub fn layers(graph: &Graph<Affine>, plan: &Plan) -> Vec<LayerWidth> {
     let mut layers: Vec<LayerWidth> = Vec::new();
-    for node in &graph.nodes {
-        let Some(affine) = node.kind.affine() else { continue };
-        let kind = node.kind.name();
+    for node in graph.layers() {
+        let Some(affine) = &node.parameters else { continue };
+        let kind = node.op.name();
         let same = layers.iter().filter(|layer| layer.name.starts_with(kind)).count();
         layers.push(LayerWidth {
             name: format!("{kind}_{}", same + 1),
@@ -108,7 +108,7 @@ pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
 /// # Errors
 /// As [`write()`], and when examples don't fit the model.
 pub fn narrow(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &mut Plan,
     input: &InputQuantization,
     examples: Examples<'_>,
@@ -148,7 +148,7 @@ pub fn narrow(
 
 /// For each layer, the damage of each width below its own.
 fn damages(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &Plan,
     layers: &[LayerWidth],
     examples: Examples<'_>,

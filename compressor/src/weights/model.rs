@@ -13,9 +13,10 @@ use super::MAX_FILE_BYTES;
 use crate::calibrate::Range;
 use crate::data::Layout;
 use crate::files::{self, FileError};
-use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
+use crate::graph::ops::Clip;
+use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
 use crate::import::{self, ImportError, InputLayout};
-use crate::network::{Affine, FloatNetwork, Layer, Padding, Shape, Topology};
+use crate::network::{FloatNetwork, Layer, Padding, Shape, Topology};
 use crate::shapes::{self, ShapeError, padding_before, window_outputs};
 
 /// Why a model can't be trained.
@@ -127,7 +128,7 @@ pub fn load(
 ///
 /// # Errors
 /// [`ModelError::Unsupported`] and [`ModelError::Shape`].
-pub fn trainable(graph: &FloatGraph) -> Result<FloatNetwork, ModelError> {
+pub fn trainable(graph: &Graph<Affine>) -> Result<FloatNetwork, ModelError> {
     let input = match *graph.values[graph.input].dims.as_slice() {
         [n] => Shape::Flat(n),
         _ => {
@@ -159,7 +160,7 @@ pub fn trainable(graph: &FloatGraph) -> Result<FloatNetwork, ModelError> {
 }
 
 struct Writer<'a> {
-    graph: &'a FloatGraph,
+    graph: &'a Graph<Affine>,
     layers: Vec<Layer>,
     affine: Vec<Affine>,
     /// The value that the layers so far give.
@@ -170,7 +171,7 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Gives the present value a name, unless the node `next` is all that reads it.
     fn mark(&mut self, next: usize) {
-        let reads = |node: &Node| node.inputs.iter().filter(|&&id| id == self.at).count();
+        let reads = |node: &Node<Affine>| node.inputs.iter().filter(|&&id| id == self.at).count();
         let all: usize = self.graph.nodes.iter().map(reads).sum();
         let by_next = self.graph.nodes.get(next).map_or(0, reads);
         if all > by_next || by_next > 1 {
@@ -187,8 +188,8 @@ impl Writer<'_> {
     }
 
     /// Writes a node's layers; gives the shape behind them.
-    fn node(&mut self, node: &Node, last: bool) -> Result<Shape, ModelError> {
-        if let Kind::Add = node.kind {
+    fn node(&mut self, node: &Node<Affine>, last: bool) -> Result<Shape, ModelError> {
+        if let Op::Add(_) = node.op {
             return self.add(node);
         }
         let known = node.inputs.first().and_then(|&id| Some((id, *self.shapes.get(&id)?)));
@@ -196,8 +197,8 @@ impl Writer<'_> {
             return Err(unsupported(node, "it reads nothing that depends on the input"));
         };
         self.go_on_from(read);
-        match &node.kind {
-            Kind::Dense(affine) => {
+        match (&node.op, &node.parameters) {
+            (Op::Dense(_), Some(affine)) => {
                 if matches!(before, Shape::Image { .. }) {
                     self.layers.push(Layer::Flatten);
                 }
@@ -206,16 +207,16 @@ impl Writer<'_> {
                 self.layers.push(Layer::Dense { inputs, outputs });
                 Ok(Shape::Flat(outputs))
             }
-            Kind::Reshape => self.reshape(node, before),
-            Kind::Clip(0.0, high) if *high == f32::INFINITY || *high == 6.0 => {
+            (Op::Reshape(_), _) => self.reshape(node, before),
+            (Op::Clip(clip @ (Clip::RELU | Clip::RELU6)), _) => {
                 if let Some(Layer::Mark { .. } | Layer::From { .. }) = self.layers.last() {
                     return Err(unsupported(node, "something else reads the value before it, too"));
                 }
-                self.layers.push(if *high == 6.0 { Layer::Relu6 } else { Layer::Relu });
+                self.layers.push(if *clip == Clip::RELU6 { Layer::Relu6 } else { Layer::Relu });
                 Ok(before)
             }
             // Training works on the scores.
-            Kind::Softmax | Kind::LogSoftmax if last => Ok(before),
+            (Op::Softmax(_) | Op::LogSoftmax(_), _) if last => Ok(before),
             _ => match before {
                 Shape::Image { height, width, channels } => {
                     self.windowed(node, [height, width, channels])
@@ -226,34 +227,34 @@ impl Writer<'_> {
     }
 
     /// Convolutions and poolings.
-    fn windowed(&mut self, node: &Node, from: [usize; 3]) -> Result<Shape, ModelError> {
+    fn windowed(&mut self, node: &Node<Affine>, from: [usize; 3]) -> Result<Shape, ModelError> {
         let out = self.graph.values[node.output].image().unwrap_or([1, 1, 0]);
         let [height, width, channels] = out;
         let window = |window: &Window| match padding(window, from, out) {
             Some(padding) if window.dilation == [1, 1] => Ok((window.size, window.stride, padding)),
             _ => Err(unsupported(node, "its padding or dilation")),
         };
-        let layer = match &node.kind {
-            Kind::Conv2d(w, affine) => {
-                let (kernel, stride, padding) = window(w)?;
+        let layer = match (&node.op, &node.parameters) {
+            (Op::Conv2d(op), Some(affine)) => {
+                let (kernel, stride, padding) = window(&op.window)?;
                 self.affine.push(affine.clone());
                 let (channels, filters) = (from[2], affine.bias.len());
                 Layer::Conv2d { channels, filters, kernel, stride, padding }
             }
-            Kind::DepthwiseConv2d(w, affine) if affine.bias.len() == from[2] => {
-                let (kernel, stride, padding) = window(w)?;
+            (Op::DepthwiseConv2d(op), Some(affine)) if affine.bias.len() == from[2] => {
+                let (kernel, stride, padding) = window(&op.window)?;
                 self.affine.push(affine.clone());
                 Layer::DepthwiseConv2d { channels, kernel, stride, padding }
             }
-            Kind::MaxPool2d(w) => {
-                let (size, stride, padding) = window(w)?;
+            (Op::MaxPool2d(op), _) => {
+                let (size, stride, padding) = window(&op.window)?;
                 Layer::MaxPool2d { size, stride, padding }
             }
-            Kind::AvgPool2d(w) => {
-                let (size, stride, padding) = window(w)?;
+            (Op::AvgPool2d(op), _) => {
+                let (size, stride, padding) = window(&op.window)?;
                 Layer::AvgPool2d { size, stride, padding }
             }
-            Kind::Mean => {
+            (Op::Mean(_), _) => {
                 let (size, padding) = ([from[0], from[1]], Padding::Valid);
                 self.layers.push(Layer::AvgPool2d { size, stride: size, padding });
                 return Ok(Shape::Image { height: 1, width: 1, channels: from[2] });
@@ -264,7 +265,7 @@ impl Writer<'_> {
         Ok(Shape::Image { height, width, channels })
     }
 
-    fn reshape(&mut self, node: &Node, before: Shape) -> Result<Shape, ModelError> {
+    fn reshape(&mut self, node: &Node<Affine>, before: Shape) -> Result<Shape, ModelError> {
         match (before, self.graph.values[node.output].dims.as_slice()) {
             (Shape::Image { .. }, [n]) => {
                 self.layers.push(Layer::Flatten);
@@ -281,7 +282,7 @@ impl Writer<'_> {
     }
 
     /// The sum of the present value, if it is one of the two, and a marked one.
-    fn add(&mut self, node: &Node) -> Result<Shape, ModelError> {
+    fn add(&mut self, node: &Node<Affine>) -> Result<Shape, ModelError> {
         let known = |id: &ValueId| self.shapes.get(id).copied();
         let shapes: Vec<Shape> = node.inputs.iter().filter_map(known).collect();
         match (node.inputs.as_slice(), shapes.as_slice()) {
@@ -296,8 +297,8 @@ impl Writer<'_> {
     }
 }
 
-fn unsupported(node: &Node, why: &'static str) -> ModelError {
-    ModelError::Unsupported { node: node.name.clone(), kind: node.kind.name(), why }
+fn unsupported(node: &Node<Affine>, why: &'static str) -> ModelError {
+    ModelError::Unsupported { node: node.name.clone(), kind: node.op.name(), why }
 }
 
 fn name(id: ValueId) -> String {
@@ -319,15 +320,16 @@ fn padding(window: &Window, from: [usize; 3], to: [usize; 3]) -> Option<Padding>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::float_graph::{Executor, Value};
+    use crate::graph::ops::{Add, Conv2d, Dense, DepthwiseConv2d, Logistic, Mean, Pad, Softmax};
+    use crate::graph::{Computation, Executor, Value};
     use crate::reference::Reference;
 
     fn value(dims: &[usize]) -> Value {
         Value { name: String::from("v"), dims: dims.to_vec(), constant: None }
     }
 
-    fn node(kind: Kind, inputs: &[ValueId], output: ValueId) -> Node {
-        Node { name: format!("node {output}"), kind, inputs: inputs.to_vec(), output }
+    fn node(computes: impl Into<Computation>, inputs: &[ValueId], output: ValueId) -> Node<Affine> {
+        Node::new(format!("node {output}"), computes, inputs.to_vec(), output)
     }
 
     fn affine(weights: usize, outputs: usize) -> Affine {
@@ -340,8 +342,7 @@ mod tests {
     }
 
     /// A residual block with a convolution in its shortcut, and a depthwise convolution.
-    fn graph() -> FloatGraph {
-        let relu = || Kind::Clip(0.0, f32::INFINITY);
+    fn graph() -> Graph<Affine> {
         let dims: [&[usize]; 11] = [
             &[6, 6, 1],
             &[6, 6, 2],
@@ -355,19 +356,23 @@ mod tests {
             &[4],
             &[4],
         ];
-        FloatGraph {
+        Graph {
             values: dims.into_iter().map(value).collect(),
             nodes: vec![
-                node(Kind::Conv2d(window(3, 1, 1), affine(18, 2)), &[0], 1),
-                node(relu(), &[1], 2),
-                node(Kind::Conv2d(window(3, 2, 1), affine(54, 3)), &[2], 3),
-                node(Kind::DepthwiseConv2d(window(3, 1, 1), affine(27, 3)), &[3], 4),
-                node(Kind::Conv2d(window(1, 2, 0), affine(6, 3)), &[2], 5),
-                node(Kind::Add, &[4, 5], 6),
-                node(relu(), &[6], 7),
-                node(Kind::Mean, &[7], 8),
-                node(Kind::Dense(affine(12, 4)), &[8], 9),
-                node(Kind::Softmax, &[9], 10),
+                node(Computation::new(Conv2d { window: window(3, 1, 1) }, affine(18, 2)), &[0], 1),
+                node(Clip::RELU, &[1], 2),
+                node(Computation::new(Conv2d { window: window(3, 2, 1) }, affine(54, 3)), &[2], 3),
+                node(
+                    Computation::new(DepthwiseConv2d { window: window(3, 1, 1) }, affine(27, 3)),
+                    &[3],
+                    4,
+                ),
+                node(Computation::new(Conv2d { window: window(1, 2, 0) }, affine(6, 3)), &[2], 5),
+                node(Add {}, &[4, 5], 6),
+                node(Clip::RELU, &[6], 7),
+                node(Mean {}, &[7], 8),
+                node(Computation::new(Dense {}, affine(12, 4)), &[8], 9),
+                node(Softmax {}, &[9], 10),
             ],
             input: 0,
             output: 10,
@@ -393,15 +398,15 @@ mod tests {
     #[test]
     fn what_cannot_be_trained_is_named() {
         let mut sigmoid = graph();
-        sigmoid.nodes[1].kind = Kind::Sigmoid;
+        sigmoid.nodes[1].op = Logistic {}.into();
         let message = trainable(&sigmoid).unwrap_err().to_string();
-        assert!(message.starts_with("node 2 (sigmoid): it can't be trained"), "{message}");
+        assert!(message.starts_with("node 2 (logistic): it can't be trained"), "{message}");
         let mut early = graph();
         early.nodes[2].inputs = vec![1];
         let message = trainable(&early).unwrap_err().to_string();
         assert!(message.contains("something else reads the value before it"), "{message}");
         let mut wide = graph();
-        wide.nodes[0].kind = Kind::Conv2d(window(3, 1, 0), affine(18, 2));
+        wide.nodes[0].op = Conv2d { window: window(3, 1, 0) }.into();
         assert!(matches!(trainable(&wide), Err(ModelError::Unsupported { .. })));
     }
 
@@ -427,7 +432,7 @@ mod tests {
         assert!(matches!(damaged, Err(ModelError::Import { .. })));
     }
 
-    fn fixture(name: &str) -> FloatGraph {
+    fn fixture(name: &str) -> Graph<Affine> {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tflite");
         let bytes = std::fs::read(format!("{folder}/{name}.tflite")).unwrap();
         let mut graph = import::floats(&bytes, None, None).unwrap().freed().graph;
@@ -447,7 +452,7 @@ mod tests {
             let inputs: Vec<f32> = (0..2 * len).map(|i| (i as f32).cos()).collect();
             let found = Reference::new(&network).unwrap().logits(&inputs).unwrap();
             let mut scores = graph;
-            scores.nodes.retain(|node| node.kind != Kind::Softmax);
+            scores.nodes.retain(|node| !matches!(node.op, Op::Softmax(_)));
             scores.output = scores.nodes.last().unwrap().output;
             let expected = Executor::new(&scores).unwrap().run(&inputs).unwrap();
             let most = expected.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
@@ -463,17 +468,17 @@ mod tests {
     fn a_border_of_zeros_becomes_padding() {
         let mut padded = graph();
         padded.values.push(value(&[7, 7, 2]));
-        let Kind::Conv2d(w, _) = &mut padded.nodes[2].kind else { panic!("node 2 is a conv2d") };
-        w.padding = [0; 2];
+        let Op::Conv2d(op) = &mut padded.nodes[2].op else { panic!("node 2 is a conv2d") };
+        op.window.padding = [0; 2];
         padded.nodes[2].inputs = vec![11];
-        padded.nodes.insert(2, node(Kind::Pad(vec![1, 1, 0], 0.0), &[2], 11));
+        padded.nodes.insert(2, node(Pad { before: vec![1, 1, 0], fill: 0.0 }, &[2], 11));
         assert!(matches!(trainable(&padded), Err(ModelError::Unsupported { .. })));
         padded.pad_by_windows();
         assert_eq!(trainable(&padded).unwrap(), trainable(&graph()).unwrap());
         let mut ones = graph();
         ones.values.push(value(&[7, 7, 2]));
         ones.nodes[2].inputs = vec![11];
-        ones.nodes.insert(2, node(Kind::Pad(vec![1, 1, 0], 1.0), &[2], 11));
+        ones.nodes.insert(2, node(Pad { before: vec![1, 1, 0], fill: 1.0 }, &[2], 11));
         let before = ones.clone();
         ones.pad_by_windows();
         assert_eq!(ones, before);
