@@ -12,6 +12,7 @@ pub mod calibrate;
 #[cfg(feature = "training")]
 pub mod cli;
 pub mod coding;
+pub mod compile;
 pub mod cost;
 pub mod data;
 #[cfg(feature = "training")]
@@ -31,6 +32,7 @@ pub mod lower;
 pub mod memory_plan;
 pub mod metrics;
 pub mod network;
+pub mod numbers;
 #[cfg(feature = "training")]
 pub mod pipeline;
 pub mod posterior;

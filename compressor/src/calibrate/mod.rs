@@ -4,17 +4,16 @@
 //! representable (it is what padding and ReLU mean). The range behind a ReLU starts at 0, so its
 //! zero point is −128 and int8's own limit does the ReLU's work.
 
-mod agreement;
-mod input;
 mod ranges;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use agreement::disagreement;
-pub use input::{ByteMap, InputQuantization, RawInput};
-pub(crate) use ranges::{BINS, least_squares};
-pub use ranges::{Range, ranges};
+pub use crate::compile::{ByteMap, InputQuantization, RawInput, disagreement};
+pub use ranges::ranges;
+
+pub(crate) use crate::numbers::{BINS, least_squares};
+pub use crate::numbers::{Quantization, Range};
 
 use crate::lower::LowerError;
 use crate::lower::fuse::{Stage, fuse};
@@ -72,38 +71,6 @@ pub enum CalibrateError {
     },
 }
 
-/// How a tensor's integers stand for real numbers: scale·(q − zero point).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Quantization {
-    /// Real value of one step.
-    pub scale: f32,
-    /// The integer that stands for zero.
-    pub zero_point: i8,
-}
-
-impl Quantization {
-    /// Covers `range` and zero with 255 steps.
-    pub fn of_range(range: Range) -> Self {
-        let (low, high) = (f64::from(range.low.min(0.0)), f64::from(range.high.max(0.0)));
-        // A range of nothing is that of a constant zero; any step will do.
-        let scale = if high > low { (high - low) / 255.0 } else { 1.0 / 255.0 };
-        let scale = (scale as f32).max(f32::MIN_POSITIVE);
-        let zero_point = (-128.0 - low / f64::from(scale)).round().clamp(-128.0, 127.0) as i8;
-        Self { scale, zero_point }
-    }
-
-    /// The nearest integer, ties away from zero, limited to int8.
-    pub fn quantize(self, x: f32) -> i8 {
-        let steps = (f64::from(x) / f64::from(self.scale)).round();
-        (steps + f64::from(self.zero_point)).clamp(-128.0, 127.0) as i8
-    }
-
-    /// The real number that an integer stands for.
-    pub fn dequantize(self, q: i8) -> f32 {
-        self.scale * f32::from(i16::from(q) - i16::from(self.zero_point))
-    }
-}
-
 /// The quantisation of everything between the layers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Activations {
@@ -150,21 +117,6 @@ pub fn calibrate(
 mod tests {
     use super::*;
     use crate::network::{Affine, Layer, Shape, Topology};
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_relu_range_has_its_zero_point_at_the_bottom() {
-        let q = Quantization::of_range(Range { low: 0.0, high: 2.55 });
-        assert_eq!(q.zero_point, -128);
-        assert!((q.scale - 0.01).abs() < 1e-7);
-        assert_eq!([q.quantize(-1.0), q.quantize(0.0), q.quantize(2.55)], [-128, -128, 127]);
-    }
-
-    #[test]
-    fn a_range_of_nothing_still_holds_zero() {
-        let q = Quantization::of_range(Range { low: 0.0, high: 0.0 });
-        assert_eq!(q.dequantize(q.quantize(0.0)), 0.0);
-    }
 
     fn dense() -> FloatNetwork {
         FloatNetwork {
@@ -192,16 +144,5 @@ mod tests {
         assert_eq!(none, Err(CalibrateError::NoExamples));
         let broken = calibrate(&dense(), &[f32::NAN], input, RangeMethod::MinMax);
         assert_eq!(broken, Err(CalibrateError::NotFinite { layer: 1 }));
-    }
-
-    proptest! {
-        #[test]
-        fn values_in_range_come_back_within_a_step(low in -50f32..0.0, high in 0f32..50.0, at in 0f32..=1.0) {
-            prop_assume!(high - low > 1e-3);
-            let q = Quantization::of_range(Range { low, high });
-            prop_assert_eq!(q.dequantize(q.quantize(0.0)), 0.0);
-            let x = low + at * (high - low);
-            prop_assert!((q.dequantize(q.quantize(x)) - x).abs() <= q.scale * 1.01);
-        }
     }
 }

@@ -226,10 +226,7 @@ impl Writer<'_> {
                 self.emit("Pad", &[&x, &pads, &fill], &output, Vec::new());
             }
             Op::Reshape(_) => self.reshape(&x, &from, &to, &output),
-            Op::BatchNorm(_) | Op::Dropout(_) | Op::Crop(_) | Op::Select(_) => {
-                return Err(refuse(node, "a part of a network that is still trained or pruned"));
-            }
-            _ => self.activation(&node.op, &x, image, &output),
+            _ => self.activation(node, &x, image, &output)?,
         }
         if output != name(node.output) {
             self.pair(node.output, &output);
@@ -238,8 +235,15 @@ impl Writer<'_> {
     }
 
     /// An activation; `image` says whether channels come first.
-    fn activation(&mut self, op: &Op, x: &str, image: bool, output: &str) {
-        match op {
+    fn activation(
+        &mut self,
+        node: &Node<Affine>,
+        x: &str,
+        image: bool,
+        output: &str,
+    ) -> Result<(), ExportError> {
+        let over_channels = || vec![int("axis", if image { 1 } else { -1 })];
+        match &node.op {
             Op::Clip(Clip::RELU) => self.emit("Relu", &[x], output, Vec::new()),
             Op::Clip(Clip { low, high }) => {
                 let low = if low.is_finite() { self.floats(&[], &[*low]) } else { String::new() };
@@ -254,12 +258,11 @@ impl Writer<'_> {
             Op::HardSwish(_) => self.emit("HardSwish", &[x], output, Vec::new()),
             Op::Logistic(_) => self.emit("Sigmoid", &[x], output, Vec::new()),
             Op::Tanh(_) => self.emit("Tanh", &[x], output, Vec::new()),
-            _ => {
-                let log = matches!(op, Op::LogSoftmax(_));
-                let axis = int("axis", if image { 1 } else { -1 });
-                self.emit(if log { "LogSoftmax" } else { "Softmax" }, &[x], output, vec![axis]);
-            }
+            Op::Softmax(_) => self.emit("Softmax", &[x], output, over_channels()),
+            Op::LogSoftmax(_) => self.emit("LogSoftmax", &[x], output, over_channels()),
+            _ => return Err(refuse(node, "a part of a network that is still trained or pruned")),
         }
+        Ok(())
     }
 
     fn pool(

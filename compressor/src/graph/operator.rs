@@ -3,8 +3,9 @@
 use std::fmt::Debug;
 
 use super::execute::Operands;
+use super::lower::{LowerError, Lowering};
 use super::panels::Panels;
-use super::{Affine, Value};
+use super::{Affine, Value, Window};
 #[cfg(feature = "training")]
 use crate::train::operator::{self, Inputs, Pass};
 
@@ -136,6 +137,11 @@ pub trait Operator: Debug {
         self.weights(site).map(|weights| [weights.len(), weights.outputs])
     }
 
+    /// The window that it moves over an image, if it does.
+    fn window(&self) -> Option<Window> {
+        None
+    }
+
     /// Whether its weights are used as a matrix, and are packed for that.
     fn is_matrix(&self) -> bool {
         false
@@ -166,6 +172,43 @@ pub trait Operator: Debug {
     fn limits(&self) -> Option<(f32, f32)> {
         None
     }
+
+    /// Whether limits behind it may as well stand before it.
+    fn commutes_with_limits(&self) -> bool {
+        false
+    }
+
+    /// Whether what it writes lies within what it reads, so that an output's range may be taken behind
+    /// it: what it leaves out changes nothing.
+    fn keeps_range(&self) -> bool {
+        false
+    }
+
+    /// Whether its form on integers limits its output at no cost.
+    fn has_clamp(&self) -> bool {
+        false
+    }
+
+    /// Whether its form on integers can give its output any scale.
+    fn takes_any_scale(&self) -> bool {
+        false
+    }
+
+    /// Whether its output has its operand's scale, whatever that is.
+    fn copies_scale(&self) -> bool {
+        false
+    }
+
+    /// Whether it puts operands side by side, which must then have one scale.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    /// What it becomes on integers.
+    ///
+    /// # Errors
+    /// What doesn't fit the runtime, by the node's name.
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError>;
 }
 
 /// A check that gives the problem unless something holds.

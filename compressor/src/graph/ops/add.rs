@@ -1,10 +1,17 @@
 //! Sums of two values.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::pair;
+use crate::numbers::{Quantization, multiplier};
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
@@ -45,11 +52,66 @@ impl Operator for Add {
             _ => None,
         }
     }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let operands = [lowering.operand(0)?, lowering.operand(1)?];
+        let [a, b] = operands.map(|id| f64::from(lowering.quantization(id).scale));
+        let twice = 2.0 * a.max(b);
+        let unit = twice / f64::from(1u32 << LEFT_SHIFT);
+        let to = lowering.wanted_at_least(unit)?;
+        let residual = lowering.residual(0)? + lowering.residual(1)?;
+        let op = IntegerAdd {
+            multipliers: [multiplier(a / twice), multiplier(b / twice)],
+            output_multiplier: multiplier(unit / f64::from(to.scale)),
+            clamp: lowering.clamp(to),
+        };
+        lowering.write(op, operands.to_vec(), lowering.output_dims().to_vec(), to, None);
+        lowering.lacks(residual);
+        Ok(())
+    }
 }
 
 #[cfg(feature = "training")]
 impl Pairwise for Add {
     fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
         x + y
+    }
+}
+
+/// Positions that operands are shifted left before they are scaled; the operator's definition.
+const LEFT_SHIFT: u32 = 20;
+
+/// A sum of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerAdd {
+    /// Factors of the operands.
+    pub multipliers: [Multiplier; 2],
+    /// Factor of the sum.
+    pub output_multiplier: Multiplier,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerAdd {
+    fn label(&self) -> &'static str {
+        "add"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multipliers, output_multiplier, clamp } = *self;
+        let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
+        Ok(runtime::Op::Add(ops::Add { inputs, output, multipliers, output_multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Add {}.into(), self.clamp))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
     }
 }

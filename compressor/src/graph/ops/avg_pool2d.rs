@@ -1,11 +1,17 @@
 //! Pooling by the mean.
 
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::Window;
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
 use super::super::kernels::{self, Ends};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::Op;
+use crate::numbers::Quantization;
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, avg_pool, rows_and_columns};
 
@@ -26,6 +32,10 @@ impl Operator for AvgPool2d {
         kernels::check_window(self.window, site).or_else(|| unless(same, "channels must be equal"))
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         let ends = Ends::new(self.window, site);
         let pool = |x: &[f32]| kernels::pool(x, &ends, 0.0, |a, b| a + b, |sum, n| sum / n as f32);
@@ -43,5 +53,45 @@ impl Operator for AvgPool2d {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let clamp = lowering.clamp(lowering.quantization(first));
+        let (window, _) = lowering.window(self.window)?;
+        lowering.pooled(IntegerAvgPool2d { window, clamp })
+    }
+}
+
+/// The mean of the bytes of each window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerAvgPool2d {
+    /// Size, stride and padding.
+    pub window: RuntimeWindow,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerAvgPool2d {
+    fn label(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { window, clamp } = *self;
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        Ok(runtime::Op::AvgPool2d(ops::AvgPool2d { input, output, window, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((AvgPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
 use super::unary;
@@ -37,6 +38,14 @@ impl Operator for LogSoftmax {
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        // Its order is that of what it is made of.
+        if lowering.is_last() {
+            return lowering.pass();
+        }
+        Err(lowering.unsupported("the model's output"))
     }
 }
 

@@ -1,11 +1,16 @@
 //! Means over everything but channels.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
-#[cfg(feature = "training")]
-use super::super::Window;
+use super::Op;
+use crate::numbers::Quantization;
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, avg_pool};
 
@@ -48,5 +53,45 @@ impl Operator for Mean {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let to = lowering.wanted()?;
+        let count =
+            lowering.operand_len(0) / lowering.output_dims().iter().product::<usize>().max(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let multiplier = ratio(lowering.quantization(first), to).over(count);
+        let clamp = lowering.clamp(to);
+        lowering.unary(IntegerMean { multiplier, clamp }, to)
+    }
+}
+
+/// The mean of integers over all dimensions but the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerMean {
+    /// From sums to the output.
+    pub multiplier: Multiplier,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerMean {
+    fn label(&self) -> &'static str {
+        "mean"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multiplier, clamp } = *self;
+        let (input, output) = (emitter.shaped(0)?, emitter.output()?);
+        Ok(runtime::Op::Mean(ops::Mean { input, output, multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Mean {}.into(), self.clamp))
     }
 }

@@ -1,9 +1,15 @@
 //! Borders.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::Op;
+use crate::numbers::Quantization;
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Tensor, Value, columns, constant};
 
@@ -71,5 +77,43 @@ impl Operator for Pad {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied().filter(|&number| number == self.fill)
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let from = lowering.quantization(first);
+        let before = self.before.iter().map(|&border| lowering.small("a border", border));
+        let before = before.collect::<Result<Vec<u16>, _>>()?;
+        lowering.unary(IntegerPad { before, value: from.quantize(self.fill) }, from)
+    }
+}
+
+/// A border of a byte around the input, whose bytes are copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntegerPad {
+    /// What is added before each dimension.
+    pub before: Vec<u16>,
+    /// The byte.
+    pub value: i8,
+}
+
+impl IntegerOperator for IntegerPad {
+    fn label(&self) -> &'static str {
+        "pad"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        let before = self.before.iter().copied().collect();
+        Ok(runtime::Op::Pad(ops::Pad { input, output, before, value: self.value }))
+    }
+
+    fn real(&self, to: Quantization) -> Option<(Op, Clamp)> {
+        let before = self.before.iter().map(|&border| usize::from(border)).collect();
+        Some((Pad { before, fill: to.dequantize(self.value) }.into(), Clamp::NONE))
     }
 }

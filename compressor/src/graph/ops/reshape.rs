@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value};
@@ -40,5 +41,21 @@ impl Operator for Reshape {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn commutes_with_limits(&self) -> bool {
+        true
+    }
+
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        lowering.view(lowering.output_dims().to_vec(), 0)
     }
 }

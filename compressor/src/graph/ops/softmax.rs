@@ -1,10 +1,17 @@
 //! Softmax over channels or features.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::unary;
+use crate::numbers::Quantization;
 #[cfg(feature = "training")]
 use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
@@ -37,6 +44,19 @@ impl Operator for Softmax {
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
     }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let multiplier = fixed(lowering.quantization(first), INTEGER_BITS);
+        lowering.unary(IntegerSoftmax { multiplier }, UNIT)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Softmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::softmax(x, D - 1)
+    }
 }
 
 /// Every row of `len` values: `f` of how far a value is below the row's largest, and of the sum of the
@@ -51,9 +71,40 @@ pub(super) fn rows(x: &Operands<'_>, len: usize, f: impl Fn(f64, f64) -> f64) ->
     y
 }
 
-#[cfg(feature = "training")]
-impl Elementwise for Softmax {
-    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        activation::softmax(x, D - 1)
+/// Bits before the point of what it computes with.
+pub const INTEGER_BITS: i32 = 5;
+/// The output: 0 to 1 in 256ths.
+pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+
+/// Softmax of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerSoftmax {
+    /// The input's scale in fixed point.
+    pub multiplier: Multiplier,
+}
+
+impl IntegerSoftmax {
+    /// What it gives.
+    pub const OUTPUT: Quantization = UNIT;
+
+    /// Over values of a quantisation.
+    pub fn of(from: Quantization) -> Self {
+        Self { multiplier: fixed(from, INTEGER_BITS) }
+    }
+}
+
+impl IntegerOperator for IntegerSoftmax {
+    fn label(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.shaped(0)?, emitter.output()?);
+        let multiplier = self.multiplier;
+        Ok(runtime::Op::Softmax(ops::Softmax { input, output, multiplier }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Softmax {}.into(), Clamp::NONE))
     }
 }

@@ -226,7 +226,7 @@ fn each_refusal_says_where() {
     assert!(matches!(single(2, &[1, 3], &[1, 3], fused).refused(), ImportError::Attribute { .. }));
     let mut sketch = good();
     sketch.outputs = sketch.inputs.clone();
-    assert!(matches!(sketch.refused(), ImportError::Graph(_)));
+    assert!(matches!(sketch.refused(), ImportError::IntegerGraph(_)));
     let mut sketch = good();
     sketch.operators[0][1].1 = Field::I32s(vec![0; 65]);
     assert!(matches!(sketch.refused(), ImportError::TooMany { limit: 64, .. }));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Normalization;
 
-use super::{Quantization, Range};
+use crate::numbers::{Quantization, Range};
 
 /// Positions that channel-wise bytes are shifted: factors and summands keep 14 fractional bits,
 /// and 255 times them stays far from 32 bits.

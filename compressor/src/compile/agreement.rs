@@ -1,7 +1,7 @@
 //! Whether data are scaled as those were that a quantised model was made for.
 
-use super::Range;
 use crate::data::{Dataset, Normalization, Values};
+use crate::numbers::Range;
 
 /// How far the ends of bytes may be from those of the model's range, in parts of it. Converters see
 /// a few hundred examples, which needn't reach the ends; 0…1 instead of −1…1 is half of it.

@@ -1,0 +1,299 @@
+//! Where tensors live in the arena, so that it is as small as can be.
+//!
+//! Two tensors may share bytes when no operator needs both. In a chain each operator needs what it
+//! reads and what it writes, so that the arena can't be smaller than the largest pair of
+//! neighbours, and laying tensors alternately at its start and at its end attains that. For other
+//! graphs, tensors are placed one by one at the lowest place that is free while they live, largest
+//! first and in order of birth, and the better plan is taken.
+
+use std::slice;
+
+use bitsback_runtime::Op;
+use bitsback_runtime::format::{Source, Tensor};
+
+/// A tensor's size and life: it is needed by operators `born..=dies`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Bytes.
+    pub len: usize,
+    /// Operator that writes it.
+    pub born: usize,
+    /// Last operator that needs it.
+    pub dies: usize,
+}
+
+impl Buffer {
+    fn meets(&self, other: &Self) -> bool {
+        self.born <= other.dies && other.born <= self.dies
+    }
+}
+
+/// Offsets of buffers and the arena that they take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// First byte of each buffer.
+    pub offsets: Vec<usize>,
+    /// Bytes of the arena.
+    pub arena_len: usize,
+}
+
+/// No plan can be smaller: the most bytes that one operator needs.
+pub fn lower_bound(buffers: &[Buffer]) -> usize {
+    let live = |op: usize| buffers.iter().filter(move |b| (b.born..=b.dies).contains(&op));
+    let deaths = buffers.iter().map(|b| b.dies);
+    deaths.map(|op| live(op).map(|b| b.len).sum()).max().unwrap_or(0)
+}
+
+/// Places all buffers.
+pub fn plan(buffers: &[Buffer]) -> Plan {
+    let mut plans = Vec::with_capacity(3);
+    plans.extend(ping_pong(buffers));
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    plans.push(first_fit(buffers, &order));
+    order.sort_by_key(|&b| (std::cmp::Reverse(buffers[b].len), buffers[b].born));
+    plans.push(first_fit(buffers, &order));
+    let best = plans.into_iter().min_by_key(|plan| plan.arena_len);
+    best.unwrap_or(Plan { offsets: Vec::new(), arena_len: 0 })
+}
+
+/// Alternately at the start and at the end; `None` unless each buffer meets its neighbours only.
+fn ping_pong(buffers: &[Buffer]) -> Option<Plan> {
+    let far = |(i, a): (usize, &Buffer)| buffers.iter().skip(i + 2).any(|b| a.meets(b));
+    if buffers.iter().enumerate().any(far) {
+        return None;
+    }
+    let pairs = buffers.windows(2).filter(|pair| pair[0].meets(&pair[1]));
+    let widest = pairs.map(|pair| pair[0].len + pair[1].len).max().unwrap_or(0);
+    let arena_len = buffers.iter().map(|b| b.len).max().unwrap_or(0).max(widest);
+    let place = |(i, b): (usize, &Buffer)| if i % 2 == 0 { 0 } else { arena_len - b.len };
+    Some(Plan { offsets: buffers.iter().enumerate().map(place).collect(), arena_len })
+}
+
+/// Each buffer of `order` at the lowest place that no placed buffer of its life takes.
+fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
+    let mut offsets = vec![0; buffers.len()];
+    let mut placed: Vec<usize> = Vec::with_capacity(buffers.len());
+    let mut arena_len = 0;
+    for &index in order {
+        let buffer = &buffers[index];
+        let mut taken: Vec<(usize, usize)> = placed
+            .iter()
+            .filter(|&&other| buffers[other].meets(buffer))
+            .map(|&other| (offsets[other], offsets[other] + buffers[other].len))
+            .collect();
+        taken.sort_unstable();
+        let mut at = 0;
+        for (start, end) in taken {
+            if start >= at + buffer.len {
+                break;
+            }
+            at = at.max(end);
+        }
+        offsets[index] = at;
+        arena_len = arena_len.max(at + buffer.len);
+        placed.push(index);
+    }
+    Plan { offsets, arena_len }
+}
+
+/// Sets the offsets of all tensors. `reads` says for each operator which values it reads: 0 is the
+/// input, `i + 1` the output of operator `i`; the offset of a source is that within its value.
+/// Operators that can, work in place where the value isn't needed any more.
+pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
+    let mut last = vec![0; ops.len() + 1];
+    for (step, read) in reads.iter().enumerate() {
+        read.iter().filter(|&&value| value <= step).for_each(|&value| last[value] = step);
+    }
+    let mut buffers = vec![Buffer { len: input.len(), born: 0, dies: last[0] }];
+    let (mut buffer_of, mut lens) = (vec![0], vec![input.len()]);
+    for (step, op) in ops.iter().enumerate() {
+        let len = op.output().len();
+        let reused = reads.get(step).into_iter().flatten().copied().find(|&value| {
+            works_in_place(op) && last[value] == step && lens.get(value) == Some(&len)
+        });
+        let dies = last[step + 1].max(step);
+        let buffer = match reused {
+            Some(value) => buffer_of[value],
+            None => {
+                buffers.push(Buffer { len, born: step, dies });
+                buffers.len() - 1
+            }
+        };
+        buffers[buffer].dies = dies;
+        buffer_of.push(buffer);
+        lens.push(len);
+    }
+    let plan = plan(&buffers);
+    let offset = |value: usize| plan.offsets[buffer_of[value]] as u32;
+    input.offset = offset(0);
+    for (step, op) in ops.iter_mut().enumerate() {
+        output_mut(op).offset = offset(step + 1);
+        for (source, &value) in inputs_mut(op).iter_mut().zip(reads.get(step).into_iter().flatten())
+        {
+            if let Source::At(tensor) = source {
+                tensor.offset += offset(value);
+            }
+        }
+    }
+}
+
+/// Whether an operator may write where it reads.
+fn works_in_place(op: &Op) -> bool {
+    match op {
+        Op::Softmax(_)
+        | Op::Add(_)
+        | Op::Mul(_)
+        | Op::Rescale(_)
+        | Op::LeakyRelu(_)
+        | Op::HardSwish(_)
+        | Op::Logistic(_)
+        | Op::Tanh(_) => true,
+        Op::Dense(_)
+        | Op::Conv2d(_)
+        | Op::MaxPool2d(_)
+        | Op::AvgPool2d(_)
+        | Op::Select(_)
+        | Op::Argmax(_)
+        | Op::DepthwiseConv2d(_)
+        | Op::Concat(_)
+        | Op::Pad(_)
+        | Op::Mean(_)
+        | Op::CodedDense(_)
+        | Op::CodedConv2d(_)
+        | Op::CodedDepthwiseConv2d(_)
+        | Op::Conv2dMaxPool2d(_) => false,
+    }
+}
+
+fn output_mut(op: &mut Op) -> &mut Tensor {
+    match op {
+        Op::Dense(op) => &mut op.output,
+        Op::Conv2d(op) => &mut op.output,
+        Op::MaxPool2d(op) => &mut op.output,
+        Op::AvgPool2d(op) => &mut op.output,
+        Op::Select(op) => &mut op.output,
+        Op::Softmax(op) => &mut op.output,
+        Op::Argmax(op) => &mut op.output,
+        Op::DepthwiseConv2d(op) => &mut op.output,
+        Op::Add(op) => &mut op.output,
+        Op::Mul(op) => &mut op.output,
+        Op::Concat(op) => &mut op.output,
+        Op::Pad(op) => &mut op.output,
+        Op::Mean(op) => &mut op.output,
+        Op::Rescale(op) => &mut op.output,
+        Op::LeakyRelu(op) => &mut op.output,
+        Op::HardSwish(op) => &mut op.output,
+        Op::Logistic(op) => &mut op.output,
+        Op::Tanh(op) => &mut op.output,
+        Op::CodedDense(op) => &mut op.output,
+        Op::CodedConv2d(op) => &mut op.output,
+        Op::CodedDepthwiseConv2d(op) => &mut op.output,
+        Op::Conv2dMaxPool2d(op) => &mut op.output,
+    }
+}
+
+fn inputs_mut(op: &mut Op) -> &mut [Source] {
+    match op {
+        Op::Dense(op) => slice::from_mut(&mut op.input),
+        Op::Conv2d(op) => slice::from_mut(&mut op.input),
+        Op::Conv2dMaxPool2d(op) => slice::from_mut(&mut op.input),
+        Op::MaxPool2d(op) => slice::from_mut(&mut op.input),
+        Op::AvgPool2d(op) => slice::from_mut(&mut op.input),
+        Op::Select(op) => slice::from_mut(&mut op.input),
+        Op::Softmax(op) => slice::from_mut(&mut op.input),
+        Op::Argmax(op) => slice::from_mut(&mut op.input),
+        Op::DepthwiseConv2d(op) => slice::from_mut(&mut op.input),
+        Op::Add(op) => &mut op.inputs,
+        Op::Mul(op) => &mut op.inputs,
+        Op::Concat(op) => &mut op.inputs,
+        Op::Pad(op) => slice::from_mut(&mut op.input),
+        Op::Mean(op) => slice::from_mut(&mut op.input),
+        Op::Rescale(op) => slice::from_mut(&mut op.input),
+        Op::LeakyRelu(op) => slice::from_mut(&mut op.input),
+        Op::HardSwish(op) => slice::from_mut(&mut op.input),
+        Op::Logistic(op) => slice::from_mut(&mut op.input),
+        Op::Tanh(op) => slice::from_mut(&mut op.input),
+        Op::CodedDense(op) => slice::from_mut(&mut op.input),
+        Op::CodedConv2d(op) => slice::from_mut(&mut op.input),
+        Op::CodedDepthwiseConv2d(op) => slice::from_mut(&mut op.input),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn assert_sound(buffers: &[Buffer], plan: &Plan) {
+        for (i, a) in buffers.iter().enumerate() {
+            assert!(plan.offsets[i] + a.len <= plan.arena_len);
+            for (j, b) in buffers.iter().enumerate().skip(i + 1) {
+                let (start, other) = (plan.offsets[i], plan.offsets[j]);
+                let apart = start + a.len <= other || other + b.len <= start;
+                assert!(apart || !a.meets(b), "{i} and {j} share bytes: {plan:?}");
+            }
+        }
+    }
+
+    /// The smallest arena, over all orders of placing.
+    fn best_of_all_orders(buffers: &[Buffer]) -> usize {
+        fn go(buffers: &[Buffer], order: &mut Vec<usize>, best: &mut usize) {
+            if order.len() == buffers.len() {
+                *best = (*best).min(first_fit(buffers, order).arena_len);
+                return;
+            }
+            for next in 0..buffers.len() {
+                if !order.contains(&next) {
+                    order.push(next);
+                    go(buffers, order, best);
+                    order.pop();
+                }
+            }
+        }
+        let mut best = usize::MAX;
+        go(buffers, &mut Vec::new(), &mut best);
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn chains_attain_the_bound(lens in proptest::collection::vec(1usize..500, 1..12)) {
+            let buffers: Vec<Buffer> = lens
+                .iter()
+                .enumerate()
+                .map(|(i, &len)| Buffer { len, born: i, dies: i + 1 })
+                .collect();
+            let plan = plan(&buffers);
+            assert_sound(&buffers, &plan);
+            prop_assert_eq!(plan.arena_len, lower_bound(&buffers));
+        }
+
+        #[test]
+        fn other_graphs_are_sound_and_near_the_best(
+            raw in proptest::collection::vec((1usize..100, 0usize..6, 0usize..4), 1..=6),
+        ) {
+            let buffers: Vec<Buffer> = raw
+                .into_iter()
+                .map(|(len, born, life)| Buffer { len, born, dies: born + life })
+                .collect();
+            let plan = plan(&buffers);
+            assert_sound(&buffers, &plan);
+            prop_assert!(plan.arena_len >= lower_bound(&buffers));
+            let best = best_of_all_orders(&buffers);
+            prop_assert!(plan.arena_len <= best + best / 2, "{} against {best}", plan.arena_len);
+        }
+    }
+
+    #[test]
+    fn a_residual_block_keeps_its_shortcut() {
+        // Input read by operators 0 and 2; two tensors between.
+        let shortcut = Buffer { len: 10, born: 0, dies: 2 };
+        let inner = Buffer { len: 20, born: 0, dies: 1 };
+        let second = Buffer { len: 10, born: 1, dies: 2 };
+        let sum = Buffer { len: 10, born: 2, dies: 3 };
+        let buffers = [shortcut, inner, second, sum];
+        let plan = plan(&buffers);
+        assert_sound(&buffers, &plan);
+        assert_eq!(plan.arena_len, lower_bound(&buffers));
+    }
+}
