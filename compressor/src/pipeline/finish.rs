@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::figures::{float_bytes, layers, macs};
-use super::front::Front;
+use super::pareto_front::ParetoFront;
 use super::stages::Trained;
 use super::verdict::Verdict;
-use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Site};
+use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, RunContext};
 use crate::bit_width::{self, IntegerWeights};
 use crate::calibrate::{Activations, calibrate};
 use crate::cost::{Instructions, certified, estimate};
@@ -20,7 +20,7 @@ use crate::job::Job;
 use crate::ledger::{BITS_FILE, BitRecord, GROUPS_FILE, Ledger};
 use crate::lower::{Graph, Head, LowerOptions, lower};
 use crate::metrics;
-use crate::network::{FloatNetwork, Output};
+use crate::network::{Graph<Affine>, Output};
 use crate::prune::weights::posterior_variance;
 use crate::report::{self, Latency, Meta, REPORT_FILE, Report};
 use crate::serialize::{ModelInfo, serialize};
@@ -28,7 +28,7 @@ use crate::storage::Costs;
 use crate::summary::{Figures, Origin, SUMMARY_FILE, Summary};
 use crate::train::batch::Examples;
 use crate::train::evaluate::score;
-use crate::train::lessons::in_integers;
+use crate::train::batches::in_integers;
 use crate::train::quantized::{self, simulate::Simulation};
 use crate::verify::{self, Verification};
 
@@ -42,7 +42,7 @@ pub(super) fn costs(model: &[u8]) -> Result<Costs, Error> {
 /// Everything that finishing needs.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
-    pub(super) site: Site<'a>,
+    pub(super) run: RunContext<'a>,
     pub(super) job: &'a Job,
     pub(super) trained: &'a Trained,
     pub(super) seconds: f64,
@@ -51,7 +51,7 @@ pub(super) struct Input<'a> {
     /// Files of metrics, in the order of time.
     pub(super) metrics: &'a [PathBuf],
     /// The front that the model was chosen from.
-    pub(super) front: Option<&'a Front>,
+    pub(super) front: Option<&'a ParetoFront>,
 }
 
 /// The integer model and how it came about.
@@ -64,31 +64,31 @@ pub(super) struct Model {
 
 /// Writes everything and returns the figures.
 pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
-    let stage = input.site.progress.stage("integer model", 4);
+    let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
     let model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
     let requirement = input.check(&model, &verdict);
     stage.set(2, "golden vectors");
-    files::write_atomic(&input.site.out.join(MODEL_FILE), &model.bytes)?;
+    files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
     stage.set(3, "test set and report");
     let ledger = Ledger { groups: input.trained.pruned.groups.clone(), bits: model.bits.clone() };
-    ledger.write_csv(input.site.out)?;
+    ledger.write_csv(input.run.out)?;
     let mut summary = input.summary(&model)?;
-    let classes = &input.site.prepared.dataset.classes;
+    let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
     for warning in verdict.warnings(classes) {
-        input.site.progress.note(&format!("warning: {warning}"));
+        input.run.progress.note(&format!("warning: {warning}"));
     }
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
-    files::write_atomic(&input.site.out.join(SUMMARY_FILE), &json)?;
+    files::write_atomic(&input.run.out.join(SUMMARY_FILE), &json)?;
     let mut report = input.report(&summary, &model, ledger, golden)?;
     if let Err(error) = &requirement {
         report.meta.unmet = error.message();
     }
-    report::write(&report, &input.site.out.join(REPORT_FILE))?;
+    report::write(&report, &input.run.out.join(REPORT_FILE))?;
     stage.finish(&format!("{} bytes", model.bytes.len()));
     // The files are there to be looked at, whether or not the model is good enough.
     requirement.map(|()| summary)
@@ -129,7 +129,7 @@ impl Input<'_> {
             }
         }
         let (graph, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
-        let Examples { inputs, labels, .. } = &self.site.prepared.validation;
+        let Examples { inputs, labels, .. } = &self.run.prepared.validation;
         let verification = verify::verify(&bytes, &graph, &self.trained.network, inputs, labels)?;
         if self.trained.quantized.is_some() {
             self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
@@ -140,8 +140,8 @@ impl Input<'_> {
     /// What rounding each layer by itself does to the loss on validation.
     fn effects(&self, weights: &[IntegerWeights], bits: &mut [BitRecord]) {
         let mut network = self.trained.network.clone();
-        let loss = |network: &FloatNetwork| {
-            score(network, &self.site.prepared.validation, self.site.device).loss
+        let loss = |network: &Graph<Affine>| {
+            score(network, &self.run.prepared.validation, self.run.device).loss
         };
         let before = loss(&network);
         for (layer, (integers, record)) in weights.iter().zip(bits).enumerate() {
@@ -165,8 +165,8 @@ impl Input<'_> {
         let network = &self.trained.network;
         let simulation = Simulation::new(network, weights, activations, bias_tolerance)
             .map_err(crate::train::TrainError::from)?;
-        let validation = in_integers(&self.site.prepared.validation, &activations.input);
-        let simulated = quantized::score(weights, &simulation, &validation, self.site.device);
+        let validation = in_integers(&self.run.prepared.validation, &activations.input);
+        let simulated = quantized::score(weights, &simulation, &validation, self.run.device);
         let (simulated, found) = (simulated.error_percent, verification.integer_error_percent);
         if simulated == found {
             return Ok(());
@@ -180,11 +180,11 @@ impl Input<'_> {
         variance: &[Vec<f32>],
         activations: &Activations,
     ) -> Result<(Vec<IntegerWeights>, Vec<BitRecord>), Error> {
-        let (network, validation) = (&self.trained.network, &self.site.prepared.validation);
+        let (network, validation) = (&self.trained.network, &self.run.prepared.validation);
         let config = &self.job.bits;
         let (mut weights, mut bits) = bit_width::choose(network, variance, config)?;
         let target =
-            score(network, validation, self.site.device).error_percent + config.tolerance_points;
+            score(network, validation, self.run.device).error_percent + config.tolerance_points;
         let tolerance = LowerOptions::default().bias_tolerance;
         bit_width::raise_until(network, &mut weights, &mut bits, config, target, |weights| {
             let (graph, bytes) = self.emit(weights, activations, tolerance)?;
@@ -196,8 +196,8 @@ impl Input<'_> {
     /// Ranges of the activations, from training examples.
     fn activations(&self) -> Result<Activations, Error> {
         let config = &self.job.calibration;
-        let sample = self.site.prepared.train.sample(config.examples, self.job.seed);
-        let input = self.site.prepared.input_quantization(self.job);
+        let sample = self.run.prepared.train.sample(config.examples, self.job.seed);
+        let input = self.run.prepared.input_quantization(self.job);
         Ok(calibrate(&self.trained.network, &sample.inputs, input, config.method)?)
     }
 
@@ -213,7 +213,7 @@ impl Input<'_> {
             Output::Softmax => Head::Softmax,
             Output::Argmax => Head::Argmax,
         };
-        let classes = &self.site.prepared.dataset.classes;
+        let classes = &self.run.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let info = ModelInfo {
             name: self.job.name.clone(),
@@ -237,27 +237,27 @@ impl Input<'_> {
     }
 
     fn golden(&self, model: &Model) -> Result<golden::Golden, Error> {
-        let folder = self.site.out.join(GOLDEN_FOLDER);
+        let folder = self.run.out.join(GOLDEN_FOLDER);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let test = &self.site.prepared.split.test;
+        let test = &self.run.prepared.split.test;
         let chosen = &test[..self.job.golden.vectors.min(test.len())];
         // The device's own way from raw data to its input.
-        let inputs = verify::quantized_inputs(&model.bytes, &self.site.prepared.dataset, chosen)?;
+        let inputs = verify::quantized_inputs(&model.bytes, &self.run.prepared.dataset, chosen)?;
         Ok(golden::write(&folder, &model.bytes, &inputs)?)
     }
 
     fn summary(&self, model: &Model) -> Result<Summary, Error> {
-        let test = self.site.prepared.test();
+        let test = self.run.prepared.test();
         let (dense, network) = (&self.trained.dense, &self.trained.network);
         let before = Figures {
-            error_percent: score(dense, &test, self.site.device).error_percent,
+            error_percent: score(dense, &test, self.run.device).error_percent,
             file_bytes: float_bytes(dense),
             macs: macs(&dense.topology)?.iter().sum(),
             arena_bytes: None,
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        let split = &self.site.prepared.split.test;
-        let raw = verify::quantized_inputs(&model.bytes, &self.site.prepared.dataset, split)?;
+        let split = &self.run.prepared.split.test;
+        let raw = verify::quantized_inputs(&model.bytes, &self.run.prepared.dataset, split)?;
         let after = Figures {
             error_percent: verify::evaluate(&model.bytes, &raw, &test.labels)?.error_percent(),
             file_bytes: model.bytes.len() as u64,
@@ -269,24 +269,24 @@ impl Input<'_> {
             prior: self.job.variational.prior,
             control: self.job.control(),
             seed: self.job.seed,
-            command: self.site.options.command.clone(),
+            command: self.run.options.command.clone(),
             date: crate::progress::date(SystemTime::now()),
         };
         let layers = layers(dense, network, &parsed, &model.graph, &model.bits)?;
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
-        summary.front = self.front.map(|front| front.summary(self.job, &self.site)).transpose()?;
+        summary.front = self.front.map(|front| front.summary(self.job, &self.run)).transpose()?;
         Ok(summary)
     }
 
     /// Instructions of an inference: of a front's point as it was judged, else counted if the job
     /// asks for it, or estimated.
     fn instructions(&self, model: &Model) -> Result<Instructions, Error> {
-        if let Some(point) = self.front.and_then(Front::point) {
+        if let Some(point) = self.front.and_then(ParetoFront::point) {
             return Ok(point.measured.instructions);
         }
         let counted = match self.job.report.measure {
-            true => certified::instructions(&self.site.out.join(MODEL_FILE)),
-            false => (self.site.count)(self.site.out),
+            true => certified::instructions(&self.run.out.join(MODEL_FILE)),
+            false => (self.run.count)(self.run.out),
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
         Ok(counted.unwrap_or_else(|| estimate::instructions(&parsed)))
@@ -324,8 +324,8 @@ impl Input<'_> {
         ];
         let files = files.iter().filter(|(name, _)| self.front.is_some() || *name != FRONT_FOLDER);
         let meta = Meta {
-            data: self.site.prepared.describe(self.job),
-            device: self.site.options.device.name().to_owned(),
+            data: self.run.prepared.describe(self.job),
+            device: self.run.options.device.name().to_owned(),
             machine: Meta::this_machine(),
             seconds: self.seconds,
             description_length_nats: self.job.variational.is_bound().then_some(nats),
@@ -343,7 +343,7 @@ impl Input<'_> {
             summary: summary.clone(),
             curves,
             ledger,
-            job_toml: self.site.job_toml.to_owned(),
+            job_toml: self.run.job_toml.to_owned(),
             meta,
         })
     }

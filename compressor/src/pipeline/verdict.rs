@@ -2,15 +2,15 @@
 
 use super::PipelineError;
 use super::finish::{Input, Model, costs};
-use super::stages::weights;
 use super::warnings::spread;
 use crate::error::Error;
+use crate::graph::{Affine, Graph};
 use crate::job::Job;
-use crate::network::FloatNetwork;
 use crate::select::chance::{Chance, Standing};
 use crate::select::within;
 use crate::summary::ChanceSummary;
 use crate::train::batch::Examples;
+use crate::train::deterministic::weight_count;
 use crate::train::evaluate::{logits, score};
 use crate::verify;
 
@@ -34,7 +34,7 @@ pub(super) struct Verdict {
 
 /// A network of floats beside chance.
 pub(super) fn chance(
-    network: &FloatNetwork,
+    network: &Graph<Affine>,
     on: &Examples,
     device: &burn::tensor::Device,
 ) -> Result<Chance, Error> {
@@ -45,11 +45,11 @@ pub(super) fn chance(
 impl Verdict {
     /// Judges both on the examples that a front would be judged by.
     pub(super) fn new(input: &Input<'_>, model: &Model) -> Result<Self, Error> {
-        let judged = input.site.prepared.judged();
+        let judged = input.run.prepared.judged();
         let inputs = model.graph.input_quantization.quantize(&judged.inputs);
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         Ok(Self {
-            dense: chance(&input.trained.dense, judged, input.site.device)?,
+            dense: chance(&input.trained.dense, judged, input.run.device)?,
             model: Chance::new(&found.confusion),
         })
     }
@@ -116,8 +116,8 @@ impl Input<'_> {
         if let Some(front) = self.front {
             return front.verdict(self.job);
         }
-        let validation = &self.site.prepared.validation;
-        let dense = score(&self.trained.dense, validation, self.site.device);
+        let validation = &self.run.prepared.validation;
+        let dense = score(&self.trained.dense, validation, self.run.device);
         let found = model.verification.integer_error_percent;
         let rise = found - dense.error_percent;
         let allowed = self.job.requirements.error_rise();
@@ -131,7 +131,7 @@ impl Input<'_> {
 
     /// Whether there is anything to compress, and something left of it.
     fn check_chance(&self, verdict: &Verdict) -> Result<(), Error> {
-        let classes = &self.site.prepared.dataset.classes;
+        let classes = &self.run.prepared.dataset.classes;
         let of = |whose: &str, chance: &Chance| format!("{whose}: {}", chance.why(classes));
         let (dense, model) = (&verdict.dense, &verdict.model);
         Err(match (dense.standing, model.standing) {
@@ -141,7 +141,7 @@ impl Input<'_> {
             }
             (Standing::NotBetter, _) => PipelineError::Chance {
                 why: of("The dense network", dense),
-                remedy: untrained(self.job, &self.site.prepared.train),
+                remedy: untrained(self.job, &self.run.prepared.train),
             },
             (_, Standing::NotBetter) => {
                 let why = of("The integer model", model);
@@ -154,7 +154,7 @@ impl Input<'_> {
     /// What keeps more of the dense network, as far as this job leaves it open.
     fn remedy(&self) -> String {
         let (job, trained) = (self.job, self.trained);
-        let (left, all) = (weights(&trained.network), weights(&trained.dense));
+        let (left, all) = (weight_count(&trained.network), weight_count(&trained.dense));
         let mut ways = Vec::new();
         if job.variational.is_bayesian() && left < all {
             let more = (left + left / 2).min(all);

@@ -12,6 +12,8 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
+use super::super::Window;
+#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, avg_pool};
 
 /// Mean over all dimensions but the last.
