@@ -13,7 +13,7 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(1_800);
 
 /// Debian's compiler with the source of its library.
 pub(crate) const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-/// Debian's linker for bare cores, where rustup has brought none.
+/// Debian's linker for bare cores, where rustup installed none.
 pub(crate) const LINKER: &str = "lld";
 
 /// A program that firmware work needs, and where it comes from.

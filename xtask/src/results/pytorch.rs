@@ -1,5 +1,4 @@
-//! Networks that came from PyTorch: what `cargo xtask bench pytorch` found, and its section of the
-//! page.
+//! Networks from PyTorch: what `cargo xtask bench pytorch` measured, and its section of the page.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +23,7 @@ pub(crate) struct Quantized {
 /// A network that was trained elsewhere, and what one job made of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BroughtRow {
+pub(crate) struct PytorchRow {
     pub(crate) network: String,
     /// In jobs/pytorch.
     pub(crate) job: String,
@@ -53,7 +52,7 @@ pub(crate) struct BroughtRow {
     pub(crate) machine: String,
 }
 
-impl BroughtRow {
+impl PytorchRow {
     /// How many times smaller than its int8 self.
     pub(crate) fn bytes_ratio(&self) -> f64 {
         self.int8.file_bytes as f64 / self.compressed.file_bytes.max(1) as f64
@@ -79,7 +78,7 @@ of integer models by the runtime.
 ";
 
 /// The section, or nothing where nothing was measured.
-pub(super) fn section(rows: &[BroughtRow]) -> String {
+pub(super) fn section(rows: &[PytorchRow]) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let mut text = HEAD.to_owned();
     for row in rows {
@@ -110,7 +109,7 @@ pub(super) fn section(rows: &[BroughtRow]) -> String {
 }
 
 /// Vectors and differing bytes on each core.
-fn cores(row: &BroughtRow) -> String {
+fn cores(row: &PytorchRow) -> String {
     let names: Vec<&str> = row.mismatches.keys().map(String::as_str).collect();
     let differ: u64 = row.mismatches.values().sum();
     format!("{} vectors on {}: {differ} bytes differ", row.vectors, names.join(", "))
@@ -128,7 +127,7 @@ mod tests {
             file_bytes,
             macs,
         };
-        let row = BroughtRow {
+        let row = PytorchRow {
             network: "resnet-8".into(),
             job: "resnet-8-weights".into(),
             float_error_percent: 0.8,

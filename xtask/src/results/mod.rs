@@ -3,9 +3,9 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
-mod brought;
 mod job;
 mod page;
+mod pytorch;
 mod row;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
-pub(crate) use brought::{BroughtRow, Quantized};
+pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
 
 /// Where results are kept, in the checkout.
@@ -52,7 +52,7 @@ struct McuRow {
 /// What [`TrainingRow`]s are kept as.
 pub(crate) const TRAINING_SET: &str = "training";
 
-/// What [`BroughtRow`]s are kept as.
+/// What [`PytorchRow`]s are kept as.
 pub(crate) const PYTORCH_SET: &str = "pytorch";
 
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
@@ -81,7 +81,7 @@ pub(crate) struct Results {
     sets: BTreeMap<String, Vec<Row>>,
     mcu: Vec<McuRow>,
     training: Vec<TrainingRow>,
-    brought: Vec<BroughtRow>,
+    pytorch: Vec<PytorchRow>,
 }
 
 impl Results {
@@ -108,7 +108,7 @@ impl Results {
             } else if name == TRAINING_SET {
                 results.training = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == PYTORCH_SET {
-                results.brought = serde_json::from_str(&text).map_err(wrong)?;
+                results.pytorch = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);
@@ -241,6 +241,10 @@ mod tests {
         assert!(embedded.contains("1.25") && !embedded.contains("old"), "{embedded}");
         assert_eq!(results.embed(&embedded).unwrap(), embedded);
         assert_eq!(results.embed("no marks"), None);
+        let control = Some("order-by-magnitude".to_owned());
+        results.add(finished(Row { prior: "other".into(), control, ..row(1, 7.25) }));
+        assert_eq!(results.embed(&text).unwrap(), embedded, "controls are on the page alone");
+        assert!(results.page().contains("7.25"));
     }
 
     #[test]
