@@ -13,10 +13,16 @@ use bitsback::job::Job;
 use bitsback_runtime::{Interpreter, Model, arena_len, include_model};
 
 /// Pages whose steps are followed from the first to the last.
-const STEPS: [&str; 3] = ["README.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
+const STEPS: [&str; 4] =
+    ["README.md", "docs/TUTORIAL.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
 /// Pages whose TOML is jobs.
-const JOBS: [&str; 4] =
-    ["README.md", "docs/JOB.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
+const JOBS: [&str; 5] = [
+    "README.md",
+    "docs/TUTORIAL.md",
+    "docs/JOB.md",
+    "docs/from-pytorch.md",
+    "docs/from-tensorflow.md",
+];
 /// What a file on a command line ends with.
 const ENDINGS: [&str; 8] = ["bbk", "tflite", "onnx", "toml", "npz", "csv", "png", "safetensors"];
 
