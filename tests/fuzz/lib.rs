@@ -30,7 +30,7 @@ const SECTION_LEN: usize = 700;
 /// Adds up what it sees, so that nothing is optimised away.
 struct Sum {
     total: u64,
-    /// Whether every output must be.
+    /// Whether every output must be whole.
     are_whole: bool,
 }
 
@@ -153,7 +153,7 @@ struct Draw<'u, 'a> {
 }
 
 impl Draw<'_, '_> {
-    /// Mostly small, sometimes anything.
+    /// Draws a dimension that is mostly small and sometimes anything.
     fn dim(&mut self) -> Result<u16> {
         if self.u.ratio(1, 50)? { self.u.arbitrary() } else { self.u.int_in_range(0..=9) }
     }

@@ -221,7 +221,7 @@ fn call(code: &str) -> Option<(&'static str, Vec<String>)> {
     let rest = rest.split([';', '|', '#', '>']).next().unwrap_or(rest);
     let rest = rest.split(" && ").next().unwrap_or(rest);
     let words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
-    // Prose such as `bitsback` alone, or a placeholder, names no verb.
+    // `bitsback` alone in prose, or a placeholder, names no verb.
     let verb = words.first()?;
     verb.chars().all(|c| c.is_ascii_lowercase() || c == '-').then_some((package, words))
 }
@@ -233,7 +233,7 @@ fn commands_and_their_options_exist() {
     let mut calls = 0;
     for page in pages() {
         let blocks = page.lines(true).join("\n").replace("\\\n", " ");
-        // Blocks may be transcripts: only lines that begin with a command count.
+        // Blocks may be transcripts, so only lines that begin with a command count.
         let codes = page.inline_code().into_iter().chain(blocks.lines().map(str::to_owned));
         for (code, (package, words)) in codes.filter_map(|c| call(&c).map(|call| (c, call))) {
             calls += 1;

@@ -224,7 +224,7 @@ fn outputs_vary_with_inputs() {
     }
 }
 
-/// Also of models that are committed from elsewhere, such as a job's.
+/// Checks models that are committed from elsewhere, too, such as a job's.
 #[test]
 fn every_golden_folder_holds() {
     for entry in std::fs::read_dir(folder("")).unwrap() {

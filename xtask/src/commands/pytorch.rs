@@ -19,7 +19,7 @@ use crate::golden::{Golden, MODEL_FILE};
 use crate::results::{self, FOLDER, PYTORCH_SET, PytorchRow, Quantized};
 use crate::{boards, conformance, paths, process, python};
 
-/// What is trained: network, epochs and batch of PyTorch, and the jobs that begin with it.
+/// The networks that are trained: name, epochs and batch in PyTorch, and the jobs that start from them.
 const SUBJECTS: [(&str, u32, u32, [&str; 2]); 2] = [
     ("lenet-5", 2, 128, ["lenet-5", "lenet-5-weights"]),
     ("resnet-8", 2, 128, ["resnet-8", "resnet-8-weights"]),
@@ -67,7 +67,7 @@ struct Trained {
     version: String,
 }
 
-/// Of what `bitsback quantize --json` prints.
+/// The part of what `bitsback quantize --json` prints that a row takes.
 #[derive(Debug, Deserialize)]
 struct Assessed {
     float_error_percent: f64,
@@ -77,7 +77,7 @@ struct Assessed {
     macs: u64,
 }
 
-/// Of what `bitsback compress --json` prints.
+/// The part of what `bitsback compress --json` prints that a row takes.
 #[derive(Debug, Deserialize)]
 struct Compressed {
     error_percent: f64,
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if mismatches > 0 { Err(XtaskError::Mismatches { mismatches }) } else { Ok(()) }
 }
 
-/// Trains and exports.
+/// Trains a network in PyTorch and exports it.
 fn train(
     root: &Path,
     network: &str,
@@ -156,7 +156,7 @@ fn train(
     Ok(trained)
 }
 
-/// What is known of an exported network.
+/// The file that describes an exported network.
 fn description(root: &Path, network: &str) -> PathBuf {
     root.join(EXPORTS).join(format!("{network}.json"))
 }
@@ -166,7 +166,7 @@ fn read(path: &Path) -> Result<Trained, XtaskError> {
         .map_err(|error| XtaskError::Results { path: path.into(), problem: error.to_string() })
 }
 
-/// Integers without training.
+/// Quantises an exported network without training.
 fn quantize(
     root: &Path,
     bitsback: &Path,
@@ -182,7 +182,7 @@ fn quantize(
     last_json(&mut command)
 }
 
-/// One job, and its model on the cores.
+/// Runs one job, and its model on the cores.
 fn compress(
     root: &Path,
     bitsback: &Path,

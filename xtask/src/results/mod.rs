@@ -22,9 +22,9 @@ pub(crate) use row::{Finished, Row, finished};
 pub(crate) const FOLDER: &str = "docs/results";
 /// The page.
 pub(crate) const PAGE_FILE: &str = "README.md";
-/// The text that shows the means, too.
+/// The file that shows the means, too.
 pub(crate) const README_FILE: &str = "README.md";
-/// Marks before and after them there.
+/// The marks before and after the means in that file.
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
 /// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`] and [`PYTORCH_SET`], the files
@@ -37,7 +37,7 @@ const MCU_SET: &str = "mcu";
 struct McuRow {
     core: String,
     shape: String,
-    /// Another runtime.
+    /// The name of another runtime; absent for ours.
     runtime: Option<String>,
     layout: Option<String>,
     macs: u64,
@@ -63,7 +63,7 @@ pub(crate) struct TrainingRow {
     pub(crate) batch: usize,
     pub(crate) threads: usize,
     pub(crate) rounds: u16,
-    /// Medians over the rounds.
+    /// The medians over the rounds.
     pub(crate) epoch_seconds: f64,
     pub(crate) pytorch_epoch_seconds: f64,
     pub(crate) ratio: f64,

@@ -10,9 +10,9 @@ use crate::certificate::thousands;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Quantized {
-    /// On the whole test set, by the runtime.
+    /// The error on the whole test set, computed by the runtime.
     pub(crate) error_percent: f64,
-    /// Test examples with the same class as by floats.
+    /// The share of test examples that get the same class as by floats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) agreement_percent: Option<f64>,
     /// The whole `.bbk` file.
@@ -25,26 +25,26 @@ pub(crate) struct Quantized {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PytorchRow {
     pub(crate) network: String,
-    /// In jobs/pytorch.
+    /// The job's name in jobs/pytorch.
     pub(crate) job: String,
-    /// Of the ONNX file's floats, computed here.
+    /// The error of the ONNX file's floats, computed here.
     pub(crate) float_error_percent: f64,
-    /// As PyTorch counts it.
+    /// The error as PyTorch counts it.
     pub(crate) pytorch_error_percent: f64,
-    /// `bitsback quantize`.
+    /// The figures of `bitsback quantize`.
     pub(crate) int8: Quantized,
-    /// `bitsback quantize --bits auto`.
+    /// The figures of `bitsback quantize --bits auto`.
     pub(crate) narrow: Quantized,
-    /// `bitsback compress`.
+    /// The figures of `bitsback compress`.
     pub(crate) compressed: Quantized,
     /// Golden vectors that ran on each core.
     pub(crate) vectors: u64,
     /// Output bytes that differed there, by core.
     pub(crate) mismatches: BTreeMap<String, u64>,
     pub(crate) pytorch_seconds: f64,
-    /// Of the job.
+    /// The seconds that the job took.
     pub(crate) seconds: f64,
-    /// Version.
+    /// PyTorch's version.
     pub(crate) pytorch: String,
     pub(crate) seed: u64,
     pub(crate) command: String,
@@ -53,12 +53,12 @@ pub(crate) struct PytorchRow {
 }
 
 impl PytorchRow {
-    /// How many times smaller than its int8 self.
+    /// How many times smaller the file is than the int8 model's.
     pub(crate) fn bytes_ratio(&self) -> f64 {
         self.int8.file_bytes as f64 / self.compressed.file_bytes.max(1) as f64
     }
 
-    /// How many times fewer multiply-accumulates than its int8 self.
+    /// How many times fewer multiply-accumulates it takes than the int8 model.
     pub(crate) fn macs_ratio(&self) -> f64 {
         self.int8.macs as f64 / self.compressed.macs.max(1) as f64
     }

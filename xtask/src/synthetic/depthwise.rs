@@ -22,7 +22,7 @@ const fn layer(output: [u16; 3], size: [u16; 2], padding: [u16; 2], bits: u8) ->
     Layer { output, size, stride: [1, 1], padding, dilation: [1, 1], bits }
 }
 
-/// From 11 × 9 × 5 on.
+/// The layers, from an input of 11 × 9 × 5 on.
 const LAYERS: [Layer; 10] = [
     layer([11, 9, 5], [3, 3], [1, 1], 8),
     layer([11, 9, 15], [1, 1], [0, 0], 8), // three outputs a channel

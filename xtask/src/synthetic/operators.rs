@@ -170,7 +170,7 @@ fn classifier(sketch: &mut Sketch) -> Result<(), SketchError> {
     }));
     let output = sketch.tensor(&[2], i8::MIN);
     let class = sketch.op(Op::Argmax(Argmax { input: Source::Previous, output }));
-    // Both in the output, so that both are compared.
+    // Both are in the output, so that both are compared.
     let output = sketch.tensor(&[12], i8::MIN);
     let inputs = [probabilities, class].into_iter().collect();
     sketch.op(Op::Concat(Concat { inputs, output, axis: 0 }));

@@ -67,7 +67,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// For tensors of these lengths in order.
+    /// The places of tensors with these lengths, in order.
     fn new(lengths: &[usize]) -> Self {
         let arena = lengths.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
         Self { arena: arena as u32, at_start: false }
@@ -97,7 +97,7 @@ fn dense(
     Ok(())
 }
 
-/// Pairs where the compressor would choose them, too.
+/// The layout in pairs where the compressor would choose it, too.
 fn chosen(wanted: Layout, [rows, columns]: [usize; 2]) -> Layout {
     if wanted == Layout::Pairs && pairs_pay(rows, columns) { wanted } else { Layout::RowMajor }
 }
@@ -119,7 +119,7 @@ fn conv(
     Ok(Conv2d { input, output, window, dilation: [1, 1], affine })
 }
 
-/// The same as an operator.
+/// The same convolution as an operator.
 fn conv_op(
     sketch: &mut Sketch,
     layout: Layout,
