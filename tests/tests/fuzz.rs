@@ -74,10 +74,10 @@ fn files_made_by_chance() {
             random.change(&mut file, at, &corpus);
         }
         run(&file, random.below(256) as i8);
-        if let Ok(sketch) = targets::Sketch::arbitrary(&mut Unstructured::new(&file))
-            && let Some(built) = sketch.write()
+        if let Ok(drawn) = targets::DrawnModel::arbitrary(&mut Unstructured::new(&file))
+            && let Some(built) = drawn.write()
         {
-            targets::parse_and_run(&built, sketch.fill());
+            targets::parse_and_run(&built, drawn.fill());
             accepted += usize::from(bitsback_runtime::Model::parse(&built).is_ok());
         }
     }

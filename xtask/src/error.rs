@@ -86,7 +86,7 @@ pub(crate) enum XtaskError {
     Corpus { path: PathBuf, source: crate::archives::CorpusError },
 
     #[error("a synthetic model is wrong: {0}")]
-    Sketch(#[from] crate::synthetic::SketchError),
+    SyntheticModel(#[from] crate::synthetic::ModelBuilderError),
 
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },

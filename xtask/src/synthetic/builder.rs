@@ -1,4 +1,4 @@
-//! Drawing a model: tensors are placed one after the other, weights are random.
+//! Building a model: tensors are placed one after the other, weights are random.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
 
-/// Why a sketch is no model: all of these are mistakes in the sketch itself.
+/// Why no model can be built: all of these are mistakes in the code that describes it.
 #[derive(Debug)]
-pub(crate) enum SketchError {
+pub(crate) enum ModelBuilderError {
     Pack(PackError),
     Pairs,
     Coded,
@@ -23,7 +23,7 @@ pub(crate) enum SketchError {
     Arena(ArenaTooSmall),
 }
 
-impl fmt::Display for SketchError {
+impl fmt::Display for ModelBuilderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pack(error) => write!(f, "weights: {error:?}"),
@@ -37,7 +37,7 @@ impl fmt::Display for SketchError {
     }
 }
 
-impl std::error::Error for SketchError {}
+impl std::error::Error for ModelBuilderError {}
 
 /// Xorshift: the same sequence everywhere and for ever, which no crate's generator promises.
 pub(crate) struct Random(u64);
@@ -100,7 +100,7 @@ pub(crate) struct Coded {
 }
 
 /// A model in the making.
-pub(crate) struct Sketch {
+pub(crate) struct ModelBuilder {
     name: &'static str,
     random: Random,
     section: Vec<u8>,
@@ -109,7 +109,7 @@ pub(crate) struct Sketch {
     arena: u32,
 }
 
-impl Sketch {
+impl ModelBuilder {
     pub(crate) fn new(name: &'static str, seed: u64) -> Self {
         let input = Tensor::default();
         Self { name, random: Random::new(seed), section: vec![], ops: vec![], input, arena: 0 }
@@ -157,7 +157,7 @@ impl Sketch {
         rows: usize,
         columns: usize,
         kind: Kind,
-    ) -> Result<Affine, SketchError> {
+    ) -> Result<Affine, ModelBuilderError> {
         let half = 1 << (kind.bits - 1);
         // Layouts of words begin at one; the others don't mind.
         self.section.resize(self.section.len().next_multiple_of(kind.alignment()), 0);
@@ -172,13 +172,13 @@ impl Sketch {
         for block in paired.as_chunks::<PAIR_BLOCK_ROWS>().0 {
             let mut bytes = vec![0; pair_block_len(columns)];
             if !pack_pairs(block.each_ref().map(Vec::as_slice), &mut bytes) {
-                return Err(SketchError::Pairs);
+                return Err(ModelBuilderError::Pairs);
             }
             self.section.extend(bytes);
         }
         for weights in packed {
             let mut row = vec![0; row_len(kind.bits, columns)];
-            pack_row(weights, kind.bits, &mut row).map_err(SketchError::Pack)?;
+            pack_row(weights, kind.bits, &mut row).map_err(ModelBuilderError::Pack)?;
             self.section.extend(row);
         }
         let weights = Weights { offset, bits: kind.bits, layout: kind.layout };
@@ -196,7 +196,7 @@ impl Sketch {
         rows: usize,
         columns: usize,
         kind: Coded,
-    ) -> Result<CodedAffine, SketchError> {
+    ) -> Result<CodedAffine, ModelBuilderError> {
         let limit = i32::from(coded_limit(kind.bits));
         let mut weights = Vec::with_capacity(rows * columns);
         for _ in 0..rows * columns {
@@ -209,7 +209,8 @@ impl Sketch {
         let rows_of =
             rows_of.map(|(weights, &bias)| CodedRow { bias: kind.bias.map(|_| bias), weights });
         let mut stream = vec![0; weights.len() * 40 + 200];
-        let len = encode(rows_of, kind.bits, kind.lag, &mut stream).ok_or(SketchError::Coded)?;
+        let len =
+            encode(rows_of, kind.bits, kind.lag, &mut stream).ok_or(ModelBuilderError::Coded)?;
         let offset = self.bytes(&stream[..len]);
         let squares: f64 = weights.iter().map(|&w| f64::from(w).powi(2)).sum();
         let spread = 74.0 * (squares / rows as f64).sqrt().max(1.0);
@@ -244,7 +245,7 @@ impl Sketch {
     }
 
     /// The file.
-    pub(crate) fn finish(self) -> Result<Vec<u8>, SketchError> {
+    pub(crate) fn finish(self) -> Result<Vec<u8>, ModelBuilderError> {
         let meta = Meta {
             name: self.name,
             input: self.input,
@@ -252,9 +253,11 @@ impl Sketch {
             output_scale: 1.0,
             ..Meta::default()
         };
-        let length = model_len(&meta, &self.ops, &self.section).map_err(SketchError::Write)?;
+        let length =
+            model_len(&meta, &self.ops, &self.section).map_err(ModelBuilderError::Write)?;
         let mut file = vec![0; length];
-        write_model(&meta, &self.ops, &self.section, &mut file).map_err(SketchError::Write)?;
+        write_model(&meta, &self.ops, &self.section, &mut file)
+            .map_err(ModelBuilderError::Write)?;
         Ok(file)
     }
 }
