@@ -66,7 +66,7 @@ pub fn weights(bytes: &[u8]) {
     }
 }
 
-/// 6 × 6 pixels to 4 scores.
+/// A network from 6 × 6 pixels to 4 scores.
 fn small() -> Topology {
     let conv = |channels, filters, kernel| Layer::Conv2d {
         channels,
@@ -89,7 +89,7 @@ fn small() -> Topology {
     }
 }
 
-/// Values and weights, and what windows make of them.
+/// The number of values, weights and products of a graph.
 fn size(graph: &Graph<Affine>) -> usize {
     let values = graph.values.iter().map(|value| value.len());
     let work = graph.nodes.iter().map(|node| {

@@ -23,10 +23,10 @@ const MORE: &str = "BITSBACK_TFLITE_MODELS";
 /// How far floats may be from the integers, in steps of the output, at most and in the mean: each layer
 /// rounds.
 const APART: (f32, f32) = (3.0, 1.0);
-/// The same in the mean of deep networks that end with a softmax, whose slope adds to it.
+/// The same limit on the mean of deep networks that end with a softmax, whose slope adds to it.
 const DEEP_APART: f32 = 5.0;
 
-/// As `bitsback import` does it.
+/// Imports a model as `bitsback import` does it.
 fn options() -> ImportOptions {
     ImportOptions { fused: true, ..ImportOptions::default() }
 }
