@@ -82,14 +82,9 @@ impl Dead {
     /// Units of each value that may differ from zero.
     fn nonzero(&self, spaces: &Spaces) -> Vec<Vec<bool>> {
         let graph = &spaces.graph;
-        let mut nonzero: Vec<Vec<bool>> = Vec::with_capacity(graph.values.len());
-        for (id, value) in graph.values.iter().enumerate() {
-            let units = spaces.units(id);
-            nonzero.push(vec![value.constant.is_none(); units]);
-            for (index, number) in value.constant.iter().flatten().enumerate() {
-                nonzero[id][index % units] |= *number != 0.0;
-            }
-        }
+        // Constants, too: those that are zero are for `fold_constants` to see.
+        let values = 0..graph.values.len();
+        let mut nonzero: Vec<_> = values.map(|value| vec![true; spaces.units(value)]).collect();
         let mut layers = spaces.layers.iter().zip(&self.outputs).peekable();
         for (at, (node, relation)) in graph.nodes.iter().zip(&spaces.relations).enumerate() {
             let layer = layers.next_if(|(layer, _)| layer.node == at);
