@@ -26,6 +26,8 @@ pub mod weights;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sketches;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
