@@ -26,6 +26,7 @@ pub use cli::CliError;
 
 use crate::bit_width::BitWidthError;
 use crate::calibrate::CalibrateError;
+use crate::compile::CompileError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::export::ExportError;
@@ -194,6 +195,8 @@ errors! {
     };
     /// Serialisation.
     Serialize(SerializeError) => |_| Kind::Internal;
+    /// Writing a graph of integers.
+    Compile(CompileError) => |_| Kind::Model;
     /// Verification.
     Verify(VerifyError) => |_| Kind::Internal;
     /// Golden vectors.

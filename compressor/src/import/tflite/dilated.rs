@@ -10,8 +10,9 @@
 use super::convert::{Converter, Site, integers};
 use super::schema::{Tensor, Type};
 use super::window::padding_and_stride;
+use crate::graph::ops::IntegerPad;
+use crate::graph::{IntegerValue, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Origin, Value, ValueId};
 
 /// What a tensor between the two operators is made of.
 #[derive(Clone)]
@@ -179,7 +180,7 @@ impl<'a> Converter<'a> {
         }
         let mut source = source;
         let bordered = before.iter().chain(&behind).any(|&border| border > 0);
-        if !dealt.open && bordered && self.of(source).zero_point != 0 {
+        if !dealt.open && bordered && self.of(source).quantization.zero_point != 0 {
             if start != [0, 0] {
                 return Err(wrong("only ends can be cropped where borders aren't zeros"));
             }
@@ -206,10 +207,10 @@ impl<'a> Converter<'a> {
         let value = self.of(image).clone();
         let channels = value.dims.last().copied().unwrap_or(1);
         let dims = vec![sides[0], sides[1], channels];
-        self.graph.values.push(Value { dims, origin: Origin::Computed, ..value });
+        self.graph.values.push(IntegerValue { dims, origin: Origin::Computed, ..value });
         let output = self.graph.values.len() - 1;
         let before = vec![before[0] as u16, before[1] as u16, 0];
-        self.push(site, Kind::Pad(before, 0), vec![image], output);
+        self.push(site, IntegerPad { before: before, value: 0 }, vec![image], output);
         output
     }
 
@@ -252,8 +253,8 @@ impl<'a> Converter<'a> {
             [along, channels] => vec![along, 1, channels],
             _ => return id,
         };
-        let origin = if written { Origin::Computed } else { Origin::View(id) };
-        self.graph.values.push(Value { dims, origin, ..value });
+        let origin = if written { Origin::Computed } else { Origin::View(id, 0) };
+        self.graph.values.push(IntegerValue { dims, origin, ..value });
         let image = self.graph.values.len() - 1;
         if written {
             self.make_view(image, id);
