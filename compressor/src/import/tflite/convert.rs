@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bitsback_runtime::format::{Clamp, MAX_FILE_LEN};
 use bitsback_runtime::requantize::Multiplier;
 
-use super::dilated::Dealt;
+use super::dilated::SpaceToBatch;
 use super::operators::{self, Import};
 use super::schema::{Model, Operator, Tensor, Type};
 use crate::compile::ByteMap;
@@ -27,7 +27,7 @@ pub(super) struct Converter<'a> {
     /// The value that each tensor became.
     values: Vec<Option<ValueId>>,
     /// Tensors between `SPACE_TO_BATCH_ND` and its counterpart.
-    pub(super) dealt: HashMap<usize, Dealt<'a>>,
+    pub(super) batched: HashMap<usize, SpaceToBatch<'a>>,
     parameters: usize,
 }
 
@@ -86,7 +86,7 @@ pub(super) fn convert(model: &Model<'_>) -> Result<(IntegerGraph, Option<ByteMap
         graph: IntegerGraph::default(),
         bytes: None,
         values: vec![None; model.tensors.len()],
-        dealt: HashMap::new(),
+        batched: HashMap::new(),
         parameters: 0,
     };
     // Conversions at the model's ends are left to the caller: the model takes and gives int8.
@@ -188,7 +188,7 @@ impl<'a> Converter<'a> {
         what: &'static str,
     ) -> Result<ValueId, ImportError> {
         let (id, _) = self.input(site, place, what)?;
-        if self.dealt.contains_key(&id) {
+        if self.batched.contains_key(&id) {
             return Err(self.between(site));
         }
         self.value(id, || site.at())

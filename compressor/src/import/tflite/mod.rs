@@ -6,6 +6,8 @@
 //! single-precision scales (fully connected layers with one scale, leaky rectifiers).
 
 mod arrange;
+#[cfg(test)]
+mod builder;
 mod convert;
 mod dilated;
 mod elementwise;
@@ -16,8 +18,6 @@ mod operators;
 mod reduce;
 mod schema;
 mod sizes;
-#[cfg(test)]
-mod sketch;
 mod slice;
 #[cfg(test)]
 mod tests;

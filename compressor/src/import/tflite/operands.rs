@@ -214,7 +214,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::tflite::sketch::{Field, I8, Sketch, single};
+    use crate::import::tflite::builder::{Field, I8, ModelBuilder, single};
 
     const ADD: i32 = 0;
     const SUB: i32 = 41;
@@ -222,22 +222,22 @@ mod tests {
     #[test]
     fn differences() {
         let of = |constant_first: bool| {
-            let mut sketch = single(SUB, &[1, 2, 2], &[1, 2, 2], vec![]);
-            let constant = sketch.typed(&[2], I8, &[3, 0xfe], 0.5, 1); // 2 and −3 above the zero
+            let mut builder = single(SUB, &[1, 2, 2], &[1, 2, 2], vec![]);
+            let constant = builder.typed(&[2], I8, &[3, 0xfe], 0.5, 1); // 2 and −3 above the zero
             let operands = if constant_first { vec![constant, 0] } else { vec![0, constant] };
-            sketch.operators[0][1].1 = Field::I32s(operands);
-            sketch.run(&[1, 2, 10, -20])
+            builder.operators[0][1].1 = Field::I32s(operands);
+            builder.run(&[1, 2, 10, -20])
         };
         assert_eq!(of(false), [-1, 5, 8, -17]);
         assert_eq!(of(true), [3, -3, -6, 19]);
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 3], 0.5, 1);
-        let limited = sketch.tensor(&[1, 3], 0.5, 1);
-        sketch.operator(19, &[input], limited, vec![]);
-        let output = sketch.tensor(&[1, 3], 0.5, 0);
-        sketch.operator(SUB, &[input, limited], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        assert_eq!(sketch.run(&[-128, 1, 100]), [-128, 0, 0]);
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 3], 0.5, 1);
+        let limited = builder.tensor(&[1, 3], 0.5, 1);
+        builder.operator(19, &[input], limited, vec![]);
+        let output = builder.tensor(&[1, 3], 0.5, 0);
+        builder.operator(SUB, &[input, limited], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        assert_eq!(builder.run(&[-128, 1, 100]), [-128, 0, 0]);
     }
 
     #[test]
@@ -247,27 +247,27 @@ mod tests {
             [(1, &[1, 1, 2, 2]), (2, &[1, 2, 1, 2]), (3, &[1, 2, 2, 1])];
         for (axis, reduced) in table {
             // The largest along a dimension, added to all.
-            let mut sketch = Sketch::new();
-            let (input, axes) = (sketch.tensor(&[1, 2, 2, 2], 1.0, 0), sketch.integers(&[axis]));
-            let largest = sketch.tensor(reduced, 1.0, 0);
-            sketch.operator(82, &[input, axes], largest, vec![]);
-            let output = sketch.tensor(&[1, 2, 2, 2], 1.0, 0);
-            sketch.operator(ADD, &[largest, input], output, vec![]);
-            (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+            let mut builder = ModelBuilder::new();
+            let (input, axes) = (builder.tensor(&[1, 2, 2, 2], 1.0, 0), builder.integers(&[axis]));
+            let largest = builder.tensor(reduced, 1.0, 0);
+            builder.operator(82, &[input, axes], largest, vec![]);
+            let output = builder.tensor(&[1, 2, 2, 2], 1.0, 0);
+            builder.operator(ADD, &[largest, input], output, vec![]);
+            (builder.inputs, builder.outputs) = (vec![input], vec![output]);
             // Positions that differ in the dimension differ in this bit.
             let bit = 1 << (3 - axis);
             let expected = (0..8).map(|at| inputs[at] + inputs[at | bit]);
-            assert_eq!(sketch.run(&inputs), expected.collect::<Vec<i8>>(), "{axis}");
+            assert_eq!(builder.run(&inputs), expected.collect::<Vec<i8>>(), "{axis}");
         }
     }
 
     #[test]
     fn constants_are_repeated_and_what_does_not_fit_is_refused() {
         let with = |shape: &[i32], bytes: &[u8]| {
-            let mut sketch = single(ADD, &[1, 3, 2], &[1, 3, 2], vec![]);
-            let constant = sketch.typed(shape, I8, bytes, 0.5, 0);
-            sketch.operators[0][1].1 = Field::I32s(vec![0, constant]);
-            sketch
+            let mut builder = single(ADD, &[1, 3, 2], &[1, 3, 2], vec![]);
+            let constant = builder.typed(shape, I8, bytes, 0.5, 0);
+            builder.operators[0][1].1 = Field::I32s(vec![0, constant]);
+            builder
         };
         assert_eq!(with(&[3, 1], &[1, 2, 3]).run(&[0; 6]), [1, 1, 2, 2, 3, 3]);
         let error = with(&[3], &[1, 2, 3]).refused();

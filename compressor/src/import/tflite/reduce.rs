@@ -146,14 +146,14 @@ impl<'a> Converter<'a> {
 #[cfg(test)]
 mod tests {
     use crate::import::ImportError;
-    use crate::import::tflite::sketch::{Field, Sketch, single};
+    use crate::import::tflite::builder::{Field, ModelBuilder, single};
 
     /// A reduction of 2 × 2 × 2 values, or whatever `dims` says, over some dimensions.
-    fn reduction(code: i32, dims: &[i32], axes: &[i32], to: &[i32]) -> Sketch {
-        let mut sketch = single(code, dims, to, vec![]);
-        let axes = sketch.integers(axes);
-        sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-        sketch
+    fn reduction(code: i32, dims: &[i32], axes: &[i32], to: &[i32]) -> ModelBuilder {
+        let mut builder = single(code, dims, to, vec![]);
+        let axes = builder.integers(axes);
+        builder.operators[0][1].1 = Field::I32s(vec![0, axes]);
+        builder
     }
 
     /// Axes, the shape without them, means and maxima.

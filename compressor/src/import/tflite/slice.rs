@@ -175,20 +175,20 @@ pub(super) fn is_slice(code: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::import::tflite::sketch::{Field, Fields, Sketch};
+    use crate::import::tflite::builder::{Field, Fields, ModelBuilder};
 
     const STRIDED: i32 = 45;
 
     /// A slice of 2 × 3 × 4 values with the batch before them.
-    fn sliced(code: i32, to: &[i32], bounds: &[&[i32]], options: Fields) -> Sketch {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 2, 3, 4], 0.5, 7);
+    fn sliced(code: i32, to: &[i32], bounds: &[&[i32]], options: Fields) -> ModelBuilder {
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 2, 3, 4], 0.5, 7);
         let mut operands = vec![input];
-        operands.extend(bounds.iter().map(|numbers| sketch.integers(numbers)));
-        let output = sketch.tensor(to, 0.5, 7);
-        sketch.operator(code, &operands, output, options);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+        operands.extend(bounds.iter().map(|numbers| builder.integers(numbers)));
+        let output = builder.tensor(to, 0.5, 7);
+        builder.operator(code, &operands, output, options);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     }
 
     fn inputs() -> Vec<i8> {
