@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::network::Topology;
+use crate::graph::Graph;
 
 /// Which prior the group scales had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +15,11 @@ pub enum Prior {
     Horseshoe,
 }
 
-/// The posterior of one affine layer.
+/// The posterior of one layer with weights.
 ///
-/// A *group* is an input of a dense layer or a filter of a convolution; it shares one scale z.
+/// A *group* is what shares one scale z ([`crate::graph::Groups`]).
 /// # Shapes
-/// `weight_*` as [`crate::network::Affine::weight`]; `bias_*`: outputs; the rest: groups.
+/// `weight_*` as [`crate::graph::Affine::weight`]; `bias_*`: outputs; the rest: groups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerPosterior {
     /// Mean of w given z = 1.
@@ -34,8 +34,10 @@ pub struct LayerPosterior {
     pub scale_mean: Vec<f32>,
     /// V\[z\] per group.
     pub scale_variance: Vec<f32>,
-    /// log α (normal-Jeffreys) or v − m (horseshoe) per group: *higher means less needed*.
-    pub unimportance: Vec<f32>,
+    /// The prune score, log α (normal-Jeffreys) or v − m (horseshoe), per group: *higher means less
+    /// needed*.
+    #[serde(rename = "unimportance")]
+    pub prune_score: Vec<f32>,
     /// KL divergence of the whole layer from its prior in nats, untempered, before any pruning of
     /// what training left.
     pub description_length_nats: f64,
@@ -46,10 +48,8 @@ pub struct LayerPosterior {
 pub struct Posterior {
     /// Which prior.
     pub prior: Prior,
-    /// What is computed, at the shapes that training ended with.
-    pub topology: Topology,
-    /// One entry per affine layer, in order.
-    pub layers: Vec<LayerPosterior>,
+    /// What is computed, at the shapes that training ended with, with the posterior of each layer.
+    pub graph: Graph<LayerPosterior>,
     /// KL divergence from the prior in nats, untempered: the bits-back description length.
     pub description_length_nats: f64,
 }

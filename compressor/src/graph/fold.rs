@@ -124,7 +124,7 @@ impl Graph<Affine> {
         }
         let channels = scaling.bias.len();
         let shifted = scaling.bias.iter().any(|&summand| summand != 0.0);
-        let inside = self.windows_stay_inside(reader);
+        let inside = !self.nodes[reader].op.reads_padding(&self.site(&self.nodes[reader]));
         let takes = match self.nodes[reader].op {
             Op::Dense(_) => true,
             Op::Conv2d(_) => !shifted || inside,
@@ -144,14 +144,5 @@ impl Graph<Affine> {
             *operand = input;
         }
         true
-    }
-
-    /// Whether no window of a convolution reaches beyond its image.
-    fn windows_stay_inside(&self, at: usize) -> bool {
-        let node = &self.nodes[at];
-        let Op::Conv2d(conv) = &node.op else { return false };
-        let ends = (self.values[node.inputs[0]].image(), self.values[node.output].image());
-        let (Some([height, width, _]), Some([rows, columns, _])) = ends else { return false };
-        conv.window.stays_inside([height, width], [rows, columns])
     }
 }

@@ -137,6 +137,16 @@ pub(super) fn check_window(window: Window, site: &Site<'_>) -> Option<&'static s
     None
 }
 
+/// Whether windows reach beyond the image.
+pub(super) fn reads_padding(window: Window, site: &Site<'_>) -> bool {
+    let (Some([height, width, _]), Some([rows, columns, _])) =
+        (site.input().image(), site.output.image())
+    else {
+        return true;
+    };
+    !window.stays_inside([height, width], [rows, columns])
+}
+
 /// For a weight's column of each patch, the mean over all positions of one example.
 pub(super) fn mean_patch(x: &[f32], ends: &Ends) -> Vec<f32> {
     let columns = (ends.window.taps() * ends.from[2]).max(1);

@@ -162,6 +162,11 @@ pub trait Operator: Debug {
         None
     }
 
+    /// Whether its windows reach beyond the operand, where they read zeros.
+    fn reads_padding(&self, _site: &Site<'_>) -> bool {
+        false
+    }
+
     /// The limits that it sets, if it does nothing else.
     fn limits(&self) -> Option<(f32, f32)> {
         None

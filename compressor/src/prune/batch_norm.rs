@@ -1,90 +1,72 @@
 //! Batch normalisation folded into the layer before it.
 
-use crate::network::{Affine, FloatNetwork, Layer, Topology};
-use crate::shapes::kind;
-
 use super::PruneError;
-use super::liveness::affine_shapes;
-use super::shrinkage::check_parameters;
+use super::parameters::check_parameters;
+use crate::graph::{Affine, Graph, Op};
 
-/// ε of every batch normalisation: y = γ·(x − mean)/√(var + ε) + β (burn's and PyTorch's default).
-pub const NORM_EPSILON: f32 = 1e-5;
+pub use crate::graph::ops::NORM_EPSILON;
 
 /// Folds every batch normalisation into the dense layer or convolution directly before it (a
 /// dropout between them does not matter): W ← s·W, b ← s·(b − mean) + β with s = γ/√(var + ε).
 ///
 /// # Errors
 /// When one follows anything else (nonlinearities and pooling don't commute with a shift by
-/// channel, nor with a negative scale), or parameters have the wrong size.
-pub fn fold_batch_norm(network: FloatNetwork) -> Result<FloatNetwork, PruneError> {
-    check_parameters(&network)?;
-    let areas: Vec<_> =
-        affine_shapes(&network.topology).iter().map(|a| a.area * a.inputs).collect();
-    let mut affine = network.affine;
-    let mut norms = network.norms.iter();
-    let mut layers = Vec::with_capacity(network.topology.layers.len());
-    let mut seen = 0;
-    let mut before = "the network's input";
-    let mut foldable = false;
-    for (index, layer) in network.topology.layers.into_iter().enumerate() {
-        let this = kind(&layer);
-        match &layer {
-            Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. } => {
-                seen += 1;
-                foldable = true;
-            }
-            Layer::Dropout { .. } => {
-                layers.push(layer);
-                continue;
-            }
-            Layer::BatchNorm { channels } => {
-                if !foldable {
-                    return Err(PruneError::BatchNormPlace { layer: index, before });
-                }
-                let scales = norms.next().map(|norm| scale_shift(norm, *channels));
-                let (scale, shift) = scales.flatten().ok_or_else(|| PruneError::Length {
-                    layer: format!("layer {index} (batch_norm)"),
-                    what: "the parameter vector",
-                    expected: *channels,
-                    found: 0,
-                })?;
-                fold(&mut affine[seen - 1], areas[seen - 1], &scale, &shift);
-                continue;
-            }
-            Layer::MaxPool2d { .. }
-            | Layer::AvgPool2d { .. }
-            | Layer::Crop { .. }
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::Flatten
-            | Layer::Select { .. }
-            | Layer::Mark { .. }
-            | Layer::From { .. }
-            | Layer::Add { .. } => foldable = false,
+/// channel, nor with a negative scale), something else reads what is between, or parameters have the
+/// wrong size.
+pub fn fold_batch_norm(graph: Graph<Affine>) -> Result<Graph<Affine>, PruneError> {
+    let mut graph = graph;
+    graph.check_structure()?;
+    check_parameters(&graph)?;
+    let mut at = 0;
+    while at < graph.nodes.len() {
+        let node = &graph.nodes[at];
+        let (Op::BatchNorm(norm), Some(affine)) = (&node.op, &node.parameters) else {
+            at += 1;
+            continue;
+        };
+        let factors = norm.factors(affine);
+        let layer = before(&graph, at)?;
+        if let Some(affine) = &mut graph.nodes[layer].parameters {
+            fold(affine, &factors);
         }
-        before = this;
-        layers.push(layer);
+        let norm = graph.nodes.remove(at);
+        let writer = graph.writer(norm.inputs[0]).unwrap_or(layer);
+        graph.nodes[writer].output = norm.output;
     }
-    let topology = Topology { input: network.topology.input, layers };
-    Ok(FloatNetwork { topology, affine, norms: Vec::new() })
+    Ok(graph)
 }
 
-fn scale_shift(norm: &crate::network::Norm, channels: usize) -> Option<(Vec<f32>, Vec<f32>)> {
-    let all = [&norm.gamma, &norm.beta, &norm.mean, &norm.variance];
-    if all.iter().any(|v| v.len() != channels) {
-        return None;
+/// The layer before the batch normalisation at `norm`, with nothing but dropout between, and no other
+/// reader.
+fn before(graph: &Graph<Affine>, norm: usize) -> Result<usize, PruneError> {
+    let mut at = norm;
+    loop {
+        let between = graph.nodes[at].inputs[0];
+        let writer = graph.writer(between);
+        let place = |before| {
+            let layer = graph.nodes[norm].name.clone();
+            Err(PruneError::BatchNormPlace { layer, before })
+        };
+        let Some(writer) = writer else { return place("the network's input") };
+        let op = &graph.nodes[writer].op;
+        if graph.only_reader(between) != Some(at) {
+            return place("a layer whose output something else reads, too");
+        }
+        match op {
+            Op::Dropout(_) => at = writer,
+            op if op.is_affine() => return Ok(writer),
+            op => return place(op.name()),
+        }
     }
-    let scale = norm.gamma.iter().zip(&norm.variance);
-    let scale: Vec<f32> = scale.map(|(gamma, var)| gamma / (var + NORM_EPSILON).sqrt()).collect();
-    let shift = norm.beta.iter().zip(&norm.mean).zip(&scale);
-    Some((scale.clone(), shift.map(|((beta, mean), s)| beta - mean * s).collect()))
 }
 
-fn fold(affine: &mut Affine, row: usize, scale: &[f32], shift: &[f32]) {
-    for (row, scale) in affine.weight.chunks_exact_mut(row.max(1)).zip(scale) {
+/// `factors` has one entry a channel; a dense layer may write an image.
+fn fold(affine: &mut Affine, factors: &Affine) {
+    let columns = affine.weight.len() / affine.bias.len().max(1);
+    let rows = affine.weight.chunks_exact_mut(columns.max(1)).zip(&mut affine.bias);
+    let factors = factors.weight.iter().zip(&factors.bias).cycle();
+    for ((row, bias), (scale, shift)) in rows.zip(factors) {
         row.iter_mut().for_each(|w| *w *= scale);
-    }
-    for ((bias, scale), shift) in affine.bias.iter_mut().zip(scale).zip(shift) {
         *bias = *bias * scale + shift;
     }
 }
@@ -92,60 +74,63 @@ fn fold(affine: &mut Affine, row: usize, scale: &[f32], shift: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Norm, Padding, Shape};
-    use crate::reference::Reference;
+    use crate::graph::ops::{BatchNorm, Clip, Conv2d, Dropout, MaxPool2d};
+    use crate::graph::{Executor, Padding, Window};
 
-    fn network(layers: Vec<Layer>) -> FloatNetwork {
-        let weight = (0..18).map(|i| (i as f32 * 0.37).sin()).collect();
-        let norm = Norm {
-            gamma: vec![-1.5, 0.5],
-            beta: vec![0.1, -0.2],
-            mean: vec![0.3, 0.4],
-            variance: vec![2.0, 0.01],
-        };
-        FloatNetwork {
-            topology: Topology { input: Shape::Image { height: 5, width: 4, channels: 1 }, layers },
-            affine: vec![Affine { weight, bias: vec![0.5, -0.5] }],
-            norms: vec![norm],
-        }
+    fn image() -> Vec<usize> {
+        vec![5, 4, 2]
     }
 
-    fn conv() -> Layer {
-        Layer::Conv2d {
-            channels: 1,
-            filters: 2,
-            kernel: [3, 3],
-            stride: [1, 1],
-            padding: Padding::Same,
-        }
+    /// A convolution, and what is pushed behind it.
+    fn network(behind: impl Fn(&mut Graph<Affine>)) -> Graph<Affine> {
+        let mut graph = Graph::of_input(vec![5, 4, 1]);
+        let weight = (0..18).map(|i| (i as f32 * 0.37).sin()).collect();
+        let window = Window::with_rule([3; 2], [1; 2], [1; 2], Padding::Same, [5, 4]).unwrap().0;
+        let affine = Affine { weight, bias: vec![0.5, -0.5] };
+        graph.push("conv2d_1", Conv2d { window }, vec![0], image(), Some(affine));
+        behind(&mut graph);
+        graph
+    }
+
+    fn norm(graph: &mut Graph<Affine>) {
+        let norm = BatchNorm { mean: vec![0.3, 0.4], variance: vec![2.0, 0.01] };
+        let affine = Affine { weight: vec![-1.5, 0.5], bias: vec![0.1, -0.2] };
+        graph.push("batch_norm_1", norm, vec![graph.output], image(), Some(affine));
     }
 
     #[test]
     fn a_folded_network_computes_the_same() {
-        let dropout = Layer::Dropout { rate: 0.1 };
-        let net = network(vec![conv(), dropout, Layer::BatchNorm { channels: 2 }, Layer::Relu]);
+        let net = network(|graph| {
+            graph.push("dropout_1", Dropout { rate: 0.1 }, vec![graph.output], image(), None);
+            norm(graph);
+            graph.push("relu_1", Clip::RELU, vec![graph.output], image(), None);
+        });
         let folded = fold_batch_norm(net.clone()).unwrap();
-        assert_eq!(folded.topology.layers.len(), 3);
+        assert_eq!(folded.nodes.len(), 3);
         let x: Vec<f32> = (0..20).map(|i| (i as f32).cos()).collect();
-        let before = Reference::new(&net).unwrap().logits(&x).unwrap();
-        let after = Reference::new(&folded).unwrap().logits(&x).unwrap();
+        let before = Executor::new(&net).unwrap().run(&x).unwrap();
+        let after = Executor::new(&folded).unwrap().run(&x).unwrap();
         for (a, b) in before.iter().zip(&after) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
     }
 
     #[test]
-    fn behind_pooling_it_is_refused_by_place() {
-        let pool = Layer::MaxPool2d { size: [2, 2], stride: [2, 2], padding: Padding::Valid };
-        let net = network(vec![conv(), pool, Layer::BatchNorm { channels: 2 }]);
+    fn behind_pooling_it_is_refused_by_name() {
+        let net = network(|graph| {
+            let pool = MaxPool2d { window: Window::ONE };
+            graph.push("max_pool2d_1", pool, vec![graph.output], image(), None);
+            norm(graph);
+        });
         let error = fold_batch_norm(net).unwrap_err();
-        assert_eq!(error, PruneError::BatchNormPlace { layer: 2, before: "max_pool2d" });
+        let layer = "batch_norm_1".to_owned();
+        assert_eq!(error, PruneError::BatchNormPlace { layer, before: "max_pool2d" });
     }
 
     #[test]
     fn missing_parameters_are_an_error() {
-        let mut net = network(vec![conv(), Layer::BatchNorm { channels: 2 }]);
-        net.norms.clear();
+        let mut net = network(norm);
+        net.nodes[1].parameters = Some(Affine::default());
         assert!(matches!(fold_batch_norm(net), Err(PruneError::Length { .. })));
     }
 }

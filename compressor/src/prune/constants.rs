@@ -1,28 +1,28 @@
 //! Outputs that no longer depend on the input, folded into the next bias; weights that are all
 //! zero, removed.
 //!
-//! A neuron or filter whose weights are all zero gives a constant: its bias, through the
-//! activation. Pooling passes a constant unchanged. The next dense layer or unpadded convolution
-//! takes it into its bias. A convolution with real `same` padding can't: at the border it reads
-//! zeros instead of the constant. There the filter stays ([`Folded::stuck`]), unless the constant
-//! is zero.
+//! A neuron or filter whose weights are all zero gives a constant: its bias, through whatever follows
+//! ([`Operator::constant`](crate::graph::Operator::constant)): the dead channel behind a logistic
+//! function is ½. The next dense layer or unpadded convolution takes it into its bias. A convolution
+//! with real padding can't: at the border it reads zeros instead of the constant. There the filter stays
+//! ([`Folded::stuck`]), unless the constant is zero.
 
-use crate::ledger::{GroupKind, GroupRecord, Reason};
-use crate::network::{FloatNetwork, Layer, Shape};
-use crate::shapes::{padding_before, window_outputs};
-
-use super::liveness::{Chain, Producers};
-use super::shrinkage::{GroupId, check_parameters, no_batch_norm};
+use super::liveness::Dead;
+use super::parameters::check_parameters;
+use super::shrinkage::GroupId;
+use super::spaces::{Layer, Spaces};
 use super::{Decision, Lineage, PruneError, Shrinkage};
+use crate::graph::{Affine, Graph, Groups, Units};
+use crate::ledger::{GroupKind, GroupRecord, Reason};
 
 /// A network without constants, and how it came about.
 #[derive(Clone, Debug)]
 pub struct Folded {
     /// What is left.
-    pub network: FloatNetwork,
+    pub graph: Graph<Affine>,
     /// The shrinking steps, first to last; a [`Lineage`] follows them in this order.
     pub steps: Vec<FoldStep>,
-    /// Constant filters that had to stay in front of a padded convolution, in indices of `network`.
+    /// Constant filters that had to stay in front of a padded convolution, in indices of `graph`.
     pub stuck: Vec<GroupId>,
 }
 
@@ -31,7 +31,7 @@ pub struct Folded {
 pub struct FoldStep {
     /// What went.
     pub shrinkage: Shrinkage,
-    /// Outputs that were constant, per affine layer, in indices before the step.
+    /// Outputs that were constant, per layer, in indices before the step.
     constant: Vec<Vec<bool>>,
     /// Inputs whose weights were all zero though their source was alive.
     unread: Vec<Vec<bool>>,
@@ -42,7 +42,7 @@ impl FoldStep {
     pub fn records(&self, lineage: &Lineage) -> Vec<GroupRecord> {
         let decision = Decision {
             dead: &self.unread,
-            unimportance: &[],
+            prune_score: &[],
             thresholds: &[],
             effects: &[],
             reason: Reason::NoConsumer,
@@ -68,196 +68,220 @@ impl FoldStep {
 /// Folds constants and removes what only multiplies zeros, until nothing changes.
 ///
 /// # Errors
-/// When the network is inconsistent or batch normalisation isn't folded yet.
-pub fn fold_constants(network: FloatNetwork) -> Result<Folded, PruneError> {
-    no_batch_norm(&network.topology)?;
-    check_parameters(&network)?;
-    let mut network = network;
+/// When the graph is inconsistent or batch normalisation isn't folded yet.
+pub fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
+    check_parameters(&graph)?;
+    let mut graph = graph;
     let mut steps = Vec::new();
     loop {
-        let topology = network.topology.clone();
-        let chain = Chain::new(&topology)?;
-        let (constant, stuck) = fold_once(&mut network, &chain);
-        let mut dead = chain.nothing_dead();
-        let dense_or_conv = chain.affine.iter().enumerate().filter(|(_, shape)| !shape.depthwise);
-        for (layer, shape) in dense_or_conv {
-            let weight = &network.affine[layer].weight;
-            for (input, dead) in dead.inputs[layer].iter_mut().enumerate() {
-                *dead = weight[input..].iter().step_by(shape.inputs).all(|&w| w == 0.0);
+        let spaces = Spaces::new(&graph)?;
+        let Constants { of, outputs: constant, stuck } = Constants::fold(&mut graph, &spaces);
+        let mut dead = Dead::nothing(&spaces);
+        for ((layer, affine), dead) in spaces.layers.iter().zip(affines(&graph)).zip(&mut dead.inputs) {
+            for (input, dead) in dead.iter_mut().enumerate() {
+                let mut column = affine.weight[input..].iter().step_by(layer.weights.inputs);
+                *dead = column.all(|&w| w == 0.0);
             }
         }
-        let unread = unread(&chain, &dead.inputs, &constant);
-        let shrinkage = Shrinkage::from_masks(&chain, dead, &[]);
+        let unread = unread(&spaces, &dead.inputs, &of);
+        let shrinkage = Shrinkage::of(&spaces, dead, &[]);
         if shrinkage.is_identity() {
-            return Ok(Folded { network, steps, stuck });
+            return Ok(Folded { graph, steps, stuck });
         }
-        network = shrinkage.apply(&network)?;
+        graph = shrinkage.apply(&graph)?;
         steps.push(FoldStep { shrinkage, constant, unread });
     }
 }
 
-/// Moves every constant into the next bias, first layer to last, and zeroes the weights that read
-/// it. Returns which outputs are constant, and which constants could not move.
-fn fold_once(network: &mut FloatNetwork, chain: &Chain) -> (Vec<Vec<bool>>, Vec<GroupId>) {
-    let mut constant: Vec<Vec<bool>> = Vec::with_capacity(chain.affine.len());
-    let mut stuck = Vec::new();
-    for (layer, reader) in chain.affine.iter().enumerate() {
-        for input in 0..if reader.depthwise { 0 } else { reader.inputs } {
-            let value = match arriving(network, chain, &constant, layer, input) {
-                Arriving::Varies => continue,
-                Arriving::Stuck(id) => {
-                    stuck.push(id);
-                    continue;
-                }
-                Arriving::Constant(value) => value,
+/// What the layers hold, which are all that holds something.
+fn affines(graph: &Graph<Affine>) -> impl Iterator<Item = &Affine> {
+    graph.layers().filter_map(|node| node.parameters.as_ref())
+}
+
+/// What of a graph doesn't depend on its input.
+struct Constants {
+    /// Per value and unit: the number that it is everywhere.
+    of: Vec<Vec<Option<f32>>>,
+    /// Per layer: which outputs are constant.
+    outputs: Vec<Vec<bool>>,
+    /// Constants that could not move.
+    stuck: Vec<GroupId>,
+}
+
+impl Constants {
+    /// Moves every constant into the next bias, first layer to last, and zeroes the weights that read
+    /// it.
+    fn fold(graph: &mut Graph<Affine>, spaces: &Spaces) -> Self {
+        let values = spaces.graph.values.iter().enumerate();
+        let mut constants = Self {
+            of: values.map(|(id, value)| uniform(value.constant.as_deref(), spaces.units(id))).collect(),
+            outputs: Vec::with_capacity(spaces.layers.len()),
+            stuck: Vec::new(),
+        };
+        let mut layers = spaces.layers.iter().peekable();
+        for at in 0..graph.nodes.len() {
+            let written = match layers.next_if(|layer| layer.node == at) {
+                Some(layer) => constants.layer(graph, spaces, layer),
+                None => constants.passed(spaces, at),
             };
-            let affine = &mut network.affine[layer];
-            let rows = affine.weight.chunks_exact_mut(reader.area * reader.inputs);
-            for (row, bias) in rows.zip(&mut affine.bias) {
-                let taps = row[input..].iter_mut().step_by(reader.inputs);
-                let sum: f64 = taps.map(|w| f64::from(std::mem::take(w))).sum();
-                *bias = (f64::from(*bias) + sum * f64::from(value)) as f32;
+            constants.of[graph.nodes[at].output] = written;
+        }
+        constants
+    }
+
+    /// What a layer writes, when it has taken the constants that it reads.
+    fn layer(
+        &mut self,
+        graph: &mut Graph<Affine>,
+        spaces: &Spaces,
+        layer: &Layer,
+    ) -> Vec<Option<f32>> {
+        let (node, sizes) = (&spaces.graph.nodes[layer.node], layer.weights);
+        let padded = node.op.reads_padding(&spaces.graph.site(node));
+        let mut read = self.of[layer.input].clone();
+        for (unit, number) in read.iter_mut().enumerate() {
+            if padded && number.is_some_and(|number| number != 0.0) {
+                *number = None;
+                let producers = spaces.producers(spaces.of[layer.input], unit);
+                let group = producers.first().map(|&(layer, group)| GroupId { layer, group });
+                self.stuck.extend(group);
             }
         }
-        let rows = network.affine[layer].weight.chunks_exact(reader.area * reader.inputs);
-        constant.push(rows.map(|row| row.iter().all(|&w| w == 0.0)).collect());
-    }
-    (constant, stuck)
-}
-
-/// What an input of a layer gets.
-enum Arriving {
-    /// Something that depends on the network's input.
-    Varies,
-    /// A constant that the layer can take into its bias.
-    Constant(f32),
-    /// A constant that it can't.
-    Stuck(GroupId),
-}
-
-/// Behind an addition, or on several ways, only zeros are taken for constants.
-fn arriving(
-    network: &FloatNetwork,
-    chain: &Chain,
-    constant: &[Vec<bool>],
-    layer: usize,
-    input: usize,
-) -> Arriving {
-    let position = chain.affine[layer].position;
-    let Producers { layers: producers, others, straight } = chain.producers(position, input);
-    let is_constant = |&(producer, output): &(usize, usize)| {
-        // A depthwise kernel makes a constant of a constant, whatever its weights.
-        chain.affine[producer].depthwise
-            || constant.get(producer).is_some_and(|outputs| outputs[output])
-    };
-    let Some(&(group_layer, group)) = producers.first() else { return Arriving::Varies };
-    if others || !producers.iter().all(is_constant) {
-        return Arriving::Varies;
-    }
-    let id = GroupId { layer: group_layer, group };
-    if straight && producers.len() == 1 && constant[group_layer][group] {
-        let bias = network.affine[group_layer].bias[group];
-        let value = activated(chain, chain.affine[group_layer].position, position, bias);
-        let fits = value == 0.0 || !padded(chain, position);
-        return if fits { Arriving::Constant(value) } else { Arriving::Stuck(id) };
-    }
-    let zero = |&(producer, output): &(usize, usize)| network.affine[producer].bias[output] == 0.0;
-    if producers.iter().all(zero) { Arriving::Constant(0.0) } else { Arriving::Stuck(id) }
-}
-
-/// What the layers from behind `position` to before `reader` make of a constant.
-fn activated(chain: &Chain, position: usize, reader: usize, value: f32) -> f32 {
-    chain.topology.layers[position + 1..reader].iter().fold(value, |value, layer| match layer {
-        Layer::Relu => value.max(0.0),
-        Layer::Relu6 => value.clamp(0.0, 6.0),
-        Layer::Dense { .. }
-        | Layer::Conv2d { .. }
-        | Layer::BatchNorm { .. }
-        | Layer::MaxPool2d { .. }
-        | Layer::AvgPool2d { .. }
-        | Layer::Crop { .. }
-        | Layer::Flatten
-        | Layer::Select { .. }
-        | Layer::Dropout { .. }
-        | Layer::DepthwiseConv2d { .. }
-        | Layer::Mark { .. }
-        | Layer::From { .. }
-        | Layer::Add { .. } => value,
-    })
-}
-
-/// Whether a convolution reads zeros beyond the border.
-fn padded(chain: &Chain, position: usize) -> bool {
-    let Layer::Conv2d { kernel, stride, padding, .. } = &chain.topology.layers[position] else {
-        return false;
-    };
-    let Shape::Image { height, width, .. } = chain.shapes[position] else { return false };
-    [(height, 0), (width, 1)].into_iter().any(|(size, axis)| {
-        let before = padding_before(size, kernel[axis], stride[axis], *padding);
-        let outputs = window_outputs(size, kernel[axis], stride[axis], *padding).unwrap_or(1);
-        before > 0 || (outputs - 1) * stride[axis] + kernel[axis] > size
-    })
-}
-
-/// Zero columns whose source is alive: a matter of the reader alone.
-fn unread(chain: &Chain, zero: &[Vec<bool>], constant: &[Vec<bool>]) -> Vec<Vec<bool>> {
-    let of_layer = |(layer, zero): (usize, &Vec<bool>)| {
-        let reader = chain.affine[layer];
-        if !reader.dense {
-            return vec![false; reader.outputs];
+        let Some(affine) = &mut graph.nodes[layer.node].parameters else { return Vec::new() };
+        let mut written: Vec<Option<f32>> = Vec::with_capacity(sizes.outputs);
+        if layer.is_mixed() {
+            take(affine, sizes.inputs, &read);
         }
-        let source_is_constant = |input| {
-            let producers = chain.producers(reader.position, input);
-            let constant = |&(producer, output): &(usize, usize)| constant[producer][output];
-            !producers.layers.is_empty() && producers.layers.iter().all(constant)
+        let rows = affine.weight.chunks_exact(sizes.columns()).zip(&affine.bias);
+        let repeats = (sizes.outputs / read.len().max(1)).max(1);
+        for (output, (row, &bias)) in rows.enumerate() {
+            let zeros = row.iter().all(|&w| w == 0.0);
+            // A depthwise kernel makes a constant of a constant, whatever its weights.
+            let number = if layer.is_mixed() { None } else { read[output / repeats] };
+            let sum = || row.iter().map(|&w| f64::from(w)).sum::<f64>();
+            let passed = number.map(|number| (f64::from(bias) + sum() * f64::from(number)) as f32);
+            written.push(if zeros { Some(bias) } else { passed });
+        }
+        self.outputs.push(written.iter().map(Option::is_some).collect());
+        // A dense layer may write an image, with several of its outputs to a channel.
+        let fits = written.len() == spaces.units(layer.output);
+        if fits { written } else { vec![None; spaces.units(layer.output)] }
+    }
+
+    /// What a node without weights makes of constants.
+    fn passed(&self, spaces: &Spaces, at: usize) -> Vec<Option<f32>> {
+        let node = &spaces.graph.nodes[at];
+        let units = spaces.units(node.output);
+        let number = |operand: usize, unit: usize| {
+            let operand = &self.of[operand];
+            if operand.len() == units { operand[unit] } else { same(operand) }
         };
-        let inputs = zero.iter().enumerate();
-        inputs.map(|(input, &zero)| zero && !source_is_constant(input)).collect()
+        let all = |unit: usize| -> Option<f32> {
+            let numbers: Option<Vec<f32>> = node.inputs.iter().map(|&id| number(id, unit)).collect();
+            node.op.constant(&numbers?)
+        };
+        match &spaces.relations[at] {
+            Units::Fixed | Units::Mixed => vec![None; units],
+            Units::Alike => (0..units).map(all).collect(),
+            Units::Product => {
+                let zero = |unit| node.inputs.iter().any(|&id| number(id, unit) == Some(0.0));
+                (0..units).map(|unit| if zero(unit) { Some(0.0) } else { all(unit) }).collect()
+            }
+            Units::Taken(from) => {
+                let taken = |&(operand, unit): &(usize, usize)| {
+                    node.op.constant(&[self.of[node.inputs[operand]][unit]?])
+                };
+                from.iter().map(taken).collect()
+            }
+        }
+    }
+}
+
+/// Moves the constants among what a layer reads into its biases; `read` has one entry a channel.
+fn take(affine: &mut Affine, inputs: usize, read: &[Option<f32>]) {
+    let columns = affine.weight.len() / affine.bias.len().max(1);
+    for input in 0..inputs {
+        let Some(number) = read[input % read.len().max(1)] else { continue };
+        let rows = affine.weight.chunks_exact_mut(columns.max(1));
+        for (row, bias) in rows.zip(&mut affine.bias) {
+            let taps = row[input..].iter_mut().step_by(inputs);
+            let sum: f64 = taps.map(|w| f64::from(std::mem::take(w))).sum();
+            *bias = (f64::from(*bias) + sum * f64::from(number)) as f32;
+        }
+    }
+}
+
+/// Per unit: the number that a constant has everywhere.
+fn uniform(constant: Option<&[f32]>, units: usize) -> Vec<Option<f32>> {
+    let Some(numbers) = constant else { return vec![None; units] };
+    let of = |unit: usize| {
+        let numbers: Vec<_> = numbers[unit..].iter().step_by(units).copied().map(Some).collect();
+        same(&numbers)
     };
-    zero.iter().enumerate().map(of_layer).collect()
+    (0..units).map(of).collect()
+}
+
+/// The number that all are.
+fn same(numbers: &[Option<f32>]) -> Option<f32> {
+    let first = numbers.first().copied().flatten()?;
+    numbers.iter().all(|&number| number == Some(first)).then_some(first)
+}
+
+/// Zero columns of dense layers whose source is alive: a matter of the reader alone.
+fn unread(spaces: &Spaces, zero: &[Vec<bool>], of: &[Vec<Option<f32>>]) -> Vec<Vec<bool>> {
+    let of_layer = |(layer, zero): (&Layer, &Vec<bool>)| {
+        if layer.weights.groups != Groups::Inputs {
+            return vec![false; layer.weights.outputs];
+        }
+        let read = &of[layer.input];
+        let inputs = zero.iter().enumerate();
+        inputs.map(|(input, &zero)| zero && read[input % read.len()].is_none()).collect()
+    };
+    spaces.layers.iter().zip(zero).map(of_layer).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Affine, Padding, Topology};
-    use crate::reference::Reference;
-
-    fn conv(channels: usize, filters: usize, padding: Padding) -> Layer {
-        Layer::Conv2d { channels, filters, kernel: [3, 3], stride: [1, 1], padding }
-    }
+    use crate::graph::ops::{Clip, Conv2d, Dense, Logistic, Reshape};
+    use crate::graph::{Executor, Op, Padding, Window};
 
     fn wave(len: usize, phase: f32) -> Vec<f32> {
         (0..len).map(|i| (i as f32 * 0.71 + phase).sin()).collect()
     }
 
-    /// Two convolutions; the first one's filter 1 is constant.
-    fn network(second: Padding, bias: f32) -> FloatNetwork {
-        let layers = vec![
-            conv(1, 3, Padding::Valid),
-            Layer::Relu,
-            conv(3, 2, second),
-            Layer::Flatten,
-            Layer::Dense { inputs: if second == Padding::Same { 32 } else { 8 }, outputs: 2 },
-        ];
-        let mut first = Affine { weight: wave(27, 0.1), bias: vec![0.1, bias, -0.3] };
-        first.weight[9..18].fill(0.0);
-        let dense = if second == Padding::Same { 64 } else { 16 };
-        FloatNetwork {
-            topology: Topology { input: Shape::Image { height: 6, width: 6, channels: 1 }, layers },
-            affine: vec![
-                first,
-                Affine { weight: wave(54, 0.5), bias: vec![0.2, -0.1] },
-                Affine { weight: wave(dense, 0.9), bias: vec![0.0, 0.5] },
-            ],
-            norms: Vec::new(),
-        }
+    fn conv(graph: &mut Graph<Affine>, padding: Padding, affine: Affine) {
+        let &[height, width, _] = graph.values[graph.output].dims.as_slice() else { panic!() };
+        let window = Window::with_rule([3; 2], [1; 2], [1; 2], padding, [height, width]);
+        let (window, [rows, columns]) = window.unwrap();
+        let dims = vec![rows, columns, affine.bias.len()];
+        let name = format!("conv2d_{}", 1 + graph.layers().count());
+        graph.push(&name, Conv2d { window }, vec![graph.output], dims, Some(affine));
     }
 
-    fn same_logits(a: &FloatNetwork, b: &FloatNetwork) {
+    /// Two convolutions; the first one's filter 1 is constant.
+    fn network(second: Padding, bias: f32, activation: impl Into<Op>) -> Graph<Affine> {
+        let mut graph = Graph::of_input(vec![6, 6, 1]);
+        let mut first = Affine { weight: wave(27, 0.1), bias: vec![0.1, bias, -0.3] };
+        first.weight[9..18].fill(0.0);
+        conv(&mut graph, Padding::Valid, first);
+        graph.push("relu_1", activation, vec![graph.output], vec![4, 4, 3], None);
+        conv(&mut graph, second, Affine { weight: wave(54, 0.5), bias: vec![0.2, -0.1] });
+        let features = graph.values[graph.output].len();
+        graph.push("flatten_1", Reshape {}, vec![graph.output], vec![features], None);
+        let dense = Affine { weight: wave(features * 2, 0.9), bias: vec![0.0, 0.5] };
+        graph.push("dense_1", Dense {}, vec![graph.output], vec![2], Some(dense));
+        graph
+    }
+
+    fn filters(graph: &Graph<Affine>) -> usize {
+        graph.weights()[0].outputs
+    }
+
+    fn same_outputs(a: &Graph<Affine>, b: &Graph<Affine>) {
         let x = wave(36 * 3, 2.0);
-        let a = Reference::new(a).unwrap().logits(&x).unwrap();
-        let b = Reference::new(b).unwrap().logits(&x).unwrap();
+        let a = Executor::new(a).unwrap().run(&x).unwrap();
+        let b = Executor::new(b).unwrap().run(&x).unwrap();
         assert_eq!(a.len(), b.len());
         for (a, b) in a.iter().zip(&b) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
@@ -266,38 +290,48 @@ mod tests {
 
     #[test]
     fn a_constant_filter_moves_into_an_unpadded_convolution() {
-        let net = network(Padding::Valid, 0.7);
+        let net = network(Padding::Valid, 0.7, Clip::RELU);
         let folded = fold_constants(net.clone()).unwrap();
-        assert_eq!(folded.network.topology.layers[0], conv(1, 2, Padding::Valid));
+        assert_eq!(filters(&folded.graph), 2);
         assert!(folded.stuck.is_empty());
-        same_logits(&net, &folded.network);
-        let records = folded.steps[0].records(&Lineage::new(&net.topology));
+        same_outputs(&net, &folded.graph);
+        let records = folded.steps[0].records(&Lineage::new(&net));
         assert_eq!(records.len(), 1);
         assert_eq!((records[0].group, records[0].reason), (1, Reason::Constant));
     }
 
     #[test]
     fn in_front_of_padding_it_stays_and_is_reported() {
-        let net = network(Padding::Same, 0.7);
+        let net = network(Padding::Same, 0.7, Clip::RELU);
         let folded = fold_constants(net.clone()).unwrap();
-        assert_eq!(folded.network, net);
+        assert_eq!(folded.graph, net);
         assert_eq!(folded.stuck, vec![GroupId { layer: 0, group: 1 }]);
     }
 
     #[test]
     fn a_constant_zero_goes_even_in_front_of_padding() {
-        let net = network(Padding::Same, -0.7);
+        let net = network(Padding::Same, -0.7, Clip::RELU);
         let folded = fold_constants(net.clone()).unwrap();
-        assert_eq!(folded.network.topology.layers[0], conv(1, 2, Padding::Valid));
-        same_logits(&net, &folded.network);
+        assert_eq!(filters(&folded.graph), 2);
+        same_outputs(&net, &folded.graph);
+    }
+
+    #[test]
+    fn zero_is_a_half_behind_a_logistic_function() {
+        let net = network(Padding::Valid, 0.0, Logistic {});
+        let dead = [vec![false, true, false], vec![false; 2], vec![false; 8]];
+        assert!(Shrinkage::plan(&net, &dead).unwrap().is_identity());
+        let folded = fold_constants(net.clone()).unwrap();
+        assert_eq!(filters(&folded.graph), 2);
+        same_outputs(&net, &folded.graph);
     }
 
     #[test]
     fn a_dead_end_folds_all_the_way_and_no_layer_is_empty() {
-        let mut net = network(Padding::Valid, 0.7);
-        net.affine[1].weight.fill(0.0);
+        let mut net = network(Padding::Valid, 0.7, Clip::RELU);
+        net.nodes[2].parameters.as_mut().unwrap().weight.fill(0.0);
         let folded = fold_constants(net.clone()).unwrap();
-        assert_eq!(folded.network.affine[2].weight.len(), 2);
-        same_logits(&net, &folded.network);
+        assert_eq!(folded.graph.parameters().last().unwrap().weight.len(), 2);
+        same_outputs(&net, &folded.graph);
     }
 }

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::{GroupKind, GroupRecord, Reason};
-use crate::network::Topology;
+use crate::graph::{Graph, Groups};
 
 use super::PruneError;
-use super::liveness::affine_shapes;
-use super::shrinkage::{GroupId, Shrinkage, check_layer_count};
+use super::parameters::check_layer_count;
+use super::shrinkage::{GroupId, Shrinkage};
 
-/// Current groups → groups of the original network, per affine layer.
+/// Current groups → groups of the original network, per layer.
 ///
 /// Part of a training checkpoint: it is all that is needed to go on naming groups after a resume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +20,11 @@ pub struct Lineage {
 /// Why a step removed its dead groups: what the ledger says of each.
 #[derive(Clone, Copy, Debug)]
 pub struct Decision<'a> {
-    /// Which groups were declared dead, per affine layer, in indices before the step.
+    /// Which groups were declared dead, per layer, in indices before the step.
     pub dead: &'a [Vec<bool>],
-    /// Unimportance per affine layer and group, in indices before the step.
-    pub unimportance: &'a [Vec<f32>],
-    /// What it was compared with, per affine layer.
+    /// Prune score per layer and group, in indices before the step.
+    pub prune_score: &'a [Vec<f32>],
+    /// What it was compared with, per layer.
     pub thresholds: &'a [f32],
     /// Rise of the loss by removing each layer's dead groups; empty where it wasn't measured.
     pub effects: &'a [f32],
@@ -38,9 +38,9 @@ pub struct Decision<'a> {
 
 impl Lineage {
     /// Every group is itself.
-    pub fn new(topology: &Topology) -> Self {
-        let groups = affine_shapes(topology).iter().map(|a| (0..a.groups()).collect()).collect();
-        Self { groups }
+    pub fn new<P>(graph: &Graph<P>) -> Self {
+        let weights = graph.weights().into_iter();
+        Self { groups: weights.map(|weights| (0..weights.group_count()).collect()).collect() }
     }
 
     /// Original index of a current group; `None` when there is no such group.
@@ -80,7 +80,7 @@ impl Lineage {
             for group in step.removed_groups(layer) {
                 let reason = if marked(decision.dead, layer, group) {
                     decision.reason
-                } else if step.is_dense(layer) {
+                } else if step.groups(layer) == Groups::Inputs {
                     Reason::Constant
                 } else {
                     Reason::NoConsumer
@@ -113,12 +113,15 @@ impl Lineage {
     }
 
     fn record(&self, step: &Shrinkage, id: GroupId, why: &Decision, reason: Reason) -> GroupRecord {
-        let unimportance = why.unimportance.get(id.layer).and_then(|u| u.get(id.group));
+        let score = why.prune_score.get(id.layer).and_then(|u| u.get(id.group));
         GroupRecord {
             layer: step.layer_name(id.layer).to_owned(),
-            kind: if step.is_dense(id.layer) { GroupKind::Input } else { GroupKind::Filter },
+            kind: match step.groups(id.layer) {
+                Groups::Inputs => GroupKind::Input,
+                Groups::Filters | Groups::Channels => GroupKind::Filter,
+            },
             group: self.original(id.layer, id.group).unwrap_or(id.group),
-            unimportance: unimportance.copied().unwrap_or(f32::NAN),
+            unimportance: score.copied().unwrap_or(f32::NAN),
             threshold: why.thresholds.get(id.layer).copied().unwrap_or(f32::NAN),
             kept: reason == Reason::LastOfLayer,
             reason,
@@ -142,27 +145,29 @@ fn marked(dead: &[Vec<bool>], layer: usize, group: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Layer, Shape};
+    use crate::graph::ops::{Clip, Dense};
 
-    fn topology() -> Topology {
-        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
-        let layers = vec![dense(4, 3), Layer::Relu, dense(3, 2)];
-        Topology { input: Shape::Flat(4), layers }
+    fn graph() -> Graph<()> {
+        let mut graph = Graph::of_input(vec![4]);
+        let x = graph.push("dense_1", Dense {}, vec![0], vec![3], Some(()));
+        let x = graph.push("relu_1", Clip::RELU, vec![x], vec![3], None);
+        graph.push("dense_2", Dense {}, vec![x], vec![2], Some(()));
+        graph
     }
 
     #[test]
     fn groups_keep_their_names_over_two_steps() {
-        let mut lineage = Lineage::new(&topology());
+        let mut lineage = Lineage::new(&graph());
         let dead = [vec![true, false, false, false], vec![false; 3]];
-        let first = Shrinkage::plan(&topology(), &dead).unwrap();
+        let first = Shrinkage::plan(&graph(), &dead).unwrap();
         lineage.shrink(&first).unwrap();
         assert_eq!(lineage.groups(0), [1, 2, 3]);
         let dead = [vec![false, true, false], vec![true, true, true]];
-        let unimportance = [vec![0.0, 9.0, 0.0], vec![3.0, 1.0, 2.0]];
-        let second = Shrinkage::plan_ranked(first.topology(), &dead, &unimportance).unwrap();
+        let scores = [vec![0.0, 9.0, 0.0], vec![3.0, 1.0, 2.0]];
+        let second = Shrinkage::plan_ranked(first.structure(), &dead, &scores).unwrap();
         let decision = Decision {
             dead: &dead,
-            unimportance: &unimportance,
+            prune_score: &scores,
             thresholds: &[1.0, 0.5],
             effects: &[0.25, 0.5],
             reason: Reason::AboveThreshold,
@@ -194,12 +199,10 @@ mod tests {
 
     #[test]
     fn a_step_of_another_network_is_refused() {
-        let other = Topology {
-            input: Shape::Flat(4),
-            layers: vec![Layer::Dense { inputs: 4, outputs: 3 }],
-        };
+        let mut other: Graph<()> = Graph::of_input(vec![4]);
+        other.push("dense_1", Dense {}, vec![0], vec![3], Some(()));
         let step = Shrinkage::plan(&other, &[vec![false; 4]]).unwrap();
-        let error = Lineage::new(&topology()).shrink(&step).unwrap_err();
+        let error = Lineage::new(&graph()).shrink(&step).unwrap_err();
         assert!(matches!(error, PruneError::LayerCount { .. }));
     }
 }

@@ -1,290 +1,159 @@
-//! Which channels and features still matter between the layers, propagated both ways.
+//! Which units still matter, propagated both ways through the graph.
+//!
+//! A unit of a value is *zero* when everything that writes it is dead, through operators that make
+//! zeros of zeros; a product is zero as soon as one factor is. A unit of a space is *alive* when one of
+//! its values is not zero and something outside of the space reads it there: a layer, a flatten or
+//! selection or join whose unit is alive, the network's output. Taking all others out at once changes
+//! nothing that is computed.
 
-use crate::network::{Layer, Shape, Topology};
-use crate::shapes;
+use crate::graph::{Groups, Units};
 
-use super::PruneError;
-use super::spaces::Spaces;
+use super::shrinkage::GroupId;
+use super::spaces::{Layer, Spaces};
 
-/// What is known to be dead at each affine layer, by its inputs (channels or features) and its
-/// outputs (filters or neurons): `true` is dead.
+/// What is known to be dead at each layer, by its inputs (channels or features) and its outputs
+/// (filters or neurons): `true` is dead.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Dead {
-    /// Per affine layer: inputs that need not be read.
+    /// Per layer: inputs that need not be read; of depthwise convolutions none.
     pub(super) inputs: Vec<Vec<bool>>,
-    /// Per affine layer: outputs that contribute nothing.
+    /// Per layer: outputs that are zero.
     pub(super) outputs: Vec<Vec<bool>>,
+    /// Units that stay although they are not needed: (space, unit).
+    pub(super) staying: Vec<(usize, usize)>,
 }
 
-/// An affine layer's place and sizes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct AffineShape {
-    /// Position among all layers.
-    pub(super) position: usize,
-    /// Neurons or filters.
-    pub(super) outputs: usize,
-    /// Features or channels.
-    pub(super) inputs: usize,
-    /// Kernel height × width; 1 for dense layers.
-    pub(super) area: usize,
-    /// Whether it is a dense layer (groups are inputs) or a convolution (groups are filters).
-    pub(super) dense: bool,
-    /// Whether it is a depthwise convolution: its channels are those that it reads, and each has one
-    /// input of its own.
-    pub(super) depthwise: bool,
-}
-
-impl AffineShape {
-    pub(super) fn groups(&self) -> usize {
-        if self.dense { self.inputs } else { self.outputs }
-    }
-
-    pub(super) fn weights(&self) -> usize {
-        self.outputs * self.area * self.inputs
-    }
-}
-
-/// The affine layers of a topology, in order.
-pub(super) fn affine_shapes(topology: &Topology) -> Vec<AffineShape> {
-    let affine = |(position, layer): (usize, &Layer)| match *layer {
-        Layer::Dense { inputs, outputs } => {
-            let (dense, depthwise) = (true, false);
-            Some(AffineShape { position, outputs, inputs, area: 1, dense, depthwise })
-        }
-        Layer::Conv2d { channels, filters, kernel, .. } => {
-            let (area, outputs, inputs) = (kernel[0] * kernel[1], filters, channels);
-            let (dense, depthwise) = (false, false);
-            Some(AffineShape { position, outputs, inputs, area, dense, depthwise })
-        }
-        Layer::DepthwiseConv2d { channels: outputs, kernel, .. } => {
-            let (area, inputs, dense) = (kernel[0] * kernel[1], 1, false);
-            Some(AffineShape { position, outputs, inputs, area, dense, depthwise: true })
-        }
-        Layer::BatchNorm { .. }
-        | Layer::MaxPool2d { .. }
-        | Layer::AvgPool2d { .. }
-        | Layer::Crop { .. }
-        | Layer::Relu
-        | Layer::Relu6
-        | Layer::Flatten
-        | Layer::Select { .. }
-        | Layer::Dropout { .. }
-        | Layer::Mark { .. }
-        | Layer::From { .. }
-        | Layer::Add { .. } => None,
-    };
-    topology.layers.iter().enumerate().filter_map(affine).collect()
-}
-
-/// A topology with its shapes and spaces, walked by the propagation.
-pub(super) struct Chain<'a> {
-    pub(super) topology: &'a Topology,
-    pub(super) shapes: Vec<Shape>,
-    pub(super) affine: Vec<AffineShape>,
-    pub(super) spaces: Spaces,
-}
-
-/// Where a unit comes from.
-pub(super) struct Producers {
-    /// Affine layers that write it or that it passes, and as which of their outputs.
-    pub(super) layers: Vec<(usize, usize)>,
-    /// Whether something else is added in: the network's input, or what a flatten made.
-    pub(super) others: bool,
-    /// Whether it takes no other way than from layer to layer.
-    pub(super) straight: bool,
-}
-
-impl<'a> Chain<'a> {
-    pub(super) fn new(topology: &'a Topology) -> Result<Self, PruneError> {
-        let shapes = shapes::infer(topology)?;
-        let (affine, spaces) = (affine_shapes(topology), Spaces::new(topology, &shapes));
-        Ok(Self { topology, shapes, affine, spaces })
-    }
-
+impl Dead {
     /// Nothing dead.
-    pub(super) fn nothing_dead(&self) -> Dead {
-        Dead {
-            inputs: self.affine.iter().map(|a| vec![false; a.inputs]).collect(),
-            outputs: self.affine.iter().map(|a| vec![false; a.outputs]).collect(),
+    pub(super) fn nothing(spaces: &Spaces) -> Self {
+        let mask = |len: fn(&Layer) -> usize| -> Vec<Vec<bool>> {
+            spaces.layers.iter().map(|layer| vec![false; len(layer)]).collect()
+        };
+        let inputs = |layer: &Layer| if layer.is_mixed() { layer.weights.inputs } else { 0 };
+        Self {
+            inputs: mask(inputs),
+            outputs: mask(|layer| layer.weights.outputs),
+            staying: Vec::new(),
         }
     }
 
-    fn units(&self, boundary: usize) -> usize {
-        match self.shapes[boundary] {
-            Shape::Flat(n) => n,
-            Shape::Image { channels, .. } => channels,
-        }
-    }
-
-    /// What `unit` at `boundary` comes from.
-    pub(super) fn producers(&self, boundary: usize, unit: usize) -> Producers {
-        let (mut boundary, mut unit, mut straight) = (boundary, unit, true);
+    /// Live units of every space. Groups that are called dead but have to stay, as something needs
+    /// their units though they are zero, are alive from then on, and `spared`.
+    pub(super) fn settle(&mut self, spaces: &Spaces, spared: &mut Vec<GroupId>) -> Vec<Vec<bool>> {
         loop {
-            let space = self.spaces.of[boundary];
-            let members = &self.spaces.members[space];
-            straight &= self.spaces.straight[space];
-            let source = self.spaces.source[space];
-            match source.map(|at| (at, &self.topology.layers[at])) {
-                Some((at, layer)) if members.is_empty() => {
-                    unit = match layer {
-                        Layer::Select { keep } => keep.get(unit).map_or(unit, |&k| k as usize),
-                        _ => unit % self.units(at).max(1),
-                    };
-                    boundary = at;
+            let alive = self.alive(spaces);
+            let before = spared.len();
+            for (at, (layer, dead)) in spaces.layers.iter().zip(&mut self.outputs).enumerate() {
+                let alive = dead.iter_mut().zip(&alive[spaces.of[layer.output]]);
+                for (group, (dead, _)) in alive.enumerate().filter(|(_, (d, a))| **d && **a) {
+                    *dead = false;
+                    spared.push(GroupId { layer: at, group });
                 }
-                source => {
-                    let layers = members.iter().map(|&layer| (layer, unit)).collect();
-                    let others = source.is_some() || space == self.spaces.of[0];
-                    return Producers { layers, others, straight };
-                }
+            }
+            if spared.len() == before {
+                return alive;
             }
         }
     }
 
-    /// Live units of every boundary: alive is what depends on something *and* is read by something.
+    /// Live units of every space.
     ///
-    /// Deaths don't spread through affine layers, only between them, because a layer that keeps one
-    /// output reads all its live inputs.
-    pub(super) fn alive(&self, dead: &Dead) -> Vec<Vec<bool>> {
-        let made = self.made(dead);
-        let alive = self.read(dead, &made);
-        self.spaces.of.iter().map(|&space| alive[space].clone()).collect()
-    }
-
-    /// One mask per space, all with the same value.
-    fn masks(&self, value: bool) -> Vec<Vec<bool>> {
-        let mut masks = vec![Vec::new(); self.shapes.len()];
-        for (boundary, &space) in self.spaces.of.iter().enumerate() {
-            masks[space] = vec![value; self.units(boundary)];
-        }
-        masks
-    }
-
-    /// Per space: units that a living filter or neuron, or the network's input, writes.
-    fn made(&self, dead: &Dead) -> Vec<Vec<bool>> {
-        let of = &self.spaces.of;
-        let mut made = self.masks(false);
-        made[of[0]].fill(true);
-        for (shape, dead) in self.affine.iter().zip(&dead.outputs) {
-            let units = made[of[shape.position + 1]].iter_mut();
-            units.zip(dead).for_each(|(made, dead)| *made |= !dead);
-        }
-        for (made, _) in made.iter_mut().zip(&self.spaces.fixed).filter(|(_, fixed)| **fixed) {
-            made.fill(true);
-        }
-        // What a flatten or a selection reads is made before it, or by a layer whose units above
-        // are all in already.
-        for (at, layer) in self.topology.layers.iter().enumerate() {
-            let passed: Vec<bool> = match layer {
-                Layer::Flatten if of[at] != of[at + 1] => self.per_position(at, &made[of[at]]),
-                Layer::Select { keep } => keep.iter().map(|&k| made[of[at]][k as usize]).collect(),
-                _ => continue,
-            };
-            made[of[at + 1]].iter_mut().zip(passed).for_each(|(made, passed)| *made |= passed);
-        }
-        made
-    }
-
-    /// Per space: units that are made and read.
-    fn read(&self, dead: &Dead, made: &[Vec<bool>]) -> Vec<Vec<bool>> {
-        let of = &self.spaces.of;
-        let mut alive = self.masks(false);
-        for (alive, _) in alive.iter_mut().zip(&self.spaces.fixed).filter(|(_, fixed)| **fixed) {
-            alive.fill(true);
-        }
-        for (shape, dead) in self.affine.iter().zip(&dead.inputs).filter(|(a, _)| !a.depthwise) {
-            let space = of[shape.position];
-            let units = alive[space].iter_mut().zip(&made[space]).zip(dead);
-            units.for_each(|((alive, made), dead)| *alive |= made & !dead);
-        }
-        for (at, layer) in self.topology.layers.iter().enumerate().rev() {
-            let read: Vec<usize> = match layer {
-                Layer::Flatten if of[at] != of[at + 1] => {
-                    let channels = self.units(at).max(1);
-                    (0..self.units(at + 1)).map(|unit| unit % channels).collect()
-                }
-                Layer::Select { keep } => keep.iter().map(|&k| k as usize).collect(),
-                _ => continue,
-            };
-            for (to, from) in read.into_iter().enumerate() {
-                let reads = alive[of[at + 1]][to] && made[of[at]][from];
-                alive[of[at]][from] |= reads;
+    /// Deaths don't spread through layers, only between them, because a layer that keeps one output
+    /// reads all its live inputs.
+    pub(super) fn alive(&self, spaces: &Spaces) -> Vec<Vec<bool>> {
+        let nonzero = self.nonzero(spaces);
+        let pinned = |value| spaces.pinned[value];
+        let values = 0..spaces.graph.values.len();
+        let mut alive: Vec<_> =
+            values.map(|value| vec![pinned(value); spaces.units(value)]).collect();
+        self.staying.iter().for_each(|&(space, unit)| alive[space][unit] = true);
+        let layers = spaces.layers.iter().zip(&self.inputs);
+        for (layer, dead) in layers.filter(|(layer, _)| layer.is_mixed()) {
+            let (read, units) = (&nonzero[layer.input], spaces.units(layer.input));
+            let alive = &mut alive[spaces.of[layer.input]];
+            for (input, _) in dead.iter().enumerate().filter(|(_, dead)| !**dead) {
+                alive[input % units] |= read[input % units];
             }
         }
+        while take(spaces, &mut alive) {}
         alive
     }
 
-    /// What a flatten at `at` makes of its channels: each repeated at every pixel.
-    fn per_position(&self, at: usize, channels: &[bool]) -> Vec<bool> {
-        let len = self.shapes[at].len();
-        channels.iter().copied().cycle().take(len).collect()
-    }
-
-    /// The topology that is left when only the live units remain. Selections stand right behind
-    /// what they select from, one at most in each place.
-    pub(super) fn shrunk(&self, alive: &[Vec<bool>]) -> Topology {
-        let mut layers = Vec::with_capacity(self.topology.layers.len() + 1);
-        if matches!(self.topology.input, Shape::Flat(_)) {
-            push_selection(&mut layers, &vec![true; alive[0].len()], &alive[0]);
+    /// Units of each value that may differ from zero.
+    fn nonzero(&self, spaces: &Spaces) -> Vec<Vec<bool>> {
+        let graph = &spaces.graph;
+        // Constants, too: those that are zero are for `fold_constants` to see.
+        let values = 0..graph.values.len();
+        let mut nonzero: Vec<_> = values.map(|value| vec![true; spaces.units(value)]).collect();
+        let mut layers = spaces.layers.iter().zip(&self.outputs).peekable();
+        for (at, (node, relation)) in graph.nodes.iter().zip(&spaces.relations).enumerate() {
+            let layer = layers.next_if(|(layer, _)| layer.node == at);
+            let units = spaces.units(node.output);
+            let of = |operand: usize, unit: usize| {
+                let operand = &nonzero[operand];
+                if operand.len() == units { operand[unit] } else { operand.contains(&true) }
+            };
+            let open = !spaces.keeps_zero(at);
+            let written: Vec<bool> = match (relation, layer) {
+                (Units::Fixed, _) => vec![true; units],
+                (_, Some((_, dead))) if dead.len() == units => dead.iter().map(|d| !d).collect(),
+                (Units::Mixed, _) | (_, Some(_)) => vec![true; units],
+                (Units::Alike, None) => {
+                    let any = |unit| open || node.inputs.iter().any(|&id| of(id, unit));
+                    (0..units).map(any).collect()
+                }
+                (Units::Product, None) => {
+                    (0..units).map(|unit| node.inputs.iter().all(|&id| of(id, unit))).collect()
+                }
+                (Units::Taken(from), None) => {
+                    let taken = |&(operand, unit): &(usize, usize)| {
+                        open || nonzero[node.inputs[operand]][unit]
+                    };
+                    from.iter().map(taken).collect()
+                }
+            };
+            nonzero[node.output] = written;
         }
-        for (at, layer) in self.topology.layers.iter().enumerate() {
-            let (before, after) = (count(&alive[at]), count(&alive[at + 1]));
-            match layer {
-                Layer::Dense { .. } => layers.push(Layer::Dense { inputs: before, outputs: after }),
-                Layer::Conv2d { kernel, stride, padding, .. } => layers.push(Layer::Conv2d {
-                    channels: before,
-                    filters: after,
-                    kernel: *kernel,
-                    stride: *stride,
-                    padding: *padding,
-                }),
-                Layer::DepthwiseConv2d { kernel, stride, padding, .. } => {
-                    layers.push(Layer::DepthwiseConv2d {
-                        channels: after,
-                        kernel: *kernel,
-                        stride: *stride,
-                        padding: *padding,
-                    });
-                }
-                Layer::BatchNorm { .. } => layers.push(Layer::BatchNorm { channels: after }),
-                Layer::Flatten => {
-                    layers.push(Layer::Flatten);
-                    if matches!(self.shapes[at], Shape::Image { .. }) {
-                        let produced = self.per_position(at, &alive[at]);
-                        push_selection(&mut layers, &produced, &alive[at + 1]);
-                    }
-                }
-                // Its choice is contained in the selection behind the source, or in the shrunk
-                // dense layer before it.
-                Layer::Select { .. } => {}
-                Layer::MaxPool2d { .. }
-                | Layer::AvgPool2d { .. }
-                | Layer::Crop { .. }
-                | Layer::Relu
-                | Layer::Relu6
-                | Layer::Dropout { .. }
-                | Layer::Mark { .. }
-                | Layer::From { .. }
-                | Layer::Add { .. } => layers.push(layer.clone()),
+        nonzero
+    }
+}
+
+/// Makes alive what living units are taken from, and where nothing can be selected what is taken from
+/// living units. Tells whether something changed.
+fn take(spaces: &Spaces, alive: &mut [Vec<bool>]) -> bool {
+    let mut changed = false;
+    for (node, relation) in spaces.graph.nodes.iter().zip(&spaces.relations).rev() {
+        let Units::Taken(from) = relation else { continue };
+        let to = spaces.of[node.output];
+        let selects = spaces.is_vector(node.output);
+        for (unit, &(operand, source)) in from.iter().enumerate() {
+            let operand = spaces.of[node.inputs[operand]];
+            match (alive[operand][source], alive[to][unit]) {
+                (false, true) => alive[operand][source] = true,
+                (true, false) if !selects => alive[to][unit] = true,
+                _ => continue,
             }
+            changed = true;
         }
-        Topology { input: self.topology.input, layers }
     }
+    changed
 }
 
-/// Appends the selection of `wanted` among the units that `produced` leaves, unless it is all.
-fn push_selection(layers: &mut Vec<Layer>, produced: &[bool], wanted: &[bool]) {
-    let produced_and_wanted = produced.iter().zip(wanted).filter(|&(&produced, _)| produced);
-    let keep: Vec<u32> = produced_and_wanted
-        .enumerate()
-        .filter(|&(_, (_, &wanted))| wanted)
-        .map(|(index, _)| index as u32)
-        .collect();
-    if keep.len() < count(produced) {
-        layers.push(Layer::Select { keep });
+/// The inputs that a layer still reads, ascending.
+pub(super) fn kept_inputs(
+    spaces: &Spaces,
+    alive: &[Vec<bool>],
+    dead: &Dead,
+    layer: usize,
+) -> Vec<usize> {
+    let Layer { input, weights, .. } = spaces.layers[layer];
+    let alive = &alive[spaces.of[input]];
+    match weights.groups {
+        Groups::Channels => vec![0],
+        Groups::Filters => (0..weights.inputs).filter(|&input| alive[input]).collect(),
+        Groups::Inputs => {
+            let reads = |&input: &usize| alive[input % alive.len()] && !dead.inputs[layer][input];
+            (0..weights.inputs).filter(reads).collect()
+        }
     }
-}
-
-pub(super) fn count(mask: &[bool]) -> usize {
-    mask.iter().filter(|&&alive| alive).count()
 }

@@ -1,26 +1,33 @@
 //! Group pruning: which groups go, and what is left of every tensor when they do.
 //!
-//! - [`shrinkage`]: dead groups → smaller topology and the slices of every tensor (used while
-//!   training, too);
-//! - [`spaces`]: which layers' groups go together in a network with branches;
+//! - [`shrinkage`]: dead groups → smaller graph and the slices of every tensor (used while training,
+//!   too), with [`sliced`] for what layers hold;
+//! - [`ties`](mod@ties): which layers' groups go together in a network with branches;
 //! - [`lineage`]: which groups of the original network the current ones are;
 //! - [`batch_norm`], [`constants`], [`weights`]: float networks: normalisation folded into weights,
 //!   constants into biases, the posterior into numbers;
 //! - [`order`]: by what groups are ordered;
-//! - [`threshold`]: where the unimportance histogram has its valley, and what validation allows.
+//! - [`threshold`]: where the histogram of prune scores has its valley, and what validation allows.
 
 pub mod batch_norm;
 pub mod constants;
 pub mod lineage;
 mod liveness;
 pub mod order;
+pub mod parameters;
+mod rebuild;
 pub mod shrinkage;
-pub mod spaces;
+pub mod sliced;
+mod spaces;
+mod spares;
 pub mod threshold;
+pub mod ties;
 pub mod weights;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod sketches;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -28,16 +35,21 @@ use thiserror::Error;
 pub use lineage::{Decision, Lineage};
 pub use order::Order;
 pub use shrinkage::{GroupId, Shrinkage};
-pub use spaces::{Tie, ties, unimportance};
+pub use sliced::Sliced;
 pub use threshold::{Histogram, Thresholds, choose_threshold};
+pub use ties::{Tie, prune_score, ties};
+pub use parameters::check_parameters;
+pub use batch_norm::fold_batch_norm;
+pub use constants::{Folded, fold_constants};
+pub use weights::{posterior_mean, posterior_variance};
 
-use crate::shapes::ShapeError;
+use crate::graph::GraphError;
 
 /// `[prune]`: which groups go.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PruneConfig {
-    /// Groups whose unimportance reaches this value go; without it, the threshold is the most
+    /// Groups whose prune score reaches this value go; without it, the threshold is the most
     /// severe one that validation allows, tried at the valley of the histogram first.
     pub threshold: Option<f32>,
     /// How much the validation loss of the posterior's mean may rise through pruning, in nats.
@@ -53,17 +65,17 @@ impl Default for PruneConfig {
 /// What is wrong with a request to prune.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum PruneError {
-    /// The topology is inconsistent.
+    /// The graph is inconsistent.
     #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// Not one entry per affine layer.
+    Graph(#[from] GraphError),
+    /// Not one entry per layer with weights.
     #[error(
-        "{what} for {found} layers were given, but the network has {expected} dense and conv2d"
+        "{what} for {found} layers were given, but the network has {expected} layers with weights"
     )]
     LayerCount {
         /// What was given.
         what: &'static str,
-        /// Affine layers of the topology.
+        /// Layers with weights of the graph.
         expected: usize,
         /// Entries given.
         found: usize,
@@ -80,8 +92,8 @@ pub enum PruneError {
         /// Values given.
         found: usize,
     },
-    /// An affine layer was asked for that does not exist.
-    #[error("there is no affine layer {layer}; the network has {count}, counted from 0")]
+    /// A layer was asked for that does not exist.
+    #[error("there is no layer {layer} with weights; the network has {count}, counted from 0")]
     NoSuchLayer {
         /// The one asked for.
         layer: usize,
@@ -89,19 +101,19 @@ pub enum PruneError {
         count: usize,
     },
     /// Batch normalisation is still there where it must have been folded.
-    #[error("layer {layer} is a batch normalisation; fold it (`fold_batch_norm`) before pruning")]
+    #[error("{layer} is a batch normalisation; fold it (`fold_batch_norm`) before pruning")]
     BatchNormNotFolded {
-        /// Position among the layers, from 0.
-        layer: usize,
+        /// Name of the layer.
+        layer: String,
     },
     /// A batch normalisation that can't be folded into the weights before it.
     #[error(
-        "layer {layer} (batch_norm) follows {before}; it can only be folded when it directly \
-         follows a dense or conv2d: move it there"
+        "{layer} (batch_norm) follows {before}; it can only be folded when it directly follows a \
+         dense or conv2d, whose output nothing else reads: move it there"
     )]
     BatchNormPlace {
-        /// Position among the layers, from 0.
-        layer: usize,
+        /// Name of the layer.
+        layer: String,
         /// Kind of the layer before.
         before: &'static str,
     },

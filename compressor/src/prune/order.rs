@@ -14,7 +14,7 @@ use crate::posterior::Posterior;
 /// end of the order.
 const LEAST_MAGNITUDE: f32 = 1e-20;
 
-/// The unimportance of a group, by which removal goes.
+/// What the prune score of a group is, by which removal goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
@@ -26,16 +26,16 @@ pub enum Order {
 }
 
 impl Order {
-    /// The posterior with unimportances of this order.
+    /// The posterior with prune scores of this order.
     ///
     /// # Errors
     /// When a vector of the posterior doesn't fit its layer, or holds a number that isn't finite.
     pub fn applied(self, mut posterior: Posterior) -> Result<Posterior, PruneError> {
         if self == Self::Magnitude {
             let squares = group_squares(&posterior_mean(&posterior)?);
-            for (layer, squares) in posterior.layers.iter_mut().zip(squares) {
+            for (layer, squares) in posterior.graph.parameters_mut().zip(squares) {
                 let measure = |square: &f32| -square.sqrt().max(LEAST_MAGNITUDE).ln();
-                layer.unimportance = squares.iter().map(measure).collect();
+                layer.prune_score = squares.iter().map(measure).collect();
             }
         }
         Ok(posterior)
@@ -45,28 +45,24 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Layer, Shape, Topology};
+    use crate::graph::Graph;
+    use crate::graph::ops::Dense;
     use crate::posterior::{LayerPosterior, Prior};
 
     fn posterior() -> Posterior {
-        Posterior {
-            prior: Prior::NormalJeffreys,
-            topology: Topology {
-                input: Shape::Flat(2),
-                layers: vec![Layer::Dense { inputs: 2, outputs: 2 }],
-            },
-            layers: vec![LayerPosterior {
-                weight_mean: vec![3.0, 0.0, 4.0, 0.0],
-                weight_variance: vec![0.1; 4],
-                bias_mean: vec![0.0; 2],
-                bias_variance: vec![0.1; 2],
-                scale_mean: vec![2.0, 1.0],
-                scale_variance: vec![0.1; 2],
-                unimportance: vec![-1.0, -2.0],
-                description_length_nats: 0.0,
-            }],
+        let layer = LayerPosterior {
+            weight_mean: vec![3.0, 0.0, 4.0, 0.0],
+            weight_variance: vec![0.1; 4],
+            bias_mean: vec![0.0; 2],
+            bias_variance: vec![0.1; 2],
+            scale_mean: vec![2.0, 1.0],
+            scale_variance: vec![0.1; 2],
+            prune_score: vec![-1.0, -2.0],
             description_length_nats: 0.0,
-        }
+        };
+        let mut graph = Graph::of_input(vec![2]);
+        graph.push("dense_1", Dense {}, vec![0], vec![2], Some(layer));
+        Posterior { prior: Prior::NormalJeffreys, graph, description_length_nats: 0.0 }
     }
 
     #[test]
@@ -78,7 +74,8 @@ mod tests {
     fn magnitude_is_that_of_the_scaled_columns() {
         let ordered = Order::Magnitude.applied(posterior()).unwrap();
         // Column 0 is (6, 8): root mean square √50.
-        let [first, zero] = ordered.layers[0].unimportance[..] else { panic!() };
+        let layer = ordered.graph.parameters().next().unwrap();
+        let [first, zero] = layer.prune_score[..] else { panic!() };
         assert!((first + 50f32.sqrt().ln()).abs() < 1e-5, "{first}");
         assert!(zero.is_finite() && zero > first, "{zero}");
     }

@@ -1,166 +1,204 @@
-//! Which boundaries hold the same channels, and which layers' groups therefore go together.
+//! Which values hold the same units (channels of an image, features of a vector).
 //!
-//! A *space* is a set of channels (or features) that several boundaries share: activations, poolings
-//! and depthwise convolutions keep it, and the two operands of an addition and its sum are one. A
-//! channel of a space can only leave all of its boundaries at once. So the filters that write it,
-//! and the depthwise kernels that it passes, are one joint group: it is as unimportant as the *most
-//! needed* of them ([`unimportance`]), and it goes when all of them may go.
+//! A *space* is a set of units that several values share: activations, poolings and depthwise
+//! convolutions keep it, and the operands of a sum or of a product and its result are one. A unit of a
+//! space can only leave all of its values at once.
 
-use std::collections::BTreeMap;
-
-use crate::network::{Layer, Shape, Topology};
+use crate::graph::{Graph, Groups, Op, Units, ValueId, Weights};
 
 use super::PruneError;
-use super::liveness::affine_shapes;
-use crate::posterior::Posterior;
-use crate::shapes;
+use super::parameters::no_batch_norm;
 
-/// Boundaries by their spaces.
+/// A layer's place and sizes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Layer {
+    /// Position among the nodes.
+    pub(super) node: usize,
+    /// What it reads.
+    pub(super) input: ValueId,
+    /// What it writes.
+    pub(super) output: ValueId,
+    /// Sizes of its weights.
+    pub(super) weights: Weights,
+}
+
+impl Layer {
+    /// Whether it reads every unit on its own: all but depthwise convolutions.
+    pub(super) fn is_mixed(&self) -> bool {
+        self.weights.groups != Groups::Channels
+    }
+
+    /// Whether its groups are what it writes, not what it reads.
+    pub(super) fn owns_outputs(&self) -> bool {
+        self.weights.groups != Groups::Inputs
+    }
+}
+
+/// A graph's values by their spaces.
 #[derive(Clone, Debug)]
 pub(super) struct Spaces {
-    /// The space of each boundary.
+    /// What is computed.
+    pub(super) graph: Graph<()>,
+    /// How the units of each node's output come from those of its operands.
+    pub(super) relations: Vec<Units>,
+    /// The layers with weights, in order.
+    pub(super) layers: Vec<Layer>,
+    /// The space of each value: the position of one of its values.
     pub(super) of: Vec<usize>,
-    /// Per space: its affine layers, those that write it and the depthwise ones within.
+    /// As `of`, but a product isn't one with its factors.
+    pub(super) terms: Vec<usize>,
+    /// Per space: the layers that write it and the depthwise ones within.
     pub(super) members: Vec<Vec<usize>>,
-    /// Per space: the flatten or selection that makes it, by its position.
-    pub(super) source: Vec<Option<usize>>,
-    /// Per space: whether its units have to stay, as they are the network's input or output.
-    pub(super) fixed: Vec<bool>,
-    /// Per space: whether values take no other way than from layer to layer.
-    pub(super) straight: Vec<bool>,
+    /// Per space: whether all units have to stay.
+    pub(super) pinned: Vec<bool>,
 }
 
 impl Spaces {
-    /// Spaces of a topology whose boundaries have `shapes`.
-    pub(super) fn new(topology: &Topology, shapes: &[Shape]) -> Self {
-        let count = topology.layers.len() + 1;
-        let mut of = vec![0; count];
-        let mut named: BTreeMap<&str, usize> = BTreeMap::new();
-        for (at, layer) in topology.layers.iter().enumerate() {
-            let here = of[at];
-            of[at + 1] = match layer {
-                Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::Select { .. } => at + 1,
-                Layer::Flatten if matches!(shapes[at], Shape::Image { .. }) => at + 1,
-                Layer::Mark { name } => {
-                    named.insert(name, at);
-                    here
-                }
-                Layer::From { name } => named.get(name.as_str()).map_or(here, |&mark| of[mark]),
-                Layer::Add { name } => {
-                    let other = named.get(name.as_str()).map_or(here, |&mark| of[mark]);
-                    // One space from now on, and for the boundaries so far.
-                    of[..=at].iter_mut().filter(|s| **s == other).for_each(|s| *s = here);
-                    here
-                }
-                Layer::Flatten
-                | Layer::DepthwiseConv2d { .. }
-                | Layer::BatchNorm { .. }
-                | Layer::MaxPool2d { .. }
-                | Layer::AvgPool2d { .. }
-                | Layer::Crop { .. }
-                | Layer::Relu
-                | Layer::Relu6
-                | Layer::Dropout { .. } => here,
-            };
+    /// Spaces of a graph.
+    ///
+    /// # Errors
+    /// When the graph is inconsistent, or holds batch normalisation.
+    pub(super) fn new<P>(graph: &Graph<P>) -> Result<Self, PruneError> {
+        graph.check_structure()?;
+        no_batch_norm(graph)?;
+        let graph = graph.structure();
+        let count = graph.values.len();
+        let mut layers = Vec::new();
+        for (at, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op.is_affine()) {
+            if let Some(weights) = node.op.weights(&graph.site(node)) {
+                let (input, output) = (node.inputs[0], node.output);
+                layers.push(Layer { node: at, input, output, weights });
+            }
         }
+        let relations = graph.nodes.iter().map(|node| node.op.units(&graph.site(node))).collect();
         let mut spaces = Self {
-            of,
+            graph,
+            relations,
+            layers,
+            of: (0..count).collect(),
+            terms: (0..count).collect(),
             members: vec![Vec::new(); count],
-            source: vec![None; count],
-            fixed: vec![false; count],
-            straight: vec![true; count],
+            pinned: vec![false; count],
         };
-        spaces.describe(topology, shapes);
-        spaces
+        spaces.join();
+        for (at, layer) in spaces.layers.iter().enumerate() {
+            spaces.members[spaces.of[layer.output]].push(at);
+        }
+        spaces.pin();
+        Ok(spaces)
     }
 
-    fn describe(&mut self, topology: &Topology, shapes: &[Shape]) {
-        for (affine, shape) in affine_shapes(topology).iter().enumerate() {
-            self.members[self.of[shape.position + 1]].push(affine);
-        }
-        for (at, layer) in topology.layers.iter().enumerate() {
-            if matches!(layer, Layer::Mark { .. } | Layer::From { .. } | Layer::Add { .. }) {
-                self.straight[self.of[at]] = false;
-                self.straight[self.of[at + 1]] = false;
+    /// Number of units of a value.
+    pub(super) fn units(&self, value: ValueId) -> usize {
+        self.graph.values[value].channels()
+    }
+
+    /// Whether a value is a vector, of which features can be selected.
+    pub(super) fn is_vector(&self, value: ValueId) -> bool {
+        self.graph.values[value].dims.len() == 1
+    }
+
+    /// Whether an operand of a node has the units of the node's output, and not one number for all.
+    pub(super) fn is_aligned(&self, node: usize, operand: ValueId) -> bool {
+        self.units(operand) == self.units(self.graph.nodes[node].output)
+    }
+
+    /// Whether a node makes zeros of zeros.
+    pub(super) fn keeps_zero(&self, node: usize) -> bool {
+        let node = &self.graph.nodes[node];
+        node.op.constant(&vec![0.0; node.inputs.len()]) == Some(0.0)
+    }
+
+    /// Whether a space has a product in it.
+    pub(super) fn has_product(&self, space: usize) -> bool {
+        let mut nodes = self.graph.nodes.iter().zip(&self.relations);
+        nodes.any(|(node, units)| *units == Units::Product && self.of[node.output] == space)
+    }
+
+    /// The layers that a unit of a space comes from, and as which of their outputs.
+    pub(super) fn producers(&self, space: usize, unit: usize) -> Vec<(usize, usize)> {
+        let (mut space, mut unit) = (space, unit);
+        // No way back through selections and flattenings is longer than there are nodes.
+        for _ in 0..=self.graph.nodes.len() {
+            if !self.members[space].is_empty() {
+                return self.members[space].iter().map(|&layer| (layer, unit)).collect();
             }
-            let rearranges = matches!(layer, Layer::Flatten | Layer::Select { .. });
-            if rearranges && self.of[at] != self.of[at + 1] {
-                self.source[self.of[at + 1]] = Some(at);
+            let source = self.graph.nodes.iter().zip(&self.relations).find_map(|(node, units)| {
+                match units {
+                    Units::Taken(from) if self.of[node.output] == space => {
+                        let &(operand, unit) = from.get(unit)?;
+                        Some((self.of[node.inputs[operand]], unit))
+                    }
+                    _ => None,
+                }
+            });
+            match source {
+                Some(source) => (space, unit) = source,
+                None => break,
             }
         }
-        if matches!(shapes[0], Shape::Image { .. }) {
-            self.fixed[self.of[0]] = true;
-        }
-        // The output, and what a flatten makes it of.
-        let mut at = topology.layers.len();
-        self.fixed[self.of[at]] = true;
-        while let Some(layer) = at.checked_sub(1).map(|before| &topology.layers[before]) {
-            if layer.is_affine() && !matches!(layer, Layer::DepthwiseConv2d { .. }) {
-                break;
+        Vec::new()
+    }
+
+    /// Makes one space of what elementwise operators read and write.
+    fn join(&mut self) {
+        for at in 0..self.graph.nodes.len() {
+            let product = self.relations[at] == Units::Product;
+            if !product && self.relations[at] != Units::Alike {
+                continue;
             }
-            at -= 1;
-            self.fixed[self.of[at]] = true;
+            let output = self.graph.nodes[at].output;
+            for operand in self.graph.nodes[at].inputs.clone() {
+                if self.is_aligned(at, operand) {
+                    unite(&mut self.of, operand, output);
+                    if !product {
+                        unite(&mut self.terms, operand, output);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks the spaces that can't lose a unit.
+    fn pin(&mut self) {
+        let graph = &self.graph;
+        let mut values = vec![graph.output];
+        if !self.is_vector(graph.input) {
+            values.push(graph.input);
+        }
+        for (at, (node, units)) in graph.nodes.iter().zip(&self.relations).enumerate() {
+            match units {
+                Units::Fixed => values.extend(node.inputs.iter().chain([&node.output])),
+                Units::Alike | Units::Product => {
+                    let odd = node.inputs.iter().filter(|&&operand| !self.is_aligned(at, operand));
+                    for &operand in odd {
+                        values.push(operand);
+                        // More than one number for all, laid over the other operand in another shape.
+                        values.extend((graph.values[operand].len() > 1).then_some(node.output));
+                    }
+                }
+                // A layer may write an image, several of its outputs to a channel.
+                Units::Mixed => {
+                    let weights = node.op.weights(&graph.site(node));
+                    let outputs = weights.map_or(0, |weights| weights.outputs);
+                    values.extend((outputs != self.units(node.output)).then_some(node.output));
+                }
+                Units::Taken(_) => {}
+            }
+        }
+        for value in values {
+            self.pinned[self.of[value]] = true;
         }
     }
 }
 
-/// Layers whose groups go together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tie {
-    /// Affine layers, ascending; a dense layer, whose groups are its inputs, is always alone.
-    pub layers: Vec<usize>,
-    /// Whether its groups can leave the tensors at all.
-    pub removable: bool,
+/// Whether a node is a selection: what pruning itself puts in.
+pub(super) fn is_selection(op: &Op) -> bool {
+    matches!(op, Op::Select(_))
 }
 
-/// The ties of a topology, by their first layers. In a network without branches each layer is alone.
-///
-/// # Errors
-/// When the topology is inconsistent.
-pub fn ties(topology: &Topology) -> Result<Vec<Tie>, PruneError> {
-    let spaces = Spaces::new(topology, &shapes::infer(topology)?);
-    let affine = affine_shapes(topology);
-    let mut ties: Vec<Tie> = Vec::with_capacity(affine.len());
-    for (layer, shape) in affine.iter().enumerate() {
-        if shape.dense {
-            ties.push(Tie { layers: vec![layer], removable: true });
-            continue;
-        }
-        let space = spaces.of[shape.position + 1];
-        let convolutions = spaces.members[space].iter().copied().filter(|&l| !affine[l].dense);
-        let layers: Vec<usize> = convolutions.collect();
-        if layers.first() == Some(&layer) {
-            ties.push(Tie { layers, removable: !spaces.fixed[space] });
-        }
-    }
-    Ok(ties)
-}
-
-/// The unimportance of a posterior's groups as parts of their joint groups, by layer: that of the most
-/// needed.
-///
-/// # Errors
-/// When the topology is inconsistent.
-pub fn unimportance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
-    let own: Vec<Vec<f32>> = posterior.layers.iter().map(|l| l.unimportance.clone()).collect();
-    let mut joint = own.clone();
-    for Tie { layers, .. } in ties(&posterior.topology)? {
-        let most_needed = together(&layers, &own);
-        for layer in layers {
-            if let Some(joint) = joint.get_mut(layer) {
-                joint.clone_from(&most_needed);
-            }
-        }
-    }
-    Ok(joint)
-}
-
-/// The least unimportance among `layers`, group by group.
-fn together(layers: &[usize], unimportance: &[Vec<f32>]) -> Vec<f32> {
-    let mut all = layers.iter().filter_map(|&layer| unimportance.get(layer));
-    let mut least = all.next().cloned().unwrap_or_default();
-    for other in all {
-        least.iter_mut().zip(other).for_each(|(least, other)| *least = least.min(*other));
-    }
-    least
+/// Makes one set of those of `a` and `b`.
+fn unite(sets: &mut [usize], a: usize, b: usize) {
+    let (from, to) = (sets[a], sets[b]);
+    sets.iter_mut().filter(|set| **set == from).for_each(|set| *set = to);
 }

@@ -1,4 +1,4 @@
-//! Where to cut: the valley of the unimportance histogram, and what validation allows.
+//! Where to cut: the valley of the histogram of prune scores, and what validation allows.
 //!
 //! The posterior of group scales is bimodal once training has gone far enough: groups the data
 //! needs on the left, groups that fell to the prior on the right. The published threshold is a
@@ -30,7 +30,7 @@ const POSTERIOR_FALLBACK: f32 = 0.0;
 /// towards fewer groups kept; 0 is the valley itself.
 const SEVERITIES: [f32; 11] = [1.5, 1.0, 0.75, 0.5, 0.25, 0.0, -0.25, -0.5, -1.0, -1.5, -2.5];
 
-/// Histogram of one layer's unimportance, for choosing and for the report.
+/// Histogram of one layer's prune score, for choosing and for the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Lower edge of the first bin.
@@ -46,9 +46,9 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Histogram and valley of a layer's unimportance; values that aren't finite are left out.
-    pub fn new(unimportance: &[f32]) -> Self {
-        let mut sorted: Vec<f32> = unimportance.iter().copied().filter(|v| v.is_finite()).collect();
+    /// Histogram and valley of a layer's prune score; values that aren't finite are left out.
+    pub fn new(scores: &[f32]) -> Self {
+        let mut sorted: Vec<f32> = scores.iter().copied().filter(|v| v.is_finite()).collect();
         sorted.sort_by(f32::total_cmp);
         let low = sorted.first().copied().unwrap_or(0.0);
         let high = sorted.last().copied().unwrap_or(0.0);
@@ -121,7 +121,7 @@ pub struct Trial {
 /// The thresholds taken, and the way there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
-    /// Per affine layer: groups whose unimportance reaches this go.
+    /// Per layer with weights: groups whose prune score reaches this go.
     pub layers: Vec<f32>,
     /// Per affine layer.
     pub histograms: Vec<Histogram>,
@@ -133,42 +133,42 @@ pub struct Thresholds {
 
 impl Thresholds {
     /// Masks of the groups that go, per affine layer.
-    pub fn dead(&self, unimportance: &[Vec<f32>]) -> Vec<Vec<bool>> {
-        dead(unimportance, &self.layers)
+    pub fn dead(&self, scores: &[Vec<f32>]) -> Vec<Vec<bool>> {
+        dead(scores, &self.layers)
     }
 }
 
 /// Groups that reach their layer's threshold. NaN never does.
-fn dead(unimportance: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
-    let layers = unimportance.iter().zip(thresholds);
+fn dead(scores: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
+    let layers = scores.iter().zip(thresholds);
     layers.map(|(layer, t)| layer.iter().map(|u| u >= t).collect()).collect()
 }
 
-/// Chooses the thresholds on unimportances of an `order`: `given` for all layers without asking, or else the most severe candidate
-/// whose `loss` (cross-entropy or error on *validation*, of the network without the dead groups) is
+/// Chooses the thresholds on prune scores of an `order`: `given` for all layers without asking, or else the
+/// most severe candidate whose `loss` (cross-entropy or error on *validation*, of the network without the dead groups) is
 /// at most `tolerance` above the loss with every group kept.
 ///
 /// # Errors
 /// What `loss` gives.
 pub fn choose_threshold<E>(
-    unimportance: &[Vec<f32>],
+    scores: &[Vec<f32>],
     order: Order,
     given: Option<f32>,
     tolerance: f64,
     mut loss: impl FnMut(&[Vec<bool>]) -> Result<f64, E>,
 ) -> Result<Thresholds, E> {
-    let histograms: Vec<_> = unimportance.iter().map(|u| Histogram::new(u)).collect();
+    let histograms: Vec<_> = scores.iter().map(|u| Histogram::new(u)).collect();
     if let Some(threshold) = given {
-        let layers = vec![threshold; unimportance.len()];
+        let layers = vec![threshold; scores.len()];
         return Ok(Thresholds { layers, histograms, loss_before: f64::NAN, trials: Vec::new() });
     }
-    let keep_all = vec![f32::INFINITY; unimportance.len()];
-    let loss_before = loss(&dead(unimportance, &keep_all))?;
+    let keep_all = vec![f32::INFINITY; scores.len()];
+    let loss_before = loss(&dead(scores, &keep_all))?;
     let mut chosen = Thresholds { layers: keep_all, histograms, loss_before, trials: Vec::new() };
     let mut last: Option<Vec<Vec<bool>>> = None;
     for severity in SEVERITIES {
-        let layers = candidate(&chosen.histograms, unimportance, order, severity);
-        let masks = dead(unimportance, &layers);
+        let layers = candidate(&chosen.histograms, scores, order, severity);
+        let masks = dead(scores, &layers);
         if last.as_ref() == Some(&masks) {
             continue;
         }
@@ -188,7 +188,7 @@ pub fn choose_threshold<E>(
 
 fn candidate(
     histograms: &[Histogram],
-    unimportance: &[Vec<f32>],
+    scores: &[Vec<f32>],
     order: Order,
     severity: f32,
 ) -> Vec<f32> {
@@ -199,7 +199,7 @@ fn candidate(
             Order::Magnitude => median(u),
         })
     };
-    let layers = histograms.iter().zip(unimportance);
+    let layers = histograms.iter().zip(scores);
     layers.map(|(h, u)| start(h, u) - severity * spread(u)).collect()
 }
 

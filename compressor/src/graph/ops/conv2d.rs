@@ -56,6 +56,10 @@ impl Operator for Conv2d {
         None
     }
 
+    fn reads_padding(&self, site: &Site<'_>) -> bool {
+        kernels::reads_padding(self.window, site)
+    }
+
     fn mean_columns(&self, site: &Site<'_>, mean: &[f32]) -> Option<Vec<f32>> {
         Some(kernels::mean_patch(mean, &Ends::new(self.window, site)))
     }

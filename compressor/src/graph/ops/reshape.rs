@@ -26,8 +26,11 @@ impl Operator for Reshape {
     fn units(&self, site: &Site<'_>) -> Units {
         let (from, to) = (site.input().channels(), site.output.channels());
         match site.output.dims.len() {
+            // Features are on their own, as each may be left out.
+            1 if site.input().dims.len() > 1 => {
+                Units::Taken((0..to).map(|feature| (0, feature % from.max(1))).collect())
+            }
             _ if from == to => Units::Alike,
-            1 => Units::Taken((0..to).map(|feature| (0, feature % from.max(1))).collect()),
             _ => Units::Fixed,
         }
     }

@@ -1,0 +1,147 @@
+//! Which layers' groups go together, and whether they can go at all.
+//!
+//! The filters that write a space and the depthwise kernels within are one joint group: it is as
+//! unimportant as the *most needed* of them ([`prune_score`]), and it goes when all of them may go. Where
+//! a space holds a product, a part of them is enough: a channel takes its gate along, which need not be
+//! dead, too.
+
+use super::PruneError;
+use super::liveness::Dead;
+use super::spaces::Spaces;
+use crate::graph::{Graph, Groups};
+use crate::posterior::Posterior;
+
+/// Layers whose groups go together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// Layers with weights, ascending; a dense layer, whose groups are its inputs, is always alone.
+    pub layers: Vec<usize>,
+    /// Whether its groups can leave the tensors at all. Those that can't may still go along with
+    /// others, as a gate does with the channel that it multiplies.
+    pub removable: bool,
+}
+
+/// The ties of a graph, by their first layers. In a network without branches each layer is alone.
+///
+/// # Errors
+/// When the graph is inconsistent.
+pub fn ties<P>(graph: &Graph<P>) -> Result<Vec<Tie>, PruneError> {
+    Ok(of_spaces(&Spaces::new(graph)?))
+}
+
+/// The ties of a graph whose spaces are known.
+pub(super) fn of_spaces(spaces: &Spaces) -> Vec<Tie> {
+    let mut ties: Vec<Tie> = Vec::with_capacity(spaces.layers.len());
+    let mut seen = vec![false; spaces.of.len()];
+    for (at, layer) in spaces.layers.iter().enumerate() {
+        let space = spaces.of[layer.output];
+        if !layer.owns_outputs() {
+            ties.push(Tie { layers: vec![at], removable: true });
+        } else if !std::mem::replace(&mut seen[space], true) {
+            ties.extend(of_space(spaces, space));
+        }
+    }
+    ties.sort_by_key(|tie| tie.layers.first().copied());
+    ties
+}
+
+/// What can go of `dead` groups: of those that go together all are dead.
+pub(super) fn joint(spaces: &Spaces, dead: &[Vec<bool>]) -> Dead {
+    let mut joint = Dead::nothing(spaces);
+    for Tie { layers, .. } in of_spaces(spaces).iter().filter(|tie| tie.removable) {
+        let Some(&first) = layers.first() else { continue };
+        let all = |group: usize| layers.iter().all(|&layer| dead[layer][group]);
+        let mask: Vec<bool> = (0..dead[first].len()).map(all).collect();
+        for &layer in layers {
+            let inputs = spaces.layers[layer].weights.groups == Groups::Inputs;
+            let side = if inputs { &mut joint.inputs } else { &mut joint.outputs };
+            side[layer].clone_from(&mask);
+        }
+    }
+    joint
+}
+
+/// The ties of the filters and depthwise kernels in a space.
+fn of_space(spaces: &Spaces, space: usize) -> Vec<Tie> {
+    let members = spaces.members[space].iter().copied();
+    let all: Vec<usize> = members.filter(|&layer| spaces.layers[layer].owns_outputs()).collect();
+    let removable = frees(spaces, space, &all);
+    if !removable || !spaces.has_product(space) {
+        return vec![Tie { layers: all, removable }];
+    }
+    let needed = least(spaces, space, &all);
+    let mut rest: Vec<usize> = all.into_iter().filter(|layer| !needed.contains(layer)).collect();
+    let mut ties = vec![Tie { layers: needed, removable }];
+    while let Some(&first) = rest.first() {
+        // What isn't enough on its own may still go along.
+        let term = term(spaces, first);
+        let (layers, others) = rest.iter().partition(|&&layer| self::term(spaces, layer) == term);
+        rest = others;
+        ties.push(Tie { removable: frees(spaces, space, &layers), layers });
+    }
+    ties
+}
+
+/// Layers whose deaths are enough to free a space: as few as can be left of `all` when factors are
+/// left out, the last first, and then single depthwise kernels.
+fn least(spaces: &Spaces, space: usize, all: &[usize]) -> Vec<usize> {
+    let mut needed = all.to_vec();
+    for &layer in all.iter().rev() {
+        let term = term(spaces, layer);
+        let others = needed.iter().copied().filter(|&other| self::term(spaces, other) != term);
+        let others: Vec<usize> = others.collect();
+        if frees(spaces, space, &others) {
+            needed = others;
+        }
+    }
+    for &layer in all.iter().rev().filter(|&&layer| !spaces.layers[layer].is_mixed()) {
+        let others = needed.iter().copied().filter(|&other| other != layer);
+        let others: Vec<usize> = others.collect();
+        if frees(spaces, space, &others) {
+            needed = others;
+        }
+    }
+    needed
+}
+
+/// Which factor of a product a layer writes, or passes.
+fn term(spaces: &Spaces, layer: usize) -> usize {
+    spaces.terms[spaces.layers[layer].output]
+}
+
+/// Whether all units of a space can go when all groups of these layers are dead, and no others.
+fn frees(spaces: &Spaces, space: usize, layers: &[usize]) -> bool {
+    let mut dead = Dead::nothing(spaces);
+    layers.iter().for_each(|&layer| dead.outputs[layer].fill(true));
+    !layers.is_empty() && !dead.alive(spaces)[space].contains(&true)
+}
+
+/// The prune score of a posterior's groups as parts of their joint groups, by layer: that of the most
+/// needed.
+///
+/// # Errors
+/// When the graph is inconsistent.
+pub fn prune_score(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+    let layers = posterior.graph.parameters();
+    let own: Vec<Vec<f32>> = layers.map(|layer| layer.prune_score.clone()).collect();
+    let mut joint = own.clone();
+    for Tie { layers, .. } in ties(&posterior.graph)? {
+        let most_needed = together(&layers, &own);
+        for layer in layers {
+            if let Some(joint) = joint.get_mut(layer) {
+                joint.clone_from(&most_needed);
+            }
+        }
+    }
+    Ok(joint)
+}
+
+/// The least prune score among `layers`, group by group.
+fn together(layers: &[usize], scores: &[Vec<f32>]) -> Vec<f32> {
+    let mut all = layers.iter().filter_map(|&layer| scores.get(layer));
+    let mut least = all.next().cloned().unwrap_or_default();
+    for other in all {
+        least.iter_mut().zip(other).for_each(|(least, other)| *least = least.min(*other));
+    }
+    least
+}
