@@ -24,9 +24,10 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
-use crate::bit_width::BitWidthError;
-use crate::calibrate::CalibrateError;
 use crate::compile::CompileError;
+use crate::compile::calibrate::CalibrateError;
+use crate::compile::serialize::SerializeError;
+use crate::compile::widths::BitWidthError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::export::ExportError;
@@ -39,7 +40,6 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
-use crate::serialize::SerializeError;
 use crate::text::{json_printable, one_line};
 use crate::train::TrainError;
 use crate::verify::VerifyError;

@@ -24,6 +24,7 @@ pub mod serialize;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+pub mod widths;
 
 use bitsback_runtime::Op;
 use bitsback_runtime::format::Tensor;

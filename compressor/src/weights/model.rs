@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::MAX_FILE_BYTES;
-use crate::calibrate::Range;
 use crate::data::Layout;
 use crate::files::{self, FileError};
 use crate::graph::ops::Clip;
 use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
 use crate::import::{self, ImportError, InputLayout};
 use crate::network::{FloatNetwork, Layer, Padding, Shape, Topology};
+use crate::numbers::Range;
 use crate::shapes::{self, ShapeError, padding_before, window_outputs};
 
 /// Why a model can't be trained.
