@@ -1,6 +1,6 @@
 //! How raw data were scaled in training: what a model of floats doesn't say.
 
-use crate::calibrate::{Range, disagreement};
+use crate::compile::calibrate::{Range, disagreement};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::import::ByteRange;

@@ -24,6 +24,7 @@ pub mod serialize;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+pub mod widths;
 
 use bitsback_runtime::Op;
 use bitsback_runtime::format::Tensor;
@@ -32,12 +33,16 @@ use thiserror::Error;
 
 use crate::graph::ops::{IntegerArgmax, IntegerSoftmax};
 use crate::graph::{
-    IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LowerError, Origin, Storage, ValueId,
+    IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LowerError, Matrix, Origin, Storage,
+    ValueId,
 };
 use crate::numbers::Quantization;
 
 pub use agreement::disagreement;
 pub use input::{ByteMap, InputQuantization, RawInput};
+
+use serialize::{ModelInfo, SerializeError, serialize};
+use storage::SizeConfig;
 
 /// For which cores 8-bit weights are arranged. Every core takes either, with the same results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +70,9 @@ pub enum Head {
 /// Choices that change no output.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompileOptions {
+    /// What the storage of weights is chosen for; without it, weights of 8 bits are stored for the fewest
+    /// instructions, others packed.
+    pub size: Option<SizeConfig>,
     /// For which cores 8-bit weights are arranged.
     pub arrangement: Arrangement,
     /// Whether a convolution and the pooling behind it become one operator, where their layer is stored
@@ -74,7 +82,7 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { arrangement: Arrangement::Pairs, fused: true }
+        Self { size: None, arrangement: Arrangement::Pairs, fused: true }
     }
 }
 
@@ -109,7 +117,7 @@ pub struct OpNote {
 }
 
 /// Why a graph of integers can't be compiled.
-#[derive(Clone, Debug, PartialEq, Error)]
+#[derive(Debug, Error)]
 pub enum CompileError {
     /// A node reads what nothing before it has written.
     #[error("{node}: reads `{value}`, which nothing before it writes; the graph is out of order")]
@@ -154,6 +162,9 @@ pub enum CompileError {
     /// Something doesn't fit the format.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// The model can't be written.
+    #[error(transparent)]
+    Serialize(#[from] SerializeError),
 }
 
 /// The runtime's operators of a graph whose layers say how they are stored.
@@ -204,10 +215,34 @@ pub fn append_head(graph: &mut IntegerGraph, head: Head) {
     graph.nodes.push(IntegerNode { name, op, inputs, output: graph.output, parameters: None });
 }
 
-/// Stores every layer as its width asks for: weights of 8 bits for the fewest instructions, others
-/// packed.
-pub fn store_by_width(graph: &mut IntegerGraph) {
-    for matrix in graph.layers_mut() {
-        matrix.storage = if matrix.bits == 8 { Storage::Fastest } else { Storage::Packed };
-    }
+/// The file of a graph, each layer stored as `options` say, and what it was written from.
+///
+/// # Errors
+/// What doesn't fit the runtime.
+pub fn write(
+    graph: &IntegerGraph,
+    input: &InputQuantization,
+    options: &CompileOptions,
+    info: &ModelInfo,
+) -> Result<(Vec<u8>, Compiled), CompileError> {
+    let make = |storage: &dyn Fn(usize, &Matrix) -> Storage| {
+        let mut graph = graph.clone();
+        for (layer, matrix) in graph.layers_mut().enumerate() {
+            matrix.storage = storage(layer, matrix);
+        }
+        let compiled = compile(graph, input, options)?;
+        let bytes = serialize(&compiled, info)?;
+        Ok::<_, CompileError>((bytes, compiled))
+    };
+    let Some(size) = &options.size else {
+        return make(&|_, matrix| match matrix.bits {
+            8 => Storage::Fastest,
+            _ => Storage::Packed,
+        });
+    };
+    size.choose(graph.layers().count(), |chosen| {
+        let made = make(&|layer, _| chosen.get(layer).copied().unwrap_or_default())?;
+        let costs = storage::costs(&made.0).map_err(SerializeError::from)?;
+        Ok((made, costs))
+    })
 }

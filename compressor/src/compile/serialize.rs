@@ -132,8 +132,8 @@ fn preprocess(graph: &Compiled, section: &mut Vec<u8>) -> Preprocess {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bit_width::at_width;
-    use crate::calibrate::{Activations, InputQuantization, Quantization, Range};
+    use crate::compile::calibrate::{Activations, InputQuantization, Quantization, Range};
+    use crate::compile::widths::at_width;
     use crate::data::Normalization;
     use crate::lower::{LowerOptions, lower};
     use crate::network::{Affine, FloatNetwork, Layer, Shape, Topology};

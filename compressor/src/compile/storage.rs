@@ -6,12 +6,15 @@
 //! to the form that saves most of what is limited for what it costs, until the limit holds; then
 //! layers whose change turns out not to be needed go back.
 
+use bitsback_runtime::Model;
+use bitsback_runtime::format::ParseError;
 use serde::{Deserialize, Serialize};
 
+use crate::cost::estimate;
 use crate::graph::Storage;
 
 /// What the storage of weights is chosen for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// The fewest bytes of the model file. Decoding a coded weight takes some 60 to 130 instructions of a
@@ -20,6 +23,16 @@ pub enum Goal {
     Flash,
     /// The fewest instructions of a Cortex-M4, M7 or M33.
     Instructions,
+}
+
+impl Goal {
+    /// As job files and options have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Flash => "flash",
+            Self::Instructions => "instructions",
+        }
+    }
 }
 
 /// `[size]`: how weights are stored.
@@ -43,6 +56,16 @@ pub struct Costs {
     pub bytes: u64,
     /// Estimated instructions of an inference on a Cortex-M4.
     pub instructions: u64,
+}
+
+/// What a model file costs.
+///
+/// # Errors
+/// When the runtime refuses it.
+pub fn costs(bytes: &[u8]) -> Result<Costs, ParseError> {
+    let model = Model::parse(bytes)?;
+    let instructions = estimate::instructions(&model).count;
+    Ok(Costs { bytes: bytes.len() as u64, instructions })
 }
 
 impl SizeConfig {

@@ -7,7 +7,6 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::ExportError;
-use crate::calibrate::Quantization;
 use crate::graph::ops::{Clip, LeakyRelu, Pad};
 use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
 use crate::import::onnx::FloatModel;
@@ -15,7 +14,8 @@ use crate::import::onnx::schema::{
     Attribute, RawDim, RawGraph, RawModel, RawNode, RawOpset, RawShape, RawTensorType, RawType,
     RawValue, Tensor,
 };
-use crate::quantize::weights::Rows;
+use crate::numbers::Quantization;
+use crate::numbers::Rows;
 
 /// Version of the format and of the operators that are written: older runtimes read these, too.
 const IR_VERSION: i64 = 9;

@@ -8,10 +8,10 @@ use bitsback_runtime::{Model, Op, Step};
 use super::ExportError;
 use super::parameters::Parameters;
 use super::scales::Scales;
-use crate::calibrate::Quantization;
 use crate::graph::{self, Affine, Computation, Node, Value, ValueId, Window, ops};
 use crate::import::onnx::FloatModel;
-use crate::lower::multiplier::factor;
+use crate::numbers::Quantization;
+use crate::numbers::factor;
 
 /// Scales that operators fix: outputs of logistic functions and softmax, and of tanh.
 const UNIT: f64 = 1.0 / 256.0;

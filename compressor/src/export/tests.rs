@@ -3,12 +3,12 @@
 use bitsback_runtime::Model;
 
 use super::*;
-use crate::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use crate::compile::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use crate::compile::serialize::ModelInfo;
 use crate::graph::ops::{Clip, Dense};
 use crate::graph::{Affine, Executor, Graph};
 use crate::import::{self, ImportOptions};
 use crate::quantize::{self, Plan, ranges};
-use crate::serialize::ModelInfo;
 use crate::verify::run_batch;
 
 /// Numbers between −1 and 1 that look like noise.

@@ -57,7 +57,10 @@ pub enum LowerError {
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// A value without a scale.
-    #[error("{node}: nothing says which scale `{value}` has; quantise it, too")]
+    #[error(
+        "{node}: `{value}` is not quantised in the file; quantise every operator's output, or give \
+         the model of floats to `bitsback quantize`"
+    )]
     NoScale {
         /// Which node.
         node: String,
@@ -65,7 +68,7 @@ pub enum LowerError {
         value: String,
     },
     /// An operator that the runtime doesn't have, or not there.
-    #[error("{node}: {kind} can't be done in integers here; supported is {supported}")]
+    #[error("{node}: {kind} is supported only as {supported}")]
     Unsupported {
         /// Which node.
         node: String,

@@ -7,14 +7,12 @@ use bitsback_runtime::format::Clamp;
 
 use super::ImportError;
 use super::onnx::FloatModel;
-use crate::calibrate::{Quantization, Range};
-use crate::graph::ops::{
-    Add, AvgPool2d, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic,
-    MaxPool2d, Mean, Mul, Op, Pad, Reshape, Softmax, Tanh,
+use crate::graph::ops::{Clip, Op, Reshape};
+use crate::graph::{
+    Affine, Computation, Graph, IntegerGraph, IntegerNode, IntegerOp, Matrix, Node, Origin, Value,
+    ValueId,
 };
-use crate::graph::{Affine, Computation, Graph, Node, Value, ValueId, Window};
-use crate::integer_graph::{self as integers, IntegerGraph, Matrix, Origin};
-use crate::lower::multiplier::factor;
+use crate::numbers::{Quantization, Range, factor};
 
 /// Views whose scales differ by more than this part are no views of real numbers.
 const SAME_SCALE: f32 = 1e-3;
@@ -28,20 +26,20 @@ const SIX: f32 = 6.0;
 pub(super) fn dequantize(graph: &IntegerGraph) -> Result<FloatModel, ImportError> {
     let mut writer = Writer { integers: graph, model: FloatModel::default() };
     for value in &graph.values {
-        let scale = quantization(value);
+        let scale = value.quantization;
         let constant = match &value.origin {
             Origin::Constant(numbers) => {
                 Some(numbers.iter().map(|&q| scale.dequantize(q)).collect())
             }
-            Origin::Computed | Origin::View(_) => None,
+            Origin::Computed | Origin::View(..) => None,
         };
         let (name, dims) = (value.name.clone(), value.dims.clone());
         writer.model.graph.values.push(Value { name, dims, constant });
     }
-    let mut output = graph.storage(graph.output);
+    let mut output = graph.storage(graph.output).0;
     for node in &graph.nodes {
-        if let integers::Kind::Argmax = node.kind {
-            output = graph.storage(node.inputs[0]);
+        if let IntegerOp::Argmax(_) = node.op {
+            output = graph.storage(node.inputs[0]).0;
         } else {
             writer.node(node)?;
         }
@@ -53,10 +51,6 @@ pub(super) fn dequantize(graph: &IntegerGraph) -> Result<FloatModel, ImportError
     let fixed: BTreeSet<ValueId> = model.activations.keys().copied().collect();
     model.graph.fold(&fixed);
     Ok(model)
-}
-
-fn quantization(value: &integers::Value) -> Quantization {
-    Quantization { scale: value.scale, zero_point: value.zero_point }
 }
 
 /// The real limits that an operator's output keeps to: those of its activation, and 0 where that is
@@ -82,57 +76,18 @@ struct Writer<'g> {
 }
 
 impl Writer<'_> {
-    fn node(&mut self, node: &integers::Node) -> Result<(), ImportError> {
+    fn node(&mut self, node: &IntegerNode) -> Result<(), ImportError> {
         let output = node.output;
-        let to = quantization(&self.integers.values[output]);
+        let to = self.integers.values[output].quantization;
         let inputs = self.operands(node)?;
-        let none = Clamp::NONE;
-        let (computes, clamp): (Computation, Clamp) = match &node.kind {
-            integers::Kind::Dense(matrix) => {
-                let affine = self.affine(matrix, inputs[0], output);
-                (Computation::new(Dense {}, affine), matrix.clamp)
-            }
-            integers::Kind::Conv2d(window, dilation, matrix) => {
-                let affine = self.affine(matrix, inputs[0], output);
-                let window = Window::of(*window, *dilation);
-                (Computation::new(Conv2d { window }, affine), matrix.clamp)
-            }
-            integers::Kind::DepthwiseConv2d(window, dilation, matrix) => {
-                let affine = self.affine(matrix, inputs[0], output);
-                let window = Window::of(*window, *dilation);
-                (Computation::new(DepthwiseConv2d { window }, affine), matrix.clamp)
-            }
-            integers::Kind::Conv2dMaxPool2d(..) => {
-                return Err(refuse(node, "a convolution that has taken its pooling in"));
-            }
-            integers::Kind::MaxPool2d(window, clamp) => {
-                (MaxPool2d { window: Window::of(*window, [1, 1]) }.into(), *clamp)
-            }
-            integers::Kind::AvgPool2d(window, clamp) => {
-                (AvgPool2d { window: Window::of(*window, [1, 1]) }.into(), *clamp)
-            }
-            integers::Kind::Add(_, _, clamp) => (Add {}.into(), *clamp),
-            integers::Kind::Mul(_, clamp) => (Mul {}.into(), *clamp),
-            integers::Kind::Concat(axis) => (Concat { axis: *axis }.into(), none),
-            integers::Kind::Pad(before, fill) => {
-                let before = before.iter().map(|&border| usize::from(border)).collect();
-                (Pad { before, fill: to.dequantize(*fill) }.into(), none)
-            }
-            integers::Kind::Mean(_, clamp) => (Mean {}.into(), *clamp),
-            // The same numbers in other steps.
-            integers::Kind::Rescale(_, clamp) | integers::Kind::Limit(clamp) => {
-                (Reshape {}.into(), *clamp)
-            }
-            integers::Kind::LeakyRelu(positive, negative) => {
-                let alpha = factor(*negative) / factor(*positive).max(f64::MIN_POSITIVE);
-                (LeakyRelu { alpha: alpha as f32 }.into(), none)
-            }
-            integers::Kind::HardSwish(..) => (HardSwish {}.into(), none),
-            integers::Kind::Logistic(_) => (Logistic {}.into(), none),
-            integers::Kind::Tanh(_) => (Tanh {}.into(), none),
-            integers::Kind::Softmax(_) => (Softmax {}.into(), none),
-            integers::Kind::Argmax => return Err(refuse(node, "an argmax that isn't the last")),
-        };
+        let (op, clamp) = node
+            .op
+            .real(to)
+            .ok_or_else(|| refuse(node, "it has no counterpart among floats here"))?;
+        let parameters = node.parameters.as_ref();
+        let clamp = parameters.map_or(clamp, |matrix| matrix.clamp);
+        let parameters = parameters.map(|matrix| self.affine(matrix, inputs[0], output));
+        let computes = Computation { op, parameters };
         self.model.activations.insert(output, to);
         self.model.graph.nodes.push(Node::new(&node.name, computes, inputs, output));
         if clamp != Clamp::NONE {
@@ -143,25 +98,15 @@ impl Writer<'_> {
     }
 
     /// What a node reads, arranged as it reads it.
-    fn operands(&mut self, node: &integers::Node) -> Result<Vec<ValueId>, ImportError> {
-        let one_by_one = matches!(
-            node.kind,
-            integers::Kind::Add(..)
-                | integers::Kind::Mul(..)
-                | integers::Kind::Rescale(..)
-                | integers::Kind::Limit(_)
-                | integers::Kind::LeakyRelu(..)
-                | integers::Kind::HardSwish(..)
-                | integers::Kind::Logistic(_)
-                | integers::Kind::Tanh(_)
-        );
+    fn operands(&mut self, node: &IntegerNode) -> Result<Vec<ValueId>, ImportError> {
+        let one_by_one = node.op.one_by_one();
         let mut operands = Vec::with_capacity(node.inputs.len());
         let output = &self.integers.values[node.output];
         for &id in &node.inputs {
             let value = &self.integers.values[id];
-            let dims = match &node.kind {
+            let dims = match &node.op {
                 // All values in their order, however they are arranged.
-                integers::Kind::Dense(_) => None,
+                IntegerOp::Dense(_) => None,
                 _ if one_by_one && value.len() == output.len() => Some(output.dims.clone()),
                 _ => Some(value.dims.clone()),
             };
@@ -181,12 +126,12 @@ impl Writer<'_> {
     /// The value `id` in the given arrangement.
     fn operand(
         &mut self,
-        node: &integers::Node,
-        id: integers::ValueId,
+        node: &IntegerNode,
+        id: ValueId,
         dims: Option<Vec<usize>>,
     ) -> Result<ValueId, ImportError> {
-        let stored = self.integers.storage(id);
-        let [read, written] = [id, stored].map(|id| quantization(&self.integers.values[id]));
+        let (stored, _) = self.integers.storage(id);
+        let [read, written] = [id, stored].map(|id| self.integers.values[id].quantization);
         let same = (read.scale / written.scale - 1.0).abs() < SAME_SCALE;
         if !same || read.zero_point != written.zero_point {
             return Err(refuse(
@@ -215,7 +160,7 @@ impl Writer<'_> {
     fn affine(&mut self, matrix: &Matrix, input: ValueId, output: ValueId) -> Affine {
         let scale = |id: ValueId| self.model.activations.get(&id).map_or(1.0, |q| q.scale);
         let from = f64::from(scale(input));
-        let to = f64::from(self.integers.values[output].scale);
+        let to = f64::from(self.integers.values[output].quantization.scale);
         // multiplier = input scale · weight scale / output scale.
         let scales: Vec<f64> = matrix.multipliers.iter().map(|&m| factor(m) * to / from).collect();
         let of_rows = || scales.iter().cycle();
@@ -300,7 +245,7 @@ impl FloatModel {
     }
 }
 
-fn refuse(node: &integers::Node, problem: &'static str) -> ImportError {
+fn refuse(node: &IntegerNode, problem: &'static str) -> ImportError {
     ImportError::NoFloats { node: node.name.clone(), problem }
 }
 
@@ -310,20 +255,25 @@ mod tests {
 
     use super::*;
     use crate::graph::Executor;
-    use crate::lower::multiplier::multiplier;
+    use crate::graph::IntegerValue;
+    use crate::graph::ops::{
+        IntegerAdd, IntegerArgmax, IntegerDense, IntegerLimit, IntegerRescale, IntegerSoftmax,
+    };
+    use crate::numbers::multiplier;
 
-    fn value(scale: f32, zero_point: i8, origin: Origin) -> integers::Value {
-        integers::Value { name: "v".into(), dims: vec![2], scale, zero_point, origin }
+    fn value(scale: f32, zero_point: i8, origin: Origin) -> IntegerValue {
+        let quantization = Quantization { scale, zero_point };
+        IntegerValue { name: "v".into(), dims: vec![2], quantization, origin, real: None }
     }
 
-    fn node(kind: integers::Kind, inputs: &[ValueId], output: ValueId) -> integers::Node {
-        let name = format!("node {output}");
-        integers::Node { name, kind, inputs: inputs.to_vec(), output }
+    fn node(op: impl Into<IntegerOp>, inputs: &[ValueId], output: ValueId) -> IntegerNode {
+        let (name, inputs) = (format!("node {output}"), inputs.to_vec());
+        IntegerNode { name, op: op.into(), inputs, output, parameters: None }
     }
 
     /// Inputs of scale ½, a dense layer with weights of ¼ and the given output, and what follows.
-    fn graph(to: integers::Value, clamp: Clamp, more: Vec<integers::Node>) -> IntegerGraph {
-        let factor = multiplier(0.5 * 0.25 / f64::from(to.scale));
+    fn graph(to: IntegerValue, clamp: Clamp, more: Vec<IntegerNode>) -> IntegerGraph {
+        let factor = multiplier(0.5 * 0.25 / f64::from(to.quantization.scale));
         let matrix = Matrix {
             rows: 2,
             columns: 2,
@@ -332,9 +282,11 @@ mod tests {
             bias: vec![8, 0],
             multipliers: vec![factor],
             clamp,
+            ..Matrix::default()
         };
         let last = more.last().map_or(1, |node| node.output);
-        let mut nodes = vec![node(integers::Kind::Dense(matrix), &[0], 1)];
+        let mut nodes = vec![node(IntegerDense {}, &[0], 1)];
+        nodes[0].parameters = Some(matrix);
         nodes.extend(more);
         let mut values = vec![value(0.5, 3, Origin::Computed), to.clone()];
         values.resize(last + 1, to);
@@ -368,7 +320,7 @@ mod tests {
 
     #[test]
     fn activations_come_back_however_int8_holds_them() {
-        let limit = |min, max| vec![node(integers::Kind::Limit(Clamp { min, max }), &[1], 2)];
+        let limit = |min, max| vec![node(IntegerLimit { clamp: Clamp { min, max } }, &[1], 2)];
         let behind = || limit(i8::MIN, i8::MAX);
         // Scale and zero point of the layer's output, its fused activation, what is found.
         let table = [
@@ -390,9 +342,9 @@ mod tests {
         // The same as an operator of its own, which changes the scale, too.
         let mut integers = graph(value(0.1, 5, Origin::Computed), Clamp::NONE, Vec::new());
         integers.values.extend([0.1, 0.1].map(|s| value(s, i8::MIN, Origin::Computed)));
-        let rescale = integers::Kind::Rescale(Multiplier::ONE, Clamp::NONE);
+        let rescale = IntegerRescale { multiplier: Multiplier::ONE, clamp: Clamp::NONE };
         integers.nodes.push(node(rescale, &[1], 2));
-        integers.nodes.push(node(integers::Kind::Softmax(Multiplier::ONE), &[2], 3));
+        integers.nodes.push(node(IntegerSoftmax { multiplier: Multiplier::ONE }, &[2], 3));
         integers.output = 3;
         let freed = dequantize(&integers).unwrap().freed();
         assert_eq!(ops(&freed)[1..], [&Reshape {}.into(), &RELU, &Softmax {}.into()]);
@@ -400,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_output_is_not_limited_and_an_argmax_is_left_out() {
-        let argmax = vec![node(integers::Kind::Argmax, &[1], 2)];
+        let argmax = vec![node(IntegerArgmax {}, &[1], 2)];
         let integers = graph(value(0.1, i8::MIN, Origin::Computed), Clamp::NONE, argmax);
         let freed = dequantize(&integers).unwrap().freed();
         assert_eq!((ops(&freed).len(), freed.graph.output), (1, 1));
@@ -409,7 +361,11 @@ mod tests {
 
     #[test]
     fn constants_come_second_and_bytes_keep_their_meaning() {
-        let add = || integers::Kind::Add([Multiplier::ONE; 2], Multiplier::ONE, Clamp::NONE);
+        let add = || IntegerAdd {
+            multipliers: [Multiplier::ONE; 2],
+            output_multiplier: Multiplier::ONE,
+            clamp: Clamp::NONE,
+        };
         let to = || value(0.1, 0, Origin::Computed);
         let mut integers = graph(to(), Clamp::NONE, vec![node(add(), &[3, 1], 2)]);
         integers.values.push(value(0.5, 1, Origin::Constant(vec![3, -1])));
@@ -417,7 +373,7 @@ mod tests {
         assert_eq!(model.graph.nodes[1].inputs, [1, 3]);
         let outputs = run(&model, &[2.0, 3.0]);
         assert!((outputs[0] - 4.0).abs() < 1e-5 && (outputs[1] + 4.0).abs() < 1e-5, "{outputs:?}");
-        integers.values[3] = value(0.2, 0, Origin::View(1));
+        integers.values[3] = value(0.2, 0, Origin::View(1, 0));
         let error = dequantize(&integers).unwrap_err();
         assert!(
             matches!(&error, ImportError::NoFloats { node, .. } if node == "node 2"),

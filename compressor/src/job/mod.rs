@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use error::{JobError, Place};
 pub use locate::Origin;
 
-use crate::bit_width::BitWidthConfig;
-use crate::calibrate::{CalibrateConfig, disagreement};
+use crate::compile::calibrate::{CalibrateConfig, disagreement};
+use crate::compile::storage::SizeConfig;
+use crate::compile::widths::BitWidthConfig;
 use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};
 use crate::files::{self, FileError};
 use crate::graph::{Graph, Weights};
@@ -25,7 +26,6 @@ use crate::network::NetworkConfig;
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
-use crate::storage::SizeConfig;
 use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,

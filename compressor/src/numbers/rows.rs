@@ -58,6 +58,24 @@ impl Rows {
         rows
     }
 
+    /// The weights as the integers stand for them.
+    pub fn dequantized(&self) -> Vec<f32> {
+        let rows = self.scales.len().max(1);
+        let columns = (self.values.len() / rows).max(1);
+        let rows = self.values.chunks(columns).zip(self.scales.iter().cycle());
+        rows.flat_map(|(row, scale)| row.iter().map(move |&v| f32::from(v) * scale)).collect()
+    }
+
+    /// The largest step of a row.
+    pub fn coarsest(&self) -> f32 {
+        self.scales.iter().copied().fold(0.0, f32::max)
+    }
+
+    /// Variance of the noise that rounding to the coarsest step adds: that of a uniform distribution.
+    pub fn rounding_noise(&self) -> f64 {
+        f64::from(self.coarsest()).powi(2) / 12.0
+    }
+
     fn round(&self, weight: &[f32], columns: usize, low: i16, high: i16) -> Vec<i16> {
         let rows = weight.chunks_exact(columns).zip(&self.scales);
         let round = |(row, &scale): (&[f32], &f32)| -> Vec<i16> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{GroupKind, GroupRecord, Reason};
 use crate::graph::{Graph, Groups};
+use crate::ledger::{GroupKind, GroupRecord, Reason};
 
 use super::PruneError;
 use super::parameters::check_layer_count;

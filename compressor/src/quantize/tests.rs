@@ -1,7 +1,7 @@
 //! Graphs through calibration, lowering and the runtime, against their own floats.
 
 use super::*;
-use crate::calibrate::{Range, RangeMethod};
+use crate::compile::calibrate::{Range, RangeMethod};
 use crate::graph::ops::{
     Add, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, LogSoftmax, Logistic, Mean, Mul,
 };

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Plan, QuantizeError, write};
-use crate::calibrate::InputQuantization;
-use crate::graph::{Affine, Graph, ValueId};
-use crate::serialize::ModelInfo;
+use super::{QuantizeError, write};
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{CompileOptions, InputQuantization};
+use crate::graph::lower::DEFAULT_BITS;
+use crate::graph::{Affine, Graph, Plan, ValueId};
 use crate::task::{Deviation, Ending, Task};
 use crate::verify::{reals, run_batch};
 
@@ -94,7 +95,7 @@ pub fn layers(graph: &Graph<Affine>, plan: &Plan) -> Vec<LayerWidth> {
         layers.push(LayerWidth {
             name: format!("{kind}_{}", same + 1),
             weights: affine.weight.len(),
-            bits: plan.bits.get(&node.output).copied().unwrap_or(super::lower::DEFAULT_BITS),
+            bits: plan.bits.get(&node.output).copied().unwrap_or(DEFAULT_BITS),
             damage: None,
             value: node.output,
         });
@@ -115,8 +116,11 @@ pub fn narrow(
     tolerance: f64,
 ) -> Result<Vec<LayerWidth>, QuantizeError> {
     let mut layers = layers(graph, plan);
-    let model =
-        |plan: &Plan| Ok::<_, QuantizeError>(write(graph, plan, input, &ModelInfo::default())?.0);
+    let model = |plan: &Plan| {
+        Ok::<_, QuantizeError>(
+            write(graph, plan, input, &CompileOptions::default(), &ModelInfo::default())?.0,
+        )
+    };
     let errors = |plan: &Plan| -> Result<f64, QuantizeError> {
         Ok(examples.aim.error_percent(&reals(&model(plan)?, examples.inputs)?))
     };

@@ -23,7 +23,7 @@ pub struct IntegerConv2dMaxPool2d {
 
 impl IntegerOperator for IntegerConv2dMaxPool2d {
     fn label(&self) -> &'static str {
-        "conv2d"
+        "conv2d_max_pool2d"
     }
 
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {

@@ -10,12 +10,12 @@ use super::order::Order;
 use super::schema::Model;
 use super::shape::{Shape, check_len};
 use super::site::{Activation, MAX_NAME_LEN, Site, Tensor};
-use crate::calibrate::Quantization;
 use crate::data::Layout;
 use crate::graph::ops::Reshape;
 use crate::graph::{Computation, Node, Value, ValueId};
 use crate::import::ImportError;
 use crate::import::layout::{Evidence, Lineage};
+use crate::numbers::Quantization;
 
 /// Most numbers of all constants together: what the largest file could hold, since one could be
 /// named many times.

@@ -34,9 +34,9 @@ pub use operators::{SUPPORTED, SupportedOperator};
 
 use super::layout::InputLayout;
 use super::{At, ImportError};
-use crate::calibrate::Quantization;
 use crate::data::Layout;
 use crate::graph::{Affine, Graph, ValueId};
+use crate::numbers::Quantization;
 
 /// A model of floats, and what the file says about its quantisation.
 #[derive(Clone, Debug, Default, PartialEq)]

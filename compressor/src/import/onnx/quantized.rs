@@ -6,9 +6,9 @@
 use super::constant::{Constant, Type};
 use super::convert::Converter;
 use super::site::{Activation, Site, Tensor};
-use crate::calibrate::Quantization;
 use crate::graph::ops::Reshape;
 use crate::import::ImportError;
+use crate::numbers::Quantization;
 
 impl Converter<'_> {
     /// `QuantizeLinear`.

@@ -76,7 +76,7 @@ fn vector(bytes: &mut Vec<u8>, count: usize, raw: &[u8]) -> usize {
 
 /// A model in the making.
 #[derive(Clone, Default)]
-pub(super) struct Sketch {
+pub(super) struct ModelBuilder {
     pub(super) tensors: Vec<Fields>,
     pub(super) buffers: Vec<Fields>,
     pub(super) codes: Vec<Fields>,
@@ -89,7 +89,7 @@ pub(super) struct Sketch {
 pub(super) const I8: i8 = 9;
 pub(super) const I32: i8 = 2;
 
-impl Sketch {
+impl ModelBuilder {
     pub(super) fn new() -> Self {
         Self { buffers: vec![Vec::new()], version: 3, ..Self::default() }
     }
@@ -167,10 +167,10 @@ impl Sketch {
 }
 
 /// One operator from an input of `from` to an output of `to`, both shapes without scales of note.
-pub(super) fn single(code: i32, from: &[i32], to: &[i32], options: Fields) -> Sketch {
-    let mut sketch = Sketch::new();
-    let (input, output) = (sketch.tensor(from, 0.5, 1), sketch.tensor(to, 0.5, 1));
-    sketch.operator(code, &[input], output, options);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    sketch
+pub(super) fn single(code: i32, from: &[i32], to: &[i32], options: Fields) -> ModelBuilder {
+    let mut builder = ModelBuilder::new();
+    let (input, output) = (builder.tensor(from, 0.5, 1), builder.tensor(to, 0.5, 1));
+    builder.operator(code, &[input], output, options);
+    (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+    builder
 }

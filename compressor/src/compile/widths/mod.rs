@@ -19,10 +19,11 @@ use thiserror::Error;
 
 pub use raise::raise_until;
 
+use crate::graph::{Affine, Graph};
 use crate::ledger::BitRecord;
-use crate::network::FloatNetwork;
-use crate::prune::PruneError;
-use crate::prune::shrinkage::{check_layer_count, check_parameters};
+use crate::numbers::Rows;
+use crate::prune::parameters::check_layer_count;
+use crate::prune::{PruneError, check_parameters};
 
 /// Most fractional bits: the precision of an `f32` about 1, beyond which nothing is left to keep.
 pub const MAX_FRACTION: i32 = 23;
@@ -80,58 +81,28 @@ pub enum BitWidthError {
     },
 }
 
-/// A layer's weights as integers: real value = value · scale.
-#[derive(Clone, Debug, PartialEq)]
-pub struct IntegerWeights {
-    /// Outputs × kernel × inputs, each within `bits` of two's complement.
-    pub values: Vec<i16>,
-    /// Width in the file: 1 to 8, or 16.
-    pub bits: u8,
-    /// Real value of one step.
-    pub scale: f32,
+/// Weights on the grid 2^−fraction; `None` when they need more than 16 bits.
+fn on_grid(weights: &[f32], fraction: i32) -> Option<Rows> {
+    let step = 2f64.powi(fraction);
+    let values: Option<Vec<i16>> = weights
+        .iter()
+        .map(|&w| {
+            let value = (f64::from(w) * step).round();
+            (-32768.0..=32767.0).contains(&value).then_some(value as i16)
+        })
+        .collect();
+    let values = values?;
+    let bits = values.iter().map(|&v| width_of(v)).max().unwrap_or(1);
+    let bits = if bits > 8 { 16 } else { bits };
+    Some(Rows { values, bits, scales: vec![2f32.powi(-fraction)] })
 }
 
-impl IntegerWeights {
-    /// The weights as the integers stand for them.
-    pub fn dequantized(&self) -> Vec<f32> {
-        self.values.iter().map(|&v| f32::from(v) * self.scale).collect()
-    }
-
-    /// Variance of the noise that rounding to this step adds: that of a uniform distribution.
-    pub fn rounding_noise(&self) -> f64 {
-        f64::from(self.scale).powi(2) / 12.0
-    }
-
-    /// Weights rounded to a given step (as fine-tuning learned it) and limited to a width.
-    pub fn with_step(weights: &[f32], scale: f32, bits: u8) -> Self {
-        let limit = (1i32 << (bits.clamp(1, 16) - 1)) as f32;
-        let value = |w: &f32| (w / scale).round().clamp(-limit, limit - 1.0) as i16;
-        Self { values: weights.iter().map(value).collect(), bits, scale }
-    }
-
-    /// Weights on the grid 2^−fraction; `None` when they need more than 16 bits.
-    fn on_grid(weights: &[f32], fraction: i32) -> Option<Self> {
-        let step = 2f64.powi(fraction);
-        let values: Option<Vec<i16>> = weights
-            .iter()
-            .map(|&w| {
-                let value = (f64::from(w) * step).round();
-                (-32768.0..=32767.0).contains(&value).then_some(value as i16)
-            })
-            .collect();
-        let values = values?;
-        let bits = values.iter().map(|&v| width_of(v)).max().unwrap_or(1);
-        let bits = if bits > 8 { 16 } else { bits };
-        Some(Self { values, bits, scale: 2f32.powi(-fraction) })
-    }
-
-    /// Whether an output's sum of products stays within 32 bits, whatever the activations.
-    fn fits_accumulator(&self, row: usize) -> bool {
-        self.values.chunks(row.max(1)).all(|row| {
-            let sum: i64 = row.iter().map(|&v| i64::from(v).abs()).sum();
-            sum * 255 <= MAX_ROW_SUM
-        })
-    }
+/// Whether an output's sum of products stays within 32 bits, whatever the activations.
+fn fits_accumulator(rows: &Rows, columns: usize) -> bool {
+    rows.values.chunks(columns.max(1)).all(|row| {
+        let sum: i64 = row.iter().map(|&v| i64::from(v).abs()).sum();
+        sum * 255 <= MAX_ROW_SUM
+    })
 }
 
 /// Bits of two's complement that a value takes.
@@ -148,17 +119,17 @@ fn width_of(value: i16) -> u8 {
 /// # Errors
 /// When the limits are no widths or `variance` doesn't fit the network.
 pub fn choose(
-    network: &FloatNetwork,
+    network: &Graph<Affine>,
     variance: &[Vec<f32>],
     config: &BitWidthConfig,
-) -> Result<(Vec<IntegerWeights>, Vec<BitRecord>), BitWidthError> {
+) -> Result<(Vec<Rows>, Vec<BitRecord>), BitWidthError> {
     check_limits(config)?;
     check_parameters(network)?;
-    check_layer_count("variances", network.affine.len(), variance.len())?;
+    check_layer_count("variances", network.layers().count(), variance.len())?;
     let mut weights = Vec::with_capacity(variance.len());
     let mut records = Vec::with_capacity(variance.len());
-    for (layer, (affine, variance)) in network.affine.iter().zip(variance).enumerate() {
-        let name = network.topology.affine_name(layer);
+    for ((name, affine), variance) in layers(network).zip(variance) {
+        let name = name.to_owned();
         let (expected, found) = (affine.weight.len(), variance.len());
         if expected != found {
             let what = "the weights' variances";
@@ -186,25 +157,27 @@ pub fn choose(
 
 /// The ledger's records of widths that were given and steps that fine-tuning learned. `variance` is
 /// the posterior's, of the weights that pruning left.
-pub fn learned(
-    network: &FloatNetwork,
-    weights: &[IntegerWeights],
-    variance: &[Vec<f32>],
-) -> Vec<BitRecord> {
-    let layers = weights.iter().zip(&network.affine).zip(variance).enumerate();
-    let records = layers.map(|(layer, ((integers, affine), variance))| BitRecord {
-        layer: network.topology.affine_name(layer),
+pub fn learned(network: &Graph<Affine>, weights: &[Rows], variance: &[Vec<f32>]) -> Vec<BitRecord> {
+    let layers = weights.iter().zip(layers(network)).zip(variance);
+    let records = layers.map(|((integers, (name, affine)), variance)| BitRecord {
+        layer: name.to_owned(),
         weights: affine.weight.len(),
         mean_variance: mean(variance),
         rounding_noise: integers.rounding_noise(),
         largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
-        fraction: -integers.scale.log2().floor() as i32,
+        fraction: -integers.coarsest().log2().floor() as i32,
         bits: integers.bits,
-        rule: format!("[quantize] bits = {}; step {} learned", integers.bits, integers.scale),
+        rule: format!("[quantize] bits = {}; step {} learned", integers.bits, integers.coarsest()),
         effect: None,
         description_bits: None,
     });
     records.collect()
+}
+
+/// Names and parameters of the layers with weights, in order.
+fn layers(network: &Graph<Affine>) -> impl Iterator<Item = (&str, &Affine)> {
+    let layers = network.layers();
+    layers.filter_map(|node| Some((node.name.as_str(), node.parameters.as_ref()?)))
 }
 
 fn mean(variance: &[f32]) -> f64 {
@@ -212,7 +185,7 @@ fn mean(variance: &[f32]) -> f64 {
 }
 
 /// The finest power-of-two grid on which all weights fit `bits`.
-pub fn at_width(weights: &[f32], bits: u8) -> (IntegerWeights, i32) {
+pub fn at_width(weights: &[f32], bits: u8) -> (Rows, i32) {
     let config = BitWidthConfig { least: bits, most: bits, ..BitWidthConfig::default() };
     fit(weights, weights.len(), MAX_FRACTION, &config)
 }
@@ -248,13 +221,12 @@ fn fraction(variance: &[f32], rule: BitRule) -> i32 {
 
 /// Rounds to the grid that was asked for, made coarser until the width is at most `most`, or finer
 /// as long as it stays within `least`, which is paid for anyway.
-fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (IntegerWeights, i32) {
-    let allowed =
-        |integers: &IntegerWeights| integers.bits <= config.most && integers.fits_accumulator(row);
+fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (Rows, i32) {
+    let allowed = |integers: &Rows| integers.bits <= config.most && fits_accumulator(integers, row);
     let mut fraction = wanted.clamp(MIN_FRACTION, MAX_FRACTION);
     let mut best = None;
     while best.is_none() {
-        best = IntegerWeights::on_grid(weights, fraction).filter(allowed);
+        best = on_grid(weights, fraction).filter(allowed);
         if best.is_none() {
             fraction -= 1;
         }
@@ -262,10 +234,11 @@ fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (In
             break;
         }
     }
-    let zeros = IntegerWeights { values: vec![0; weights.len()], bits: config.least, scale: 1.0 };
+    let (values, scales) = (vec![0; weights.len()], vec![1.0]);
+    let zeros = Rows { values, bits: config.least, scales };
     let mut best = best.unwrap_or(zeros);
     while best.bits < config.least && fraction < MAX_FRACTION {
-        let finer = IntegerWeights::on_grid(weights, fraction + 1).filter(allowed);
+        let finer = on_grid(weights, fraction + 1).filter(allowed);
         let Some(finer) = finer.filter(|f| f.bits <= config.least) else { break };
         best = finer;
         fraction += 1;
@@ -293,19 +266,14 @@ fn explain(config: &BitWidthConfig, wanted: i32, fraction: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Affine, Layer, Shape, Topology};
+    use crate::graph::ops::Dense;
     use proptest::prelude::*;
 
-    pub(super) fn network(weight: Vec<f32>) -> FloatNetwork {
-        let inputs = weight.len();
-        FloatNetwork {
-            topology: Topology {
-                input: Shape::Flat(inputs),
-                layers: vec![Layer::Dense { inputs, outputs: 1 }],
-            },
-            affine: vec![Affine { weight, bias: vec![0.0] }],
-            norms: Vec::new(),
-        }
+    pub(super) fn network(weight: Vec<f32>) -> Graph<Affine> {
+        let mut graph = Graph::of_input(vec![weight.len()]);
+        let affine = Affine { weight, bias: vec![0.0] };
+        graph.push("dense_1", Dense {}, vec![0], vec![1], Some(affine));
+        graph
     }
 
     #[test]
@@ -355,7 +323,7 @@ mod tests {
         let net = network(vec![1.0; 500]);
         let config = BitWidthConfig { least: 16, most: 16, ..Default::default() };
         let (weights, _) = choose(&net, &[vec![0.0; 500]], &config).unwrap();
-        assert!(weights[0].fits_accumulator(500));
+        assert!(fits_accumulator(&weights[0], 500));
     }
 
     #[test]
@@ -384,7 +352,7 @@ mod tests {
             prop_assert!((least..=most).contains(&weights[0].bits));
             for (w, &v) in weight.iter().zip(&weights[0].values) {
                 prop_assert!(width_of(v) <= weights[0].bits);
-                prop_assert!((w - f32::from(v) * weights[0].scale).abs() <= weights[0].scale * 0.5001);
+                prop_assert!((w - f32::from(v) * weights[0].scales[0]).abs() <= weights[0].scales[0] * 0.5001);
             }
         }
     }

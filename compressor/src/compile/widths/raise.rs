@@ -1,8 +1,9 @@
 //! Wider layers where validation asks for them.
 
-use super::{BitWidthConfig, IntegerWeights, MAX_FRACTION, fit};
+use super::{BitWidthConfig, MAX_FRACTION, fit};
+use crate::graph::{Affine, Graph};
 use crate::ledger::BitRecord;
-use crate::network::FloatNetwork;
+use crate::numbers::Rows;
 
 /// Widens layers until `loss` (of the integer model, on *validation*) is at most `target`, or as
 /// good as with all layers at their widest: bytes that bring nothing are not spent. Each round
@@ -13,12 +14,12 @@ use crate::network::FloatNetwork;
 /// # Errors
 /// What `loss` gives.
 pub fn raise_until<E>(
-    network: &FloatNetwork,
-    weights: &mut [IntegerWeights],
+    network: &Graph<Affine>,
+    weights: &mut [Rows],
     records: &mut [BitRecord],
     config: &BitWidthConfig,
     target: f64,
-    mut loss: impl FnMut(&[IntegerWeights]) -> Result<f64, E>,
+    mut loss: impl FnMut(&[Rows]) -> Result<f64, E>,
 ) -> Result<f64, E> {
     let mut current = loss(weights)?;
     if current <= target {
@@ -53,14 +54,10 @@ pub fn raise_until<E>(
 }
 
 /// A layer at another width, and its fractional bits.
-type Wider = (IntegerWeights, i32);
+type Wider = (Rows, i32);
 
 /// All layers at the widest that is allowed.
-fn widest(
-    network: &FloatNetwork,
-    weights: &[IntegerWeights],
-    config: &BitWidthConfig,
-) -> Vec<IntegerWeights> {
+fn widest(network: &Graph<Affine>, weights: &[Rows], config: &BitWidthConfig) -> Vec<Rows> {
     let mut all = weights.to_vec();
     for layer in 0..all.len() {
         while let Some((wider, _)) = widened(network, &all, layer, config) {
@@ -71,7 +68,7 @@ fn widest(
 }
 
 /// Takes a wider layer and says so in its record.
-fn widen(weights: &mut [IntegerWeights], records: &mut [BitRecord], layer: usize, wider: Wider) {
+fn widen(weights: &mut [Rows], records: &mut [BitRecord], layer: usize, wider: Wider) {
     let (wider, fraction) = wider;
     if let Some(record) = records.get_mut(layer) {
         record.rule = format!(
@@ -87,8 +84,8 @@ fn widen(weights: &mut [IntegerWeights], records: &mut [BitRecord], layer: usize
 
 /// The layer at the next width; `None` when that isn't allowed or brings no finer grid.
 fn widened(
-    network: &FloatNetwork,
-    weights: &[IntegerWeights],
+    network: &Graph<Affine>,
+    weights: &[Rows],
     layer: usize,
     config: &BitWidthConfig,
 ) -> Option<Wider> {
@@ -100,11 +97,11 @@ fn widened(
     if bits > config.most {
         return None;
     }
-    let affine = network.affine.get(layer)?;
+    let affine = network.layers().nth(layer)?.parameters.as_ref()?;
     let row = affine.weight.len() / affine.bias.len().max(1);
     let config = BitWidthConfig { least: bits, most: bits, ..config.clone() };
     let (wider, fraction) = fit(&affine.weight, row, MAX_FRACTION, &config);
-    (wider.scale < weights[layer].scale).then_some((wider, fraction))
+    (wider.coarsest() < weights[layer].coarsest()).then_some((wider, fraction))
 }
 
 #[cfg(test)]
@@ -112,26 +109,27 @@ mod tests {
     use super::super::at_width;
     use super::super::tests::network;
     use super::*;
-    use crate::network::Layer;
+    use crate::graph::ops::Dense;
 
     #[test]
     fn the_layer_that_helps_is_widened() {
         let mut net = network(vec![0.5, -0.25, 0.1]);
-        net.affine.push(net.affine[0].clone());
-        net.topology.layers.push(Layer::Dense { inputs: 1, outputs: 1 });
+        let (second, output) = (net.nodes[0].parameters.clone(), net.output);
+        let second = second.map(|affine| Affine { weight: vec![0.5], ..affine });
+        net.push("dense_2", Dense {}, vec![output], vec![1], second);
         let config = BitWidthConfig { most: 8, ..Default::default() };
-        let mut weights = vec![at_width(&net.affine[0].weight, 2).0; 2];
+        let mut weights = vec![at_width(&[0.5, -0.25, 0.1], 2).0; 2];
         let mut records: Vec<BitRecord> = Vec::new();
         // Only the second layer's width matters.
-        let loss = |w: &[IntegerWeights]| Ok::<f64, ()>(f64::from(8 - w[1].bits));
+        let loss = |w: &[Rows]| Ok::<f64, ()>(f64::from(8 - w[1].bits));
         let reached = raise_until(&net, &mut weights, &mut records, &config, 3.0, loss).unwrap();
         assert_eq!((reached, weights[0].bits, weights[1].bits), (3.0, 2, 5));
         // Bytes that bring nothing are not spent.
-        let stuck = |_: &[IntegerWeights]| Ok::<f64, ()>(9.0);
+        let stuck = |_: &[Rows]| Ok::<f64, ()>(9.0);
         raise_until(&net, &mut weights, &mut records, &config, 3.0, stuck).unwrap();
         assert_eq!((weights[0].bits, weights[1].bits), (2, 5));
         // Where only both together help, both are widened.
-        let both = |w: &[IntegerWeights]| Ok::<f64, ()>(f64::from(8 - w[0].bits.min(w[1].bits)));
+        let both = |w: &[Rows]| Ok::<f64, ()>(f64::from(8 - w[0].bits.min(w[1].bits)));
         let reached = raise_until(&net, &mut weights, &mut records, &config, 2.0, both).unwrap();
         assert_eq!((reached, weights[0].bits), (2.0, 6));
     }

@@ -1,1 +1,0 @@
-pub use crate::numbers::{HARD_SWISH_STEPS, factor, hard_swish, multiplier};

@@ -1,1 +1,0 @@
-pub use crate::numbers::{Rows, largest};
