@@ -34,7 +34,7 @@ use crate::export::ExportError;
 use crate::files::FileError;
 use crate::golden::GoldenError;
 use crate::job::JobError;
-use crate::lower::LowerError;
+use crate::graph::LowerError;
 use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
@@ -166,7 +166,7 @@ errors! {
         TrainError::Interrupted => Kind::Interrupted,
         TrainError::Observer(_) => Kind::Io,
         TrainError::Diverged { .. } => Kind::Requirement,
-        TrainError::Lower(_) => Kind::Model,
+        TrainError::Lower(_) | TrainError::Compile(_) => Kind::Model,
         TrainError::Prune(_) | TrainError::Shard { .. } | TrainError::Calibrate(_) => {
             Kind::Internal
         }

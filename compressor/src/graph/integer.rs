@@ -10,6 +10,10 @@ use super::lower::LowerError;
 use super::ops::{IntegerOp, Op};
 use super::{Graph, Node, ValueId};
 use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, Inputs};
+#[cfg(feature = "training")]
+use crate::train::tensor;
 
 /// A graph of integers.
 pub type IntegerGraph = Graph<Matrix, IntegerOp, IntegerValue>;
@@ -150,6 +154,24 @@ pub trait IntegerOperator: std::fmt::Debug {
     /// The operator on floats that it stands for, and the clamp of its output, which becomes an operator
     /// of its own there; none where there is no such operator. `to` is the output's quantisation.
     fn real(&self, to: Quantization) -> Option<(Op, Clamp)>;
+
+    /// What it writes for a batch in training: integers about their zero points, exactly as the device
+    /// has them, with gradients; none where that is left to the runtime and [`IntegerOperator::real`].
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        _site: &IntegerSite<'_>,
+        _x: Inputs,
+        _layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<tensor::Value> {
+        None
+    }
+
+    /// Whether it has a forward pass of its own in training.
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        false
+    }
 
     /// Whether it works value by value, whatever the arrangement.
     fn one_by_one(&self) -> bool {

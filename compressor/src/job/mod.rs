@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use error::{JobError, Place};
 pub use locate::Origin;
 
-use crate::compile::calibrate::{CalibrateConfig, disagreement};
+use crate::compile::calibrate::CalibrateConfig;
+use crate::compile::disagreement;
 use crate::compile::storage::SizeConfig;
 use crate::compile::widths::BitWidthConfig;
 use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};

@@ -18,7 +18,7 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::calibrate::{InputQuantization, Range};
+use crate::compile::InputQuantization;
 use crate::cost::Instructions;
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
+use crate::numbers::Range;
 use crate::progress::Progress;
 use crate::select::confidence::percent;
 use crate::select::point::{Shortage, shortage};

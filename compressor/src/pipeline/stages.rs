@@ -8,7 +8,7 @@ use super::checkpoint::{Pruned, JobState};
 use super::cut::{Grown, overruled, sort, uncut};
 use super::pretrained;
 use super::watch::Watch;
-use crate::calibrate::InputQuantization;
+use crate::compile::InputQuantization;
 use crate::bayes;
 use crate::error::Error;
 use crate::graph::{Affine, Graph};

@@ -1,8 +1,9 @@
 //! Whether the model is good enough: better than chance, within its limits, and as its job requires.
 
 use super::PipelineError;
-use super::finish::{Input, Model, costs};
+use super::finish::{Input, Model};
 use super::warnings::spread;
+use crate::compile::storage::costs;
 use crate::error::Error;
 use crate::graph::{Affine, Graph};
 use crate::job::Job;
@@ -46,7 +47,7 @@ impl Verdict {
     /// Judges both on the examples that a front would be judged by.
     pub(super) fn new(input: &Input<'_>, model: &Model) -> Result<Self, Error> {
         let judged = input.run.prepared.judged();
-        let inputs = model.graph.input_quantization.quantize(&judged.inputs);
+        let inputs = model.compiled.input_quantization.quantize(&judged.inputs);
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         Ok(Self {
             dense: chance(&input.trained.dense, judged, input.run.device)?,
@@ -108,7 +109,7 @@ impl Input<'_> {
     pub(super) fn check(&self, model: &Model, verdict: &Verdict) -> Result<(), Error> {
         self.check_chance(verdict)?;
         let size = self.job.size;
-        let found = costs(&model.bytes)?;
+        let found = costs(&model.bytes).map_err(PipelineError::Parse)?;
         if !size.is_met(found) {
             let (what, limit, found) = size.missed(found);
             return Err(PipelineError::Size { what, limit, found }.into());

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use super::augment::AugmentConfig;
 use super::batch::{Batch, Examples, Teacher};
 use super::evaluate::logits;
-use crate::calibrate::InputQuantization;
+use crate::compile::InputQuantization;
 use crate::graph::{Affine, Graph};
 
 /// Whom a stage learns from besides the labels

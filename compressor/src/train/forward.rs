@@ -29,7 +29,12 @@ pub struct Pass<'a> {
     layers: &'a mut dyn Layers,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// At the layer number `layer` of `layers`.
+    pub fn new(layer: usize, layers: &'a mut dyn Layers) -> Self {
+        Self { layer, layers }
+    }
+
     /// x·Wᵀ + b of this node's parameters, or a sample of it.
     pub fn dense(&mut self, x: Tensor<2>) -> Tensor<2> {
         self.layers.dense(self.layer, x)
@@ -121,7 +126,7 @@ impl<'g, P> ForwardState<'g, P> {
             .collect();
         if !operands.is_empty() {
             let inputs = Inputs { first: operands.remove(0), rest: operands };
-            let mut pass = Pass { layer: self.layer, layers };
+            let mut pass = Pass::new(self.layer, layers);
             let output = node.op.train(&self.graph.site(node), inputs, &mut pass);
             self.values[node.output] = Some(output);
         }
@@ -300,6 +305,27 @@ impl Layers for Sampled {
     }
 
     /// The group scales are the dropout.
+    fn dropout(&mut self, _rate: f32, x: Value) -> Value {
+        x
+    }
+}
+
+/// The layers of an operator that has no parameters, and asks for none.
+pub struct Parameterless;
+
+impl Layers for Parameterless {
+    fn dense(&mut self, _layer: usize, x: Tensor<2>) -> Tensor<2> {
+        x
+    }
+
+    fn convolution(&mut self, _layer: usize, _of: &Convolution, x: Tensor<4>) -> Tensor<4> {
+        x
+    }
+
+    fn batch_norm(&mut self, _layer: usize, _norm: &BatchNorm, x: Value) -> Value {
+        x
+    }
+
     fn dropout(&mut self, _rate: f32, x: Value) -> Value {
         x
     }

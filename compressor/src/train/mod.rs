@@ -30,8 +30,9 @@ use serde::{Deserialize, Serialize};
 pub use augment::AugmentConfig;
 pub use config::*;
 
-use crate::calibrate::CalibrateError;
-use crate::lower::LowerError;
+use crate::compile::CompileError;
+use crate::compile::calibrate::CalibrateError;
+use crate::graph::LowerError;
 use crate::prune::PruneError;
 
 /// What went wrong while training.
@@ -68,6 +69,9 @@ pub enum TrainError {
     /// The network has no integer form.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// An operator of the integer network can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// The observer could not save or log.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),

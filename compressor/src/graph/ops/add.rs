@@ -2,6 +2,8 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
+#[cfg(feature = "training")]
+use bitsback_runtime::requantize::requantize;
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,8 @@ use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
 use crate::numbers::{Quantization, multiplier};
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, constant, holds, numbers, widened, with_gradient_of};
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
@@ -96,6 +100,15 @@ pub struct IntegerAdd {
     pub clamp: Clamp,
 }
 
+#[cfg(feature = "training")]
+impl IntegerAdd {
+    /// The sum of two operands less their zero points, before the clamp.
+    fn sum(&self, (a, b): (i32, i32), to: Quantization) -> i32 {
+        let [a, b] = [(0, a), (1, b)].map(|(i, x)| self.multipliers[i].apply(x << LEFT_SHIFT));
+        requantize(a.wrapping_add(b), self.output_multiplier, to.zero_point)
+    }
+}
+
 impl IntegerOperator for IntegerAdd {
     fn label(&self) -> &'static str {
         "add"
@@ -112,6 +125,35 @@ impl IntegerOperator for IntegerAdd {
     }
 
     fn one_by_one(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let Inputs { first: x, mut rest } = x;
+        let y = rest.pop()?;
+        let (shape, device) = ([x.batch(), x.features()], x.device());
+        let (x, y, to) = (x.flat(), widened(y.flat(), shape[1]), site.to());
+        let zero_point = f32::from(to.zero_point);
+        let integers = |t: &Tensor<2>| numbers(t).into_iter().map(|v| v.round() as i32);
+        let sums: Vec<i32> = integers(&x).zip(integers(&y)).map(|pair| self.sum(pair, to)).collect();
+        let exact = sums.iter().map(|&q| f32::from(self.clamp.apply(q)) - zero_point).collect();
+        let [by_x, by_y] = [0, 1].map(|operand| {
+            let factor = site.from(operand).scale / to.scale;
+            let slope = |&q: &i32| if holds(self.clamp, q) { 0.0 } else { factor };
+            constant(sums.iter().map(slope).collect(), shape, &device)
+        });
+        let sum = with_gradient_of(x * by_x + y * by_y, constant(exact, shape, &device));
+        Some(Value::of_rows(sum, &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
         true
     }
 }

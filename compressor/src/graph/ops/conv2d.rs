@@ -13,6 +13,8 @@ use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
 use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation over all channels.
@@ -121,5 +123,25 @@ impl IntegerOperator for IntegerConv2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Conv2d { window: Window::of(self.window, self.dilation) }.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let window = Window::of(self.window, self.dilation);
+        let convolution = site.convolution(window, false);
+        let tensors = layer.tensors;
+        let sums = convolution.apply(x.first.image(), &tensors.weight, &tensors.bias);
+        Some(Value::Image(layer.requantized(sums, site.to())))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

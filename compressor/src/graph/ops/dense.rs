@@ -11,6 +11,8 @@ use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value};
 
 /// y = W·x + b over all values of the input, in their order.
@@ -91,5 +93,23 @@ impl IntegerOperator for IntegerDense {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Dense {}.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let weight = layer.tensors.weight.clone().transpose();
+        let sums = x.first.flat().matmul(weight) + layer.tensors.bias.clone().unsqueeze();
+        Some(Value::of_rows(layer.requantized(sums, site.to()), &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

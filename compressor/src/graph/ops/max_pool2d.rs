@@ -13,6 +13,8 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, centred};
+#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, max_pool, rows_and_columns};
 
 /// Largest value of each window; padding never wins.
@@ -101,5 +103,23 @@ impl IntegerOperator for IntegerMaxPool2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((MaxPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let window = Window::of(self.window, [1, 1]);
+        let [low, high] = centred(self.clamp, site.to());
+        let largest = max_pool(x.first.image(), window, site.rows_and_columns());
+        Some(Value::Image(largest.clamp(low, high)))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

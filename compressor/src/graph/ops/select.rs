@@ -11,6 +11,8 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value};
 
 /// Keeps the listed features of a vector, in ascending order: what pruning leaves of the inputs of a
@@ -102,5 +104,20 @@ impl IntegerOperator for IntegerSelect {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Select { keep: self.keep.clone() }.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        _: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        Some(x.first.select(&self.keep))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

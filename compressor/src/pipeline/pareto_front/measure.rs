@@ -24,7 +24,7 @@ impl Tracer<'_> {
         folder: &Path,
     ) -> Result<Measured, Error> {
         let judged = self.run.prepared.judged();
-        let inputs = model.graph.input_quantization.quantize(&judged.inputs);
+        let inputs = model.compiled.input_quantization.quantize(&judged.inputs);
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         let dense = score(&trained.dense, judged, self.context.device);
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
