@@ -53,7 +53,7 @@ pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,
 /// `armv5te`, `rv32im` or `portable`. Which it is changes no result.
-pub const ISA: &str = env!("BITSBACK_ISA");
+pub const ISA: &str = <arch::Isa as arch::Kernels>::NAME;
 
 /// Bytes aligned to 16, so that any kernel can load any word of a model.
 #[doc(hidden)]

@@ -15,12 +15,57 @@ mod nibbles;
 use core::arch::naked_asm;
 use core::ops::Range;
 
-pub(crate) use self::depthwise::depthwise;
-pub(crate) use super::portable::{
-    Inputs, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
-};
-use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places};
+use super::{Addition, BLOCK_ROWS, Finish, Group, Kernels, Matrix, kernels};
 use crate::format::Layout;
+
+/// Those of cores with MVE.
+pub(crate) struct Mve;
+
+impl Kernels for Mve {
+    const NAME: &'static str = "mve";
+    const HAS_BYTES: bool = true;
+    const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
+    const LANES: usize = 8;
+    type Lanes = Lanes;
+
+    #[inline(always)]
+    fn finish(
+        lanes: &mut Lanes,
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        finish: &Finish<'_>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        lanes.finish(matrix, x, offset, finish, outputs)
+    }
+
+    #[inline(always)]
+    fn depthwise(
+        group: &Group,
+        finish: &Finish<'_>,
+        first: usize,
+        rows: usize,
+        (x, y): (&[i8], &mut [i8]),
+    ) -> Option<()> {
+        depthwise::depthwise(group, finish, first, rows, (x, y))
+    }
+
+    #[inline(always)]
+    fn add(
+        arena: &mut [i8],
+        operands: [Range<usize>; 2],
+        output: Range<usize>,
+        addition: &Addition,
+    ) -> Option<()> {
+        add(arena, operands, output, addition)
+    }
+
+    #[inline(always)]
+    fn copy(to: &mut [i8], from: &[i8]) {
+        copy(to, from);
+    }
+}
 
 /// A kernel that makes outputs of quads of rows.
 type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
@@ -43,7 +88,7 @@ impl Quad {
     const ZERO: Self = Self { bias: [0; QUAD], multiplier: [0; QUAD], shift: [0; QUAD] };
 }
 
-/// Parameters of some of a layer's rows, in vectors: of one layer from [`Lanes::new`] on.
+/// Parameters of some of a layer's rows, in vectors: of one layer from the beginning on.
 pub(crate) struct Lanes {
     quads: [Quad; MAX_QUADS],
     /// The number of the first quad, if there are any yet.
@@ -68,26 +113,25 @@ struct Task {
     odd: *const i8,
 }
 
-impl Lanes {
+impl kernels::Lanes for Lanes {
+    type Inputs<'a> = (&'a [i8], i16);
+
     #[inline(always)]
-    pub(crate) const fn new() -> Self {
+    fn new() -> Self {
         Self { quads: [Quad::ZERO; MAX_QUADS], held: None }
     }
 
-    /// The inputs x + offset, for [`dot_block`].
-    pub(crate) fn prepare<'a>(
-        &'a mut self,
-        _: &Matrix<'_>,
-        x: &'a [i8],
-        offset: i16,
-    ) -> Inputs<'a> {
-        Inputs::new(x, offset)
+    /// As they are, for rows that [`Lanes::finish`] doesn't take.
+    #[inline(always)]
+    fn prepare<'a>(&'a mut self, _: &Matrix<'_>, x: &'a [i8], offset: i16) -> (&'a [i8], i16) {
+        (x, offset)
     }
+}
 
-    /// The outputs of all rows for the inputs x + offset, or `None` where no kernel here takes the
-    /// layer. The layer and its offset must be the same at each call.
+impl Lanes {
+    /// As [`Kernels::finish`].
     #[inline(never)]
-    pub(crate) fn finish(
+    fn finish(
         &mut self,
         matrix: &Matrix<'_>,
         x: &[i8],
@@ -348,8 +392,12 @@ unsafe extern "C" fn quads_w8a8(
 
 /// The sums of two tensors, or `None` where they don't lie within the arena: 27 instructions for
 /// four, 6.75 a value, of which 18 are three roundings.
-pub(crate) fn add(arena: &mut [i8], places: &Places, addition: &Addition) -> Option<()> {
-    let Places { operands: [a, b], output } = places;
+fn add(
+    arena: &mut [i8],
+    [a, b]: [Range<usize>; 2],
+    output: Range<usize>,
+    addition: &Addition,
+) -> Option<()> {
     let count = output.len();
     if count == 0 || a.len() != count || b.len() != count {
         return None;
@@ -425,9 +473,9 @@ unsafe extern "C" fn add_i8(
     )
 }
 
-/// Copies as many values as the shorter one has: three instructions for sixteen, and few before.
+/// As [`Kernels::copy`]: three instructions for sixteen, and few before.
 #[inline(always)]
-pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
+fn copy(to: &mut [i8], from: &[i8]) {
     let count = to.len().min(from.len());
     if count > 0 {
         // SAFETY: both have `count` bytes, which aren't none, and one is borrowed exclusively, so

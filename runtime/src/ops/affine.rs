@@ -2,7 +2,7 @@
 
 use super::Parameters;
 use super::filter::Filter;
-use crate::arch::{self, CHUNK_ROWS, Finish, Lanes, Matrix, Multipliers};
+use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
 use crate::features::Features;
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
@@ -73,21 +73,22 @@ impl<'a> Layer<'a> {
         if !self.folded {
             return bias;
         }
-        let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
+        let sum = Isa::row_sum(filter.bits, filter.row, 0, columns);
         bias.wrapping_add(sum.wrapping_mul(i32::from(zero_point)))
     }
 
     /// The outputs of all rows for one input, in order.
-    pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
-        if lanes.finish(&self.matrix, x, offset, &self.finish, output).is_some() {
+    pub(crate) fn apply(&self, x: &[i8], offset: i16, output: &mut [i8]) {
+        let mut lanes = <Isa as Kernels>::Lanes::new();
+        if Isa::finish(&mut lanes, &self.matrix, x, offset, &self.finish, output).is_some() {
             return;
         }
         let inputs = lanes.prepare(&self.matrix, x, offset);
         let mut sums = [0; CHUNK_ROWS];
         let mut first = 0usize;
         for outputs in output.chunks_mut(CHUNK_ROWS) {
-            arch::dot_rows(&self.matrix, first, &inputs, &mut sums);
-            arch::finish_rows(&self.finish, first, &sums, outputs);
+            Isa::dot_rows(&self.matrix, first, &inputs, &mut sums);
+            Isa::finish_rows(&self.finish, first, &sums, outputs);
             first = first.wrapping_add(CHUNK_ROWS);
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Parameters;
 use super::affine::{Layer, part};
-use crate::arch::{BLOCK_ROWS, Finish, Matrix};
+use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
 use crate::features::Features;
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder,
@@ -17,15 +17,8 @@ use crate::format::{
     read_fields,
 };
 
-/// Weights of filters that are decoded at once: a filter of any length; on small cores 4 of 5 × 5 × 6,
-/// on the Cortex-M4 of 5 × 5 × 12. Where vectors take four rows and there is memory, 4 of any length.
-const FILTERS_LEN: usize = if cfg!(bitsback_scalar) {
-    608
-} else if cfg!(bitsback_isa = "dsp") {
-    1200
-} else {
-    4 * MEMORY
-};
+/// Weights of filters that are decoded at once: a filter of any length at least.
+const FILTERS_LEN: usize = Isa::DECODED_MAX;
 /// Most filters that are decoded at once.
 const FILTERS_MAX: usize = 16;
 /// What kernels may read beyond the last weight.

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::affine::Layer;
 use super::operands::split;
 use super::{Operator, Parameters};
-use crate::arch::Lanes;
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, read_fields};
 
@@ -50,7 +49,7 @@ impl Operator for Dense {
             return;
         };
         let offset = if layer.folded { 0 } else { -i16::from(input.zero_point) };
-        layer.apply(x, offset, &mut Lanes::new(), output);
+        layer.apply(x, offset, output);
     }
 }
 

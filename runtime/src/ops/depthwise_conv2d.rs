@@ -7,7 +7,7 @@ use super::image::Image;
 use super::operands::split;
 use super::window::Axis;
 use super::{Operator, Parameters};
-use crate::arch::{self, Group, LANES, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, Steps};
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
 
@@ -121,7 +121,7 @@ impl Image<'_> {
                 let x = values.get(run.position.wrapping_mul(row).wrapping_add(first)..)?;
                 let to = down.wrapping_mul(steps.output[0]).wrapping_add(first);
                 let y = output.get_mut(to..)?;
-                arch::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+                Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
             }
         }
         Some(())
