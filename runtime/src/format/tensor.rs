@@ -159,6 +159,18 @@ impl Read for Source {
     }
 }
 
+impl AsRef<[Self]> for Source {
+    fn as_ref(&self) -> &[Self] {
+        core::slice::from_ref(self)
+    }
+}
+
+impl AsMut<[Self]> for Source {
+    fn as_mut(&mut self) -> &mut [Self] {
+        core::slice::from_mut(self)
+    }
+}
+
 impl Source {
     /// The tensor, given the previous operator's output.
     pub fn resolve<'t>(&'t self, previous: &'t Tensor) -> &'t Tensor {

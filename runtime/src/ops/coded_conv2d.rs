@@ -44,10 +44,6 @@ impl CodedConv2d {
 }
 
 impl Operator for CodedConv2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let (axes, channels, filters) = self.geometry(input).ok_or(OpFault::Shape)?;

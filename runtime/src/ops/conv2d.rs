@@ -44,10 +44,6 @@ impl Conv2d {
 }
 
 impl Operator for Conv2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let (axes, channels, filters) = self.geometry(input).ok_or(OpFault::Shape)?;

@@ -87,10 +87,6 @@ impl Conv2dMaxPool2d {
 }
 
 impl Operator for Conv2dMaxPool2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let [from, to] = self.shapes(input).ok_or(OpFault::Shape)?;

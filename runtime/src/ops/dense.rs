@@ -22,10 +22,6 @@ pub struct Dense {
 read_fields!(Dense { input, output, affine });
 
 impl Operator for Dense {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         self.affine.check(section, self.output.len(), self.input.resolve(previous).len())
     }

@@ -45,10 +45,6 @@ impl DepthwiseConv2d {
 }
 
 impl Operator for DepthwiseConv2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let (axes, channels, outputs) = self.geometry(input).ok_or(OpFault::Shape)?;

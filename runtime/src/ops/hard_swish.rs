@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 use crate::requantize::{saturating_rounding_doubling_high_mul as high_mul, saturating_shift_left};
@@ -60,19 +60,11 @@ impl Operator for HardSwish {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         same_len(self.input.resolve(previous), &self.output)?;
         let sound =
             is_narrow(self.multiplier) && self.multiplier.shift <= 0 && is_narrow(self.gate);
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -27,19 +27,11 @@ impl Operator for LeakyRelu {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         same_len(self.input.resolve(previous), &self.output)?;
         let magnitude = Multiplier { value: self.negative.value.saturating_abs(), ..self.negative };
         let sound = self.positive.is_sound() && magnitude.is_sound();
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

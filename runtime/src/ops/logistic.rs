@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::fixed_point::{INPUT_INTEGER_BITS, input_radius, logistic};
 use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
@@ -26,10 +26,6 @@ impl Operator for Logistic {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         same_len(self.input.resolve(previous), &self.output)?;
         if self.output.zero_point != i8::MIN {
@@ -37,10 +33,6 @@ impl Operator for Logistic {
         }
         let sound = self.multiplier.is_sound() && self.multiplier.shift >= 0;
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

@@ -88,17 +88,23 @@ pub struct Parameters {
     pub macs: u64,
 }
 
+/// Where an operator's record has its operands: `operators!` writes it.
+pub(crate) trait Operands {
+    /// What it reads.
+    fn inputs(&self) -> &[Source];
+
+    /// What it writes.
+    fn output(&self) -> &Tensor;
+}
+
 /// What an operator's file provides.
 ///
 /// `previous` is the output of the operator before; `section` the weight section.
-pub(crate) trait Operator {
+pub(crate) trait Operator: Operands {
     /// Whether the output may be the very same range as an input.
     fn in_place(&self) -> bool {
         false
     }
-
-    /// What it reads.
-    fn inputs(&self) -> &[Source];
 
     /// The shape rule and every other check of the record; places in the arena and overlaps have
     /// been checked before.
@@ -110,7 +116,9 @@ pub(crate) trait Operator {
     }
 
     /// Its parameters in numbers.
-    fn parameters(&self, previous: &Tensor) -> Parameters;
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
 
     /// Elementary steps of one inference, saturating.
     fn steps(&self, previous: &Tensor) -> u64 {
@@ -125,9 +133,6 @@ pub(crate) trait Operator {
 pub(crate) trait Record: Operator + Read + Clone + Into<Op> {
     /// Which operator.
     const KIND: OpKind;
-
-    /// What it writes.
-    fn output(&self) -> &Tensor;
 
     /// Proves the record sound: tensors lie in the arena, inputs don't overlap the output, and
     /// whatever its kind asks for.
@@ -147,11 +152,11 @@ pub(crate) trait Visitor {
 pub const ALL_KINDS: u32 = u32::MAX;
 
 macro_rules! operators {
-    ($($tag:literal $kind:ident $name:literal),* $(,)?) => {
+    ($($tag:literal $kind:ident $name:literal reads $inputs:ident),* $(,)?) => {
         /// One operator with its operands and parameters.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Op {
-            $(#[doc = concat!("See [`", stringify!($kind), "`](struct@", stringify!($kind), ").")]
+            $(#[doc = concat!("See [`", stringify!($kind), "`](type@", stringify!($kind), ").")]
             $kind($kind)),*
         }
 
@@ -159,7 +164,7 @@ macro_rules! operators {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum OpKind {
-            $(#[doc = concat!("See [`struct@", stringify!($kind), "`].")]
+            $(#[doc = concat!("See [`type@", stringify!($kind), "`].")]
             $kind = $tag),*
         }
 
@@ -189,9 +194,25 @@ macro_rules! operators {
                 match self { $(Self::$kind(op) => op.inputs()),* }
             }
 
+            /// What it reads, to be placed.
+            pub fn inputs_mut(&mut self) -> &mut [Source] {
+                match self { $(Self::$kind(op) => op.$inputs.as_mut()),* }
+            }
+
             /// What it writes.
             pub fn output(&self) -> &Tensor {
                 match self { $(Self::$kind(op) => &op.output),* }
+            }
+
+            /// What it writes, to be placed.
+            pub fn output_mut(&mut self) -> &mut Tensor {
+                match self { $(Self::$kind(op) => &mut op.output),* }
+            }
+
+            /// Whether it may write where it reads: the output may be the very same range as an
+            /// input.
+            pub fn in_place(&self) -> bool {
+                match self { $(Self::$kind(op) => op.in_place()),* }
             }
 
             /// The features of this crate that it needs.
@@ -213,6 +234,12 @@ macro_rules! operators {
         $(
             impl Record for $kind {
                 const KIND: OpKind = OpKind::$kind;
+            }
+
+            impl Operands for $kind {
+                fn inputs(&self) -> &[Source] {
+                    self.$inputs.as_ref()
+                }
 
                 fn output(&self) -> &Tensor {
                     &self.output
@@ -245,28 +272,28 @@ macro_rules! operators {
 }
 
 operators! {
-    0 Dense "dense",
-    1 Conv2d "conv2d",
-    2 MaxPool2d "max_pool2d",
-    3 AvgPool2d "avg_pool2d",
-    4 Select "select",
-    5 Softmax "softmax",
-    6 Argmax "argmax",
-    7 DepthwiseConv2d "depthwise_conv2d",
-    8 Add "add",
-    9 Mul "mul",
-    10 Concat "concat",
-    11 Pad "pad",
-    12 Mean "mean",
-    13 Rescale "rescale",
-    14 LeakyRelu "leaky_relu",
-    15 Logistic "logistic",
-    16 Tanh "tanh",
-    17 CodedDense "coded_dense",
-    18 CodedConv2d "coded_conv2d",
-    19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
-    20 Conv2dMaxPool2d "conv2d_max_pool2d",
-    21 HardSwish "hard_swish",
+    0 Dense "dense" reads input,
+    1 Conv2d "conv2d" reads input,
+    2 MaxPool2d "max_pool2d" reads input,
+    3 AvgPool2d "avg_pool2d" reads input,
+    4 Select "select" reads input,
+    5 Softmax "softmax" reads input,
+    6 Argmax "argmax" reads input,
+    7 DepthwiseConv2d "depthwise_conv2d" reads input,
+    8 Add "add" reads inputs,
+    9 Mul "mul" reads inputs,
+    10 Concat "concat" reads inputs,
+    11 Pad "pad" reads input,
+    12 Mean "mean" reads input,
+    13 Rescale "rescale" reads input,
+    14 LeakyRelu "leaky_relu" reads input,
+    15 Logistic "logistic" reads input,
+    16 Tanh "tanh" reads input,
+    17 CodedDense "coded_dense" reads input,
+    18 CodedConv2d "coded_conv2d" reads input,
+    19 CodedDepthwiseConv2d "coded_depthwise_conv2d" reads input,
+    20 Conv2dMaxPool2d "conv2d_max_pool2d" reads input,
+    21 HardSwish "hard_swish" reads input,
 }
 
 impl OpKind {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -28,20 +28,12 @@ impl Operator for Rescale {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         same_len(self.input.resolve(previous), &self.output)?;
         if self.clamp.min > self.clamp.max {
             return Err(OpFault::Clamp);
         }
         if self.multiplier.is_sound() { Ok(()) } else { Err(OpFault::Multiplier) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {
