@@ -197,6 +197,12 @@ pub struct Window {
 read_fields!(Window { size, stride, padding });
 
 impl Window {
+    /// How many positions it covers, saturating.
+    pub fn positions(&self) -> usize {
+        let [h, w] = self.size.map(usize::from);
+        h.saturating_mul(w)
+    }
+
     /// Whether no position is in two windows.
     pub const fn is_apart(&self) -> bool {
         self.size[0] <= self.stride[0] && self.size[1] <= self.stride[1]

@@ -1,7 +1,8 @@
 //! What weight layers share: finding their parameters, proving them sound, finishing outputs.
 
 use super::Parameters;
-use super::filter::Filter;
+use super::filter::{FILTER_MAX, Filter};
+use super::rows::{RowSource, Rows};
 use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
 use crate::features::Features;
 use crate::format::{
@@ -109,9 +110,10 @@ impl Requantization {
     }
 }
 
-impl Affine {
-    /// The features that it needs.
-    pub(crate) fn features(&self) -> Features {
+impl RowSource for Affine {
+    const IS_WHOLE: bool = true;
+
+    fn features(&self) -> Features {
         Features {
             widths: self.weights.bits != 8,
             pairs: self.weights.layout == Layout::Pairs,
@@ -119,9 +121,15 @@ impl Affine {
         }
     }
 
-    /// Proves that the parameters of a `rows` × `columns` layer lie in the section, have a known
-    /// width and sound multipliers, and can't make an accumulator leave 32 bits.
-    pub(crate) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
+    fn has_filters(&self, columns: usize) -> bool {
+        self.weights.layout == Layout::RowMajor || columns <= FILTER_MAX
+    }
+
+    fn has_kernels(&self, _columns: usize) -> bool {
+        self.weights.layout == Layout::RowMajor
+    }
+
+    fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
         if !is_width(self.weights.bits) {
             return Err(OpFault::WeightBits);
         }
@@ -147,14 +155,7 @@ impl Affine {
         layer.check_accumulators(columns)
     }
 
-    /// Whether a row's multiplier shifts to the left, where large sums wrap.
-    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
-        Layer::find(self, section, rows, columns, 0)
-            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
-    }
-
-    /// Bytes of each part, for reports.
-    pub(crate) fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
+    fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
         let bias = stored(self.bias).map_or(0, |bias| bias.width.bytes());
         let requantization = match self.requantization {
             Requantization::PerTensor(_) => 0,
@@ -169,6 +170,41 @@ impl Affine {
             mask_bytes: 0,
             macs,
         }
+    }
+
+    fn multiply(
+        &self,
+        section: &[u8],
+        x: &[i8],
+        [zero_point, output]: [i8; 2],
+        outputs: &mut [i8],
+    ) {
+        let Some(layer) = Layer::find(self, section, outputs.len(), x.len(), output) else {
+            return;
+        };
+        let offset = if layer.folded { 0 } else { -i16::from(zero_point) };
+        layer.apply(x, offset, outputs);
+    }
+
+    #[inline(always)]
+    fn filters(
+        &self,
+        section: &[u8],
+        Rows { count, columns, .. }: Rows,
+        [_, output]: [i8; 2],
+        mut take: impl FnMut(&Layer<'_>, usize),
+    ) {
+        if let Some(layer) = Layer::find(self, section, count, columns, output) {
+            take(&layer, 0);
+        }
+    }
+}
+
+impl Affine {
+    /// Whether a row's multiplier shifts to the left, where large sums wrap.
+    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
+        Layer::find(self, section, rows, columns, 0)
+            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
     }
 }
 

@@ -11,6 +11,7 @@ use super::conv2d::Conv2d;
 use super::filter::FILTER_MAX;
 use super::image::Image;
 use super::operands::split;
+use super::rows::RowSource;
 use super::window::Axis;
 use super::{MaxPool2d, Operator, Parameters};
 use crate::features::Features;
@@ -49,8 +50,7 @@ impl Conv2dMaxPool2d {
             [height, width, _] => [height, width],
             _ => return None,
         };
-        let [h, w] = conv.window.size.map(usize::from);
-        let small = h.saturating_mul(w).saturating_mul(channels) <= FILTER_MAX;
+        let small = conv.window.positions().saturating_mul(channels) <= FILTER_MAX;
         let clamp = conv.affine.clamp.and(pool.clamp)?;
         let fits = pool.window.is_apart() && small && conv.affine.weights.bits <= 8;
         fits.then(|| Self {
@@ -81,8 +81,7 @@ impl Conv2dMaxPool2d {
 
     /// Weights of one filter, saturating.
     fn columns(&self, channels: usize) -> usize {
-        let [h, w] = self.window.size.map(usize::from);
-        h.saturating_mul(w).saturating_mul(channels)
+        self.window.positions().saturating_mul(channels)
     }
 }
 
