@@ -1,8 +1,9 @@
 //! What dense layers and convolutions share: packed or coded weights, biases, requantisation.
 
+use bitsback_runtime::coding::{CODED_BIAS_MAX, coded_limit};
 use bitsback_runtime::format::{
-    self, Bias, BiasWidth, CODED_BIAS_MAX, Clamp, Layout, MAX_BIAS_SHIFT, PackError,
-    Requantization, StoredBias, Weights, coded_limit, pack_row, row_len,
+    self, Bias, BiasWidth, Clamp, Layout, MAX_BIAS_SHIFT, PackError, Requantization, StoredBias,
+    Weights, pack_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;

@@ -1,7 +1,7 @@
 //! Convolutions.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::MEMORY;
+use bitsback_runtime::coding::MEMORY;
 use bitsback_runtime::ops::{CodedConv2d, Conv2d, FILTER_MAX};
 
 use super::affine::{self, Longest, Parameters};

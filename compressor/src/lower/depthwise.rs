@@ -1,7 +1,7 @@
 //! Depthwise convolutions.
 
 use bitsback_runtime::Op;
-use bitsback_runtime::format::MEMORY;
+use bitsback_runtime::coding::MEMORY;
 use bitsback_runtime::ops::{CodedDepthwiseConv2d, DepthwiseConv2d};
 
 use super::affine::{self, Longest, Parameters};

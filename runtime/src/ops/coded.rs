@@ -11,11 +11,11 @@ use super::affine::{Layer, part};
 use super::rows::{RowSource, Rows};
 use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
 use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
+use crate::coding::{CODED_BIAS_MAX, Contexts, Decoder, MEMORY, Memory, coded_limit};
 use crate::features::Features;
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder,
-    Layout, MAX_BIAS_SHIFT, MEMORY, Memory, OpFault, Requantization, Weights, coded_limit,
-    read_fields,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
+    Requantization, Weights, read_fields,
 };
 
 /// Weights of filters that are decoded at once: a filter of any length at least.
@@ -34,7 +34,7 @@ const DECODING_STEPS: u64 = 50;
 /// Parameters of a coded weight layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodedAffine {
-    /// First byte of the stream in the weight section; see [`crate::format::encode`].
+    /// First byte of the stream in the weight section; see [`crate::coding`].
     pub offset: u32,
     /// Bytes of the stream; zeros follow them.
     pub len: u32,
@@ -191,7 +191,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Decodes filters of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)), some at a
+    /// Decodes filters of `columns` weights (at most [`MEMORY`]), some at a
     /// time, and hands each time over: a layer of those, and the number of the first.
     #[inline(always)] // on the stack, other operators' frames are in the same place
     fn some_at_once(

@@ -7,13 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
-use super::conv2d::Conv2d;
 use super::filter::FILTER_MAX;
 use super::image::Image;
 use super::operands::split;
 use super::rows::RowSource;
 use super::window::Axis;
-use super::{MaxPool2d, Operator, Parameters};
+use super::{Operator, Parameters};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -44,7 +43,8 @@ impl Conv2dMaxPool2d {
     ///
     /// For the caller to know: that the pooling, and nothing else, reads the convolution's output,
     /// and that no multiplier shifts to the left.
-    pub fn fuse(conv: &Conv2d, pool: &MaxPool2d, previous: &Tensor) -> Option<Self> {
+    #[cfg(any(test, feature = "writer"))]
+    pub fn fuse(conv: &super::Conv2d, pool: &super::MaxPool2d, previous: &Tensor) -> Option<Self> {
         let [_, _, channels] = conv.input.resolve(previous).shape.image()?;
         let positions = match *conv.output.shape.dims() {
             [height, width, _] => [height, width],
@@ -141,6 +141,7 @@ mod tests {
     use crate::format::{Clamp, Layout};
     use crate::ops::Op;
     use crate::ops::testing::{BiasKind, Plain, clamp, fault, plain, run, tensor, values};
+    use crate::ops::{Conv2d, MaxPool2d};
     use crate::requantize::Multiplier;
     use proptest::prelude::*;
     use std::vec;

@@ -1,4 +1,5 @@
-//! The operators: one file each holds the record, its checks, its loop and its tests.
+//! The operators: one file each holds the record, its checks, its loop and its tests. [`Op`] lists
+//! them.
 //!
 //! A record is [`OpKind`]'s tag (one byte) followed by the postcard of the operator's struct,
 //! which is exactly the postcard of [`Op`]. Adding an operator is its file and one line in
@@ -148,11 +149,17 @@ pub(crate) trait Visitor {
 pub const ALL_KINDS: u32 = u32::MAX;
 
 macro_rules! operators {
-    ($($tag:literal $kind:ident $name:literal reads $inputs:ident),* $(,)?) => {
+    ($(#[doc = $text:literal] $tag:literal $kind:ident $name:literal reads $inputs:ident),* $(,)?) => {
         /// One operator with its operands and parameters.
+        ///
+        /// | tag | operator | what it computes |
+        /// |---|---|---|
+        $(#[doc = concat!(
+            "| ", $tag, " | [`", $name, "`](type@", stringify!($kind), ") |", $text, " |",
+        )])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Op {
-            $(#[doc = concat!("See [`", stringify!($kind), "`](type@", stringify!($kind), ").")]
+            $(#[doc = concat!($text, ".")]
             $kind($kind)),*
         }
 
@@ -160,7 +167,7 @@ macro_rules! operators {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum OpKind {
-            $(#[doc = concat!("See [`type@", stringify!($kind), "`].")]
+            $(#[doc = concat!($text, ".")]
             $kind = $tag),*
         }
 
@@ -268,27 +275,49 @@ macro_rules! operators {
 }
 
 operators! {
+    /// y = W·x + b, of a vector
     0 Dense "dense" reads input,
+    /// y = W ⋆ x + b: two-dimensional convolution, with strides, padding and dilation
     1 Conv2d "conv2d" reads input,
+    /// the largest value of each window
     2 MaxPool2d "max_pool2d" reads input,
+    /// the mean of each window
     3 AvgPool2d "avg_pool2d" reads input,
+    /// the values that a mask keeps
     4 Select "select" reads input,
+    /// exp(β·x) / Σ exp(β·x) over the fastest dimension
     5 Softmax "softmax" reads input,
+    /// where the greatest value is
     6 Argmax "argmax" reads input,
+    /// each output channel from one input channel
     7 DepthwiseConv2d "depthwise_conv2d" reads input,
+    /// a + b of two tensors, or of one and a value a channel
     8 Add "add" reads inputs,
+    /// a · b, alike
     9 Mul "mul" reads inputs,
+    /// tensors one behind the other along a dimension
     10 Concat "concat" reads inputs,
+    /// values around an image
     11 Pad "pad" reads input,
+    /// the mean over rows and columns
     12 Mean "mean" reads input,
+    /// to another scale, limited: `QUANTIZE`, `RELU`, `RELU6`
     13 Rescale "rescale" reads input,
+    /// x for x ≥ 0, else α·x
     14 LeakyRelu "leaky_relu" reads input,
+    /// 1 / (1 + exp(−x))
     15 Logistic "logistic" reads input,
+    /// tanh(x)
     16 Tanh "tanh" reads input,
+    /// [`Dense`] with entropy-coded weights
     17 CodedDense "coded_dense" reads input,
+    /// [`Conv2d`] with entropy-coded weights
     18 CodedConv2d "coded_conv2d" reads input,
+    /// [`DepthwiseConv2d`] with entropy-coded weights
     19 CodedDepthwiseConv2d "coded_depthwise_conv2d" reads input,
+    /// a convolution and the maximum pooling behind it as one
     20 Conv2dMaxPool2d "conv2d_max_pool2d" reads input,
+    /// x · min(max(x + 3, 0), 6) / 6
     21 HardSwish "hard_swish" reads input,
 }
 

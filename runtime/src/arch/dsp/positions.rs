@@ -16,7 +16,7 @@ use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Kernels, Matrix, Sums};
 use super::pairs::blocks;
 use super::patches::Patches;
 use super::{Dsp, GROUP};
-use crate::format::{pair_block_len, unpack};
+use crate::format::{Fields, pair_block_len};
 
 /// Positions that a kernel takes at once.
 pub(super) const POSITIONS: usize = Dsp::POSITIONS;
@@ -109,7 +109,10 @@ fn dot_packed(
     for row in within..rows.len() {
         let bytes = bytes.get(row.wrapping_mul(matrix.row_len)..).unwrap_or_default();
         let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
-        unpack(bytes, matrix.bits(), start, room);
+        let mut fields = Fields::new(bytes, matrix.bits(), start);
+        for weight in room {
+            *weight = fields.take() as i8;
+        }
         let weights = patches.room.scratch.as_ptr().cast();
         // SAFETY: as above, with `used` bytes of `scratch`, which is no shorter than the longest
         // patch; and nothing has changed the groups.
