@@ -11,7 +11,7 @@ use super::ops::{IntegerOp, Op};
 use super::{Graph, Node, ValueId};
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite, Inputs};
+use crate::train::quantized::operator::{Inputs, IntegerLayer, IntegerSite};
 #[cfg(feature = "training")]
 use crate::train::tensor;
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{self, FileError};
-use crate::ledger::GroupRecord;
 use crate::graph::{Affine, Graph};
+use crate::ledger::GroupRecord;
 use crate::posterior::Posterior;
 use crate::prune::{Lineage, Thresholds};
 use crate::train::quantized::{self, Quantized};

@@ -121,14 +121,17 @@ impl Input<'_> {
             }
         }
         if self.job.variational.is_bound() {
-            for (record, layer) in bits.iter_mut().zip(self.trained.pruned.posterior.graph.parameters()) {
+            for (record, layer) in
+                bits.iter_mut().zip(self.trained.pruned.posterior.graph.parameters())
+            {
                 let nats = layer.description_length_nats;
                 record.description_bits = Some(nats / std::f64::consts::LN_2);
             }
         }
         let (compiled, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
         let Examples { inputs, labels, .. } = &self.run.prepared.validation;
-        let verification = verify::verify(&bytes, &compiled, &self.trained.network, inputs, labels)?;
+        let verification =
+            verify::verify(&bytes, &compiled, &self.trained.network, inputs, labels)?;
         if self.trained.quantized.is_some() {
             self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
         }

@@ -298,7 +298,12 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
 pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
 
 /// Says what the job begins with, and what was assumed of it.
-fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, pretrained: Option<&PretrainedModel>) {
+fn note_beginning(
+    progress: &Progress,
+    prepared: &Prepared,
+    job: &Job,
+    pretrained: Option<&PretrainedModel>,
+) {
     progress.note(&format!("data: {}", prepared.describe(job)));
     let assumed = pretrained.and_then(|model| model.layout?.assumption("network.input_layout = "));
     if let Some(text) = assumed {

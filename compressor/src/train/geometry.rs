@@ -178,7 +178,9 @@ impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
             }
         }
         match Im2col.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(geometry, B::im2col(x.into_primitive(), geometry)),
+            OpsKind::Tracked(prep) => {
+                prep.finish(geometry, B::im2col(x.into_primitive(), geometry))
+            }
             OpsKind::UnTracked(prep) => prep.finish(B::im2col(x.into_primitive(), geometry)),
         }
     }

@@ -118,9 +118,7 @@ impl Value {
     pub fn join(self, other: Self, pairwise: &impl Pairwise) -> Self {
         let (len, other_len) = (self.features(), other.features());
         match (self, other) {
-            (Self::Image(x), Self::Image(y)) if len == other_len => {
-                Self::Image(pairwise.on(x, y))
-            }
+            (Self::Image(x), Self::Image(y)) if len == other_len => Self::Image(pairwise.on(x, y)),
             (Self::Image(x), y) => {
                 let [_, height, width, channels] = x.dims();
                 let dims = if len == other_len {

@@ -1,6 +1,7 @@
 //! Two-dimensional convolutions.
 
-use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::coding::MEMORY;
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +14,9 @@ use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
 use crate::train::operator::{Convolution, Inputs, Pass, Value};
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
 
 /// Cross-correlation over all channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value};
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
 
 /// y = W·x + b over all values of the input, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -13,9 +13,9 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite, centred};
-#[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, max_pool, rows_and_columns};
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, centred};
 
 /// Largest value of each window; padding never wins.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

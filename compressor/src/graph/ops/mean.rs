@@ -5,14 +5,14 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "training")]
+use super::super::Window;
 use super::super::execute::Operands;
 use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use super::super::Window;
 #[cfg(feature = "training")]
 use crate::train::operator::{Inputs, Pass, Value, avg_pool};
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
 use super::finish;
-use super::stages::{Base, TrainingContext, Trained};
+use super::stages::{Base, Trained, TrainingContext};
 use super::watch::Watch;
 use super::{METRICS_FILE, MODEL_FILE, PipelineError, RunContext};
 use crate::error::Error;
@@ -76,7 +76,11 @@ pub(super) fn clear(out: &Path) -> Result<(), Error> {
 
 impl Tracer<'_> {
     /// Traces every point, from wherever the job is, and chooses.
-    pub(super) fn trace(&self, job_state: JobState, watch: &mut Watch) -> Result<ParetoFront, Error> {
+    pub(super) fn trace(
+        &self,
+        job_state: JobState,
+        watch: &mut Watch,
+    ) -> Result<ParetoFront, Error> {
         let job = self.context.job;
         let progress = self.context.progress;
         let (mut points, seconds) = self.sweeps(job_state, watch)?;

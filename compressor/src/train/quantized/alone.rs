@@ -34,12 +34,14 @@ impl Alone {
             Some(real) if !node.op.trains() => real,
             _ => return Ok(None),
         };
-        let operands: Vec<&IntegerValue> = node.inputs.iter().map(|&id| &graph.values[id]).collect();
+        let operands: Vec<&IntegerValue> =
+            node.inputs.iter().map(|&id| &graph.values[id]).collect();
         let len: usize = operands.iter().map(|operand| operand.len()).sum();
         let rows = len.div_ceil(ROW).max(1);
         let Some(first) = operands.first() else { return Ok(None) };
         let mut single = IntegerGraph::default();
-        let input = IntegerValue { dims: vec![rows, ROW], origin: Origin::Computed, ..(*first).clone() };
+        let input =
+            IntegerValue { dims: vec![rows, ROW], origin: Origin::Computed, ..(*first).clone() };
         single.values.push(input);
         let mut offset = 0;
         for &operand in &operands {
@@ -93,9 +95,10 @@ impl Alone {
         };
         let (inputs, output): (Vec<_>, _) =
             (site.inputs.iter().map(|&input| value(input)).collect(), value(site.output));
-        let mut reals = operands.into_iter().zip(&site.inputs).map(|(x, input)| {
-            Value::of_rows(x.flat() * input.quantization.scale, &input.dims)
-        });
+        let mut reals = operands
+            .into_iter()
+            .zip(&site.inputs)
+            .map(|(x, input)| Value::of_rows(x.flat() * input.quantization.scale, &input.dims));
         let x = Inputs { first: reals.next()?, rest: reals.collect() };
         let (op, clamp) = &self.real;
         let float_site = Site { inputs: inputs.iter().collect(), output: &output };

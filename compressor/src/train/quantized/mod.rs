@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::batches::{TrainingBatches, in_integers};
 use super::deterministic::{running, weight_count};
 use super::evaluate::{Score, batched, score_logits};
-use super::batches::{TrainingBatches, in_integers};
 use super::schedule::cosine;
 use super::{Observer, QuantizeConfig, StepReport, TrainError};
 use crate::bayes::Parameters;
@@ -276,11 +276,7 @@ fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut
 }
 
 /// Loss and error of the integer network on `examples` (in integers).
-pub fn score(
-    simulation: &Simulation,
-    examples: &Examples,
-    device: &Device,
-) -> Score {
+pub fn score(simulation: &Simulation, examples: &Examples, device: &Device) -> Score {
     let device = device.clone().without_autodiff();
     let logits = batched(examples, &device, || {
         let tensors = simulation.tensors(&device);

@@ -100,7 +100,8 @@ impl Simulation {
     /// # Shapes
     /// out: `[batch, outputs]`
     pub fn forward(&self, x: Value, layers: &[IntegerTensors]) -> Tensor<2> {
-        let mut run = Run { graph: &self.graph, batch: x.batch(), device: x.device(), known: Vec::new() };
+        let mut run =
+            Run { graph: &self.graph, batch: x.batch(), device: x.device(), known: Vec::new() };
         run.known.resize(self.graph.values.len(), None);
         run.known[self.graph.input] = Some(x);
         let mut tensors = layers.iter();
