@@ -330,3 +330,6 @@ impl Layers for Parameterless {
         x
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,7 +98,7 @@ impl IntegerOperator for IntegerSelect {
             }
         }
         let mask = emitter.store(&mask)?;
-        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Select(ops::Select { input, output, mask }))
     }
 
