@@ -136,7 +136,8 @@ mod tests {
     use crate::compile::widths::at_width;
     use crate::data::Normalization;
     use crate::lower::{LowerOptions, lower};
-    use crate::network::{Affine, FloatNetwork, Layer, Shape, Topology};
+    use crate::network::{Affine, FloatNetwork, Layer, Topology};
+    use crate::numbers::Shape;
 
     fn graph(input: InputQuantization) -> Graph {
         let network = FloatNetwork {

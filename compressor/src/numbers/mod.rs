@@ -5,8 +5,10 @@ mod multiplier;
 mod quantization;
 mod range;
 mod rows;
+mod shape;
 
 pub use multiplier::{HARD_SWISH_STEPS, factor, hard_swish, multiplier};
 pub use quantization::{Quantization, not_finer_than};
 pub use range::{BINS, Range, least_squares};
 pub use rows::{Rows, largest};
+pub use shape::Shape;

@@ -13,13 +13,15 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
-use crate::numbers::{Quantization, multiplier};
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
+use crate::graph::tensor::constant;
 #[cfg(feature = "training")]
-use crate::train::quantized::operator::{
-    IntegerLayer, IntegerSite, constant, holds, numbers, widened, with_gradient_of,
+use crate::graph::tensor::integer::{
+    IntegerLayer, IntegerSite, holds, numbers, widened, with_gradient_of,
 };
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value};
+use crate::numbers::{Quantization, multiplier};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.

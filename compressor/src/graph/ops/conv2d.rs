@@ -12,11 +12,11 @@ use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Convolution, Inputs, Pass, Value};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::operator::{Convolution, Inputs, Pass, Value};
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
 
 /// Cross-correlation over all channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use super::super::execute::Operands;
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value, rows_and_columns};
+use crate::graph::tensor::{Inputs, Pass, Value, rows_and_columns};
 
 /// The part of the input image that the network reads; its size is the output's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

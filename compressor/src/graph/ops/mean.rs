@@ -12,9 +12,9 @@ use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value, avg_pool};
+use crate::graph::tensor::{Inputs, Pass, Value, avg_pool};
+use crate::numbers::Quantization;
 
 /// Mean over all dimensions but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

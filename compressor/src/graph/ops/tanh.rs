@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::numbers::Quantization;
 
 /// The hyperbolic tangent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

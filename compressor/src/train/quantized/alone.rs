@@ -1,12 +1,13 @@
 //! One node of a graph of integers as a model of its own, so that the runtime says what it computes;
 //! the gradient is that of its operator on floats.
 
-use super::operator::{IntegerSite, Value, centred, constant, numbers, with_gradient_of};
 use crate::compile::serialize::{ModelInfo, serialize};
 use crate::compile::{CompileError, CompileOptions, InputQuantization, RawInput, compile};
+use crate::graph::tensor::integer::{IntegerSite, centred, numbers, with_gradient_of};
+use crate::graph::tensor::{Inputs, Parameterless, Pass};
+use crate::graph::tensor::{Value, constant};
 use crate::graph::{self, IntegerGraph, IntegerNode, IntegerValue, Op, Origin, Site};
 use crate::train::TrainError;
-use crate::train::forward::{Inputs, Parameterless, Pass};
 use crate::verify;
 use bitsback_runtime::format::Clamp;
 

@@ -1,14 +1,13 @@
 //! Fine-tuning in integers: what training sees is what the device computes.
 //!
 //! The survivors of pruning are trained with the device's arithmetic in the forward pass
-//! ([`simulate`], [`operator`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
+//! ([`simulate`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
 //! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
 //! leave the tensors (`shrink`).
 
 pub mod alone;
 pub mod learned;
-pub mod operator;
 pub mod rate;
 mod shrink;
 pub mod simulate;

@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::bayes::Noise;
     use crate::graph::Padding;
-    use crate::train::tensor::{Convolution, constant, gradient, leaf, values};
+    use crate::graph::tensor::{Convolution, constant, gradient, leaf, values};
     use burn::tensor::Device;
     use burn::tensor::module::conv2d;
     use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
