@@ -77,7 +77,9 @@ pub fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
         let spaces = Spaces::new(&graph)?;
         let Constants { of, outputs: constant, stuck } = Constants::fold(&mut graph, &spaces);
         let mut dead = Dead::nothing(&spaces);
-        for ((layer, affine), dead) in spaces.layers.iter().zip(affines(&graph)).zip(&mut dead.inputs) {
+        for ((layer, affine), dead) in
+            spaces.layers.iter().zip(affines(&graph)).zip(&mut dead.inputs)
+        {
             for (input, dead) in dead.iter_mut().enumerate() {
                 let mut column = affine.weight[input..].iter().step_by(layer.weights.inputs);
                 *dead = column.all(|&w| w == 0.0);
@@ -114,7 +116,9 @@ impl Constants {
     fn fold(graph: &mut Graph<Affine>, spaces: &Spaces) -> Self {
         let values = spaces.graph.values.iter().enumerate();
         let mut constants = Self {
-            of: values.map(|(id, value)| uniform(value.constant.as_deref(), spaces.units(id))).collect(),
+            of: values
+                .map(|(id, value)| uniform(value.constant.as_deref(), spaces.units(id)))
+                .collect(),
             outputs: Vec::with_capacity(spaces.layers.len()),
             stuck: Vec::new(),
         };
@@ -177,7 +181,8 @@ impl Constants {
             if operand.len() == units { operand[unit] } else { same(operand) }
         };
         let all = |unit: usize| -> Option<f32> {
-            let numbers: Option<Vec<f32>> = node.inputs.iter().map(|&id| number(id, unit)).collect();
+            let numbers: Option<Vec<f32>> =
+                node.inputs.iter().map(|&id| number(id, unit)).collect();
             node.op.constant(&numbers?)
         };
         match &spaces.relations[at] {

@@ -32,15 +32,15 @@ mod sketches;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use batch_norm::fold_batch_norm;
+pub use constants::{Folded, fold_constants};
 pub use lineage::{Decision, Lineage};
 pub use order::Order;
+pub use parameters::check_parameters;
 pub use shrinkage::{GroupId, Shrinkage};
 pub use sliced::Sliced;
 pub use threshold::{Histogram, Thresholds, choose_threshold};
 pub use ties::{Tie, prune_score, ties};
-pub use parameters::check_parameters;
-pub use batch_norm::fold_batch_norm;
-pub use constants::{Folded, fold_constants};
 pub use weights::{posterior_mean, posterior_variance};
 
 use crate::graph::GraphError;

@@ -111,7 +111,13 @@ impl Sketch<'_> {
         constant
     }
 
-    fn window(&mut self, x: ValueId, size: usize, stride: usize, rule: Padding) -> (Window, Vec<usize>) {
+    fn window(
+        &mut self,
+        x: ValueId,
+        size: usize,
+        stride: usize,
+        rule: Padding,
+    ) -> (Window, Vec<usize>) {
         let [height, width, _] = self.dims(x)[..] else { panic!("no image") };
         let size = [size.min(height), (size + self.numbers.below(2)).min(width)];
         let window = Window::with_rule(size, [stride; 2], [1; 2], rule, [height, width]);
@@ -199,12 +205,10 @@ impl Sketch<'_> {
         }
         branch = self.activation(branch);
         branch = self.conv(branch, channels, 1, Padding::Same);
-        let shortcut = if self.numbers.chance(30) {
-            self.conv(x, channels, 1, Padding::Same)
-        } else {
-            x
-        };
-        let order = if self.numbers.chance(50) { vec![branch, shortcut] } else { vec![shortcut, branch] };
+        let shortcut =
+            if self.numbers.chance(30) { self.conv(x, channels, 1, Padding::Same) } else { x };
+        let order =
+            if self.numbers.chance(50) { vec![branch, shortcut] } else { vec![shortcut, branch] };
         let dims = self.dims(x);
         let sum = self.push(Add {}, order, dims, None);
         self.activation(sum)

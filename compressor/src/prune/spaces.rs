@@ -123,15 +123,16 @@ impl Spaces {
             if !self.members[space].is_empty() {
                 return self.members[space].iter().map(|&layer| (layer, unit)).collect();
             }
-            let source = self.graph.nodes.iter().zip(&self.relations).find_map(|(node, units)| {
-                match units {
-                    Units::Taken(from) if self.of[node.output] == space => {
-                        let &(operand, unit) = from.get(unit)?;
-                        Some((self.of[node.inputs[operand]], unit))
-                    }
-                    _ => None,
-                }
-            });
+            let source =
+                self.graph.nodes.iter().zip(&self.relations).find_map(
+                    |(node, units)| match units {
+                        Units::Taken(from) if self.of[node.output] == space => {
+                            let &(operand, unit) = from.get(unit)?;
+                            Some((self.of[node.inputs[operand]], unit))
+                        }
+                        _ => None,
+                    },
+                );
             match source {
                 Some(source) => (space, unit) = source,
                 None => break,
