@@ -94,7 +94,7 @@ fn least(spaces: &Spaces, space: usize, all: &[usize]) -> Vec<usize> {
             needed = others;
         }
     }
-    for &layer in all.iter().rev().filter(|&&layer| !spaces.layers[layer].is_mixed()) {
+    for &layer in all.iter().rev().filter(|&&layer| !spaces.layers[layer].mixed) {
         let others = needed.iter().copied().filter(|&other| other != layer);
         let others: Vec<usize> = others.collect();
         if frees(spaces, space, &others) {
@@ -236,6 +236,13 @@ mod tests {
         let x = same(&mut graph, depthwise, &[x]);
         conv(&mut graph, x);
         assert_eq!(listed(&graph), [(vec![0, 1], true), (vec![2], false)]);
+        // Of one channel any number of outputs may stay, of two only all.
+        for (channels, removable) in [(1, true), (2, false)] {
+            let mut graph = Graph::of_input(vec![4, 4, channels]);
+            let x = graph.push("depthwise_1", depthwise, vec![0], vec![4, 4, 4], Some(()));
+            conv(&mut graph, x);
+            assert_eq!(listed(&graph), [(vec![0], removable), (vec![1], false)]);
+        }
         // A hard swish in parts: x · clip(a·x + b).
         let mut graph = start();
         let x = conv(&mut graph, 0);
