@@ -24,21 +24,22 @@ use serde::Serialize;
 
 pub use cli::CliError;
 
-use crate::bit_width::BitWidthError;
-use crate::calibrate::CalibrateError;
+use crate::compile::CompileError;
+use crate::compile::calibrate::CalibrateError;
+use crate::compile::serialize::SerializeError;
+use crate::compile::widths::BitWidthError;
 use crate::data::DataError;
 use crate::device::DeviceError;
 use crate::export::ExportError;
 use crate::files::FileError;
 use crate::golden::GoldenError;
 use crate::job::JobError;
-use crate::lower::LowerError;
+use crate::graph::LowerError;
 use crate::metrics::MetricsError;
 use crate::pipeline::PipelineError;
 use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
-use crate::serialize::SerializeError;
 use crate::text::{json_printable, one_line};
 use crate::train::TrainError;
 use crate::verify::VerifyError;
@@ -165,7 +166,7 @@ errors! {
         TrainError::Interrupted => Kind::Interrupted,
         TrainError::Observer(_) => Kind::Io,
         TrainError::Diverged { .. } => Kind::Requirement,
-        TrainError::Lower(_) => Kind::Model,
+        TrainError::Lower(_) | TrainError::Compile(_) => Kind::Model,
         TrainError::Prune(_) | TrainError::Shard { .. } | TrainError::Calibrate(_) => {
             Kind::Internal
         }
@@ -194,6 +195,8 @@ errors! {
     };
     /// Serialisation.
     Serialize(SerializeError) => |_| Kind::Internal;
+    /// Writing a graph of integers.
+    Compile(CompileError) => |_| Kind::Model;
     /// Verification.
     Verify(VerifyError) => |_| Kind::Internal;
     /// Golden vectors.

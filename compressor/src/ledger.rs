@@ -32,7 +32,7 @@ pub enum Reason {
 /// One group's fate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Layer name, such as `conv2d_1` (see [`crate::network::Topology::affine_name`]).
+    /// Layer name, such as `conv2d_1` (see [`crate::graph::Graph::number_nodes`]).
     pub layer: String,
     /// `input` or `filter`.
     pub kind: GroupKind,

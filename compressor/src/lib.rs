@@ -7,11 +7,9 @@
 
 #[cfg(feature = "training")]
 pub mod bayes;
-pub mod bit_width;
-pub mod calibrate;
 #[cfg(feature = "training")]
 pub mod cli;
-pub mod coding;
+pub mod compile;
 pub mod cost;
 pub mod data;
 #[cfg(feature = "training")]
@@ -20,18 +18,15 @@ pub mod device;
 pub mod error;
 pub mod export;
 pub mod files;
-pub mod float_graph;
 pub mod golden;
 pub mod graph;
 pub mod import;
-pub mod integer_graph;
 #[cfg(feature = "training")]
 pub mod job;
 pub mod ledger;
-pub mod lower;
-pub mod memory_plan;
 pub mod metrics;
 pub mod network;
+pub mod numbers;
 #[cfg(feature = "training")]
 pub mod pipeline;
 pub mod posterior;
@@ -39,13 +34,9 @@ pub mod posterior;
 pub mod progress;
 pub mod prune;
 pub mod quantize;
-pub mod reference;
 #[cfg(feature = "training")]
 pub mod report;
 pub mod select;
-pub mod serialize;
-pub mod shapes;
-pub mod storage;
 #[cfg(feature = "training")]
 pub mod summary;
 pub mod task;

@@ -30,7 +30,7 @@ pub struct Figures {
 /// One affine layer before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerSummary {
-    /// Such as `conv2d_1` (see [`crate::network::Topology::affine_name`]).
+    /// Such as `conv2d_1` (see [`crate::graph::Graph::number_nodes`]).
     pub name: String,
     /// `dense` or `conv2d`.
     pub op: String,

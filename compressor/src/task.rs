@@ -7,7 +7,8 @@
 use bitsback_runtime::{Model, OpKind};
 use serde::Serialize;
 
-use crate::float_graph::{FloatGraph, Kind};
+use crate::graph::ops::Clip;
+use crate::graph::{Affine, Graph, Op};
 use crate::verify::classes_of;
 
 /// What outputs mean.
@@ -51,16 +52,18 @@ impl Ending {
     }
 
     /// Of a graph of floats.
-    pub fn of_graph(graph: &FloatGraph) -> Self {
+    pub fn of_graph(graph: &Graph<Affine>) -> Self {
         let mut value = graph.output;
         let writer = |value| graph.nodes.iter().find(|node| node.output == value);
-        while let Some(node) = writer(value).filter(|node| node.kind == Kind::Reshape) {
+        while let Some(node) = writer(value).filter(|node| matches!(node.op, Op::Reshape(_))) {
             value = node.inputs[0];
         }
-        let kind = writer(value).map(|node| &node.kind);
-        let (sigmoid, unit) = match kind {
-            Some(Kind::Sigmoid) => (true, true),
-            Some(&Kind::Clip(low, high)) => (low == 0.0 && high == 1.0, low >= 0.0 && high <= 1.0),
+        let op = writer(value).map(|node| &node.op);
+        let (sigmoid, unit) = match op {
+            Some(Op::Logistic(_)) => (true, true),
+            Some(Op::Clip(clip)) => {
+                (*clip == Clip { low: 0.0, high: 1.0 }, clip.low >= 0.0 && clip.high <= 1.0)
+            }
             _ => (false, false),
         };
         Self { outputs: Some(graph.values[graph.output].len()), sigmoid, unit }
@@ -175,7 +178,7 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::{Quantization, Range};
+    use crate::compile::calibrate::{Quantization, Range};
 
     #[test]
     fn one_output_is_a_class_by_its_threshold() {

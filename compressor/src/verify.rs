@@ -1,6 +1,7 @@
 //! The integer model against data and against the float network, always by the runtime itself: what
 //! is measured here is what a device computes.
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use bitsback_runtime::format::ParseError;
@@ -8,10 +9,9 @@ use bitsback_runtime::{ArenaTooSmall, InputError, Interpreter, Model, Profiler, 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::compile::Compiled;
 use crate::data::{Dataset, MAX_CLASSES, Values};
-use crate::lower::Graph;
-use crate::network::FloatNetwork;
-use crate::reference::{Reference, ReferenceError};
+use crate::graph::{Affine, Executor, Graph, GraphError, ValueId};
 
 /// Examples of which every layer's activations are compared: enough for a ratio, cheap in memory.
 const SQNR_EXAMPLES: usize = 64;
@@ -30,7 +30,7 @@ pub enum VerifyError {
     Input(#[from] InputError),
     /// The float network can't run.
     #[error(transparent)]
-    Reference(#[from] ReferenceError),
+    Graph(#[from] GraphError),
     /// Inputs or labels are of the wrong number.
     #[error("{what}: {found} values, but {expected} are needed")]
     Length {
@@ -276,24 +276,25 @@ pub struct LayerNoise {
 
 /// Compares the model with the float network on normalised inputs and their quantised selves.
 ///
-/// `graph` is what the model was written from; with a softmax head only classes are compared.
+/// `compiled` is what the model was written from, `network` what that was made of; with a softmax head
+/// only classes are compared.
 ///
 /// # Errors
 /// When any of them don't belong together.
 pub fn verify(
     model_bytes: &[u8],
-    graph: &Graph,
-    network: &FloatNetwork,
+    compiled: &Compiled,
+    network: &Graph<Affine>,
     normalised: &[f32],
     labels: &[u32],
 ) -> Result<Verification, VerifyError> {
-    let reference = Reference::new(network)?;
-    let logits = reference.logits(normalised)?;
-    let classes = reference.output_len();
+    let executor = Executor::new(network)?;
+    let logits = executor.run(normalised)?;
+    let classes = executor.output_len();
     let float_classes = classes_of(&logits, classes);
     let float = count(&float_classes, labels, classes)?;
 
-    let inputs = graph.input_quantization.quantize(normalised);
+    let inputs = compiled.input_quantization.quantize(normalised);
     let integer_classes = predict(model_bytes, &inputs)?;
     let integer = count(&integer_classes, labels, classes)?;
     let agreeing = float_classes.iter().zip(&integer_classes).filter(|(a, b)| a == b).count();
@@ -304,16 +305,17 @@ pub fn verify(
         _ => {
             let zero_point = f32::from(model.output().zero_point);
             let outputs = run_batch(model_bytes, &inputs)?;
-            let reals = outputs.iter().map(|&q| graph.output_scale * (f32::from(q) - zero_point));
+            let reals =
+                outputs.iter().map(|&q| compiled.output_scale * (f32::from(q) - zero_point));
             logits.iter().zip(reals).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
         }
     };
     let few = SQNR_EXAMPLES.min(labels.len());
     let layers = layer_noise(
         &model,
-        graph,
-        &reference,
-        normalised.get(..few * reference.input_len()).unwrap_or_default(),
+        compiled,
+        &executor,
+        normalised.get(..few * executor.input_len()).unwrap_or_default(),
     )?;
     Ok(Verification {
         count: labels.len(),
@@ -361,22 +363,25 @@ pub fn layers_of(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<Vec<i8>>, Veri
 
 fn layer_noise(
     model: &Model,
-    graph: &Graph,
-    reference: &Reference,
+    compiled: &Compiled,
+    executor: &Executor<'_>,
     normalised: &[f32],
 ) -> Result<Vec<LayerNoise>, VerifyError> {
-    let mut outputs = vec![Vec::new(); graph.ops.len()];
+    let mut outputs = vec![Vec::new(); compiled.ops.len()];
     let mut arena = vec![0; model.arena_len()];
     let mut interpreter = Interpreter::new(model, &mut arena)?;
-    for input in graph.input_quantization.quantize(normalised).chunks_exact(model.input().len()) {
+    for input in compiled.input_quantization.quantize(normalised).chunks_exact(model.input().len())
+    {
         interpreter.input_mut().copy_from_slice(input);
         interpreter.invoke_with(&mut Tap { outputs: &mut outputs });
     }
-    let mut floats = vec![Vec::new(); reference.shapes().len()];
-    reference.visit(normalised, |boundary, values| floats[boundary].extend_from_slice(values))?;
+    let mut floats: BTreeMap<ValueId, Vec<f32>> = BTreeMap::new();
+    executor.visit(normalised, &mut |id: ValueId, values: &[f32]| {
+        floats.entry(id).or_default().extend_from_slice(values);
+    })?;
     let mut layers = Vec::new();
-    for ((op, note), integers) in graph.ops.iter().zip(&graph.notes).zip(&outputs) {
-        let Some(floats) = note.boundary.and_then(|boundary| floats.get(boundary)) else {
+    for ((op, note), integers) in compiled.ops.iter().zip(&compiled.notes).zip(&outputs) {
+        let Some(floats) = note.value.and_then(|value| floats.get(&value)) else {
             continue;
         };
         let zero_point = f32::from(op.output().zero_point);

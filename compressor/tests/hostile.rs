@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::Command;
 
 use bitsback::export;
-use bitsback::float_graph::{FloatGraph, Kind, Node, Value};
+use bitsback::graph::ops::Dense;
+use bitsback::graph::{Affine, Graph};
 use bitsback::import::onnx::FloatModel;
-use bitsback::network::Affine;
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 
@@ -23,11 +23,9 @@ const SMALL: u64 = 1 << 20;
 /// A folder with `model.onnx`, which takes two numbers.
 fn scene() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let value = |dim: usize| Value { name: format!("v{dim}"), dims: vec![dim], constant: None };
     let affine = Affine { weight: vec![1.0; 6], bias: vec![0.0; 3] };
-    let node = Node { name: "n".into(), kind: Kind::Dense(affine), inputs: vec![0], output: 1 };
-    let graph =
-        FloatGraph { values: vec![value(2), value(3)], nodes: vec![node], input: 0, output: 1 };
+    let mut graph = Graph::of_input(vec![2]);
+    graph.push("n", Dense {}, vec![0], vec![3], Some(affine));
     let model = FloatModel { graph, ..FloatModel::default() };
     fs::write(folder.path().join("model.onnx"), export::onnx(&model, false).unwrap()).unwrap();
     folder

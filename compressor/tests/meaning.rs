@@ -9,9 +9,9 @@ use std::process::{Command, Output};
 
 use bitsback::data::npy;
 use bitsback::export;
-use bitsback::float_graph::{FloatGraph, Kind, Node, Value, Window};
+use bitsback::graph::ops::{Conv2d, Dense, Logistic, Mean, Tanh};
+use bitsback::graph::{Affine, Computation, Graph, Window};
 use bitsback::import::onnx::FloatModel;
-use bitsback::network::Affine;
 use tempfile::TempDir;
 
 /// A folder in which the program runs.
@@ -47,39 +47,27 @@ impl Scene {
 }
 
 /// The ONNX file of a chain of nodes; each value's dimensions, the input's first.
-fn onnx(dims: &[&[usize]], kinds: Vec<Kind>) -> Vec<u8> {
-    let value = |(at, dims): (usize, &&[usize])| Value {
-        name: format!("v{at}"),
-        dims: dims.to_vec(),
-        constant: None,
-    };
-    let node = |(at, kind): (usize, Kind)| Node {
-        name: format!("n{at}"),
-        kind,
-        inputs: vec![at],
-        output: at + 1,
-    };
-    let output = kinds.len();
-    let graph = FloatGraph {
-        values: dims.iter().enumerate().map(value).collect(),
-        nodes: kinds.into_iter().enumerate().map(node).collect(),
-        input: 0,
-        output,
-    };
+fn onnx(dims: &[&[usize]], nodes: Vec<Computation>) -> Vec<u8> {
+    let mut graph = Graph::of_input(dims[0].to_vec());
+    for (at, (Computation { op, parameters }, dims)) in
+        nodes.into_iter().zip(&dims[1..]).enumerate()
+    {
+        graph.push(&format!("n{at}"), op, vec![at], dims.to_vec(), parameters);
+    }
     export::onnx(&FloatModel { graph, ..FloatModel::default() }, false).unwrap()
 }
 
 /// Four numbers, whose largest is the class.
 fn largest_of_four() -> Vec<u8> {
     let weight = (0..16).map(|at| f32::from(u8::from(at % 5 == 0))).collect();
-    onnx(&[&[4], &[4]], vec![Kind::Dense(Affine { weight, bias: vec![0.0; 4] })])
+    onnx(&[&[4], &[4]], vec![Computation::new(Dense {}, Affine { weight, bias: vec![0.0; 4] })])
 }
 
 /// x − y of two numbers, maybe through a sigmoid.
 fn difference(sigmoid: bool) -> Vec<u8> {
-    let dense = Kind::Dense(Affine { weight: vec![1.0, -1.0], bias: vec![0.0] });
+    let dense = Computation::new(Dense {}, Affine { weight: vec![1.0, -1.0], bias: vec![0.0] });
     if sigmoid {
-        return onnx(&[&[2], &[1], &[1]], vec![dense, Kind::Sigmoid]);
+        return onnx(&[&[2], &[1], &[1]], vec![dense, Logistic {}.into()]);
     }
     onnx(&[&[2], &[1]], vec![dense])
 }
@@ -248,21 +236,23 @@ fn a_single_output_is_a_class_by_its_threshold() {
 #[test]
 fn a_single_output_has_one_threshold() {
     let scene = Scene::new();
-    let one = |scale, shift| Kind::Dense(Affine { weight: vec![scale], bias: vec![shift] });
+    let one = |scale, shift| {
+        Computation::new(Dense {}, Affine { weight: vec![scale], bias: vec![shift] })
+    };
     let positive = |difference: f32| difference > 0.0;
     let negative = |difference: f32| difference < 0.0;
     let all = |_: f32| true;
     type IsSecond = fn(f32) -> bool;
-    let cases: [(Kind, Kind, IsSecond); 4] = [
-        (Kind::Sigmoid, one(-1.0, 1.0), negative),
-        (Kind::Sigmoid, one(0.98, 0.01), positive),
-        (Kind::Tanh, one(0.5, 0.5), positive),
+    let cases: [(Computation, Computation, IsSecond); 4] = [
+        (Logistic {}.into(), one(-1.0, 1.0), negative),
+        (Logistic {}.into(), one(0.98, 0.01), positive),
+        (Tanh {}.into(), one(0.5, 0.5), positive),
         // Logits of which none is below 0, though some are below a half.
         (one(0.5, 3.45), one(2.0, 0.2), all),
     ];
     for (first, last, class) in cases {
-        let dense = Kind::Dense(Affine { weight: vec![1.0, -1.0], bias: vec![0.0] });
-        let name = format!("{} {}", first.name(), last.name());
+        let dense = Computation::new(Dense {}, Affine { weight: vec![1.0, -1.0], bias: vec![0.0] });
+        let name = format!("{} {}", first.op.name(), last.op.name());
         scene.write("model.onnx", onnx(&[&[2], &[1], &[1], &[1]], vec![dense, first, last]));
         scene.write("data.csv", pairs(|difference| u8::from(class(difference)).to_string()));
         let args = ["quantize", "model.onnx", "--data", "data.csv", "-o", "m.bbk"];
@@ -346,8 +336,9 @@ fn quantising_needs_no_labels() {
 /// A convolution of one tap that keeps channels, means over the image: the brightest channel.
 fn brightest_channel() -> Vec<u8> {
     let weight = (0..9).map(|at| f32::from(u8::from(at % 4 == 0))).collect();
-    let conv = Kind::Conv2d(Window::ONE, Affine { weight, bias: vec![0.0; 3] });
-    onnx(&[&[4, 5, 3], &[4, 5, 3], &[3]], vec![conv, Kind::Mean])
+    let conv =
+        Computation::new(Conv2d { window: Window::ONE }, Affine { weight, bias: vec![0.0; 3] });
+    onnx(&[&[4, 5, 3], &[4, 5, 3], &[3]], vec![conv, Mean {}.into()])
 }
 
 #[test]

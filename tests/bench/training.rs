@@ -15,11 +15,11 @@ use bitsback::train::{
 };
 use clap::Parser;
 
-// The command's.
+// The names are those of the command.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// As many as MNIST has when 5,000 are kept for validation. Their values cost no time.
+/// The examples of an epoch: as many as MNIST has when 5,000 are kept for validation. Their values cost no time.
 const EXAMPLES: usize = 55_000;
 const SIDE: usize = 28;
 const CLASSES: usize = 10;

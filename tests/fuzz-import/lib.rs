@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bitsback::calibrate::{InputQuantization, Range, RangeMethod};
-use bitsback::float_graph::FloatGraph;
+use bitsback::graph::{Affine, Graph};
 use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportOptions, import, onnx, tflite};
 use bitsback::quantize::{Plan, ranges, write};
@@ -66,7 +66,7 @@ pub fn weights(bytes: &[u8]) {
     }
 }
 
-/// 6 × 6 pixels to 4 scores.
+/// A network from 6 × 6 pixels to 4 scores.
 fn small() -> Topology {
     let conv = |channels, filters, kernel| Layer::Conv2d {
         channels,
@@ -89,11 +89,11 @@ fn small() -> Topology {
     }
 }
 
-/// Values and weights, and what windows make of them.
-fn size(graph: &FloatGraph) -> usize {
+/// The number of values, weights and products of a graph.
+fn size(graph: &Graph<Affine>) -> usize {
     let values = graph.values.iter().map(|value| value.len());
     let work = graph.nodes.iter().map(|node| {
-        let weights = node.kind.affine().map_or(0, |affine| affine.weight.len());
+        let weights = node.parameters.as_ref().map_or(0, |affine| affine.weight.len());
         weights.saturating_mul(graph.values[node.output].len())
     });
     values.chain(work).fold(0, usize::saturating_add)

@@ -30,7 +30,7 @@ const SECTION_LEN: usize = 700;
 /// Adds up what it sees, so that nothing is optimised away.
 struct Sum {
     total: u64,
-    /// Whether every output must be.
+    /// Whether every output must be whole.
     are_whole: bool,
 }
 
@@ -100,16 +100,16 @@ fn reads_only_what_was_written(model: &Model<'_>) -> bool {
     model.ops().all(|step| step.op.inputs().iter().all(|source| *source == Source::Previous))
 }
 
-/// A model in the fuzzer's words.
+/// A model that the fuzzer draws.
 #[derive(Debug)]
-pub struct Sketch {
+pub struct DrawnModel {
     meta: Meta<'static>,
     ops: Vec<Op>,
     section: Vec<u8>,
     fill: i8,
 }
 
-impl Sketch {
+impl DrawnModel {
     /// The file, if it can be written at all.
     pub fn write(&self) -> Option<Vec<u8>> {
         let mut file = vec![0; model_len(&self.meta, &self.ops, &self.section).ok()?];
@@ -123,7 +123,7 @@ impl Sketch {
     }
 }
 
-impl<'a> Arbitrary<'a> for Sketch {
+impl<'a> Arbitrary<'a> for DrawnModel {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut draw = Draw { u, next: 0 };
         let input = draw.tensor_of(&[1, 3, 3])?;
@@ -153,7 +153,7 @@ struct Draw<'u, 'a> {
 }
 
 impl Draw<'_, '_> {
-    /// Mostly small, sometimes anything.
+    /// Draws a dimension that is mostly small and sometimes anything.
     fn dim(&mut self) -> Result<u16> {
         if self.u.ratio(1, 50)? { self.u.arbitrary() } else { self.u.int_in_range(0..=9) }
     }

@@ -4,7 +4,7 @@
 use bitsback_runtime::format::{HEADER_LEN, Header, seal};
 use bitsback_runtime::{Model, ParseError};
 
-/// Most changes to a file.
+/// The most changes that are made to a file.
 pub const CHANGES: usize = 6;
 
 /// Xorshift.

@@ -12,7 +12,7 @@ use bitsback_runtime::ops::{
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
 
-use super::Sketch;
+use super::DrawnModel;
 
 /// Small sound models, one per operator, and one of several.
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
@@ -165,8 +165,8 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 output_scale: 0.25,
                 ..Meta::default()
             };
-            let sketch = Sketch { meta, ops, section: section(), fill: 3 };
-            let file = sketch.write().expect("a model that can be written");
+            let drawn = DrawnModel { meta, ops, section: section(), fill: 3 };
+            let file = drawn.write().expect("a model that can be written");
             Model::parse(&file).unwrap_or_else(|error| panic!("seed {name}: {error}"));
             (name, file)
         })

@@ -1,4 +1,5 @@
-//! Writes the seed corpus: one small sound model per operator.
+//! Writes the seeds, one small sound model per operator, into the unpacked corpora; `cargo xtask corpus pack`
+//! then puts them into the archives.
 
 use std::io;
 use std::path::Path;

@@ -117,6 +117,57 @@ fn links_lead_somewhere() {
     assert!(broken.is_empty(), "links to nothing:\n  {}", broken.join("\n  "));
 }
 
+/// The number of a table row's cells: a `|` separates them, even in code, unless a backslash precedes it.
+fn cells(row: &str) -> usize {
+    row.matches('|').count() - row.matches("\\|").count() - 1
+}
+
+/// Why a reader sees no table in these rows, which follow each other in a page.
+fn torn(rows: &[&str]) -> Option<String> {
+    let is_rule = |row: &str| row.chars().all(|c| "|-: ".contains(c)) && row.contains("---");
+    if !rows.get(1).is_some_and(|row| is_rule(row)) {
+        return Some("no |---| below the first row: a table's rows follow each other".to_owned());
+    }
+    let open = rows.iter().find(|row| !row.trim_end().ends_with('|'));
+    let other = rows.iter().find(|row| cells(row) != cells(rows[0]));
+    open.map(|row| format!("no | at the end of: {row}"))
+        .or_else(|| other.map(|row| format!("{} cells, not {}: {row}", cells(row), cells(rows[0]))))
+}
+
+/// A newcomer's page is read in one go; everything else has a page of its own.
+const MAX_README_WORDS: usize = 900;
+
+#[test]
+fn the_readme_is_short() {
+    let words = fs::read_to_string(root().join("README.md")).unwrap().split_whitespace().count();
+    assert!(words <= MAX_README_WORDS, "{words} words: move what a newcomer can do without");
+}
+
+#[test]
+fn tables_are_whole() {
+    let (mut tables, mut wrong) = (0, Vec::new());
+    for page in pages() {
+        let lines = page.lines(false);
+        let are_alike = |a: &&str, b: &&str| a.starts_with('|') == b.starts_with('|');
+        for rows in lines.chunk_by(are_alike).filter(|rows| rows[0].starts_with('|')) {
+            tables += 1;
+            wrong.extend(torn(rows).map(|why| format!("{}: {why}", page.name())));
+        }
+    }
+    assert!(tables > 20, "only {tables} tables found: the test looks in the wrong place");
+    assert!(wrong.is_empty(), "tables that don't render:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn torn_tables_are_found() {
+    let whole = ["| a | b |", "|---|--:|", "| `x \\| y` | 2 |"];
+    assert_eq!(torn(&whole), None);
+    for rows in [&whole[..1], &whole[1..], &["| a | b |", "|---|---|", "| 1 |"]] {
+        assert!(torn(rows).is_some(), "{rows:?}");
+    }
+    assert!(torn(&["| a | b |", "|---|---|", "| 1 | 2 | 3"]).is_some());
+}
+
 #[test]
 fn paths_in_the_text_exist() {
     let mut missing = BTreeSet::new();
@@ -170,7 +221,7 @@ fn call(code: &str) -> Option<(&'static str, Vec<String>)> {
     let rest = rest.split([';', '|', '#', '>']).next().unwrap_or(rest);
     let rest = rest.split(" && ").next().unwrap_or(rest);
     let words: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
-    // Prose such as `bitsback` alone, or a placeholder, names no verb.
+    // `bitsback` alone in prose, or a placeholder, names no verb.
     let verb = words.first()?;
     verb.chars().all(|c| c.is_ascii_lowercase() || c == '-').then_some((package, words))
 }
@@ -182,7 +233,7 @@ fn commands_and_their_options_exist() {
     let mut calls = 0;
     for page in pages() {
         let blocks = page.lines(true).join("\n").replace("\\\n", " ");
-        // Blocks may be transcripts: only lines that begin with a command count.
+        // Blocks may be transcripts, so only lines that begin with a command count.
         let codes = page.inline_code().into_iter().chain(blocks.lines().map(str::to_owned));
         for (code, (package, words)) in codes.filter_map(|c| call(&c).map(|call| (c, call))) {
             calls += 1;
@@ -227,4 +278,47 @@ fn every_job_in_the_documentation_is_shipped() {
     }
     let missing: Vec<String> = missing.into_iter().collect();
     assert!(missing.is_empty(), "jobs that don't exist:\n  {}", missing.join("\n  "));
+}
+
+#[test]
+fn ci_runs_the_developers_command_and_all_of_it() {
+    let calls = |line: &str| {
+        let command = line.trim().trim_start_matches("- run: ").trim_start_matches("exec ");
+        command.trim_end_matches(" </dev/null") == "cargo xtask test"
+    };
+    for file in [".github/workflows/ci.yml", ".ci/run"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert_eq!(text.lines().filter(|line| calls(line)).count(), 1, "{file}");
+    }
+}
+
+/// A decision is read at a glance, or it is several.
+const MAX_DECISION_LINES: usize = 30;
+
+#[test]
+fn decisions_are_short_and_indexed() {
+    let folder = root().join("docs/decisions");
+    let index = fs::read_to_string(folder.join("README.md")).unwrap();
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "README.md")
+        .collect();
+    names.sort();
+    assert!(names.len() > 20, "only {} decisions: the test looks in the wrong place", names.len());
+    for (name, number) in names.iter().zip(1..) {
+        let text = fs::read_to_string(folder.join(name)).unwrap();
+        let title =
+            text.lines().next().and_then(|line| line.strip_prefix(&format!("# {number}. ")));
+        let title = title.unwrap_or_else(|| panic!("{name}: its title begins with # {number}."));
+        assert!(name.starts_with(&format!("{number:04}-")), "{name}: it is number {number}");
+        assert!(
+            index.contains(&format!("{number}. [{title}]({name})\n")),
+            "the index lacks {name}"
+        );
+        assert!(text.lines().count() <= MAX_DECISION_LINES, "{name}: too long");
+        let parts = ["Decided", "Why", "Measured", "Costs"].map(|part| format!("\n**{part}.** "));
+        let places = parts.map(|part| text.find(&part).unwrap_or_else(|| panic!("{name}:{part}")));
+        assert!(places.is_sorted(), "{name}: the parts' order");
+    }
 }

@@ -14,6 +14,10 @@
 #[path = "../fuzz/lib.rs"]
 mod targets;
 
+#[allow(dead_code, unreachable_pub)] // written for xtask, too, which packs
+#[path = "../fuzz/archives.rs"]
+mod archives;
+
 use std::fs;
 use std::path::Path;
 
@@ -23,13 +27,19 @@ use targets::{CHANGES, Random};
 /// Files that are made by chance: some seconds.
 const FILES: usize = 100_000;
 
+/// The inputs of all targets; by the archives' names and their own, so that their order is the same everywhere.
 fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets = fs::read_dir(folder).unwrap();
-    let folders = targets.map(|target| target.unwrap().path()).filter(|path| path.is_dir());
-    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap());
-    let files: Vec<Vec<u8>> = files.map(|file| fs::read(file.unwrap().path()).unwrap()).collect();
-    files.into_iter().filter(|file| !file.is_empty()).collect()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(archives::FOLDER);
+    let mut paths: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == archives::ENDING));
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let inputs = archives::read(&fs::read(path).unwrap());
+        inputs.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let files = paths.iter().flat_map(|path| read(path).into_values());
+    files.filter(|file| !file.is_empty()).collect()
 }
 
 /// What the targets do with a file.
@@ -64,10 +74,10 @@ fn files_made_by_chance() {
             random.change(&mut file, at, &corpus);
         }
         run(&file, random.below(256) as i8);
-        if let Ok(sketch) = targets::Sketch::arbitrary(&mut Unstructured::new(&file))
-            && let Some(built) = sketch.write()
+        if let Ok(drawn) = targets::DrawnModel::arbitrary(&mut Unstructured::new(&file))
+            && let Some(built) = drawn.write()
         {
-            targets::parse_and_run(&built, sketch.fill());
+            targets::parse_and_run(&built, drawn.fill());
             accepted += usize::from(bitsback_runtime::Model::parse(&built).is_ok());
         }
     }

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use bitsback::bit_width::at_width;
 use bitsback::calibrate::{InputQuantization, RangeMethod, calibrate};
 use bitsback::data::Normalization;
+use bitsback::files;
+use bitsback::golden::{self, GOLDEN_FILE, GoldenError, INPUTS_FILE, OUTPUTS_FILE};
 use bitsback::lower::{Head, LowerOptions, lower};
 use bitsback::network::{Affine, FloatNetwork, Layer, Padding, Shape, Topology};
 use bitsback::serialize::{ModelInfo, serialize};
-use bitsback::{files, golden};
 
 const MODEL_FILE: &str = "model.bbk";
 const VECTORS: usize = 12;
@@ -223,7 +224,7 @@ fn outputs_vary_with_inputs() {
     }
 }
 
-/// Also of models that are committed from elsewhere, such as a job's.
+/// Checks models that are committed from elsewhere, too, such as a job's.
 #[test]
 fn every_golden_folder_holds() {
     for entry in std::fs::read_dir(folder("")).unwrap() {
@@ -235,62 +236,57 @@ fn every_golden_folder_holds() {
     }
 }
 
-mod broken {
-    //! Each way in which golden vectors can fail to hold.
+// Each way in which golden vectors can fail to hold.
 
-    use super::*;
-    use golden::{GOLDEN_FILE, GoldenError, INPUTS_FILE, OUTPUTS_FILE};
+fn written() -> (tempfile::TempDir, Vec<u8>) {
+    let (model, inputs) = build(&dense_at(4));
+    let folder = tempfile::tempdir().unwrap();
+    golden::write(folder.path(), &model, &inputs).unwrap();
+    (folder, model)
+}
 
-    fn written() -> (tempfile::TempDir, Vec<u8>) {
-        let (model, inputs) = build(&dense_at(4));
-        let folder = tempfile::tempdir().unwrap();
-        golden::write(folder.path(), &model, &inputs).unwrap();
-        (folder, model)
-    }
+#[test]
+fn another_model() {
+    let (folder, _) = written();
+    let (other, _) = build(&dense_at(5));
+    let error = golden::check(folder.path(), &other).unwrap_err();
+    assert!(matches!(error, GoldenError::OtherModel { .. }), "{error}");
+}
 
-    #[test]
-    fn another_model() {
-        let (folder, _) = written();
-        let (other, _) = build(&dense_at(5));
-        let error = golden::check(folder.path(), &other).unwrap_err();
-        assert!(matches!(error, GoldenError::OtherModel { .. }), "{error}");
-    }
+#[test]
+fn another_output() {
+    let (folder, model) = written();
+    let file = folder.path().join(OUTPUTS_FILE);
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[7] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::Mismatch { vector: 1, position: 2, .. }), "{error}");
+}
 
-    #[test]
-    fn another_output() {
-        let (folder, model) = written();
-        let file = folder.path().join(OUTPUTS_FILE);
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes[7] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
-        let error = golden::check(folder.path(), &model).unwrap_err();
-        assert!(matches!(error, GoldenError::Mismatch { vector: 1, position: 2, .. }), "{error}");
-    }
+#[test]
+fn missing_bytes_and_files() {
+    let (folder, model) = written();
+    std::fs::write(folder.path().join(INPUTS_FILE), [0; 5]).unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::Length { found: 5, .. }), "{error}");
+    std::fs::write(folder.path().join(GOLDEN_FILE), "{}").unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::Json { .. }), "{error}");
+    std::fs::remove_file(folder.path().join(GOLDEN_FILE)).unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::File(_)), "{error}");
+}
 
-    #[test]
-    fn missing_bytes_and_files() {
-        let (folder, model) = written();
-        std::fs::write(folder.path().join(INPUTS_FILE), [0; 5]).unwrap();
-        let error = golden::check(folder.path(), &model).unwrap_err();
-        assert!(matches!(error, GoldenError::Length { found: 5, .. }), "{error}");
-        std::fs::write(folder.path().join(GOLDEN_FILE), "{}").unwrap();
-        let error = golden::check(folder.path(), &model).unwrap_err();
-        assert!(matches!(error, GoldenError::Json { .. }), "{error}");
-        std::fs::remove_file(folder.path().join(GOLDEN_FILE)).unwrap();
-        let error = golden::check(folder.path(), &model).unwrap_err();
-        assert!(matches!(error, GoldenError::File(_)), "{error}");
-    }
-
-    #[test]
-    fn no_model_and_no_whole_vector() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = golden::write(folder.path(), b"no model", &[]).unwrap_err();
-        assert!(matches!(error, GoldenError::Run(_)), "{error}");
-        let (model, _) = build(&dense_at(4));
-        let error = golden::write(folder.path(), &model, &[1; 5]).unwrap_err();
-        assert!(matches!(error, GoldenError::Run(_)), "{error}");
-        let (good, _) = written();
-        let error = golden::check(good.path(), b"no model").unwrap_err();
-        assert!(matches!(error, GoldenError::Parse(_)), "{error}");
-    }
+#[test]
+fn no_model_and_no_whole_vector() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = golden::write(folder.path(), b"no model", &[]).unwrap_err();
+    assert!(matches!(error, GoldenError::Run(_)), "{error}");
+    let (model, _) = build(&dense_at(4));
+    let error = golden::write(folder.path(), &model, &[1; 5]).unwrap_err();
+    assert!(matches!(error, GoldenError::Run(_)), "{error}");
+    let (good, _) = written();
+    let error = golden::check(good.path(), b"no model").unwrap_err();
+    assert!(matches!(error, GoldenError::Parse(_)), "{error}");
 }

@@ -8,8 +8,9 @@
 use std::path::{Path, PathBuf};
 
 use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
-use bitsback::float_graph::{Executor, FloatGraph, Kind, Node};
 use bitsback::golden;
+use bitsback::graph::ops::Clip;
+use bitsback::graph::{Affine, Executor, Graph, Node};
 use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportError, ImportOptions, floats, import};
 use bitsback::quantize::{Plan, means, ranges, write};
@@ -22,10 +23,10 @@ const MORE: &str = "BITSBACK_TFLITE_MODELS";
 /// How far floats may be from the integers, in steps of the output, at most and in the mean: each layer
 /// rounds.
 const APART: (f32, f32) = (3.0, 1.0);
-/// The same in the mean of deep networks that end with a softmax, whose slope adds to it.
+/// The same limit on the mean of deep networks that end with a softmax, whose slope adds to it.
 const DEEP_APART: f32 = 5.0;
 
-/// As `bitsback import` does it.
+/// Imports a model as `bitsback import` does it.
 fn options() -> ImportOptions {
     ImportOptions { fused: true, ..ImportOptions::default() }
 }
@@ -167,7 +168,7 @@ fn real_vectors(folder: &Path, name: &str) -> (Vec<f32>, Vec<f32>, f32) {
 }
 
 /// Largest and mean difference of the floats' outputs to the integers', in steps of these.
-fn apart(graph: &FloatGraph, inputs: &[f32], outputs: &[f32], step: f32) -> (f32, f32) {
+fn apart(graph: &Graph<Affine>, inputs: &[f32], outputs: &[f32], step: f32) -> (f32, f32) {
     let found = Executor::new(graph).unwrap().run(inputs).unwrap();
     assert_eq!(found.len(), outputs.len());
     let differences = found.iter().zip(outputs).map(|(a, b)| (a - b).abs() / step);
@@ -177,16 +178,16 @@ fn apart(graph: &FloatGraph, inputs: &[f32], outputs: &[f32], step: f32) -> (f32
 
 /// The graph with every value cut off where int8 ends: inputs of these models are noise that goes
 /// further than what they were calibrated with.
-fn cut_off(model: &FloatModel) -> FloatGraph {
-    let mut graph = FloatGraph { nodes: Vec::new(), ..model.graph.clone() };
+fn cut_off(model: &FloatModel) -> Graph<Affine> {
+    let mut graph = Graph { nodes: Vec::new(), ..model.graph.clone() };
     for node in &model.graph.nodes {
         graph.nodes.push(node.clone());
         let Some(scale) = model.activations.get(&node.output) else { continue };
         graph.values.push(graph.values[node.output].clone());
         let before = graph.values.len() - 1;
         graph.nodes.last_mut().unwrap().output = before;
-        let kind = Kind::Clip(scale.dequantize(i8::MIN), scale.dequantize(i8::MAX));
-        graph.nodes.push(Node { kind, inputs: vec![before], ..node.clone() });
+        let clip = Clip { low: scale.dequantize(i8::MIN), high: scale.dequantize(i8::MAX) };
+        graph.nodes.push(Node::new(&node.name, clip, vec![before], node.output));
     }
     graph
 }

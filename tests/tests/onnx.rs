@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
 use bitsback::data::Layout;
-use bitsback::float_graph::{Executor, Kind};
+use bitsback::graph::{Executor, Op};
 use bitsback::import::onnx::{self, FloatModel};
 use bitsback::import::{Basis, ImportError, ImportOptions, InputLayout, import};
 use bitsback::quantize::{Plan, ranges, write};
@@ -178,7 +178,7 @@ fn every_model_is_quantised_and_follows_its_floats() {
         let floats = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
         let integers = run(&bytes, &inputs);
         // A logarithm of a softmax is left out, which moves all scores of an example alike.
-        let log = model.graph.nodes.iter().any(|node| node.kind == Kind::LogSoftmax);
+        let log = model.graph.nodes.iter().any(|node| matches!(node.op, Op::LogSoftmax(_)));
         let classes = floats.len() / (inputs.len() / model.graph.values[model.graph.input].len());
         let centred = |scores: &[f32]| -> Vec<f32> {
             let each = scores.chunks_exact(classes).flat_map(|row| {

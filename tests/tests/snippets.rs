@@ -13,10 +13,16 @@ use bitsback::job::Job;
 use bitsback_runtime::{Interpreter, Model, arena_len, include_model};
 
 /// Pages whose steps are followed from the first to the last.
-const STEPS: [&str; 3] = ["README.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
+const STEPS: [&str; 4] =
+    ["README.md", "docs/TUTORIAL.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
 /// Pages whose TOML is jobs.
-const JOBS: [&str; 4] =
-    ["README.md", "docs/JOB.md", "docs/from-pytorch.md", "docs/from-tensorflow.md"];
+const JOBS: [&str; 5] = [
+    "README.md",
+    "docs/TUTORIAL.md",
+    "docs/JOB.md",
+    "docs/from-pytorch.md",
+    "docs/from-tensorflow.md",
+];
 /// What a file on a command line ends with.
 const ENDINGS: [&str; 8] = ["bbk", "tflite", "onnx", "toml", "npz", "csv", "png", "safetensors"];
 
@@ -58,7 +64,7 @@ fn commands(block: &Block) -> Vec<String> {
     let text = block.text.replace("\\\n", " ");
     let lines = text.lines().map(|line| line.trim().trim_start_matches("$ "));
     let ours = |line: &&str| line.starts_with("bitsback ") || line.starts_with("cargo ");
-    // Several on a line, and a remark behind them.
+    // A line may hold several commands and a remark behind them.
     let several = lines.filter(ours).flat_map(|line| line.split(" && "));
     several.map(|line| line.split(" #").next().unwrap_or(line).trim().to_owned()).collect()
 }
@@ -79,7 +85,7 @@ fn jobs_load_and_fit_data_of_their_kind() {
         for block in blocks(&page(name)).iter().filter(|block| block.language == "toml") {
             let place = format!("{name}, line {}", block.line);
             let folder = tempfile::tempdir().unwrap();
-            // A folder down: jobs name files beside their own.
+            // The job lies a folder down, since jobs name files beside their own.
             let path = folder.path().join("jobs/job.toml");
             fs::create_dir(folder.path().join("jobs")).unwrap();
             let text = stubs::with_data(&block.text);
@@ -164,7 +170,7 @@ fn what_a_step_reads_is_there_or_was_made() {
                 for file in read(&words) {
                     count += 1;
                     let made = there.iter().any(|made| Path::new(&file).starts_with(made));
-                    // Code, or a program of another language, that names it before.
+                    // Code, or a program in another language, may have named it before.
                     let named = written.contains(&file);
                     if !made && !named && !root().join(&file).exists() {
                         missing.push(format!("{name}: `{command}` reads {file}"));
@@ -179,7 +185,7 @@ fn what_a_step_reads_is_there_or_was_made() {
                 written += "job.toml parts.toml\n";
             }
         }
-        // Data that a page says how to fetch, in its text.
+        // A page may say in its text how data are fetched.
         missing.retain(|line| {
             !(line.starts_with(name)
                 && line.ends_with("data/mnist")

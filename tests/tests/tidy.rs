@@ -184,7 +184,7 @@ fn functions_fit_a_screen() {
 fn nothing_knows_the_machine_it_was_written_on() {
     let places = ["home", "root", "work", "tmp", "Users"].map(|name| format!("/{name}/"));
     let mut files = Vec::new();
-    for folder in SOURCES.iter().chain(&["docs", "jobs", ".ci"]) {
+    for folder in SOURCES.iter().chain(&["docs", "jobs", ".ci", ".github"]) {
         walk(&root().join(folder), &mut files);
     }
     files.extend(fs::read_dir(root()).into_iter().flatten().flatten().map(|entry| entry.path()));
@@ -243,6 +243,34 @@ fn every_limit_says_why() {
         }
     }
     assert_none(&found, "a limit without its reason");
+}
+
+/// Where modules keep the one style; the other source folders follow.
+const MODULES: [&str; 3] = ["xtask/", "tests/", "firmware-examples/"];
+
+#[test]
+fn modules_with_parts_are_folders() {
+    let found: Vec<String> = rust_sources()
+        .into_iter()
+        .map(|source| source.name)
+        .filter(|name| MODULES.iter().any(|folder| name.starts_with(folder)))
+        .filter(|name| root().join(name.trim_end_matches(".rs")).is_dir())
+        .collect();
+    assert_none(&found, "move foo.rs beside foo/ to foo/mod.rs");
+}
+
+#[test]
+fn unit_tests_have_one_name() {
+    let mut found = Vec::new();
+    for source in rust_sources() {
+        for (line, next) in source.text.lines().zip(source.text.lines().skip(1)) {
+            let inline = next.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(" {"));
+            if line == "#[cfg(test)]" && inline.is_some_and(|name| name != "tests") {
+                found.push(format!("{}: {next}", source.name));
+            }
+        }
+    }
+    assert_none(&found, "a file's unit tests are `mod tests`");
 }
 
 #[test]

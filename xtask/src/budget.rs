@@ -4,7 +4,7 @@
 use crate::conformance::Outcome;
 use crate::error::XtaskError;
 
-/// Their multiply-accumulates.
+/// The multiply-accumulates of each of the three models.
 const MACS: u64 = 203 * 64 + 64 * 36 + 36 * 10;
 /// Kernels, and the most instructions for a hundred multiply-accumulates of 2, 4 and 8 bits, with all
 /// that is around them: a tenth more than was counted, since compilers differ.

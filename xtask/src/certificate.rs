@@ -10,7 +10,7 @@ use crate::error::XtaskError;
 use crate::footprint::{self, Checked};
 use crate::measure::{self, Layer};
 
-/// What must not be exceeded; what is absent is not asked.
+/// The limits; a limit that is absent is not checked.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Budget {
     pub(crate) flash: Option<u64>,
@@ -31,15 +31,15 @@ pub(crate) struct Certificate {
     /// Static variables, the arena among them, and the deepest stack.
     pub(crate) ram_bytes: u64,
     pub(crate) arena_bytes: u64,
-    /// Others than the arena.
+    /// Static variables other than the arena.
     pub(crate) static_bytes: u64,
     pub(crate) stack_bytes: u64,
-    /// Of one inference, counted by QEMU: not cycles.
+    /// Instructions of one inference, counted by QEMU; they are not cycles.
     pub(crate) instructions: u64,
-    /// Of the check of the model, once after a reset.
+    /// Instructions of the model's check, once after a reset.
     pub(crate) load_instructions: u64,
     pub(crate) layers: Vec<Layer>,
-    /// What exceeds the budget: `flash`, `ram`, `instructions`.
+    /// The names of what exceeds the budget: `flash`, `ram`, `instructions`.
     pub(crate) exceeded: Vec<&'static str>,
 }
 
@@ -85,7 +85,7 @@ impl Certificate {
         .collect()
     }
 
-    /// For people.
+    /// The certificate as text for people.
     pub(crate) fn text(&self, board: &Board, budget: Budget, per_layer: bool) -> String {
         let mut text = format!("{} on {}\n\n", self.model, board.title);
         // Writing to a string can't fail.

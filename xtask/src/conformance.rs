@@ -30,7 +30,7 @@ pub(crate) struct Verdict {
     pub(crate) stack_bytes: u64,
 }
 
-/// What came of a model on a core; printed as one JSON object.
+/// The outcome of a model on a core; printed as one JSON object.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) core: &'static str,
@@ -54,7 +54,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// For a reader of JSON: this machine lacks what `error` names.
+    /// An outcome for readers of JSON when this machine lacks what `error` names.
     pub(crate) fn missing(board: &Board, golden: &Golden, error: &XtaskError) -> Self {
         Self::not_run(board, golden, error.to_string())
     }
@@ -147,7 +147,7 @@ pub(crate) fn run(
     })
 }
 
-/// The firmware's own word for a model that needs more RAM than its board has.
+/// The word that the firmware prints for a model that needs more RAM than its board has.
 fn too_large(stderr: &str) -> Option<String> {
     stderr.lines().find_map(|line| line.strip_prefix("error: too large: ")).map(str::to_owned)
 }

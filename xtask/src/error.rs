@@ -79,11 +79,14 @@ pub(crate) enum XtaskError {
     #[error("{model} on {core}: {instructions} instructions, and {most} is what it may take")]
     Slow { core: &'static str, model: String, instructions: u64, most: u64 },
 
-    #[error("no golden model in {}: `cargo xtask golden` writes them", .0.display())]
+    #[error("no golden model in {}, or no corpus: `cargo xtask golden` writes models", .0.display())]
     NoGoldenModels(PathBuf),
 
+    #[error("{}: {source}", path.display())]
+    Corpus { path: PathBuf, source: crate::archives::CorpusError },
+
     #[error("a synthetic model is wrong: {0}")]
-    Sketch(#[from] crate::synthetic::SketchError),
+    SyntheticModel(#[from] crate::synthetic::ModelBuilderError),
 
     #[error("the transcript differs from {}{diff}\nif the change is meant, run `{bless}`", path.display())]
     Transcript { path: PathBuf, diff: String, bless: String },

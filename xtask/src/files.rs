@@ -1,7 +1,7 @@
 //! The file system, with errors that say what was tried where.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::XtaskError;
 
@@ -13,6 +13,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, XtaskError> {
 /// The text of a file.
 pub(crate) fn read_text(path: &Path) -> Result<String, XtaskError> {
     fs::read_to_string(path).map_err(failed("read", path))
+}
+
+/// What a folder holds, in no order.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, XtaskError> {
+    let entries = fs::read_dir(folder).map_err(failed("read", folder))?;
+    let path = |entry: std::io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
+    entries.map(|entry| path(entry).map_err(failed("read", folder))).collect()
 }
 
 /// Writes a file anew.

@@ -12,16 +12,16 @@ use crate::toolchain::{self, Toolchain, Via};
 /// A cold build compiles the start-up crates and their macros; a minute or two at most.
 const BUILD_LIMIT: std::time::Duration = std::time::Duration::from_secs(900);
 
-/// What to build.
+/// A program to build.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Program<'a> {
     /// The package, whose binary has the same name.
     pub(crate) package: &'a str,
     /// The folder of its workspace below `firmware-examples`; empty for that one itself.
     pub(crate) workspace: &'a str,
-    /// Its features.
+    /// The features to build it with.
     pub(crate) features: &'a [&'a str],
-    /// Whether it is without those that are on by default.
+    /// Whether its default features are left out.
     pub(crate) is_lean: bool,
     /// The model that it includes at build time.
     pub(crate) model: Option<&'a Path>,

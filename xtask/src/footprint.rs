@@ -22,7 +22,7 @@ const MODEL_ALIGNMENT: u64 = 16;
 /// Sections that stand for all memory that is left over.
 const LEFT_OVER: [&str; 2] = [".stack", ".heap"];
 
-/// A linked program in bytes.
+/// The sizes of a linked program, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Linked {
     /// Everything that is loaded: code, constants, initial values, the model.
@@ -33,12 +33,12 @@ pub(crate) struct Linked {
     pub(crate) model: u64,
 }
 
-/// When a model is checked.
+/// The moment at which a model is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checked {
-    /// When the firmware is built.
+    /// The build checks the model.
     Built,
-    /// Whenever it starts.
+    /// The firmware checks the model whenever it starts.
     Started,
 }
 

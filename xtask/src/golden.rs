@@ -24,7 +24,7 @@ const VECTORS_FOLDER: &str = "golden";
 /// A model with its vectors, checked for belonging together.
 #[derive(Debug)]
 pub(crate) struct Golden {
-    /// What to call it: the model file's name, or for a `model.bbk` its folder's.
+    /// Its name: that of the model file, or for a `model.bbk` that of the folder.
     pub(crate) name: String,
     pub(crate) model: Vec<u8>,
     inputs: Vec<u8>,

@@ -5,6 +5,10 @@
 //! `firmware` (building), `qemu` (running), `golden` (vectors), `synthetic` (models that use every
 //! operator), `process` and `paths`.
 
+// The archives that the fuzz targets' inputs are kept in, which the tests read, too.
+#[allow(unreachable_pub)] // written for another crate, too
+#[path = "../../tests/fuzz/archives.rs"]
+mod archives;
 mod boards;
 mod budget;
 mod c_header;
@@ -65,6 +69,7 @@ enum Command {
     Test(test::Args),
     Qemu(commands::qemu::Args),
     Fuzz(commands::fuzz::Args),
+    Corpus(commands::corpus::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
     C(commands::c::Args),
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Qemu(args) => commands::qemu::run(&args),
         Command::Fuzz(args) => commands::fuzz::run(&args),
+        Command::Corpus(args) => commands::corpus::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),
         Command::C(args) => commands::c::run(&args),

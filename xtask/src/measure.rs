@@ -23,7 +23,7 @@ pub(crate) struct Layer {
     pub(crate) layer: u64,
     pub(crate) op: String,
     pub(crate) macs: u64,
-    /// To the step of the board's timer; absent when the timer ran out.
+    /// Instructions, to the step of the board's timer; absent when the timer ran out.
     pub(crate) instructions: Option<u64>,
 }
 
@@ -37,14 +37,14 @@ struct Total {
     load_stack_bytes: Option<u64>,
 }
 
-/// What was measured.
+/// The figures that were measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Measured {
     pub(crate) instructions: u64,
-    /// Of `Model::parse`, once.
+    /// Instructions of `Model::parse`, which runs once.
     pub(crate) load_instructions: u64,
     pub(crate) arena_bytes: u64,
-    /// The deepest of loading and inference.
+    /// The deepest stack of loading and inference.
     pub(crate) stack_bytes: u64,
     pub(crate) layers: Vec<Layer>,
 }

@@ -1,8 +1,6 @@
 //! Models that were changed by chance, and what becomes of each: on this host, and on a core, which
 //! must agree to the byte. The firmware is `firmware-examples/mutants`.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use bitsback_runtime::{Header, Model};
 
 use crate::boards::Board;
 use crate::error::XtaskError;
-use crate::{files, firmware, qemu};
+use crate::{commands, files, firmware, qemu};
 
 // The fuzz targets' own changes, and the firmware's own words for what becomes of a file.
 #[path = "../../tests/fuzz/mutate.rs"]
@@ -116,28 +114,25 @@ fn mutant(random: &mut Random, corpus: &Corpus) -> Vec<u8> {
 /// fuzz targets, which are many.
 pub(crate) type Corpus = [Vec<Vec<u8>>; 2];
 
-/// The files of both that have a header.
+/// The files of both that have a header, in an order that is the same everywhere.
 pub(crate) fn corpus(root: &Path) -> Result<Corpus, XtaskError> {
-    let models = |folder: &str| {
-        let folder = root.join(folder);
-        let mut paths = Vec::new();
-        for inner in entries(&folder)?.iter().filter(|path| path.is_dir()) {
-            paths.extend(entries(inner)?);
-        }
-        paths.retain(|path| path.extension().is_none_or(|extension| extension == "bbk"));
-        paths.sort();
-        let found = paths.iter().map(|path| files::read(path));
-        let mut found = found.collect::<Result<Vec<_>, _>>()?;
-        found.retain(|file| Header::read(file).is_some());
-        if found.is_empty() { Err(XtaskError::NoGoldenModels(folder)) } else { Ok(found) }
-    };
-    Ok([models("tests/golden")?, models("tests/fuzz/corpus")?])
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, XtaskError> {
-    let entries = fs::read_dir(folder).map_err(files::failed("read", folder))?;
-    let path = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.path());
-    entries.map(|entry| path(entry).map_err(files::failed("read", folder))).collect()
+    let folder = root.join("tests/golden");
+    let mut golden = Vec::new();
+    for inner in files::entries(&folder)?.iter().filter(|path| path.is_dir()) {
+        golden.extend(files::entries(inner)?);
+    }
+    golden.retain(|path| path.extension().is_some_and(|extension| extension == "bbk"));
+    golden.sort();
+    let golden = golden.iter().map(|path| files::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let inputs = commands::corpus::all(root)?.into_iter().flat_map(|(_, inputs)| inputs);
+    let inputs = inputs.map(|(_, bytes)| bytes).collect();
+    let [mut golden, mut inputs] = [golden, inputs];
+    golden.retain(|file| Header::read(file).is_some());
+    inputs.retain(|file: &Vec<u8>| Header::read(file).is_some());
+    match golden.is_empty() || inputs.is_empty() {
+        true => Err(XtaskError::NoGoldenModels(folder)),
+        false => Ok([golden, inputs]),
+    }
 }
 
 /// Builds the firmware for `board`.

@@ -6,34 +6,34 @@ use std::time::Duration;
 use crate::error::XtaskError;
 use crate::process;
 
-/// Looking for a program or the user's id.
+/// The time limit of looking for a program or the user's id.
 const ASK_LIMIT: Duration = Duration::from_secs(30);
-/// Refreshing the lists and installing a few hundred megabytes over a slow line.
+/// The time limit of refreshing the lists and installing a few hundred megabytes over a slow line.
 const INSTALL_LIMIT: Duration = Duration::from_secs(1_800);
 
 /// Debian's compiler with the source of its library.
 pub(crate) const COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-/// Debian's linker for bare cores, where rustup has brought none.
+/// Debian's linker for bare cores, where rustup installed none.
 pub(crate) const LINKER: &str = "lld";
 
 /// A program that firmware work needs, and where it comes from.
 pub(crate) struct Program {
     /// The executable.
     pub(crate) name: &'static str,
-    /// What it is for.
+    /// What it is used for.
     pub(crate) purpose: &'static str,
     /// Debian's packages.
     pub(crate) packages: &'static [&'static str],
-    /// Whose need it is.
+    /// The work that needs it.
     pub(crate) need: Need,
 }
 
 /// A kind of work that needs programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
-    /// Building firmware: the targets of the boards, by a compiler.
+    /// Building firmware, which takes a compiler with the boards' targets.
     Targets,
-    /// Running it.
+    /// Running firmware.
     Emulators,
     /// Building the examples in C; `setup` alone installs it only if it is told to.
     CCompiler,

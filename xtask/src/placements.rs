@@ -19,7 +19,7 @@ const WORD: usize = 4;
 /// What lies in the model slot.
 pub(crate) struct Image {
     pub(crate) bytes: Vec<u8>,
-    /// Files in it.
+    /// The number of files in it.
     pub(crate) files: u64,
 }
 

@@ -8,9 +8,9 @@ use super::model_file::Subject;
 use super::scaling::Scaling;
 use super::source::Source;
 use crate::error::Error;
-use crate::float_graph::{Executor, ValueId};
+use crate::graph::{Executor, ValueId};
 use crate::import::onnx::FloatModel;
-use crate::quantize::{QuantizeError, operators};
+use crate::quantize::{QuantizeError, expected};
 use crate::task::{Ending, Task};
 use crate::verify::layers_of;
 
@@ -100,7 +100,7 @@ fn layers_between(
     quantized: &[i8],
 ) -> Result<Vec<LayerDifference>, Error> {
     let model = Model::parse(bytes).map_err(crate::verify::VerifyError::from)?;
-    let expected = operators(&floats.graph);
+    let expected = expected(&floats.graph);
     let same = model.op_count() == expected.len()
         && model.ops().zip(&expected).all(|(step, (kind, value))| {
             step.kind().name().trim_start_matches("coded_") == *kind

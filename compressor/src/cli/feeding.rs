@@ -11,7 +11,7 @@ use bitsback_runtime::format::Preprocess;
 
 use super::model_file;
 use super::output::Context;
-use crate::calibrate::Range;
+use crate::numbers::Range;
 use crate::data::{Dataset, Values};
 use crate::error::Error;
 use crate::import::ByteRange;

@@ -11,12 +11,13 @@ use super::layout::{self, LayoutOption};
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
+use super::storing::{self, Choice, Storing};
+use crate::compile::serialize::ModelInfo;
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::import::{ByteRange, ImportOptions, InputLayout, MAX_IMPORT_BYTES, import};
-use crate::integer_graph::Arrangement;
+use crate::import::{ByteRange, ImportOptions, Imported, InputLayout, MAX_IMPORT_BYTES, import};
+use crate::quantize::QuantizeError;
 use crate::report::number::thousands;
-use crate::serialize::ModelInfo;
 use crate::task::Ending;
 
 /// Turn an int8 model of TensorFlow Lite, or a quantised one of ONNX, into a .bbk file
@@ -33,9 +34,10 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels 0,1     trained on pixels / 255
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
+  bitsback import model.tflite -o model.bbk --goal flash      weights coded where that is shorter
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops, input_layout with layout and basis (proved,
-given, assumed), notes[].")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, storage[] with goal, taken, file_bytes and
+instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -55,10 +57,9 @@ pub(crate) struct Import {
     /// above its threshold
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     classes: Vec<String>,
-    /// Store weights row after row, as a Cortex-M55 and x86-64 multiply them faster, instead of in
-    /// pairs of rows, which a Cortex-M4, M7 or M33 does
-    #[arg(long)]
-    rows: bool,
+    /// How weights are stored.
+    #[command(flatten)]
+    storing: Storing,
     /// Store the operators' names
     #[arg(long)]
     op_names: bool,
@@ -71,6 +72,8 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
+    /// What weights take, stored for each goal.
+    storage: Vec<Choice>,
     /// Of an .onnx file's input.
     input_layout: Option<InputLayout>,
     notes: Vec<String>,
@@ -85,10 +88,9 @@ impl Import {
             op_names: self.op_names,
         };
         let folder = self.model.parent().map(Path::to_owned);
-        let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
+        let compile = self.storing.options()?;
         let layout = self.input_layout.input_layout;
-        let options =
-            ImportOptions { info, bytes: self.pixels, folder, arrangement, fused: true, layout };
+        let options = ImportOptions { info, bytes: self.pixels, folder, compile, layout };
         let imported = import(&bytes, &options).map_err(|source| CliError::Import {
             path: self.model.clone(),
             source: Box::new(source),
@@ -103,9 +105,11 @@ impl Import {
             arena_bytes: model.arena_len(),
             macs: model.macs(),
             ops: model.op_count(),
+            storage: self.storage(&imported, &options)?,
             input_layout: imported.input_layout,
             notes: context.notes(),
         };
+        self.storing.check(&options.compile, &imported.bytes)?;
         files::write_atomic(&self.output, &imported.bytes)?;
         let hint = if model.features().pairs {
             "\nweights lie in pairs of rows, for Cortex-M4, M7 and M33; for other cores, say --rows"
@@ -113,14 +117,24 @@ impl Import {
             ""
         };
         let text = format!(
-            "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates{hint}",
+            "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates\n\
+             {}{hint}",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.input_bytes as u64),
             summary.ops,
             thousands(summary.arena_bytes as u64),
             thousands(summary.macs),
+            storing::told(&summary.storage),
         );
         context.result(&text, &summary)
+    }
+
+    /// What weights take, stored for each goal.
+    fn storage(&self, imported: &Imported, options: &ImportOptions) -> Result<Vec<Choice>, Error> {
+        let Imported { bytes, integers, compiled, .. } = imported;
+        let input = &compiled.input_quantization;
+        let choices = self.storing.choices(integers, input, &options.info, bytes);
+        Ok(choices.map_err(QuantizeError::from)?)
     }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::model_file;
 use super::output::Context;
 use super::table::{self, Align};
-use crate::coding::StoredWeights;
+use crate::compile::coding::StoredWeights;
 use crate::error::Error;
 use crate::ledger::{self, BitRecord};
 use crate::report::number::{self, thousands};

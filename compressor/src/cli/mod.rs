@@ -29,6 +29,7 @@ mod quantize;
 mod run;
 mod scaling;
 mod source;
+mod storing;
 mod supported_ops;
 mod table;
 

@@ -7,12 +7,12 @@ use bitsback_runtime::{Interpreter, Model};
 
 use super::feeding;
 use super::output::Context;
+use crate::compile::{Arrangement, CompileOptions};
 use crate::data::Layout;
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::import::onnx::{self, FloatModel};
 use crate::import::{self, ByteRange, ImportOptions, InputLayout};
-use crate::integer_graph::Arrangement;
 
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
@@ -60,9 +60,9 @@ fn imported(
     }
     let folder = path.parent().map(Path::to_owned);
     // It runs here.
-    let arrangement = Arrangement::Rows;
+    let compile = CompileOptions { arrangement: Arrangement::Rows, ..CompileOptions::default() };
     let options =
-        ImportOptions { bytes: range, folder, arrangement, layout, ..ImportOptions::default() };
+        ImportOptions { bytes: range, folder, compile, layout, ..ImportOptions::default() };
     let imported = import::import(&bytes, &options);
     let refused = |source| CliError::Import { path: path.to_owned(), source: Box::new(source) };
     let imported = imported.map_err(refused)?;

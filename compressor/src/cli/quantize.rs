@@ -12,18 +12,21 @@ use super::model_file;
 use super::output::Context;
 use super::scaling::{self, Scaling};
 use super::source::{self, DataLayout, Source, Wanted};
+use super::storing::{self, Choice, Storing};
 use super::table::{self, Align};
-use crate::calibrate::{InputQuantization, Range, RangeMethod};
+use crate::compile::calibrate::{self, RangeMethod, calibrate, means};
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{self, CompileOptions, InputQuantization};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::float_graph::FloatGraph;
+use crate::graph::{Affine, Graph, Plan, lower};
 use crate::import::InputLayout;
+use crate::numbers::Range;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
 use crate::quantize::widths::{Aim, Examples, LayerWidth, layers, narrow};
-use crate::quantize::{Plan, QuantizeError, means, ranges, write};
+use crate::quantize::{QuantizeError, write};
 use crate::report::number::{significant, thousands};
-use crate::serialize::ModelInfo;
 use crate::task::{Ending, Task};
 
 /// Most examples that decide about widths: errors are counted to a 50th of a percent.
@@ -50,12 +53,13 @@ Examples:
   bitsback quantize model.onnx --data data.npz -o model.bbk --bits auto --tolerance 0.3
   bitsback quantize model.tflite --data data/mnist -o model.bbk --bits auto
   bitsback quantize model.onnx --data data.npz -o model.bbk --max-error 2 --max-bytes 65536
+  bitsback quantize model.onnx --data data.npz -o model.bbk --bits 4 --goal flash
 
 With --json: task, count, float_error_percent, integer_error_percent, agreement_percent (null without
 classes), float_deviation and integer_deviation (of numbers: mean_absolute_error,
 root_mean_squared_error, r_squared), distance (largest, mean, signal_to_noise_db), float_bytes,
 file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage;
-input_layout with layout and basis (proved, given, assumed), notes[].")]
+storage[] with goal, taken, file_bytes, instructions; input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
     model: PathBuf,
@@ -99,6 +103,9 @@ pub(crate) struct Quantize {
     /// Where arrays have their channels.
     #[command(flatten)]
     layout: DataLayout,
+    /// How weights are stored.
+    #[command(flatten)]
+    storing: Storing,
     /// Store the operators' names
     #[arg(long)]
     op_names: bool,
@@ -135,6 +142,8 @@ struct Summary {
     calibrated_on: usize,
     decided_on: usize,
     layers: Vec<LayerWidth>,
+    /// What weights take, stored for each goal.
+    storage: Vec<Choice>,
     /// Of an .onnx file's input.
     input_layout: Option<InputLayout>,
     notes: Vec<String>,
@@ -174,9 +183,9 @@ impl Quantize {
         let inputs = dataset.batch(&normalization, &calibrating);
         let input = self.input(dataset, &normalization, &inputs);
         let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
-        let scales = ranges::watch(graph, &inputs, &input, method)?;
-        let mut plan = Plan::calibrated(graph, scales, &input);
-        plan.means = means(graph, &inputs)?;
+        let scales = calibrate(graph, &inputs, &input, method).map_err(QuantizeError::from)?;
+        let mut plan = calibrate::plan(graph, scales, &input);
+        plan.means = means(graph, &inputs).map_err(QuantizeError::from)?;
         if let Bits::All(bits) = self.bits {
             plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
         }
@@ -199,15 +208,18 @@ impl Quantize {
         } else {
             (layers(graph, &plan), 0)
         };
-        let (bytes, _) = write(graph, &plan, &input, &self.info(&judging))?;
+        let (info, options) = (self.info(&judging), self.storing.options()?);
+        let integers = lower(graph, &plan).map_err(QuantizeError::from)?;
+        let written = compile::write(&integers, &input, &options, &info);
+        let (bytes, _) = written.map_err(QuantizeError::from)?;
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let ending = ending.with_integers(Ending::of_model(&parsed));
-        let parameters = graph.nodes.iter().filter_map(|node| node.kind.affine());
-        let floats: usize = parameters.map(|a| a.weight.len() + a.bias.len()).sum();
+        let floats: usize = graph.parameters().map(|a| a.weight.len() + a.bias.len()).sum();
         let outputs = outputs(graph, &bytes, dataset, &normalization, &source.examples)?;
         let truth = judging.truth(&source.examples);
         let assessment = assess(&outputs, judging.task, ending, &truth);
+        let choices = self.storing.choices(&integers, &input, &info, &bytes);
         let summary = Summary {
             assessment,
             float_bytes: floats * size_of::<f32>(),
@@ -217,9 +229,11 @@ impl Quantize {
             calibrated_on: calibrating.len(),
             decided_on,
             layers: widths,
+            storage: choices.map_err(QuantizeError::from)?,
             input_layout,
             notes: context.notes(),
         };
+        self.storing.check(&options, &bytes)?;
         files::write_atomic(&self.output, &bytes)?;
         drop(stage);
         context.result(&self.text(&summary), &summary)?;
@@ -229,11 +243,12 @@ impl Quantize {
     /// How the model ends, by the range that calibration found: as the written file is read.
     fn ending(
         &self,
-        graph: &FloatGraph,
+        graph: &Graph<Affine>,
         plan: &Plan,
         input: &InputQuantization,
     ) -> Result<Ending, Error> {
-        let (bytes, _) = write(graph, plan, input, &ModelInfo::default())?;
+        let (options, info) = (CompileOptions::default(), ModelInfo::default());
+        let (bytes, _) = write(graph, plan, input, &options, &info)?;
         let integers = Ending::of_model(&model_file::parse(&self.output, &bytes)?);
         Ok(Ending::of_graph(graph).with_integers(integers))
     }
@@ -304,7 +319,8 @@ impl Quantize {
         let rows: Vec<_> = summary.layers.iter().map(row).collect();
         let right = Align::Right;
         let heads = ["Layer", "weights", "bits", "damage alone (steps²)"];
-        text + "\n\n" + &table::layout(&heads, &[Align::Left, right, right, right], &rows)
+        let layers = table::layout(&heads, &[Align::Left, right, right, right], &rows);
+        format!("{text}\n\n{layers}\n{}", storing::told(&summary.storage))
     }
 }
 

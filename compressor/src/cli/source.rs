@@ -9,7 +9,7 @@ use crate::data::{
     self, Color, DataConfig, DataKind, Dataset, Layout, ModelFit, RawLabels, Split, answers, images,
 };
 use crate::error::{CliError, Error};
-use crate::float_graph::FloatGraph;
+use crate::graph::{Affine, Graph};
 use crate::job::Job;
 use crate::network::Shape;
 use crate::task::Ending;
@@ -69,7 +69,7 @@ impl Wanted {
     }
 
     /// By a graph of floats.
-    pub(super) fn by_floats(graph: &FloatGraph, layout: DataLayout) -> Self {
+    pub(super) fn by_floats(graph: &Graph<Affine>, layout: DataLayout) -> Self {
         let dims = graph.values[graph.input].dims.clone();
         let fit = ModelFit { dims, outputs: Ending::of_graph(graph).outputs };
         Self { fit, bytes: false, layout: layout.layout }

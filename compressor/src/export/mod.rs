@@ -41,5 +41,5 @@ pub enum ExportError {
     },
     /// The graph doesn't fit together.
     #[error(transparent)]
-    Graph(#[from] crate::float_graph::FloatGraphError),
+    Graph(#[from] crate::graph::GraphError),
 }

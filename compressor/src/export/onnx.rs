@@ -7,15 +7,15 @@ use prost::Message;
 use prost::bytes::Bytes;
 
 use super::ExportError;
-use crate::calibrate::Quantization;
-use crate::float_graph::{FloatGraph, Kind, Node, ValueId, Window};
+use crate::graph::ops::{Clip, LeakyRelu, Pad};
+use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
 use crate::import::onnx::FloatModel;
 use crate::import::onnx::schema::{
     Attribute, RawDim, RawGraph, RawModel, RawNode, RawOpset, RawShape, RawTensorType, RawType,
     RawValue, Tensor,
 };
-use crate::network::Affine;
-use crate::quantize::weights::Rows;
+use crate::numbers::Quantization;
+use crate::numbers::Rows;
 
 /// Version of the format and of the operators that are written: older runtimes read these, too.
 const IR_VERSION: i64 = 9;
@@ -92,7 +92,7 @@ struct Writer<'m> {
 }
 
 impl Writer<'_> {
-    fn graph(&self) -> &FloatGraph {
+    fn graph(&self) -> &Graph<Affine> {
         &self.model.graph
     }
 
@@ -174,33 +174,28 @@ impl Writer<'_> {
         name(id)
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), ExportError> {
+    fn node(&mut self, node: &Node<Affine>) -> Result<(), ExportError> {
         let output = self.unquantized(node.output);
         let inputs: Vec<String> = node.inputs.iter().map(|&id| name(id)).collect();
         let x = inputs[0].clone();
         let from = self.graph().values[node.inputs[0]].dims.clone();
         let to = self.graph().values[node.output].dims.clone();
         let image = from.len() == 3;
-        match &node.kind {
-            Kind::Dense(affine) => self.dense(node, affine, &from, &to, &output),
-            Kind::Conv2d(window, affine) | Kind::DepthwiseConv2d(window, affine) => {
-                self.conv(node, *window, affine, &output)?;
-            }
-            Kind::MaxPool2d(window) | Kind::AvgPool2d(window) => {
-                let mut attributes = self.window(node, *window)?;
-                attributes.push(ints("kernel_shape", &window.size));
-                let max = matches!(node.kind, Kind::MaxPool2d(_));
-                self.emit(if max { "MaxPool" } else { "AveragePool" }, &[&x], &output, attributes);
-            }
-            Kind::Mean if image => {
+        match &node.op {
+            Op::Dense(_) => self.dense(node, &from, &to, &output)?,
+            Op::Conv2d(op) => self.conv(node, op.window, &output)?,
+            Op::DepthwiseConv2d(op) => self.conv(node, op.window, &output)?,
+            Op::MaxPool2d(op) => self.pool(node, "MaxPool", op.window, &output)?,
+            Op::AvgPool2d(op) => self.pool(node, "AveragePool", op.window, &output)?,
+            Op::Mean(_) if image => {
                 let pooled = self.fresh();
                 self.emit("GlobalAveragePool", &[&x], &pooled, Vec::new());
                 let dims = onnx_dims(&to);
                 self.shape(&pooled, &dims, &output);
             }
-            Kind::Mean => return Err(refuse(node, "a mean of something else than an image")),
-            Kind::Add | Kind::Mul => {
-                let operator = if matches!(node.kind, Kind::Add) { "Add" } else { "Mul" };
+            Op::Mean(_) => return Err(refuse(node, "a mean of something else than an image")),
+            Op::Add(_) | Op::Mul(_) => {
+                let operator = if matches!(node.op, Op::Add(_)) { "Add" } else { "Mul" };
                 let second = &self.graph().values[node.inputs[1]];
                 let channels = second.len();
                 let mut other = inputs[1].clone();
@@ -211,12 +206,12 @@ impl Writer<'_> {
                 }
                 self.emit(operator, &[&x, &other], &output, Vec::new());
             }
-            Kind::Concat(axis) => {
-                let axis = if image { [2, 3, 1][*axis] } else { *axis as i64 + 1 };
+            Op::Concat(op) => {
+                let axis = if image { [2, 3, 1][op.axis] } else { op.axis as i64 + 1 };
                 let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
                 self.emit("Concat", &inputs, &output, vec![int("axis", axis)]);
             }
-            Kind::Pad(before, fill) => {
+            Op::Pad(Pad { before, fill }) => {
                 let after: Vec<usize> = to
                     .iter()
                     .zip(&from)
@@ -230,14 +225,8 @@ impl Writer<'_> {
                 let (pads, fill) = (self.longs(&pads), self.floats(&[], &[*fill]));
                 self.emit("Pad", &[&x, &pads, &fill], &output, Vec::new());
             }
-            Kind::Reshape => self.reshape(&x, &from, &to, &output),
-            Kind::Clip(..)
-            | Kind::LeakyRelu(_)
-            | Kind::HardSwish
-            | Kind::Sigmoid
-            | Kind::Tanh
-            | Kind::Softmax
-            | Kind::LogSoftmax => self.activation(&node.kind, &x, image, &output),
+            Op::Reshape(_) => self.reshape(&x, &from, &to, &output),
+            _ => self.activation(node, &x, image, &output)?,
         }
         if output != name(node.output) {
             self.pair(node.output, &output);
@@ -246,33 +235,57 @@ impl Writer<'_> {
     }
 
     /// An activation; `image` says whether channels come first.
-    fn activation(&mut self, kind: &Kind, x: &str, image: bool, output: &str) {
-        match kind {
-            Kind::Clip(low, high) if *low == 0.0 && *high == f32::INFINITY => {
-                self.emit("Relu", &[x], output, Vec::new());
-            }
-            Kind::Clip(low, high) => {
+    fn activation(
+        &mut self,
+        node: &Node<Affine>,
+        x: &str,
+        image: bool,
+        output: &str,
+    ) -> Result<(), ExportError> {
+        let over_channels = || vec![int("axis", if image { 1 } else { -1 })];
+        match &node.op {
+            Op::Clip(Clip::RELU) => self.emit("Relu", &[x], output, Vec::new()),
+            Op::Clip(Clip { low, high }) => {
                 let low = if low.is_finite() { self.floats(&[], &[*low]) } else { String::new() };
                 let high =
                     if high.is_finite() { self.floats(&[], &[*high]) } else { String::new() };
                 self.emit("Clip", &[x, &low, &high], output, Vec::new());
             }
-            Kind::LeakyRelu(alpha) => {
+            Op::LeakyRelu(LeakyRelu { alpha }) => {
                 let alpha = Attribute { float: *alpha, kind: 1, ..attribute("alpha") };
                 self.emit("LeakyRelu", &[x], output, vec![alpha]);
             }
-            Kind::HardSwish => self.emit("HardSwish", &[x], output, Vec::new()),
-            Kind::Sigmoid => self.emit("Sigmoid", &[x], output, Vec::new()),
-            Kind::Tanh => self.emit("Tanh", &[x], output, Vec::new()),
-            _ => {
-                let log = matches!(kind, Kind::LogSoftmax);
-                let axis = int("axis", if image { 1 } else { -1 });
-                self.emit(if log { "LogSoftmax" } else { "Softmax" }, &[x], output, vec![axis]);
-            }
+            Op::HardSwish(_) => self.emit("HardSwish", &[x], output, Vec::new()),
+            Op::Logistic(_) => self.emit("Sigmoid", &[x], output, Vec::new()),
+            Op::Tanh(_) => self.emit("Tanh", &[x], output, Vec::new()),
+            Op::Softmax(_) => self.emit("Softmax", &[x], output, over_channels()),
+            Op::LogSoftmax(_) => self.emit("LogSoftmax", &[x], output, over_channels()),
+            _ => return Err(refuse(node, "a part of a network that is still trained or pruned")),
         }
+        Ok(())
     }
 
-    fn dense(&mut self, node: &Node, affine: &Affine, from: &[usize], to: &[usize], output: &str) {
+    fn pool(
+        &mut self,
+        node: &Node<Affine>,
+        operator: &str,
+        window: Window,
+        output: &str,
+    ) -> Result<(), ExportError> {
+        let mut attributes = self.window(node, window)?;
+        attributes.push(ints("kernel_shape", &window.size));
+        self.emit(operator, &[&name(node.inputs[0])], output, attributes);
+        Ok(())
+    }
+
+    fn dense(
+        &mut self,
+        node: &Node<Affine>,
+        from: &[usize],
+        to: &[usize],
+        output: &str,
+    ) -> Result<(), ExportError> {
+        let affine = parameters(node)?;
         let inputs = from.iter().product();
         let mut x = name(node.inputs[0]);
         if from.len() > 1 {
@@ -287,15 +300,16 @@ impl Writer<'_> {
         if to.len() > 1 {
             self.reshape(&written, &[outputs], to, output);
         }
+        Ok(())
     }
 
     fn conv(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         window: Window,
-        affine: &Affine,
         output: &str,
     ) -> Result<(), ExportError> {
+        let affine = parameters(node)?;
         let ends = [node.inputs[0], node.output].map(|id| self.graph().values[id].dims.len());
         if ends != [3, 3] {
             return Err(refuse(node, "a convolution of something else than an image"));
@@ -309,7 +323,7 @@ impl Writer<'_> {
         let [weight, bias] = self.layer(node, affine, &dims, numbers);
         let mut attributes = self.window(node, window)?;
         attributes.push(ints("dilations", &window.dilation));
-        if matches!(node.kind, Kind::DepthwiseConv2d(..)) {
+        if matches!(node.op, Op::DepthwiseConv2d(_)) {
             let channels = self.graph().values[node.inputs[0]].dims[2];
             attributes.push(int("group", channels as i64));
         }
@@ -322,7 +336,7 @@ impl Writer<'_> {
     /// ones are integers behind a `DequantizeLinear`.
     fn layer(
         &mut self,
-        node: &Node,
+        node: &Node<Affine>,
         affine: &Affine,
         dims: &[usize],
         numbers: Vec<f32>,
@@ -356,7 +370,7 @@ impl Writer<'_> {
     }
 
     /// Strides and borders; those below and to the right follow from the output.
-    fn window(&self, node: &Node, window: Window) -> Result<Vec<Attribute>, ExportError> {
+    fn window(&self, node: &Node<Affine>, window: Window) -> Result<Vec<Attribute>, ExportError> {
         let ends = [node.inputs[0], node.output].map(|id| self.graph().values[id].image());
         let [Some(from), Some(to)] = ends else {
             return Err(refuse(node, "a window over something else than an image"));
@@ -396,7 +410,12 @@ impl Writer<'_> {
     }
 }
 
-fn refuse(node: &Node, problem: &'static str) -> ExportError {
+/// What a layer holds; checked graphs have it.
+fn parameters(node: &Node<Affine>) -> Result<&Affine, ExportError> {
+    node.parameters.as_ref().ok_or_else(|| refuse(node, "a layer without its weights"))
+}
+
+fn refuse(node: &Node<Affine>, problem: &'static str) -> ExportError {
     ExportError::Node { node: node.name.clone(), problem }
 }
 

@@ -8,8 +8,8 @@ use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Step};
 
-use crate::coding::StoredWeights;
-use crate::lower::multiplier::factor;
+use crate::compile::coding::StoredWeights;
+use crate::numbers::factor;
 
 /// Weights, plain biases and factors of a layer.
 #[derive(Debug)]

@@ -8,17 +8,18 @@ use bitsback_runtime::{Model, Op, Step};
 use super::ExportError;
 use super::parameters::Parameters;
 use super::scales::Scales;
-use crate::calibrate::Quantization;
-use crate::float_graph::{Kind, Node, Value, ValueId, Window};
+use crate::graph::{self, Affine, Computation, Node, Value, ValueId, Window, ops};
 use crate::import::onnx::FloatModel;
-use crate::lower::multiplier::factor;
-use crate::network::Affine;
+use crate::numbers::Quantization;
+use crate::numbers::factor;
 
 /// Scales that operators fix: outputs of logistic functions and softmax, and of tanh.
 const UNIT: f64 = 1.0 / 256.0;
 const SYMMETRIC: f64 = 1.0 / 128.0;
 /// The largest weight of a layer whose scale nothing fixes.
 const LARGEST_WEIGHT: f64 = 1.0;
+/// Limits that nothing reaches.
+const OPEN: ops::Clip = ops::Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
 
 /// The graph of floats that a model computes, with the quantisation of every value. An argmax at
 /// the end is left out: the graph then gives what it chooses from.
@@ -192,13 +193,8 @@ impl Recovery {
             for [written, read] in operands {
                 let chosen = selected.contains_key(&written);
                 if read != written && !chosen {
-                    let (kind, inputs) = (Kind::Reshape, vec![written]);
-                    recovered.graph.nodes.push(Node {
-                        name: name.clone(),
-                        kind,
-                        inputs,
-                        output: read,
-                    });
+                    let reshape = Node::new(&name, ops::Reshape {}, vec![written], read);
+                    recovered.graph.nodes.push(reshape);
                 }
                 inputs.push(if chosen { written } else { read });
             }
@@ -216,7 +212,7 @@ impl Recovery {
                 return Err(refuse(step, "a selection can be exported only before a dense layer"));
             }
             let written = self.convolved.get(&output).copied().unwrap_or(output);
-            let (kind, clamp) = match Parameters::read(step, model.section()) {
+            let (computes, clamp) = match Parameters::read(step, model.section()) {
                 Some(parameters) => {
                     let (affine, scales) = self.affine(&parameters, inputs[0], written);
                     recovered.weights.insert(written, scales);
@@ -231,10 +227,10 @@ impl Recovery {
             if let Some((from, _)) = selection {
                 inputs = vec![*from];
             }
-            self.push(&mut recovered, name.clone(), kind, inputs, written, clamp);
+            self.push(&mut recovered, name.clone(), computes, inputs, written, clamp);
             if let Op::Conv2dMaxPool2d(op) = &step.op {
-                let (kind, inputs) = (Kind::MaxPool2d(Window::of(op.pool, [1, 1])), vec![written]);
-                self.push(&mut recovered, name, kind, inputs, output, Clamp::NONE);
+                let pool = ops::MaxPool2d { window: Window::of(op.pool, [1, 1]) }.into();
+                self.push(&mut recovered, name, pool, vec![written], output, Clamp::NONE);
             }
         }
         recovered.graph.values = std::mem::take(&mut self.values);
@@ -278,34 +274,38 @@ impl Recovery {
         step: &Step,
         inputs: &[ValueId],
         output: ValueId,
-    ) -> Option<(Kind, Clamp)> {
+    ) -> Option<(Computation, Clamp)> {
         let scale = |scales: &Scales, id: ValueId| scales.get(id).unwrap_or(1.0);
         Some(match &step.op {
-            Op::MaxPool2d(op) => (Kind::MaxPool2d(Window::of(op.window, [1, 1])), op.clamp),
-            Op::AvgPool2d(op) => (Kind::AvgPool2d(Window::of(op.window, [1, 1])), op.clamp),
-            Op::Add(op) => (Kind::Add, op.clamp),
+            Op::MaxPool2d(op) => {
+                (ops::MaxPool2d { window: Window::of(op.window, [1, 1]) }.into(), op.clamp)
+            }
+            Op::AvgPool2d(op) => {
+                (ops::AvgPool2d { window: Window::of(op.window, [1, 1]) }.into(), op.clamp)
+            }
+            Op::Add(op) => (ops::Add {}.into(), op.clamp),
             Op::Mul(op) => {
                 let product = scale(&self.scales, inputs[0]) * scale(&self.scales, inputs[1]);
                 self.scales.fix(output, product / factor(op.multiplier).max(f64::MIN_POSITIVE));
-                (Kind::Mul, op.clamp)
+                (ops::Mul {}.into(), op.clamp)
             }
-            Op::Concat(op) => (Kind::Concat(usize::from(op.axis)), Clamp::NONE),
+            Op::Concat(op) => (ops::Concat { axis: op.axis.into() }.into(), Clamp::NONE),
             Op::Pad(op) => {
                 let before = op.before.iter().map(|&border| usize::from(border)).collect();
                 let steps = f64::from(op.value) - f64::from(step.output().zero_point);
                 let fill = (steps * scale(&self.scales, output)) as f32;
-                (Kind::Pad(before, fill), Clamp::NONE)
+                (ops::Pad { before, fill }.into(), Clamp::NONE)
             }
-            Op::Mean(op) => (Kind::Mean, op.clamp),
-            Op::Rescale(op) => (Kind::Clip(f32::NEG_INFINITY, f32::INFINITY), op.clamp),
+            Op::Mean(op) => (ops::Mean {}.into(), op.clamp),
+            Op::Rescale(op) => (OPEN.into(), op.clamp),
             Op::LeakyRelu(op) => {
                 let alpha = factor(op.negative) / factor(op.positive).max(f64::MIN_POSITIVE);
-                (Kind::LeakyRelu(alpha as f32), Clamp::NONE)
+                (ops::LeakyRelu { alpha: alpha as f32 }.into(), Clamp::NONE)
             }
-            Op::Logistic(_) => (Kind::Sigmoid, Clamp::NONE),
-            Op::HardSwish(_) => (Kind::HardSwish, Clamp::NONE),
-            Op::Tanh(_) => (Kind::Tanh, Clamp::NONE),
-            Op::Softmax(_) => (Kind::Softmax, Clamp::NONE),
+            Op::Logistic(_) => (ops::Logistic {}.into(), Clamp::NONE),
+            Op::HardSwish(_) => (ops::HardSwish {}.into(), Clamp::NONE),
+            Op::Tanh(_) => (ops::Tanh {}.into(), Clamp::NONE),
+            Op::Softmax(_) => (ops::Softmax {}.into(), Clamp::NONE),
             Op::Dense(_)
             | Op::Conv2d(_)
             | Op::DepthwiseConv2d(_)
@@ -325,36 +325,28 @@ impl Recovery {
         &mut self,
         recovered: &mut FloatModel,
         name: String,
-        kind: Kind,
+        computes: Computation,
         inputs: Vec<ValueId>,
         output: ValueId,
         clamp: Clamp,
     ) {
         let (scale, zero) = (self.scales.get(output).unwrap_or(1.0), self.zero_points[output]);
         let real = |q: i8| ((f64::from(q) - f64::from(zero)) * scale) as f32;
-        let saturates = matches!(
-            kind,
-            Kind::Dense(_)
-                | Kind::Conv2d(..)
-                | Kind::DepthwiseConv2d(..)
-                | Kind::Add
-                | Kind::Mul
-                | Kind::Clip(..)
-        );
+        let clips = computes.op.limits().is_some();
+        let pair = matches!(computes.op, graph::Op::Add(_) | graph::Op::Mul(_));
+        let saturates = clips || pair || computes.op.is_affine();
         // int8's own limits do an activation's work where calibration ended with it, at the model's
         // end, too. Nothing tells them from those that only cut off what wasn't seen: both are what
         // the integers do.
         let low =
             if saturates || clamp.min > i8::MIN { real(clamp.min) } else { f32::NEG_INFINITY };
         let high = if saturates || clamp.max < i8::MAX { real(clamp.max) } else { f32::INFINITY };
-        if matches!(kind, Kind::Clip(..)) {
-            let kind = Kind::Clip(low, high);
-            recovered.graph.nodes.push(Node { name, kind, inputs, output });
-            return;
+        let limits = ops::Clip { low, high };
+        if clips {
+            return recovered.graph.nodes.push(Node::new(name, limits, inputs, output));
         }
-        if low == f32::NEG_INFINITY && high == f32::INFINITY {
-            recovered.graph.nodes.push(Node { name, kind, inputs, output });
-            return;
+        if limits == OPEN {
+            return recovered.graph.nodes.push(Node::new(name, computes, inputs, output));
         }
         // The value before the limits has no scale of its own, so that they are fused again.
         let before = self.values.len();
@@ -364,10 +356,8 @@ impl Recovery {
         if let Some(scales) = recovered.weights.remove(&output) {
             recovered.weights.insert(before, scales);
         }
-        let limits =
-            Node { name: name.clone(), kind: Kind::Clip(low, high), inputs: vec![before], output };
-        recovered.graph.nodes.push(Node { name, kind, inputs, output: before });
-        recovered.graph.nodes.push(limits);
+        recovered.graph.nodes.push(Node::new(&name, computes, inputs, before));
+        recovered.graph.nodes.push(Node::new(name, limits, vec![before], output));
     }
 }
 
@@ -398,26 +388,25 @@ fn one_by_one(op: &Op) -> bool {
 
 /// The layer of an operator with weights; a selection before a dense layer becomes columns of
 /// zeros.
-fn weighted(step: &Step, affine: Affine, selection: Option<(usize, &[usize])>) -> Kind {
+fn weighted(step: &Step, affine: Affine, selection: Option<(usize, &[usize])>) -> Computation {
+    let conv = |window, dilation| ops::Conv2d { window: Window::of(window, dilation) };
+    let depthwise =
+        |window, dilation| ops::DepthwiseConv2d { window: Window::of(window, dilation) };
     match &step.op {
-        Op::Conv2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
-        Op::Conv2dMaxPool2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
-        Op::CodedConv2d(op) => Kind::Conv2d(Window::of(op.window, op.dilation), affine),
-        Op::DepthwiseConv2d(op) => {
-            Kind::DepthwiseConv2d(Window::of(op.window, op.dilation), affine)
-        }
-        Op::CodedDepthwiseConv2d(op) => {
-            Kind::DepthwiseConv2d(Window::of(op.window, op.dilation), affine)
-        }
+        Op::Conv2d(op) => Computation::new(conv(op.window, op.dilation), affine),
+        Op::Conv2dMaxPool2d(op) => Computation::new(conv(op.window, op.dilation), affine),
+        Op::CodedConv2d(op) => Computation::new(conv(op.window, op.dilation), affine),
+        Op::DepthwiseConv2d(op) => Computation::new(depthwise(op.window, op.dilation), affine),
+        Op::CodedDepthwiseConv2d(op) => Computation::new(depthwise(op.window, op.dilation), affine),
         _ => match selection {
-            None => Kind::Dense(affine),
+            None => Computation::new(ops::Dense {}, affine),
             Some((width, places)) => {
                 let mut weight = vec![0.0; affine.bias.len() * width];
                 let rows = weight.chunks_exact_mut(width.max(1));
                 for (to, from) in rows.zip(affine.weight.chunks_exact(places.len().max(1))) {
                     places.iter().zip(from).for_each(|(&place, &w)| to[place] = w);
                 }
-                Kind::Dense(Affine { weight, bias: affine.bias })
+                Computation::new(ops::Dense {}, Affine { weight, bias: affine.bias })
             }
         },
     }

@@ -3,12 +3,12 @@
 use bitsback_runtime::Model;
 
 use super::*;
-use crate::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
-use crate::float_graph::{Executor, FloatGraph, Kind, Node, Value};
+use crate::compile::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use crate::compile::serialize::ModelInfo;
+use crate::graph::ops::{Clip, Dense};
+use crate::graph::{Affine, Executor, Graph};
 use crate::import::{self, ImportOptions};
-use crate::network::Affine;
 use crate::quantize::{self, Plan, ranges};
-use crate::serialize::ModelInfo;
 use crate::verify::run_batch;
 
 /// Numbers between −1 and 1 that look like noise.
@@ -32,21 +32,11 @@ fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
 }
 
 /// A dense layer of two outputs, and limits, quantised for inputs from −1 to 1.
-fn limited(low: f32, high: f32) -> (FloatGraph, Vec<u8>) {
-    let value = |name: &str| Value { name: name.into(), dims: vec![2], constant: None };
-    let node = |name: &str, kind, from| Node {
-        name: name.into(),
-        kind,
-        inputs: vec![from],
-        output: from + 1,
-    };
-    let dense = Kind::Dense(Affine { weight: vec![9.0, 1.0, -2.0, 7.0], bias: vec![0.5, -0.25] });
-    let graph = FloatGraph {
-        values: ["x", "sums", "y"].map(value).into(),
-        nodes: vec![node("dense", dense, 0), node("limits", Kind::Clip(low, high), 1)],
-        input: 0,
-        output: 2,
-    };
+fn limited(low: f32, high: f32) -> (Graph<Affine>, Vec<u8>) {
+    let affine = Affine { weight: vec![9.0, 1.0, -2.0, 7.0], bias: vec![0.5, -0.25] };
+    let mut graph = Graph::of_input(vec![2]);
+    let sums = graph.push("dense", Dense {}, vec![0], vec![2], Some(affine));
+    graph.push("limits", Clip { low, high }, vec![sums], vec![2], None);
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let scales = ranges::watch(&graph, &noise(64), &input, RangeMethod::LeastSquares).unwrap();
     let plan = Plan::calibrated(&graph, scales, &input);

@@ -83,10 +83,10 @@ impl Graph<Affine> {
         self.check_structure()?;
         for node in &self.nodes {
             let lens = node.op.parameters(&self.site(node));
-            if let (Some(affine), Some([weights, biases])) = (&node.parameters, lens) {
-                if affine.weight.len() != weights || affine.bias.len() != biases {
-                    return Err(self.misshapen(node, "weights or biases don't fit its sizes"));
-                }
+            if let (Some(affine), Some([weights, biases])) = (&node.parameters, lens)
+                && (affine.weight.len() != weights || affine.bias.len() != biases)
+            {
+                return Err(self.misshapen(node, "weights or biases don't fit its sizes"));
             }
             let affine = node.parameters.iter().flat_map(|a| a.weight.iter().chain(&a.bias));
             let constants = node.inputs.iter().filter_map(|&id| self.values[id].constant.as_ref());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ops::{Clip, Op, Pad};
+use super::ops::{Op, Pad};
 use super::{Affine, Graph, Node, ValueId, Window};
 
 impl Graph<Affine> {
@@ -13,7 +13,7 @@ impl Graph<Affine> {
     /// The graph must be in order ([`Graph::check`]).
     pub fn fold(&mut self, fixed: &BTreeSet<ValueId>) {
         self.drop_unused();
-        self.limit_before_pooling(fixed);
+        self.hoist_limits(fixed);
         let mut at = 0;
         while at < self.nodes.len() {
             if self.fold_back(at, fixed) || self.fold_forward(at, fixed) {
@@ -21,26 +21,6 @@ impl Graph<Affine> {
             } else {
                 at += 1;
             }
-        }
-    }
-
-    /// A limit behind a largest value is one before it, where it can become part of the layer whose
-    /// output it limits.
-    fn limit_before_pooling(&mut self, fixed: &BTreeSet<ValueId>) {
-        for at in 0..self.nodes.len() {
-            let Op::Clip(Clip { .. }) = self.nodes[at].op else { continue };
-            let between = self.nodes[at].inputs[0];
-            let pool = self.nodes[..at].iter().position(|node| node.output == between);
-            let Some(pool) = pool else { continue };
-            let movable = matches!(self.nodes[pool].op, Op::MaxPool2d(_));
-            if !movable || fixed.contains(&between) || self.only_reader(between) != Some(at) {
-                continue;
-            }
-            let (source, limited) = (self.nodes[pool].inputs[0], self.nodes[at].output);
-            self.nodes.swap(pool, at);
-            (self.nodes[pool].inputs, self.nodes[pool].output) = (vec![source], between);
-            (self.nodes[at].inputs, self.nodes[at].output) = (vec![between], limited);
-            self.values[between].dims = self.values[source].dims.clone();
         }
     }
 

@@ -8,24 +8,39 @@
 //! that it reads from. [`Graph::check`] says whether shapes, weights and order fit together;
 //! [`Executor`] computes.
 //!
-//! What is known of an operator is in its file in [`ops`], behind the trait [`Operator`].
+//! What is known of an operator is in its file in [`ops`], behind the traits [`Operator`], for networks
+//! of floats, and [`IntegerOperator`], for those of integers: [`IntegerGraph`] is the same graph of
+//! operators with multipliers and clamps, whose layers hold integers ([`Matrix`]). [`lower()`] makes one
+//! of the other.
 
 mod check;
+mod computation;
 mod execute;
 mod fold;
+pub(crate) mod integer;
 mod kernels;
+mod limits;
+pub(crate) mod lower;
 pub(crate) mod operator;
 pub mod ops;
 pub(crate) mod panels;
 mod window;
 
+use std::collections::BTreeMap;
+
 use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use computation::Computation;
 pub use execute::{Executor, Operands, Tap};
+pub use integer::{
+    Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Storage,
+    StoredLayer,
+};
+pub use lower::{LowerError, Lowering, Plan, Rows, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
-pub use ops::Op;
+pub use ops::{IntegerOp, Op};
 pub use window::{Padding, Window};
 
 /// Position of a value in [`Graph::values`].
@@ -88,11 +103,11 @@ impl Value {
 
 /// One operation, with what it holds if it is a layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Node<P> {
+pub struct Node<P, O = Op> {
     /// Its name, for people.
     pub name: String,
     /// What it computes.
-    pub op: Op,
+    pub op: O,
     /// What it reads.
     pub inputs: Vec<ValueId>,
     /// What it writes.
@@ -103,20 +118,38 @@ pub struct Node<P> {
 
 /// A network: one input, one output, any graph between.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Graph<P> {
+pub struct Graph<P, O = Op, V = Value> {
     /// All values.
-    pub values: Vec<Value>,
+    pub values: Vec<V>,
     /// All nodes, each behind those that it reads from.
-    pub nodes: Vec<Node<P>>,
+    pub nodes: Vec<Node<P, O>>,
     /// The model's input.
     pub input: ValueId,
     /// The model's output.
     pub output: ValueId,
 }
 
-impl<P> Default for Graph<P> {
+impl<P, O, V> Default for Graph<P, O, V> {
     fn default() -> Self {
         Self { values: Vec::new(), nodes: Vec::new(), input: 0, output: 0 }
+    }
+}
+
+impl<P, O, V> Graph<P, O, V> {
+    /// Position of the node that writes a value.
+    pub fn writer(&self, value: ValueId) -> Option<usize> {
+        self.nodes.iter().position(|node| node.output == value)
+    }
+
+    /// The one node that reads a value which isn't the output either.
+    pub fn only_reader(&self, value: ValueId) -> Option<usize> {
+        let reads = |(at, node): (usize, &Node<P, O>)| {
+            let times = node.inputs.iter().filter(|&&input| input == value).count();
+            std::iter::repeat_n(at, times)
+        };
+        let mut readers = self.nodes.iter().enumerate().flat_map(reads);
+        let first = readers.next();
+        first.filter(|_| readers.next().is_none() && value != self.output)
     }
 }
 
@@ -148,6 +181,20 @@ impl<P> Graph<P> {
         output
     }
 
+    /// Names nodes, and what they write, by what they compute, counted from 1 within each kind:
+    /// `conv2d_1`, `depthwise_1`, `dense_1`, … as job files and reports call layers.
+    pub fn number_nodes(&mut self) {
+        let mut counts = BTreeMap::new();
+        for node in &mut self.nodes {
+            let kind = node.op.name();
+            let kind = kind.strip_suffix("_conv2d").unwrap_or(kind);
+            let count = counts.entry(kind).or_insert(0);
+            *count += 1;
+            node.name = format!("{kind}_{count}");
+            self.values[node.output].name.clone_from(&node.name);
+        }
+    }
+
     /// A node with the values around it.
     pub fn site(&self, node: &Node<P>) -> Site<'_> {
         Site {
@@ -174,22 +221,6 @@ impl<P> Graph<P> {
             node.op.weights(&site).map(|weights| weights.macs(site.output))
         };
         self.layers().filter_map(macs).collect()
-    }
-
-    /// Position of the node that writes a value.
-    pub fn writer(&self, value: ValueId) -> Option<usize> {
-        self.nodes.iter().position(|node| node.output == value)
-    }
-
-    /// The one node that reads a value which isn't the output either.
-    pub fn only_reader(&self, value: ValueId) -> Option<usize> {
-        let reads = |(at, node): (usize, &Node<P>)| {
-            let times = node.inputs.iter().filter(|&&input| input == value).count();
-            std::iter::repeat_n(at, times)
-        };
-        let mut readers = self.nodes.iter().enumerate().flat_map(reads);
-        let first = readers.next();
-        first.filter(|_| readers.next().is_none() && value != self.output)
     }
 
     /// The same structure with other parameters: `make` gets the number of a layer with parameters,

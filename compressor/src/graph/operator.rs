@@ -3,8 +3,11 @@
 use std::fmt::Debug;
 
 use super::execute::Operands;
+use super::lower::{LowerError, Lowering};
 use super::panels::Panels;
-use super::{Affine, Value};
+use super::{Affine, Value, Window};
+#[cfg(feature = "training")]
+use crate::train::operator::{self, Inputs, Pass};
 
 /// A node's values.
 #[derive(Clone, Debug)]
@@ -134,6 +137,11 @@ pub trait Operator: Debug {
         self.weights(site).map(|weights| [weights.len(), weights.outputs])
     }
 
+    /// The window that it moves over an image, if it does.
+    fn window(&self) -> Option<Window> {
+        None
+    }
+
     /// Whether its weights are used as a matrix, and are packed for that.
     fn is_matrix(&self) -> bool {
         false
@@ -141,6 +149,10 @@ pub trait Operator: Debug {
 
     /// What it writes for several examples. `layer` are its parameters, of an operator that holds any.
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32>;
+
+    /// What it writes for a batch as burn computes it, with gradients.
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> operator::Value;
 
     /// How units of the output come from those of the operands.
     fn units(&self, site: &Site<'_>) -> Units;
@@ -165,6 +177,43 @@ pub trait Operator: Debug {
     fn limits(&self) -> Option<(f32, f32)> {
         None
     }
+
+    /// Whether limits behind it may as well stand before it.
+    fn commutes_with_limits(&self) -> bool {
+        false
+    }
+
+    /// Whether what it writes lies within what it reads, so that an output's range may be taken behind
+    /// it: what it leaves out changes nothing.
+    fn keeps_range(&self) -> bool {
+        false
+    }
+
+    /// Whether its form on integers limits its output at no cost.
+    fn has_clamp(&self) -> bool {
+        false
+    }
+
+    /// Whether its form on integers can give its output any scale.
+    fn takes_any_scale(&self) -> bool {
+        false
+    }
+
+    /// Whether its output has its operand's scale, whatever that is.
+    fn copies_scale(&self) -> bool {
+        false
+    }
+
+    /// Whether it puts operands side by side, which must then have one scale.
+    fn joins(&self) -> bool {
+        false
+    }
+
+    /// What it becomes on integers.
+    ///
+    /// # Errors
+    /// What doesn't fit the runtime, by the node's name.
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError>;
 }
 
 /// A check that gives the problem unless something holds.

@@ -7,11 +7,12 @@ use bitsback_runtime::format::Clamp;
 
 use super::ImportError;
 use super::onnx::FloatModel;
-use crate::calibrate::{Quantization, Range};
-use crate::float_graph::{FloatGraph, Kind, Node, Value, ValueId, Window};
-use crate::integer_graph::{self as integers, IntegerGraph, Matrix, Origin};
-use crate::lower::multiplier::factor;
-use crate::network::Affine;
+use crate::graph::ops::{Clip, Op, Reshape};
+use crate::graph::{
+    Affine, Computation, Graph, IntegerGraph, IntegerNode, IntegerOp, Matrix, Node, Origin, Value,
+    ValueId,
+};
+use crate::numbers::{Quantization, Range, factor};
 
 /// Views whose scales differ by more than this part are no views of real numbers.
 const SAME_SCALE: f32 = 1e-3;
@@ -25,20 +26,20 @@ const SIX: f32 = 6.0;
 pub(super) fn dequantize(graph: &IntegerGraph) -> Result<FloatModel, ImportError> {
     let mut writer = Writer { integers: graph, model: FloatModel::default() };
     for value in &graph.values {
-        let scale = quantization(value);
+        let scale = value.quantization;
         let constant = match &value.origin {
             Origin::Constant(numbers) => {
                 Some(numbers.iter().map(|&q| scale.dequantize(q)).collect())
             }
-            Origin::Computed | Origin::View(_) => None,
+            Origin::Computed | Origin::View(..) => None,
         };
         let (name, dims) = (value.name.clone(), value.dims.clone());
         writer.model.graph.values.push(Value { name, dims, constant });
     }
-    let mut output = graph.storage(graph.output);
+    let mut output = graph.storage(graph.output).0;
     for node in &graph.nodes {
-        if let integers::Kind::Argmax = node.kind {
-            output = graph.storage(node.inputs[0]);
+        if let IntegerOp::Argmax(_) = node.op {
+            output = graph.storage(node.inputs[0]).0;
         } else {
             writer.node(node)?;
         }
@@ -50,10 +51,6 @@ pub(super) fn dequantize(graph: &IntegerGraph) -> Result<FloatModel, ImportError
     let fixed: BTreeSet<ValueId> = model.activations.keys().copied().collect();
     model.graph.fold(&fixed);
     Ok(model)
-}
-
-fn quantization(value: &integers::Value) -> Quantization {
-    Quantization { scale: value.scale, zero_point: value.zero_point }
 }
 
 /// The real limits that an operator's output keeps to: those of its activation, and 0 where that is
@@ -79,56 +76,20 @@ struct Writer<'g> {
 }
 
 impl Writer<'_> {
-    fn node(&mut self, node: &integers::Node) -> Result<(), ImportError> {
+    fn node(&mut self, node: &IntegerNode) -> Result<(), ImportError> {
         let output = node.output;
-        let to = quantization(&self.integers.values[output]);
+        let to = self.integers.values[output].quantization;
         let inputs = self.operands(node)?;
-        let none = Clamp::NONE;
-        let (kind, clamp) = match &node.kind {
-            integers::Kind::Dense(matrix) => {
-                (Kind::Dense(self.affine(matrix, inputs[0], output)), matrix.clamp)
-            }
-            integers::Kind::Conv2d(window, dilation, matrix) => {
-                let affine = self.affine(matrix, inputs[0], output);
-                (Kind::Conv2d(Window::of(*window, *dilation), affine), matrix.clamp)
-            }
-            integers::Kind::DepthwiseConv2d(window, dilation, matrix) => {
-                let affine = self.affine(matrix, inputs[0], output);
-                (Kind::DepthwiseConv2d(Window::of(*window, *dilation), affine), matrix.clamp)
-            }
-            integers::Kind::Conv2dMaxPool2d(..) => {
-                return Err(refuse(node, "a convolution that has taken its pooling in"));
-            }
-            integers::Kind::MaxPool2d(window, clamp) => {
-                (Kind::MaxPool2d(Window::of(*window, [1, 1])), *clamp)
-            }
-            integers::Kind::AvgPool2d(window, clamp) => {
-                (Kind::AvgPool2d(Window::of(*window, [1, 1])), *clamp)
-            }
-            integers::Kind::Add(_, _, clamp) => (Kind::Add, *clamp),
-            integers::Kind::Mul(_, clamp) => (Kind::Mul, *clamp),
-            integers::Kind::Concat(axis) => (Kind::Concat(*axis), none),
-            integers::Kind::Pad(before, fill) => {
-                let before = before.iter().map(|&border| usize::from(border)).collect();
-                (Kind::Pad(before, to.dequantize(*fill)), none)
-            }
-            integers::Kind::Mean(_, clamp) => (Kind::Mean, *clamp),
-            // The same numbers in other steps.
-            integers::Kind::Rescale(_, clamp) | integers::Kind::Limit(clamp) => {
-                (Kind::Reshape, *clamp)
-            }
-            integers::Kind::LeakyRelu(positive, negative) => {
-                let alpha = factor(*negative) / factor(*positive).max(f64::MIN_POSITIVE);
-                (Kind::LeakyRelu(alpha as f32), none)
-            }
-            integers::Kind::HardSwish(..) => (Kind::HardSwish, none),
-            integers::Kind::Logistic(_) => (Kind::Sigmoid, none),
-            integers::Kind::Tanh(_) => (Kind::Tanh, none),
-            integers::Kind::Softmax(_) => (Kind::Softmax, none),
-            integers::Kind::Argmax => return Err(refuse(node, "an argmax that isn't the last")),
-        };
+        let (op, clamp) = node
+            .op
+            .real(to)
+            .ok_or_else(|| refuse(node, "it has no counterpart among floats here"))?;
+        let parameters = node.parameters.as_ref();
+        let clamp = parameters.map_or(clamp, |matrix| matrix.clamp);
+        let parameters = parameters.map(|matrix| self.affine(matrix, inputs[0], output));
+        let computes = Computation { op, parameters };
         self.model.activations.insert(output, to);
-        self.model.graph.nodes.push(Node { name: node.name.clone(), kind, inputs, output });
+        self.model.graph.nodes.push(Node::new(&node.name, computes, inputs, output));
         if clamp != Clamp::NONE {
             let at = self.model.graph.nodes.len() - 1;
             self.model.limit(at, limits(to, clamp));
@@ -137,25 +98,15 @@ impl Writer<'_> {
     }
 
     /// What a node reads, arranged as it reads it.
-    fn operands(&mut self, node: &integers::Node) -> Result<Vec<ValueId>, ImportError> {
-        let one_by_one = matches!(
-            node.kind,
-            integers::Kind::Add(..)
-                | integers::Kind::Mul(..)
-                | integers::Kind::Rescale(..)
-                | integers::Kind::Limit(_)
-                | integers::Kind::LeakyRelu(..)
-                | integers::Kind::HardSwish(..)
-                | integers::Kind::Logistic(_)
-                | integers::Kind::Tanh(_)
-        );
+    fn operands(&mut self, node: &IntegerNode) -> Result<Vec<ValueId>, ImportError> {
+        let one_by_one = node.op.one_by_one();
         let mut operands = Vec::with_capacity(node.inputs.len());
         let output = &self.integers.values[node.output];
         for &id in &node.inputs {
             let value = &self.integers.values[id];
-            let dims = match &node.kind {
+            let dims = match &node.op {
                 // All values in their order, however they are arranged.
-                integers::Kind::Dense(_) => None,
+                IntegerOp::Dense(_) => None,
                 _ if one_by_one && value.len() == output.len() => Some(output.dims.clone()),
                 _ => Some(value.dims.clone()),
             };
@@ -175,12 +126,12 @@ impl Writer<'_> {
     /// The value `id` in the given arrangement.
     fn operand(
         &mut self,
-        node: &integers::Node,
-        id: integers::ValueId,
+        node: &IntegerNode,
+        id: ValueId,
         dims: Option<Vec<usize>>,
     ) -> Result<ValueId, ImportError> {
-        let stored = self.integers.storage(id);
-        let [read, written] = [id, stored].map(|id| quantization(&self.integers.values[id]));
+        let (stored, _) = self.integers.storage(id);
+        let [read, written] = [id, stored].map(|id| self.integers.values[id].quantization);
         let same = (read.scale / written.scale - 1.0).abs() < SAME_SCALE;
         if !same || read.zero_point != written.zero_point {
             return Err(refuse(
@@ -198,14 +149,9 @@ impl Writer<'_> {
         values.push(Value { name: values[stored].name.clone(), dims, constant });
         let arranged = values.len() - 1;
         if !known {
-            let (name, inputs) = (node.name.clone(), vec![stored]);
             self.model.activations.insert(arranged, written);
-            self.model.graph.nodes.push(Node {
-                name,
-                kind: Kind::Reshape,
-                inputs,
-                output: arranged,
-            });
+            let reshape = Node::new(&node.name, Reshape {}, vec![stored], arranged);
+            self.model.graph.nodes.push(reshape);
         }
         Ok(arranged)
     }
@@ -214,7 +160,7 @@ impl Writer<'_> {
     fn affine(&mut self, matrix: &Matrix, input: ValueId, output: ValueId) -> Affine {
         let scale = |id: ValueId| self.model.activations.get(&id).map_or(1.0, |q| q.scale);
         let from = f64::from(scale(input));
-        let to = f64::from(self.integers.values[output].scale);
+        let to = f64::from(self.integers.values[output].quantization.scale);
         // multiplier = input scale · weight scale / output scale.
         let scales: Vec<f64> = matrix.multipliers.iter().map(|&m| factor(m) * to / from).collect();
         let of_rows = || scales.iter().cycle();
@@ -269,13 +215,13 @@ impl FloatModel {
     /// Limits what node `at` writes by a node of its own behind it. The value between has no scale,
     /// so that lowering fuses the two again.
     fn limit(&mut self, at: usize, limits: (f32, f32)) {
-        let FloatGraph { values, nodes, .. } = &mut self.graph;
+        let Graph { values, nodes, .. } = &mut self.graph;
         let (name, output) = (nodes[at].name.clone(), nodes[at].output);
         values.push(Value { name: String::new(), ..values[output].clone() });
         let before = values.len() - 1;
         nodes[at].output = before;
-        let kind = Kind::Clip(limits.0, limits.1);
-        nodes.insert(at + 1, Node { name, kind, inputs: vec![before], output });
+        let (low, high) = limits;
+        nodes.insert(at + 1, Node::new(name, Clip { low, high }, vec![before], output));
         if let Some(scales) = self.weights.remove(&output) {
             self.weights.insert(before, scales);
         }
@@ -286,24 +232,20 @@ impl FloatModel {
     fn saturates_at_zero(&self, at: usize) -> bool {
         let node = &self.graph.nodes[at];
         let scale = |id: &ValueId| self.activations.get(id);
-        let computes = match node.kind {
-            Kind::Dense(_)
-            | Kind::Conv2d(..)
-            | Kind::DepthwiseConv2d(..)
-            | Kind::Add
-            | Kind::Mul => true,
-            Kind::Reshape => scale(&node.inputs[0]) != scale(&node.output),
-            _ => false,
+        let computes = match &node.op {
+            Op::Add(_) | Op::Mul(_) => true,
+            Op::Reshape(_) => scale(&node.inputs[0]) != scale(&node.output),
+            op => op.is_affine(),
         };
-        let limited = self.graph.only_reader(node.output).is_some_and(
-            |reader| matches!(self.graph.nodes[reader].kind, Kind::Clip(low, _) if low >= 0.0),
-        );
+        let reader = self.graph.only_reader(node.output).map(|reader| &self.graph.nodes[reader]);
+        let limits = reader.and_then(|reader| reader.op.limits());
+        let limited = limits.is_some_and(|(low, _)| low >= 0.0);
         let least = scale(&node.output).is_some_and(|to| to.zero_point == i8::MIN);
         computes && least && !limited && node.output != self.graph.output
     }
 }
 
-fn refuse(node: &integers::Node, problem: &'static str) -> ImportError {
+fn refuse(node: &IntegerNode, problem: &'static str) -> ImportError {
     ImportError::NoFloats { node: node.name.clone(), problem }
 }
 
@@ -312,21 +254,26 @@ mod tests {
     use bitsback_runtime::requantize::Multiplier;
 
     use super::*;
-    use crate::float_graph::Executor;
-    use crate::lower::multiplier::multiplier;
+    use crate::graph::Executor;
+    use crate::graph::IntegerValue;
+    use crate::graph::ops::{
+        IntegerAdd, IntegerArgmax, IntegerDense, IntegerLimit, IntegerRescale, IntegerSoftmax,
+    };
+    use crate::numbers::multiplier;
 
-    fn value(scale: f32, zero_point: i8, origin: Origin) -> integers::Value {
-        integers::Value { name: "v".into(), dims: vec![2], scale, zero_point, origin }
+    fn value(scale: f32, zero_point: i8, origin: Origin) -> IntegerValue {
+        let quantization = Quantization { scale, zero_point };
+        IntegerValue { name: "v".into(), dims: vec![2], quantization, origin, real: None }
     }
 
-    fn node(kind: integers::Kind, inputs: &[ValueId], output: ValueId) -> integers::Node {
-        let name = format!("node {output}");
-        integers::Node { name, kind, inputs: inputs.to_vec(), output }
+    fn node(op: impl Into<IntegerOp>, inputs: &[ValueId], output: ValueId) -> IntegerNode {
+        let (name, inputs) = (format!("node {output}"), inputs.to_vec());
+        IntegerNode { name, op: op.into(), inputs, output, parameters: None }
     }
 
     /// Inputs of scale ½, a dense layer with weights of ¼ and the given output, and what follows.
-    fn graph(to: integers::Value, clamp: Clamp, more: Vec<integers::Node>) -> IntegerGraph {
-        let factor = multiplier(0.5 * 0.25 / f64::from(to.scale));
+    fn graph(to: IntegerValue, clamp: Clamp, more: Vec<IntegerNode>) -> IntegerGraph {
+        let factor = multiplier(0.5 * 0.25 / f64::from(to.quantization.scale));
         let matrix = Matrix {
             rows: 2,
             columns: 2,
@@ -335,30 +282,34 @@ mod tests {
             bias: vec![8, 0],
             multipliers: vec![factor],
             clamp,
+            ..Matrix::default()
         };
         let last = more.last().map_or(1, |node| node.output);
-        let mut nodes = vec![node(integers::Kind::Dense(matrix), &[0], 1)];
+        let mut nodes = vec![node(IntegerDense {}, &[0], 1)];
+        nodes[0].parameters = Some(matrix);
         nodes.extend(more);
         let mut values = vec![value(0.5, 3, Origin::Computed), to.clone()];
         values.resize(last + 1, to);
         IntegerGraph { values, nodes, input: 0, output: last, ..IntegerGraph::default() }
     }
 
-    fn kinds(model: &FloatModel) -> Vec<&Kind> {
-        model.graph.nodes.iter().map(|node| &node.kind).collect()
+    fn ops(model: &FloatModel) -> Vec<&Op> {
+        model.graph.nodes.iter().map(|node| &node.op).collect()
     }
 
     fn run(model: &FloatModel, inputs: &[f32]) -> Vec<f32> {
         Executor::new(&model.graph).unwrap().run(inputs).unwrap()
     }
 
-    const RELU: Kind = Kind::Clip(0.0, f32::INFINITY);
+    const RELU: Op = Op::Clip(Clip::RELU);
+    const RELU6: Op = Op::Clip(Clip::RELU6);
 
     #[test]
     fn weights_and_biases_are_what_the_integers_stand_for() {
         let model =
             dequantize(&graph(value(0.1, 0, Origin::Computed), Clamp::NONE, Vec::new())).unwrap();
-        let [Kind::Dense(affine)] = kinds(&model)[..] else { panic!("{:?}", kinds(&model)) };
+        assert_eq!(ops(&model), [&Op::Dense(Dense {})]);
+        let affine = model.graph.nodes[0].parameters.as_ref().unwrap();
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(near(&affine.weight, &[1.0, 0.0, 0.0, -1.0]), "{affine:?}");
         assert!(near(&affine.bias, &[1.0, 0.0]), "{affine:?}");
@@ -369,48 +320,52 @@ mod tests {
 
     #[test]
     fn activations_come_back_however_int8_holds_them() {
-        let limit = |min, max| vec![node(integers::Kind::Limit(Clamp { min, max }), &[1], 2)];
+        let limit = |min, max| vec![node(IntegerLimit { clamp: Clamp { min, max } }, &[1], 2)];
         let behind = || limit(i8::MIN, i8::MAX);
         // Scale and zero point of the layer's output, its fused activation, what is found.
         let table = [
             (0.1, i8::MIN, Clamp::NONE, Some(RELU)),
             (0.1, -100, Clamp { min: -100, max: 127 }, Some(RELU)),
-            (6.0 / 255.0, i8::MIN, Clamp::NONE, Some(Kind::Clip(0.0, 6.0))),
-            (0.05, i8::MIN, Clamp { min: i8::MIN, max: -8 }, Some(Kind::Clip(0.0, 6.0))),
-            (0.1, -50, Clamp { min: -50, max: 10 }, Some(Kind::Clip(0.0, 6.0))),
+            (6.0 / 255.0, i8::MIN, Clamp::NONE, Some(RELU6)),
+            (0.05, i8::MIN, Clamp { min: i8::MIN, max: -8 }, Some(RELU6)),
+            (0.1, -50, Clamp { min: -50, max: 10 }, Some(RELU6)),
             (0.1, -100, Clamp::NONE, None),
         ];
         for (scale, zero, clamp, expected) in table {
             let integers = graph(value(scale, zero, Origin::Computed), clamp, behind());
             let freed = dequantize(&integers).unwrap().freed();
             assert!(!freed.is_quantized());
-            let found: Vec<Kind> = kinds(&freed)[1..].iter().map(|&kind| kind.clone()).collect();
-            let all: Vec<Kind> = expected.into_iter().chain([Kind::Reshape]).collect();
+            let found: Vec<Op> = ops(&freed)[1..].iter().map(|&op| op.clone()).collect();
+            let all: Vec<Op> = expected.into_iter().chain([Reshape {}.into()]).collect();
             assert_eq!(found, all, "{scale} {zero} {clamp:?}");
         }
         // The same as an operator of its own, which changes the scale, too.
         let mut integers = graph(value(0.1, 5, Origin::Computed), Clamp::NONE, Vec::new());
         integers.values.extend([0.1, 0.1].map(|s| value(s, i8::MIN, Origin::Computed)));
-        let rescale = integers::Kind::Rescale(Multiplier::ONE, Clamp::NONE);
+        let rescale = IntegerRescale { multiplier: Multiplier::ONE, clamp: Clamp::NONE };
         integers.nodes.push(node(rescale, &[1], 2));
-        integers.nodes.push(node(integers::Kind::Softmax(Multiplier::ONE), &[2], 3));
+        integers.nodes.push(node(IntegerSoftmax { multiplier: Multiplier::ONE }, &[2], 3));
         integers.output = 3;
         let freed = dequantize(&integers).unwrap().freed();
-        assert_eq!(kinds(&freed)[1..], [&Kind::Reshape, &RELU, &Kind::Softmax]);
+        assert_eq!(ops(&freed)[1..], [&Reshape {}.into(), &RELU, &Softmax {}.into()]);
     }
 
     #[test]
     fn the_output_is_not_limited_and_an_argmax_is_left_out() {
-        let argmax = vec![node(integers::Kind::Argmax, &[1], 2)];
+        let argmax = vec![node(IntegerArgmax {}, &[1], 2)];
         let integers = graph(value(0.1, i8::MIN, Origin::Computed), Clamp::NONE, argmax);
         let freed = dequantize(&integers).unwrap().freed();
-        assert_eq!((kinds(&freed).len(), freed.graph.output), (1, 1));
+        assert_eq!((ops(&freed).len(), freed.graph.output), (1, 1));
         assert!(run(&freed, &[0.0, 3.0])[1] < -2.0);
     }
 
     #[test]
     fn constants_come_second_and_bytes_keep_their_meaning() {
-        let add = || integers::Kind::Add([Multiplier::ONE; 2], Multiplier::ONE, Clamp::NONE);
+        let add = || IntegerAdd {
+            multipliers: [Multiplier::ONE; 2],
+            output_multiplier: Multiplier::ONE,
+            clamp: Clamp::NONE,
+        };
         let to = || value(0.1, 0, Origin::Computed);
         let mut integers = graph(to(), Clamp::NONE, vec![node(add(), &[3, 1], 2)]);
         integers.values.push(value(0.5, 1, Origin::Constant(vec![3, -1])));
@@ -418,7 +373,7 @@ mod tests {
         assert_eq!(model.graph.nodes[1].inputs, [1, 3]);
         let outputs = run(&model, &[2.0, 3.0]);
         assert!((outputs[0] - 4.0).abs() < 1e-5 && (outputs[1] + 4.0).abs() < 1e-5, "{outputs:?}");
-        integers.values[3] = value(0.2, 0, Origin::View(1));
+        integers.values[3] = value(0.2, 0, Origin::View(1, 0));
         let error = dequantize(&integers).unwrap_err();
         assert!(
             matches!(&error, ImportError::NoFloats { node, .. } if node == "node 2"),

@@ -5,10 +5,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::flatbuffer::Damaged;
-use crate::float_graph::FloatGraphError;
-use crate::integer_graph::GraphError;
-use crate::quantize::QuantizeError;
-use crate::serialize::SerializeError;
+use crate::compile::CompileError;
+use crate::graph::GraphError;
+use crate::graph::LowerError;
 
 /// An operator's place in its graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +235,7 @@ pub enum ImportError {
     },
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
-    FloatGraph(#[from] FloatGraphError),
+    Graph(#[from] GraphError),
     /// An operator on numbers that the rest of the model isn't computed with.
     #[error("{at} {problem}")]
     Numbers {
@@ -260,17 +259,8 @@ pub enum ImportError {
     },
     /// A quantised model that has no integer counterpart.
     #[error(transparent)]
-    Quantize(Box<QuantizeError>),
-    /// The integer graph can't be lowered.
+    Lower(#[from] LowerError),
+    /// The integers don't fit the runtime's operators, or can't be written.
     #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The model can't be written.
-    #[error(transparent)]
-    Serialize(#[from] SerializeError),
-}
-
-impl From<QuantizeError> for ImportError {
-    fn from(source: QuantizeError) -> Self {
-        Self::Quantize(Box::new(source))
-    }
+    Compile(#[from] CompileError),
 }

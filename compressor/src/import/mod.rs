@@ -1,6 +1,6 @@
 //! Models of other tools, as `.bbk` files.
 //!
-//! [`import`] reads a file, makes an [`crate::integer_graph::IntegerGraph`] of it,
+//! [`import`] reads a file, makes an [`crate::graph::IntegerGraph`] of it,
 //! and lowers and serialises that. The bytes are not trusted: every count has a limit, nothing
 //! panics, and what isn't supported is named with its place.
 
@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 pub use error::{At, ImportError};
 pub use layout::{Basis, InputLayout};
 
-use crate::calibrate::ByteMap;
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{self, ByteMap, CompileOptions, Compiled, InputQuantization, RawInput};
 use crate::data::Layout;
-use crate::integer_graph::{Arrangement, IntegerGraph};
-use crate::lower::Graph;
+use crate::graph::IntegerGraph;
+use crate::numbers::Quantization;
 use crate::quantize;
-use crate::serialize::{ModelInfo, serialize};
 use onnx::FloatModel;
 
 /// Most bytes of a file that is imported: as many as a model may have.
@@ -48,10 +48,8 @@ pub struct ImportOptions {
     pub bytes: Option<ByteRange>,
     /// Where files that the model refers to are.
     pub folder: Option<PathBuf>,
-    /// For which cores 8-bit weights are arranged.
-    pub arrangement: Arrangement,
-    /// Whether convolutions take their poolings in.
-    pub fused: bool,
+    /// How weights are stored, and for which cores they are arranged.
+    pub compile: CompileOptions,
     /// In which order an ONNX file has its input's dimensions, where it doesn't tell.
     pub layout: Option<Layout>,
 }
@@ -61,8 +59,10 @@ pub struct ImportOptions {
 pub struct Imported {
     /// The `.bbk` file.
     pub bytes: Vec<u8>,
+    /// The graph of integers.
+    pub integers: IntegerGraph,
     /// What it was written from.
-    pub graph: Graph,
+    pub compiled: Compiled,
     /// In which order an ONNX file has the dimensions of an input that is an image or a sequence.
     pub input_layout: Option<InputLayout>,
 }
@@ -79,26 +79,25 @@ pub fn is_importable(bytes: &[u8]) -> bool {
 /// What is wrong with the file or not supported, and where.
 pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportError> {
     let mut input_layout = None;
-    let mut graph = if onnx::is_onnx(bytes) {
+    let (graph, file_map) = if onnx::is_onnx(bytes) {
         let model = onnx::read(bytes, options.folder.as_deref(), options.layout)?;
         let model = model.with_outputs_in_order()?;
         if !model.is_quantized() {
             return Err(ImportError::Floats);
         }
         input_layout = model.input_layout;
-        quantize::prescribed(&model)?
+        (quantize::prescribed(&model)?, None)
     } else {
         refuse_layout(options.layout)?;
         tflite::read(bytes)?
     };
-    if let Some(range) = options.bytes {
-        set_byte_range(&mut graph, range);
-    }
-    graph.arrangement = options.arrangement;
-    graph.fused = options.fused;
-    let graph = graph.lower()?;
-    let bytes = serialize(&graph, &options.info)?;
-    Ok(Imported { bytes, graph, input_layout })
+    let quantization = graph.values.get(graph.input).map(|value| value.quantization);
+    let quantization = quantization.unwrap_or(Quantization { scale: 1.0, zero_point: 0 });
+    let map = options.bytes.map(|range| byte_map(quantization, range)).or(file_map);
+    let raw = map.map_or(RawInput::Nothing, |map| RawInput::ByteChannels(vec![map]));
+    let input = InputQuantization { quantization, residual: 0.0, raw };
+    let (bytes, compiled) = compile::write(&graph, &input, &options.compile, &options.info)?;
+    Ok(Imported { bytes, integers: graph, compiled, input_layout })
 }
 
 /// Reads a model as floats: an ONNX file as it is, one of TensorFlow Lite that computes with floats
@@ -117,7 +116,7 @@ pub fn floats(
         refuse_layout(layout)?;
         return match tflite::floats(bytes)? {
             Some(model) => model.with_outputs_in_order(),
-            None => dequantize::dequantize(&tflite::read(bytes)?),
+            None => dequantize::dequantize(&tflite::read(bytes)?.0),
         };
     }
     onnx::read(bytes, folder, layout)?.with_outputs_in_order()
@@ -144,12 +143,11 @@ fn refuse_layout(layout: Option<Layout>) -> Result<(), ImportError> {
 }
 
 /// q = round(real / scale) + zero point, where real runs from low to high.
-fn set_byte_range(graph: &mut IntegerGraph, range: ByteRange) {
-    let Some(input) = graph.values.get(graph.input) else { return };
+fn byte_map(quantization: Quantization, range: ByteRange) -> ByteMap {
     let one = f64::from(1u32 << BYTE_SHIFT);
-    let scale = f64::from(input.scale);
+    let scale = f64::from(quantization.scale);
     let step = f64::from(range.high - range.low) / 255.0 / scale;
-    let start = f64::from(range.low) / scale + f64::from(input.zero_point);
+    let start = f64::from(range.low) / scale + f64::from(quantization.zero_point);
     let (mul, add) = ((step * one).round() as i32, (start * one).round() as i32);
-    graph.bytes = vec![ByteMap { mul, add, shift: BYTE_SHIFT }];
+    ByteMap { mul, add, shift: BYTE_SHIFT }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::calibrate::Range;
+use crate::numbers::Range;
 use crate::data::{DataError, NormalizationKind};
 use crate::files::FileError;
 use crate::network::NetworkError;

@@ -8,8 +8,8 @@ pub mod checkpoint;
 mod cut;
 mod figures;
 mod finish;
-mod front;
-mod given;
+mod pareto_front;
+mod pretrained;
 mod stages;
 mod verdict;
 mod warnings;
@@ -18,7 +18,7 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::calibrate::{InputQuantization, Range};
+use crate::compile::InputQuantization;
 use crate::cost::Instructions;
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
@@ -26,17 +26,18 @@ use crate::error::Error;
 use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
+use crate::numbers::Range;
 use crate::progress::Progress;
 use crate::select::confidence::percent;
 use crate::select::point::{Shortage, shortage};
 use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
-use crate::weights::model::Given;
-use checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
-pub use front::FRONT_FOLDER;
-use front::Tracer;
-use stages::Setting;
+use crate::weights::model::PretrainedModel;
+use checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
+pub use pareto_front::FRONT_FOLDER;
+use pareto_front::Tracer;
+use stages::TrainingContext;
 use watch::Watch;
 
 /// The fully resolved job, in the output folder.
@@ -192,7 +193,7 @@ impl Prepared {
         dataset: Dataset,
         mut split: Split,
         job: &Job,
-        given: Option<&Given>,
+        pretrained: Option<&PretrainedModel>,
     ) -> Result<Self, Error> {
         let (origin, _) = data::origins(&job.data);
         dataset.check_inputs_differ(origin, &split.train).map_err(|error| job.data_error(error))?;
@@ -201,8 +202,8 @@ impl Prepared {
         });
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
-        if let Some(given) = given {
-            job.check_inputs(given, &dataset, &normalization, &split.train)?;
+        if let Some(model) = pretrained {
+            job.check_inputs(model, &dataset, &normalization, &split.train)?;
         }
         let train = examples(&dataset, &normalization, &split.train);
         let held_out = job.requirements.promises().then(|| {
@@ -297,9 +298,9 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
 pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
 
 /// Says what the job begins with, and what was assumed of it.
-fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, given: Option<&Given>) {
+fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, pretrained: Option<&PretrainedModel>) {
     progress.note(&format!("data: {}", prepared.describe(job)));
-    let assumed = given.and_then(|given| given.layout?.assumption("network.input_layout = "));
+    let assumed = pretrained.and_then(|model| model.layout?.assumption("network.input_layout = "));
     if let Some(text) = assumed {
         progress.note(&text);
     }
@@ -332,30 +333,30 @@ pub fn run_counting(
     count: Counter<'_>,
 ) -> Result<Summary, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { mut job, topology, given, split } = job.resolve(&dataset)?;
+    let ResolvedJob { mut job, structure, pretrained, split } = job.resolve(&dataset)?;
     let text = job.to_toml()?;
     job.requirements.class_names.clone_from(&dataset.classes);
-    let prepared = Prepared::new(dataset, split, &job, given.as_ref())?;
+    let prepared = Prepared::new(dataset, split, &job, pretrained.as_ref())?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
     let _lock = lock(out)?;
     files::remove_leftovers(out)?;
-    let reached = position(out, options, &text)?;
-    if reached.is_none() {
-        front::clear(out)?;
+    let job_state = position(out, options, &text)?;
+    if job_state.is_none() {
+        pareto_front::clear(out)?;
     }
-    note_beginning(progress, &prepared, &job, given.as_ref());
-    for warning in warnings::warnings(&job, &topology, &prepared) {
+    note_beginning(progress, &prepared, &job, pretrained.as_ref());
+    for warning in warnings::warnings(&job, &structure, &prepared) {
         progress.note(&format!("warning: {warning}"));
     }
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
     let burn = options.device.open()?.autodiff();
     let input = prepared.input_quantization(&job);
-    let setting = Setting {
+    let context = TrainingContext {
         job: &job,
-        topology: &topology,
-        given: given.as_ref().map(|given| &given.network),
+        structure: &structure,
+        pretrained: pretrained.as_ref().map(|model| &model.network),
         train: &prepared.train,
         input: &input,
         validation: &prepared.validation,
@@ -363,24 +364,24 @@ pub fn run_counting(
         progress,
     };
     let own_metrics = out.join(METRICS_FILE);
-    let (reached, metrics, earlier) = match reached {
+    let (job_state, metrics, earlier) = match job_state {
         Some(checkpoint) => {
-            let (stage, step) = checkpoint.reached.position();
+            let (stage, step) = checkpoint.state.position();
             progress.note(&format!("resuming in stage {stage}"));
             let (metrics, _) = Metrics::resume(&own_metrics, stage, step)?;
-            (checkpoint.reached, metrics, checkpoint.seconds)
+            (checkpoint.state, metrics, checkpoint.seconds)
         }
-        None => (setting.start()?, Metrics::create(&own_metrics)?, 0.0),
+        None => (context.start()?, Metrics::create(&own_metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let (job_toml, device) = (text.as_str(), &burn);
-    let site = Site { job_toml, prepared: &prepared, device, options, out, progress, count };
+    let run = RunContext { job_toml, prepared: &prepared, device, options, out, progress, count };
     if job.traces_front() {
-        return from_front(Tracer { setting, site }, reached, &mut watch);
+        return from_front(Tracer { context, run }, job_state, &mut watch);
     }
-    let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
+    let trained = context.train(job_state, &mut watch).map_err(|e| run.interrupted(e))?;
     finish::finish(&finish::Input {
-        site,
+        run,
         job: &job,
         trained: &trained,
         seconds: watch.seconds(),
@@ -393,13 +394,13 @@ pub fn run_counting(
 /// Traces the job's front, and finishes the point that is chosen from it.
 fn from_front(
     tracer: Tracer<'_>,
-    reached: Reached,
+    job_state: JobState,
     watch: &mut Watch<'_>,
 ) -> Result<Summary, Error> {
-    let front = tracer.trace(reached, watch)?;
+    let front = tracer.trace(job_state, watch)?;
     let chosen = tracer.chosen(&front)?;
     finish::finish(&finish::Input {
-        site: tracer.site,
+        run: tracer.run,
         job: &chosen.job,
         trained: &chosen.trained,
         seconds: front.seconds,
@@ -411,7 +412,7 @@ fn from_front(
 
 /// Where a job runs, on what, and who watches.
 #[derive(Clone, Copy)]
-struct Site<'a> {
+struct RunContext<'a> {
     job_toml: &'a str,
     prepared: &'a Prepared,
     device: &'a burn::tensor::Device,
@@ -421,7 +422,7 @@ struct Site<'a> {
     count: Counter<'a>,
 }
 
-impl Site<'_> {
+impl RunContext<'_> {
     /// An interruption of training, as the job's.
     fn interrupted(&self, error: Error) -> Error {
         match error {

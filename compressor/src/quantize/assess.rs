@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::QuantizeError;
 use crate::data::{Dataset, Normalization};
-use crate::float_graph::{Executor, FloatGraph};
+use crate::graph::{Affine, Executor, Graph};
 use crate::task::{Deviation, Distance, Ending, Task};
 use crate::verify::{quantized_inputs, reals};
 
@@ -58,7 +58,7 @@ pub enum Truth {
 /// # Errors
 /// When the graph doesn't fit together, or the data not to it.
 pub fn float_outputs(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     dataset: &Dataset,
     normalization: &Normalization,
     examples: &[u32],
@@ -76,7 +76,7 @@ pub fn float_outputs(
 /// # Errors
 /// When either can't be run on the data.
 pub fn outputs(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     model_bytes: &[u8],
     dataset: &Dataset,
     normalization: &Normalization,

@@ -1,36 +1,27 @@
 //! Post-training quantisation: a trained graph of floats as integers, without training.
 //!
-//! 1. [`ranges`] watches a few hundred inputs go through the graph and chooses each value's scale,
-//!    [`means`] what each layer reads on average;
-//! 2. [`mod@weights`] makes integers of each layer's weights, at a width, a scale per output;
-//! 3. [`mod@lower`] derives multipliers and gives an [`IntegerGraph`];
-//! 4. [`widths`] measures how much each layer's narrowing costs, and narrows what costs least.
+//! 1. [`crate::compile::calibrate`] watches a few hundred inputs go through the graph and chooses each
+//!    value's scale, and what each layer reads on average;
+//! 2. [`crate::graph::lower()`] makes integers: weights at a width, a scale per output;
+//! 3. [`widths`] measures how much each layer's narrowing costs, and narrows what costs least;
+//! 4. [`crate::compile`] writes the file.
 //!
-//! A model that brings its quantisation along ([`FloatModel::is_quantized`]) takes step 3 alone,
+//! A model that brings its quantisation along ([`FloatModel::is_quantized`]) takes steps 2 and 4 alone,
 //! with the scales of its file.
 
-mod arithmetic;
 pub mod assess;
-mod fuse;
-pub mod lower;
-mod means;
-pub mod ranges;
 #[cfg(test)]
 mod tests;
-pub mod weights;
 pub mod widths;
 
 use thiserror::Error;
 
-pub use lower::{Plan, lower};
-pub use means::means;
-
-use crate::calibrate::{InputQuantization, RawInput};
-use crate::float_graph::{FloatGraph, FloatGraphError, Kind, ValueId};
+use crate::compile::calibrate::CalibrateError;
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{self, CompileError, CompileOptions, Compiled, InputQuantization};
+use crate::graph::{Affine, Graph, GraphError, IntegerGraph, LowerError, Plan, ValueId, lower};
 use crate::import::onnx::FloatModel;
-use crate::integer_graph::{GraphError, IntegerGraph};
-use crate::lower::Graph;
-use crate::serialize::{ModelInfo, SerializeError, serialize};
+use crate::numbers::Quantization;
 use crate::verify::VerifyError;
 
 /// Why a graph can't be quantised.
@@ -39,7 +30,7 @@ use crate::verify::VerifyError;
 pub enum QuantizeError {
     /// The graph of floats doesn't fit together.
     #[error(transparent)]
-    FloatGraph(#[from] FloatGraphError),
+    Graph(#[from] GraphError),
     /// There was nothing to watch.
     #[error("calibration needs at least one example; give it more data")]
     NoExamples,
@@ -52,57 +43,36 @@ pub enum QuantizeError {
         /// Which value.
         value: String,
     },
-    /// A value whose scale is not known: a quantised file says nothing about it.
-    #[error(
-        "{node}: `{value}` is not quantised in the file; quantise every operator's output, or give \
-         the model of floats to `bitsback quantize`"
-    )]
-    NoScale {
-        /// The node that writes it.
-        node: String,
-        /// Which value.
-        value: String,
-    },
-    /// An operator that has no integer counterpart there.
-    #[error("{node}: {kind} is supported only as {supported}")]
-    Unsupported {
-        /// Which node.
-        node: String,
-        /// What it computes.
-        kind: &'static str,
-        /// Where it would be.
-        supported: &'static str,
-    },
-    /// A size beyond the runtime's 16 bits.
-    #[error("{node}: {what} is {found}, but at most 65535 is supported")]
-    TooLarge {
-        /// Which node.
-        node: String,
-        /// What.
-        what: &'static str,
-        /// How large it is.
-        found: usize,
-    },
-    /// The integers don't fit the runtime's operators.
+    /// A value or operator has no integer counterpart.
     #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// The model can't be written.
+    Lower(#[from] LowerError),
+    /// The integers don't fit the runtime's operators, or can't be written.
     #[error(transparent)]
-    Serialize(#[from] SerializeError),
+    Compile(#[from] CompileError),
     /// The model can't be run.
     #[error(transparent)]
     Verify(#[from] VerifyError),
 }
 
-/// The `.bbk` file of a model that brings its quantisation along.
+impl From<CalibrateError> for QuantizeError {
+    fn from(error: CalibrateError) -> Self {
+        match error {
+            CalibrateError::Graph(source) => Self::Graph(source),
+            CalibrateError::NoExamples => Self::NoExamples,
+            CalibrateError::NotFinite { value } => Self::NotFinite { value },
+        }
+    }
+}
+
+/// The graph of integers of a model that brings its quantisation along.
 ///
 /// # Errors
 /// Where the file leaves a scale open, and what doesn't fit the runtime.
-pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
+pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, LowerError> {
     let mut plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
     // What is only arranged or chosen from later has the scale that it is given then.
     for node in model.graph.nodes.iter().rev() {
-        let keeps = matches!(node.kind, Kind::Reshape | Kind::MaxPool2d(_));
+        let keeps = node.op.copies_scale() && node.op.commutes_with_limits();
         if let (true, Some(&scale)) = (keeps, plan.activations.get(&node.output)) {
             plan.activations.entry(node.inputs[0]).or_insert(scale);
         }
@@ -110,36 +80,32 @@ pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, QuantizeError> {
     lower(&model.graph, &plan)
 }
 
-/// The operators that quantising a graph gives, as far as they follow from it alone: what each is
-/// called (a coded layer's name ends alike), and the value that it writes.
-pub fn operators(graph: &FloatGraph) -> Vec<(&'static str, ValueId)> {
-    let steps = fuse::steps(graph, |_| false);
-    let named = steps.iter().filter_map(|step| {
-        let name = match graph.nodes[step.node].kind.name() {
-            "reshape" | "log_softmax" => return None,
-            "clip" => "rescale",
-            "sigmoid" => "logistic",
-            name => name,
-        };
-        Some((name, step.output))
-    });
+/// The operators that quantising a graph gives: what each is called, and the value of the graph that
+/// it writes. None where it can't be quantised.
+pub fn expected(graph: &Graph<Affine>) -> Vec<(&'static str, ValueId)> {
+    // Which operators there are doesn't depend on the scales.
+    let any = Quantization { scale: 1.0, zero_point: 0 };
+    let activations = (0..graph.values.len()).map(|id| (id, any)).collect();
+    let Ok(integers) = lower(graph, &Plan { activations, ..Plan::default() }) else {
+        return Vec::new();
+    };
+    let named = integers
+        .nodes
+        .iter()
+        .filter_map(|node| Some((node.op.label(), integers.values.get(node.output)?.real?)));
     named.collect()
 }
 
-/// Lowers and serialises a graph with a plan; `input` says how raw data become inputs.
+/// Lowers and writes a graph with a plan; `input` says how raw data become inputs.
 ///
 /// # Errors
-/// As [`lower()`], and what the runtime refuses.
+/// As [`lower()`] and [`compile::write`].
 pub fn write(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &Plan,
     input: &InputQuantization,
+    options: &CompileOptions,
     info: &ModelInfo,
-) -> Result<(Vec<u8>, Graph), QuantizeError> {
-    let mut lowered = lower(graph, plan)?.lower()?;
-    if input.raw != RawInput::Nothing {
-        lowered.input_quantization = input.clone();
-    }
-    let bytes = serialize(&lowered, info)?;
-    Ok((bytes, lowered))
+) -> Result<(Vec<u8>, Compiled), QuantizeError> {
+    Ok(compile::write(&lower(graph, plan)?, input, options, info)?)
 }

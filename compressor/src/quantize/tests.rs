@@ -1,17 +1,20 @@
 //! Graphs through calibration, lowering and the runtime, against their own floats.
 
 use super::*;
-use crate::calibrate::{Range, RangeMethod};
-use crate::float_graph::{Executor, Kind, Node, Value, Window};
-use crate::network::Affine;
+use crate::compile::calibrate::{Range, RangeMethod};
+use crate::graph::ops::{
+    Add, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, LogSoftmax, Logistic, Mean, Mul,
+};
+use crate::graph::{Computation, Executor, Node, Value, Window};
 use crate::verify::run_batch;
 
 fn value(name: &str, dims: &[usize]) -> Value {
     Value { name: name.into(), dims: dims.to_vec(), constant: None }
 }
 
-fn node(kind: Kind, inputs: &[usize], output: usize) -> Node {
-    Node { name: kind.name().into(), kind, inputs: inputs.to_vec(), output }
+fn node(computes: impl Into<Computation>, inputs: &[usize], output: usize) -> Node<Affine> {
+    let computes = computes.into();
+    Node::new(computes.op.name(), computes, inputs.to_vec(), output)
 }
 
 /// Numbers between −1 and 1 that look like noise.
@@ -24,10 +27,10 @@ fn layer(outputs: usize, columns: usize) -> Affine {
 }
 
 /// A residual block on images of 6 × 6 × 2, with every operator that has a scale of its own.
-fn block() -> FloatGraph {
+fn block() -> Graph<Affine> {
     let same = Window { size: [3; 2], padding: [1; 2], ..Window::ONE };
     let image: &[usize] = &[6, 6, 2];
-    FloatGraph {
+    Graph {
         values: vec![
             value("input", image),
             value("conv", image),
@@ -43,24 +46,24 @@ fn block() -> FloatGraph {
             value("output", &[3]),
         ],
         nodes: vec![
-            node(Kind::Conv2d(same, layer(2, 18)), &[0], 1),
-            node(Kind::Clip(0.0, f32::INFINITY), &[1], 2),
-            node(Kind::DepthwiseConv2d(same, layer(2, 9)), &[2], 3),
-            node(Kind::Add, &[3, 0], 4),
-            node(Kind::LeakyRelu(0.1), &[4], 5),
-            node(Kind::Concat(2), &[5, 2], 6),
-            node(Kind::Sigmoid, &[6], 7),
-            node(Kind::Mul, &[6, 7], 8),
-            node(Kind::Mean, &[8], 9),
-            node(Kind::Dense(layer(3, 4)), &[9], 10),
-            node(Kind::LogSoftmax, &[10], 11),
+            node(Computation::new(Conv2d { window: same }, layer(2, 18)), &[0], 1),
+            node(Clip::RELU, &[1], 2),
+            node(Computation::new(DepthwiseConv2d { window: same }, layer(2, 9)), &[2], 3),
+            node(Add {}, &[3, 0], 4),
+            node(LeakyRelu { alpha: 0.1 }, &[4], 5),
+            node(Concat { axis: 2 }, &[5, 2], 6),
+            node(Logistic {}, &[6], 7),
+            node(Mul {}, &[6, 7], 8),
+            node(Mean {}, &[8], 9),
+            node(Computation::new(Dense {}, layer(3, 4)), &[9], 10),
+            node(LogSoftmax {}, &[10], 11),
         ],
         input: 0,
         output: 11,
     }
 }
 
-fn calibrated(graph: &FloatGraph, inputs: &[f32]) -> (Plan, InputQuantization) {
+fn calibrated(graph: &Graph<Affine>, inputs: &[f32]) -> (Plan, InputQuantization) {
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let scales = ranges::watch(graph, inputs, &input, RangeMethod::LeastSquares).unwrap();
     (Plan::calibrated(graph, scales, &input), input)
@@ -113,11 +116,11 @@ fn operands_of_a_join_take_its_scale() {
 fn what_cannot_be_quantised_is_named() {
     let graph = block();
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
-    let watch = |graph: &FloatGraph, inputs: &[f32]| {
+    let watch = |graph: &Graph<Affine>, inputs: &[f32]| {
         ranges::watch(graph, inputs, &input, RangeMethod::MinMax)
     };
     assert!(matches!(watch(&graph, &[]), Err(QuantizeError::NoExamples)));
-    assert!(matches!(watch(&graph, &[0.0; 5]), Err(QuantizeError::FloatGraph(_))));
+    assert!(matches!(watch(&graph, &[0.0; 5]), Err(QuantizeError::Graph(_))));
     let infinite = watch(&graph, &[f32::INFINITY; 72]);
     assert!(matches!(infinite, Err(QuantizeError::NotFinite { value }) if value == "input"));
     let (plan, _) = calibrated(&graph, &noise(720));
@@ -127,16 +130,16 @@ fn what_cannot_be_quantised_is_named() {
         matches!(lower(&graph, &open), Err(QuantizeError::NoScale { node, .. }) if node == "add")
     );
     let mut inner = graph.clone();
-    inner.nodes.push(node(Kind::Clip(-1.0, 1.0), &[11], 12));
+    inner.nodes.push(node(Clip { low: -1.0, high: 1.0 }, &[11], 12));
     inner.values.push(value("limited", &[3]));
     inner.output = 12;
     let (plan, _) = calibrated(&inner, &noise(720));
     let refused = lower(&inner, &plan);
     assert!(matches!(refused, Err(QuantizeError::Unsupported { kind: "log_softmax", .. })));
     let far = Window { size: [3; 2], padding: [1; 2], stride: [70_000; 2], ..Window::ONE };
-    let wide = FloatGraph {
+    let wide = Graph {
         values: vec![value("input", &[6, 6, 2]), value("output", &[1, 1, 2])],
-        nodes: vec![node(Kind::Conv2d(far, layer(2, 18)), &[0], 1)],
+        nodes: vec![node(Computation::new(Conv2d { window: far }, layer(2, 18)), &[0], 1)],
         input: 0,
         output: 1,
     };

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Plan, QuantizeError, write};
-use crate::calibrate::InputQuantization;
-use crate::float_graph::{FloatGraph, ValueId};
-use crate::serialize::ModelInfo;
+use super::{QuantizeError, write};
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{CompileOptions, InputQuantization};
+use crate::graph::lower::DEFAULT_BITS;
+use crate::graph::{Affine, Graph, Plan, ValueId};
 use crate::task::{Deviation, Ending, Task};
 use crate::verify::{reals, run_batch};
 
@@ -85,16 +86,16 @@ struct Narrowing {
 }
 
 /// Every layer with weights, at the width that the plan has for it.
-pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
+pub fn layers(graph: &Graph<Affine>, plan: &Plan) -> Vec<LayerWidth> {
     let mut layers: Vec<LayerWidth> = Vec::new();
-    for node in &graph.nodes {
-        let Some(affine) = node.kind.affine() else { continue };
-        let kind = node.kind.name();
+    for node in graph.layers() {
+        let Some(affine) = &node.parameters else { continue };
+        let kind = node.op.name();
         let same = layers.iter().filter(|layer| layer.name.starts_with(kind)).count();
         layers.push(LayerWidth {
             name: format!("{kind}_{}", same + 1),
             weights: affine.weight.len(),
-            bits: plan.bits.get(&node.output).copied().unwrap_or(super::lower::DEFAULT_BITS),
+            bits: plan.bits.get(&node.output).copied().unwrap_or(DEFAULT_BITS),
             damage: None,
             value: node.output,
         });
@@ -108,15 +109,18 @@ pub fn layers(graph: &FloatGraph, plan: &Plan) -> Vec<LayerWidth> {
 /// # Errors
 /// As [`write()`], and when examples don't fit the model.
 pub fn narrow(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &mut Plan,
     input: &InputQuantization,
     examples: Examples<'_>,
     tolerance: f64,
 ) -> Result<Vec<LayerWidth>, QuantizeError> {
     let mut layers = layers(graph, plan);
-    let model =
-        |plan: &Plan| Ok::<_, QuantizeError>(write(graph, plan, input, &ModelInfo::default())?.0);
+    let model = |plan: &Plan| {
+        Ok::<_, QuantizeError>(
+            write(graph, plan, input, &CompileOptions::default(), &ModelInfo::default())?.0,
+        )
+    };
     let errors = |plan: &Plan| -> Result<f64, QuantizeError> {
         Ok(examples.aim.error_percent(&reals(&model(plan)?, examples.inputs)?))
     };
@@ -148,7 +152,7 @@ pub fn narrow(
 
 /// For each layer, the damage of each width below its own.
 fn damages(
-    graph: &FloatGraph,
+    graph: &Graph<Affine>,
     plan: &Plan,
     layers: &[LayerWidth],
     examples: Examples<'_>,

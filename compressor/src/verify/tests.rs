@@ -1,9 +1,9 @@
 use super::*;
-use crate::bit_width::at_width;
-use crate::calibrate::{Activations, InputQuantization, Quantization, RawInput};
+use crate::compile::calibrate::{Activations, InputQuantization, Quantization, RawInput};
+use crate::compile::serialize::{ModelInfo, serialize};
+use crate::compile::widths::at_width;
 use crate::lower::{LowerOptions, lower};
 use crate::network::{Affine, Layer, Shape, Topology};
-use crate::serialize::{ModelInfo, serialize};
 
 /// Two bytes in; the class is the larger one.
 fn larger() -> (FloatNetwork, Graph, Vec<u8>) {

@@ -2,10 +2,10 @@
 //! nearly fit, multipliers and offsets near their limits.
 #![no_main]
 
-use bitsback_fuzz::{Sketch, parse_and_run};
+use bitsback_fuzz::{DrawnModel, parse_and_run};
 
-libfuzzer_sys::fuzz_target!(|sketch: Sketch| {
-    if let Some(file) = sketch.write() {
-        parse_and_run(&file, sketch.fill());
+libfuzzer_sys::fuzz_target!(|drawn: DrawnModel| {
+    if let Some(file) = drawn.write() {
+        parse_and_run(&file, drawn.fill());
     }
 });

@@ -45,13 +45,13 @@ enum What {
 
 #[derive(clap::Args)]
 struct McuArgs {
-    /// A model file instead.
+    /// Measure a model file instead.
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// The committed models (tests/golden) instead.
+    /// Measure the committed models (tests/golden) instead.
     #[arg(long, conflicts_with = "model")]
     committed: bool,
-    /// Only the shape of this name.
+    /// Measure only the shape of this name.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["model", "committed"])]
     shape: Option<String>,
     /// The core, or `all`.
@@ -78,7 +78,7 @@ struct Subject {
 struct Row {
     core: &'static str,
     shape: String,
-    /// Another runtime; absent for ours.
+    /// The name of another runtime; absent for ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     runtime: Option<String>,
     /// How weights lie; absent for a model that was given.
@@ -96,9 +96,9 @@ struct Row {
 struct Own {
     model_bytes: u64,
     load_instructions: u64,
-    /// Of a firmware that needs what the model needs and whose build has checked the model.
+    /// Code of a firmware that holds what the model needs and whose build has checked the model.
     code_bytes: u64,
-    /// The same where the model is checked on the device.
+    /// Code of the same firmware where the device checks the model.
     checked_code_bytes: u64,
     arena_bytes: u64,
     layers: Vec<Layer>,
@@ -182,7 +182,7 @@ struct Bench<'a> {
     root: &'a Path,
     board: &'static Board,
     elf: PathBuf,
-    /// Flash of start-up alone.
+    /// The flash of start-up alone.
     start_up: u64,
     /// Flash of code by what it must be able to do: nothing else decides it.
     code: HashMap<(u32, Vec<&'static str>), [u64; 2]>,
@@ -235,7 +235,7 @@ impl<'a> Bench<'a> {
         }))
     }
 
-    /// Of firmware whose model was checked before, and of firmware that checks it.
+    /// The code of firmware whose model was checked before, and of firmware that checks it.
     fn code_bytes(&mut self, model: &[u8]) -> Result<[u64; 2], XtaskError> {
         let needs = needs(model);
         if let Some(&known) = self.code.get(&needs) {

@@ -1,8 +1,9 @@
-//! One file a command.
+//! The commands, one file each.
 
 pub(crate) mod bench;
 pub(crate) mod c;
 pub(crate) mod certify;
+pub(crate) mod corpus;
 pub(crate) mod data;
 pub(crate) mod fuzz;
 pub(crate) mod golden;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench pytorch`: networks trained in PyTorch, brought here as a user would bring them.
+//! `cargo xtask bench pytorch`: networks trained in PyTorch, exported and compressed as a user would do it.
 //!
 //! Each is trained and exported by `tests/onnx/pytorch.py`, quantised as it is, and compressed by
 //! the jobs in `jobs/pytorch`: once from the ONNX file, once from a file of weights. The results'
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
-use crate::results::{self, BroughtRow, FOLDER, PYTORCH_SET, Quantized};
+use crate::results::{self, FOLDER, PYTORCH_SET, PytorchRow, Quantized};
 use crate::{boards, conformance, paths, process, python};
 
-/// What is trained: network, epochs and batch of PyTorch, and the jobs that begin with it.
+/// The networks that are trained: name, epochs and batch in PyTorch, and the jobs that start from them.
 const SUBJECTS: [(&str, u32, u32, [&str; 2]); 2] = [
     ("lenet-5", 2, 128, ["lenet-5", "lenet-5-weights"]),
     ("resnet-8", 2, 128, ["resnet-8", "resnet-8-weights"]),
@@ -67,7 +67,7 @@ struct Trained {
     version: String,
 }
 
-/// Of what `bitsback quantize --json` prints.
+/// The part of what `bitsback quantize --json` prints that a row takes.
 #[derive(Debug, Deserialize)]
 struct Assessed {
     float_error_percent: f64,
@@ -77,7 +77,7 @@ struct Assessed {
     macs: u64,
 }
 
-/// Of what `bitsback compress --json` prints.
+/// The part of what `bitsback compress --json` prints that a row takes.
 #[derive(Debug, Deserialize)]
 struct Compressed {
     error_percent: f64,
@@ -86,8 +86,8 @@ struct Compressed {
     date: String,
 }
 
-/// A network as it came, before any compression.
-struct Brought {
+/// A network from PyTorch before any compression.
+struct Exported {
     network: &'static str,
     trained: Trained,
     int8: Assessed,
@@ -109,9 +109,9 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         };
         let quantized = |bits: &str| quantize(&root, &bitsback, network, bits);
         let (int8, narrow) = (quantized("8")?, quantized("auto")?);
-        let brought = Brought { network, trained, int8, narrow };
+        let exported = Exported { network, trained, int8, narrow };
         for job in jobs {
-            let row = compress(&root, &bitsback, &brought, job, args.seed)?;
+            let row = compress(&root, &bitsback, &exported, job, args.seed)?;
             print(&row, args.json);
             rows.push(row);
         }
@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if mismatches > 0 { Err(XtaskError::Mismatches { mismatches }) } else { Ok(()) }
 }
 
-/// Trains and exports.
+/// Trains a network in PyTorch and exports it.
 fn train(
     root: &Path,
     network: &str,
@@ -156,7 +156,7 @@ fn train(
     Ok(trained)
 }
 
-/// What is known of an exported network.
+/// The file that describes an exported network.
 fn description(root: &Path, network: &str) -> PathBuf {
     root.join(EXPORTS).join(format!("{network}.json"))
 }
@@ -166,7 +166,7 @@ fn read(path: &Path) -> Result<Trained, XtaskError> {
         .map_err(|error| XtaskError::Results { path: path.into(), problem: error.to_string() })
 }
 
-/// Integers without training.
+/// Quantises an exported network without training.
 fn quantize(
     root: &Path,
     bitsback: &Path,
@@ -182,14 +182,14 @@ fn quantize(
     last_json(&mut command)
 }
 
-/// One job, and its model on the cores.
+/// Runs one job, and its model on the cores.
 fn compress(
     root: &Path,
     bitsback: &Path,
-    brought: &Brought,
+    exported: &Exported,
     job: &str,
     seed: u64,
-) -> Result<BroughtRow, XtaskError> {
+) -> Result<PytorchRow, XtaskError> {
     eprintln!("  {job}: compressing");
     let out = format!("{EXPORTS}/{job}");
     let start = Instant::now();
@@ -222,13 +222,13 @@ fn compress(
         file_bytes: assessed.file_bytes,
         macs: assessed.macs,
     };
-    Ok(BroughtRow {
-        network: brought.network.to_owned(),
+    Ok(PytorchRow {
+        network: exported.network.to_owned(),
         job: job.to_owned(),
-        float_error_percent: brought.int8.float_error_percent,
-        pytorch_error_percent: brought.trained.error_percent,
-        int8: figures(&brought.int8),
-        narrow: figures(&brought.narrow),
+        float_error_percent: exported.int8.float_error_percent,
+        pytorch_error_percent: exported.trained.error_percent,
+        int8: figures(&exported.int8),
+        narrow: figures(&exported.narrow),
         compressed: Quantized {
             error_percent: compressed.error_percent,
             agreement_percent: None,
@@ -237,9 +237,9 @@ fn compress(
         },
         vectors,
         mismatches,
-        pytorch_seconds: brought.trained.seconds,
+        pytorch_seconds: exported.trained.seconds,
         seconds,
-        pytorch: brought.trained.version.clone(),
+        pytorch: exported.trained.version.clone(),
         seed,
         command: format!("cargo xtask bench pytorch --seed {seed}"),
         date: compressed.date,
@@ -247,7 +247,7 @@ fn compress(
     })
 }
 
-fn print(row: &BroughtRow, json: bool) {
+fn print(row: &PytorchRow, json: bool) {
     if json {
         return;
     }
@@ -270,13 +270,13 @@ fn print(row: &BroughtRow, json: bool) {
 }
 
 /// Writes the rows, in place of those of the same jobs and seeds, and the page that shows them.
-fn keep(root: &Path, rows: Vec<BroughtRow>) -> Result<(), XtaskError> {
+fn keep(root: &Path, rows: Vec<PytorchRow>) -> Result<(), XtaskError> {
     let path = root.join(FOLDER).join(format!("{PYTORCH_SET}.json"));
     let wrong = |error: serde_json::Error| XtaskError::Results {
         path: path.clone(),
         problem: error.to_string(),
     };
-    let mut all: Vec<BroughtRow> = match path.is_file() {
+    let mut all: Vec<PytorchRow> = match path.is_file() {
         true => serde_json::from_str(&results::read(&path)?).map_err(wrong)?,
         false => Vec::new(),
     };

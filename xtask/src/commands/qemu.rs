@@ -16,7 +16,7 @@ use crate::paths;
 use crate::qemu;
 use crate::transcript;
 
-/// The transcript's end: how long an example may run.
+/// How long an example may run.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 /// Cores with kernels of each kind, which run without any feature of the runtime, too.
 const LEAN_CORES: [&str; 3] = ["cortex-m4", "cortex-m0-large", "cortex-m55"];

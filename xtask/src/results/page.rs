@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::row::is_as_the_job;
-use super::{McuRow, Results, Row, TrainingRow, brought};
+use super::{McuRow, Results, Row, TrainingRow, pytorch};
 use crate::certificate::thousands;
 
 const HEAD: &str = "\
@@ -85,7 +85,7 @@ pub(super) fn render(results: &Results) -> String {
             page += &section(set, rows);
         }
     }
-    page += &brought::section(&results.brought);
+    page += &pytorch::section(&results.pytorch);
     if !results.mcu.is_empty() {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));
@@ -115,23 +115,29 @@ fn training(rows: &[TrainingRow]) -> String {
     text + &format!("\nReproduce:\n\n```\n{command}\n```\n\nMachine: {machine}.\n")
 }
 
-/// The means of all networks in one table, for other texts.
+/// The means of every job but the controls in one short table, for the README.
 pub(super) fn overview(results: &Results) -> String {
-    let mut text =
-        "| network | data | prior | job | seeds | error % | dense error % | file bytes | \
-                    smaller | MACs |\n|---|---|---|---|---:|---:|---:|---:|---:|---:|\n"
-            .to_owned();
-    for (set, rows) in &results.sets {
-        for group in groups(rows) {
-            let Some(first) = group.first() else { continue };
-            text += &format!(
-                "| {} | {set} | {} | {} | {} |\n",
-                first.network,
-                first.method(),
-                job(first),
-                means(group)
-            );
-        }
+    let mut text = "| job | error % | dense error % | file bytes | smaller | MACs |\n\
+                    |---|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    let groups = results.sets.values().flat_map(|rows| groups(rows));
+    for group in groups.filter(|group| group.iter().all(|row| row.control.is_none())) {
+        let Some(first) = group.first() else { continue };
+        let of =
+            |value: fn(&Row) -> Option<f64>| group.iter().filter_map(value).collect::<Vec<_>>();
+        let mean = |value: fn(&Row) -> Option<f64>, places| match of(value).as_slice() {
+            [] => "–".to_owned(),
+            values => spread(&[values.iter().sum::<f64>() / values.len() as f64], places),
+        };
+        text += &format!(
+            "| {} | {} | {} | {} | {}× | {} |\n",
+            job(first),
+            spread(&of(|row| Some(row.error_percent)), 2),
+            mean(|row| row.dense_error_percent, 2),
+            mean(|row| Some(row.file_bytes as f64), 0),
+            mean(|row| Some(row.ratio), 0),
+            mean(|row| Some(row.macs as f64), 0),
+        );
     }
     text
 }

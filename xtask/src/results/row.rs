@@ -39,13 +39,13 @@ const IRRELEVANT: [(&str, bool); 9] = [
 pub(crate) struct Row {
     /// Such as `lenet-5`; see [`network_name`].
     pub(crate) network: String,
-    /// Of the group scales.
+    /// The prior of the group scales.
     pub(crate) prior: String,
     pub(crate) seed: u64,
     /// Which control of the method it is, such as `order-by-magnitude`; none for the method itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) control: Option<String>,
-    /// Of the integer model on the whole test set, by the runtime.
+    /// The error of the integer model on the whole test set, computed by the runtime.
     pub(crate) error_percent: f64,
     /// The whole `model.bbk`.
     pub(crate) file_bytes: u64,
@@ -57,12 +57,12 @@ pub(crate) struct Row {
     pub(crate) macs: u64,
     /// The command, without what changes nothing; see [`normalise`].
     pub(crate) command: String,
-    /// RFC 3339.
+    /// The date, by RFC 3339.
     pub(crate) date: String,
-    /// Of the dense float network on the same test set.
+    /// The error of the dense float network on the same test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dense_error_percent: Option<f64>,
-    /// Where it ran.
+    /// The machine that it ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) machine: Option<String>,
     /// Test examples that the emulated Cortex-M4 ran, too.
@@ -85,7 +85,7 @@ pub(crate) struct FrontPoint {
     /// Factor on the temperature of the KL.
     #[serde(default = "as_the_job", skip_serializing_if = "is_as_the_job")]
     pub(crate) temperature: f64,
-    /// Of the integer model on the whole test set; counted after the choice.
+    /// The error of the integer model on the whole test set; counted after the choice.
     pub(crate) test_error_percent: f64,
     /// The same on the validation examples that points are judged by.
     #[serde(rename = "error_percent")]
@@ -147,7 +147,7 @@ pub(crate) struct Finished {
     pub(crate) set: String,
 }
 
-/// Of `summary.json`, what a row takes.
+/// The part of `summary.json` that a row takes.
 #[derive(Deserialize)]
 struct Summary {
     network: String,
@@ -181,7 +181,7 @@ struct Layer {
     shape_before: Vec<u64>,
 }
 
-/// Of `job.toml`, what names the data.
+/// The part of `job.toml` that names the data.
 #[derive(Deserialize)]
 struct Job {
     data: Data,

@@ -6,7 +6,7 @@ use bitsback_runtime::format::{BiasWidth, Clamp, Layout, Window};
 use bitsback_runtime::ops::DepthwiseConv2d;
 use bitsback_runtime::{Op, Source};
 
-use super::sketch::{Kind, Sketch, SketchError};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError};
 
 /// One layer: its output, its window, and its weights' width.
 struct Layer {
@@ -22,7 +22,7 @@ const fn layer(output: [u16; 3], size: [u16; 2], padding: [u16; 2], bits: u8) ->
     Layer { output, size, stride: [1, 1], padding, dilation: [1, 1], bits }
 }
 
-/// From 11 × 9 × 5 on.
+/// The layers, from an input of 11 × 9 × 5 on.
 const LAYERS: [Layer; 10] = [
     layer([11, 9, 5], [3, 3], [1, 1], 8),
     layer([11, 9, 15], [1, 1], [0, 0], 8), // three outputs a channel
@@ -36,9 +36,9 @@ const LAYERS: [Layer; 10] = [
     Layer { stride: [4, 2], ..layer([2, 2, 15], [2, 1], [1, 0], 8) },
 ];
 
-pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
+pub(super) fn build(builder: &mut ModelBuilder) -> Result<(), ModelBuilderError> {
     let mut zero_point = 9;
-    sketch.input(&[11, 9, 5], zero_point);
+    builder.input(&[11, 9, 5], zero_point);
     for (index, layer) in LAYERS.iter().enumerate() {
         let bias = [Some(BiasWidth::I32), Some(BiasWidth::I16), Some(BiasWidth::I8), None];
         let kind = Kind {
@@ -50,13 +50,13 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
             layout: Layout::RowMajor,
         };
         zero_point = -zero_point + index as i8;
-        let output = sketch.tensor(&layer.output, zero_point);
+        let output = builder.tensor(&layer.output, zero_point);
         let columns = layer.size.iter().copied().map(usize::from).product();
-        let mut affine = sketch.affine(output.shape.channels(), columns, kind)?;
+        let mut affine = builder.affine(output.shape.channels(), columns, kind)?;
         if index % 3 == 1 {
             affine.clamp = Clamp { min: zero_point, max: 110 };
         }
-        sketch.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+        builder.op(Op::DepthwiseConv2d(DepthwiseConv2d {
             input: Source::Previous,
             output,
             window: Window { size: layer.size, stride: layer.stride, padding: layer.padding },

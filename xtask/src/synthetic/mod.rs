@@ -4,6 +4,7 @@
 //! Everything follows from a seed; a test compares the committed files with what this code gives,
 //! which also notices a format or an operator that has changed under files that exist.
 
+mod builder;
 mod coded;
 mod coded_lenet;
 mod depthwise;
@@ -13,7 +14,6 @@ mod pairs;
 mod pooled;
 mod rows;
 pub(crate) mod shapes;
-mod sketch;
 mod squares;
 mod wide;
 mod widths;
@@ -25,8 +25,8 @@ use bitsback_runtime::{Interpreter, Model};
 
 use crate::error::XtaskError;
 use crate::golden;
-pub(crate) use sketch::SketchError;
-use sketch::{Random, Sketch};
+pub(crate) use builder::ModelBuilderError;
+use builder::{ModelBuilder, Random};
 
 /// Vectors of each model: enough to meet saturation, ties and both extremes in every operator.
 const VECTORS: usize = 48;
@@ -40,22 +40,22 @@ pub(crate) struct Synthetic {
     pub(crate) outputs: Vec<u8>,
 }
 
-/// All of them.
-pub(crate) fn all() -> Result<Vec<Synthetic>, SketchError> {
+/// All synthetic models.
+pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
     Ok(vec![
-        run("coded", coded::sketch)?,
-        run("coded-lenet", coded_lenet::sketch)?,
-        run("depthwise", depthwise::sketch)?,
-        run("hard-swish", hard_swish::sketch)?,
-        run("operators", operators::sketch)?,
-        run("pairs", pairs::sketch)?,
-        run("pooled", pooled::sketch)?,
-        run("rows", rows::sketch)?,
-        run("squares", squares::sketch)?,
-        run("wide-2", |sketch| wide::sketch(sketch, 2))?,
-        run("wide-4", |sketch| wide::sketch(sketch, 4))?,
-        run("wide-8", |sketch| wide::sketch(sketch, 8))?,
-        run("widths", widths::sketch)?,
+        run("coded", coded::build)?,
+        run("coded-lenet", coded_lenet::build)?,
+        run("depthwise", depthwise::build)?,
+        run("hard-swish", hard_swish::build)?,
+        run("operators", operators::build)?,
+        run("pairs", pairs::build)?,
+        run("pooled", pooled::build)?,
+        run("rows", rows::build)?,
+        run("squares", squares::build)?,
+        run("wide-2", |builder| wide::build(builder, 2))?,
+        run("wide-4", |builder| wide::build(builder, 4))?,
+        run("wide-8", |builder| wide::build(builder, 8))?,
+        run("widths", widths::build)?,
     ])
 }
 
@@ -73,17 +73,17 @@ pub(crate) fn write(folder: &Path) -> Result<(), XtaskError> {
     Ok(())
 }
 
-/// Finishes a sketch and runs its vectors on this host.
+/// Builds a model and runs its vectors on this host.
 fn run(
     name: &'static str,
-    draw: fn(&mut Sketch) -> Result<(), SketchError>,
-) -> Result<Synthetic, SketchError> {
-    let mut sketch = Sketch::new(name, SEED);
-    draw(&mut sketch)?;
-    let bytes = sketch.finish()?;
-    let model = Model::parse(&bytes).map_err(SketchError::Parse)?;
+    draw: fn(&mut ModelBuilder) -> Result<(), ModelBuilderError>,
+) -> Result<Synthetic, ModelBuilderError> {
+    let mut builder = ModelBuilder::new(name, SEED);
+    draw(&mut builder)?;
+    let bytes = builder.finish()?;
+    let model = Model::parse(&bytes).map_err(ModelBuilderError::Parse)?;
     let mut arena = vec![0; model.arena_len()];
-    let mut interpreter = Interpreter::new(&model, &mut arena).map_err(SketchError::Arena)?;
+    let mut interpreter = Interpreter::new(&model, &mut arena).map_err(ModelBuilderError::Arena)?;
     let mut random = Random::new(SEED);
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     for vector in 0..VECTORS {

@@ -4,13 +4,13 @@ use bitsback_runtime::format::{BiasWidth, Layout, Window};
 use bitsback_runtime::ops::{Conv2d, Dense};
 use bitsback_runtime::{Op, Source};
 
-use super::sketch::{Kind, Sketch, SketchError};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError};
 
 /// Rows of the dense layers: blocks of four with every rest, and none at all.
 const ROWS: [u16; 5] = [40, 37, 26, 15, 3];
 
-pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
-    sketch.input(&[7, 6, 3], 11);
+pub(super) fn build(builder: &mut ModelBuilder) -> Result<(), ModelBuilderError> {
+    builder.input(&[7, 6, 3], 11);
     let kind = Kind {
         bits: 8,
         bias: Some(BiasWidth::I16),
@@ -20,18 +20,18 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
         layout: Layout::Pairs,
     };
     // 3 × 3 × 3 values a window: the last group of columns is not full.
-    let affine = sketch.affine(10, 27, kind)?;
-    let output = sketch.tensor(&[4, 3, 10], -20);
+    let affine = builder.affine(10, 27, kind)?;
+    let output = builder.tensor(&[4, 3, 10], -20);
     let window = Window { size: [3, 3], stride: [2, 2], padding: [1, 1] };
     let input = Source::Previous;
-    sketch.op(Op::Conv2d(Conv2d { input, output, window, dilation: [1, 1], affine }));
+    builder.op(Op::Conv2d(Conv2d { input, output, window, dilation: [1, 1], affine }));
     let mut columns = 120;
     for (index, rows) in ROWS.into_iter().enumerate() {
         let bias = [Some(BiasWidth::I32), None, Some(BiasWidth::I8)][index % 3];
         let kind = Kind { bias, folded: index % 2 == 0, per_channel: index % 2 == 1, ..kind };
-        let output = sketch.tensor(&[rows], index as i8 * 9 - 30);
-        let affine = sketch.affine(usize::from(rows), usize::from(columns), kind)?;
-        sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+        let output = builder.tensor(&[rows], index as i8 * 9 - 30);
+        let affine = builder.affine(usize::from(rows), usize::from(columns), kind)?;
+        builder.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
         columns = rows;
     }
     Ok(())

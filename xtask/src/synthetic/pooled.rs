@@ -5,10 +5,10 @@ use bitsback_runtime::format::{BiasWidth, Layout, Window};
 use bitsback_runtime::ops::{Conv2dMaxPool2d, Dense};
 use bitsback_runtime::{Op, Source};
 
-use super::sketch::{Kind, Sketch, SketchError};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError};
 
-pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
-    sketch.input(&[13, 12, 1], -7);
+pub(super) fn build(builder: &mut ModelBuilder) -> Result<(), ModelBuilderError> {
+    builder.input(&[13, 12, 1], -7);
     let kind = Kind {
         bits: 8,
         bias: Some(BiasWidth::I32),
@@ -23,9 +23,9 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
         padding: [padding; 2],
     };
     // 5 × 5 values a window, two blocks of pairs and a row beside them.
-    let affine = sketch.affine(9, 25, kind)?;
-    let output = sketch.tensor(&[5, 4, 9], 20);
-    sketch.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+    let affine = builder.affine(9, 25, kind)?;
+    let output = builder.tensor(&[5, 4, 9], 20);
+    builder.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
         input: Source::Previous,
         output,
         window: square(5, 1, 0),
@@ -36,9 +36,9 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
     }));
     let kind = Kind { bits: 3, bias: Some(BiasWidth::I8), layout: Layout::RowMajor, ..kind };
     let kind = Kind { folded: true, per_channel: false, ..kind };
-    let affine = sketch.affine(7, 81, kind)?;
-    let output = sketch.tensor(&[2, 2, 7], -3);
-    sketch.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+    let affine = builder.affine(7, 81, kind)?;
+    let output = builder.tensor(&[2, 2, 7], -3);
+    builder.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
         input: Source::Previous,
         output,
         window: square(3, 1, 1),
@@ -47,8 +47,8 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
         positions: [5, 4],
         pool: Window { size: [3, 2], stride: [2, 2], padding: [0, 0] },
     }));
-    let affine = sketch.affine(10, 28, Kind { bits: 5, ..kind })?;
-    let output = sketch.tensor(&[10], 0);
-    sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+    let affine = builder.affine(10, 28, Kind { bits: 5, ..kind })?;
+    let output = builder.tensor(&[10], 0);
+    builder.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
     Ok(())
 }

@@ -9,7 +9,7 @@ use bitsback_runtime::ops::{
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
 
-use super::sketch::{Kind, Sketch, SketchError, multiplier};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError, multiplier};
 
 const SEED: u64 = 0x5EED_0B17_5BAC_0002;
 /// Relu is a clamp at the zero point.
@@ -20,7 +20,7 @@ const ZERO_POINT: i8 = -128;
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     pub(crate) name: &'static str,
-    draw: fn(&mut Sketch, Layout) -> Result<(), SketchError>,
+    draw: fn(&mut ModelBuilder, Layout) -> Result<(), ModelBuilderError>,
 }
 
 /// All of them.
@@ -40,19 +40,19 @@ const AUTOENCODER: [u16; 11] = [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 
 
 impl Shape {
     /// The file, with weights in `layout` where layers take it.
-    pub(crate) fn model(self, layout: Layout) -> Result<Vec<u8>, SketchError> {
-        let mut sketch = Sketch::new(self.name, SEED);
-        (self.draw)(&mut sketch, layout)?;
-        sketch.finish()
+    pub(crate) fn model(self, layout: Layout) -> Result<Vec<u8>, ModelBuilderError> {
+        let mut builder = ModelBuilder::new(self.name, SEED);
+        (self.draw)(&mut builder, layout)?;
+        builder.finish()
     }
 }
 
 /// The least models of dense layers: of 8 bits in both layouts, and of 4.
-pub(crate) fn least_dense() -> Result<[Vec<u8>; 3], SketchError> {
-    let bytes: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
-        |sketch, layout| dense_chain(sketch, layout, 8, &[8, 8]);
-    let nibbles: fn(&mut Sketch, Layout) -> Result<(), SketchError> =
-        |sketch, layout| dense_chain(sketch, layout, 4, &[8, 8]);
+pub(crate) fn least_dense() -> Result<[Vec<u8>; 3], ModelBuilderError> {
+    let bytes: fn(&mut ModelBuilder, Layout) -> Result<(), ModelBuilderError> =
+        |builder, layout| dense_chain(builder, layout, 8, &[8, 8]);
+    let nibbles: fn(&mut ModelBuilder, Layout) -> Result<(), ModelBuilderError> =
+        |builder, layout| dense_chain(builder, layout, 4, &[8, 8]);
     Ok([
         Shape { name: "dense", draw: bytes }.model(Layout::RowMajor)?,
         Shape { name: "dense", draw: bytes }.model(Layout::Pairs)?,
@@ -67,7 +67,7 @@ struct Chain {
 }
 
 impl Chain {
-    /// For tensors of these lengths in order.
+    /// The places of tensors with these lengths, in order.
     fn new(lengths: &[usize]) -> Self {
         let arena = lengths.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
         Self { arena: arena as u32, at_start: false }
@@ -76,7 +76,7 @@ impl Chain {
     fn tensor(&mut self, dims: &[u16]) -> Tensor {
         self.at_start = !self.at_start;
         let length: u32 = dims.iter().copied().map(u32::from).product();
-        Sketch::at(if self.at_start { 0 } else { self.arena - length }, dims, ZERO_POINT)
+        ModelBuilder::at(if self.at_start { 0 } else { self.arena - length }, dims, ZERO_POINT)
     }
 }
 
@@ -85,50 +85,50 @@ fn kind(layout: Layout, bits: u8, per_channel: bool) -> Kind {
 }
 
 fn dense(
-    sketch: &mut Sketch,
+    builder: &mut ModelBuilder,
     (layout, bits): (Layout, u8),
     columns: usize,
     output: Tensor,
-) -> Result<(), SketchError> {
+) -> Result<(), ModelBuilderError> {
     let layout = if bits == 8 { chosen(layout, [output.len(), columns]) } else { Layout::RowMajor };
-    let mut affine = sketch.affine(output.len(), columns, kind(layout, bits, false))?;
+    let mut affine = builder.affine(output.len(), columns, kind(layout, bits, false))?;
     affine.clamp = RELU;
-    sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+    builder.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
     Ok(())
 }
 
-/// Pairs where the compressor would choose them, too.
+/// The layout in pairs where the compressor would choose it, too.
 fn chosen(wanted: Layout, [rows, columns]: [usize; 2]) -> Layout {
     if wanted == Layout::Pairs && pairs_pay(rows, columns) { wanted } else { Layout::RowMajor }
 }
 
 /// A convolution; `channels` are the input's.
 fn conv(
-    sketch: &mut Sketch,
+    builder: &mut ModelBuilder,
     layout: Layout,
     (input, channels): (Source, usize),
     output: Tensor,
     window: Window,
-) -> Result<Conv2d, SketchError> {
+) -> Result<Conv2d, ModelBuilderError> {
     let columns = window.size.map(usize::from).iter().product::<usize>() * channels;
     let filters = output.shape.channels();
     let layout =
         if columns > FILTER_MAX { Layout::RowMajor } else { chosen(layout, [filters, columns]) };
-    let mut affine = sketch.affine(filters, columns, kind(layout, 8, true))?;
+    let mut affine = builder.affine(filters, columns, kind(layout, 8, true))?;
     affine.clamp = RELU;
     Ok(Conv2d { input, output, window, dilation: [1, 1], affine })
 }
 
-/// The same as an operator.
+/// The same convolution as an operator.
 fn conv_op(
-    sketch: &mut Sketch,
+    builder: &mut ModelBuilder,
     layout: Layout,
     input: (Source, usize),
     output: Tensor,
     window: Window,
-) -> Result<Source, SketchError> {
-    let conv = conv(sketch, layout, input, output, window)?;
-    Ok(sketch.op(Op::Conv2d(conv)))
+) -> Result<Source, ModelBuilderError> {
+    let conv = conv(builder, layout, input, output, window)?;
+    Ok(builder.op(Op::Conv2d(conv)))
 }
 
 fn window(size: u16, stride: u16, padding: u16) -> Window {
@@ -136,19 +136,19 @@ fn window(size: u16, stride: u16, padding: u16) -> Window {
 }
 
 fn dense_chain(
-    sketch: &mut Sketch,
+    builder: &mut ModelBuilder,
     layout: Layout,
     bits: u8,
     sizes: &[u16],
-) -> Result<(), SketchError> {
+) -> Result<(), ModelBuilderError> {
     let mut chain = Chain::new(&sizes.iter().copied().map(usize::from).collect::<Vec<_>>());
     let mut columns = 0;
     for (index, &size) in sizes.iter().enumerate() {
         let tensor = chain.tensor(&[size]);
         if index == 0 {
-            sketch.input_at(tensor);
+            builder.input_at(tensor);
         } else {
-            dense(sketch, (layout, bits), columns, tensor)?;
+            dense(builder, (layout, bits), columns, tensor)?;
         }
         columns = usize::from(size);
     }
@@ -156,7 +156,11 @@ fn dense_chain(
 }
 
 /// 28 × 28 pixels, two convolutions of 5 × 5 with pooling, two dense layers.
-fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), SketchError> {
+fn lenet_5(
+    builder: &mut ModelBuilder,
+    layout: Layout,
+    sizes: [u16; 3],
+) -> Result<(), ModelBuilderError> {
     let [a, b, c] = sizes;
     // What convolutions give is pooled by halves at once and never stored.
     let images = [[28, 28, 1], [12, 12, a], [4, 4, b]];
@@ -167,48 +171,49 @@ fn lenet_5(sketch: &mut Sketch, layout: Layout, sizes: [u16; 3]) -> Result<(), S
         .collect();
     let mut chain = Chain::new(&lengths);
     let mut previous = chain.tensor(&images[0]);
-    sketch.input_at(previous.clone());
+    builder.input_at(previous.clone());
     for image in &images[1..] {
         let channels = previous.shape.channels();
-        let convolved = Sketch::at(0, &[image[0] * 2, image[1] * 2, image[2]], ZERO_POINT);
-        let conv = conv(sketch, layout, (Source::Previous, channels), convolved, window(5, 1, 0))?;
+        let convolved = ModelBuilder::at(0, &[image[0] * 2, image[1] * 2, image[2]], ZERO_POINT);
+        let conv = conv(builder, layout, (Source::Previous, channels), convolved, window(5, 1, 0))?;
         let output = chain.tensor(image);
         let (input, window) = (Source::Previous, window(2, 2, 0));
         let pool = MaxPool2d { input, output: output.clone(), window, clamp: Clamp::NONE };
-        let fused = Conv2dMaxPool2d::fuse(&conv, &pool, &previous).ok_or(SketchError::Fuse)?;
-        sketch.op(Op::Conv2dMaxPool2d(fused));
+        let fused =
+            Conv2dMaxPool2d::fuse(&conv, &pool, &previous).ok_or(ModelBuilderError::Fuse)?;
+        builder.op(Op::Conv2dMaxPool2d(fused));
         previous = output;
     }
     let output = chain.tensor(&[c]);
-    dense(sketch, (layout, 8), lengths[2], output)?;
+    dense(builder, (layout, 8), lengths[2], output)?;
     let output = chain.tensor(&[10]);
-    dense(sketch, (layout, 8), usize::from(c), output)
+    dense(builder, (layout, 8), usize::from(c), output)
 }
 
 /// MLPerf Tiny's image classification: three stacks of one residual block.
-fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
+fn resnet_8(builder: &mut ModelBuilder, layout: Layout) -> Result<(), ModelBuilderError> {
     /// The largest tensor, 32 × 32 × 16: three of them are alive in the first block.
     const PLACE: u32 = 16_384;
-    sketch.input_at(Sketch::at(PLACE, &[32, 32, 3], ZERO_POINT));
-    let first = Sketch::at(0, &[32, 32, 16], ZERO_POINT);
-    let mut skip = conv_op(sketch, layout, (Source::Previous, 3), first, window(3, 1, 1))?;
+    builder.input_at(ModelBuilder::at(PLACE, &[32, 32, 3], ZERO_POINT));
+    let first = ModelBuilder::at(0, &[32, 32, 16], ZERO_POINT);
+    let mut skip = conv_op(builder, layout, (Source::Previous, 3), first, window(3, 1, 1))?;
     for (stack, channels) in [16_u16, 32, 64].into_iter().enumerate() {
         let side = 32 >> stack;
         let dims = [side, side, channels];
         let before = usize::from(if stack == 0 { channels } else { channels / 2 });
-        let at = |place: u32| Sketch::at(place * PLACE, &dims, ZERO_POINT);
+        let at = |place: u32| ModelBuilder::at(place * PLACE, &dims, ZERO_POINT);
         let (stride, padding) = if stack == 0 { (1, 1) } else { (2, 0) };
         let strided = window(3, stride, padding);
-        let inner = conv_op(sketch, layout, (skip.clone(), before), at(1), strided)?;
+        let inner = conv_op(builder, layout, (skip.clone(), before), at(1), strided)?;
         let same = window(3, 1, 1);
-        let main = conv_op(sketch, layout, (inner, usize::from(channels)), at(2), same)?;
+        let main = conv_op(builder, layout, (inner, usize::from(channels)), at(2), same)?;
         if stack > 0 {
-            skip = conv_op(sketch, layout, (skip, before), at(1), window(1, 2, 0))?;
+            skip = conv_op(builder, layout, (skip, before), at(1), window(1, 2, 0))?;
         }
         let half = multiplier(0.5);
         // In place, upon the sum's first operand; the next block reads it from there.
-        let output = Sketch::at(0, &dims, ZERO_POINT);
-        skip = sketch.op(Op::Add(Add {
+        let output = ModelBuilder::at(0, &dims, ZERO_POINT);
+        skip = builder.op(Op::Add(Add {
             inputs: [main, skip],
             output,
             multipliers: [half; 2],
@@ -216,51 +221,51 @@ fn resnet_8(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
             clamp: RELU,
         }));
     }
-    sketch.op(Op::AvgPool2d(AvgPool2d {
+    builder.op(Op::AvgPool2d(AvgPool2d {
         input: Source::Previous,
-        output: Sketch::at(PLACE, &[1, 1, 64], ZERO_POINT),
+        output: ModelBuilder::at(PLACE, &[1, 1, 64], ZERO_POINT),
         window: window(8, 1, 0),
         clamp: Clamp::NONE,
     }));
-    dense(sketch, (layout, 8), 64, Sketch::at(0, &[10], ZERO_POINT))?;
-    let output = Sketch::at(PLACE, &[10], ZERO_POINT);
+    dense(builder, (layout, 8), 64, ModelBuilder::at(0, &[10], ZERO_POINT))?;
+    let output = ModelBuilder::at(PLACE, &[10], ZERO_POINT);
     let multiplier = Multiplier { value: 1 << 30, shift: 23 };
-    sketch.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
+    builder.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
     Ok(())
 }
 
 /// MLPerf Tiny's keyword spotting: 49 spectra of 10 numbers, then four times a depthwise and a
 /// pointwise convolution.
-fn ds_cnn(sketch: &mut Sketch, layout: Layout) -> Result<(), SketchError> {
+fn ds_cnn(builder: &mut ModelBuilder, layout: Layout) -> Result<(), ModelBuilderError> {
     const DIMS: [u16; 3] = [25, 5, 64];
     let image = DIMS.iter().copied().map(usize::from).product();
     let mut chain = Chain::new(&[490, image, image]);
     let input = chain.tensor(&[49, 10, 1]);
-    sketch.input_at(input);
+    builder.input_at(input);
     let first = Window { size: [10, 4], stride: [2, 2], padding: [4, 1] };
-    conv_op(sketch, layout, (Source::Previous, 1), chain.tensor(&DIMS), first)?;
+    conv_op(builder, layout, (Source::Previous, 1), chain.tensor(&DIMS), first)?;
     for _ in 0..4 {
-        let mut affine = sketch.affine(64, 9, kind(Layout::RowMajor, 8, true))?;
+        let mut affine = builder.affine(64, 9, kind(Layout::RowMajor, 8, true))?;
         affine.clamp = RELU;
-        sketch.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+        builder.op(Op::DepthwiseConv2d(DepthwiseConv2d {
             input: Source::Previous,
             output: chain.tensor(&DIMS),
             window: window(3, 1, 1),
             dilation: [1, 1],
             affine,
         }));
-        conv_op(sketch, layout, (Source::Previous, 64), chain.tensor(&DIMS), window(1, 1, 0))?;
+        conv_op(builder, layout, (Source::Previous, 64), chain.tensor(&DIMS), window(1, 1, 0))?;
     }
-    sketch.op(Op::AvgPool2d(AvgPool2d {
+    builder.op(Op::AvgPool2d(AvgPool2d {
         input: Source::Previous,
         output: chain.tensor(&[1, 1, 64]),
         window: Window { size: [25, 5], stride: [25, 5], padding: [0; 2] },
         clamp: Clamp::NONE,
     }));
-    dense(sketch, (layout, 8), 64, chain.tensor(&[12]))?;
+    dense(builder, (layout, 8), 64, chain.tensor(&[12]))?;
     let output = chain.tensor(&[12]);
     let multiplier = Multiplier { value: 1 << 30, shift: 23 };
-    sketch.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
+    builder.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
     Ok(())
 }
 

@@ -6,14 +6,14 @@ use bitsback_runtime::ops::{Concat, Conv2dMaxPool2d};
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
 
-use super::sketch::{Kind, Sketch, SketchError};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError};
 
 const WEIGHTS: usize = 25;
 const HALVES: Window = Window { size: [2, 2], stride: [2, 2], padding: [0, 0] };
 
-pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
-    let pixels = sketch.tensor(&[14, 15, 1], -7);
-    sketch.input_at(pixels.clone());
+pub(super) fn build(builder: &mut ModelBuilder) -> Result<(), ModelBuilderError> {
+    let pixels = builder.tensor(&[14, 15, 1], -7);
+    builder.input_at(pixels.clone());
     let kind = Kind {
         bits: 8,
         bias: Some(BiasWidth::I32),
@@ -24,34 +24,34 @@ pub(super) fn sketch(sketch: &mut Sketch) -> Result<(), SketchError> {
     };
     let folded = Kind { bias: Some(BiasWidth::I8), folded: true, per_channel: false, ..kind };
     let shifted = Window { padding: [0, 1], ..HALVES };
-    let first = convolution(sketch, &pixels, (5, kind), (1, [12, 13]), (shifted, [6, 7]), false)?;
-    let many = convolution(sketch, &pixels, (40, folded), (0, [10, 11]), (HALVES, [5, 5]), false)?;
-    let rare = convolution(sketch, &pixels, (3, folded), (2, [14, 15]), (HALVES, [7, 7]), true)?;
-    let output = sketch.tensor(&[210 + 1000 + 147], 11);
+    let first = convolution(builder, &pixels, (5, kind), (1, [12, 13]), (shifted, [6, 7]), false)?;
+    let many = convolution(builder, &pixels, (40, folded), (0, [10, 11]), (HALVES, [5, 5]), false)?;
+    let rare = convolution(builder, &pixels, (3, folded), (2, [14, 15]), (HALVES, [7, 7]), true)?;
+    let output = builder.tensor(&[210 + 1000 + 147], 11);
     let inputs = [first, many, rare].into_iter().collect();
-    sketch.op(Op::Concat(Concat { inputs, output, axis: 0 }));
+    builder.op(Op::Concat(Concat { inputs, output, axis: 0 }));
     Ok(())
 }
 
 /// A pooled convolution of the input, its output in a row; `quartered`: with a multiplier of a quarter of the
 /// usual fraction, and four times the power of two.
 fn convolution(
-    sketch: &mut Sketch,
+    builder: &mut ModelBuilder,
     pixels: &Tensor,
     (filters, kind): (u16, Kind),
     (padding, positions): (u16, [u16; 2]),
     (pool, [height, width]): (Window, [u16; 2]),
     quartered: bool,
-) -> Result<Source, SketchError> {
-    let mut affine = sketch.affine(filters.into(), WEIGHTS, kind)?;
+) -> Result<Source, ModelBuilderError> {
+    let mut affine = builder.affine(filters.into(), WEIGHTS, kind)?;
     if let (true, Requantization::PerTensor(multiplier)) = (quartered, affine.requantization) {
         let Multiplier { value, shift } = multiplier;
         affine.requantization =
             Requantization::PerTensor(Multiplier { value: value >> 2, shift: shift + 2 });
     }
-    let output = sketch.tensor(&[height, width, filters], 11);
+    let output = builder.tensor(&[height, width, filters], 11);
     let row = Tensor { shape: Shape::new(&[height * width * filters]), ..output.clone() };
-    sketch.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+    builder.op(Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
         input: Source::At(pixels.clone()),
         output,
         window: Window { size: [5; 2], stride: [1; 2], padding: [padding; 2] },

@@ -6,13 +6,13 @@ use bitsback_runtime::format::{BiasWidth, Layout};
 use bitsback_runtime::ops::Dense;
 use bitsback_runtime::{Op, Source};
 
-use super::sketch::{Kind, Sketch, SketchError};
+use super::builder::{Kind, ModelBuilder, ModelBuilderError};
 
 /// Values of the tensors in order.
 const VALUES: [u16; 4] = [203, 64, 36, 10];
 
-pub(super) fn sketch(sketch: &mut Sketch, bits: u8) -> Result<(), SketchError> {
-    sketch.input(&VALUES[..1], -9);
+pub(super) fn build(builder: &mut ModelBuilder, bits: u8) -> Result<(), ModelBuilderError> {
+    builder.input(&VALUES[..1], -9);
     for (index, pair) in VALUES.windows(2).enumerate() {
         let kind = Kind {
             bits,
@@ -22,9 +22,9 @@ pub(super) fn sketch(sketch: &mut Sketch, bits: u8) -> Result<(), SketchError> {
             per_channel: false,
             layout: Layout::RowMajor,
         };
-        let output = sketch.tensor(&pair[1..], (index as i8) * 11 - 30);
-        let affine = sketch.affine(usize::from(pair[1]), usize::from(pair[0]), kind)?;
-        sketch.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
+        let output = builder.tensor(&pair[1..], (index as i8) * 11 - 30);
+        let affine = builder.affine(usize::from(pair[1]), usize::from(pair[0]), kind)?;
+        builder.op(Op::Dense(Dense { input: Source::Previous, output, affine }));
     }
     Ok(())
 }

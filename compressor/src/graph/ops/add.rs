@@ -1,10 +1,23 @@
 //! Sums of two values.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+#[cfg(feature = "training")]
+use bitsback_runtime::requantize::requantize;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::pair;
+use crate::numbers::{Quantization, multiplier};
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, constant, holds, numbers, widened, with_gradient_of};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -28,6 +41,11 @@ impl Operator for Add {
         pair::forward(site, x, |a, b| a + b)
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.rest.into_iter().fold(x.first, |x, y| x.join(y, self))
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -37,5 +55,105 @@ impl Operator for Add {
             [a, b] => Some(a + b),
             _ => None,
         }
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let operands = [lowering.operand(0)?, lowering.operand(1)?];
+        let [a, b] = operands.map(|id| f64::from(lowering.quantization(id).scale));
+        let twice = 2.0 * a.max(b);
+        let unit = twice / f64::from(1u32 << LEFT_SHIFT);
+        let to = lowering.wanted_at_least(unit)?;
+        let residual = lowering.residual(0)? + lowering.residual(1)?;
+        let op = IntegerAdd {
+            multipliers: [multiplier(a / twice), multiplier(b / twice)],
+            output_multiplier: multiplier(unit / f64::from(to.scale)),
+            clamp: lowering.clamp(to),
+        };
+        lowering.write(op, operands.to_vec(), lowering.output_dims().to_vec(), to, None);
+        lowering.lacks(residual);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "training")]
+impl Pairwise for Add {
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+        x + y
+    }
+}
+
+/// Positions that operands are shifted left before they are scaled; the operator's definition.
+const LEFT_SHIFT: u32 = 20;
+
+/// A sum of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerAdd {
+    /// Factors of the operands.
+    pub multipliers: [Multiplier; 2],
+    /// Factor of the sum.
+    pub output_multiplier: Multiplier,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+#[cfg(feature = "training")]
+impl IntegerAdd {
+    /// The sum of two operands less their zero points, before the clamp.
+    fn sum(&self, (a, b): (i32, i32), to: Quantization) -> i32 {
+        let [a, b] = [(0, a), (1, b)].map(|(i, x)| self.multipliers[i].apply(x << LEFT_SHIFT));
+        requantize(a.wrapping_add(b), self.output_multiplier, to.zero_point)
+    }
+}
+
+impl IntegerOperator for IntegerAdd {
+    fn label(&self) -> &'static str {
+        "add"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multipliers, output_multiplier, clamp } = *self;
+        let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
+        Ok(runtime::Op::Add(ops::Add { inputs, output, multipliers, output_multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Add {}.into(), self.clamp))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let Inputs { first: x, mut rest } = x;
+        let y = rest.pop()?;
+        let (shape, device) = ([x.batch(), x.features()], x.device());
+        let (x, y, to) = (x.flat(), widened(y.flat(), shape[1]), site.to());
+        let zero_point = f32::from(to.zero_point);
+        let integers = |t: &Tensor<2>| numbers(t).into_iter().map(|v| v.round() as i32);
+        let sums: Vec<i32> = integers(&x).zip(integers(&y)).map(|pair| self.sum(pair, to)).collect();
+        let exact = sums.iter().map(|&q| f32::from(self.clamp.apply(q)) - zero_point).collect();
+        let [by_x, by_y] = [0, 1].map(|operand| {
+            let factor = site.from(operand).scale / to.scale;
+            let slope = |&q: &i32| if holds(self.clamp, q) { 0.0 } else { factor };
+            constant(sums.iter().map(slope).collect(), shape, &device)
+        });
+        let sum = with_gradient_of(x * by_x + y * by_y, constant(exact, shape, &device));
+        Some(Value::of_rows(sum, &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

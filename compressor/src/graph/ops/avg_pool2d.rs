@@ -1,11 +1,21 @@
 //! Pooling by the mean.
 
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::Window;
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
 use super::super::kernels::{self, Ends};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite, centred, straight_through};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value, avg_pool, rows_and_columns};
 
 /// Mean of each window; padding isn't counted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,10 +34,19 @@ impl Operator for AvgPool2d {
         kernels::check_window(self.window, site).or_else(|| unless(same, "channels must be equal"))
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         let ends = Ends::new(self.window, site);
         let pool = |x: &[f32]| kernels::pool(x, &ends, 0.0, |a, b| a + b, |sum, n| sum / n as f32);
         x.examples().flat_map(pool).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::Image(avg_pool(x.first.image(), self.window, rows_and_columns(site)))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -36,5 +55,77 @@ impl Operator for AvgPool2d {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let clamp = lowering.clamp(lowering.quantization(first));
+        let (window, _) = lowering.window(self.window)?;
+        lowering.pooled(IntegerAvgPool2d { window, clamp })
+    }
+}
+
+/// How far below a tie a mean still counts as one in training: right for windows of fewer than 2048
+/// positions.
+#[cfg(feature = "training")]
+const TIE: f32 = 1.0 / 4096.0;
+
+/// The mean of the bytes of each window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerAvgPool2d {
+    /// Size, stride and padding.
+    pub window: RuntimeWindow,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerAvgPool2d {
+    fn label(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { window, clamp } = *self;
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        Ok(runtime::Op::AvgPool2d(ops::AvgPool2d { input, output, window, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((AvgPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let window = Window::of(self.window, [1, 1]);
+        let zero_point = f32::from(site.to().zero_point);
+        // The integer that it is, zero point included, rounded half away from zero. A mean of n integers
+        // is a multiple of 1/n: of those below a tie, the nearest is 1/(2n) away, an `f32`'s error
+        // much less.
+        let rounded = |mean: f32| {
+            let q = mean + zero_point;
+            (q.abs() + 0.5 + TIE).floor().copysign(q) - zero_point
+        };
+        let means = avg_pool(x.first.image(), window, site.rows_and_columns());
+        let means = straight_through(means, |_, mean| (rounded(mean), 1.0));
+        let [low, high] = centred(self.clamp, site.to());
+        Some(Value::Image(means.clamp(low, high)))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

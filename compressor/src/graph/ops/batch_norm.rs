@@ -3,9 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::Affine;
+use super::super::Window;
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::IntegerDepthwiseConv2d;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// Added to variances before roots are taken, as in PyTorch's default.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -63,11 +68,28 @@ impl Operator for BatchNorm {
         y
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        pass.batch_norm(self, x.first)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        // One that couldn't be folded: a factor and a summand per channel.
+        let Some(parameters) = &lowering.node().parameters else { return lowering.pass() };
+        let (matrix, to) = lowering.matrix(&self.factors(parameters))?;
+        let (dims, first) = (lowering.output_image()?, lowering.operand(0)?);
+        let input = lowering.as_image(first);
+        let (window, dilation) = lowering.window(Window::ONE)?;
+        let op = IntegerDepthwiseConv2d { window, dilation };
+        lowering.write(op, vec![input], dims, to, Some(matrix));
+        Ok(())
     }
 }

@@ -1,10 +1,19 @@
 //! Limits: rectifiers.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
+use super::{Op, Reshape};
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +53,11 @@ impl Operator for Clip {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -54,5 +68,89 @@ impl Operator for Clip {
 
     fn limits(&self) -> Option<(f32, f32)> {
         Some((self.low, self.high))
+    }
+
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
+    fn takes_any_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let (from, to) = (lowering.quantization(first), lowering.wanted()?);
+        let clamp = lower::clamp(Some((self.low, self.high)), to);
+        lowering.unary(IntegerRescale { multiplier: ratio(from, to), clamp }, to)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Clip {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match (self.low, self.high) {
+            (0.0, f32::INFINITY) => activation::relu(x),
+            (low, f32::INFINITY) => x.clamp_min(low),
+            (f32::NEG_INFINITY, high) => x.clamp_max(high),
+            (low, high) => x.clamp(low, high),
+        }
+    }
+}
+
+/// To another scale, limited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerRescale {
+    /// Steps of the output per step of the input.
+    pub multiplier: Multiplier,
+    /// The limits.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerRescale {
+    fn label(&self) -> &'static str {
+        "rescale"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multiplier, clamp } = *self;
+        let (input, output) = (emitter.flat(0)?, emitter.output()?);
+        Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
+    }
+
+    /// The same numbers in other steps.
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Reshape {}.into(), self.clamp))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
+    }
+}
+
+/// The bytes, limited, whatever the quantisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerLimit {
+    /// The limits.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerLimit {
+    fn label(&self) -> &'static str {
+        "rescale"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        let (multiplier, clamp) = (Multiplier::ONE, self.clamp);
+        Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Reshape {}.into(), self.clamp))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
     }
 }

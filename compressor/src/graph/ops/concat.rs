@@ -1,9 +1,17 @@
 //! Joins.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Tensor, Value};
 
 /// Values side by side along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +57,19 @@ impl Operator for Concat {
         y
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let outer: usize = site.output.dims.iter().take(self.axis).product();
+        let rows = |x: Value| {
+            let (batch, len) = (x.batch(), x.features());
+            x.flat().reshape([batch * outer, len / outer.max(1)])
+        };
+        let batch = x.first.batch();
+        let operands = [x.first].into_iter().chain(x.rest).map(rows).collect();
+        let y = Tensor::cat(operands, 1).reshape([batch, site.output.len()]);
+        Value::of_rows(y, &site.output.dims)
+    }
+
     fn units(&self, site: &Site<'_>) -> Units {
         if self.axis + 1 != site.output.dims.len() {
             return Units::Alike;
@@ -61,5 +82,45 @@ impl Operator for Concat {
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         let first = operands.first().copied()?;
         operands.iter().all(|&operand| operand == first).then_some(first)
+    }
+
+    fn joins(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let to = lowering.wanted()?;
+        let mut inputs = Vec::with_capacity(lowering.node().inputs.len());
+        for place in 0..lowering.node().inputs.len() {
+            let operand = lowering.operand(place)?;
+            inputs.push(lowering.rescaled(operand, to));
+        }
+        let (axis, dims) = (self.axis, lowering.output_dims().to_vec());
+        lowering.write(IntegerConcat { axis }, inputs, dims, to, None);
+        Ok(())
+    }
+}
+
+/// Values side by side: bytes are copied, of any number of operands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerConcat {
+    /// The dimension that grows, from 0.
+    pub axis: usize,
+}
+
+impl IntegerOperator for IntegerConcat {
+    fn label(&self) -> &'static str {
+        "concat"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let output = emitter.output()?;
+        let inputs = (0..emitter.operands()).map(|at| emitter.bytes(at));
+        let inputs = inputs.collect::<Result<_, LowerError>>()?;
+        Ok(runtime::Op::Concat(ops::Concat { inputs, output, axis: self.axis as u8 }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Concat { axis: self.axis }.into(), Clamp::NONE))
     }
 }

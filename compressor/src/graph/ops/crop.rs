@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value, rows_and_columns};
 
 /// The part of the input image that the network reads; its size is the output's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,11 +43,37 @@ impl Operator for Crop {
         rows.flat_map(|row| &row[part.clone()]).copied().collect()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.crop(self.before, rows_and_columns(site))
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let (&[_, width, channels], [rows, ..]) =
+            (lowering.operand_dims(0), lowering.output_dims())
+        else {
+            return Err(lowering.unsupported("an operator on images"));
+        };
+        if !lowering.is_read_by_inner_windows() {
+            return Err(lowering.unsupported(
+                "a crop of the input, behind which only windows stand that stay within it",
+            ));
+        }
+        // The same rows, from another place on: what is beyond the part is there, and no window
+        // reads it.
+        let [top, left] = self.before;
+        lowering.view(vec![*rows, width, channels], (top * width + left) * channels)
     }
 }

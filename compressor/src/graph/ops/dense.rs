@@ -1,9 +1,19 @@
 //! Fully connected layers.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// y = W·x + b over all values of the input, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +41,11 @@ impl Operator for Dense {
         layer.map_or_else(Vec::new, |layer| layer.multiply(x.all()))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        Value::of_rows(pass.dense(x.first.flat()), &site.output.dims)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Mixed
     }
@@ -41,5 +56,60 @@ impl Operator for Dense {
 
     fn mean_columns(&self, _site: &Site<'_>, mean: &[f32]) -> Option<Vec<f32>> {
         Some(mean.to_vec())
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
+        let (matrix, to) = lowering.matrix(affine)?;
+        let (input, dims) = (lowering.operand(0)?, lowering.output_dims().to_vec());
+        lowering.write(IntegerDense {}, vec![input], dims, to, Some(matrix));
+        Ok(())
+    }
+}
+
+/// A dense layer of integers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct IntegerDense {}
+
+impl IntegerOperator for IntegerDense {
+    fn label(&self) -> &'static str {
+        "dense"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let takes = Takes { coded: usize::MAX, paired: usize::MAX, lag: 1 };
+        let (output, input) = (emitter.output()?, emitter.flat(0)?);
+        Ok(match emitter.layer(takes)? {
+            StoredLayer::Rows(affine) => runtime::Op::Dense(ops::Dense { input, output, affine }),
+            StoredLayer::Coded(affine) => {
+                runtime::Op::CodedDense(ops::CodedDense { input, output, affine })
+            }
+        })
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Dense {}.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let weight = layer.tensors.weight.clone().transpose();
+        let sums = x.first.flat().matmul(weight) + layer.tensors.bias.clone().unsqueeze();
+        Some(Value::of_rows(layer.requantized(sums, site.to()), &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -1,11 +1,21 @@
 //! Convolutions within a channel.
 
+use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::Window;
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation within a channel: output o reads channel o / (outputs / channels). With
 /// [`Window::ONE`] it is a factor and a summand per channel, which is how a batch normalisation that
@@ -33,10 +43,20 @@ impl Operator for DepthwiseConv2d {
         Some(Weights { outputs, taps, inputs: 1, groups: Groups::Channels })
     }
 
+    fn window(&self) -> Option<Window> {
+        Some(self.window)
+    }
+
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32> {
         let Some(layer) = layer else { return Vec::new() };
         let ends = Ends::new(self.window, site);
         x.examples().flat_map(|x| kernels::depthwise(x, &ends, layer.affine)).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        let convolution = Convolution::new(self.window, site, true);
+        Value::Image(pass.convolution(&convolution, x.first.image()))
     }
 
     fn units(&self, site: &Site<'_>) -> Units {
@@ -58,5 +78,86 @@ impl Operator for DepthwiseConv2d {
 
     fn mean_columns(&self, site: &Site<'_>, mean: &[f32]) -> Option<Vec<f32>> {
         Some(kernels::mean_patch(mean, &Ends::new(self.window, site)))
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
+        let (matrix, to) = lowering.matrix(affine)?;
+        let (dims, first) = (lowering.output_image()?, lowering.operand(0)?);
+        let input = lowering.as_image(first);
+        let (window, dilation) = lowering.window(self.window)?;
+        lowering.write(
+            IntegerDepthwiseConv2d { window, dilation },
+            vec![input],
+            dims,
+            to,
+            Some(matrix),
+        );
+        Ok(())
+    }
+}
+
+/// A depthwise convolution of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerDepthwiseConv2d {
+    /// Kernel, stride and padding.
+    pub window: RuntimeWindow,
+    /// Distance between taps.
+    pub dilation: [u16; 2],
+}
+
+impl IntegerOperator for IntegerDepthwiseConv2d {
+    fn label(&self) -> &'static str {
+        "depthwise_conv2d"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { window, dilation } = *self;
+        let takes = Takes { coded: MEMORY, paired: 0, lag: 1 };
+        let (output, input) = (emitter.output()?, emitter.shaped(0)?);
+        Ok(match emitter.layer(takes)? {
+            StoredLayer::Rows(affine) => runtime::Op::DepthwiseConv2d(ops::DepthwiseConv2d {
+                input,
+                output,
+                window,
+                dilation,
+                affine,
+            }),
+            StoredLayer::Coded(affine) => {
+                let coded = ops::CodedDepthwiseConv2d { input, output, window, dilation, affine };
+                runtime::Op::CodedDepthwiseConv2d(coded)
+            }
+        })
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((
+            DepthwiseConv2d { window: Window::of(self.window, self.dilation) }.into(),
+            Clamp::NONE,
+        ))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let window = Window::of(self.window, self.dilation);
+        let convolution = site.convolution(window, true);
+        let tensors = layer.tensors;
+        let sums = convolution.apply(x.first.image(), &tensors.weight, &tensors.bias);
+        Some(Value::Image(layer.requantized(sums, site.to())))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// Zeroes values at random in pre-training; nothing at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,11 +30,32 @@ impl Operator for Dropout {
         x.all().to_vec()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        pass.dropout(self.rate, x.first)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn commutes_with_limits(&self) -> bool {
+        true
+    }
+
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        lowering.pass()
     }
 }

@@ -3,9 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Logarithm of the softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,11 +27,31 @@ impl Operator for LogSoftmax {
         rows(x, site.output.channels(), |below, sum| below - sum.ln())
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        // Its order is that of what it is made of.
+        if lowering.is_last() {
+            return lowering.pass();
+        }
+        Err(lowering.unsupported("the model's output"))
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for LogSoftmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::log_softmax(x, D - 1)
     }
 }

@@ -1,9 +1,20 @@
 //! Means over everything but channels.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use super::super::Window;
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value, avg_pool};
 
 /// Mean over all dimensions but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,11 +40,60 @@ impl Operator for Mean {
         x.examples().flat_map(all).collect()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let (pixels, channels) = (site.input().len() / site.output.len().max(1), site.output.len());
+        let x = Value::of_rows(x.first.flat(), &[pixels, 1, channels]);
+        let window = Window { size: [pixels, 1], ..Window::ONE };
+        let mean = Value::Image(avg_pool(x.image(), window, [1; 2]));
+        Value::of_rows(mean.flat(), &site.output.dims)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let to = lowering.wanted()?;
+        let count =
+            lowering.operand_len(0) / lowering.output_dims().iter().product::<usize>().max(1);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let multiplier = ratio(lowering.quantization(first), to).over(count);
+        let clamp = lowering.clamp(to);
+        lowering.unary(IntegerMean { multiplier, clamp }, to)
+    }
+}
+
+/// The mean of integers over all dimensions but the last.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerMean {
+    /// From sums to the output.
+    pub multiplier: Multiplier,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerMean {
+    fn label(&self) -> &'static str {
+        "mean"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multiplier, clamp } = *self;
+        let (input, output) = (emitter.shaped(0)?, emitter.output()?);
+        Ok(runtime::Op::Mean(ops::Mean { input, output, multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Mean {}.into(), self.clamp))
     }
 }

@@ -3,11 +3,13 @@
 //! Adding one is its file and one line in `operators!` below.
 
 mod add;
+mod argmax;
 mod avg_pool2d;
 mod batch_norm;
 mod clip;
 mod concat;
 mod conv2d;
+mod conv2d_max_pool2d;
 mod crop;
 mod dense;
 mod depthwise_conv2d;
@@ -31,26 +33,26 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
+use super::integer::IntegerOperator;
 use super::operator::Operator;
 
 macro_rules! operators {
-    ($($kind:ident),* $(,)?) => {
-        /// What a node computes.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        pub enum Op {
-            $(#[doc = concat!("See [`struct@", stringify!($kind), "`].")] $kind($kind)),*
+    ($(#[$docs:meta])* $all:ident: $operator:ident { $($kind:ident = $record:ident),* $(,)? }) => {
+        $(#[$docs])*
+        pub enum $all {
+            $(#[doc = concat!("See [`", stringify!($record), "`].")] $kind($record)),*
         }
 
-        impl Deref for Op {
-            type Target = dyn Operator;
+        impl Deref for $all {
+            type Target = dyn $operator;
 
             fn deref(&self) -> &Self::Target {
                 match self { $(Self::$kind(op) => op),* }
             }
         }
 
-        $(impl From<$kind> for Op {
-            fn from(op: $kind) -> Self {
+        $(impl From<$record> for $all {
+            fn from(op: $record) -> Self {
                 Self::$kind(op)
             }
         })*
@@ -58,8 +60,29 @@ macro_rules! operators {
 }
 
 operators! {
-    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout, HardSwish,
-    LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Pad, Reshape, Select, Softmax, Tanh,
+    /// What a node of a graph of floats computes.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    Op: Operator {
+        Add = Add, AvgPool2d = AvgPool2d, BatchNorm = BatchNorm, Clip = Clip, Concat = Concat,
+        Conv2d = Conv2d, Crop = Crop, Dense = Dense, DepthwiseConv2d = DepthwiseConv2d,
+        Dropout = Dropout, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
+        Logistic = Logistic, MaxPool2d = MaxPool2d, Mean = Mean, Mul = Mul, Pad = Pad,
+        Reshape = Reshape, Select = Select, Softmax = Softmax, Tanh = Tanh,
+    }
+}
+
+operators! {
+    /// What a node of a graph of integers computes; see [`bitsback_runtime::ops`] for the arithmetic.
+    #[derive(Clone, Debug, PartialEq)]
+    IntegerOp: IntegerOperator {
+        Add = IntegerAdd, Argmax = IntegerArgmax, AvgPool2d = IntegerAvgPool2d,
+        Concat = IntegerConcat, Conv2d = IntegerConv2d, Conv2dMaxPool2d = IntegerConv2dMaxPool2d,
+        Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
+        HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
+        Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
+        Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
+        Softmax = IntegerSoftmax, Tanh = IntegerTanh,
+    }
 }
 
 impl Op {
@@ -70,25 +93,27 @@ impl Op {
     }
 }
 
-pub use add::Add;
-pub use avg_pool2d::AvgPool2d;
+pub use add::{Add, IntegerAdd};
+pub use argmax::IntegerArgmax;
+pub use avg_pool2d::{AvgPool2d, IntegerAvgPool2d};
 pub use batch_norm::{BatchNorm, NORM_EPSILON};
-pub use clip::Clip;
-pub use concat::Concat;
-pub use conv2d::Conv2d;
+pub use clip::{Clip, IntegerLimit, IntegerRescale};
+pub use concat::{Concat, IntegerConcat};
+pub use conv2d::{Conv2d, IntegerConv2d};
+pub use conv2d_max_pool2d::IntegerConv2dMaxPool2d;
 pub use crop::Crop;
-pub use dense::Dense;
-pub use depthwise_conv2d::DepthwiseConv2d;
+pub use dense::{Dense, IntegerDense};
+pub use depthwise_conv2d::{DepthwiseConv2d, IntegerDepthwiseConv2d};
 pub use dropout::Dropout;
-pub use hard_swish::HardSwish;
-pub use leaky_relu::LeakyRelu;
+pub use hard_swish::{HardSwish, IntegerHardSwish};
+pub use leaky_relu::{IntegerLeakyRelu, LeakyRelu};
 pub use log_softmax::LogSoftmax;
-pub use logistic::Logistic;
-pub use max_pool2d::MaxPool2d;
-pub use mean::Mean;
-pub use mul::Mul;
-pub use pad::Pad;
+pub use logistic::{IntegerLogistic, Logistic};
+pub use max_pool2d::{IntegerMaxPool2d, MaxPool2d};
+pub use mean::{IntegerMean, Mean};
+pub use mul::{IntegerMul, Mul};
+pub use pad::{IntegerPad, Pad};
 pub use reshape::Reshape;
-pub use select::Select;
-pub use softmax::Softmax;
-pub use tanh::Tanh;
+pub use select::{IntegerSelect, Select};
+pub use softmax::{IntegerSoftmax, Softmax};
+pub use tanh::{IntegerTanh, Tanh};

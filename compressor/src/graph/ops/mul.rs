@@ -1,10 +1,19 @@
 //! Products of two values.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::pair;
+use crate::numbers::{Quantization, multiplier};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
 /// Product of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -28,6 +37,11 @@ impl Operator for Mul {
         pair::forward(site, x, |a, b| a * b)
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.rest.into_iter().fold(x.first, |x, y| x.join(y, self))
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Product
     }
@@ -37,5 +51,55 @@ impl Operator for Mul {
             [a, b] => Some(a * b),
             _ => None,
         }
+    }
+
+    fn has_clamp(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let operands = [lowering.operand(0)?, lowering.operand(1)?];
+        let to = lowering.wanted()?;
+        let [a, b] = operands.map(|id| f64::from(lowering.quantization(id).scale));
+        let multiplier = multiplier(a * b / f64::from(to.scale));
+        let op = IntegerMul { multiplier, clamp: lowering.clamp(to) };
+        lowering.write(op, operands.to_vec(), lowering.output_dims().to_vec(), to, None);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "training")]
+impl Pairwise for Mul {
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+        x * y
+    }
+}
+
+/// A product of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerMul {
+    /// From products to the output.
+    pub multiplier: Multiplier,
+    /// Fused activation.
+    pub clamp: Clamp,
+}
+
+impl IntegerOperator for IntegerMul {
+    fn label(&self) -> &'static str {
+        "mul"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let Self { multiplier, clamp } = *self;
+        let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
+        Ok(runtime::Op::Mul(ops::Mul { inputs, output, multiplier, clamp }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Mul {}.into(), self.clamp))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
     }
 }

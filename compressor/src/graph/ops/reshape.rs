@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// The same numbers in the same order, in another shape; an image to features, above all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +25,11 @@ impl Operator for Reshape {
         x.all().to_vec()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::of_rows(x.first.flat(), &site.output.dims)
+    }
+
     fn units(&self, site: &Site<'_>) -> Units {
         let (from, to) = (site.input().channels(), site.output.channels());
         match site.output.dims.len() {
@@ -36,5 +44,21 @@ impl Operator for Reshape {
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn commutes_with_limits(&self) -> bool {
+        true
+    }
+
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        lowering.view(lowering.output_dims().to_vec(), 0)
     }
 }

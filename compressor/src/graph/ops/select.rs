@@ -1,9 +1,19 @@
 //! Selections of features.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::Op;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::train::operator::{Inputs, Pass, Value};
 
 /// Keeps the listed features of a vector, in ascending order: what pruning leaves of the inputs of a
 /// dense layer when what is before it can't shrink to match.
@@ -31,11 +41,83 @@ impl Operator for Select {
         x.examples().flat_map(select).collect()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.select(&self.keep)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Taken(self.keep.iter().map(|&k| (0, k as usize)).collect())
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
+    }
+
+    fn commutes_with_limits(&self) -> bool {
+        true
+    }
+
+    fn keeps_range(&self) -> bool {
+        true
+    }
+
+    fn copies_scale(&self) -> bool {
+        true
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        if self.keep.len() == lowering.operand_len(0) {
+            return lowering.pass();
+        }
+        let (first, residual) = (lowering.operand(0)?, lowering.residual(0)?);
+        let op = IntegerSelect { keep: self.keep.clone() };
+        lowering.unary(op, lowering.quantization(first))?;
+        lowering.lacks(residual);
+        Ok(())
+    }
+}
+
+/// Bytes of a vector that are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntegerSelect {
+    /// Ascending indices.
+    pub keep: Vec<u32>,
+}
+
+impl IntegerOperator for IntegerSelect {
+    fn label(&self) -> &'static str {
+        "select"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let mut mask = vec![0u8; emitter.dims(0).iter().product::<usize>().div_ceil(8)];
+        for &feature in &self.keep {
+            if let Some(byte) = mask.get_mut(feature as usize / 8) {
+                *byte |= 1 << (feature % 8);
+            }
+        }
+        let mask = emitter.store(&mask)?;
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        Ok(runtime::Op::Select(ops::Select { input, output, mask }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Select { keep: self.keep.clone() }.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        _: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        Some(x.first.select(&self.keep))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

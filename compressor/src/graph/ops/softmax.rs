@@ -1,10 +1,19 @@
 //! Softmax over channels or features.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::unary;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,12 +32,30 @@ impl Operator for Softmax {
         rows(x, site.output.channels(), |below, sum| below.exp() / sum)
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let multiplier = fixed(lowering.quantization(first), INTEGER_BITS);
+        lowering.unary(IntegerSoftmax { multiplier }, UNIT)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Softmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::softmax(x, D - 1)
     }
 }
 
@@ -42,4 +69,42 @@ pub(super) fn rows(x: &Operands<'_>, len: usize, f: impl Fn(f64, f64) -> f64) ->
         y.extend(row.iter().map(|&x| f(f64::from(x - most), sum) as f32));
     }
     y
+}
+
+/// Bits before the point of what it computes with.
+pub const INTEGER_BITS: i32 = 5;
+/// The output: 0 to 1 in 256ths.
+pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+
+/// Softmax of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerSoftmax {
+    /// The input's scale in fixed point.
+    pub multiplier: Multiplier,
+}
+
+impl IntegerSoftmax {
+    /// What it gives.
+    pub const OUTPUT: Quantization = UNIT;
+
+    /// Over values of a quantisation.
+    pub fn of(from: Quantization) -> Self {
+        Self { multiplier: fixed(from, INTEGER_BITS) }
+    }
+}
+
+impl IntegerOperator for IntegerSoftmax {
+    fn label(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.shaped(0)?, emitter.output()?);
+        let multiplier = self.multiplier;
+        Ok(runtime::Op::Softmax(ops::Softmax { input, output, multiplier }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Softmax {}.into(), Clamp::NONE))
+    }
 }

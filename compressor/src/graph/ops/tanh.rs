@@ -1,10 +1,19 @@
 //! The hyperbolic tangent.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::execute::Operands;
+use super::super::integer::{Emitter, IntegerOperator};
+use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::Op;
 use super::unary;
+use crate::numbers::Quantization;
+#[cfg(feature = "training")]
+use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value};
 
 /// The hyperbolic tangent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,11 +38,61 @@ impl Operator for Tanh {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().map(|&x| self.apply(x))
+    }
+
+    fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        let first = lowering.operand(0)?;
+        let multiplier = fixed(lowering.quantization(first), INTEGER_BITS);
+        lowering.unary(IntegerTanh { multiplier }, SYMMETRIC)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Tanh {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        x.tanh()
+    }
+}
+
+/// Bits before the point of what it computes with.
+pub const INTEGER_BITS: i32 = 4;
+/// The output: −1 to 1 in 128ths.
+pub const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
+
+/// The hyperbolic tangent of integers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IntegerTanh {
+    /// The input's scale in fixed point.
+    pub multiplier: Multiplier,
+}
+
+impl IntegerOperator for IntegerTanh {
+    fn label(&self) -> &'static str {
+        "tanh"
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.flat(0)?, emitter.output()?);
+        let multiplier = self.multiplier;
+        Ok(runtime::Op::Tanh(ops::Tanh { input, output, multiplier }))
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Tanh {}.into(), Clamp::NONE))
+    }
+
+    fn one_by_one(&self) -> bool {
+        true
     }
 }

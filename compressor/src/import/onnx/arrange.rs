@@ -6,7 +6,8 @@ use super::order::{Order, strides};
 use super::shape::{Shape, check_len};
 use super::site::{Activation, Site, Tensor};
 use super::weighted::TRANSPOSED;
-use crate::float_graph::{Kind, ValueId};
+use crate::graph::ValueId;
+use crate::graph::ops::{Concat, Pad};
 use crate::import::ImportError;
 use crate::import::layout::Role;
 
@@ -56,7 +57,7 @@ impl Converter<'_> {
             inputs.push(self.arranged(site, part, kept)?);
         }
         let shape = Shape { rows, lineage, ..shape };
-        self.push_shape(site, Kind::Concat(along), inputs, shape).map(drop)
+        self.push_shape(site, Concat { axis: along }, inputs, shape).map(drop)
     }
 
     /// `Pad` with a constant.
@@ -104,13 +105,13 @@ impl Converter<'_> {
         let lineage = input.lineage.clone();
         if input.order.is_logical() && *self.kept(&input) == input.dims {
             let shape = Shape { lineage, ..Shape::logical(dims) };
-            let kind = Kind::Pad(before, fill);
-            return self.push_shape(site, kind, vec![input.value], shape).map(drop);
+            let op = Pad { before, fill };
+            return self.push_shape(site, op, vec![input.value], shape).map(drop);
         }
         let input = self.laid_as_image(site, input)?;
         before.rotate_left(1);
         let shape = Shape { lineage, ..Shape::image(dims)? };
-        self.push_shape(site, Kind::Pad(before, fill), vec![input.value], shape).map(drop)
+        self.push_shape(site, Pad { before, fill }, vec![input.value], shape).map(drop)
     }
 
     /// `Transpose`: only what is remembered of the order changes.

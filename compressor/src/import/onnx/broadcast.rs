@@ -5,10 +5,10 @@ use super::convert::Converter;
 use super::order::strides;
 use super::shape::Shape;
 use super::site::{Activation, Site};
-use crate::float_graph::{Kind, ValueId, Window};
+use crate::graph::ops::{Add, Concat, Mul};
+use crate::graph::{Affine, Computation, ValueId};
 use crate::import::ImportError;
 use crate::import::layout::Role;
-use crate::network::Affine;
 
 /// Most copies of an operand side by side.
 const MAX_COPIES: usize = 64;
@@ -37,7 +37,7 @@ impl Converter<'_> {
     pub(super) fn pair(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         a: Activation,
         b: Activation,
     ) -> Result<(), ImportError> {
@@ -56,20 +56,20 @@ impl Converter<'_> {
         })?;
         if repeat == whole {
             let second = self.arranged(site, &b, self.kept(&a).to_vec())?;
-            return self.push_like(site, kind, vec![a.value, second], &a).map(drop);
+            return self.push_like(site, op, vec![a.value, second], &a).map(drop);
         }
         if b.len() == 1 || repeat.outer == 1 && last == b.len() {
-            return self.push_like(site, kind, vec![a.value, b.value], &a).map(drop);
+            return self.push_like(site, op, vec![a.value, b.value], &a).map(drop);
         }
         if repeat.outer == 1 {
             // A row of the first operand for each repetition.
             let rows = Shape { kept: vec![repeat.count, repeat.inner], ..self.shape_of(&a) };
             let first = self.arranged(site, &a, rows.kept.clone())?;
-            let written = self.step_of(site, kind, vec![first, b.value], rows)?;
+            let written = self.step_of(site, op, vec![first, b.value], rows)?;
             return self.view(site, written.value, self.shape_of(&a));
         }
         let second = self.repeated(site, &a, &b, repeat)?;
-        self.push_like(site, kind, vec![a.value, second], &a).map(drop)
+        self.push_like(site, op, vec![a.value, second], &a).map(drop)
     }
 
     /// For each number of `a` as it is kept, the one of `b` that it meets.
@@ -116,9 +116,9 @@ impl Converter<'_> {
             let read = self.arranged(site, b, vec![outer, 1, 1])?;
             let affine = Affine { weight: vec![1.0; count], bias: vec![0.0; count] };
             self.count(count)?;
-            let kind = Kind::DepthwiseConv2d(Window::ONE, affine);
+            let op = Computation::per_channel(affine);
             let shape = shape(vec![outer, 1, count], self);
-            self.step_of(site, kind, vec![read], shape)?
+            self.step_of(site, op, vec![read], shape)?
         } else {
             if count > MAX_COPIES {
                 let what = "the number of an operand's copies";
@@ -126,7 +126,7 @@ impl Converter<'_> {
             }
             let read = self.arranged(site, b, vec![outer, 1, inner])?;
             let shape = shape(vec![outer, count, inner], self);
-            self.step_of(site, Kind::Concat(1), vec![read; count], shape)?
+            self.step_of(site, Concat { axis: 1 }, vec![read; count], shape)?
         };
         self.arranged(site, &copies, self.kept(a).to_vec())
     }
@@ -163,24 +163,24 @@ impl Converter<'_> {
         };
         match (meet(factor, 1.0)?, meet(summand, 0.0)?) {
             (Broadcast::Channels(weight), Broadcast::Channels(bias)) if kept.len() <= 3 => {
-                let kind = Kind::DepthwiseConv2d(Window::ONE, Affine { weight, bias });
-                self.push_like(site, kind, vec![input.value], input).map(drop)
+                let op = Computation::per_channel(Affine { weight, bias });
+                self.push_like(site, op, vec![input.value], input).map(drop)
             }
             (Broadcast::Channels(weight), Broadcast::Channels(bias)) => {
                 let rows =
                     Shape { kept: vec![input.len() / channels, channels], ..self.shape_of(input) };
                 let read = self.arranged(site, input, rows.kept.clone())?;
-                let kind = Kind::DepthwiseConv2d(Window::ONE, Affine { weight, bias });
-                let written = self.step_shape(site, kind, read, rows)?;
+                let op = Computation::per_channel(Affine { weight, bias });
+                let written = self.step_shape(site, op, read, rows)?;
                 self.view(site, written.value, self.shape_of(input))
             }
             (Broadcast::Whole(numbers), _) if summand.is_none() => {
                 let value = self.constant_value("", kept, numbers)?;
-                self.push_like(site, Kind::Mul, vec![input.value, value], input).map(drop)
+                self.push_like(site, Mul {}, vec![input.value, value], input).map(drop)
             }
             (_, Broadcast::Whole(numbers)) if factor.is_none() => {
                 let value = self.constant_value("", kept, numbers)?;
-                self.push_like(site, Kind::Add, vec![input.value, value], input).map(drop)
+                self.push_like(site, Add {}, vec![input.value, value], input).map(drop)
             }
             (Broadcast::Channels(weight), Broadcast::Whole(numbers))
                 if weight.iter().all(|number| *number == weight[0]) =>
@@ -188,7 +188,7 @@ impl Converter<'_> {
                 let scaled = self.affine_step(site, input, weight[0], 0.0)?;
                 let read = self.arranged(site, &scaled, kept.clone())?;
                 let value = self.constant_value("", kept, numbers)?;
-                self.push_like(site, Kind::Add, vec![read, value], input).map(drop)
+                self.push_like(site, Add {}, vec![read, value], input).map(drop)
             }
             _ => {
                 let problem = "a constant must be one number, or one per channel";

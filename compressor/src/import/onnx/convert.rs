@@ -10,11 +10,12 @@ use super::order::Order;
 use super::schema::Model;
 use super::shape::{Shape, check_len};
 use super::site::{Activation, MAX_NAME_LEN, Site, Tensor};
-use crate::calibrate::Quantization;
 use crate::data::Layout;
-use crate::float_graph::{Kind, Node as FloatNode, Value, ValueId};
+use crate::graph::ops::Reshape;
+use crate::graph::{Computation, Node, Value, ValueId};
 use crate::import::ImportError;
 use crate::import::layout::{Evidence, Lineage};
+use crate::numbers::Quantization;
 
 /// Most numbers of all constants together: what the largest file could hold, since one could be
 /// named many times.
@@ -250,48 +251,48 @@ impl<'f> Converter<'f> {
     pub(super) fn push(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         inputs: Vec<ValueId>,
         dims: Vec<usize>,
         order: Order,
     ) -> Result<Activation, ImportError> {
-        self.push_shape(site, kind, inputs, Shape::new(dims, order))
+        self.push_shape(site, op, inputs, Shape::new(dims, order))
     }
 
     /// As [`Converter::push`], of an image or a sequence, channels last.
     pub(super) fn push_image(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         input: ValueId,
         dims: Vec<usize>,
     ) -> Result<Activation, ImportError> {
-        self.push_shape(site, kind, vec![input], Shape::image(dims)?)
+        self.push_shape(site, op, vec![input], Shape::image(dims)?)
     }
 
     /// As [`Converter::push`], of what has the shape and order of `like`.
     pub(super) fn push_like(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         inputs: Vec<ValueId>,
         like: &Activation,
     ) -> Result<Activation, ImportError> {
         let shape = self.shape_of(like);
-        self.push_shape(site, kind, inputs, shape)
+        self.push_shape(site, op, inputs, shape)
     }
 
     /// As [`Converter::push`], of that shape.
     pub(super) fn push_shape(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         inputs: Vec<ValueId>,
         shape: Shape,
     ) -> Result<Activation, ImportError> {
         let name = Self::output(site)?;
         let written = self.activation(&name, shape)?;
-        self.append(site, kind, inputs, written.value);
+        self.append(site, op, inputs, written.value);
         self.tensors.insert(name, Tensor::Activation(written.clone()));
         Ok(written)
     }
@@ -300,34 +301,34 @@ impl<'f> Converter<'f> {
     pub(super) fn step(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         input: ValueId,
         dims: Vec<usize>,
     ) -> Result<Activation, ImportError> {
-        self.step_shape(site, kind, input, Shape::image(dims)?)
+        self.step_shape(site, op, input, Shape::image(dims)?)
     }
 
     /// As [`Converter::step`], of that shape.
     pub(super) fn step_shape(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         input: ValueId,
         shape: Shape,
     ) -> Result<Activation, ImportError> {
-        self.step_of(site, kind, vec![input], shape)
+        self.step_of(site, op, vec![input], shape)
     }
 
     /// As [`Converter::step_shape`], from any number of operands.
     pub(super) fn step_of(
         &mut self,
         site: &Site<'_>,
-        kind: Kind,
+        op: impl Into<Computation>,
         inputs: Vec<ValueId>,
         shape: Shape,
     ) -> Result<Activation, ImportError> {
         let written = self.activation("", shape)?;
-        self.append(site, kind, inputs, written.value);
+        self.append(site, op, inputs, written.value);
         Ok(written)
     }
 
@@ -342,7 +343,7 @@ impl<'f> Converter<'f> {
             return Ok(input.value);
         }
         let shape = Shape { kept, ..self.shape_of(input) };
-        Ok(self.step_shape(site, Kind::Reshape, input.value, shape)?.value)
+        Ok(self.step_shape(site, Reshape {}, input.value, shape)?.value)
     }
 
     /// The same numbers in another shape, as the node's output; without an operator where they are
@@ -360,12 +361,18 @@ impl<'f> Converter<'f> {
             let view = Activation { value, dims, order, rows, lineage };
             return self.define(site, Tensor::Activation(view));
         }
-        self.push_shape(site, Kind::Reshape, vec![value], shape).map(drop)
+        self.push_shape(site, Reshape {}, vec![value], shape).map(drop)
     }
 
-    fn append(&mut self, site: &Site<'_>, kind: Kind, inputs: Vec<ValueId>, output: ValueId) {
+    fn append(
+        &mut self,
+        site: &Site<'_>,
+        op: impl Into<Computation>,
+        inputs: Vec<ValueId>,
+        output: ValueId,
+    ) {
         let name = site.at().to_string();
-        self.model.graph.nodes.push(FloatNode { name, kind, inputs, output });
+        self.model.graph.nodes.push(Node::new(name, op, inputs, output));
     }
 
     /// A value that doesn't depend on the input, in the order of the value that it meets.

@@ -4,15 +4,15 @@ use super::constant::Constant;
 use super::convert::Converter;
 use super::shape::Shape;
 use super::site::{Activation, Site, Tensor};
-use crate::float_graph::{Kind, Window};
+use crate::graph::ops::{Add, Clip, Mul};
+use crate::graph::{Affine, Computation};
 use crate::import::ImportError;
-use crate::network::Affine;
 
 impl Converter<'_> {
     /// `Add`.
     pub(super) fn add(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         match self.operands(site)? {
-            (Tensor::Activation(a), Tensor::Activation(b)) => self.pair(site, Kind::Add, a, b),
+            (Tensor::Activation(a), Tensor::Activation(b)) => self.pair(site, Add {}, a, b),
             (Tensor::Activation(a), Tensor::Constant(c))
             | (Tensor::Constant(c), Tensor::Activation(a)) => self.scale(site, &a, None, Some(&c)),
             (Tensor::Constant(a), Tensor::Constant(b)) => self.computed_constant(site, &a, &b),
@@ -32,7 +32,7 @@ impl Converter<'_> {
             }
             (Tensor::Activation(a), Tensor::Activation(b)) => {
                 let opposite = self.affine_step(site, &b, -1.0, 0.0)?;
-                self.pair(site, Kind::Add, a, opposite)
+                self.pair(site, Add {}, a, opposite)
             }
             (Tensor::Constant(a), Tensor::Constant(b)) => self.computed_constant(site, &a, &b),
         }
@@ -41,7 +41,7 @@ impl Converter<'_> {
     /// `Mul`.
     pub(super) fn mul(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         match self.operands(site)? {
-            (Tensor::Activation(a), Tensor::Activation(b)) => self.pair(site, Kind::Mul, a, b),
+            (Tensor::Activation(a), Tensor::Activation(b)) => self.pair(site, Mul {}, a, b),
             (Tensor::Activation(a), Tensor::Constant(c))
             | (Tensor::Constant(c), Tensor::Activation(a)) => self.scale(site, &a, Some(&c), None),
             (Tensor::Constant(a), Tensor::Constant(b)) => self.computed_constant(site, &a, &b),
@@ -68,9 +68,13 @@ impl Converter<'_> {
     }
 
     /// An operator that keeps shape and order.
-    pub(super) fn unary(&mut self, site: &Site<'_>, kind: Kind) -> Result<(), ImportError> {
+    pub(super) fn unary(
+        &mut self,
+        site: &Site<'_>,
+        op: impl Into<Computation>,
+    ) -> Result<(), ImportError> {
         let input = self.computed_rows(site, 0)?;
-        self.push_like(site, kind, vec![input.value], &input).map(drop)
+        self.push_like(site, op, vec![input.value], &input).map(drop)
     }
 
     /// One factor and one summand for all numbers, as a step of the node.
@@ -89,7 +93,7 @@ impl Converter<'_> {
         let read = self.arranged(site, input, kept.clone())?;
         let affine = Affine { weight: vec![factor; last], bias: vec![summand; last] };
         let shape = Shape { kept, ..self.shape_of(input) };
-        self.step_shape(site, Kind::DepthwiseConv2d(Window::ONE, affine), read, shape)
+        self.step_shape(site, Computation::per_channel(affine), read, shape)
     }
 
     /// `HardSigmoid`: a line between 0 and 1.
@@ -99,7 +103,7 @@ impl Converter<'_> {
         let line = self.affine_step(site, &input, alpha, beta)?;
         let kept = self.kept(&input).to_vec();
         let read = self.arranged(site, &line, kept)?;
-        self.push_like(site, Kind::Clip(0.0, 1.0), vec![read], &input).map(drop)
+        self.push_like(site, Clip { low: 0.0, high: 1.0 }, vec![read], &input).map(drop)
     }
 
     /// `Max` and `Min`: of a value and a number a limit, of constants their comparison.
@@ -117,12 +121,12 @@ impl Converter<'_> {
         };
         let limit = limit.single().filter(|limit| !limit.is_nan() && site.node.inputs.len() == 2);
         let limit = limit.ok_or_else(|| site.missing("the only number of a limit"))?;
-        let kind = if site.node.operator == "Max" {
-            Kind::Clip(limit, f32::INFINITY)
+        let op = if site.node.operator == "Max" {
+            Clip { low: limit, high: f32::INFINITY }
         } else {
-            Kind::Clip(f32::NEG_INFINITY, limit)
+            Clip { low: f32::NEG_INFINITY, high: limit }
         };
-        self.push_like(site, kind, vec![input.value], &input).map(drop)
+        self.push_like(site, op, vec![input.value], &input).map(drop)
     }
 
     /// `Clip`: its limits are operands, or attributes in old files.
@@ -141,7 +145,7 @@ impl Converter<'_> {
         if low.is_nan() || high.is_nan() || low > high {
             return Err(site.unsupported("the range", format!("{low} to {high}"), "low to high"));
         }
-        self.unary(site, Kind::Clip(low, high))
+        self.unary(site, Clip { low, high })
     }
 }
 

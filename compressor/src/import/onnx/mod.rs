@@ -1,7 +1,7 @@
 //! ONNX models as graphs of floats.
 //!
 //! [`read`] takes a model with one input and one output, folds what is constant, and gives a
-//! [`FloatGraph`] in the layout of the device: images channels last, whatever the file has.
+//! [`Graph`] in the layout of the device: images channels last, whatever the file has.
 //! Quantised models (pairs of `QuantizeLinear` and `DequantizeLinear`) bring their scales along.
 
 mod arithmetic;
@@ -34,15 +34,15 @@ pub use operators::{SUPPORTED, SupportedOperator};
 
 use super::layout::InputLayout;
 use super::{At, ImportError};
-use crate::calibrate::Quantization;
 use crate::data::Layout;
-use crate::float_graph::{FloatGraph, ValueId};
+use crate::graph::{Affine, Graph, ValueId};
+use crate::numbers::Quantization;
 
 /// A model of floats, and what the file says about its quantisation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FloatModel {
     /// What is computed.
-    pub graph: FloatGraph,
+    pub graph: Graph<Affine>,
     /// Quantisation of values that the file quantises.
     pub activations: BTreeMap<ValueId, Quantization>,
     /// Scales of quantised weights by the value that their node writes: one, or one per output.

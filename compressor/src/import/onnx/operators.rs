@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::convert::Converter;
 use super::site::Site;
-use crate::float_graph::Kind;
+use crate::graph::ops::{Clip, HardSwish, LeakyRelu, LogSoftmax, Logistic, Softmax, Tanh};
 use crate::import::ImportError;
 
 /// How an operator of an ONNX file is imported.
@@ -165,16 +165,16 @@ impl Converter<'_> {
             Import::Sub => self.sub(site),
             Import::Mul => self.mul(site),
             Import::Div => self.div(site),
-            Import::Relu => self.unary(site, Kind::Clip(0.0, f32::INFINITY)),
+            Import::Relu => self.unary(site, Clip::RELU),
             Import::Clip => self.clip(site),
             Import::Extreme => self.extreme(site),
-            Import::LeakyRelu => self.unary(site, Kind::LeakyRelu(site.float("alpha", 0.01))),
+            Import::LeakyRelu => self.unary(site, LeakyRelu { alpha: site.float("alpha", 0.01) }),
             Import::HardSigmoid => self.hard_sigmoid(site),
-            Import::HardSwish => self.unary(site, Kind::HardSwish),
-            Import::Sigmoid => self.unary(site, Kind::Sigmoid),
-            Import::Tanh => self.unary(site, Kind::Tanh),
-            Import::Softmax => self.softmax(site, Kind::Softmax),
-            Import::LogSoftmax => self.softmax(site, Kind::LogSoftmax),
+            Import::HardSwish => self.unary(site, HardSwish {}),
+            Import::Sigmoid => self.unary(site, Logistic {}),
+            Import::Tanh => self.unary(site, Tanh {}),
+            Import::Softmax => self.softmax(site, Softmax {}),
+            Import::LogSoftmax => self.softmax(site, LogSoftmax {}),
             Import::Concat => self.concat(site),
             Import::Pad => self.pad(site),
             Import::Flatten => self.flatten(site),

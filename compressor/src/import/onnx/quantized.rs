@@ -6,9 +6,9 @@
 use super::constant::{Constant, Type};
 use super::convert::Converter;
 use super::site::{Activation, Site, Tensor};
-use crate::calibrate::Quantization;
-use crate::float_graph::Kind;
+use crate::graph::ops::Reshape;
 use crate::import::ImportError;
+use crate::numbers::Quantization;
 
 impl Converter<'_> {
     /// `QuantizeLinear`.
@@ -113,7 +113,7 @@ impl Converter<'_> {
             self.model.activations.insert(input.value, quantization);
             return self.define(site, Tensor::Activation(input.clone()));
         }
-        let written = self.push_like(site, Kind::Reshape, vec![input.value], input)?;
+        let written = self.push_like(site, Reshape {}, vec![input.value], input)?;
         self.model.activations.insert(written.value, quantization);
         Ok(())
     }

@@ -4,14 +4,19 @@ use super::convert::Converter;
 use super::order::{Around, Order, Rows};
 use super::shape::Shape;
 use super::site::{Activation, Site};
-use crate::float_graph::{Kind, Window};
+use crate::graph::ops::{AvgPool2d, MaxPool2d, Mean, Op};
+use crate::graph::{Computation, Window};
 use crate::import::ImportError;
 use crate::import::layout::Role;
 
 impl Converter<'_> {
     /// `Softmax` and its logarithm. Before version 13 all dimensions from the axis on were taken
     /// together.
-    pub(super) fn softmax(&mut self, site: &Site<'_>, kind: Kind) -> Result<(), ImportError> {
+    pub(super) fn softmax(
+        &mut self,
+        site: &Site<'_>,
+        op: impl Into<Computation>,
+    ) -> Result<(), ImportError> {
         let together = self.opset < 13;
         let input = self.computed_rows(site, 0)?;
         let axis = self.axis(site, site.int("axis", if together { 1 } else { -1 }), &input)?;
@@ -25,11 +30,11 @@ impl Converter<'_> {
         };
         let shape = self.shape_of(&input);
         if shape.kept.last() == Some(&width) {
-            return self.push_shape(site, kind, vec![input.value], shape).map(drop);
+            return self.push_shape(site, op, vec![input.value], shape).map(drop);
         }
         let kept = if outer.len() == 1 { vec![width] } else { vec![outer.len(), width] };
         let read = self.arranged(site, &input, kept.clone())?;
-        self.push_shape(site, kind, vec![read], Shape { kept, ..shape }).map(drop)
+        self.push_shape(site, op, vec![read], Shape { kept, ..shape }).map(drop)
     }
 
     /// `GlobalAveragePool` and `GlobalMaxPool`: over all dimensions but the channels.
@@ -94,17 +99,17 @@ impl Converter<'_> {
         if outer == 1 && !max {
             let kept = self.kept_with_last(input, inner);
             let read = self.arranged(site, input, kept)?;
-            return self.push_shape(site, Kind::Mean, vec![read], shape).map(drop);
+            return self.push_shape(site, Mean {}, vec![read], shape).map(drop);
         }
         if middle > usize::from(u16::MAX) {
             let what = "the number of values that it goes over";
             return Err(site.unsupported(what, middle, "1 to 65535"));
         }
         let window = Window { size: [1, middle], ..Window::ONE };
-        let kind = if max { Kind::MaxPool2d(window) } else { Kind::AvgPool2d(window) };
+        let op: Op = if max { MaxPool2d { window }.into() } else { AvgPool2d { window }.into() };
         let read = self.arranged(site, input, vec![outer, middle, inner])?;
         let image = Shape { kept: vec![outer, 1, inner], ..Shape::logical(shape.dims.clone()) };
-        let written = self.step_shape(site, kind, read, image)?;
+        let written = self.step_shape(site, op, read, image)?;
         self.view(site, written.value, shape)
     }
 

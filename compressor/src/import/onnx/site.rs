@@ -3,7 +3,7 @@
 use super::constant::Constant;
 use super::order::Order;
 use super::schema::{Attribute, Node};
-use crate::float_graph::ValueId;
+use crate::graph::ValueId;
 use crate::import::layout::Lineage;
 use crate::import::{At, ImportError};
 

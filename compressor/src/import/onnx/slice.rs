@@ -5,9 +5,9 @@ use super::convert::Converter;
 use super::order::{Cut, strides};
 use super::shape::Shape;
 use super::site::{Activation, Site, Tensor};
-use crate::float_graph::{Kind, Window};
+use crate::graph::ops::DepthwiseConv2d;
+use crate::graph::{Affine, Computation, Window};
 use crate::import::ImportError;
-use crate::network::Affine;
 
 /// Bounds along a dimension as the file states them.
 #[derive(Clone, Copy, Debug)]
@@ -158,8 +158,8 @@ impl Converter<'_> {
             order: shape.order.clone(),
             dims: shape.dims.clone(),
         };
-        let kind = Kind::DepthwiseConv2d(window, affine);
-        let written = self.step_shape(site, kind, read, image)?;
+        let op = Computation::new(DepthwiseConv2d { window }, affine);
+        let written = self.step_shape(site, op, read, image)?;
         let value = self.arranged(site, &written, shape.kept)?;
         Ok(Activation { value, ..written })
     }

@@ -257,8 +257,7 @@ fn a_constant_may_stand_before_what_is_taken_from_it() {
         graph.initializers.push(encoded(&floats("c", dims)));
         let model = read(&file(&graph), None, None).unwrap();
         let inputs: Vec<f32> = (0..60).map(|at| at as f32 / 8.0).collect();
-        let outputs =
-            crate::float_graph::Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let outputs = crate::graph::Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
         let right: Vec<f32> = inputs.iter().map(|x| 0.5 - x).collect();
         assert_eq!(outputs, right, "{dims:?}");
     }
@@ -341,7 +340,7 @@ fn parameters_are_read_from_a_file_beside_the_model() {
         read(&file(&graph), Some(folder.path()), None)
     };
     let model = with("4").unwrap();
-    let bias = &model.graph.nodes[0].kind.affine().unwrap().bias;
+    let bias = &model.graph.nodes[0].parameters.as_ref().unwrap().bias;
     assert_eq!(*bias, [1.0, 2.0, 3.0, 4.0]);
     let found = with("8").unwrap_err().to_string();
     assert!(found.contains("outside of the file"), "{found}");

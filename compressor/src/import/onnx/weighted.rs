@@ -6,10 +6,10 @@ use super::order::Order;
 use super::shape::Shape;
 use super::site::{Activation, Site};
 use super::window::Geometry;
-use crate::float_graph::{Kind, Window};
+use crate::graph::ops::{Conv2d, Dense, DepthwiseConv2d};
+use crate::graph::{Affine, Computation, Window};
 use crate::import::ImportError;
 use crate::import::layout::Role;
-use crate::network::Affine;
 
 impl Converter<'_> {
     /// `Gemm`: α·A·B + β·C.
@@ -72,7 +72,13 @@ impl Converter<'_> {
         let mut dims = input.dims.clone();
         dims[last] = outputs;
         let written = if last == 0 {
-            self.push(site, Kind::Dense(affine), vec![input.value], dims, Order::LOGICAL)?
+            self.push(
+                site,
+                Computation::new(Dense {}, affine),
+                vec![input.value],
+                dims,
+                Order::LOGICAL,
+            )?
         } else {
             let places = rows
                 .outer
@@ -87,7 +93,12 @@ impl Converter<'_> {
             let read = self.arranged(site, input, kept.clone())?;
             *kept.last_mut().unwrap_or(&mut 0) = outputs;
             let shape = Shape { kept, ..shape };
-            self.push_shape(site, Kind::Conv2d(Window::ONE, affine), vec![read], shape)?
+            self.push_shape(
+                site,
+                Computation::new(Conv2d { window: Window::ONE }, affine),
+                vec![read],
+                shape,
+            )?
         };
         if let Some(scales) = scales {
             self.model.weights.insert(written.value, scales);
@@ -136,12 +147,12 @@ impl Converter<'_> {
             }
         }
         let affine = Affine { weight, bias };
-        let kind = match depthwise {
-            true => Kind::DepthwiseConv2d(window, affine),
-            false => Kind::Conv2d(window, affine),
+        let op = match depthwise {
+            true => Computation::new(DepthwiseConv2d { window }, affine),
+            false => Computation::new(Conv2d { window }, affine),
         };
         let scales = row_scales(site, &weights, 0)?;
-        let written = self.push_image(site, kind, input.value, dims)?;
+        let written = self.push_image(site, op, input.value, dims)?;
         if let Some(scales) = scales {
             self.model.weights.insert(written.value, scales);
         }

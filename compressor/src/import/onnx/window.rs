@@ -2,7 +2,8 @@
 
 use super::convert::Converter;
 use super::site::{Activation, Site};
-use crate::float_graph::{Kind, Window};
+use crate::graph::Window;
+use crate::graph::ops::{AvgPool2d, MaxPool2d, Op, Pad};
 use crate::import::ImportError;
 
 /// Attributes of a window along both axes; sequences are images of height 1.
@@ -169,7 +170,7 @@ impl Converter<'_> {
         }
         let mut borders: Vec<usize> = places[2 - axes..].iter().map(|place| place.before).collect();
         borders.push(0);
-        self.step(site, Kind::Pad(borders, fill), input.value, dims)
+        self.step(site, Pad { before: borders, fill }, input.value, dims)
     }
 
     /// `MaxPool` and `AveragePool`.
@@ -198,8 +199,8 @@ impl Converter<'_> {
             input = self.padded(site, &input, places, 0.0)?;
             window.padding = [0; 2];
         }
-        let kind = if max { Kind::MaxPool2d(window) } else { Kind::AvgPool2d(window) };
-        self.push_image(site, kind, input.value, dims).map(drop)
+        let op: Op = if max { MaxPool2d { window }.into() } else { AvgPool2d { window }.into() };
+        self.push_image(site, op, input.value, dims).map(drop)
     }
 }
 

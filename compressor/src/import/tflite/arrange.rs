@@ -1,8 +1,10 @@
 //! Operators that arrange or gather values: joins, borders, views, sizes, the largest.
 
 use super::convert::{Converter, Site, axis_without_batch, integers};
+use crate::graph::ops::{IntegerArgmax, IntegerConcat, IntegerPad};
+use crate::graph::{IntegerValue, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Origin, Value, ValueId};
+use crate::numbers::Quantization;
 
 impl<'a> Converter<'a> {
     /// `RESHAPE`, `SQUEEZE`, `EXPAND_DIMS`: the same bytes.
@@ -16,7 +18,7 @@ impl<'a> Converter<'a> {
         if from.len() != to.len() {
             return Err(site.shape_error("sizes must be equal", &[&from.dims, &to.dims]));
         }
-        if from.zero_point != to.zero_point {
+        if from.quantization.zero_point != to.quantization.zero_point {
             let (_, tensor) = self.output(site);
             return Err(site.quantization(tensor, "has another zero point than the input"));
         }
@@ -54,7 +56,7 @@ impl<'a> Converter<'a> {
         if inputs.is_empty() || !inputs.iter().all(fits) || along.sum::<usize>() != dims[axis] {
             return Err(site.shape_error("operands don't fill the output", &[&dims]));
         }
-        self.push(site, Kind::Concat(axis), inputs, output);
+        self.push(site, IntegerConcat { axis: axis }, inputs, output);
         Ok(())
     }
 
@@ -88,13 +90,13 @@ impl<'a> Converter<'a> {
             before.push(start);
         }
         let value = match self.optional(site, 2) {
-            None => to.zero_point,
+            None => to.quantization.zero_point,
             Some((_, constant)) => match &*constant.data {
                 [byte] => *byte as i8,
                 _ => return Err(site.missing("the border's value")),
             },
         };
-        self.push(site, Kind::Pad(before, value), vec![input], output);
+        self.push(site, IntegerPad { before: before, value: value }, vec![input], output);
         Ok(())
     }
 
@@ -144,15 +146,15 @@ impl<'a> Converter<'a> {
             let supported = "only the model's output (of INT32 or INT64)";
             return Err(ImportError::Type { at: site.at(), tensor, found, supported });
         }
-        let value = Value {
+        let value = IntegerValue {
             name: tensor.name.clone(),
             dims: vec![2],
-            scale: 1.0,
-            zero_point: 0,
+            quantization: Quantization { scale: 1.0, zero_point: 0 },
             origin: Origin::Computed,
+            real: None,
         };
         let output = self.define(id, value);
-        self.push(site, Kind::Argmax, vec![input], output);
+        self.push(site, IntegerArgmax {}, vec![input], output);
         Ok(())
     }
 }

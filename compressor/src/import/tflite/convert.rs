@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use bitsback_runtime::format::{Clamp, MAX_FILE_LEN};
 use bitsback_runtime::requantize::Multiplier;
 
-use super::dilated::Dealt;
+use super::dilated::SpaceToBatch;
 use super::operators::{self, Import};
 use super::schema::{Model, Operator, Tensor, Type};
-use crate::calibrate::ByteMap;
+use crate::compile::ByteMap;
+use crate::graph::{IntegerGraph, IntegerNode, IntegerOp, IntegerValue, Matrix, Origin, ValueId};
 use crate::import::{At, ImportError};
-use crate::integer_graph::{IntegerGraph, Kind, Node, Origin, Value, ValueId};
-use crate::lower::multiplier::multiplier;
+use crate::numbers::Quantization;
+use crate::numbers::multiplier;
 
 /// Most parameters that are taken out of a file, in all: a small file could name one buffer many
 /// times, and a model file can't hold more anyway.
@@ -21,10 +22,12 @@ const MAX_PARAMETERS: usize = MAX_FILE_LEN as usize;
 pub(super) struct Converter<'a> {
     pub(super) model: &'a Model<'a>,
     pub(super) graph: IntegerGraph,
+    /// How raw bytes become inputs.
+    bytes: Option<ByteMap>,
     /// The value that each tensor became.
     values: Vec<Option<ValueId>>,
     /// Tensors between `SPACE_TO_BATCH_ND` and its counterpart.
-    pub(super) dealt: HashMap<usize, Dealt<'a>>,
+    pub(super) batched: HashMap<usize, SpaceToBatch<'a>>,
     parameters: usize,
 }
 
@@ -77,12 +80,13 @@ impl<'a> Site<'a> {
 }
 
 /// All operators in turn.
-pub(super) fn convert(model: &Model<'_>) -> Result<IntegerGraph, ImportError> {
+pub(super) fn convert(model: &Model<'_>) -> Result<(IntegerGraph, Option<ByteMap>), ImportError> {
     let mut converter = Converter {
         model,
         graph: IntegerGraph::default(),
+        bytes: None,
         values: vec![None; model.tensors.len()],
-        dealt: HashMap::new(),
+        batched: HashMap::new(),
         parameters: 0,
     };
     // Conversions at the model's ends are left to the caller: the model takes and gives int8.
@@ -99,7 +103,7 @@ pub(super) fn convert(model: &Model<'_>) -> Result<IntegerGraph, ImportError> {
     };
     converter.graph.input = end(&mut converter, "the model's input", ends.0)?;
     converter.graph.output = end(&mut converter, "the model's output", ends.1)?;
-    Ok(converter.graph)
+    Ok((converter.graph, converter.bytes))
 }
 
 impl<'a> Converter<'a> {
@@ -184,7 +188,7 @@ impl<'a> Converter<'a> {
         what: &'static str,
     ) -> Result<ValueId, ImportError> {
         let (id, _) = self.input(site, place, what)?;
-        if self.dealt.contains_key(&id) {
+        if self.batched.contains_key(&id) {
             return Err(self.between(site));
         }
         self.value(id, || site.at())
@@ -224,7 +228,9 @@ impl<'a> Converter<'a> {
             self.count(len)?;
             Origin::Constant(tensor.data.iter().map(|&byte| byte as i8).collect())
         };
-        let value = Value { name: tensor.name.clone(), dims, scale, zero_point, origin };
+        let quantization = Quantization { scale, zero_point };
+        let (name, real) = (tensor.name.clone(), None);
+        let value = IntegerValue { name, dims, quantization, origin, real };
         self.graph.values.push(value);
         let value = self.graph.values.len() - 1;
         self.values[id] = Some(value);
@@ -232,7 +238,7 @@ impl<'a> Converter<'a> {
     }
 
     /// The value of a tensor that isn't int8.
-    pub(super) fn define(&mut self, id: usize, value: Value) -> ValueId {
+    pub(super) fn define(&mut self, id: usize, value: IntegerValue) -> ValueId {
         self.graph.values.push(value);
         let value = self.graph.values.len() - 1;
         self.values[id] = Some(value);
@@ -251,27 +257,40 @@ impl<'a> Converter<'a> {
     pub(super) fn push(
         &mut self,
         site: &Site<'a>,
-        kind: Kind,
+        op: impl Into<IntegerOp>,
         inputs: Vec<ValueId>,
         output: ValueId,
     ) {
-        let name = site.at().to_string();
-        self.graph.nodes.push(Node { name, kind, inputs, output });
+        let (name, op) = (site.at().to_string(), op.into());
+        self.graph.nodes.push(IntegerNode { name, op, inputs, output, parameters: None });
+    }
+
+    /// As [`Converter::push`], of a layer.
+    pub(super) fn push_layer(
+        &mut self,
+        site: &Site<'a>,
+        op: impl Into<IntegerOp>,
+        layer: Matrix,
+        inputs: Vec<ValueId>,
+        output: ValueId,
+    ) {
+        let (name, op, parameters) = (site.at().to_string(), op.into(), Some(layer));
+        self.graph.nodes.push(IntegerNode { name, op, inputs, output, parameters });
     }
 
     /// Makes the output of an operator a view of `of`.
     pub(super) fn make_view(&mut self, of: ValueId, output: ValueId) {
         if of != output {
-            self.graph.values[output].origin = Origin::View(of);
+            self.graph.values[output].origin = Origin::View(of, 0);
         }
     }
 
     /// The map of raw bytes to inputs.
     pub(super) fn set_bytes(&mut self, map: ByteMap) {
-        self.graph.bytes = vec![map];
+        self.bytes = Some(map);
     }
 
-    pub(super) fn of(&self, id: ValueId) -> &Value {
+    pub(super) fn of(&self, id: ValueId) -> &IntegerValue {
         &self.graph.values[id]
     }
 }
@@ -336,8 +355,13 @@ pub(super) fn integers(site: &Site<'_>, tensor: &Tensor<'_>) -> Result<Vec<i64>,
 
 /// A fused activation as the range of the output. Limits are divided and rounded in single
 /// precision, as TensorFlow Lite does.
-pub(super) fn activation(site: &Site<'_>, code: i8, output: &Value) -> Result<Clamp, ImportError> {
-    let (scale, zero_point) = (output.scale, f64::from(output.zero_point));
+pub(super) fn activation(
+    site: &Site<'_>,
+    code: i8,
+    output: &IntegerValue,
+) -> Result<Clamp, ImportError> {
+    let (scale, zero_point) =
+        (output.quantization.scale, f64::from(output.quantization.zero_point));
     let at = |real: f32| {
         let q = zero_point + f64::from((real / scale).round());
         q.clamp(f64::from(i8::MIN), f64::from(i8::MAX)) as i8

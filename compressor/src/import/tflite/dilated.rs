@@ -10,13 +10,14 @@
 use super::convert::{Converter, Site, integers};
 use super::schema::{Tensor, Type};
 use super::window::padding_and_stride;
+use crate::graph::ops::IntegerPad;
+use crate::graph::{IntegerValue, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Origin, Value, ValueId};
 
 /// What a tensor between the two operators is made of.
 #[derive(Clone)]
-pub(super) struct Dealt<'a> {
-    /// What was dealt out.
+pub(super) struct SpaceToBatch<'a> {
+    /// The tensor before it.
     source: ValueId,
     /// Into how many images along each dimension that is not the batch or the channels.
     block: Vec<usize>,
@@ -70,7 +71,7 @@ impl<'a> Converter<'a> {
         if !follows || !open && shape(to).next() != expected.first().copied() {
             return Err(wrong("the output's shape doesn't follow from the blocks"));
         }
-        self.dealt.insert(id, Dealt { source, block, borders, open, convolution: None });
+        self.batched.insert(id, SpaceToBatch { source, block, borders, open, convolution: None });
         Ok(())
     }
 
@@ -94,28 +95,31 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Whether the operator reads what was dealt out; then it is remembered for its counterpart.
+    /// Whether the operator reads the images of a space-to-batch; then it is remembered for its
+    /// counterpart.
     pub(super) fn is_within_blocks(
         &mut self,
         site: &Site<'a>,
         convolution: bool,
     ) -> Result<bool, ImportError> {
         let (from_id, from) = self.input(site, 0, "its input")?;
-        let Some(mut dealt) = self.dealt.get(&from_id).cloned() else { return Ok(false) };
+        let Some(mut batched) = self.batched.get(&from_id).cloned() else { return Ok(false) };
         let (id, to) = self.output(site);
         let keeps_ends = from.shape.first() == to.shape.first();
         let is_view = shape(from).product::<usize>() == shape(to).product::<usize>()
             && from.shape.last() == to.shape.last();
-        if !keeps_ends || (convolution && dealt.convolution.is_some()) || !(convolution || is_view)
+        if !keeps_ends
+            || (convolution && batched.convolution.is_some())
+            || !(convolution || is_view)
         {
             return Err(self.between(site));
         }
         if convolution {
-            dealt.convolution = Some(*site);
+            batched.convolution = Some(*site);
         } else {
             same_quantization(site, from, to)?;
         }
-        self.dealt.insert(id, dealt);
+        self.batched.insert(id, batched);
         Ok(true)
     }
 
@@ -135,10 +139,10 @@ impl<'a> Converter<'a> {
     /// `BATCH_TO_SPACE_ND`: the convolution, dilated.
     pub(super) fn batch_to_space(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let (from_id, from) = self.input(site, 0, "its input")?;
-        let Some(dealt) = self.dealt.get(&from_id).cloned() else {
+        let Some(batched) = self.batched.get(&from_id).cloned() else {
             return Err(self.between(site));
         };
-        let Some(convolution) = dealt.convolution else { return Err(self.between(site)) };
+        let Some(convolution) = batched.convolution else { return Err(self.between(site)) };
         let (block, crops) = self.blocks(site)?;
         let (_, to) = self.output(site);
         let (_, convolved) = self.output(&convolution);
@@ -147,13 +151,13 @@ impl<'a> Converter<'a> {
         let output = self.result(site)?;
         let dims = self.of(output).dims.clone();
         let wrong = |problem| site.shape_error(problem, &[&dims, &block]);
-        if block != dealt.block || dims.len() != block.len() + 1 {
+        if block != batched.block || dims.len() != block.len() + 1 {
             return Err(wrong("its blocks must be those of SPACE_TO_BATCH_ND"));
         }
         let taps = self.taps(&convolution)?;
         let columns = block.len() == 1 && self.is_in_columns(&convolution)?;
         let (source, output) =
-            (self.image(dealt.source, columns, false), self.image(output, columns, true));
+            (self.image(batched.source, columns, false), self.image(output, columns, true));
         let spread = |values: &[usize], one: usize| match *values {
             [rows, columns] => [rows, columns],
             [along] if columns => [one, along],
@@ -163,7 +167,7 @@ impl<'a> Converter<'a> {
             spread(&pairs.iter().map(|pair| pair[end]).collect::<Vec<_>>(), 0)
         };
         let dilation = spread(&block, 1);
-        let [before, behind] = [first(&dealt.borders, 0), first(&dealt.borders, 1)];
+        let [before, behind] = [first(&batched.borders, 0), first(&batched.borders, 1)];
         let [start, end] = [first(&crops, 0), first(&crops, 1)];
         let (inner, outer) = (self.of(source).dims.clone(), self.of(output).dims.clone());
         let mut padding = [0; 2];
@@ -179,7 +183,7 @@ impl<'a> Converter<'a> {
         }
         let mut source = source;
         let bordered = before.iter().chain(&behind).any(|&border| border > 0);
-        if !dealt.open && bordered && self.of(source).zero_point != 0 {
+        if !batched.open && bordered && self.of(source).quantization.zero_point != 0 {
             if start != [0, 0] {
                 return Err(wrong("only ends can be cropped where borders aren't zeros"));
             }
@@ -206,10 +210,10 @@ impl<'a> Converter<'a> {
         let value = self.of(image).clone();
         let channels = value.dims.last().copied().unwrap_or(1);
         let dims = vec![sides[0], sides[1], channels];
-        self.graph.values.push(Value { dims, origin: Origin::Computed, ..value });
+        self.graph.values.push(IntegerValue { dims, origin: Origin::Computed, ..value });
         let output = self.graph.values.len() - 1;
         let before = vec![before[0] as u16, before[1] as u16, 0];
-        self.push(site, Kind::Pad(before, 0), vec![image], output);
+        self.push(site, IntegerPad { before: before, value: 0 }, vec![image], output);
         output
     }
 
@@ -252,8 +256,8 @@ impl<'a> Converter<'a> {
             [along, channels] => vec![along, 1, channels],
             _ => return id,
         };
-        let origin = if written { Origin::Computed } else { Origin::View(id) };
-        self.graph.values.push(Value { dims, origin, ..value });
+        let origin = if written { Origin::Computed } else { Origin::View(id, 0) };
+        self.graph.values.push(IntegerValue { dims, origin, ..value });
         let image = self.graph.values.len() - 1;
         if written {
             self.make_view(image, id);
@@ -287,35 +291,35 @@ fn same_quantization(
 #[cfg(test)]
 mod tests {
     use crate::import::ImportError;
-    use crate::import::tflite::sketch::{Field, I8, Sketch, single};
+    use crate::import::tflite::builder::{Field, I8, ModelBuilder, single};
 
     /// A sequence of 4, a border of 1 on both sides, two taps 2 apart. `images` is what the file
     /// says of their number.
-    fn sequence(images: i32, crops: [i32; 2], activation: bool) -> Sketch {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 4, 1], 0.5, 2);
-        let (block, borders) = (sketch.integers(&[2]), sketch.integers(&[1, 1]));
-        let mut at = sketch.tensor(&[images, 3, 1], 0.5, 2);
-        sketch.operator(38, &[input, block, borders], at, vec![]);
+    fn sequence(images: i32, crops: [i32; 2], activation: bool) -> ModelBuilder {
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 4, 1], 0.5, 2);
+        let (block, borders) = (builder.integers(&[2]), builder.integers(&[1, 1]));
+        let mut at = builder.tensor(&[images, 3, 1], 0.5, 2);
+        builder.operator(38, &[input, block, borders], at, vec![]);
         if activation {
-            let limited = sketch.tensor(&[images, 3, 1], 0.5, 2);
-            sketch.operator(19, &[at], limited, vec![]);
+            let limited = builder.tensor(&[images, 3, 1], 0.5, 2);
+            builder.operator(19, &[at], limited, vec![]);
             at = limited;
         }
-        let axis = sketch.integers(&[1]);
-        let expanded = sketch.tensor(&[images, 1, 3, 1], 0.5, 2);
-        sketch.operator(70, &[at, axis], expanded, vec![]);
-        let weights = sketch.typed(&[1, 1, 2, 1], I8, &[1, 2], 1.0, 0);
-        let convolved = sketch.tensor(&[images, 1, 2, 1], 0.5, 1);
+        let axis = builder.integers(&[1]);
+        let expanded = builder.tensor(&[images, 1, 3, 1], 0.5, 2);
+        builder.operator(70, &[at, axis], expanded, vec![]);
+        let weights = builder.typed(&[1, 1, 2, 1], I8, &[1, 2], 1.0, 0);
+        let convolved = builder.tensor(&[images, 1, 2, 1], 0.5, 1);
         let valid = vec![(0, Field::I8(1)), (1, Field::I32(1)), (2, Field::I32(1))];
-        sketch.operator(3, &[expanded, weights, -1], convolved, valid);
-        let flat = sketch.tensor(&[images, 2, 1], 0.5, 1);
-        sketch.operator(22, &[convolved], flat, vec![]);
-        let crops = sketch.integers(&crops);
-        let output = sketch.tensor(&[1, 4, 1], 0.5, 1);
-        sketch.operator(37, &[flat, block, crops], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+        builder.operator(3, &[expanded, weights, -1], convolved, valid);
+        let flat = builder.tensor(&[images, 2, 1], 0.5, 1);
+        builder.operator(22, &[convolved], flat, vec![]);
+        let crops = builder.integers(&crops);
+        let output = builder.tensor(&[1, 4, 1], 0.5, 1);
+        builder.operator(37, &[flat, block, crops], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     }
 
     #[test]
@@ -329,8 +333,8 @@ mod tests {
     fn what_does_not_belong_together_is_refused() {
         let between = sequence(2, [0, 0], true).refused();
         assert!(between.to_string().contains("one convolution is supported"), "{between}");
-        for sketch in [sequence(2, [0, 1], false), sequence(3, [0, 0], false)] {
-            let error = sketch.refused();
+        for builder in [sequence(2, [0, 1], false), sequence(3, [0, 0], false)] {
+            let error = builder.refused();
             assert!(matches!(error, ImportError::Shape { .. }), "{error}");
         }
         let mut alone = single(37, &[2, 2, 1], &[1, 4, 1], vec![]);

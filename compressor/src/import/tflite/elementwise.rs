@@ -6,10 +6,14 @@ use bitsback_runtime::requantize::Multiplier;
 use super::convert::{Converter, Site, activation, per_tensor, signed_multiplier};
 use super::operands::{Difference, Operands};
 use super::schema::Type;
-use crate::calibrate::ByteMap;
+use crate::compile::ByteMap;
+use crate::graph::ops::{
+    IntegerAdd, IntegerDepthwiseConv2d, IntegerHardSwish, IntegerLeakyRelu, IntegerLimit,
+    IntegerLogistic, IntegerMul, IntegerRescale, IntegerSoftmax, IntegerTanh,
+};
+use crate::graph::{IntegerValue, Matrix, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Matrix, Origin, Value, ValueId};
-use crate::lower::multiplier::{hard_swish, multiplier};
+use crate::numbers::{hard_swish, multiplier};
 
 /// Integer bits of what `LOGISTIC` and `TANH` compute with, and of `SOFTMAX`.
 const LOGISTIC_INTEGER_BITS: i32 = 4;
@@ -21,7 +25,12 @@ impl<'a> Converter<'a> {
         let operands = self.operands(site)?;
         let (factors, sum, clamp) = self.sum(site, &operands)?;
         let Operands { inputs, output, .. } = operands;
-        self.push(site, Kind::Add(factors, sum, clamp), inputs.to_vec(), output);
+        self.push(
+            site,
+            IntegerAdd { multipliers: factors, output_multiplier: sum, clamp },
+            inputs.to_vec(),
+            output,
+        );
         Ok(())
     }
 
@@ -29,7 +38,7 @@ impl<'a> Converter<'a> {
     pub(super) fn sub(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let first = self.operand(site, 0, "its first operand")?;
         let second = self.operand(site, 1, "its second operand")?;
-        let zero_points = [first, second].map(|id| self.of(id).zero_point);
+        let zero_points = [first, second].map(|id| self.of(id).quantization.zero_point);
         let negative = self.negated(site, second);
         let operands = self.arranged(site, first, negative)?;
         let (mut factors, rest, clamp) = self.sum(site, &operands)?;
@@ -39,14 +48,19 @@ impl<'a> Converter<'a> {
             factors: [factors[first], factors[second]],
             zero_points,
             rest,
-            zero_point: self.of(output).zero_point,
+            zero_point: self.of(output).quantization.zero_point,
             clamp,
         };
         factors[second] = difference.mirrored().ok_or_else(|| {
             let (_, tensor) = self.output(site);
             site.quantization(tensor, "is a difference that no sum gives exactly")
         })?;
-        self.push(site, Kind::Add(factors, rest, clamp), inputs.to_vec(), output);
+        self.push(
+            site,
+            IntegerAdd { multipliers: factors, output_multiplier: rest, clamp },
+            inputs.to_vec(),
+            output,
+        );
         Ok(())
     }
 
@@ -59,9 +73,9 @@ impl<'a> Converter<'a> {
         let code = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
         let output = self.of(operands.output);
         let clamp = activation(site, code, output)?;
-        let [a, b] = operands.inputs.map(|id| f64::from(self.of(id).scale));
+        let [a, b] = operands.inputs.map(|id| f64::from(self.of(id).quantization.scale));
         let twice = 2.0 * a.max(b);
-        let sum = twice / (f64::from(1u32 << 20) * f64::from(output.scale));
+        let sum = twice / (f64::from(1u32 << 20) * f64::from(output.quantization.scale));
         Ok(([multiplier(a / twice), multiplier(b / twice)], multiplier(sum), clamp))
     }
 
@@ -71,16 +85,17 @@ impl<'a> Converter<'a> {
         let code = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
         let clamp = activation(site, code, self.of(output))?;
         let [a, b] = inputs.map(|id| self.of(id).clone());
-        let factor = f64::from(a.scale) * f64::from(b.scale) / f64::from(self.of(output).scale);
+        let factor = f64::from(a.quantization.scale) * f64::from(b.quantization.scale)
+            / f64::from(self.of(output).quantization.scale);
         let factor = multiplier(factor);
         let Origin::Constant(constant) = &b.origin else {
-            self.push(site, Kind::Mul(factor, clamp), inputs.to_vec(), output);
+            self.push(site, IntegerMul { multiplier: factor, clamp }, inputs.to_vec(), output);
             return Ok(());
         };
         let whole = self.of(output).clone();
         let channels = if constant.len() == 1 { 1 } else { constant.len() };
         let dims = vec![whole.len() / channels.max(1), 1, channels];
-        let difference = |&q: &i8| i16::from(q) - i16::from(b.zero_point);
+        let difference = |&q: &i8| i16::from(q) - i16::from(b.quantization.zero_point);
         let values: Vec<i16> = constant.iter().map(difference).collect();
         let narrow = values.iter().all(|value| i8::try_from(*value).is_ok());
         let matrix = Matrix {
@@ -88,19 +103,20 @@ impl<'a> Converter<'a> {
             columns: 1,
             bits: if narrow { 8 } else { 16 },
             values,
-            bias: Vec::new(),
             multipliers: vec![factor],
             clamp,
+            ..Matrix::default()
         };
-        let mut image = |value: Value, origin| {
-            self.graph.values.push(Value { dims: dims.clone(), origin, ..value });
+        let mut image = |value: IntegerValue, origin| {
+            self.graph.values.push(IntegerValue { dims: dims.clone(), origin, ..value });
             self.graph.values.len() - 1
         };
-        let input = image(a, Origin::View(inputs[0]));
+        let input = image(a, Origin::View(inputs[0], 0));
         let written = image(whole, Origin::Computed);
         self.make_view(written, output);
         let window = Window { size: [1, 1], stride: [1, 1], padding: [0, 0] };
-        self.push(site, Kind::DepthwiseConv2d(window, [1, 1], matrix), vec![input], written);
+        let op = IntegerDepthwiseConv2d { window, dilation: [1, 1] };
+        self.push_layer(site, op, matrix, vec![input], written);
         Ok(())
     }
 
@@ -116,15 +132,23 @@ impl<'a> Converter<'a> {
     }
 
     fn scales(&self, input: ValueId, output: ValueId) -> (f64, f64) {
-        (f64::from(self.of(input).scale), f64::from(self.of(output).scale))
+        (
+            f64::from(self.of(input).quantization.scale),
+            f64::from(self.of(output).quantization.scale),
+        )
     }
 
     /// `RELU`: to the output's scale, not below its zero.
     pub(super) fn relu(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let (input, output) = self.unary(site)?;
         let (from, to) = self.scales(input, output);
-        let clamp = Clamp { min: self.of(output).zero_point, max: i8::MAX };
-        self.push(site, Kind::Rescale(multiplier(from / to), clamp), vec![input], output);
+        let clamp = Clamp { min: self.of(output).quantization.zero_point, max: i8::MAX };
+        self.push(
+            site,
+            IntegerRescale { multiplier: multiplier(from / to), clamp },
+            vec![input],
+            output,
+        );
         Ok(())
     }
 
@@ -132,19 +156,20 @@ impl<'a> Converter<'a> {
     pub(super) fn relu6(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let (input, output) = self.unary(site)?;
         let clamp = activation(site, 3, self.of(input))?;
-        self.push(site, Kind::Limit(clamp), vec![input], output);
+        self.push(site, IntegerLimit { clamp }, vec![input], output);
         Ok(())
     }
 
     /// `HARD_SWISH`.
     pub(super) fn hard_swish(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let (input, output) = self.unary(site)?;
-        let [product, gate] = hard_swish(self.of(input).scale, self.of(output).scale);
+        let [product, gate] =
+            hard_swish(self.of(input).quantization.scale, self.of(output).quantization.scale);
         if product.shift > 0 {
             let (_, tensor) = self.output(site);
             return Err(site.quantization(tensor, "has a scale far below its input's"));
         }
-        self.push(site, Kind::HardSwish(product, gate), vec![input], output);
+        self.push(site, IntegerHardSwish { multiplier: product, gate }, vec![input], output);
         Ok(())
     }
 
@@ -160,10 +185,10 @@ impl<'a> Converter<'a> {
                 supported: "a finite number",
             });
         }
-        let (from, to) = (self.of(input).scale, self.of(output).scale);
+        let (from, to) = (self.of(input).quantization.scale, self.of(output).quantization.scale);
         let negative = signed_multiplier(f64::from(from * alpha / to));
         let positive = multiplier(f64::from(from / to));
-        self.push(site, Kind::LeakyRelu(positive, negative), vec![input], output);
+        self.push(site, IntegerLeakyRelu { positive, negative }, vec![input], output);
         Ok(())
     }
 
@@ -171,7 +196,7 @@ impl<'a> Converter<'a> {
     pub(super) fn logistic(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let factor = self.saturating(site, i8::MIN)?;
         let (input, output) = self.unary(site)?;
-        self.push(site, Kind::Logistic(factor), vec![input], output);
+        self.push(site, IntegerLogistic { multiplier: factor }, vec![input], output);
         Ok(())
     }
 
@@ -179,19 +204,19 @@ impl<'a> Converter<'a> {
     pub(super) fn tanh(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let factor = self.saturating(site, 0)?;
         let (input, output) = self.unary(site)?;
-        self.push(site, Kind::Tanh(factor), vec![input], output);
+        self.push(site, IntegerTanh { multiplier: factor }, vec![input], output);
         Ok(())
     }
 
     /// The input's scale in fixed point; the output's zero point must be the stated one.
     fn saturating(&mut self, site: &Site<'a>, zero_point: i8) -> Result<Multiplier, ImportError> {
         let (input, output) = self.unary(site)?;
-        if self.of(output).zero_point != zero_point {
+        if self.of(output).quantization.zero_point != zero_point {
             let (_, tensor) = self.output(site);
             return Err(site.quantization(tensor, "has another zero point than is defined for it"));
         }
         let one = f64::from(1u32 << (31 - LOGISTIC_INTEGER_BITS));
-        self.not_below_half(site, f64::from(self.of(input).scale) * one)
+        self.not_below_half(site, f64::from(self.of(input).quantization.scale) * one)
     }
 
     /// A factor that is only shifted to the left.
@@ -209,13 +234,13 @@ impl<'a> Converter<'a> {
         let (input, output) = self.unary(site)?;
         let beta = site.operator.options.map_or(Ok(0.0), |options| options.f32(0, 0.0))?;
         let to = self.of(output);
-        if to.zero_point != i8::MIN || to.scale != 1.0 / 256.0 {
+        if to.quantization.zero_point != i8::MIN || to.quantization.scale != 1.0 / 256.0 {
             let (_, tensor) = self.output(site);
             let problem = "must have the scale 1/256 and the zero point −128";
             return Err(site.quantization(tensor, problem));
         }
         let one = f64::from(1u32 << (31 - SOFTMAX_INTEGER_BITS));
-        let factor = f64::from(beta) * f64::from(self.of(input).scale) * one;
+        let factor = f64::from(beta) * f64::from(self.of(input).quantization.scale) * one;
         let factor = self.not_below_half(site, factor.min(f64::from(i32::MAX)))?;
         // The same arrangement on both sides; softmax is over the last dimension.
         let dims = self.of(output).dims.clone();
@@ -225,11 +250,12 @@ impl<'a> Converter<'a> {
                 let from = self.of(input).dims.clone();
                 return Err(site.shape_error("shapes must be equal", &[&from, &dims]));
             }
-            let view = Value { dims, origin: Origin::View(input), ..self.of(input).clone() };
+            let view =
+                IntegerValue { dims, origin: Origin::View(input, 0), ..self.of(input).clone() };
             self.graph.values.push(view);
             input = self.graph.values.len() - 1;
         }
-        self.push(site, Kind::Softmax(factor), vec![input], output);
+        self.push(site, IntegerSoftmax { multiplier: factor }, vec![input], output);
         Ok(())
     }
 
@@ -246,7 +272,7 @@ impl<'a> Converter<'a> {
             (Type::I8, Type::I8) => {
                 let (input, output) = self.unary(site)?;
                 let (from, to) = self.scales(input, output);
-                let kind = Kind::Rescale(multiplier(from / to), Clamp::NONE);
+                let kind = IntegerRescale { multiplier: multiplier(from / to), clamp: Clamp::NONE };
                 self.push(site, kind, vec![input], output);
             }
             (Type::F32, Type::I8) if from_id == ends.0 => ends.0 = to_id,

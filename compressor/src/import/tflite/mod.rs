@@ -6,6 +6,8 @@
 //! single-precision scales (fully connected layers with one scale, leaky rectifiers).
 
 mod arrange;
+#[cfg(test)]
+mod builder;
 mod convert;
 mod dilated;
 mod elementwise;
@@ -16,8 +18,6 @@ mod operators;
 mod reduce;
 mod schema;
 mod sizes;
-#[cfg(test)]
-mod sketch;
 mod slice;
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,8 @@ pub use operators::{SUPPORTED, SupportedOperator};
 
 use super::ImportError;
 use super::onnx::FloatModel;
-use crate::integer_graph::IntegerGraph;
+use crate::compile::ByteMap;
+use crate::graph::IntegerGraph;
 use numbers::Arithmetic;
 
 /// Whether the bytes claim to be a `.tflite` file.
@@ -36,11 +37,11 @@ pub fn is_tflite(bytes: &[u8]) -> bool {
     schema::is_tflite(bytes)
 }
 
-/// The graph of a `.tflite` file of integers.
+/// The graph of a `.tflite` file of integers, and how raw bytes become inputs, if it takes some.
 ///
 /// # Errors
 /// What isn't supported, with its place in the graph; a model of floats.
-pub fn read(bytes: &[u8]) -> Result<IntegerGraph, ImportError> {
+pub fn read(bytes: &[u8]) -> Result<(IntegerGraph, Option<ByteMap>), ImportError> {
     let model = schema::Model::read(bytes)?;
     match numbers::arithmetic(&model)? {
         Arithmetic::Integers => convert::convert(&model),

@@ -61,7 +61,7 @@ pub(super) fn arithmetic(model: &Model<'_>) -> Result<Arithmetic, ImportError> {
 
 #[cfg(test)]
 mod tests {
-    use crate::import::tflite::sketch::{Sketch, single};
+    use crate::import::tflite::builder::{ModelBuilder, single};
     use crate::import::{ImportError, floats};
 
     const F32: i8 = 0;
@@ -70,19 +70,19 @@ mod tests {
     const ELU: i32 = 111;
 
     /// Values of a type between an int8 input and an int8 output, written by an operator.
-    fn island(code: i32, kind: i8) -> Sketch {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 4], 0.5, 0);
-        let before = sketch.typed(&[1, 4], kind, &[], 0.5, 0);
-        sketch.operator(6, &[input], before, vec![]);
-        let after = sketch.typed(&[1, 4], kind, &[], 0.5, 0);
-        sketch.operator(code, &[before], after, vec![]);
-        let back = sketch.tensor(&[1, 4], 0.5, 0);
-        sketch.operator(114, &[after], back, vec![]);
-        let output = sketch.tensor(&[1, 4], 0.5, 0);
-        sketch.operator(RELU, &[back], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+    fn island(code: i32, kind: i8) -> ModelBuilder {
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 4], 0.5, 0);
+        let before = builder.typed(&[1, 4], kind, &[], 0.5, 0);
+        builder.operator(6, &[input], before, vec![]);
+        let after = builder.typed(&[1, 4], kind, &[], 0.5, 0);
+        builder.operator(code, &[before], after, vec![]);
+        let back = builder.tensor(&[1, 4], 0.5, 0);
+        builder.operator(114, &[after], back, vec![]);
+        let output = builder.tensor(&[1, 4], 0.5, 0);
+        builder.operator(RELU, &[back], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     }
 
     #[test]
@@ -105,21 +105,21 @@ mod tests {
 
     #[test]
     fn models_of_floats_are_for_quantize() {
-        let mut sketch = Sketch::new();
-        let input = sketch.typed(&[1, 4], F32, &[], 0.0, 0);
-        let output = sketch.typed(&[1, 4], F32, &[], 0.0, 0);
-        sketch.operator(RELU, &[input], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        let refused = sketch.refused();
+        let mut builder = ModelBuilder::new();
+        let input = builder.typed(&[1, 4], F32, &[], 0.0, 0);
+        let output = builder.typed(&[1, 4], F32, &[], 0.0, 0);
+        builder.operator(RELU, &[input], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        let refused = builder.refused();
         assert!(matches!(refused, ImportError::Floats), "{refused}");
         assert!(refused.to_string().contains("bitsback quantize"));
-        assert!(!floats(&sketch.bytes(), None, None).unwrap().is_quantized());
+        assert!(!floats(&builder.bytes(), None, None).unwrap().is_quantized());
         let unknown = {
-            let mut sketch = sketch.clone();
-            let another = sketch.typed(&[1, 4], F32, &[], 0.0, 0);
-            sketch.operator(ELU, &[output], another, vec![]);
-            sketch.outputs = vec![another];
-            floats(&sketch.bytes(), None, None).unwrap_err().to_string()
+            let mut builder = builder.clone();
+            let another = builder.typed(&[1, 4], F32, &[], 0.0, 0);
+            builder.operator(ELU, &[output], another, vec![]);
+            builder.outputs = vec![another];
+            floats(&builder.bytes(), None, None).unwrap_err().to_string()
         };
         assert!(
             unknown.contains("operator 1 (ELU, which writes `t2`) is not supported"),

@@ -5,8 +5,10 @@ use bitsback_runtime::format::{Clamp, Window};
 use bitsback_runtime::requantize::{Multiplier, requantize};
 
 use super::convert::{Converter, Site};
+use crate::graph::ops::{IntegerConcat, IntegerDepthwiseConv2d};
+use crate::graph::{IntegerValue, Matrix, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Matrix, Origin, Value, ValueId};
+use crate::numbers::Quantization;
 
 /// Most copies of an operand side by side.
 const MAX_COPIES: usize = 1024;
@@ -100,29 +102,29 @@ impl<'a> Converter<'a> {
         [outer, count, inner]: [usize; 3],
     ) -> Result<ValueId, ImportError> {
         let value = self.of(id).clone();
-        let written = Value { dims: vec![outer, count, inner], ..value.clone() };
+        let written = IntegerValue { dims: vec![outer, count, inner], ..value.clone() };
         self.count(written.len())?;
         if let Origin::Constant(constant) = &value.origin {
             let copies = constant.chunks(inner.max(1)).flat_map(|part| vec![part; count]);
             let origin = Origin::Constant(copies.flatten().copied().collect());
-            return Ok(self.add_value(Value { origin, ..written }));
+            return Ok(self.add_value(IntegerValue { origin, ..written }));
         }
-        let view = Value { origin: Origin::View(id), ..value };
+        let view = IntegerValue { origin: Origin::View(id, 0), ..value };
         if inner == 1 {
-            let read = self.add_value(Value { dims: vec![outer, 1, 1], ..view });
+            let read = self.add_value(IntegerValue { dims: vec![outer, 1, 1], ..view });
             let dims = vec![outer, 1, count];
-            let copies = self.add_value(Value { dims, origin: Origin::Computed, ..written });
-            let kind = Kind::DepthwiseConv2d(ONE_TAP, [1, 1], each(count, 1));
-            self.push(site, kind, vec![read], copies);
+            let copies = self.add_value(IntegerValue { dims, origin: Origin::Computed, ..written });
+            let (op, layer) = (ONE_TAP, each(count, 1));
+            self.push_layer(site, op, layer, vec![read], copies);
             return Ok(copies);
         }
         if count > MAX_COPIES {
             let (what, found) = ("copies of an operand", count);
             return Err(ImportError::TooMany { what, found, limit: MAX_COPIES });
         }
-        let read = self.add_value(Value { dims: vec![outer, 1, inner], ..view });
-        let copies = self.add_value(Value { origin: Origin::Computed, ..written });
-        self.push(site, Kind::Concat(1), vec![read; count], copies);
+        let read = self.add_value(IntegerValue { dims: vec![outer, 1, inner], ..view });
+        let copies = self.add_value(IntegerValue { origin: Origin::Computed, ..written });
+        self.push(site, IntegerConcat { axis: 1 }, vec![read; count], copies);
         Ok(copies)
     }
 
@@ -130,27 +132,36 @@ impl<'a> Converter<'a> {
     /// point.
     pub(super) fn negated(&mut self, site: &Site<'a>, id: ValueId) -> ValueId {
         let value = self.of(id).clone();
-        let negative = Value { zero_point: !value.zero_point, ..value.clone() };
+        let Quantization { scale, zero_point } = value.quantization;
+        let quantization = Quantization { scale, zero_point: !zero_point };
+        let negative = IntegerValue { quantization, ..value.clone() };
         if let Origin::Constant(constant) = &value.origin {
             let origin = Origin::Constant(constant.iter().map(|q| !q).collect());
-            return self.add_value(Value { origin, ..negative });
+            return self.add_value(IntegerValue { origin, ..negative });
         }
         let dims = vec![value.len(), 1, 1];
-        let read = self.add_value(Value { dims: dims.clone(), origin: Origin::View(id), ..value });
+        let read = self.add_value(IntegerValue {
+            dims: dims.clone(),
+            origin: Origin::View(id, 0),
+            ..value
+        });
         let origin = Origin::Computed;
-        let written = self.add_value(Value { dims, origin, ..negative.clone() });
-        let kind = Kind::DepthwiseConv2d(ONE_TAP, [1, 1], each(1, -1));
-        self.push(site, kind, vec![read], written);
-        self.add_value(Value { origin: Origin::View(written), ..negative })
+        let written = self.add_value(IntegerValue { dims, origin, ..negative.clone() });
+        let (op, layer) = (ONE_TAP, each(1, -1));
+        self.push_layer(site, op, layer, vec![read], written);
+        self.add_value(IntegerValue { origin: Origin::View(written, 0), ..negative })
     }
 
-    fn add_value(&mut self, value: Value) -> ValueId {
+    fn add_value(&mut self, value: IntegerValue) -> ValueId {
         self.graph.values.push(value);
         self.graph.values.len() - 1
     }
 }
 
-const ONE_TAP: Window = Window { size: [1, 1], stride: [1, 1], padding: [0, 0] };
+const ONE_TAP: IntegerDepthwiseConv2d = IntegerDepthwiseConv2d {
+    window: Window { size: [1, 1], stride: [1, 1], padding: [0, 0] },
+    dilation: [1, 1],
+};
 
 /// One weight for each of some channels, whose products stay as they are.
 fn each(rows: usize, weight: i16) -> Matrix {
@@ -159,9 +170,8 @@ fn each(rows: usize, weight: i16) -> Matrix {
         columns: 1,
         bits: 8,
         values: vec![weight; rows],
-        bias: Vec::new(),
         multipliers: vec![Multiplier::ONE],
-        clamp: Clamp::NONE,
+        ..Matrix::default()
     }
 }
 
@@ -204,7 +214,7 @@ impl Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::tflite::sketch::{Field, I8, Sketch, single};
+    use crate::import::tflite::builder::{Field, I8, ModelBuilder, single};
 
     const ADD: i32 = 0;
     const SUB: i32 = 41;
@@ -212,22 +222,22 @@ mod tests {
     #[test]
     fn differences() {
         let of = |constant_first: bool| {
-            let mut sketch = single(SUB, &[1, 2, 2], &[1, 2, 2], vec![]);
-            let constant = sketch.typed(&[2], I8, &[3, 0xfe], 0.5, 1); // 2 and −3 above the zero
+            let mut builder = single(SUB, &[1, 2, 2], &[1, 2, 2], vec![]);
+            let constant = builder.typed(&[2], I8, &[3, 0xfe], 0.5, 1); // 2 and −3 above the zero
             let operands = if constant_first { vec![constant, 0] } else { vec![0, constant] };
-            sketch.operators[0][1].1 = Field::I32s(operands);
-            sketch.run(&[1, 2, 10, -20])
+            builder.operators[0][1].1 = Field::I32s(operands);
+            builder.run(&[1, 2, 10, -20])
         };
         assert_eq!(of(false), [-1, 5, 8, -17]);
         assert_eq!(of(true), [3, -3, -6, 19]);
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 3], 0.5, 1);
-        let limited = sketch.tensor(&[1, 3], 0.5, 1);
-        sketch.operator(19, &[input], limited, vec![]);
-        let output = sketch.tensor(&[1, 3], 0.5, 0);
-        sketch.operator(SUB, &[input, limited], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        assert_eq!(sketch.run(&[-128, 1, 100]), [-128, 0, 0]);
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 3], 0.5, 1);
+        let limited = builder.tensor(&[1, 3], 0.5, 1);
+        builder.operator(19, &[input], limited, vec![]);
+        let output = builder.tensor(&[1, 3], 0.5, 0);
+        builder.operator(SUB, &[input, limited], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        assert_eq!(builder.run(&[-128, 1, 100]), [-128, 0, 0]);
     }
 
     #[test]
@@ -237,27 +247,27 @@ mod tests {
             [(1, &[1, 1, 2, 2]), (2, &[1, 2, 1, 2]), (3, &[1, 2, 2, 1])];
         for (axis, reduced) in table {
             // The largest along a dimension, added to all.
-            let mut sketch = Sketch::new();
-            let (input, axes) = (sketch.tensor(&[1, 2, 2, 2], 1.0, 0), sketch.integers(&[axis]));
-            let largest = sketch.tensor(reduced, 1.0, 0);
-            sketch.operator(82, &[input, axes], largest, vec![]);
-            let output = sketch.tensor(&[1, 2, 2, 2], 1.0, 0);
-            sketch.operator(ADD, &[largest, input], output, vec![]);
-            (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+            let mut builder = ModelBuilder::new();
+            let (input, axes) = (builder.tensor(&[1, 2, 2, 2], 1.0, 0), builder.integers(&[axis]));
+            let largest = builder.tensor(reduced, 1.0, 0);
+            builder.operator(82, &[input, axes], largest, vec![]);
+            let output = builder.tensor(&[1, 2, 2, 2], 1.0, 0);
+            builder.operator(ADD, &[largest, input], output, vec![]);
+            (builder.inputs, builder.outputs) = (vec![input], vec![output]);
             // Positions that differ in the dimension differ in this bit.
             let bit = 1 << (3 - axis);
             let expected = (0..8).map(|at| inputs[at] + inputs[at | bit]);
-            assert_eq!(sketch.run(&inputs), expected.collect::<Vec<i8>>(), "{axis}");
+            assert_eq!(builder.run(&inputs), expected.collect::<Vec<i8>>(), "{axis}");
         }
     }
 
     #[test]
     fn constants_are_repeated_and_what_does_not_fit_is_refused() {
         let with = |shape: &[i32], bytes: &[u8]| {
-            let mut sketch = single(ADD, &[1, 3, 2], &[1, 3, 2], vec![]);
-            let constant = sketch.typed(shape, I8, bytes, 0.5, 0);
-            sketch.operators[0][1].1 = Field::I32s(vec![0, constant]);
-            sketch
+            let mut builder = single(ADD, &[1, 3, 2], &[1, 3, 2], vec![]);
+            let constant = builder.typed(shape, I8, bytes, 0.5, 0);
+            builder.operators[0][1].1 = Field::I32s(vec![0, constant]);
+            builder
         };
         assert_eq!(with(&[3, 1], &[1, 2, 3]).run(&[0; 6]), [1, 1, 2, 2, 3, 3]);
         let error = with(&[3], &[1, 2, 3]).refused();

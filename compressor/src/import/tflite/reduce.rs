@@ -3,9 +3,10 @@
 use bitsback_runtime::format::{Clamp, Window};
 
 use super::convert::{Converter, Site, axis_without_batch, integers};
+use crate::graph::ops::{IntegerDepthwiseConv2d, IntegerMaxPool2d, IntegerMean};
+use crate::graph::{IntegerValue, Matrix, Origin, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Matrix, Origin, Value, ValueId};
-use crate::lower::multiplier::multiplier;
+use crate::numbers::multiplier;
 
 /// What a reduction reads and writes, as three dimensions of which the middle one goes.
 struct Reduced {
@@ -59,11 +60,15 @@ impl<'a> Converter<'a> {
     fn images(&mut self, reduced: &Reduced) -> [ValueId; 2] {
         let Reduced { input, output, outer, middle, inner } = *reduced;
         let [from, to] = [input, output].map(|id| self.of(id).clone());
-        let mut image = |value: Value, middle: usize, origin| {
-            self.graph.values.push(Value { dims: vec![outer, middle, inner], origin, ..value });
+        let mut image = |value: IntegerValue, middle: usize, origin| {
+            self.graph.values.push(IntegerValue {
+                dims: vec![outer, middle, inner],
+                origin,
+                ..value
+            });
             self.graph.values.len() - 1
         };
-        let read = image(from, middle, Origin::View(input));
+        let read = image(from, middle, Origin::View(input, 0));
         let written = image(to, 1, Origin::Computed);
         self.make_view(written, output);
         [read, written]
@@ -84,7 +89,9 @@ impl<'a> Converter<'a> {
         let Reduced { input, output, outer, middle, inner } = reduced;
         let (from, to) = (self.of(input), self.of(output));
         let count = u32::try_from(middle).unwrap_or(u32::MAX);
-        let factor = multiplier(f64::from(from.scale) / f64::from(to.scale)).over(count);
+        let factor =
+            multiplier(f64::from(from.quantization.scale) / f64::from(to.quantization.scale))
+                .over(count);
         if outer > 1 {
             let window = self.window(site, &reduced)?;
             let len = inner.saturating_mul(middle);
@@ -94,22 +101,30 @@ impl<'a> Converter<'a> {
                 columns: middle,
                 bits: 8,
                 values: vec![1; len],
-                bias: Vec::new(),
                 multipliers: vec![factor],
-                clamp: Clamp::NONE,
+                ..Matrix::default()
             };
             let [read, written] = self.images(&reduced);
-            self.push(site, Kind::DepthwiseConv2d(window, [1, 1], matrix), vec![read], written);
+            let op = IntegerDepthwiseConv2d { window, dilation: [1, 1] };
+            self.push_layer(site, op, matrix, vec![read], written);
             return Ok(());
         }
         let mut input = input;
         if from.dims.last() != Some(&inner) {
-            let value =
-                Value { dims: vec![middle, inner], origin: Origin::View(input), ..from.clone() };
+            let value = IntegerValue {
+                dims: vec![middle, inner],
+                origin: Origin::View(input, 0),
+                ..from.clone()
+            };
             self.graph.values.push(value);
             input = self.graph.values.len() - 1;
         }
-        self.push(site, Kind::Mean(factor, Clamp::NONE), vec![input], output);
+        self.push(
+            site,
+            IntegerMean { multiplier: factor, clamp: Clamp::NONE },
+            vec![input],
+            output,
+        );
         Ok(())
     }
 
@@ -117,13 +132,13 @@ impl<'a> Converter<'a> {
     pub(super) fn reduce_max(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let reduced = self.reduced(site)?;
         let (from, to) = (self.of(reduced.input), self.of(reduced.output));
-        if (from.scale, from.zero_point) != (to.scale, to.zero_point) {
+        if from.quantization != to.quantization {
             let (_, tensor) = self.output(site);
             return Err(site.quantization(tensor, "has another scale than the input"));
         }
         let window = self.window(site, &reduced)?;
         let [read, written] = self.images(&reduced);
-        self.push(site, Kind::MaxPool2d(window, Clamp::NONE), vec![read], written);
+        self.push(site, IntegerMaxPool2d { window, clamp: Clamp::NONE }, vec![read], written);
         Ok(())
     }
 }
@@ -131,14 +146,14 @@ impl<'a> Converter<'a> {
 #[cfg(test)]
 mod tests {
     use crate::import::ImportError;
-    use crate::import::tflite::sketch::{Field, Sketch, single};
+    use crate::import::tflite::builder::{Field, ModelBuilder, single};
 
     /// A reduction of 2 × 2 × 2 values, or whatever `dims` says, over some dimensions.
-    fn reduction(code: i32, dims: &[i32], axes: &[i32], to: &[i32]) -> Sketch {
-        let mut sketch = single(code, dims, to, vec![]);
-        let axes = sketch.integers(axes);
-        sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-        sketch
+    fn reduction(code: i32, dims: &[i32], axes: &[i32], to: &[i32]) -> ModelBuilder {
+        let mut builder = single(code, dims, to, vec![]);
+        let axes = builder.integers(axes);
+        builder.operators[0][1].1 = Field::I32s(vec![0, axes]);
+        builder
     }
 
     /// Axes, the shape without them, means and maxima.

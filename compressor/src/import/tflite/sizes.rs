@@ -292,75 +292,75 @@ const KEEPS: [i32; 12] = [6, 14, 19, 20, 21, 25, 28, 50, 98, 111, 114, 117];
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::tflite::sketch::{I8, I32, Sketch};
+    use crate::import::tflite::builder::{I8, I32, ModelBuilder};
 
     /// Dense layers on the three steps of a sequence, as a file with an open batch has them: the shape
     /// of the matrix is computed, and what depends on it is a placeholder.
-    fn steps(computed: impl Fn(&mut Sketch, i32) -> i32) -> Sketch {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 3, 2], 0.5, 0);
-        let target = computed(&mut sketch, input);
-        let matrix = sketch.tensor(&[1, 1], 0.5, 0);
-        sketch.operator(RESHAPE, &[input, target], matrix, vec![]);
-        let weights = sketch.typed(&[2, 2], I8, &[2, 0, 0xff, 4], 0.5, 0); // 2, 0; −1, 4
-        let product = sketch.tensor(&[1, 2], 0.5, 0);
-        sketch.operator(FULLY_CONNECTED, &[matrix, weights, -1], product, vec![]);
-        let relu = sketch.tensor(&[1, 2], 0.5, 0);
-        sketch.operator(19, &[product], relu, vec![]);
-        let back = sketch.integers(&[-1, 3, 2]);
-        let output = sketch.tensor(&[1, 3, 2], 0.5, 0);
-        sketch.operator(RESHAPE, &[relu, back], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+    fn steps(computed: impl Fn(&mut ModelBuilder, i32) -> i32) -> ModelBuilder {
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 3, 2], 0.5, 0);
+        let target = computed(&mut builder, input);
+        let matrix = builder.tensor(&[1, 1], 0.5, 0);
+        builder.operator(RESHAPE, &[input, target], matrix, vec![]);
+        let weights = builder.typed(&[2, 2], I8, &[2, 0, 0xff, 4], 0.5, 0); // 2, 0; −1, 4
+        let product = builder.tensor(&[1, 2], 0.5, 0);
+        builder.operator(FULLY_CONNECTED, &[matrix, weights, -1], product, vec![]);
+        let relu = builder.tensor(&[1, 2], 0.5, 0);
+        builder.operator(19, &[product], relu, vec![]);
+        let back = builder.integers(&[-1, 3, 2]);
+        let output = builder.tensor(&[1, 3, 2], 0.5, 0);
+        builder.operator(RESHAPE, &[relu, back], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     }
 
     /// A tensor of sizes that an operator writes.
-    fn sizes(sketch: &mut Sketch, code: i32, inputs: &[i32], count: &[i32]) -> i32 {
-        let written = sketch.typed(count, I32, &[], 1.0, 0);
-        sketch.operator(code, inputs, written, vec![]);
+    fn sizes(builder: &mut ModelBuilder, code: i32, inputs: &[i32], count: &[i32]) -> i32 {
+        let written = builder.typed(count, I32, &[], 1.0, 0);
+        builder.operator(code, inputs, written, vec![]);
         written
     }
 
     #[test]
     fn sizes_are_computed_and_placeholders_replaced() {
-        let sketch = steps(|sketch, input| {
-            let shape = sizes(sketch, SHAPE, &[input], &[3]);
-            let [first, axis] = [&[0, 1][..], &[0]].map(|numbers| sketch.integers(numbers));
-            let rows = sizes(sketch, GATHER, &[shape, first], &[2]);
-            let product = sizes(sketch, REDUCE_PROD, &[rows, axis], &[]);
-            let two = sketch.integers(&[2]);
-            sizes(sketch, PACK, &[product, two], &[2])
+        let builder = steps(|builder, input| {
+            let shape = sizes(builder, SHAPE, &[input], &[3]);
+            let [first, axis] = [&[0, 1][..], &[0]].map(|numbers| builder.integers(numbers));
+            let rows = sizes(builder, GATHER, &[shape, first], &[2]);
+            let product = sizes(builder, REDUCE_PROD, &[rows, axis], &[]);
+            let two = builder.integers(&[2]);
+            sizes(builder, PACK, &[product, two], &[2])
         });
         // Steps of ½ everywhere: half of 2x and of 4y − x, rounded, and not below 0.
-        assert_eq!(sketch.run(&[2, 4, -3, 1, 10, 0]), [2, 7, 0, 4, 10, 0]);
+        assert_eq!(builder.run(&[2, 4, -3, 1, 10, 0]), [2, 7, 0, 4, 10, 0]);
     }
 
     #[test]
     fn arithmetic_and_slices_of_sizes() {
-        let sketch = steps(|sketch, input| {
-            let shape = sizes(sketch, SHAPE, &[input], &[3]);
-            let bounds = [[1], [2], [1]].map(|bound| sketch.integers(&bound));
+        let builder = steps(|builder, input| {
+            let shape = sizes(builder, SHAPE, &[input], &[3]);
+            let bounds = [[1], [2], [1]].map(|bound| builder.integers(&bound));
             let inputs = [shape, bounds[0], bounds[1], bounds[2]];
-            let three = sizes(sketch, 45, &inputs, &[1]);
-            let two = sketch.integers(&[2]);
-            let six = sizes(sketch, MUL, &[three, two], &[1]);
-            let three = sizes(sketch, FLOOR_DIV, &[six, two], &[1]);
-            sizes(sketch, CONCATENATION, &[three, two], &[2])
+            let three = sizes(builder, 45, &inputs, &[1]);
+            let two = builder.integers(&[2]);
+            let six = sizes(builder, MUL, &[three, two], &[1]);
+            let three = sizes(builder, FLOOR_DIV, &[six, two], &[1]);
+            sizes(builder, CONCATENATION, &[three, two], &[2])
         });
-        assert_eq!(sketch.run(&[2, 4, -3, 1, 10, 0]), [2, 7, 0, 4, 10, 0]);
+        assert_eq!(builder.run(&[2, 4, -3, 1, 10, 0]), [2, 7, 0, 4, 10, 0]);
     }
 
     #[test]
     fn sizes_that_depend_on_values_are_refused() {
-        let sketch = steps(|sketch, input| {
-            let axis = sketch.integers(&[2]);
-            sizes(sketch, 56, &[input, axis], &[2]) // ARG_MAX
+        let builder = steps(|builder, input| {
+            let axis = builder.integers(&[2]);
+            sizes(builder, 56, &[input, axis], &[2]) // ARG_MAX
         });
-        let found = sketch.refused().to_string();
+        let found = builder.refused().to_string();
         assert!(found.contains("RESHAPE") && found.contains("aren't known"), "{found}");
-        let many = steps(|sketch, _| {
-            let all = sketch.integers(&[1; 40]);
-            sizes(sketch, CONCATENATION, &[all, all], &[80])
+        let many = steps(|builder, _| {
+            let all = builder.integers(&[1; 40]);
+            sizes(builder, CONCATENATION, &[all, all], &[80])
         });
         let found = many.refused().to_string();
         assert!(found.contains("80 sizes in one tensor"), "{found}");

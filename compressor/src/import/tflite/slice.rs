@@ -6,8 +6,9 @@ use bitsback_runtime::requantize::Multiplier;
 use super::convert::{Converter, Site, integers};
 use super::operators::{self, Import};
 use super::schema::{Model, Tensor};
+use crate::graph::ops::IntegerDepthwiseConv2d;
+use crate::graph::{IntegerValue, Matrix, Origin};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Matrix, Origin, Value};
 
 /// Number of `SLICE` in the schema.
 pub(super) const SLICE: i32 = 65;
@@ -96,7 +97,7 @@ impl<'a> Converter<'a> {
         let mut parts = parts(site, self.model)?;
         let output = self.result(site)?;
         let (from, to) = (self.of(input).clone(), self.of(output).clone());
-        if (from.scale, from.zero_point) != (to.scale, to.zero_point) {
+        if from.quantization != to.quantization {
             let tensor = &self.model.tensors[id];
             return Err(site.quantization(tensor, "has another scale than the input"));
         }
@@ -111,13 +112,13 @@ impl<'a> Converter<'a> {
                 continue;
             }
             let (outer, inner) = (dims[..axis].iter().product(), dims[axis + 1..].iter().product());
-            let view = Value {
+            let view = IntegerValue {
                 dims: vec![outer, whole, inner],
-                origin: Origin::View(read),
+                origin: Origin::View(read, 0),
                 ..from.clone()
             };
             dims[axis] = part.count;
-            let cut = Value {
+            let cut = IntegerValue {
                 dims: vec![outer, part.count, inner],
                 origin: Origin::Computed,
                 ..to.clone()
@@ -125,12 +126,8 @@ impl<'a> Converter<'a> {
             let (window, matrix) = self.cut(site, *part, inner)?;
             self.graph.values.extend([view, cut]);
             let written = self.graph.values.len() - 1;
-            self.push(
-                site,
-                Kind::DepthwiseConv2d(window, [1, 1], matrix),
-                vec![written - 1],
-                written,
-            );
+            let op = IntegerDepthwiseConv2d { window, dilation: [1, 1] };
+            self.push_layer(site, op, matrix, vec![written - 1], written);
             read = written;
         }
         if dims.iter().product::<usize>() != to.len() {
@@ -164,9 +161,8 @@ impl<'a> Converter<'a> {
             columns: taps,
             bits: BITS,
             values,
-            bias: Vec::new(),
             multipliers: vec![Multiplier::ONE],
-            clamp: Clamp::NONE,
+            ..Matrix::default()
         };
         Ok((Window { size: [1, size], stride: [1, stride], padding: [0, 0] }, matrix))
     }
@@ -179,20 +175,20 @@ pub(super) fn is_slice(code: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::import::tflite::sketch::{Field, Fields, Sketch};
+    use crate::import::tflite::builder::{Field, Fields, ModelBuilder};
 
     const STRIDED: i32 = 45;
 
     /// A slice of 2 × 3 × 4 values with the batch before them.
-    fn sliced(code: i32, to: &[i32], bounds: &[&[i32]], options: Fields) -> Sketch {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 2, 3, 4], 0.5, 7);
+    fn sliced(code: i32, to: &[i32], bounds: &[&[i32]], options: Fields) -> ModelBuilder {
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 2, 3, 4], 0.5, 7);
         let mut operands = vec![input];
-        operands.extend(bounds.iter().map(|numbers| sketch.integers(numbers)));
-        let output = sketch.tensor(to, 0.5, 7);
-        sketch.operator(code, &operands, output, options);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+        operands.extend(bounds.iter().map(|numbers| builder.integers(numbers)));
+        let output = builder.tensor(to, 0.5, 7);
+        builder.operator(code, &operands, output, options);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     }
 
     fn inputs() -> Vec<i8> {

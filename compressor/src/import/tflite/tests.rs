@@ -1,6 +1,6 @@
 //! Models built here, byte by byte: what each operator computes, and every way to be refused.
 
-use super::sketch::{Field, I8, I32, Sketch, single};
+use super::builder::{Field, I8, I32, ModelBuilder, single};
 use crate::import::{At, ImportError, ImportOptions, import};
 use crate::verify::run_batch;
 
@@ -18,95 +18,95 @@ fn activations_limit_and_rescale() {
 #[test]
 fn sums_products_and_constants() {
     for (code, expected) in [(0, [3, -1, 9, 4]), (18, [0, 0, 0, 1])] {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 2, 2], 0.5, 0);
-        let constant = sketch.typed(&[2], I8, &[1, 0xff], 0.5, 0); // 1, −1
-        let output = sketch.tensor(&[1, 2, 2], 0.5, 0);
-        sketch.operator(code, &[constant, input], output, vec![]);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 2, 2], 0.5, 0);
+        let constant = builder.typed(&[2], I8, &[1, 0xff], 0.5, 0); // 1, −1
+        let output = builder.tensor(&[1, 2, 2], 0.5, 0);
+        builder.operator(code, &[constant, input], output, vec![]);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
         let inputs = if code == 0 { [2, 0, 8, 5] } else { [0, 0, 0, -2] };
-        assert_eq!(sketch.run(&inputs), expected);
+        assert_eq!(builder.run(&inputs), expected);
     }
 }
 
 #[test]
 fn residuals_views_and_wide_joins() {
-    let mut sketch = Sketch::new();
-    let input = sketch.tensor(&[1, 2, 3], 1.0, 0);
-    let flat = sketch.tensor(&[1, 6], 1.0, 0);
-    sketch.operator(22, &[input], flat, vec![]);
-    let joined = sketch.tensor(&[1, 30], 1.0, 0);
-    sketch.operator(2, &[flat; 5], joined, vec![(0, Field::I32(-1))]);
-    let sum = sketch.tensor(&[1, 30], 1.0, 0);
-    sketch.operator(0, &[joined, joined], sum, vec![]);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![sum]);
+    let mut builder = ModelBuilder::new();
+    let input = builder.tensor(&[1, 2, 3], 1.0, 0);
+    let flat = builder.tensor(&[1, 6], 1.0, 0);
+    builder.operator(22, &[input], flat, vec![]);
+    let joined = builder.tensor(&[1, 30], 1.0, 0);
+    builder.operator(2, &[flat; 5], joined, vec![(0, Field::I32(-1))]);
+    let sum = builder.tensor(&[1, 30], 1.0, 0);
+    builder.operator(0, &[joined, joined], sum, vec![]);
+    (builder.inputs, builder.outputs) = (vec![input], vec![sum]);
     let one = [2, 4, 6, 8, 10, -12];
-    assert_eq!(sketch.run(&[1, 2, 3, 4, 5, -6]), [one; 5].concat());
+    assert_eq!(builder.run(&[1, 2, 3, 4, 5, -6]), [one; 5].concat());
 }
 
 #[test]
 fn borders_means_and_the_largest() {
-    let mut sketch = single(34, &[1, 1, 2, 1], &[1, 2, 4, 1], vec![]);
-    let borders = sketch.integers(&[0, 0, 1, 0, 1, 1, 0, 0]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, borders]);
-    assert_eq!(sketch.run(&[7, 8]), [1, 1, 1, 1, 1, 7, 8, 1]);
+    let mut builder = single(34, &[1, 1, 2, 1], &[1, 2, 4, 1], vec![]);
+    let borders = builder.integers(&[0, 0, 1, 0, 1, 1, 0, 0]);
+    builder.operators[0][1].1 = Field::I32s(vec![0, borders]);
+    assert_eq!(builder.run(&[7, 8]), [1, 1, 1, 1, 1, 7, 8, 1]);
 
-    let mut sketch = single(40, &[1, 2, 2, 2], &[1, 2], vec![]);
-    let axes = sketch.integers(&[1, -2]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-    assert_eq!(sketch.run(&[1, 10, 3, 20, 5, 30, 7, 40]), [4, 25]);
+    let mut builder = single(40, &[1, 2, 2, 2], &[1, 2], vec![]);
+    let axes = builder.integers(&[1, -2]);
+    builder.operators[0][1].1 = Field::I32s(vec![0, axes]);
+    assert_eq!(builder.run(&[1, 10, 3, 20, 5, 30, 7, 40]), [4, 25]);
 
-    let mut sketch = Sketch::new();
-    let (input, axis) = (sketch.tensor(&[1, 4], 1.0, 0), sketch.integers(&[1]));
-    let output = sketch.typed(&[1], I32, &[], 1.0, 0);
-    sketch.operator(56, &[input, axis], output, vec![]);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    assert_eq!(sketch.run(&[1, 5, 9, 9]), [2, 0]);
+    let mut builder = ModelBuilder::new();
+    let (input, axis) = (builder.tensor(&[1, 4], 1.0, 0), builder.integers(&[1]));
+    let output = builder.typed(&[1], I32, &[], 1.0, 0);
+    builder.operator(56, &[input, axis], output, vec![]);
+    (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+    assert_eq!(builder.run(&[1, 5, 9, 9]), [2, 0]);
 }
 
 #[test]
 fn maxima_over_the_whole_image() {
     for dims in [vec![1, 2, 2, 2], vec![1, 4, 2]] {
         let axes: Vec<i32> = (1..dims.len() as i32 - 1).collect();
-        let mut sketch = single(82, &dims, &[1, 2], vec![]);
-        let axes = sketch.integers(&axes);
-        sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-        assert_eq!(sketch.run(&[1, 10, 3, -20, -5, 30, 2, 4]), [3, 30]);
+        let mut builder = single(82, &dims, &[1, 2], vec![]);
+        let axes = builder.integers(&axes);
+        builder.operators[0][1].1 = Field::I32s(vec![0, axes]);
+        assert_eq!(builder.run(&[1, 10, 3, -20, -5, 30, 2, 4]), [3, 30]);
     }
-    let mut sketch = single(82, &[1, 2, 2], &[1, 2], vec![]);
-    let (axes, finer) = (sketch.integers(&[1]), sketch.tensor(&[1, 2], 0.25, 1));
-    sketch.operators[0][1].1 = Field::I32s(vec![0, axes]);
-    sketch.operators[0][2].1 = Field::I32s(vec![finer]);
-    sketch.outputs = vec![finer];
-    assert!(matches!(sketch.refused(), ImportError::Quantization { .. }));
+    let mut builder = single(82, &[1, 2, 2], &[1, 2], vec![]);
+    let (axes, finer) = (builder.integers(&[1]), builder.tensor(&[1, 2], 0.25, 1));
+    builder.operators[0][1].1 = Field::I32s(vec![0, axes]);
+    builder.operators[0][2].1 = Field::I32s(vec![finer]);
+    builder.outputs = vec![finer];
+    assert!(matches!(builder.refused(), ImportError::Quantization { .. }));
 }
 
 /// As Keras flattens with a batch that is left open.
 #[test]
 fn sizes_that_are_computed_for_a_reshape() {
-    let mut sketch = Sketch::new();
-    let input = sketch.tensor(&[1, 2, 2], 0.5, 0);
-    let sizes = sketch.typed(&[3], I32, &[], 1.0, 0);
-    sketch.operator(77, &[input], sizes, vec![]);
-    let [from, to, step] = [0, 1, 1].map(|number| sketch.integers(&[number]));
-    let batch = sketch.typed(&[], I32, &[], 1.0, 0);
-    sketch.operator(45, &[sizes, from, to, step], batch, vec![]);
-    let rest = sketch.integers(&[1, 2]);
-    let rest_sizes = sketch.typed(&[2], I32, &[], 1.0, 0);
-    sketch.operator(36, &[sizes, rest], rest_sizes, vec![]);
-    let zero = sketch.integers(&[0]);
-    let len = sketch.typed(&[1], I32, &[], 1.0, 0);
-    sketch.operator(81, &[rest_sizes, zero], len, vec![]);
-    let shape = sketch.typed(&[2], I32, &[], 1.0, 0);
-    sketch.operator(83, &[batch, len], shape, vec![(0, Field::I32(2))]);
-    let again = sketch.typed(&[2], I32, &[], 1.0, 0);
-    sketch.operator(2, &[batch, len], again, vec![(0, Field::I32(0))]);
-    let flat = sketch.tensor(&[1, 4], 0.5, 0);
-    sketch.operator(22, &[input, shape], flat, vec![]);
-    let output = sketch.tensor(&[1, 4], 0.5, 0);
-    sketch.operator(19, &[flat], output, vec![]);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    assert_eq!(sketch.run(&[-1, 2, -3, 4]), [0, 2, 0, 4]);
+    let mut builder = ModelBuilder::new();
+    let input = builder.tensor(&[1, 2, 2], 0.5, 0);
+    let sizes = builder.typed(&[3], I32, &[], 1.0, 0);
+    builder.operator(77, &[input], sizes, vec![]);
+    let [from, to, step] = [0, 1, 1].map(|number| builder.integers(&[number]));
+    let batch = builder.typed(&[], I32, &[], 1.0, 0);
+    builder.operator(45, &[sizes, from, to, step], batch, vec![]);
+    let rest = builder.integers(&[1, 2]);
+    let rest_sizes = builder.typed(&[2], I32, &[], 1.0, 0);
+    builder.operator(36, &[sizes, rest], rest_sizes, vec![]);
+    let zero = builder.integers(&[0]);
+    let len = builder.typed(&[1], I32, &[], 1.0, 0);
+    builder.operator(81, &[rest_sizes, zero], len, vec![]);
+    let shape = builder.typed(&[2], I32, &[], 1.0, 0);
+    builder.operator(83, &[batch, len], shape, vec![(0, Field::I32(2))]);
+    let again = builder.typed(&[2], I32, &[], 1.0, 0);
+    builder.operator(2, &[batch, len], again, vec![(0, Field::I32(0))]);
+    let flat = builder.tensor(&[1, 4], 0.5, 0);
+    builder.operator(22, &[input, shape], flat, vec![]);
+    let output = builder.tensor(&[1, 4], 0.5, 0);
+    builder.operator(19, &[flat], output, vec![]);
+    (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+    assert_eq!(builder.run(&[-1, 2, -3, 4]), [0, 2, 0, 4]);
 
     let error = single(45, &[1, 4], &[1, 2], vec![]).refused();
     assert!(matches!(&error, ImportError::Missing { .. }), "{error}");
@@ -115,72 +115,72 @@ fn sizes_that_are_computed_for_a_reshape() {
 
 #[test]
 fn transpositions_of_ones_are_left_out() {
-    let mut sketch = single(39, &[1, 1, 3], &[1, 3, 1], vec![]);
-    let order = sketch.integers(&[1, 2, 0]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, order]);
-    let output = sketch.tensor(&[1, 3, 1], 0.5, 1);
-    sketch.operator(19, &[1], output, vec![]);
-    sketch.outputs = vec![output];
-    assert_eq!(sketch.run(&[-1, 2, 3]), [1, 2, 3]);
-    let mut sketch = single(39, &[1, 2, 3], &[1, 3, 2], vec![]);
-    let order = sketch.integers(&[0, 2, 1]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, order]);
-    let error = sketch.refused();
+    let mut builder = single(39, &[1, 1, 3], &[1, 3, 1], vec![]);
+    let order = builder.integers(&[1, 2, 0]);
+    builder.operators[0][1].1 = Field::I32s(vec![0, order]);
+    let output = builder.tensor(&[1, 3, 1], 0.5, 1);
+    builder.operator(19, &[1], output, vec![]);
+    builder.outputs = vec![output];
+    assert_eq!(builder.run(&[-1, 2, 3]), [1, 2, 3]);
+    let mut builder = single(39, &[1, 2, 3], &[1, 3, 2], vec![]);
+    let order = builder.integers(&[0, 2, 1]);
+    builder.operators[0][1].1 = Field::I32s(vec![0, order]);
+    let error = builder.refused();
     assert!(matches!(error, ImportError::Shape { .. }), "{error}");
 }
 
 #[test]
 fn layers_with_weights() {
     // Two rows of inputs: a 1×1 convolution. Weights of 4 bits: 1, −1 | 2, 0.
-    let mut sketch = Sketch::new();
-    let input = sketch.tensor(&[1, 2, 2], 1.0, 0);
-    let weights = sketch.typed(&[2, 2], 17, &[0xf1, 0x02], 1.0, 0);
-    let bias = sketch.integers(&[10, -10]);
-    let output = sketch.tensor(&[1, 2, 2], 1.0, 0);
-    sketch.operator(9, &[input, weights, bias], output, vec![]);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    assert_eq!(sketch.run(&[5, 3, 1, 2]), [12, 0, 9, -8]);
+    let mut builder = ModelBuilder::new();
+    let input = builder.tensor(&[1, 2, 2], 1.0, 0);
+    let weights = builder.typed(&[2, 2], 17, &[0xf1, 0x02], 1.0, 0);
+    let bias = builder.integers(&[10, -10]);
+    let output = builder.tensor(&[1, 2, 2], 1.0, 0);
+    builder.operator(9, &[input, weights, bias], output, vec![]);
+    (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+    assert_eq!(builder.run(&[5, 3, 1, 2]), [12, 0, 9, -8]);
 
     // Two groups of two channels, and as many groups as channels.
     let grouped = |weights: &[u8], channels: i32| {
-        let mut sketch = Sketch::new();
-        let input = sketch.tensor(&[1, 1, 1, 4], 1.0, 0);
+        let mut builder = ModelBuilder::new();
+        let input = builder.tensor(&[1, 1, 1, 4], 1.0, 0);
         let filters = weights.len() as i32 / channels;
-        let weights = sketch.typed(&[filters, 1, 1, channels], I8, weights, 1.0, 0);
-        let output = sketch.tensor(&[1, 1, 1, filters], 1.0, 0);
+        let weights = builder.typed(&[filters, 1, 1, channels], I8, weights, 1.0, 0);
+        let output = builder.tensor(&[1, 1, 1, filters], 1.0, 0);
         let strides = vec![(1, Field::I32(1)), (2, Field::I32(1))];
-        sketch.operator(3, &[input, weights, -1], output, strides);
-        (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-        sketch
+        builder.operator(3, &[input, weights, -1], output, strides);
+        (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+        builder
     };
     assert_eq!(grouped(&[1, 2, 0, 1, 3, 0, 1, 1], 2).run(&[1, 2, 3, 4]), [5, 2, 9, 7]);
     assert_eq!(grouped(&[1, 2, 3, 4], 1).run(&[1, 2, 3, 4]), [1, 4, 9, 16]);
     assert!(matches!(grouped(&[1, 2, 3], 3).refused(), ImportError::Shape { .. }));
 
     // Depthwise, two outputs for one input; `SAME`, three taps down.
-    let mut sketch = Sketch::new();
-    let input = sketch.tensor(&[1, 3, 1, 1], 1.0, 0);
-    let weights = sketch.typed(&[1, 3, 1, 2], I8, &[1, 0, 1, 1, 1, 0], 1.0, 0);
-    let output = sketch.tensor(&[1, 3, 1, 2], 1.0, 0);
+    let mut builder = ModelBuilder::new();
+    let input = builder.tensor(&[1, 3, 1, 1], 1.0, 0);
+    let weights = builder.typed(&[1, 3, 1, 2], I8, &[1, 0, 1, 1, 1, 0], 1.0, 0);
+    let output = builder.tensor(&[1, 3, 1, 2], 1.0, 0);
     let strides = vec![(1, Field::I32(1)), (2, Field::I32(1))];
-    sketch.operator(4, &[input, weights, -1], output, strides);
-    (sketch.inputs, sketch.outputs) = (vec![input], vec![output]);
-    assert_eq!(sketch.run(&[1, 2, 4]), [3, 1, 7, 2, 6, 4]);
+    builder.operator(4, &[input, weights, -1], output, strides);
+    (builder.inputs, builder.outputs) = (vec![input], vec![output]);
+    assert_eq!(builder.run(&[1, 2, 4]), [3, 1, 7, 2, 6, 4]);
 }
 
 #[test]
 fn float_and_uint8_ends_are_left_out() {
-    let mut sketch = Sketch::new();
-    let raw = sketch.typed(&[1, 2], 3, &[], 0.5, 128);
-    let input = sketch.tensor(&[1, 2], 0.5, 0);
-    sketch.operator(114, &[raw], input, vec![]);
-    let relu = sketch.tensor(&[1, 2], 0.5, 0);
-    sketch.operator(19, &[input], relu, vec![]);
-    let real = sketch.typed(&[1, 2], 0, &[], 1.0, 0);
-    sketch.operator(6, &[relu], real, vec![]);
-    (sketch.inputs, sketch.outputs) = (vec![raw], vec![real]);
-    assert_eq!(sketch.run(&[-3, 3]), [0, 3]);
-    let file = import(&sketch.bytes(), &ImportOptions::default()).unwrap().bytes;
+    let mut builder = ModelBuilder::new();
+    let raw = builder.typed(&[1, 2], 3, &[], 0.5, 128);
+    let input = builder.tensor(&[1, 2], 0.5, 0);
+    builder.operator(114, &[raw], input, vec![]);
+    let relu = builder.tensor(&[1, 2], 0.5, 0);
+    builder.operator(19, &[input], relu, vec![]);
+    let real = builder.typed(&[1, 2], 0, &[], 1.0, 0);
+    builder.operator(6, &[relu], real, vec![]);
+    (builder.inputs, builder.outputs) = (vec![raw], vec![real]);
+    assert_eq!(builder.run(&[-3, 3]), [0, 3]);
+    let file = import(&builder.bytes(), &ImportOptions::default()).unwrap().bytes;
     let model = bitsback_runtime::Model::parse(&file).unwrap();
     let mut arena = vec![0; model.arena_len()];
     let mut interpreter = bitsback_runtime::Interpreter::new(&model, &mut arena).unwrap();
@@ -196,40 +196,40 @@ fn each_refusal_says_where() {
     let error = import(cut, &ImportOptions::default()).unwrap_err();
     assert!(matches!(error, ImportError::Damaged(_)), "{error}");
 
-    let mut sketch = good();
-    sketch.version = 2;
-    assert!(matches!(sketch.refused(), ImportError::SchemaVersion { found: 2, .. }));
-    let mut sketch = good();
-    sketch.inputs.push(1);
-    assert!(matches!(sketch.refused(), ImportError::NotOne { what: "inputs", found: 2 }));
+    let mut builder = good();
+    builder.version = 2;
+    assert!(matches!(builder.refused(), ImportError::SchemaVersion { found: 2, .. }));
+    let mut builder = good();
+    builder.inputs.push(1);
+    assert!(matches!(builder.refused(), ImportError::NotOne { what: "inputs", found: 2 }));
 
     let error = single(42, &[1, 3], &[1, 3], vec![]).refused();
     let at = At { index: 0, operator: "DIV".into(), output: "t1".into() };
     assert!(matches!(&error, ImportError::Operator { at: found, .. } if *found == at));
     assert!(error.to_string().contains("CONV_2D"), "{error}");
 
-    let mut sketch = good();
-    sketch.codes[0].push((2, Field::I32(99)));
-    assert!(matches!(sketch.refused(), ImportError::OperatorVersion { found: 99, .. }));
-    let mut sketch = good();
-    sketch.tensors[0][1].1 = Field::I8(7);
-    let error = sketch.refused();
+    let mut builder = good();
+    builder.codes[0].push((2, Field::I32(99)));
+    assert!(matches!(builder.refused(), ImportError::OperatorVersion { found: 99, .. }));
+    let mut builder = good();
+    builder.tensors[0][1].1 = Field::I8(7);
+    let error = builder.refused();
     assert!(matches!(&error, ImportError::Type { found, .. } if found == "INT16"), "{error}");
-    let mut sketch = good();
-    sketch.operators[0][1].1 = Field::I32s(vec![7]);
-    assert!(matches!(sketch.refused(), ImportError::Missing { .. }));
-    let mut sketch = good();
-    sketch.tensors[1].pop();
-    assert!(matches!(sketch.refused(), ImportError::Quantization { .. }));
+    let mut builder = good();
+    builder.operators[0][1].1 = Field::I32s(vec![7]);
+    assert!(matches!(builder.refused(), ImportError::Missing { .. }));
+    let mut builder = good();
+    builder.tensors[1].pop();
+    assert!(matches!(builder.refused(), ImportError::Quantization { .. }));
     assert!(matches!(single(19, &[1, 3], &[1, 4], vec![]).refused(), ImportError::Shape { .. }));
     let fused = vec![(0, Field::I32(1)), (1, Field::I8(1))];
     assert!(matches!(single(2, &[1, 3], &[1, 3], fused).refused(), ImportError::Attribute { .. }));
-    let mut sketch = good();
-    sketch.outputs = sketch.inputs.clone();
-    assert!(matches!(sketch.refused(), ImportError::Graph(_)));
-    let mut sketch = good();
-    sketch.operators[0][1].1 = Field::I32s(vec![0; 65]);
-    assert!(matches!(sketch.refused(), ImportError::TooMany { limit: 64, .. }));
+    let mut builder = good();
+    builder.outputs = builder.inputs.clone();
+    assert!(matches!(builder.refused(), ImportError::IntegerGraph(_)));
+    let mut builder = good();
+    builder.operators[0][1].1 = Field::I32s(vec![0; 65]);
+    assert!(matches!(builder.refused(), ImportError::TooMany { limit: 64, .. }));
 }
 
 /// Small sound files of many operators, as a start for mutations.
@@ -241,14 +241,14 @@ fn seeds() -> Vec<Vec<u8>> {
     };
     let pool = single(17, &[1, 4, 4, 2], &[1, 4, 4, 2], strides(2));
     let average = single(1, &[1, 4, 4, 2], &[1, 4, 4, 2], strides(3));
-    let mut dense = Sketch::new();
+    let mut dense = ModelBuilder::new();
     let (input, weights) =
         (dense.tensor(&[1, 4], 0.5, 3), dense.typed(&[2, 4], I8, &[3; 8], 0.25, 0));
     let (bias, output) = (dense.integers(&[5, -5]), dense.tensor(&[1, 2], 0.5, -4));
     dense.operator(9, &[input, weights, bias], output, vec![(0, Field::I8(1))]);
     (dense.inputs, dense.outputs) = (vec![input], vec![output]);
-    let sketches = [join, pool, average, dense, single(19, &[1, 3], &[1, 3], vec![])];
-    sketches.iter().map(Sketch::bytes).collect()
+    let models = [join, pool, average, dense, single(19, &[1, 3], &[1, 3], vec![])];
+    models.iter().map(ModelBuilder::bytes).collect()
 }
 
 /// Damaged and crafted files: an error or a model that runs, never a panic. `BITSBACK_MUTATIONS`
@@ -295,18 +295,18 @@ fn mutated_files_never_panic() {
 /// Every byte against the real function: what TensorFlow Lite Micro gives is within a step.
 #[test]
 fn hard_swish_is_the_real_one_within_a_step() {
-    let mut sketch = single(117, &[1, 256], &[1, 256], vec![]);
+    let mut builder = single(117, &[1, 256], &[1, 256], vec![]);
     for (tensor, scale, zero) in [(0, 0.05f32, 10i64), (1, 0.03, -100)] {
         let quantization = vec![(2, Field::F32s(vec![scale])), (3, Field::I64s(vec![zero]))];
-        sketch.tensors[tensor][4].1 = Field::Table(quantization);
+        builder.tensors[tensor][4].1 = Field::Table(quantization);
     }
     let inputs: Vec<i8> = (i8::MIN..=i8::MAX).collect();
-    for (x, y) in inputs.iter().zip(sketch.run(&inputs)) {
+    for (x, y) in inputs.iter().zip(builder.run(&inputs)) {
         let real = 0.05 * (f64::from(*x) - 10.0);
         let exact = real * (real + 3.0).clamp(0.0, 6.0) / 6.0 / 0.03 - 100.0;
         assert!((f64::from(y) - exact.clamp(-128.0, 127.0)).abs() < 1.01, "{x}: {y}, {exact}");
     }
-    let mut far = sketch.clone();
+    let mut far = builder.clone();
     let scale = |scale: f32| vec![(2, Field::F32s(vec![scale])), (3, Field::I64s(vec![0]))];
     far.tensors[1][4].1 = Field::Table(scale(0.05 / 200.0));
     let found = far.refused().to_string();
@@ -315,9 +315,9 @@ fn hard_swish_is_the_real_one_within_a_step() {
 
 #[test]
 fn values_are_not_gathered() {
-    let mut sketch = single(36, &[1, 4], &[1, 4], vec![]);
-    let chosen = sketch.integers(&[0, 1, 2, 3]);
-    sketch.operators[0][1].1 = Field::I32s(vec![0, chosen]);
-    let found = sketch.refused().to_string();
+    let mut builder = single(36, &[1, 4], &[1, 4], vec![]);
+    let chosen = builder.integers(&[0, 1, 2, 3]);
+    builder.operators[0][1].1 = Field::I32s(vec![0, chosen]);
+    let found = builder.refused().to_string();
     assert!(found.contains("GATHER") && found.contains("only of sizes"), "{found}");
 }

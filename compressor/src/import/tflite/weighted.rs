@@ -8,9 +8,10 @@ use super::dilated::Dilated;
 use super::operators::{self, Import};
 use super::schema::{Tensor, Type};
 use super::window::{Geometry, padding_and_stride};
+use crate::graph::ops::{IntegerConv2d, IntegerDense, IntegerDepthwiseConv2d};
+use crate::graph::{IntegerOp, Matrix, Storage, ValueId};
 use crate::import::ImportError;
-use crate::integer_graph::{Kind, Matrix, ValueId};
-use crate::lower::multiplier::multiplier;
+use crate::numbers::multiplier;
 
 /// How far a bias's scale may be from the product of the input's and the weights', in steps of the
 /// output: what TensorFlow Lite itself accepts for fully connected layers.
@@ -80,12 +81,16 @@ impl<'a> Converter<'a> {
         let mut matrix = self.matrix(site, &ends, [rows, columns], values, clamp)?;
         if let [scale] = ends.weights.scales.as_slice() {
             // Here TensorFlow Lite multiplies the scales in single precision.
-            let product = f64::from(from.scale * scale);
-            matrix.multipliers = vec![multiplier(product / f64::from(to.scale))];
-            self.check_bias_scale(site, f64::from(from.scale) * f64::from(*scale), to.scale)?;
+            let product = f64::from(from.quantization.scale * scale);
+            matrix.multipliers = vec![multiplier(product / f64::from(to.quantization.scale))];
+            self.check_bias_scale(
+                site,
+                f64::from(from.quantization.scale) * f64::from(*scale),
+                to.quantization.scale,
+            )?;
         }
         if positions == 1 {
-            self.push(site, Kind::Dense(matrix), vec![ends.input], ends.output);
+            self.push_layer(site, IntegerDense {}, matrix, vec![ends.input], ends.output);
             return Ok(());
         }
         let image = |channels| vec![positions, 1, channels];
@@ -97,10 +102,11 @@ impl<'a> Converter<'a> {
         };
         let (input, output) = (view(ends.input, image(columns)), view(ends.output, image(rows)));
         self.make_view(ends.input, input);
-        self.graph.values[output].origin = crate::integer_graph::Origin::Computed;
+        self.graph.values[output].origin = crate::graph::Origin::Computed;
         self.make_view(output, ends.output);
         let window = Window { size: [1, 1], stride: [1, 1], padding: [0, 0] };
-        self.push(site, Kind::Conv2d(window, [1, 1], matrix), vec![input], output);
+        let op = IntegerConv2d { window, dilation: [1, 1] };
+        self.push_layer(site, op, matrix, vec![input], output);
         Ok(())
     }
 
@@ -138,19 +144,18 @@ impl<'a> Converter<'a> {
         let clamp = activation(site, options.i8(next, 0)?, &to)?;
         let channels = from.dims.last().copied().unwrap_or_default().max(1);
         let outputs = to.dims.last().copied().unwrap_or_default();
-        let kind = if depthwise {
-            let matrix = self.depthwise_matrix(site, &ends, channels, outputs, clamp)?;
-            Kind::DepthwiseConv2d(window, dilation, matrix)
+        let matrix = if depthwise {
+            self.depthwise_matrix(site, &ends, channels, outputs, clamp)?
         } else {
-            let matrix = self.conv2d_matrix(site, &ends, channels, outputs, clamp)?;
-            // As many groups as channels.
-            if ends.dims[3] == 1 && channels > 1 {
-                Kind::DepthwiseConv2d(window, dilation, matrix)
-            } else {
-                Kind::Conv2d(window, dilation, matrix)
-            }
+            self.conv2d_matrix(site, &ends, channels, outputs, clamp)?
         };
-        self.push(site, kind, vec![ends.input], ends.output);
+        // Also as many groups as channels.
+        let op: IntegerOp = if depthwise || ends.dims[3] == 1 && channels > 1 {
+            IntegerDepthwiseConv2d { window, dilation }.into()
+        } else {
+            IntegerConv2d { window, dilation }.into()
+        };
+        self.push_layer(site, op, matrix, vec![ends.input], ends.output);
         Ok(())
     }
 
@@ -275,8 +280,8 @@ impl<'a> Converter<'a> {
         values: Vec<i16>,
         clamp: Clamp,
     ) -> Result<Matrix, ImportError> {
-        let input = f64::from(self.of(ends.input).scale);
-        let output = f64::from(self.of(ends.output).scale);
+        let input = f64::from(self.of(ends.input).quantization.scale);
+        let output = f64::from(self.of(ends.output).quantization.scale);
         let factor = |&scale: &f32| multiplier(input * f64::from(scale) / output);
         let multipliers: Vec<Multiplier> = ends.weights.scales.iter().map(factor).collect();
         let bias = match self.optional(site, 2) {
@@ -298,7 +303,8 @@ impl<'a> Converter<'a> {
         }
         self.count(bias.len())?;
         let bits = if ends.weights.kind == Type::I4 { 4 } else { 8 };
-        Ok(Matrix { rows, columns, bits, values, bias, multipliers, clamp })
+        let (scales, storage) = (ends.weights.scales.clone(), Storage::default());
+        Ok(Matrix { rows, columns, bits, values, scales, bias, multipliers, clamp, storage })
     }
 
     fn check_bias_scale(

@@ -3,9 +3,10 @@
 use bitsback_runtime::format::Window;
 
 use super::convert::{Converter, Site, activation};
+use crate::graph::IntegerOp;
+use crate::graph::ops::{IntegerAvgPool2d, IntegerMaxPool2d};
 use crate::import::ImportError;
 use crate::import::flatbuffer::Table;
-use crate::integer_graph::Kind;
 
 /// Options of a window along both axes, rows first.
 pub(super) struct Geometry {
@@ -102,9 +103,12 @@ impl<'a> Converter<'a> {
         }
         let (window, _) = geometry.window(site, &from.dims, &to.dims)?;
         let clamp = activation(site, options.i8(5, 0)?, to)?;
-        let kind =
-            if max { Kind::MaxPool2d(window, clamp) } else { Kind::AvgPool2d(window, clamp) };
-        self.push(site, kind, vec![input], output);
+        let op: IntegerOp = if max {
+            IntegerMaxPool2d { window, clamp }.into()
+        } else {
+            IntegerAvgPool2d { window, clamp }.into()
+        };
+        self.push(site, op, vec![input], output);
         Ok(())
     }
 }

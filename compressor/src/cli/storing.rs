@@ -1,0 +1,134 @@
+//! How `import` and `quantize` store weights, and what each choice takes.
+
+use serde::Serialize;
+
+use super::amount;
+use crate::compile::serialize::{ModelInfo, SerializeError};
+use crate::compile::storage::{Goal, SizeConfig, costs};
+use crate::compile::{self, Arrangement, CompileError, CompileOptions, InputQuantization};
+use crate::error::{CliError, Error};
+use crate::graph::IntegerGraph;
+use crate::report::number::thousands;
+
+/// Options about the storage of weights; they change no output.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(super) struct Storing {
+    /// What the storage of weights is chosen for: the fewest bytes of the file, or the fewest
+    /// instructions of a Cortex-M4 [default: weights of 8 bits for instructions, others packed]
+    #[arg(long, value_enum, value_name = "GOAL")]
+    goal: Option<Goal>,
+    /// With --goal instructions: most bytes of the file, such as 65536 or 64K (of 1,024)
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    flash_bytes: Option<u64>,
+    /// With --goal flash: most instructions of an inference on a Cortex-M4, as estimated
+    #[arg(long, value_name = "COUNT")]
+    instructions: Option<u64>,
+    /// Store weights row after row, as a Cortex-M55 and x86-64 multiply them faster, instead of in
+    /// pairs of rows, which a Cortex-M4, M7 or M33 does
+    #[arg(long)]
+    rows: bool,
+}
+
+/// What a model takes when its weights are stored for a goal.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Choice {
+    /// `default`, `flash` or `instructions`.
+    goal: &'static str,
+    /// Whether it is the one that was taken.
+    taken: bool,
+    file_bytes: u64,
+    /// Of an inference on a Cortex-M4, as estimated.
+    instructions: u64,
+}
+
+impl Storing {
+    /// The compiler's options.
+    ///
+    /// # Errors
+    /// Limits that contradict the goal.
+    pub(super) fn options(&self) -> Result<CompileOptions, Error> {
+        let Self { flash_bytes, instructions, .. } = *self;
+        let limited = flash_bytes.is_some() || instructions.is_some();
+        if self.goal.is_none() && limited {
+            let reason = "--flash-bytes goes with --goal instructions, --instructions with --goal \
+                          flash"
+                .to_owned();
+            return Err(CliError::Meaning { reason }.into());
+        }
+        let size = self.goal.map(|goal| SizeConfig { goal, flash_bytes, instructions });
+        if let Some(key) = size.as_ref().and_then(SizeConfig::contradiction) {
+            let key = key.replace('_', "-");
+            let reason = format!("--{key} limits what the goal makes small anyway; leave it out");
+            return Err(CliError::Meaning { reason }.into());
+        }
+        let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
+        Ok(CompileOptions { size, arrangement, ..CompileOptions::default() })
+    }
+
+    /// What each goal takes of a graph of integers.
+    ///
+    /// # Errors
+    /// As [`compile::write`].
+    pub(super) fn choices(
+        &self,
+        graph: &IntegerGraph,
+        input: &InputQuantization,
+        info: &ModelInfo,
+        taken: &[u8],
+    ) -> Result<Vec<Choice>, CompileError> {
+        let limited = self.flash_bytes.is_some() || self.instructions.is_some();
+        let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
+        let goals = [None, Some(Goal::Flash), Some(Goal::Instructions)];
+        let mut choices = Vec::with_capacity(goals.len() + 1);
+        for goal in goals {
+            let size = goal.map(|goal| SizeConfig { goal, ..SizeConfig::default() });
+            let options = CompileOptions { size, arrangement, ..CompileOptions::default() };
+            let (bytes, _) = compile::write(graph, input, &options, info)?;
+            let name = goal.map_or("default", Goal::name);
+            choices.push(choice(name, goal == self.goal && !limited, &bytes)?);
+        }
+        if limited {
+            choices.push(choice("within the limit", true, taken)?);
+        }
+        Ok(choices)
+    }
+
+    /// Whether what was written keeps to the limit.
+    ///
+    /// # Errors
+    /// [`CliError::Unmet`] where it doesn't.
+    pub(super) fn check(&self, options: &CompileOptions, bytes: &[u8]) -> Result<(), Error> {
+        let Some(size) = &options.size else { return Ok(()) };
+        let costs = costs(bytes).map_err(|error| CompileError::Serialize(error.into()))?;
+        if size.is_met(costs) {
+            return Ok(());
+        }
+        let (key, limit, found) = size.missed(costs);
+        let key = key.replace('_', "-");
+        let reason = format!(
+            "--{key} {limit} can't be met: the nearest that storage alone comes is {found}; narrow \
+             weights, or compress"
+        );
+        Err(CliError::Unmet { reason }.into())
+    }
+}
+
+fn choice(goal: &'static str, taken: bool, bytes: &[u8]) -> Result<Choice, CompileError> {
+    let costs = costs(bytes).map_err(SerializeError::from)?;
+    Ok(Choice { goal, taken, file_bytes: costs.bytes, instructions: costs.instructions })
+}
+
+/// The choices, a line each.
+pub(super) fn told(choices: &[Choice]) -> String {
+    let line = |choice: &Choice| {
+        format!(
+            "\n{} {:<16} {:>9} bytes, about {} instructions of a Cortex-M4",
+            if choice.taken { "*" } else { " " },
+            choice.goal,
+            thousands(choice.file_bytes),
+            thousands(choice.instructions),
+        )
+    };
+    let lines: String = choices.iter().map(line).collect();
+    format!("weights stored (--goal):{lines}")
+}

@@ -1,0 +1,12 @@
+//! Numbers: ranges, quantisations, multipliers, each defined once. The ground floor: it uses nothing
+//! else of this crate.
+
+mod multiplier;
+mod quantization;
+mod range;
+mod rows;
+
+pub use multiplier::{HARD_SWISH_STEPS, factor, hard_swish, multiplier};
+pub use quantization::{Quantization, not_finer_than};
+pub use range::{BINS, Range, least_squares};
+pub use rows::{Rows, largest};
