@@ -84,7 +84,7 @@ impl Weights {
 pub enum Units {
     /// Each from all units of the operand: dense layers and convolutions.
     Mixed,
-    /// Each from the same unit of every operand.
+    /// Each from the same unit of every operand; an operand that has one number for all counts for each.
     Alike,
     /// As [`Units::Alike`], and it is zero as soon as one of them is.
     Product,

@@ -61,8 +61,12 @@ impl Operator for DepthwiseConv2d {
     }
 
     fn units(&self, site: &Site<'_>) -> Units {
-        let alike = site.input().channels() == site.output.channels();
-        if alike { Units::Alike } else { Units::Fixed }
+        match (site.input().channels(), site.output.channels()) {
+            (from, to) if from == to => Units::Alike,
+            // Any number of outputs of the one channel is a whole number of them.
+            (1, _) => Units::Mixed,
+            _ => Units::Fixed,
+        }
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
