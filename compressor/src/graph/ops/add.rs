@@ -14,13 +14,11 @@ use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
 #[cfg(feature = "training")]
-use crate::graph::tensor::constant;
-#[cfg(feature = "training")]
 use crate::graph::tensor::integer::{
     IntegerLayer, IntegerSite, holds, numbers, widened, with_gradient_of,
 };
 #[cfg(feature = "training")]
-use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value};
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value, constant};
 use crate::numbers::{Quantization, multiplier};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
