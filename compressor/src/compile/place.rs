@@ -96,7 +96,9 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
 
 /// Sets the offsets of all tensors. `reads` says for each operator which values it reads: 0 is the
 /// input, `i + 1` the output of operator `i`; the offset of a source is that within its value.
-/// Operators that can, work in place where the value isn't needed any more.
+/// Operators that can, work in place where the value isn't needed any more. A view whose last row
+/// reaches beyond its value, as that of a crop may, has its bytes there to itself, though nothing reads
+/// them.
 pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let mut last = vec![0; ops.len() + 1];
     for (step, read) in reads.iter().enumerate() {
@@ -110,6 +112,13 @@ pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
             reads.get(step).into_iter().flatten().copied().find(|&value| {
                 op.in_place() && last[value] == step && lens.get(value) == Some(&len)
             });
+        for (source, &value) in op.inputs().iter().zip(reads.get(step).into_iter().flatten()) {
+            let (Source::At(view), Some(&buffer)) = (source, buffer_of.get(value)) else {
+                continue;
+            };
+            let buffer: &mut Buffer = &mut buffers[buffer];
+            buffer.len = buffer.len.max(view.end());
+        }
         let dies = last[step + 1].max(step);
         let buffer = match reused {
             Some(value) => buffer_of[value],

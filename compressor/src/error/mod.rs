@@ -400,7 +400,7 @@ mod tests {
             assert_eq!(kind.exit_code(), code);
             let row =
                 format!("| {code} | {} |", serde_json::to_value(kind).unwrap().as_str().unwrap());
-            assert!(include_str!("error.rs").contains(&row), "{row}");
+            assert!(include_str!("mod.rs").contains(&row), "{row}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! replaced atomically, so a kill leaves the one before. A checkpoint belongs to one resolved job
 //! on one device; any other is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 

@@ -16,7 +16,7 @@ mod warnings;
 mod watch;
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::compile::InputQuantization;
 use crate::cost::Instructions;

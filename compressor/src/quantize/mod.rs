@@ -19,7 +19,7 @@ use thiserror::Error;
 use crate::compile::calibrate::CalibrateError;
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, CompileError, CompileOptions, Compiled, InputQuantization};
-use crate::graph::{Affine, Graph, GraphError, IntegerGraph, LowerError, Plan, ValueId, lower};
+use crate::graph::{Affine, Graph, GraphError, LowerError, Plan, ValueId, lower};
 use crate::numbers::Quantization;
 use crate::verify::VerifyError;
 

@@ -71,8 +71,8 @@ impl Operator for Crop {
                 "a crop of the input, behind which only windows stand that stay within it",
             ));
         }
-        // The same rows, from another place on: what is beyond the part is there, and no window
-        // reads it.
+        // The same rows, from another place on: what is beyond the part is in the arena, and no
+        // window reads it.
         let [top, left] = self.before;
         lowering.view(vec![*rows, width, channels], (top * width + left) * channels)
     }

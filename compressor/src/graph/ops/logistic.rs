@@ -66,9 +66,9 @@ impl Elementwise for Logistic {
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 4;
+const INTEGER_BITS: i32 = 4;
 /// The output: 0 to 1 in 256ths.
-pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
 
 /// The logistic function of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -72,9 +72,9 @@ pub(super) fn rows(x: &Operands<'_>, len: usize, f: impl Fn(f64, f64) -> f64) ->
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 5;
+const INTEGER_BITS: i32 = 5;
 /// The output: 0 to 1 in 256ths.
-pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
 
 /// Softmax of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

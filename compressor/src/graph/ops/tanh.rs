@@ -66,9 +66,9 @@ impl Elementwise for Tanh {
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 4;
+const INTEGER_BITS: i32 = 4;
 /// The output: −1 to 1 in 128ths.
-pub const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
+const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
 
 /// The hyperbolic tangent of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! `STRIDED_SLICE` and `SLICE`: parts of a tensor, and where these are.
 
-use bitsback_runtime::format::{Clamp, Window};
+use bitsback_runtime::format::Window;
 use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, integers};
