@@ -23,6 +23,8 @@ pub enum Reason {
     Constant,
     /// It would have been removed, but a layer may not become empty.
     LastOfLayer,
+    /// It would have been removed, but something else needs its channel, or it isn't zero without it.
+    CannotLeave,
     /// Kept: the job has no Bayesian stage that could tell.
     NotJudged,
 }

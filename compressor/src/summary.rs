@@ -10,9 +10,6 @@ use crate::select::chance::Standing;
 /// File name in a job's output folder.
 pub const SUMMARY_FILE: &str = "summary.json";
 
-/// Largest [`SUMMARY_FILE`] that is read back (1 MiB): a thousand layers' worth.
-pub const MAX_SUMMARY_BYTES: u64 = 1 << 20;
-
 /// One network's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {

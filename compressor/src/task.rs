@@ -178,7 +178,7 @@ impl Distance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::calibrate::{Quantization, Range};
+    use crate::numbers::{Quantization, Range};
 
     #[test]
     fn one_output_is_a_class_by_its_threshold() {

@@ -9,11 +9,11 @@ use super::{
     Scale, add_kl_gradient, conv2d, dense, kl,
 };
 use crate::graph::ops::{Add, AvgPool2d, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Reshape};
+use crate::graph::tensor::{Convolution, constant, values};
 use crate::graph::{Graph, Padding, Window};
-use crate::network::Shape;
+use crate::numbers::Shape;
 use crate::posterior::Prior;
 use crate::train::batch::{Batch, Examples};
-use crate::train::tensor::{Convolution, constant, values};
 use crate::train::variational::{layer_values, sampled_gradient};
 
 const PRIORS: [Prior; 2] = [Prior::NormalJeffreys, Prior::Horseshoe];

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::Noise;
 use super::layer::LayerParameters;
 use super::local::{AffineParameters, sample_affine};
-use crate::train::tensor::{Convolution, constant};
+use crate::graph::tensor::{Convolution, constant};
 
 /// A sample of the pre-activations: M = x∗Wμ + b, V = x²∗Wσ² + σ_b²,
 /// h = z·(M + √V·ε), which given z is N(z·M, z²·V).

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Gradients, Tensor};
 
 use super::local::{AffineParameters, sample_scale};
 use super::{AffinePosterior, Gaussian, Link, Noise, Scale};
-use crate::train::tensor::{constant, leaf_of, taken_gradient};
+use crate::graph::tensor::{constant, leaf_of, taken_gradient};
 
 /// The values of one layer's parameters in one step, shared by its shards.
 #[derive(Clone, Debug)]

@@ -19,7 +19,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Link;
 use super::elementary::exp;
-use crate::train::primitive::{data, from_data, read, slice, slice_mut, write};
+use crate::graph::tensor::primitive::{data, from_data, read, slice, slice_mut, write};
 
 /// Smallest standard deviation that a gradient is divided by.
 const DEVIATION_LEAST: f32 = 1e-18;

@@ -110,7 +110,7 @@ impl Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Shape;
+    use crate::numbers::Shape;
 
     fn dataset(inputs: Values) -> Dataset {
         Dataset {

@@ -1,6 +1,7 @@
 //! How biases are stored: in the fewest bytes that hold them exactly.
 
-use bitsback_runtime::format::{Bias, BiasWidth, CODED_BIAS_MAX, MAX_BIAS_SHIFT, StoredBias};
+use bitsback_runtime::coding::CODED_BIAS_MAX;
+use bitsback_runtime::format::{Bias, BiasWidth, MAX_BIAS_SHIFT, StoredBias};
 
 use super::section::Section;
 use crate::graph::LowerError;
@@ -103,4 +104,30 @@ pub(super) fn coded(biases: &[i64]) -> Option<(u8, Vec<i16>)> {
         values.collect()
     };
     (0..=MAX_BIAS_SHIFT).rev().find_map(|shift| Some((shift, at(shift)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_take_the_fewest_bytes() {
+        let exact = narrow(&[-128, 127]).unwrap();
+        assert_eq!((exact.width, exact.shift), (BiasWidth::I8, 0));
+        let even = narrow(&[256, -512]).unwrap();
+        assert_eq!((even.width, even.values), (BiasWidth::I8, vec![1, -2]));
+        assert_eq!(even.shift, 8);
+        let odd = narrow(&[257, -512]).unwrap();
+        assert_eq!((odd.width, odd.shift), (BiasWidth::I16, 0));
+        let wide = narrow(&[1 << 29, 1]).unwrap();
+        assert_eq!((wide.width, wide.shift), (BiasWidth::I32, 0));
+        assert!(narrow(&[1 << 40, 1]).is_none());
+    }
+
+    #[test]
+    fn coded_biases_are_exact() {
+        assert_eq!(coded(&[257, -512]), Some((0, vec![257, -512])));
+        assert_eq!(coded(&[256, -512]), Some((8, vec![1, -2])));
+        assert_eq!(coded(&[(1 << 40) | 1]), None);
+    }
 }

@@ -191,3 +191,137 @@ pub fn means(
     let mean = |sums: Vec<f64>| sums.into_iter().map(|sum| (sum / count) as f32).collect();
     Ok(sums.into_iter().map(|(id, sums)| (id, mean(sums))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::serialize::ModelInfo;
+    use crate::compile::{CompileOptions, write};
+    use crate::graph::ops::{
+        Add, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Mean, Op, Reshape, Select,
+    };
+    use crate::graph::{Window, lower};
+    use crate::verify::reals;
+
+    fn floats() -> InputQuantization {
+        InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None)
+    }
+
+    fn push(graph: &mut Graph<Affine>, op: impl Into<Op>, dims: &[usize], affine: Option<Affine>) {
+        graph.push("node", op, vec![graph.output], dims.to_vec(), affine);
+    }
+
+    /// Twice the input.
+    fn twice() -> Option<Affine> {
+        Some(Affine { weight: vec![2.0], bias: vec![0.0] })
+    }
+
+    fn dense() -> Graph<Affine> {
+        let mut graph = Graph::of_input(vec![1]);
+        push(&mut graph, Dense {}, &[1], twice());
+        push(&mut graph, Clip::RELU, &[1], None);
+        push(&mut graph, Dense {}, &[1], twice());
+        graph
+    }
+
+    #[test]
+    fn ranges_are_taken_behind_the_fused_activation() {
+        let inputs = [-1.0, -0.5, 0.5, 1.0];
+        let got = calibrate(&dense(), &inputs, &floats(), RangeMethod::MinMax).unwrap();
+        let behind = Quantization::of_range(Range { low: 0.0, high: 2.0 });
+        assert_eq!((got[&1], got[&2]), (behind, behind));
+        assert_eq!(got[&3], Quantization::of_range(Range { low: 0.0, high: 4.0 }));
+        assert_eq!(got[&0], floats().quantization);
+        let none = calibrate(&dense(), &[], &floats(), RangeMethod::MinMax);
+        assert_eq!(none, Err(CalibrateError::NoExamples));
+        let broken = calibrate(&dense(), &[f32::NAN], &floats(), RangeMethod::MinMax);
+        assert_eq!(broken, Err(CalibrateError::NotFinite { value: "input".into() }));
+        let odd = calibrate(&Graph::of_input(vec![2]), &[0.0; 2], &floats(), RangeMethod::MinMax);
+        assert_eq!(odd, Err(CalibrateError::Graph(GraphError::NothingComputed)));
+    }
+
+    #[test]
+    fn ranges_are_taken_behind_poolings_and_selections_unless_others_read_the_value() {
+        let window = Window { size: [1, 4], stride: [1, 4], ..Window::ONE };
+        let mut graph = Graph::of_input(vec![1, 8, 1]);
+        push(&mut graph, Conv2d { window: Window::ONE }, &[1, 8, 1], twice());
+        push(&mut graph, MaxPool2d { window }, &[1, 2, 1], None);
+        push(&mut graph, Reshape {}, &[2], None);
+        push(&mut graph, Select { keep: vec![1] }, &[1], None);
+        push(&mut graph, Dense {}, &[1], twice());
+        let inputs = [-1.0, 0.1, 0.9, 0.8, -0.4, -0.3, 0.2, 0.1];
+        let got = calibrate(&graph, &inputs, &floats(), RangeMethod::MinMax).unwrap();
+        let of = |low, high| Quantization::of_range(Range { low, high });
+        // Twice the largest of the second four.
+        assert_eq!([got[&1], got[&2], got[&3], got[&4]], [of(0.0, 0.4); 4]);
+        // The convolution's output is read as it is, too.
+        let mut shared = Graph::of_input(vec![1, 8, 1]);
+        push(&mut shared, Conv2d { window: Window::ONE }, &[1, 8, 1], twice());
+        push(&mut shared, Clip::RELU, &[1, 8, 1], None);
+        shared.push("sum", Add {}, vec![1, 2], vec![1, 8, 1], None);
+        let got = calibrate(&shared, &inputs, &floats(), RangeMethod::MinMax).unwrap();
+        assert_eq!([got[&1], got[&2]], [of(-2.0, 1.8), of(0.0, 1.8)]);
+    }
+
+    #[test]
+    fn the_output_covers_all_that_was_seen() {
+        // What is cut off counts less than the finer steps of so many others.
+        let mut inputs = vec![0.01f32; 100_000];
+        inputs[0] = 1.0;
+        let got = calibrate(&dense(), &inputs, &floats(), RangeMethod::LeastSquares).unwrap();
+        assert!(got[&1].scale < 1.9 / 255.0, "{got:?}");
+        assert_eq!(got[&3], Quantization::of_range(Range { low: 0.0, high: 4.0 }));
+    }
+
+    /// A convolution with borders, whose image is averaged: errors of one sign stay.
+    fn averaged(op: impl Fn(Window) -> Op, weights: usize) -> Graph<Affine> {
+        let weight = (0..weights).map(|at| ((at * 37 % 29) as f32 - 11.0) / 40.0).collect();
+        let affine = Affine { weight, bias: vec![0.1, -0.2, 0.3] };
+        let window = Window { size: [3; 2], padding: [1; 2], ..Window::ONE };
+        let mut graph = Graph::of_input(vec![6, 6, 3]);
+        push(&mut graph, op(window), &[6, 6, 3], Some(affine));
+        push(&mut graph, Mean {}, &[3], None);
+        graph
+    }
+
+    fn conv2d(window: Window) -> Op {
+        Conv2d { window }.into()
+    }
+
+    fn depthwise(window: Window) -> Op {
+        DepthwiseConv2d { window }.into()
+    }
+
+    /// Noise of a quantised graph on inputs of one sign, with weights of 4 bits.
+    fn noise(graph: &Graph<Affine>, corrected: bool) -> f32 {
+        let inputs: Vec<f32> =
+            (0..30 * 108).map(|i| ((i * 7919 + 13) % 2003) as f32 / 2003.0).collect();
+        let input = InputQuantization::floats(Range { low: 0.0, high: 1.0 }, None);
+        let scales = calibrate(graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+        let mut plan = plan(graph, scales, &input);
+        plan.bits.insert(1, 4);
+        if corrected {
+            plan.means = means(graph, &inputs).unwrap();
+        }
+        let (options, info) = (CompileOptions::default(), ModelInfo::default());
+        let (bytes, _) = write(&lower(graph, &plan).unwrap(), &input, &options, &info).unwrap();
+        let real = reals(&bytes, &input.quantize(&inputs)).unwrap();
+        let exact = Executor::new(graph).unwrap().run(&inputs).unwrap();
+        exact.iter().zip(real).map(|(a, b)| (a - b).powi(2)).sum()
+    }
+
+    #[test]
+    fn errors_that_are_the_same_for_all_inputs_go() {
+        let graphs = [averaged(conv2d, 81), averaged(depthwise, 27)];
+        for graph in graphs {
+            let (with, without) = (noise(&graph, true), noise(&graph, false));
+            assert!(with * 10.0 < without, "{with} of {without}");
+        }
+    }
+
+    #[test]
+    fn there_must_be_something_to_average() {
+        let nothing = means(&averaged(conv2d, 81), &[]);
+        assert!(matches!(nothing, Err(CalibrateError::NoExamples)));
+    }
+}

@@ -1,34 +1,34 @@
 //! How many bytes a layer's integers take, coded: what a choice by size goes by.
 
+use bitsback_runtime::coding::{CodedRow, Contexts, Decoder, Memory, coded_limit, encode};
 use bitsback_runtime::format::{
-    CodedRow, Contexts, Decoder, Fields, Layout, Memory, PAIR_BLOCK_ROWS, Weights, coded_limit,
-    encode, pair_block_len, paired_row, row_len,
+    Fields, Layout, PAIR_BLOCK_ROWS, Weights, pair_block_len, paired_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::{Op, Step};
 
 /// A layer's rows as one coded stream.
 #[derive(Clone, Copy, Debug)]
-pub struct CodedLayer<'a> {
+pub(crate) struct CodedLayer<'a> {
     /// Weights, row after row: outputs × inputs, or filters × kernel × channels.
-    pub weights: &'a [i16],
+    pub(crate) weights: &'a [i16],
     /// Weights of a row.
-    pub columns: usize,
+    pub(crate) columns: usize,
     /// Distance in a row to the weight before: the channels of a convolution's input, else 1.
-    pub lag: usize,
+    pub(crate) lag: usize,
     /// One bias per row before its shift, if they are coded too.
-    pub biases: Option<&'a [i16]>,
+    pub(crate) biases: Option<&'a [i16]>,
 }
 
 impl CodedLayer<'_> {
     /// The narrowest width, at least 2 bits, that holds all weights; `None` beyond ±127.
-    pub fn bits(&self) -> Option<u8> {
+    pub(crate) fn bits(&self) -> Option<u8> {
         let most = self.weights.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
         (2..=8).find(|&bits| most <= u16::from(coded_limit(bits).unsigned_abs()))
     }
 
     /// The stream; `None` when a weight is beyond ±127 or the shapes don't fit.
-    pub fn encode(&self) -> Option<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let bits = self.bits()?;
         let rows = self.weights.len().checked_div(self.columns)?;
         let narrow: Vec<i8> = self.weights.iter().map(|&w| w as i8).collect();
@@ -46,31 +46,20 @@ impl CodedLayer<'_> {
     }
 }
 
-/// Exact bytes of a coded layer, or `None` when it can't be coded. `lag` and `biases` as in
-/// [`CodedLayer`].
-pub fn coded_len(
-    weights: &[i16],
-    columns: usize,
-    lag: usize,
-    biases: Option<&[i16]>,
-) -> Option<usize> {
-    Some(CodedLayer { weights, columns, lag, biases }.encode()?.len())
-}
-
 /// The weights of an operator that has some, as they are in a parsed model.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredWeights {
+pub(crate) struct StoredWeights {
     /// Row after row.
-    pub values: Vec<i16>,
+    pub(crate) values: Vec<i16>,
     /// Weights of a row.
-    pub columns: usize,
+    pub(crate) columns: usize,
     /// Distance in a row to the weight before, see [`CodedLayer::lag`].
-    pub lag: usize,
+    pub(crate) lag: usize,
 }
 
 impl StoredWeights {
     /// Reads them, whatever their layout; `None` for an operator without weights.
-    pub fn read(step: &Step, section: &[u8]) -> Option<Self> {
+    pub(crate) fn read(step: &Step, section: &[u8]) -> Option<Self> {
         let channels = step.inputs().next()?.shape.channels();
         let (lag, matrix, coded) = match &step.op {
             Op::Dense(op) => (1, Some(&op.affine.weights), None),
@@ -91,14 +80,20 @@ impl StoredWeights {
         };
         Some(Self { values, columns, lag })
     }
+}
 
+/// What reports show.
+#[cfg(feature = "training")]
+impl StoredWeights {
     /// Exact bytes that they would take coded, without biases.
-    pub fn coded_len(&self) -> Option<usize> {
-        coded_len(&self.values, self.columns, self.lag, None)
+    pub(crate) fn coded_len(&self) -> Option<usize> {
+        let Self { values: weights, columns, lag } = self;
+        let layer = CodedLayer { weights, columns: *columns, lag: *lag, biases: None };
+        Some(layer.encode()?.len())
     }
 
     /// Bytes that they would take packed at the narrowest width.
-    pub fn packed_len(&self) -> usize {
+    pub(crate) fn packed_len(&self) -> usize {
         let most = self.values.iter().copied().max().unwrap_or(0);
         let least = self.values.iter().copied().min().unwrap_or(0);
         let fits = |bits: &u8| {
@@ -162,9 +157,12 @@ mod tests {
     #[test]
     fn peaked_weights_take_less_than_their_width() {
         let weights: Vec<i16> = (0..2000).map(|i| [0, 0, 1, 0, 0, -1, 0, 3][i * 7 % 8]).collect();
-        let bytes = coded_len(&weights, 50, 1, Some(&[5; 40])).unwrap();
+        let coded_len = |weights: &[i16], columns, biases: Option<&[i16]>| {
+            Some(CodedLayer { weights, columns, lag: 1, biases }.encode()?.len())
+        };
+        let bytes = coded_len(&weights, 50, Some(&[5; 40])).unwrap();
         assert!(bytes < 2000 * 3 / 8, "{bytes}");
-        assert_eq!(coded_len(&[128], 1, 1, None), None);
-        assert_eq!(coded_len(&[1, 2], 1, 1, Some(&[1])), None);
+        assert_eq!(coded_len(&[128], 1, None), None);
+        assert_eq!(coded_len(&[1, 2], 1, Some(&[1])), None);
     }
 }

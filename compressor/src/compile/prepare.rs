@@ -11,7 +11,7 @@ use crate::graph::{
 };
 
 /// Most values of a constant that is read as an operand: it becomes the channels of a convolution.
-const MAX_CONSTANT_LEN: usize = u16::MAX as usize;
+pub(super) const MAX_CONSTANT_LEN: usize = u16::MAX as usize;
 
 /// The graph without what isn't needed; its last node writes the output, and no operand is a
 /// constant.

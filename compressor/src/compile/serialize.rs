@@ -1,9 +1,9 @@
 //! The `.bbk` file of a lowered network, parsed back before it is given out.
 
 use bitsback_runtime::format::{
-    FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, Meta, ParseError, Preprocess, WriteError,
-    model_len, write_model,
+    FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, Meta, ParseError, Preprocess,
 };
+use bitsback_runtime::writer::{WriteError, model_len, write_model};
 use bitsback_runtime::{Model, Op};
 use thiserror::Error;
 
@@ -132,28 +132,26 @@ fn preprocess(graph: &Compiled, section: &mut Vec<u8>) -> Preprocess {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::calibrate::{Activations, InputQuantization, Quantization, Range};
     use crate::compile::widths::at_width;
+    use crate::compile::{CompileOptions, InputQuantization, compile};
     use crate::data::Normalization;
-    use crate::lower::{LowerOptions, lower};
-    use crate::network::{Affine, FloatNetwork, Layer, Shape, Topology};
+    use crate::graph::ops::Dense;
+    use crate::graph::{Affine, Graph, Plan, lower};
+    use crate::numbers::{Quantization, Range};
 
-    fn graph(input: InputQuantization) -> Graph {
-        let network = FloatNetwork {
-            topology: Topology {
-                input: Shape::Flat(3),
-                layers: vec![Layer::Dense { inputs: 3, outputs: 2 }],
-            },
-            affine: vec![Affine {
-                weight: vec![0.5, -1.0, 0.25, 1.0, 0.0, -0.5],
-                bias: vec![0.1; 2],
-            }],
-            norms: Vec::new(),
+    fn graph(input: InputQuantization) -> Compiled {
+        let weight = vec![0.5, -1.0, 0.25, 1.0, 0.0, -0.5];
+        let rows = at_width(&weight, 4).0;
+        let mut graph = Graph::of_input(vec![3]);
+        let affine = Affine { weight, bias: vec![0.1; 2] };
+        let output = graph.push("dense", Dense {}, vec![0], vec![2], Some(affine));
+        let to = Quantization { scale: 0.01, zero_point: 3 };
+        let plan = Plan {
+            activations: [(0, input.quantization), (output, to)].into(),
+            rows: [(output, rows)].into(),
+            ..Plan::default()
         };
-        let layers = vec![Quantization { scale: 0.01, zero_point: 3 }];
-        let weights = [at_width(&network.affine[0].weight, 4).0];
-        let activations = Activations { input, layers, sums: Vec::new() };
-        lower(&network, &weights, &activations, &LowerOptions::default()).unwrap()
+        compile(lower(&graph, &plan).unwrap(), &input, &CompileOptions::default()).unwrap()
     }
 
     fn floats() -> InputQuantization {

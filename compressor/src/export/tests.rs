@@ -3,17 +3,25 @@
 use bitsback_runtime::Model;
 
 use super::*;
-use crate::compile::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use crate::compile::calibrate::{RangeMethod, calibrate, plan};
 use crate::compile::serialize::ModelInfo;
+use crate::compile::{CompileOptions, InputQuantization};
 use crate::graph::ops::{Clip, Dense};
-use crate::graph::{Affine, Executor, Graph};
+use crate::graph::{Affine, Executor, Graph, Plan};
 use crate::import::{self, ImportOptions};
-use crate::quantize::{self, Plan, ranges};
+use crate::numbers::{Quantization, Range};
+use crate::quantize;
 use crate::verify::run_batch;
 
 /// Numbers between −1 and 1 that look like noise.
 fn noise(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+/// The file of a graph whose operators are kept apart, as export needs them.
+fn written(graph: &Graph<Affine>, plan: &Plan, input: &InputQuantization) -> Vec<u8> {
+    let options = CompileOptions { fused: false, ..CompileOptions::default() };
+    quantize::write(graph, plan, input, &options, &ModelInfo::default()).unwrap().0
 }
 
 /// A committed ONNX model, quantised: bytes, and how its inputs are.
@@ -22,12 +30,12 @@ fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
     let model = import::onnx::read(&std::fs::read(path).unwrap(), None, None).unwrap();
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let len = model.graph.values[model.graph.input].len();
-    let scales =
-        ranges::watch(&model.graph, &noise(8 * len), &input, RangeMethod::LeastSquares).unwrap();
-    let mut plan = Plan::calibrated(&model.graph, scales, &input);
+    let method = RangeMethod::LeastSquares;
+    let scales = calibrate(&model.graph, &noise(8 * len), &input, method).unwrap();
+    let mut plan = plan(&model.graph, scales, &input);
     let layers = quantize::widths::layers(&model.graph, &plan);
     plan.bits = layers.iter().map(|layer| (layer.value, bits)).collect();
-    let (bytes, _) = quantize::write(&model.graph, &plan, &input, &ModelInfo::default()).unwrap();
+    let bytes = written(&model.graph, &plan, &input);
     (bytes, input, len)
 }
 
@@ -38,9 +46,9 @@ fn limited(low: f32, high: f32) -> (Graph<Affine>, Vec<u8>) {
     let sums = graph.push("dense", Dense {}, vec![0], vec![2], Some(affine));
     graph.push("limits", Clip { low, high }, vec![sums], vec![2], None);
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
-    let scales = ranges::watch(&graph, &noise(64), &input, RangeMethod::LeastSquares).unwrap();
-    let plan = Plan::calibrated(&graph, scales, &input);
-    let (bytes, _) = quantize::write(&graph, &plan, &input, &ModelInfo::default()).unwrap();
+    let scales = calibrate(&graph, &noise(64), &input, RangeMethod::LeastSquares).unwrap();
+    let plan = plan(&graph, scales, &input);
+    let bytes = written(&graph, &plan, &input);
     (graph, bytes)
 }
 

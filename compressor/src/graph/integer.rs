@@ -9,11 +9,13 @@ use bitsback_runtime::requantize::Multiplier;
 use super::lower::LowerError;
 use super::ops::{IntegerOp, Op};
 use super::{Graph, Node, ValueId};
+#[cfg(feature = "training")]
+use crate::graph::tensor;
+#[cfg(feature = "training")]
+use crate::graph::tensor::Inputs;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite, Inputs};
-#[cfg(feature = "training")]
-use crate::train::tensor;
 
 /// A graph of integers.
 pub type IntegerGraph = Graph<Matrix, IntegerOp, IntegerValue>;

@@ -24,6 +24,8 @@ pub(crate) mod lower;
 pub(crate) mod operator;
 pub mod ops;
 pub(crate) mod panels;
+#[cfg(feature = "training")]
+pub mod tensor;
 mod window;
 
 use std::collections::BTreeMap;

@@ -5,9 +5,9 @@ use std::fmt::Debug;
 use super::execute::Operands;
 use super::lower::{LowerError, Lowering};
 use super::panels::Panels;
-use super::{Affine, Value, Window};
 #[cfg(feature = "training")]
-use crate::train::operator::{self, Inputs, Pass};
+use super::tensor::{self, Inputs, Pass};
+use super::{Affine, Value, Window};
 
 /// A node's values.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Weights {
 pub enum Units {
     /// Each from all units of the operand: dense layers and convolutions.
     Mixed,
-    /// Each from the same unit of every operand.
+    /// Each from the same unit of every operand; an operand that has one number for all counts for each.
     Alike,
     /// As [`Units::Alike`], and it is zero as soon as one of them is.
     Product,
@@ -152,7 +152,7 @@ pub trait Operator: Debug {
 
     /// What it writes for a batch as burn computes it, with gradients.
     #[cfg(feature = "training")]
-    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> operator::Value;
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> tensor::Value;
 
     /// How units of the output come from those of the operands.
     fn units(&self, site: &Site<'_>) -> Units;

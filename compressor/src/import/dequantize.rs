@@ -257,7 +257,8 @@ mod tests {
     use crate::graph::Executor;
     use crate::graph::IntegerValue;
     use crate::graph::ops::{
-        IntegerAdd, IntegerArgmax, IntegerDense, IntegerLimit, IntegerRescale, IntegerSoftmax,
+        Dense, IntegerAdd, IntegerArgmax, IntegerDense, IntegerLimit, IntegerRescale,
+        IntegerSoftmax, Softmax,
     };
     use crate::numbers::multiplier;
 
@@ -347,7 +348,7 @@ mod tests {
         integers.nodes.push(node(IntegerSoftmax { multiplier: Multiplier::ONE }, &[2], 3));
         integers.output = 3;
         let freed = dequantize(&integers).unwrap().freed();
-        assert_eq!(ops(&freed)[1..], [&Reshape {}.into(), &RELU, &Softmax {}.into()]);
+        assert_eq!(ops(&freed)[1..], [&RELU, &Reshape {}.into(), &Softmax {}.into()]);
     }
 
     #[test]

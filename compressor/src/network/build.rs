@@ -197,8 +197,7 @@ impl Place<'_> {
             LayerConfig::GlobalAvgPool {} => {
                 let [height, width, _] = self.image()?;
                 let size = [height, width];
-                let (window, makes) =
-                    self.within("size", size, size, [1; 2], Padding::Valid)?;
+                let (window, makes) = self.within("size", size, size, [1; 2], Padding::Valid)?;
                 self.node(AvgPool2d { window }, makes)
             }
             LayerConfig::BatchNorm {} if self.before.is_some_and(LayerConfig::is_affine) => {

@@ -66,6 +66,14 @@ mod tests {
         assert_eq!(q.dequantize(q.quantize(0.0)), 0.0);
     }
 
+    #[test]
+    fn an_output_is_no_finer_than_its_accumulator() {
+        let fine = Quantization { scale: 0.001, zero_point: 0 };
+        let coarse = not_finer_than(fine, 0.01);
+        assert_eq!(coarse, Quantization { scale: 0.01, zero_point: -115 });
+        assert_eq!(not_finer_than(fine, 0.0001), fine);
+    }
+
     proptest! {
         #[test]
         fn values_in_range_come_back_within_a_step(low in -50f32..0.0, high in 0f32..50.0, at in 0f32..=1.0) {

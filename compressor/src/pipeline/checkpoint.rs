@@ -4,13 +4,14 @@
 //! replaced atomically, so a kill leaves the one before. A checkpoint belongs to one resolved job
 //! on one device; any other is refused.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError};
-use crate::ledger::GroupRecord;
+use crate::error::CheckpointError;
+use crate::files;
 use crate::graph::{Affine, Graph};
+use crate::ledger::GroupRecord;
 use crate::posterior::Posterior;
 use crate::prune::{Lineage, Thresholds};
 use crate::train::quantized::{self, Quantized};
@@ -121,40 +122,6 @@ pub struct Pruned {
     pub thresholds: Thresholds,
     /// KL of the whole posterior before pruning, in nats.
     pub description_length_nats: f64,
-}
-
-/// Why a checkpoint can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// It can't be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It isn't one, or is damaged.
-    #[error(
-        "{} is not a whole checkpoint ({why}); delete it, or run without --resume to start again",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// It belongs to another job.
-    #[error(
-        "{} is of another {what}: resume with the job, seed, prior and device that it was made \
-         with, choose another --out, or start again with --force",
-        path.display()
-    )]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// `job` or `device`.
-        what: &'static str,
-    },
-    /// It can't be put into bytes.
-    #[error("the checkpoint can't be encoded: {0}")]
-    Encode(postcard::Error),
 }
 
 impl Checkpoint {

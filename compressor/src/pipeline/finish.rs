@@ -9,14 +9,12 @@ use super::figures::{float_bytes, layers};
 use super::pareto_front::ParetoFront;
 use super::stages::Trained;
 use super::verdict::Verdict;
-use super::{
-    FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, RunContext,
-};
+use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, Outcome, RunContext};
 use crate::compile::calibrate::{calibrate, plan};
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, CompileOptions, Compiled, Head, widths};
 use crate::cost::{Instructions, certified, estimate};
-use crate::error::Error;
+use crate::error::{Error, PipelineError};
 use crate::files;
 use crate::golden;
 use crate::graph::{Affine, Graph, Plan, Rows, lower};
@@ -60,14 +58,14 @@ pub(super) struct Model {
     pub(super) verification: Verification,
 }
 
-/// Writes everything and returns the figures.
-pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
+/// Compiles the model and judges it; then writes everything, whether or not it is good enough.
+pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
     let model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
-    let requirement = input.check(&model, &verdict);
+    let unmet = input.check(&model, &verdict)?;
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
@@ -83,13 +81,12 @@ pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
     files::write_atomic(&input.run.out.join(SUMMARY_FILE), &json)?;
     let mut report = input.report(&summary, &model, ledger, golden)?;
-    if let Err(error) = &requirement {
-        report.meta.unmet = error.message();
+    if let Err(unmet) = &unmet {
+        report.meta.unmet = unmet.to_string();
     }
     report::write(&report, &input.run.out.join(REPORT_FILE))?;
     stage.finish(&format!("{} bytes", model.bytes.len()));
-    // The files are there to be looked at, whether or not the model is good enough.
-    requirement.map(|()| summary)
+    Ok(Outcome { model: model.bytes, summary, verdict: unmet })
 }
 
 impl Input<'_> {
@@ -121,14 +118,17 @@ impl Input<'_> {
             }
         }
         if self.job.variational.is_bound() {
-            for (record, layer) in bits.iter_mut().zip(self.trained.pruned.posterior.graph.parameters()) {
+            for (record, layer) in
+                bits.iter_mut().zip(self.trained.pruned.posterior.graph.parameters())
+            {
                 let nats = layer.description_length_nats;
                 record.description_bits = Some(nats / std::f64::consts::LN_2);
             }
         }
         let (compiled, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
         let Examples { inputs, labels, .. } = &self.run.prepared.validation;
-        let verification = verify::verify(&bytes, &compiled, &self.trained.network, inputs, labels)?;
+        let verification =
+            verify::verify(&bytes, &compiled, &self.trained.network, inputs, labels)?;
         if self.trained.quantized.is_some() {
             self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
         }

@@ -16,20 +16,19 @@ mod warnings;
 mod watch;
 
 use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::compile::InputQuantization;
 use crate::cost::Instructions;
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
-use crate::error::Error;
+use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
 use crate::numbers::Range;
 use crate::progress::Progress;
-use crate::select::confidence::percent;
-use crate::select::point::{Shortage, shortage};
+use crate::select::point::shortage;
 use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
@@ -61,120 +60,6 @@ pub struct RunOptions {
     pub device: DeviceName,
     /// The command line, for the record.
     pub command: String,
-}
-
-/// What can go wrong between the parts.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// Another process works in the folder.
-    #[error("another bitsback is working in {}; wait for it, or choose another --out", folder.display())]
-    Busy {
-        /// The output folder.
-        folder: PathBuf,
-    },
-    /// The runtime refuses the model that was just written.
-    #[error("the runtime refuses the model: {0}")]
-    Parse(bitsback_runtime::ParseError),
-    /// The summary can't be written as JSON.
-    #[error("the summary can't be encoded: {0}")]
-    Json(serde_json::Error),
-    /// The simulation that training used and the runtime disagree: a defect of this program.
-    #[error(
-        "the simulated integer network's validation error is {simulated} %, the runtime's \
-         {found} %: they must be equal; please report this with the job file"
-    )]
-    Simulation {
-        /// As training saw it.
-        simulated: f64,
-        /// As the runtime computes it.
-        found: f64,
-    },
-    /// There are too few validation examples for what a job wants promised, whatever the model.
-    #[error(
-        "not enough validation data to promise this: [requirements] {} = {} % with {} % confidence{} \
-         takes at least {} examples without one error, and {} are held out; raise [data] \
-         validation_count or [requirements] hold_out, or ask for less",
-        shortage.requirement, shortage.ceiling, percent(*confidence),
-        if of_each > confidence {
-            format!(" (with several [front] temperatures {} % each)", percent(*of_each))
-        } else {
-            String::new()
-        },
-        shortage.needed,
-        shortage.examples
-    )]
-    TooFewExamples {
-        /// What can't be promised.
-        shortage: Shortage,
-        /// The confidence asked for.
-        confidence: f64,
-        /// That of each temperature's test.
-        of_each: f64,
-    },
-    /// A front without a finished point: a defect of this program, or its folder was changed.
-    #[error("the front has no point that is whole; start again with --force")]
-    NoPoint,
-    /// No point of the front meets the requirements.
-    #[error("{why}")]
-    NotMet {
-        /// Which requirement binds, and what the nearest point gives.
-        why: String,
-    },
-    /// No point of the front can be promised to meet the requirements.
-    #[error("{why}")]
-    NotProven {
-        /// Which promise fails, and how many examples would be enough.
-        why: String,
-    },
-    /// No way of storing the weights keeps within `[size]`.
-    #[error(
-        "[size] {what} = {limit} can't be kept: however the weights are stored, it takes {found}; \
-         allow more, or compress more ([variational.shrink] target_weights or target_macs)"
-    )]
-    Size {
-        /// The key.
-        what: &'static str,
-        /// Its value.
-        limit: u64,
-        /// What the nearest choice takes.
-        found: u64,
-    },
-    /// A network that is no better than chance.
-    #[error("no better than chance, so this is no compressed network. {why}. What helps: {remedy}")]
-    Chance {
-        /// Which network, and its answers beside those of chance.
-        why: String,
-        /// What to change.
-        remedy: String,
-    },
-    /// Too few validation examples to tell any model from chance.
-    #[error(
-        "too few validation examples to say whether the model is better than chance. {why}; collect \
-         more, or raise [data] validation_count"
-    )]
-    TooFewToTell {
-        /// What was seen.
-        why: String,
-    },
-    /// The model is worse than the job allows.
-    #[error(
-        "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
-         network's; [requirements] error_rise_points allows {allowed:.2} (one of {examples} \
-         validation examples is {:.2}). What helps: {remedy}, or allow more",
-        100.0 / (*examples).max(1) as f64
-    )]
-    Requirement {
-        /// Error of the integer model on validation.
-        found: f64,
-        /// Points above the dense network.
-        rise: f64,
-        /// Points allowed.
-        allowed: f64,
-        /// Validation examples.
-        examples: usize,
-        /// What keeps more of the dense network.
-        remedy: String,
-    },
 }
 
 /// Examples as training sees them, and how to make more of them.
@@ -298,7 +183,12 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
 pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
 
 /// Says what the job begins with, and what was assumed of it.
-fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, pretrained: Option<&PretrainedModel>) {
+fn note_beginning(
+    progress: &Progress,
+    prepared: &Prepared,
+    job: &Job,
+    pretrained: Option<&PretrainedModel>,
+) {
     progress.note(&format!("data: {}", prepared.describe(job)));
     let assumed = pretrained.and_then(|model| model.layout?.assumption("network.input_layout = "));
     if let Some(text) = assumed {
@@ -306,8 +196,19 @@ fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, pretraine
     }
 }
 
-/// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
-/// whatever the folder holds.
+/// What came of a job.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The bytes of the model.
+    pub model: Vec<u8>,
+    /// Its figures.
+    pub summary: Summary,
+    /// Whether it is good enough, and if not, why.
+    pub verdict: Result<(), Unmet>,
+}
+
+/// Runs a job into `out`. Without [`RunOptions::resume`] it begins again, whatever the folder holds.
+/// A model that isn't good enough is written and reported all the same; [`Outcome::verdict`] says so.
 ///
 /// # Errors
 /// Anything that [`Error`] names; [`Error::Interrupted`] when [`Progress::cancelled`] was seen and
@@ -317,7 +218,7 @@ pub fn run(
     out: &Path,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Summary, Error> {
+) -> Result<Outcome, Error> {
     run_counting(job, out, options, progress, &|_| None)
 }
 
@@ -331,7 +232,7 @@ pub fn run_counting(
     options: &RunOptions,
     progress: &Progress,
     count: Counter<'_>,
-) -> Result<Summary, Error> {
+) -> Result<Outcome, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
     let ResolvedJob { mut job, structure, pretrained, split } = job.resolve(&dataset)?;
     let text = job.to_toml()?;
@@ -396,7 +297,7 @@ fn from_front(
     tracer: Tracer<'_>,
     job_state: JobState,
     watch: &mut Watch<'_>,
-) -> Result<Summary, Error> {
+) -> Result<Outcome, Error> {
     let front = tracer.trace(job_state, watch)?;
     let chosen = tracer.chosen(&front)?;
     finish::finish(&finish::Input {

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::checkpoint::{Pruned, JobState};
+use super::checkpoint::{JobState, Pruned};
 use super::cut::{Grown, overruled, sort, uncut};
 use super::pretrained;
 use super::watch::Watch;
-use crate::compile::InputQuantization;
 use crate::bayes;
+use crate::compile::InputQuantization;
 use crate::error::Error;
 use crate::graph::{Affine, Graph};
 use crate::job::Job;
@@ -18,10 +18,10 @@ use crate::prune::{
     PruneError, Shrinkage, choose_threshold, fold_batch_norm, posterior_mean, prune_score,
 };
 use crate::train::batch::{Examples, Material};
-use crate::train::evaluate::score;
 use crate::train::batches::{Distillation, TrainingBatches};
-use crate::train::quantized::{self, Quantized};
 use crate::train::deterministic::weight_count;
+use crate::train::evaluate::score;
+use crate::train::quantized::{self, Quantized};
 use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 
 /// What training needs and never changes.
@@ -164,8 +164,8 @@ impl TrainingContext<'_> {
         let (config, examples) = (&self.job.pretrain, self.train.len());
         let plan = deterministic::Plan::pretrain(config, examples, self.seed(Stream::Pretrain));
         let steps = plan.pace.steps(examples);
-        let mut observer =
-            watch.stage("pretrain", steps, |s: &deterministic::State| JobState::Pretrain(s.clone()));
+        let mut observer = watch
+            .stage("pretrain", steps, |s: &deterministic::State| JobState::Pretrain(s.clone()));
         deterministic::train(
             &mut state,
             &plan,
@@ -318,7 +318,11 @@ impl TrainingContext<'_> {
         Ok(JobState::Trained { dense, pruned, network, quantized: Some(quantized) })
     }
 
-    fn in_integers<'a>(&'a self, bits: &'a [u8], calibration: &'a [f32]) -> quantized::TrainingContext<'a> {
+    fn in_integers<'a>(
+        &'a self,
+        bits: &'a [u8],
+        calibration: &'a [f32],
+    ) -> quantized::TrainingContext<'a> {
         quantized::TrainingContext {
             config: &self.job.quantize,
             bits,
@@ -342,7 +346,8 @@ impl TrainingContext<'_> {
     /// The material of a stage.
     fn batches(&self, epochs: u32) -> TrainingBatches<'_> {
         let seed = self.seed(Stream::Augment);
-        let batches = TrainingBatches::new(self.train, &self.job.augment, seed, epochs, self.device);
+        let batches =
+            TrainingBatches::new(self.train, &self.job.augment, seed, epochs, self.device);
         batches.balanced(self.job.data.rare_class_share)
     }
 

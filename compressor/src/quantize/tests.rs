@@ -1,11 +1,12 @@
 //! Graphs through calibration, lowering and the runtime, against their own floats.
 
 use super::*;
-use crate::compile::calibrate::{Range, RangeMethod};
+use crate::compile::calibrate::{RangeMethod, calibrate, plan};
 use crate::graph::ops::{
     Add, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, LeakyRelu, LogSoftmax, Logistic, Mean, Mul,
 };
 use crate::graph::{Computation, Executor, Node, Value, Window};
+use crate::numbers::Range;
 use crate::verify::run_batch;
 
 fn value(name: &str, dims: &[usize]) -> Value {
@@ -65,8 +66,8 @@ fn block() -> Graph<Affine> {
 
 fn calibrated(graph: &Graph<Affine>, inputs: &[f32]) -> (Plan, InputQuantization) {
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
-    let scales = ranges::watch(graph, inputs, &input, RangeMethod::LeastSquares).unwrap();
-    (Plan::calibrated(graph, scales, &input), input)
+    let scales = calibrate(graph, inputs, &input, RangeMethod::LeastSquares).unwrap();
+    (plan(graph, scales, &input), input)
 }
 
 #[test]
@@ -74,7 +75,8 @@ fn a_residual_graph_follows_its_floats() {
     let graph = block();
     let inputs = noise(40 * 72);
     let (plan, input) = calibrated(&graph, &inputs);
-    let (bytes, lowered) = write(&graph, &plan, &input, &ModelInfo::default()).unwrap();
+    let (options, info) = (CompileOptions::default(), ModelInfo::default());
+    let (bytes, lowered) = write(&graph, &plan, &input, &options, &info).unwrap();
     let outputs = run_batch(&bytes, &input.quantize(&inputs)).unwrap();
     let zero = f32::from(lowered.ops.last().unwrap().output().zero_point);
     let real: Vec<f32> =
@@ -93,14 +95,14 @@ fn a_residual_graph_follows_its_floats() {
 #[test]
 fn a_limit_is_fused_unless_others_read_what_it_limits() {
     let graph = block();
-    let steps = fuse::steps(&graph, |_| false);
+    let steps = graph.steps(|_| false);
     assert_eq!(steps[0].limits, Some((0.0, f32::INFINITY)));
     assert_eq!((steps[0].output, steps.len()), (2, graph.nodes.len() - 1));
-    let apart = fuse::steps(&graph, |id| id == 1);
+    let apart = graph.steps(|id| id == 1);
     assert_eq!(apart.len(), graph.nodes.len());
     let mut shared = graph;
     shared.nodes[3].inputs[1] = 1;
-    assert_eq!(fuse::steps(&shared, |_| false).len(), shared.nodes.len());
+    assert_eq!(shared.steps(|_| false).len(), shared.nodes.len());
 }
 
 #[test]
@@ -116,26 +118,25 @@ fn operands_of_a_join_take_its_scale() {
 fn what_cannot_be_quantised_is_named() {
     let graph = block();
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
-    let watch = |graph: &Graph<Affine>, inputs: &[f32]| {
-        ranges::watch(graph, inputs, &input, RangeMethod::MinMax)
+    let watch = |inputs: &[f32]| {
+        let watched = calibrate(&graph, inputs, &input, RangeMethod::MinMax);
+        watched.map_err(QuantizeError::from)
     };
-    assert!(matches!(watch(&graph, &[]), Err(QuantizeError::NoExamples)));
-    assert!(matches!(watch(&graph, &[0.0; 5]), Err(QuantizeError::Graph(_))));
-    let infinite = watch(&graph, &[f32::INFINITY; 72]);
+    assert!(matches!(watch(&[]), Err(QuantizeError::NoExamples)));
+    assert!(matches!(watch(&[0.0; 5]), Err(QuantizeError::Graph(_))));
+    let infinite = watch(&[f32::INFINITY; 72]);
     assert!(matches!(infinite, Err(QuantizeError::NotFinite { value }) if value == "input"));
     let (plan, _) = calibrated(&graph, &noise(720));
     let mut open = Plan { prescribed: true, ..plan.clone() };
     open.activations.remove(&4);
-    assert!(
-        matches!(lower(&graph, &open), Err(QuantizeError::NoScale { node, .. }) if node == "add")
-    );
+    assert!(matches!(lower(&graph, &open), Err(LowerError::NoScale { node, .. }) if node == "add"));
     let mut inner = graph.clone();
     inner.nodes.push(node(Clip { low: -1.0, high: 1.0 }, &[11], 12));
     inner.values.push(value("limited", &[3]));
     inner.output = 12;
     let (plan, _) = calibrated(&inner, &noise(720));
     let refused = lower(&inner, &plan);
-    assert!(matches!(refused, Err(QuantizeError::Unsupported { kind: "log_softmax", .. })));
+    assert!(matches!(refused, Err(LowerError::Unsupported { kind: "log_softmax", .. })));
     let far = Window { size: [3; 2], padding: [1; 2], stride: [70_000; 2], ..Window::ONE };
     let wide = Graph {
         values: vec![value("input", &[6, 6, 2]), value("output", &[1, 1, 2])],
@@ -144,5 +145,5 @@ fn what_cannot_be_quantised_is_named() {
         output: 1,
     };
     let refused = lower(&wide, &plan);
-    assert!(matches!(refused, Err(QuantizeError::TooLarge { found: 70_000, .. })), "{refused:?}");
+    assert!(matches!(refused, Err(LowerError::TooLarge { value: 70_000, .. })), "{refused:?}");
 }

@@ -128,7 +128,9 @@ impl<'a> TrainingBatches<'a> {
         };
         if let Some(distillation) = &self.distillation {
             let device = self.device;
-            self.teacher_logits.entry(copy).or_insert_with(|| distillation.teach(&examples, device));
+            self.teacher_logits
+                .entry(copy)
+                .or_insert_with(|| distillation.teach(&examples, device));
         }
         let examples = match self.input {
             Some(input) => Cow::Owned(in_integers(&examples, input)),

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::batches::TrainingBatches;
 use super::evaluate::score;
 use super::forward::{Deterministic, forward};
-use super::batches::TrainingBatches;
 use super::pace::Pace;
 use super::schedule::cosine;
 use super::{FinetuneConfig, Observer, PretrainConfig, StepReport, TrainError};

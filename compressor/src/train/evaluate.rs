@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
 use super::forward::{Deterministic, forward};
-use super::tensor::{Value, values};
+use crate::graph::tensor::{Value, values};
 use crate::graph::{Affine, Graph};
 
 /// Examples per forward pass: large enough for the products to dominate, small enough for caches.

@@ -2,9 +2,7 @@
 //! trained one.
 
 use super::VariationalConfig;
-use crate::bayes::{
-    AffinePosterior, Gaussian, Horseshoe, LogNormal, Noise, NormalJeffreys, Scale,
-};
+use crate::bayes::{AffinePosterior, Gaussian, Horseshoe, LogNormal, Noise, NormalJeffreys, Scale};
 use crate::graph::{Affine, Graph, Op};
 use crate::posterior::Prior;
 

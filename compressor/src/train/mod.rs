@@ -1,7 +1,7 @@
 //! Training: deterministic pre-training, variational training, fine-tuning.
 //!
-//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], [`tensor`], and the
-//! operators' files in [`crate::graph::ops`]);
+//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], and the operators'
+//! files in [`crate::graph::ops`]);
 //! parameters, moments and schedules are plain data ([`adam`]), so that a checkpoint is exact and a
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
@@ -14,15 +14,11 @@ mod config;
 pub mod deterministic;
 pub mod evaluate;
 pub mod forward;
-pub mod geometry;
 pub mod initialize;
-pub mod operator;
 pub mod pace;
-pub mod primitive;
 pub mod quantized;
 mod schedule;
 pub mod shrink;
-pub mod tensor;
 pub mod variational;
 
 use serde::{Deserialize, Serialize};

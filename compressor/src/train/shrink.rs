@@ -10,11 +10,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
 use super::evaluate::score_logits;
-use super::forward::{Deterministic, ForwardState, Layers};
-use super::tensor::{Convolution, Value, values};
+use super::forward::{Deterministic, ForwardState};
 use super::{ShrinkConfig, VariationalConfig};
 use crate::bayes::{AffinePosterior, posterior};
 use crate::graph::ops::BatchNorm;
+use crate::graph::tensor::Layers;
+use crate::graph::tensor::{Convolution, Value, values};
 use crate::graph::{Affine, Graph, Groups, Weights};
 use crate::prune::{PruneError, posterior_mean, prune_score, ties};
 

@@ -1,27 +1,28 @@
 use super::*;
-use crate::compile::calibrate::{Activations, InputQuantization, Quantization, RawInput};
-use crate::compile::serialize::{ModelInfo, serialize};
+use crate::compile::serialize::ModelInfo;
 use crate::compile::widths::at_width;
-use crate::lower::{LowerOptions, lower};
-use crate::network::{Affine, Layer, Shape, Topology};
+use crate::compile::{CompileOptions, InputQuantization, RawInput, write};
+use crate::graph::ops::Dense;
+use crate::graph::{Plan, lower};
+use crate::numbers::{Quantization, Shape};
 
 /// Two bytes in; the class is the larger one.
-fn larger() -> (FloatNetwork, Graph, Vec<u8>) {
-    let net = FloatNetwork {
-        topology: Topology {
-            input: Shape::Flat(2),
-            layers: vec![Layer::Dense { inputs: 2, outputs: 2 }],
-        },
-        affine: vec![Affine { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] }],
-        norms: Vec::new(),
-    };
+fn larger() -> (Graph<Affine>, Compiled, Vec<u8>) {
+    let affine = Affine { weight: vec![1.0, 0.0, 0.0, 1.0], bias: vec![0.0; 2] };
+    let rows = at_width(&affine.weight, 8).0;
+    let mut net = Graph::of_input(vec![2]);
+    let output = net.push("dense_1", Dense {}, vec![0], vec![2], Some(affine));
     let q = Quantization { scale: 1.0 / 255.0, zero_point: -128 };
     let input = InputQuantization { quantization: q, residual: 0.0, raw: RawInput::Bytes };
-    let activations = Activations { input, layers: vec![q], sums: Vec::new() };
-    let weights = [at_width(&net.affine[0].weight, 8).0];
-    let graph = lower(&net, &weights, &activations, &LowerOptions::default()).unwrap();
-    let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
-    (net, graph, bytes)
+    let plan = Plan {
+        activations: [(0, q), (output, q)].into(),
+        rows: [(output, rows)].into(),
+        ..Plan::default()
+    };
+    let integers = lower(&net, &plan).unwrap();
+    let (options, info) = (CompileOptions::default(), ModelInfo::default());
+    let (bytes, compiled) = write(&integers, &input, &options, &info).unwrap();
+    (net, compiled, bytes)
 }
 
 fn dataset() -> Dataset {

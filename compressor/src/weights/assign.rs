@@ -13,7 +13,7 @@ use super::modules::{Kind, modules, tensor_name};
 use super::{AssignError, NamedTensor};
 use crate::graph::ops::BatchNorm;
 use crate::graph::{Affine, Graph, Groups, Node, Op, Site};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// A network with given weights.
 #[derive(Clone, Debug)]

@@ -13,8 +13,8 @@ use crate::files::{self, FileError};
 use crate::graph::ops::Reshape;
 use crate::graph::{Affine, Graph, GraphError, Node, Op};
 use crate::import::{self, ImportError, InputLayout};
-use crate::network::Shape;
 use crate::numbers::Range;
+use crate::numbers::Shape;
 
 /// Why a model can't be trained.
 #[derive(Debug, Error)]

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::graph::{Affine, Executor, Graph, GraphError};
-use crate::network::{NetworkConfig, Shape};
+use crate::network::NetworkConfig;
+use crate::numbers::Shape;
 use crate::prune::fold_batch_norm;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/weights");

@@ -13,11 +13,13 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{
+    IntegerLayer, IntegerSite, holds, numbers, widened, with_gradient_of,
+};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value, constant};
 use crate::numbers::{Quantization, multiplier};
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite, constant, holds, numbers, widened, with_gradient_of};
-#[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -141,7 +143,8 @@ impl IntegerOperator for IntegerAdd {
         let (x, y, to) = (x.flat(), widened(y.flat(), shape[1]), site.to());
         let zero_point = f32::from(to.zero_point);
         let integers = |t: &Tensor<2>| numbers(t).into_iter().map(|v| v.round() as i32);
-        let sums: Vec<i32> = integers(&x).zip(integers(&y)).map(|pair| self.sum(pair, to)).collect();
+        let sums: Vec<i32> =
+            integers(&x).zip(integers(&y)).map(|pair| self.sum(pair, to)).collect();
         let exact = sums.iter().map(|&q| f32::from(self.clamp.apply(q)) - zero_point).collect();
         let [by_x, by_y] = [0, 1].map(|operand| {
             let factor = site.from(operand).scale / to.scale;

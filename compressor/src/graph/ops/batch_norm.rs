@@ -10,7 +10,7 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::IntegerDepthwiseConv2d;
 use super::unary;
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value};
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// Added to variances before roots are taken, as in PyTorch's default.
 pub const NORM_EPSILON: f32 = 1e-5;

@@ -11,9 +11,9 @@ use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
 use super::{Op, Reshape};
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::numbers::Quantization;
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Tensor, Value};
+use crate::graph::tensor::{Inputs, Pass, Tensor, Value};
+use crate::numbers::Quantization;
 
 /// Values side by side along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Two-dimensional convolutions.
 
-use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::coding::MEMORY;
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +12,11 @@ use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Convolution, Inputs, Pass, Value};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
-use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation over all channels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

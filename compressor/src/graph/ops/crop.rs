@@ -6,7 +6,7 @@ use super::super::execute::Operands;
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value, rows_and_columns};
+use crate::graph::tensor::{Inputs, Pass, Value, rows_and_columns};
 
 /// The part of the input image that the network reads; its size is the output's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,8 +71,8 @@ impl Operator for Crop {
                 "a crop of the input, behind which only windows stand that stay within it",
             ));
         }
-        // The same rows, from another place on: what is beyond the part is there, and no window
-        // reads it.
+        // The same rows, from another place on: what is beyond the part is in the arena, and no
+        // window reads it.
         let [top, left] = self.before;
         lowering.view(vec![*rows, width, channels], (top * width + left) * channels)
     }

@@ -9,11 +9,11 @@ use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value};
 
 /// y = W·x + b over all values of the input, in their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Convolutions within a channel.
 
-use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::coding::MEMORY;
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +12,11 @@ use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Convolution, Inputs, Pass, Value};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
-use crate::train::operator::{Convolution, Inputs, Pass, Value};
 
 /// Cross-correlation within a channel: output o reads channel o / (outputs / channels). With
 /// [`Window::ONE`] it is a factor and a summand per channel, which is how a batch normalisation that
@@ -60,8 +61,12 @@ impl Operator for DepthwiseConv2d {
     }
 
     fn units(&self, site: &Site<'_>) -> Units {
-        let alike = site.input().channels() == site.output.channels();
-        if alike { Units::Alike } else { Units::Fixed }
+        match (site.input().channels(), site.output.channels()) {
+            (from, to) if from == to => Units::Alike,
+            // Any number of outputs of the one channel is a whole number of them.
+            (1, _) => Units::Mixed,
+            _ => Units::Fixed,
+        }
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {

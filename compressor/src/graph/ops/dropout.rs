@@ -7,7 +7,7 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value};
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// Zeroes values at random in pre-training; nothing at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

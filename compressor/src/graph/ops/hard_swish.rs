@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::{HARD_SWISH_STEPS, Quantization, hard_swish};
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::numbers::{HARD_SWISH_STEPS, Quantization, hard_swish};
 
 /// x · min(max(x + 3, 0), 6) / 6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

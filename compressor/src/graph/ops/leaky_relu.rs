@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::{Quantization, factor, multiplier};
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::numbers::{Quantization, factor, multiplier};
 
 /// x for x ≥ 0, else the slope times x.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
 use super::unary;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Logarithm of the softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

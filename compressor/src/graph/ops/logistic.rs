@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::numbers::Quantization;
 
 /// 1 / (1 + exp(−x)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +66,9 @@ impl Elementwise for Logistic {
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 4;
+const INTEGER_BITS: i32 = 4;
 /// The output: 0 to 1 in 256ths.
-pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
 
 /// The logistic function of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

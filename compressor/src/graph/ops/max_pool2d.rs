@@ -11,11 +11,11 @@ use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, centred};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, max_pool, rows_and_columns};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite, centred};
-#[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value, max_pool, rows_and_columns};
 
 /// Largest value of each window; padding never wins.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

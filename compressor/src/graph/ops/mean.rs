@@ -5,16 +5,16 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{self as runtime, ops};
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "training")]
+use super::super::Window;
 use super::super::execute::Operands;
 use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, avg_pool};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use super::super::Window;
-#[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value, avg_pool};
 
 /// Mean over all dimensions but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

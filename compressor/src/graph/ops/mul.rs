@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
-use crate::numbers::{Quantization, multiplier};
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pairwise, Pass, Tensor, Value};
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value};
+use crate::numbers::{Quantization, multiplier};
 
 /// Product of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.

@@ -9,9 +9,9 @@ use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Tensor, Value, columns, constant};
+use crate::graph::tensor::{Inputs, Pass, Tensor, Value, columns, constant};
+use crate::numbers::Quantization;
 
 /// A border of a number around the input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use super::super::execute::Operands;
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value};
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// The same numbers in the same order, in another shape; an image to features, above all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

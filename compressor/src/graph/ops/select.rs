@@ -9,11 +9,11 @@ use super::super::integer::{Emitter, IntegerOperator};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 use crate::numbers::Quantization;
-#[cfg(feature = "training")]
-use crate::train::quantized::operator::{IntegerLayer, IntegerSite};
-#[cfg(feature = "training")]
-use crate::train::operator::{Inputs, Pass, Value};
 
 /// Keeps the listed features of a vector, in ascending order: what pruning leaves of the inputs of a
 /// dense layer when what is before it can't shrink to match.
@@ -107,12 +107,7 @@ impl IntegerOperator for IntegerSelect {
     }
 
     #[cfg(feature = "training")]
-    fn train(
-        &self,
-        _: &IntegerSite<'_>,
-        x: Inputs,
-        _: Option<&IntegerLayer<'_>>,
-    ) -> Option<Value> {
+    fn train(&self, _: &IntegerSite<'_>, x: Inputs, _: Option<&IntegerLayer<'_>>) -> Option<Value> {
         Some(x.first.select(&self.keep))
     }
 

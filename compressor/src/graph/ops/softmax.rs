@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
+use crate::numbers::Quantization;
 
 /// Softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,9 +72,9 @@ pub(super) fn rows(x: &Operands<'_>, len: usize, f: impl Fn(f64, f64) -> f64) ->
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 5;
+const INTEGER_BITS: i32 = 5;
 /// The output: 0 to 1 in 256ths.
-pub const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
 
 /// Softmax of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

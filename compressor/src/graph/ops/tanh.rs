@@ -11,9 +11,9 @@ use super::super::lower::{LowerError, Lowering, fixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
-use crate::numbers::Quantization;
 #[cfg(feature = "training")]
-use crate::train::operator::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
+use crate::numbers::Quantization;
 
 /// The hyperbolic tangent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -66,9 +66,9 @@ impl Elementwise for Tanh {
 }
 
 /// Bits before the point of what it computes with.
-pub const INTEGER_BITS: i32 = 4;
+const INTEGER_BITS: i32 = 4;
 /// The output: −1 to 1 in 128ths.
-pub const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
+const SYMMETRIC: Quantization = Quantization { scale: 1.0 / 128.0, zero_point: 0 };
 
 /// The hyperbolic tangent of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -56,7 +56,7 @@ impl<'a> Converter<'a> {
         if inputs.is_empty() || !inputs.iter().all(fits) || along.sum::<usize>() != dims[axis] {
             return Err(site.shape_error("operands don't fill the output", &[&dims]));
         }
-        self.push(site, IntegerConcat { axis: axis }, inputs, output);
+        self.push(site, IntegerConcat { axis }, inputs, output);
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl<'a> Converter<'a> {
                 _ => return Err(site.missing("the border's value")),
             },
         };
-        self.push(site, IntegerPad { before: before, value: value }, vec![input], output);
+        self.push(site, IntegerPad { before, value }, vec![input], output);
         Ok(())
     }
 

@@ -213,7 +213,7 @@ impl<'a> Converter<'a> {
         self.graph.values.push(IntegerValue { dims, origin: Origin::Computed, ..value });
         let output = self.graph.values.len() - 1;
         let before = vec![before[0] as u16, before[1] as u16, 0];
-        self.push(site, IntegerPad { before: before, value: 0 }, vec![image], output);
+        self.push(site, IntegerPad { before, value: 0 }, vec![image], output);
         output
     }
 

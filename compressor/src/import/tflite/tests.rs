@@ -226,7 +226,7 @@ fn each_refusal_says_where() {
     assert!(matches!(single(2, &[1, 3], &[1, 3], fused).refused(), ImportError::Attribute { .. }));
     let mut builder = good();
     builder.outputs = builder.inputs.clone();
-    assert!(matches!(builder.refused(), ImportError::IntegerGraph(_)));
+    assert!(matches!(builder.refused(), ImportError::Compile(_)));
     let mut builder = good();
     builder.operators[0][1].1 = Field::I32s(vec![0; 65]);
     assert!(matches!(builder.refused(), ImportError::TooMany { limit: 64, .. }));

@@ -18,10 +18,10 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
 use super::finish;
-use super::stages::{Base, TrainingContext, Trained};
+use super::stages::{Base, Trained, TrainingContext};
 use super::watch::Watch;
-use super::{METRICS_FILE, MODEL_FILE, PipelineError, RunContext};
-use crate::error::Error;
+use super::{METRICS_FILE, MODEL_FILE, RunContext};
+use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::Job;
 use crate::ledger::Ledger;
@@ -76,7 +76,11 @@ pub(super) fn clear(out: &Path) -> Result<(), Error> {
 
 impl Tracer<'_> {
     /// Traces every point, from wherever the job is, and chooses.
-    pub(super) fn trace(&self, job_state: JobState, watch: &mut Watch) -> Result<ParetoFront, Error> {
+    pub(super) fn trace(
+        &self,
+        job_state: JobState,
+        watch: &mut Watch,
+    ) -> Result<ParetoFront, Error> {
         let job = self.context.job;
         let progress = self.context.progress;
         let (mut points, seconds) = self.sweeps(job_state, watch)?;
@@ -252,12 +256,12 @@ impl ParetoFront {
     }
 
     /// Whether the requirements are met, and if not, why.
-    pub(super) fn verdict(&self, job: &Job) -> Result<(), Error> {
+    pub(super) fn verdict(&self, job: &Job) -> Result<(), Unmet> {
         let why = || self.choice.why(&self.points, &job.requirements);
         match self.choice.outcome {
             Outcome::Met => Ok(()),
-            Outcome::NotMet(_) => Err(PipelineError::NotMet { why: why() }.into()),
-            Outcome::NotProven(_) => Err(PipelineError::NotProven { why: why() }.into()),
+            Outcome::NotMet(_) => Err(Unmet::NotMet { why: why() }),
+            Outcome::NotProven(_) => Err(Unmet::NotProven { why: why() }),
         }
     }
 }

@@ -1,15 +1,15 @@
 //! What training computes is what the graph computes, and its gradients are slopes.
 
 use super::super::evaluate::logits;
-use super::super::tensor::{leaf, values};
 use super::*;
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
     HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
     Softmax, Tanh,
 };
+use crate::graph::tensor::{leaf, values};
 use crate::graph::{Executor, Window};
-use crate::network::Shape;
+use crate::numbers::Shape;
 use crate::train::batch::Examples;
 
 /// A graph of one operator that reads an image of 5 × 4 × 2 and, if it takes more, itself halved, its

@@ -1,12 +1,13 @@
 //! One node of a graph of integers as a model of its own, so that the runtime says what it computes;
 //! the gradient is that of its operator on floats.
 
-use super::operator::{IntegerSite, Value, centred, constant, numbers, with_gradient_of};
 use crate::compile::serialize::{ModelInfo, serialize};
 use crate::compile::{CompileError, CompileOptions, InputQuantization, RawInput, compile};
+use crate::graph::tensor::integer::{IntegerSite, centred, numbers, with_gradient_of};
+use crate::graph::tensor::{Inputs, Parameterless, Pass};
+use crate::graph::tensor::{Value, constant};
 use crate::graph::{self, IntegerGraph, IntegerNode, IntegerValue, Op, Origin, Site};
 use crate::train::TrainError;
-use crate::train::forward::{Inputs, Parameterless, Pass};
 use crate::verify;
 use bitsback_runtime::format::Clamp;
 
@@ -37,12 +38,14 @@ impl Alone {
             Some(real) if !node.op.trains() => real,
             _ => return Ok(None),
         };
-        let operands: Vec<&IntegerValue> = node.inputs.iter().map(|&id| &graph.values[id]).collect();
+        let operands: Vec<&IntegerValue> =
+            node.inputs.iter().map(|&id| &graph.values[id]).collect();
         let len = operands.iter().fold(FIRST, |len, operand| len.saturating_add(operand.len()));
         let rows = len.div_ceil(ROW).max(1);
         let Some(first) = operands.first() else { return Ok(None) };
         let mut single = IntegerGraph::default();
-        let input = IntegerValue { dims: vec![rows, ROW], origin: Origin::Computed, ..(*first).clone() };
+        let input =
+            IntegerValue { dims: vec![rows, ROW], origin: Origin::Computed, ..(*first).clone() };
         single.values.push(input);
         let mut offset = FIRST;
         for &operand in &operands {
@@ -96,9 +99,10 @@ impl Alone {
         };
         let (inputs, output): (Vec<_>, _) =
             (site.inputs.iter().map(|&input| value(input)).collect(), value(site.output));
-        let mut reals = operands.into_iter().zip(&site.inputs).map(|(x, input)| {
-            Value::of_rows(x.flat() * input.quantization.scale, &input.dims)
-        });
+        let mut reals = operands
+            .into_iter()
+            .zip(&site.inputs)
+            .map(|(x, input)| Value::of_rows(x.flat() * input.quantization.scale, &input.dims));
         let x = Inputs { first: reals.next()?, rest: reals.collect() };
         let (op, clamp) = &self.real;
         let float_site = Site { inputs: inputs.iter().collect(), output: &output };

@@ -9,8 +9,9 @@ use crate::bayes::{Kind, Parameters};
 use crate::graph::{Affine, Graph, Rows};
 use crate::numbers::largest;
 
-use super::simulate::{IntegerTensors, Simulation};
-use crate::train::tensor::gradient;
+use super::simulate::Simulation;
+use crate::graph::tensor::gradient;
+use crate::graph::tensor::integer::IntegerTensors;
 use burn::tensor::Gradients;
 
 /// Latent parameters.

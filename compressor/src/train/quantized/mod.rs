@@ -1,14 +1,13 @@
 //! Fine-tuning in integers: what training sees is what the device computes.
 //!
 //! The survivors of pruning are trained with the device's arithmetic in the forward pass
-//! ([`simulate`], [`operator`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
+//! ([`simulate`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
 //! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
 //! leave the tensors (`shrink`).
 
 pub mod alone;
 pub mod learned;
-pub mod operator;
 pub mod rate;
 mod shrink;
 pub mod simulate;
@@ -22,9 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::batches::{TrainingBatches, in_integers};
 use super::deterministic::{running, weight_count};
 use super::evaluate::{Score, batched, score_logits};
-use super::batches::{TrainingBatches, in_integers};
 use super::schedule::cosine;
 use super::{Observer, QuantizeConfig, StepReport, TrainError};
 use crate::bayes::Parameters;
@@ -276,11 +275,7 @@ fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut
 }
 
 /// Loss and error of the integer network on `examples` (in integers).
-pub fn score(
-    simulation: &Simulation,
-    examples: &Examples,
-    device: &Device,
-) -> Score {
+pub fn score(simulation: &Simulation, examples: &Examples, device: &Device) -> Score {
     let device = device.clone().without_autodiff();
     let logits = batched(examples, &device, || {
         let tensors = simulation.tensors(&device);

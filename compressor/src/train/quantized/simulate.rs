@@ -12,16 +12,16 @@
 use burn::tensor::{Device, Tensor};
 
 use super::alone::Alone;
-use super::operator::{IntegerLayer, IntegerSite};
 use crate::compile::InputQuantization;
 use crate::compile::calibrate::plan;
+use crate::graph::tensor::Inputs;
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, IntegerTensors};
+use crate::graph::tensor::{Value, constant, leaf};
 use crate::graph::{
     Affine, Graph, IntegerGraph, IntegerNode, Matrix, Origin, Plan, Rows, ValueId, lower,
 };
 use crate::numbers::Quantization;
 use crate::train::TrainError;
-use crate::train::forward::Inputs;
-use crate::train::tensor::{Value, constant, leaf};
 use std::collections::BTreeMap;
 
 /// A network in integers: what is compiled for the device, ready to be differentiated.
@@ -29,14 +29,6 @@ pub struct Simulation {
     graph: IntegerGraph,
     /// Nodes whose operators leave it to the runtime.
     alone: Vec<Option<Alone>>,
-}
-
-/// One layer's integers as parameters that gather gradients.
-pub struct IntegerTensors {
-    /// Outputs × (kernel × inputs).
-    pub weight: Tensor<2>,
-    /// One per output, in units of the accumulator.
-    pub bias: Tensor<1>,
 }
 
 impl Simulation {
@@ -100,7 +92,8 @@ impl Simulation {
     /// # Shapes
     /// out: `[batch, outputs]`
     pub fn forward(&self, x: Value, layers: &[IntegerTensors]) -> Tensor<2> {
-        let mut run = Run { graph: &self.graph, batch: x.batch(), device: x.device(), known: Vec::new() };
+        let mut run =
+            Run { graph: &self.graph, batch: x.batch(), device: x.device(), known: Vec::new() };
         run.known.resize(self.graph.values.len(), None);
         run.known[self.graph.input] = Some(x);
         let mut tensors = layers.iter();

@@ -10,7 +10,7 @@ use crate::graph::ops::{
     Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
 };
 use crate::graph::{Padding, Plan, ValueId, Window, lower};
-use crate::network::Shape;
+use crate::numbers::Shape;
 use crate::train::initialize;
 use crate::verify;
 use proptest::prelude::*;
@@ -190,8 +190,7 @@ impl Bench {
         let inputs: Vec<f32> =
             (0..EXAMPLES * 56).map(|i| (byte(i) - n.offset[0]) * n.scale[0]).collect();
         let network = network(structure, seed);
-        let activations =
-            calibrate(&network, &inputs, &input, RangeMethod::LeastSquares).unwrap();
+        let activations = calibrate(&network, &inputs, &input, RangeMethod::LeastSquares).unwrap();
         let labels = (0..EXAMPLES as u32).map(|i| i % 4).collect();
         let shape = Shape::of(&[8, 7, 1]);
         Self {
@@ -243,7 +242,7 @@ impl Bench {
         let examples = in_integers(&self.examples, &self.input);
         for device in [plain.clone().autodiff(), plain] {
             let tensors = simulation.tensors(&device);
-            let x = crate::train::tensor::Value::from_examples(
+            let x = crate::graph::tensor::Value::from_examples(
                 examples.inputs.clone(),
                 examples.shape,
                 &device,
@@ -251,7 +250,7 @@ impl Bench {
             let logits = simulation.forward(x, &tensors);
             let logits = if device.is_autodiff() { logits.inner() } else { logits };
             let zero = simulation.output().zero_point;
-            let found: Vec<i8> = crate::train::tensor::values(logits)
+            let found: Vec<i8> = crate::graph::tensor::values(logits)
                 .iter()
                 .map(|y| ((y / compiled.output_scale).round() + f32::from(zero)) as i8)
                 .collect();

@@ -178,7 +178,9 @@ impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
             }
         }
         match Im2col.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(geometry, B::im2col(x.into_primitive(), geometry)),
+            OpsKind::Tracked(prep) => {
+                prep.finish(geometry, B::im2col(x.into_primitive(), geometry))
+            }
             OpsKind::UnTracked(prep) => prep.finish(B::im2col(x.into_primitive(), geometry)),
         }
     }
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
     use crate::bayes::Noise;
     use crate::graph::Padding;
-    use crate::train::tensor::{Convolution, constant, gradient, leaf, values};
+    use crate::graph::tensor::{Convolution, constant, gradient, leaf, values};
     use burn::tensor::Device;
     use burn::tensor::module::conv2d;
     use burn::tensor::ops::{ConvOptions, MaxPoolOptions};

@@ -1,24 +1,25 @@
 //! From a graph of floats, scales and widths to a graph of integers. Each operator's file says what it
 //! becomes; what they share is here.
 
+mod error;
+mod matrix;
+
 use std::collections::BTreeMap;
 
-use bitsback_runtime::format::{self, Clamp, PackError};
+use bitsback_runtime::format::{self, Clamp};
 use bitsback_runtime::requantize::Multiplier;
-use thiserror::Error;
 
 use super::integer::{IntegerGraph, IntegerNode, IntegerValue, Matrix, Origin};
 use super::limits::Step;
 use super::ops::{IntegerOp, IntegerRescale};
-use super::{Affine, Graph, GraphError, Node, ValueId, Window};
+use super::{Affine, Graph, Node, ValueId, Window};
 use crate::numbers::{Quantization, Range, multiplier, not_finer_than};
 
 pub use crate::numbers::Rows;
+pub use error::LowerError;
 
 /// Width of weights where nothing else is asked for.
-pub const DEFAULT_BITS: u8 = 8;
-/// Largest bias in units of the accumulator: half of 32 bits, the other half is for the products.
-const MAX_BIAS: f64 = (1i64 << 30) as f64;
+pub(crate) const DEFAULT_BITS: u8 = 8;
 
 /// Everything that quantisation decides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,95 +49,6 @@ impl Plan {
     pub fn of(activations: &BTreeMap<ValueId, Quantization>) -> Self {
         Self { activations: activations.clone(), prescribed: true, ..Self::default() }
     }
-}
-
-/// Why a network can't be lowered.
-#[derive(Clone, Debug, PartialEq, Error)]
-pub enum LowerError {
-    /// The graph isn't sound.
-    #[error(transparent)]
-    Graph(#[from] GraphError),
-    /// A value without a scale.
-    #[error(
-        "{node}: `{value}` is not quantised in the file; quantise every operator's output, or give \
-         the model of floats to `bitsback quantize`"
-    )]
-    NoScale {
-        /// Which node.
-        node: String,
-        /// Which value.
-        value: String,
-    },
-    /// An operator that the runtime doesn't have, or not there.
-    #[error("{node}: {kind} is supported only as {supported}")]
-    Unsupported {
-        /// Which node.
-        node: String,
-        /// Which operator.
-        kind: &'static str,
-        /// What is.
-        supported: &'static str,
-    },
-    /// A dimension doesn't fit the format's 16 bits.
-    #[error(
-        "{layer}: {what} is {value}, but the format holds at most 65535; make the layer smaller"
-    )]
-    TooLarge {
-        /// Name of the layer.
-        layer: String,
-        /// Which dimension.
-        what: &'static str,
-        /// Its value.
-        value: usize,
-    },
-    /// A bias is too large to be added to the sum of products in 32 bits.
-    #[error(
-        "{layer}: the bias of output {output} is {bias} in units of the accumulator, beyond 32 \
-         bits; the activations' scales before the layer are too small for it"
-    )]
-    Bias {
-        /// Name of the layer.
-        layer: String,
-        /// Which output.
-        output: usize,
-        /// Its bias.
-        bias: f64,
-    },
-    /// Integers for other weights.
-    #[error("{layer}: {found} integers were given for {expected} weights")]
-    Integers {
-        /// Name of the layer.
-        layer: String,
-        /// Weights.
-        expected: usize,
-        /// Integers.
-        found: usize,
-    },
-    /// A layer is coded whose operator takes no coded weights.
-    #[error("a layer is coded whose operator takes no coded weights")]
-    Coded,
-    /// A weight doesn't fit its width.
-    #[error("{layer}: {source}; choose the layer's bits anew")]
-    Weights {
-        /// Name of the layer.
-        layer: String,
-        /// What is wrong.
-        source: PackError,
-    },
-    /// A scale is not a positive number.
-    #[error("{layer}: the scale {scale} is not a positive finite number; calibrate anew")]
-    Scale {
-        /// Name of the layer.
-        layer: String,
-        /// The scale.
-        scale: f32,
-    },
-    /// All parameters together don't fit a file.
-    #[error("the parameters take more than the format's {limit} bytes; compress more")]
-    TooManyParameters {
-        /// Most bytes.
-        limit: u32,
-    },
 }
 
 /// The graph of integers.
@@ -203,8 +115,7 @@ impl<'g> Lowering<'g> {
         self.node.inputs.get(place).map_or(&[], |&id| &self.graph.values[id].dims)
     }
 
-    /// Whether the output is read by windows alone, and these stay within it; and whether a row is left
-    /// behind it where it doesn't begin with one.
+    /// Whether the output is read by windows alone, and these stay within it.
     pub fn is_read_by_inner_windows(&self) -> bool {
         let graph = self.graph;
         let output = self.step.output;
@@ -478,98 +389,22 @@ impl<'g> Lowering<'g> {
         let name = self.node.name.clone();
         self.integers.nodes.push(IntegerNode { name, op, inputs, output, parameters: layer });
     }
-
-    /// A layer's integers, and its output's quantisation. `affine` are its parameters, and `mean` is
-    /// what its weights meet on average, if that is known.
-    ///
-    /// # Errors
-    /// What doesn't fit, by the layer's name.
-    pub fn matrix(&mut self, affine: &Affine) -> Result<(Matrix, Quantization), LowerError> {
-        let first = self.operand(0)?;
-        let from = self.quantization(first);
-        let outputs = affine.bias.len();
-        let rows = self.rows(affine, from)?;
-        for scale in rows.scales.iter().chain([&from.scale]) {
-            self.sound(*scale)?;
-        }
-        let scales = || rows.scales.iter().copied().cycle().take(outputs.max(1));
-        let units: Vec<f64> = scales().map(|s| f64::from(from.scale) * f64::from(s)).collect();
-        let to = self.wanted_at_least(units.iter().copied().fold(0.0, f64::max))?;
-        let columns = affine.weight.len() / outputs.max(1);
-        let residual = f64::from(self.residuals[first]);
-        let mean = self.plan.means.get(&self.node.inputs[0]);
-        let site = self.graph.site(self.node);
-        let mean = mean.and_then(|mean| self.node.op.mean_columns(&site, mean));
-        let added = mean
-            .map_or_else(Vec::new, |mean| rows.added_by_rounding(&affine.weight, outputs, &mean));
-        let exact = self.plan.rows.contains_key(&self.node.output);
-        let mut biases = Vec::with_capacity(outputs);
-        for (row, ((&bias, unit), scale)) in
-            affine.bias.iter().zip(&units).zip(scales()).enumerate()
-        {
-            let values = rows.values.get(row * columns..(row + 1) * columns).unwrap_or_default();
-            let sum: i64 = values.iter().map(|&w| i64::from(w)).sum();
-            let lacking = residual * f64::from(scale) * sum as f64;
-            let added = added.get(row).copied().unwrap_or_default();
-            let bias = ((f64::from(bias) + lacking - added) / unit).round();
-            if exact && bias.abs() > MAX_BIAS {
-                return Err(LowerError::Bias { layer: self.node.name.clone(), output: row, bias });
-            }
-            biases.push(bias.clamp(-MAX_BIAS, MAX_BIAS) as i64);
-        }
-        let factor = |unit: &f64| unit / f64::from(to.scale);
-        let tolerances: Vec<f64> =
-            units.iter().map(|unit| self.plan.bias_tolerance / factor(unit)).collect();
-        let rounded = round_together(&biases, &tolerances).unwrap_or(biases);
-        let matrix = Matrix {
-            rows: outputs,
-            columns,
-            bits: rows.bits,
-            values: rows.values,
-            bias: rounded.into_iter().map(|bias| bias as i32).collect(),
-            multipliers: units.iter().map(|unit| multiplier(factor(unit))).collect(),
-            scales: rows.scales,
-            clamp: self.clamp(to),
-            storage: Default::default(),
-        };
-        Ok((matrix, to))
-    }
-
-    /// The integers of a layer's weights.
-    fn rows(&self, affine: &Affine, from: Quantization) -> Result<Rows, LowerError> {
-        let Affine { weight, bias } = affine;
-        if let Some(rows) = self.plan.rows.get(&self.node.output) {
-            let (expected, found) = (weight.len(), rows.values.len());
-            if expected != found {
-                let layer = self.node.name.clone();
-                return Err(LowerError::Integers { layer, expected, found });
-            }
-            return Ok(rows.clone());
-        }
-        if let Some(scales) = self.plan.scales.get(&self.node.output) {
-            return Ok(Rows::given(weight, scales, bias.len()));
-        }
-        let bits = self.plan.bits.get(&self.node.output).copied().unwrap_or(DEFAULT_BITS);
-        let finest = |bias: &f32| (f64::from(bias.abs()) / f64::from(from.scale) / MAX_BIAS) as f32;
-        let least: Vec<f32> = bias.iter().map(finest).collect();
-        Ok(Rows::nearest(weight, &least, bits))
-    }
 }
 
 /// From one scale to another.
-pub fn ratio(from: Quantization, to: Quantization) -> Multiplier {
+pub(crate) fn ratio(from: Quantization, to: Quantization) -> Multiplier {
     multiplier(f64::from(from.scale) / f64::from(to.scale))
 }
 
 /// An input's scale in fixed point, with so many bits before the point.
-pub fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
+pub(crate) fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
     let one = f64::from(1u32 << (31 - integer_bits));
     // Below 1 the format has no factor; above 2³¹ it could not distinguish them.
     multiplier((f64::from(from.scale) * one).clamp(1.0, f64::from(i32::MAX)))
 }
 
 /// Limits in integers.
-pub fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
+pub(crate) fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
     match limits {
         None => Clamp::NONE,
         Some((low, high)) => {
@@ -580,26 +415,6 @@ pub fn clamp(limits: Option<(f32, f32)>, to: Quantization) -> Clamp {
 }
 
 /// A number that the format holds in 16 bits.
-pub fn small(layer: &str, what: &'static str, value: usize) -> Result<u16, LowerError> {
+pub(crate) fn small(layer: &str, what: &'static str, value: usize) -> Result<u16, LowerError> {
     u16::try_from(value).map_err(|_| LowerError::TooLarge { layer: layer.to_owned(), what, value })
-}
-
-/// Biases rounded to multiples of the largest power of two that keeps each within its tolerance, as a
-/// coded stream stores them: rounded alike for every way of storing, so that this choice can't change
-/// a result. None where a stream can't hold them, or nothing may be rounded.
-fn round_together(biases: &[i64], tolerances: &[f64]) -> Option<Vec<i64>> {
-    if tolerances.iter().all(|&tolerance| tolerance <= 0.0) {
-        return None;
-    }
-    let at = |shift: u8| -> Option<Vec<i64>> {
-        let half = (1i64 << shift) >> 1;
-        let rounded = biases.iter().zip(tolerances).map(|(bias, &tolerance)| {
-            let value = (bias + half) >> shift;
-            let near = ((value << shift) - bias).abs() as f64 <= tolerance;
-            let fits = i16::try_from(value).is_ok() && value >= -i64::from(format::CODED_BIAS_MAX);
-            (near && fits).then_some(value << shift)
-        });
-        rounded.collect()
-    };
-    (0..=format::MAX_BIAS_SHIFT).rev().find_map(at)
 }

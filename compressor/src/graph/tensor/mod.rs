@@ -1,11 +1,20 @@
 //! The border between plain vectors and burn's tensors.
 
-use burn::tensor::ops::AvgPoolOptions;
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, module};
+mod geometry;
+pub mod integer;
+mod pass;
+pub mod primitive;
 
-use super::geometry::{Geometry, im2col, max_window};
-use crate::graph::{Site, Window};
-use crate::network::Shape;
+use burn::tensor::ops::AvgPoolOptions;
+use burn::tensor::{Device, Gradients, Int, TensorData, module};
+
+use geometry::{Geometry, im2col, max_window};
+
+pub use burn::tensor::{Tensor, activation};
+pub use pass::{Inputs, Layers, Parameterless, Pass};
+
+use super::{Site, Window};
+use crate::numbers::Shape;
 
 /// A leaf of the graph; on an autodiff device it gathers a gradient.
 pub fn leaf<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -118,9 +127,7 @@ impl Value {
     pub fn join(self, other: Self, pairwise: &impl Pairwise) -> Self {
         let (len, other_len) = (self.features(), other.features());
         match (self, other) {
-            (Self::Image(x), Self::Image(y)) if len == other_len => {
-                Self::Image(pairwise.on(x, y))
-            }
+            (Self::Image(x), Self::Image(y)) if len == other_len => Self::Image(pairwise.on(x, y)),
             (Self::Image(x), y) => {
                 let [_, height, width, channels] = x.dims();
                 let dims = if len == other_len {

@@ -1,15 +1,21 @@
-//! What the integer operators' files ([`crate::graph::ops`]) need for training.
+//! What operators on integers share in training.
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::requantize;
 
-use super::simulate::IntegerTensors;
-use crate::graph::{IntegerValue, Matrix};
+use burn::tensor::Tensor;
+
+use super::{Convolution, constant, values};
+use crate::graph::{IntegerValue, Matrix, Window};
 use crate::numbers::Quantization;
 
-pub use crate::train::forward::Inputs;
-pub use crate::train::operator::Tensor;
-pub use crate::train::tensor::{Convolution, Value, avg_pool, constant, max_pool, values};
+/// One layer's integers as parameters that gather gradients.
+pub struct IntegerTensors {
+    /// Outputs × (kernel × inputs).
+    pub weight: Tensor<2>,
+    /// One per output, in units of the accumulator.
+    pub bias: Tensor<1>,
+}
 
 /// A node's values.
 #[derive(Debug)]
@@ -41,7 +47,7 @@ impl IntegerSite<'_> {
     }
 
     /// A convolution that moves `window` over the first operand.
-    pub fn convolution(&self, window: crate::graph::Window, depthwise: bool) -> Convolution {
+    pub fn convolution(&self, window: Window, depthwise: bool) -> Convolution {
         let channels = |value: &IntegerValue| value.dims.last().copied().unwrap_or(1);
         let from = self.inputs.first().copied().unwrap_or(self.output);
         let (channels, filters) = (channels(from), channels(self.output));
