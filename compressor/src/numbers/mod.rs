@@ -6,7 +6,7 @@ mod quantization;
 mod range;
 mod rows;
 
-pub use multiplier::{HARD_SWISH_STEPS, factor, hard_swish, multiplier};
+pub use multiplier::{HARD_SWISH_STEPS, factor, hard_swish, hard_swish_scales, multiplier};
 pub use quantization::{Quantization, not_finer_than};
 pub use range::{BINS, Range, least_squares};
 pub use rows::{Rows, largest};

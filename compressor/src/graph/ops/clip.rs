@@ -2,16 +2,18 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
 use super::{Op, Reshape};
-use crate::numbers::Quantization;
+use crate::numbers::{Quantization, factor};
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +79,19 @@ impl Operator for Clip {
         let clamp = lower::clamp(Some((self.low, self.high)), to);
         lowering.unary(IntegerRescale { multiplier: ratio(from, to), clamp }, to)
     }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        if *self == Self::RELU {
+            return file.unary("Relu", Vec::new());
+        }
+        let [low, high] = [self.low, self.high].map(|limit| match limit.is_finite() {
+            true => file.floats(&[], &[limit]),
+            false => String::new(),
+        });
+        let (x, output) = (file.operand(0), file.output());
+        file.emit("Clip", &[&x, &low, &high], &output, Vec::new());
+        Ok(())
+    }
 }
 
 /// To another scale, limited.
@@ -93,6 +108,11 @@ impl IntegerOperator for IntegerRescale {
         "rescale"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Rescale(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multiplier, clamp } = *self;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
@@ -102,6 +122,10 @@ impl IntegerOperator for IntegerRescale {
     /// The same numbers in other steps.
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Reshape {}.into(), self.clamp))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Ratio(0, factor(self.multiplier))]
     }
 
     fn one_by_one(&self) -> bool {
@@ -121,6 +145,11 @@ impl IntegerOperator for IntegerLimit {
         "rescale"
     }
 
+    /// Its records are those of a rescaling by 1, and read as that.
+    fn of(_: &Step, _: &[u8]) -> Option<Self> {
+        None
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let (multiplier, clamp) = (Multiplier::ONE, self.clamp);
@@ -129,6 +158,10 @@ impl IntegerOperator for IntegerLimit {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Reshape {}.into(), self.clamp))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn one_by_one(&self) -> bool {

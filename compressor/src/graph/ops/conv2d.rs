@@ -1,15 +1,16 @@
 //! Two-dimensional convolutions.
 
 use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
-use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
+use super::super::{Affine, Window};
 use super::Op;
 use crate::numbers::Quantization;
 
@@ -68,6 +69,10 @@ impl Operator for Conv2d {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
         let (matrix, to) = lowering.matrix(affine)?;
@@ -76,6 +81,10 @@ impl Operator for Conv2d {
         let (window, dilation) = lowering.window(self.window)?;
         lowering.write(IntegerConv2d { window, dilation }, vec![input], dims, to, Some(matrix));
         Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.convolution(self.window, None, site, layer)
     }
 }
 
@@ -91,6 +100,24 @@ pub struct IntegerConv2d {
 impl IntegerOperator for IntegerConv2d {
     fn label(&self) -> &'static str {
         "conv2d"
+    }
+
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let (window, dilation) = match &step.op {
+            runtime::Op::Conv2d(op) => (op.window, op.dilation),
+            runtime::Op::CodedConv2d(op) => (op.window, op.dilation),
+            _ => return None,
+        };
+        Some(Self { window, dilation })
+    }
+
+    fn layer(step: &Step) -> Option<(StoredLayer, usize)> {
+        let layer = match &step.op {
+            runtime::Op::Conv2d(op) => StoredLayer::Rows(op.affine),
+            runtime::Op::CodedConv2d(op) => StoredLayer::Coded(op.affine),
+            _ => return None,
+        };
+        Some((layer, step.inputs().next()?.shape.channels()))
     }
 
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
@@ -113,5 +140,9 @@ impl IntegerOperator for IntegerConv2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Conv2d { window: Window::of(self.window, self.dilation) }.into(), Clamp::NONE))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
     }
 }
