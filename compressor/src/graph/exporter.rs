@@ -135,12 +135,12 @@ impl dyn Exporter + '_ {
 }
 
 /// What a layer holds.
-pub fn parameters(layer: Option<&Affine>) -> Result<&Affine, &'static str> {
+pub(crate) fn parameters(layer: Option<&Affine>) -> Result<&Affine, &'static str> {
     layer.ok_or(NO_WEIGHTS)
 }
 
 /// Dimensions with channels first.
-pub fn file_dims(dims: &[usize]) -> Vec<usize> {
+pub(crate) fn file_dims(dims: &[usize]) -> Vec<usize> {
     match *dims {
         [height, width, channels] => vec![channels, height, width],
         _ => dims.to_vec(),
@@ -148,7 +148,7 @@ pub fn file_dims(dims: &[usize]) -> Vec<usize> {
 }
 
 /// Positions × channels as channels × positions.
-pub fn channels_first(numbers: &[f32], positions: usize, channels: usize) -> Vec<f32> {
+pub(crate) fn channels_first(numbers: &[f32], positions: usize, channels: usize) -> Vec<f32> {
     let place = |at: usize| at % positions * channels + at / positions;
     (0..numbers.len()).map(|at| numbers[place(at)]).collect()
 }

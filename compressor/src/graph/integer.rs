@@ -193,10 +193,6 @@ pub trait IntegerOperator: std::fmt::Debug {
     /// have scales, too. `step` is where it stands in its model.
     fn scales(&self, step: &Step) -> Vec<Relation>;
 
-    /// The operator on floats that it stands for, and the clamp of its output, which becomes an operator
-    /// of its own there; none where there is no such operator. `to` is the output's quantisation.
-    fn real(&self, to: Quantization) -> Option<(Op, Clamp)>;
-
     /// The operators on integers that it does the work of, if it is two in one.
     fn parts(&self) -> Option<Parts> {
         None
@@ -206,6 +202,10 @@ pub trait IntegerOperator: std::fmt::Debug {
     fn chooses(&self) -> bool {
         false
     }
+
+    /// The operator on floats that it stands for, and the clamp of its output, which becomes an operator
+    /// of its own there; none where there is no such operator. `to` is the output's quantisation.
+    fn real(&self, to: Quantization) -> Option<(Op, Clamp)>;
 
     /// Whether it works value by value, whatever the arrangement.
     fn one_by_one(&self) -> bool {

@@ -569,7 +569,7 @@ pub fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
 }
 
 /// The scale that [`fixed`] made a factor of.
-pub fn unfixed(multiplier: Multiplier, integer_bits: i32) -> f64 {
+pub(crate) fn unfixed(multiplier: Multiplier, integer_bits: i32) -> f64 {
     factor(multiplier) / f64::from(1u32 << (31 - integer_bits))
 }
 

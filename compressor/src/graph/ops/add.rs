@@ -109,14 +109,14 @@ impl IntegerOperator for IntegerAdd {
         Ok(runtime::Op::Add(ops::Add { inputs, output, multipliers, output_multiplier, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Add {}.into(), self.clamp))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         let sum = factor(self.output_multiplier) * f64::from(1u32 << LEFT_SHIFT);
         let [a, b] = self.multipliers.map(|multiplier| factor(multiplier) * sum);
         vec![Relation::Ratio(0, a), Relation::Ratio(1, b)]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Add {}.into(), self.clamp))
     }
 
     fn one_by_one(&self) -> bool {

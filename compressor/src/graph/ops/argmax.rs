@@ -30,12 +30,12 @@ impl IntegerOperator for IntegerArgmax {
         true
     }
 
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
+    }
+
     /// Floats have the scores that it chooses from.
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         None
-    }
-
-    fn scales(&self, _: &Step) -> Vec<Relation> {
-        Vec::new()
     }
 }

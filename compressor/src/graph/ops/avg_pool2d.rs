@@ -94,11 +94,11 @@ impl IntegerOperator for IntegerAvgPool2d {
         Ok(runtime::Op::AvgPool2d(ops::AvgPool2d { input, output, window, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((AvgPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((AvgPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
     }
 }

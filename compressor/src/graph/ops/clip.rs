@@ -119,13 +119,13 @@ impl IntegerOperator for IntegerRescale {
         Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
     }
 
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Ratio(0, factor(self.multiplier))]
+    }
+
     /// The same numbers in other steps.
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Reshape {}.into(), self.clamp))
-    }
-
-    fn scales(&self, _: &Step) -> Vec<Relation> {
-        vec![Relation::Ratio(0, factor(self.multiplier))]
     }
 
     fn one_by_one(&self) -> bool {
@@ -156,12 +156,12 @@ impl IntegerOperator for IntegerLimit {
         Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Reshape {}.into(), self.clamp))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Reshape {}.into(), self.clamp))
     }
 
     fn one_by_one(&self) -> bool {

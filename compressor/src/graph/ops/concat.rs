@@ -122,11 +122,11 @@ impl IntegerOperator for IntegerConcat {
         Ok(runtime::Op::Concat(ops::Concat { inputs, output, axis: self.axis as u8 }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Concat { axis: self.axis }.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Concat { axis: self.axis }.into(), Clamp::NONE))
     }
 }

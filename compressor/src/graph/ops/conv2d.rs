@@ -138,11 +138,11 @@ impl IntegerOperator for IntegerConv2d {
         })
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Conv2d { window: Window::of(self.window, self.dilation) }.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         Vec::new()
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Conv2d { window: Window::of(self.window, self.dilation) }.into(), Clamp::NONE))
     }
 }

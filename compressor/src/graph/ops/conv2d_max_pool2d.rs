@@ -52,11 +52,6 @@ impl IntegerOperator for IntegerConv2dMaxPool2d {
         Ok(runtime::Op::Conv2dMaxPool2d(fused))
     }
 
-    /// Floats have two operators.
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        None
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         Vec::new()
     }
@@ -68,5 +63,10 @@ impl IntegerOperator for IntegerConv2dMaxPool2d {
             between: positions,
             second: IntegerMaxPool2d { window: pool, clamp: Clamp::NONE }.into(),
         })
+    }
+
+    /// Floats have two operators.
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        None
     }
 }

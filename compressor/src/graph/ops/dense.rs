@@ -122,11 +122,11 @@ impl IntegerOperator for IntegerDense {
         })
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Dense {}.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         Vec::new()
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Dense {}.into(), Clamp::NONE))
     }
 }

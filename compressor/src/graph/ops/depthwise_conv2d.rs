@@ -147,14 +147,14 @@ impl IntegerOperator for IntegerDepthwiseConv2d {
         })
     }
 
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
+    }
+
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((
             DepthwiseConv2d { window: Window::of(self.window, self.dilation) }.into(),
             Clamp::NONE,
         ))
-    }
-
-    fn scales(&self, _: &Step) -> Vec<Relation> {
-        Vec::new()
     }
 }

@@ -86,13 +86,13 @@ impl IntegerOperator for IntegerHardSwish {
         Ok(runtime::Op::HardSwish(ops::HardSwish { input, output, multiplier, gate }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((HardSwish {}.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         let [input, ratio] = hard_swish_scales([self.multiplier, self.gate]);
         vec![Relation::Operand(0, input), Relation::Ratio(0, ratio)]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((HardSwish {}.into(), Clamp::NONE))
     }
 
     fn one_by_one(&self) -> bool {

@@ -93,13 +93,13 @@ impl IntegerOperator for IntegerLeakyRelu {
         Ok(runtime::Op::LeakyRelu(ops::LeakyRelu { input, output, positive, negative }))
     }
 
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Ratio(0, factor(self.positive))]
+    }
+
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         let alpha = factor(self.negative) / factor(self.positive).max(f64::MIN_POSITIVE);
         Some((LeakyRelu { alpha: alpha as f32 }.into(), Clamp::NONE))
-    }
-
-    fn scales(&self, _: &Step) -> Vec<Relation> {
-        vec![Relation::Ratio(0, factor(self.positive))]
     }
 
     fn one_by_one(&self) -> bool {

@@ -102,11 +102,11 @@ impl IntegerOperator for IntegerMaxPool2d {
         Ok(runtime::Op::MaxPool2d(ops::MaxPool2d { input, output, window, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((MaxPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((MaxPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
     }
 }

@@ -97,13 +97,13 @@ impl IntegerOperator for IntegerMean {
         Ok(runtime::Op::Mean(ops::Mean { input, output, multiplier, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Mean {}.into(), self.clamp))
-    }
-
     fn scales(&self, step: &Step) -> Vec<Relation> {
         let values = step.inputs().next().map_or(0, Tensor::len);
         let count = values / step.output().len().max(1);
         vec![Relation::Ratio(0, factor(self.multiplier) * count as f64)]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Mean {}.into(), self.clamp))
     }
 }

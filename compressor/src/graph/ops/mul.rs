@@ -96,12 +96,12 @@ impl IntegerOperator for IntegerMul {
         Ok(runtime::Op::Mul(ops::Mul { inputs, output, multiplier, clamp }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Mul {}.into(), self.clamp))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Product(factor(self.multiplier))]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Mul {}.into(), self.clamp))
     }
 
     fn one_by_one(&self) -> bool {

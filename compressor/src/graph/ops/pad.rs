@@ -115,12 +115,12 @@ impl IntegerOperator for IntegerPad {
         Ok(runtime::Op::Pad(ops::Pad { input, output, before, value: self.value }))
     }
 
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
+    }
+
     fn real(&self, to: Quantization) -> Option<(Op, Clamp)> {
         let before = self.before.iter().map(|&border| usize::from(border)).collect();
         Some((Pad { before, fill: to.dequantize(self.value) }.into(), Clamp::NONE))
-    }
-
-    fn scales(&self, _: &Step) -> Vec<Relation> {
-        vec![Relation::Same]
     }
 }

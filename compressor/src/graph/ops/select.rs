@@ -110,11 +110,11 @@ impl IntegerOperator for IntegerSelect {
         Ok(runtime::Op::Select(ops::Select { input, output, mask }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Select { keep: self.keep.clone() }.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Select { keep: self.keep.clone() }.into(), Clamp::NONE))
     }
 }

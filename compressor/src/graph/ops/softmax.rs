@@ -101,12 +101,12 @@ impl IntegerOperator for IntegerSoftmax {
         Ok(runtime::Op::Softmax(ops::Softmax { input, output, multiplier }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Softmax {}.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         let input = unfixed(self.multiplier, INTEGER_BITS);
         vec![Relation::Operand(0, input), Relation::Output(f64::from(UNIT.scale))]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Softmax {}.into(), Clamp::NONE))
     }
 }

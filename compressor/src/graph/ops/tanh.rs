@@ -85,13 +85,13 @@ impl IntegerOperator for IntegerTanh {
         Ok(runtime::Op::Tanh(ops::Tanh { input, output, multiplier }))
     }
 
-    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
-        Some((Tanh {}.into(), Clamp::NONE))
-    }
-
     fn scales(&self, _: &Step) -> Vec<Relation> {
         let input = unfixed(self.multiplier, INTEGER_BITS);
         vec![Relation::Operand(0, input), Relation::Output(f64::from(SYMMETRIC.scale))]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        Some((Tanh {}.into(), Clamp::NONE))
     }
 
     fn one_by_one(&self) -> bool {
