@@ -11,12 +11,16 @@ const DSP_CORES: [&str; 2] = ["cortex-m33", "cortex-m35p"];
 /// Cores with MVE.
 const MVE_CORES: [&str; 3] = ["cortex-m52", "cortex-m55", "cortex-m85"];
 
+/// The environment's variable that leaves all kernels out but the portable ones, whatever the target.
+const CHOICE: &str = "BITSBACK_ISA";
+const PORTABLE: &str = "portable";
+
 fn main() {
     println!(
-        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(none(), \"dsp\", \"mve\", \"neon\", \
-         \"x86_64\", \"thumb1\", \"thumb2\", \"armv5te\", \"rv32im\"))"
+        "cargo::rustc-check-cfg=cfg(bitsback_isa, values(\"dsp\", \"mve\", \"neon\", \"x86_64\", \
+         \"thumb1\", \"thumb2\", \"armv5te\", \"rv32im\", \"portable\"))"
     );
-    println!("cargo::rustc-check-cfg=cfg(bitsback_scalar)");
+    println!("cargo::rerun-if-env-changed={CHOICE}");
     println!("cargo::rerun-if-changed=build.rs");
     let target = env::var("TARGET").unwrap_or_default();
     let flags = env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
@@ -26,29 +30,19 @@ fn main() {
     let is_one_of = |cores: &[&str]| {
         target.starts_with("thumbv8m.main-") && cpu.is_some_and(|cpu| cores.contains(&cpu))
     };
-    let isa = if is_one_of(&MVE_CORES) {
-        Some("mve")
-    } else if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) {
-        Some("dsp")
-    } else if target.starts_with("aarch64-") && !target.ends_with("softfloat") {
-        Some("neon")
-    } else if target.starts_with("x86_64-") {
-        Some("x86_64")
-    } else {
-        scalar(&target)
+    let isa = match env::var(CHOICE) {
+        Ok(isa) if isa == PORTABLE => PORTABLE,
+        Ok(other) => {
+            println!("cargo::error={CHOICE} is `{other}`: it can be `{PORTABLE}`, or unset");
+            return;
+        }
+        Err(_) if is_one_of(&MVE_CORES) => "mve",
+        Err(_) if target.starts_with("thumbv7em-") || is_one_of(&DSP_CORES) => "dsp",
+        Err(_) if target.starts_with("aarch64-") && !target.ends_with("softfloat") => "neon",
+        Err(_) if target.starts_with("x86_64-") => "x86_64",
+        Err(_) => scalar(&target).unwrap_or(PORTABLE),
     };
-    // `cfg(bitsback_scalar)`: the kernels of `arch/scalar`.
-    if isa.is_some() && isa == scalar(&target) {
-        println!("cargo::rustc-cfg=bitsback_scalar");
-    }
-    println!("cargo::rustc-env=BITSBACK_ISA={}", isa.unwrap_or("portable"));
-    if let Some(isa) = isa {
-        println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
-    }
-    // `cfg(bitsback_isa)` alone: there are kernels other than the portable ones.
-    if isa.is_some() {
-        println!("cargo::rustc-cfg=bitsback_isa");
-    }
+    println!("cargo::rustc-cfg=bitsback_isa=\"{isa}\"");
     // Naked functions are assembled once more where only their symbols are looked for, without
     // what `target-cpu` says: they say it themselves.
     let directive = cpu.filter(|_| target.starts_with("thumbv8m.main-")).unwrap_or_default();

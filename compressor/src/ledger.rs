@@ -23,6 +23,8 @@ pub enum Reason {
     Constant,
     /// It would have been removed, but a layer may not become empty.
     LastOfLayer,
+    /// It would have been removed, but something else needs its channel, or it isn't zero without it.
+    CannotLeave,
     /// Kept: the job has no Bayesian stage that could tell.
     NotJudged,
 }
@@ -30,7 +32,7 @@ pub enum Reason {
 /// One group's fate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupRecord {
-    /// Layer name, such as `conv2d_1` (see [`crate::network::Topology::affine_name`]).
+    /// Layer name, such as `conv2d_1` (see [`crate::graph::Graph::number_nodes`]).
     pub layer: String,
     /// `input` or `filter`.
     pub kind: GroupKind,

@@ -37,7 +37,6 @@ pub mod quantize;
 #[cfg(feature = "training")]
 pub mod report;
 pub mod select;
-pub mod shapes;
 #[cfg(feature = "training")]
 pub mod summary;
 pub mod task;

@@ -10,9 +10,6 @@ use crate::select::chance::Standing;
 /// File name in a job's output folder.
 pub const SUMMARY_FILE: &str = "summary.json";
 
-/// Largest [`SUMMARY_FILE`] that is read back (1 MiB): a thousand layers' worth.
-pub const MAX_SUMMARY_BYTES: u64 = 1 << 20;
-
 /// One network's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
@@ -30,7 +27,7 @@ pub struct Figures {
 /// One affine layer before and after.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LayerSummary {
-    /// Such as `conv2d_1` (see [`crate::network::Topology::affine_name`]).
+    /// Such as `conv2d_1` (see [`crate::graph::Graph::number_nodes`]).
     pub name: String,
     /// `dense` or `conv2d`.
     pub op: String,

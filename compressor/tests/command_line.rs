@@ -9,10 +9,11 @@ use bitsback::data::{Numbers, npy};
 use bitsback_runtime::Op;
 use bitsback_runtime::format::{
     Affine, Bias, ByteAffine, Clamp, Layout, Meta, Preprocess, Requantization, Shape, Source,
-    Tensor, Weights, model_len, pack_row, write_model,
+    Tensor, Weights, pack_row,
 };
 use bitsback_runtime::ops::Dense;
 use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::writer::{model_len, write_model};
 use serde_json::Value;
 use tempfile::TempDir;
 

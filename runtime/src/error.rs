@@ -2,11 +2,15 @@
 
 use core::fmt;
 
-use crate::format::{PackError, ParseError, WriteError};
+#[cfg(any(test, feature = "writer"))]
+use crate::format::PackError;
+use crate::format::ParseError;
 use crate::interpreter::{ArenaTooSmall, InputError};
+#[cfg(any(test, feature = "writer"))]
+use crate::writer::WriteError;
 
 macro_rules! errors {
-    ($($kind:ident $text:literal),* $(,)?) => {
+    ($($(#[$attribute:meta])* $kind:ident $text:literal),* $(,)?) => {
         /// Any error of this crate: `?` makes it of each.
         ///
         /// With the feature `defmt`, on a device, this and each of them can be logged as they are.
@@ -14,22 +18,23 @@ macro_rules! errors {
         #[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
         #[non_exhaustive]
         pub enum Error {
-            $(#[doc = $text] $kind($kind)),*
+            $($(#[$attribute])* #[doc = $text] $kind($kind)),*
         }
 
         impl fmt::Display for Error {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self { $(Self::$kind(error) => error.fmt(f)),* }
+                match self { $($(#[$attribute])* Self::$kind(error) => error.fmt(f)),* }
             }
         }
 
         impl core::error::Error for Error {
             fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-                match self { $(Self::$kind(error) => error.source()),* }
+                match self { $($(#[$attribute])* Self::$kind(error) => error.source()),* }
             }
         }
 
         $(
+            $(#[$attribute])*
             impl From<$kind> for Error {
                 fn from(error: $kind) -> Self {
                     Self::$kind(error)
@@ -43,7 +48,9 @@ errors! {
     ParseError "The bytes are no sound model.",
     ArenaTooSmall "The arena is shorter than the model needs.",
     InputError "Raw data don't fit the model's input.",
+    #[cfg(any(test, feature = "writer"))]
     WriteError "A model can't be written.",
+    #[cfg(any(test, feature = "writer"))]
     PackError "Weights can't be packed.",
 }
 

@@ -266,10 +266,11 @@ fn slice<'s>(arena: &'s [i8], tensor: &Tensor) -> &'s [i8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{ByteAffine, Meta, Source, model_len, write_model};
+    use crate::format::{ByteAffine, Meta, Source};
     use crate::ops::testing::tensor;
     use crate::ops::{Argmax, Op, Select, Softmax};
     use crate::requantize::Multiplier;
+    use crate::writer::{model_len, write_model};
     use std::vec;
     use std::vec::Vec;
 

@@ -24,6 +24,29 @@
 //! # }
 //! ```
 //!
+//! # What a program needs
+//!
+//! | | |
+//! |---|---|
+//! | [`include_model!`], [`arena_len`], [`input_len`], [`output_len`] | the file and its lengths, at compile time |
+//! | [`Model::parse`], [`Limits`] | the one check of all bytes; what a device allows of a model's work |
+//! | [`Model::parse_only`], [`op_kinds`] | the same, linking no operator that the model hasn't |
+//! | [`Interpreter`] | inputs (int8, raw bytes or features), [`invoke`](Interpreter::invoke), outputs, the class |
+//! | [`Error`] | any error of this crate |
+//! | [`Profiler`] | what each operator read and wrote, and how long it took |
+//! | [`Op`] | the operators that there are |
+//! | [`ISA`] | the kernels of this build |
+//!
+//! [`format`](mod@format) has the file's records and what a checked model grants, [`requantize`] the
+//! arithmetic, and [`ops`] the operators' parameters, for those who look inside of models. From C, use the
+//! crate `bitsback-c`.
+//!
+//! # Features
+//!
+//! `widths`, `pairs` and `per-channel` are on by default, and a model that needs one that is left out is
+//! refused: see [`Features`]. With `defmt`, errors can be logged by it on a device. `writer` is for hosts
+//! that write files. No feature changes a result.
+//!
 //! A release build (`opt-level` 2, 3, "s" or "z", with link-time optimisation) holds no panic path
 //! of this crate.
 #![no_std]
@@ -34,6 +57,8 @@ extern crate std;
 
 #[allow(unsafe_code)] // each block with its proof
 mod arch;
+#[doc(hidden)] // for those who write files, or take them apart
+pub mod coding;
 mod error;
 mod features;
 pub mod format;
@@ -41,6 +66,8 @@ mod interpreter;
 mod model;
 pub mod ops;
 pub mod requantize;
+#[cfg(any(test, feature = "writer"))]
+pub mod writer;
 
 pub use error::Error;
 pub use features::Features;
@@ -53,7 +80,7 @@ pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,
 /// `armv5te`, `rv32im` or `portable`. Which it is changes no result.
-pub const ISA: &str = env!("BITSBACK_ISA");
+pub const ISA: &str = <arch::Isa as arch::Kernels>::NAME;
 
 /// Bytes aligned to 16, so that any kernel can load any word of a model.
 #[doc(hidden)]

@@ -17,8 +17,6 @@ pub struct Multiplier {
     pub shift: i8,
 }
 
-crate::format::read_fields!(Multiplier { value, shift });
-
 impl Multiplier {
     /// Furthest shift to the right: beyond, every result is zero anyway.
     pub const MIN_SHIFT: i8 = -31;

@@ -6,7 +6,7 @@ mod samples;
 use arbitrary::{Arbitrary, Result, Unstructured};
 use bitsback_runtime::format::{
     Affine, Bias, BiasWidth, ByteAffine, Clamp, Layout, Meta, Preprocess, Requantization, Shape,
-    Source, StoredBias, Tensor, Weights, Window, model_len, write_model,
+    Source, StoredBias, Tensor, Weights, Window,
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
@@ -14,6 +14,7 @@ use bitsback_runtime::ops::{
     Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::writer::{model_len, write_model};
 use bitsback_runtime::{Interpreter, Model, Op, Profiler, Running};
 
 pub use mutate::{CHANGES, Random, head, mend};

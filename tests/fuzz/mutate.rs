@@ -1,7 +1,8 @@
 //! Changing a file by chance, the same on every machine, and making right again what only reveals that
 //! it was changed. `cargo xtask fuzz` uses these, too.
 
-use bitsback_runtime::format::{HEADER_LEN, Header, seal};
+use bitsback_runtime::format::{HEADER_LEN, Header};
+use bitsback_runtime::writer::seal;
 use bitsback_runtime::{Model, ParseError};
 
 /// The most changes that are made to a file.

@@ -77,13 +77,24 @@ impl Outcome {
     }
 }
 
-/// Builds the firmware for `board`; one build serves every model, or, if it `is_lean`, those that
-/// need no feature of the runtime.
-pub(crate) fn build(root: &Path, board: &Board, is_lean: bool) -> Result<PathBuf, XtaskError> {
+/// How the firmware is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// With all that the runtime has: it serves every model.
+    Whole,
+    /// For models that need no feature of the runtime.
+    Lean,
+    /// With the portable kernels.
+    Portable,
+}
+
+/// Builds the firmware for `board`.
+pub(crate) fn build(root: &Path, board: &Board, build: Build) -> Result<PathBuf, XtaskError> {
     if !qemu::is_installed(board) {
         return Err(XtaskError::Missing { what: board.emulator.to_owned() });
     }
-    let program = Program { package: FIRMWARE, is_lean, ..Program::default() };
+    let (is_lean, is_portable) = (build == Build::Lean, build == Build::Portable);
+    let program = Program { package: FIRMWARE, is_lean, is_portable, ..Program::default() };
     firmware::build_program(root, board, program)
 }
 

@@ -79,6 +79,12 @@ pub(crate) enum XtaskError {
     #[error("{model} on {core}: {instructions} instructions, and {most} is what it may take")]
     Slow { core: &'static str, model: String, instructions: u64, most: u64 },
 
+    #[error(
+        "the runtime on {core} has the kernels `{isa}`: `BITSBACK_ISA` is set where it shouldn't be, or \
+         the firmware wasn't built anew"
+    )]
+    Kernels { core: &'static str, isa: String },
+
     #[error("no golden model in {}, or no corpus: `cargo xtask golden` writes models", .0.display())]
     NoGoldenModels(PathBuf),
 

@@ -25,7 +25,12 @@ pub(crate) struct Program<'a> {
     pub(crate) is_lean: bool,
     /// The model that it includes at build time.
     pub(crate) model: Option<&'a Path>,
+    /// Whether it has the portable kernels, whatever the core can do.
+    pub(crate) is_portable: bool,
 }
+
+/// Has the runtime built with its portable kernels; see `runtime/build.rs`.
+pub(crate) const PORTABLE: (&str, &str) = ("BITSBACK_ISA", "portable");
 
 /// Builds `package` for `board`, preparing the toolchain if it must, and returns the ELF file.
 /// Progress goes to standard error, so that `--json` output stays clean.
@@ -82,6 +87,9 @@ fn compile(
     }
     if board.is_for_speed {
         command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3");
+    }
+    if program.is_portable {
+        command.env(PORTABLE.0, PORTABLE.1);
     }
     if let Some(model) = program.model {
         command.env("BITSBACK_MODEL", model);

@@ -3,17 +3,17 @@
 
 use burn::tensor::Device;
 
-use super::conv2d::BayesConv2d;
-use super::dense::BayesDense;
-use super::leaves::LayerValues;
+use super::layer::{LayerParameters, LayerValues};
 use super::{
-    AffinePosterior, BayesNetwork, Gaussian, Horseshoe, KlWeights, LogNormal, Noise,
-    NormalJeffreys, Parameters, Scale, add_kl_gradient, kl,
+    AffinePosterior, Gaussian, Horseshoe, KlWeights, LogNormal, Noise, NormalJeffreys, Parameters,
+    Scale, add_kl_gradient, conv2d, dense, kl,
 };
-use crate::network::{Layer, Padding, Shape, Topology};
+use crate::graph::ops::{Add, AvgPool2d, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Reshape};
+use crate::graph::tensor::{Convolution, constant, values};
+use crate::graph::{Graph, Padding, Window};
+use crate::numbers::Shape;
 use crate::posterior::Prior;
 use crate::train::batch::{Batch, Examples};
-use crate::train::tensor::{Convolution, constant, values};
 use crate::train::variational::{layer_values, sampled_gradient};
 
 const PRIORS: [Prior; 2] = [Prior::NormalJeffreys, Prior::Horseshoe];
@@ -84,9 +84,9 @@ fn dense_samples_have_the_moments_of_the_formulas() {
             })
             .collect();
         let device = Device::flex();
-        let layer = BayesDense::new(&LayerValues::new(&p, &device), &device);
+        let layer = LayerParameters::new(&LayerValues::new(&p, &device), &device);
         let batch = constant(x.repeat(draws), [draws, inputs], &device);
-        let samples = values(layer.sample(batch, &mut Noise::new(1, 1)));
+        let samples = values(dense::sample(&layer, batch, &mut Noise::new(1, 1)));
         assert_moments(&samples, outputs, &expected);
     }
 }
@@ -97,9 +97,8 @@ fn conv2d_samples_have_the_moments_of_the_formulas() {
         depthwise: false,
         channels: 2,
         filters: 3,
-        kernel: [2, 2],
-        stride: [1, 1],
-        padding: Padding::Valid,
+        window: Window { size: [2, 2], ..Window::ONE },
+        output: [1, 1],
     };
     let draws = 40_000;
     // One 2 × 2 image with two channels, so one output pixel; channels last.
@@ -124,67 +123,53 @@ fn conv2d_samples_have_the_moments_of_the_formulas() {
             })
             .collect();
         let device = Device::flex();
-        let layer = BayesConv2d::new(convolution, &LayerValues::new(&p, &device), &device);
+        let layer = LayerParameters::new(&LayerValues::new(&p, &device), &device);
         let batch = constant(x.repeat(draws), [draws, 2, 2, 2], &device);
-        let samples = values(layer.sample(batch, &mut Noise::new(1, 2)));
+        let mut noise = Noise::new(1, 2);
+        let samples = values(conv2d::sample(&convolution, &layer, batch, &mut noise));
         assert_moments(&samples, 3, &expected);
     }
 }
 
+/// A window over 6 × 6 pixels that keeps their number.
+fn around(size: usize) -> Window {
+    Window::with_rule([size; 2], [1; 2], [1; 2], Padding::Same, [6; 2]).unwrap().0
+}
+
 /// conv 2 → relu → max-pool → flatten → dense 4 → relu → dense 3 on 6 × 6 images.
-fn network(prior: Prior) -> BayesNetwork {
-    let layers = vec![
-        Layer::Conv2d {
-            channels: 1,
-            filters: 2,
-            kernel: [3, 3],
-            stride: [1, 1],
-            padding: Padding::Same,
-        },
-        Layer::Relu,
-        Layer::MaxPool2d { size: [2, 2], stride: [2, 2], padding: Padding::Valid },
-        Layer::Flatten,
-        Layer::Dense { inputs: 18, outputs: 4 },
-        Layer::Relu,
-        Layer::Dense { inputs: 4, outputs: 3 },
-    ];
-    let input = Shape::Image { height: 6, width: 6, channels: 1 };
-    BayesNetwork {
-        topology: Topology { input, layers },
-        layers: vec![
-            posterior(prior, 18, 2, 2),
-            posterior(prior, 72, 4, 18),
-            posterior(prior, 12, 3, 4),
-        ],
-    }
+fn network(prior: Prior) -> Graph<AffinePosterior> {
+    let (image, layer) = (vec![6, 6, 2], |n, o, g| Some(posterior(prior, n, o, g)));
+    let mut graph = Graph::of_input(vec![6, 6, 1]);
+    let conv = Conv2d { window: around(3) };
+    let x = graph.push("conv2d_1", conv, vec![0], image.clone(), layer(18, 2, 2));
+    let x = graph.push("relu_1", Clip::RELU, vec![x], image, None);
+    let window = Window { size: [2; 2], stride: [2; 2], ..Window::ONE };
+    let x = graph.push("pool_1", MaxPool2d { window }, vec![x], vec![3, 3, 2], None);
+    let x = graph.push("flatten_1", Reshape {}, vec![x], vec![18], None);
+    let x = graph.push("dense_1", Dense {}, vec![x], vec![4], layer(72, 4, 18));
+    let x = graph.push("relu_2", Clip::RELU, vec![x], vec![4], None);
+    graph.push("dense_2", Dense {}, vec![x], vec![3], layer(12, 3, 4));
+    graph
 }
 
 /// A residual block with a depthwise convolution in it.
-fn branched(prior: Prior) -> BayesNetwork {
-    let (kernel, stride, padding) = ([3, 3], [1, 1], Padding::Same);
-    let name = || String::from("a");
-    let layers = vec![
-        Layer::Conv2d { channels: 1, filters: 2, kernel, stride, padding },
-        Layer::Relu,
-        Layer::Mark { name: name() },
-        Layer::DepthwiseConv2d { channels: 2, kernel, stride, padding },
-        Layer::Relu,
-        Layer::Conv2d { channels: 2, filters: 2, kernel: [1, 1], stride, padding },
-        Layer::Add { name: name() },
-        Layer::AvgPool2d { size: [6, 6], stride: [6, 6], padding: Padding::Valid },
-        Layer::Flatten,
-        Layer::Dense { inputs: 2, outputs: 3 },
-    ];
-    let input = Shape::Image { height: 6, width: 6, channels: 1 };
-    BayesNetwork {
-        topology: Topology { input, layers },
-        layers: vec![
-            posterior(prior, 18, 2, 2),
-            posterior(prior, 18, 2, 2),
-            posterior(prior, 4, 2, 2),
-            posterior(prior, 6, 3, 2),
-        ],
-    }
+fn branched(prior: Prior) -> Graph<AffinePosterior> {
+    let (image, layer) = (vec![6, 6, 2], |n, o, g| Some(posterior(prior, n, o, g)));
+    let mut graph = Graph::of_input(vec![6, 6, 1]);
+    let conv = Conv2d { window: around(3) };
+    let x = graph.push("conv2d_1", conv, vec![0], image.clone(), layer(18, 2, 2));
+    let a = graph.push("relu_1", Clip::RELU, vec![x], image.clone(), None);
+    let depthwise = DepthwiseConv2d { window: around(3) };
+    let x = graph.push("depthwise_1", depthwise, vec![a], image.clone(), layer(18, 2, 2));
+    let x = graph.push("relu_2", Clip::RELU, vec![x], image.clone(), None);
+    let conv = Conv2d { window: Window::ONE };
+    let x = graph.push("conv2d_2", conv, vec![x], image.clone(), layer(4, 2, 2));
+    let x = graph.push("add_1", Add {}, vec![x, a], image, None);
+    let window = Window { size: [6; 2], stride: [6; 2], ..Window::ONE };
+    let x = graph.push("pool_1", AvgPool2d { window }, vec![x], vec![1, 1, 2], None);
+    let x = graph.push("flatten_1", Reshape {}, vec![x], vec![2], None);
+    graph.push("dense_1", Dense {}, vec![x], vec![3], layer(6, 3, 2));
+    graph
 }
 
 fn batch() -> Batch {
@@ -202,7 +187,7 @@ fn gradients_of_the_bound_agree_with_finite_differences() {
     let weights = KlWeights { base: 0.01, scale: vec![3.0, 1.0, 0.5] };
     let networks = PRIORS.into_iter().flat_map(|prior| [network(prior), branched(prior)]);
     for network in networks {
-        let loss = |n: &BayesNetwork| {
+        let loss = |n: &Graph<AffinePosterior>| {
             let (data, _) = sampled_gradient(
                 n,
                 &layer_values(n, &device),
@@ -211,7 +196,7 @@ fn gradients_of_the_bound_agree_with_finite_differences() {
                 Noise::new(2, 9),
                 &device,
             );
-            data + kl(&n.layers, &weights)
+            data + kl(n, &weights)
         };
         let (_, mut gradient) = sampled_gradient(
             &network,
@@ -221,14 +206,14 @@ fn gradients_of_the_bound_agree_with_finite_differences() {
             Noise::new(2, 9),
             &device,
         );
-        add_kl_gradient(&network.layers, &weights, &mut gradient);
+        add_kl_gradient(&network, &weights, &mut gradient);
         let analytic: Vec<Vec<f32>> = gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
         let (mut checked, mut off) = (0, 0);
         for (t, tensor) in analytic.iter().enumerate() {
             for i in (0..tensor.len()).step_by(1 + tensor.len() / 8) {
                 let moved = |by: f32| {
                     let mut n = network.clone();
-                    n.layers.tensors_mut()[t][i] += by;
+                    n.tensors_mut()[t][i] += by;
                     loss(&n)
                 };
                 let step = 4e-3;
@@ -250,15 +235,15 @@ fn kl_gradients_agree_with_finite_differences() {
     let weights = KlWeights { base: 1.0, scale: vec![1.0, 2.0, 0.5] };
     for prior in PRIORS {
         let network = network(prior);
-        let mut gradient = network.layers.zeros_like();
-        add_kl_gradient(&network.layers, &weights, &mut gradient);
+        let mut gradient = network.zeros_like();
+        add_kl_gradient(&network, &weights, &mut gradient);
         let analytic: Vec<Vec<f32>> = gradient.tensors().iter().map(|(_, t)| t.to_vec()).collect();
         for (t, tensor) in analytic.iter().enumerate() {
             for (i, exact) in tensor.iter().enumerate() {
                 let moved = |by: f32| {
-                    let mut layers = network.layers.clone();
-                    layers.tensors_mut()[t][i] += by;
-                    kl(&layers, &weights)
+                    let mut moved = network.clone();
+                    moved.tensors_mut()[t][i] += by;
+                    kl(&moved, &weights)
                 };
                 let numeric = (moved(1e-2) - moved(-1e-2)) / 2e-2;
                 let error = (numeric - f64::from(*exact)).abs();

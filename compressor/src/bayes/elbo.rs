@@ -1,6 +1,7 @@
 //! The evidence lower bound: loss = cross-entropy + β·KL/N, with N the size of the training set.
 
 use super::{AffinePosterior, Scale};
+use crate::graph::Graph;
 
 /// How strongly each part of the KL pulls.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,11 +15,11 @@ pub struct KlWeights {
 
 /// Adds the gradient of the tempered KL to `into`.
 pub fn add_kl_gradient(
-    layers: &[AffinePosterior],
+    network: &Graph<AffinePosterior>,
     weights: &KlWeights,
-    into: &mut [AffinePosterior],
+    into: &mut Graph<AffinePosterior>,
 ) {
-    for (i, (layer, grad)) in layers.iter().zip(into).enumerate() {
+    for (i, (layer, grad)) in network.parameters().zip(into.parameters_mut()).enumerate() {
         layer.weight.add_kl_gradient(weights.base, &mut grad.weight);
         layer.bias.add_kl_gradient(weights.base, &mut grad.bias);
         let base = weights.base * weights.scale.get(i).copied().unwrap_or(1.0);
@@ -32,8 +33,8 @@ pub fn add_kl_gradient(
 }
 
 /// The tempered KL, as it enters the loss.
-pub fn kl(layers: &[AffinePosterior], weights: &KlWeights) -> f64 {
-    let parts = layers.iter().enumerate().map(|(i, l)| {
+pub fn kl(network: &Graph<AffinePosterior>, weights: &KlWeights) -> f64 {
+    let parts = network.parameters().enumerate().map(|(i, l)| {
         let factor = f64::from(weights.scale.get(i).copied().unwrap_or(1.0));
         l.weight.kl() + l.bias.kl() + factor * scale_kl(&l.scale)
     });
@@ -41,8 +42,8 @@ pub fn kl(layers: &[AffinePosterior], weights: &KlWeights) -> f64 {
 }
 
 /// The untempered KL in nats: the bits-back length of the parameters given the prior, times ln 2.
-pub fn description_length(layers: &[AffinePosterior]) -> f64 {
-    layers.iter().map(|l| l.weight.kl() + l.bias.kl() + scale_kl(&l.scale)).sum()
+pub fn description_length<'a>(layers: impl IntoIterator<Item = &'a AffinePosterior>) -> f64 {
+    layers.into_iter().map(|l| l.weight.kl() + l.bias.kl() + scale_kl(&l.scale)).sum()
 }
 
 fn scale_kl(scale: &Scale) -> f64 {

@@ -19,7 +19,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Link;
 use super::elementary::exp;
-use crate::train::primitive::{data, from_data, read, slice, slice_mut, write};
+use crate::graph::tensor::primitive::{data, from_data, read, slice, slice_mut, write};
 
 /// Smallest standard deviation that a gradient is divided by.
 const DEVIATION_LEAST: f32 = 1e-18;
@@ -307,7 +307,7 @@ impl<B: LocalOps, C: CheckpointStrategy> LocalOps for Autodiff<B, C> {
 
 /// The parameters of a sampled product: means and variances of weights and biases.
 #[derive(Clone, Debug)]
-pub struct AffineLeaves {
+pub struct AffineParameters {
     /// `[outputs, inputs]`
     pub weight: Tensor<2>,
     /// `[outputs, inputs]`
@@ -319,13 +319,13 @@ pub struct AffineLeaves {
 }
 
 /// A sample of x·Wᵀ + b, as [`LocalOps::sample_affine`].
-pub fn sample_affine(x: Tensor<2>, leaves: &AffineLeaves, sample: Sample) -> Tensor<2> {
+pub fn sample_affine(x: Tensor<2>, parameters: &AffineParameters, sample: Sample) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as LocalOps>::sample_affine(
         x.into_dispatch(),
-        leaves.weight.clone().into_dispatch(),
-        leaves.variance.clone().into_dispatch(),
-        leaves.bias.clone().into_dispatch(),
-        leaves.bias_variance.clone().into_dispatch(),
+        parameters.weight.clone().into_dispatch(),
+        parameters.variance.clone().into_dispatch(),
+        parameters.bias.clone().into_dispatch(),
+        parameters.bias_variance.clone().into_dispatch(),
         sample,
     ))
 }

@@ -2,8 +2,8 @@
 //!
 //! The state of training is plain data: every posterior is a handful of `Vec<f32>`, so that groups
 //! that have died are cut out of parameters and optimiser moments alike by slicing, and a
-//! checkpoint is those very numbers. burn sees them as leaves of one step's graph
-//! ([`dense`], [`conv2d`]); the KL terms have closed forms and their gradients are added in place.
+//! checkpoint is those very numbers. burn sees them as tensors of one step
+//! ([`layer`], [`dense`], [`conv2d`]); the KL terms have closed forms and their gradients are added in place.
 //!
 //! Louizos, Ullrich and Welling, *Bayesian Compression for Deep Learning*, 2017 (arXiv:1705.08665).
 
@@ -15,7 +15,7 @@ mod elbo;
 mod elementary;
 mod gaussian;
 mod horseshoe;
-pub mod leaves;
+pub mod layer;
 pub mod local;
 mod noise;
 mod normal_jeffreys;
@@ -28,9 +28,9 @@ pub use horseshoe::{Horseshoe, LogNormal};
 pub use noise::Noise;
 pub use normal_jeffreys::NormalJeffreys;
 
-use crate::network::{Layer, Topology};
+use crate::graph::{Affine, Graph, Op};
 use crate::posterior::{LayerPosterior, Posterior, Prior};
-use crate::prune::{PruneError, Shrinkage};
+use crate::prune::{PruneError, Shrinkage, Sliced};
 
 /// What a tensor of parameters is, which decides its learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,21 +89,12 @@ pub enum Scale {
 /// The posterior of one dense layer or convolution while it trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AffinePosterior {
-    /// Weights given z = 1, laid out as [`crate::network::Affine::weight`].
+    /// Weights given z = 1, laid out as [`Affine::weight`].
     pub weight: Gaussian,
     /// Biases.
     pub bias: Gaussian,
     /// One scale per input (dense) or filter (convolution).
     pub scale: Scale,
-}
-
-/// A Bayesian network: what is computed and the posterior of every affine layer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct BayesNetwork {
-    /// What is computed.
-    pub topology: Topology,
-    /// One entry per affine layer.
-    pub layers: Vec<AffinePosterior>,
 }
 
 /// How a posterior's scale turns into samples: z = link(location + spread·ε).
@@ -153,8 +144,8 @@ impl Scale {
         }
     }
 
-    /// log α or v − m of each group: higher means less needed.
-    pub fn unimportance(&self) -> Vec<f32> {
+    /// The prune score, log α or v − m, of each group: higher means less needed.
+    pub fn prune_score(&self) -> Vec<f32> {
         match self {
             Self::NormalJeffreys(s) => s.log_alpha(),
             Self::Horseshoe(s) => s.negative_log_mode(),
@@ -183,101 +174,103 @@ impl Scale {
     }
 }
 
-impl AffinePosterior {
-    /// Cuts removed groups, inputs and outputs out of every tensor.
-    ///
-    /// # Errors
-    /// When the step was planned for a network of other shapes.
-    pub fn shrink(&self, layer: usize, shrinkage: &Shrinkage) -> Result<Self, PruneError> {
+impl Sliced for AffinePosterior {
+    fn sliced(&self, layer: usize, step: &Shrinkage) -> Result<Self, PruneError> {
         Ok(Self {
-            weight: self.weight.try_map(|t| shrinkage.slice_weight(layer, t))?,
-            bias: self.bias.try_map(|t| shrinkage.slice_bias(layer, t))?,
-            scale: self.scale.shrink(layer, shrinkage)?,
+            weight: self.weight.try_map(|t| step.slice_weight(layer, t))?,
+            bias: self.bias.try_map(|t| step.slice_bias(layer, t))?,
+            scale: self.scale.shrink(layer, step)?,
         })
     }
 }
 
-impl Parameters for Vec<AffinePosterior> {
+/// What a layer holds, as tensors in a fixed order.
+pub trait LayerTensors: Clone {
+    /// Every tensor and its kind.
+    fn tensors(&self) -> Vec<(Kind, &[f32])>;
+    /// Every tensor, in the same order.
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>>;
+}
+
+impl LayerTensors for Affine {
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        vec![(Kind::Mean, &self.weight), (Kind::Mean, &self.bias)]
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        vec![&mut self.weight, &mut self.bias]
+    }
+}
+
+impl LayerTensors for AffinePosterior {
     fn tensors(&self) -> Vec<(Kind, &[f32])> {
         let mut all = Vec::new();
-        for layer in self {
-            for gaussian in [&layer.weight, &layer.bias] {
-                all.push((Kind::Mean, gaussian.mean.as_slice()));
-                all.push((Kind::LogVariance, gaussian.log_variance.as_slice()));
-            }
-            all.extend(layer.scale.tensors());
+        for gaussian in [&self.weight, &self.bias] {
+            all.push((Kind::Mean, gaussian.mean.as_slice()));
+            all.push((Kind::LogVariance, gaussian.log_variance.as_slice()));
         }
+        all.extend(self.scale.tensors());
         all
     }
 
     fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
         let mut all = Vec::new();
-        for layer in self {
-            for gaussian in [&mut layer.weight, &mut layer.bias] {
-                all.push(&mut gaussian.mean);
-                all.push(&mut gaussian.log_variance);
-            }
-            all.extend(layer.scale.tensors_mut());
+        for gaussian in [&mut self.weight, &mut self.bias] {
+            all.push(&mut gaussian.mean);
+            all.push(&mut gaussian.log_variance);
         }
+        all.extend(self.scale.tensors_mut());
         all
     }
 }
 
-impl BayesNetwork {
-    /// Number of weights left, biases not counted.
-    pub fn weights(&self) -> usize {
-        self.layers.iter().map(|l| l.weight.mean.len()).sum()
+impl<P: LayerTensors> Parameters for Graph<P> {
+    fn tensors(&self) -> Vec<(Kind, &[f32])> {
+        self.parameters().flat_map(LayerTensors::tensors).collect()
     }
 
-    /// Which prior the scales have.
-    pub fn prior(&self) -> Prior {
-        match self.layers.first().map(|l| &l.scale) {
-            Some(Scale::Horseshoe(_)) => Prior::Horseshoe,
-            Some(Scale::NormalJeffreys(_)) | None => Prior::NormalJeffreys,
+    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        self.parameters_mut().flat_map(LayerTensors::tensors_mut).collect()
+    }
+
+    /// Adds gradients, and the statistics that batch normalisations have in place of one.
+    fn add(&mut self, other: &Self) {
+        for (into, (_, from)) in self.tensors_mut().into_iter().zip(other.tensors()) {
+            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         }
-    }
-
-    /// The posterior as plain numbers.
-    pub fn posterior(&self) -> Posterior {
-        let layers = self.layers.iter().map(|l| {
-            let (scale_mean, scale_variance) = l.scale.moments();
-            LayerPosterior {
-                weight_mean: l.weight.mean.clone(),
-                weight_variance: l.weight.variance(),
-                bias_mean: l.bias.mean.clone(),
-                bias_variance: l.bias.variance(),
-                scale_mean,
-                scale_variance,
-                unimportance: l.scale.unimportance(),
-                description_length_nats: description_length(std::slice::from_ref(l)),
+        for (into, from) in self.nodes.iter_mut().zip(&other.nodes) {
+            if let (Op::BatchNorm(into), Op::BatchNorm(from)) = (&mut into.op, &from.op) {
+                into.mean.iter_mut().zip(&from.mean).for_each(|(a, b)| *a += b);
+                into.variance.iter_mut().zip(&from.variance).for_each(|(a, b)| *a += b);
             }
-        });
-        Posterior {
-            prior: self.prior(),
-            topology: self.topology.clone(),
-            layers: layers.collect(),
-            description_length_nats: description_length(&self.layers),
         }
     }
 }
 
-/// Number of groups of an affine layer: its inputs if dense, its filters (or channels) if a convolution.
-pub fn group_count(layer: &Layer) -> usize {
-    match layer {
-        Layer::Dense { inputs, .. } => *inputs,
-        Layer::Conv2d { filters, .. } => *filters,
-        Layer::DepthwiseConv2d { channels, .. } => *channels,
-        Layer::BatchNorm { .. }
-        | Layer::MaxPool2d { .. }
-        | Layer::AvgPool2d { .. }
-        | Layer::Crop { .. }
-        | Layer::Relu
-        | Layer::Relu6
-        | Layer::Flatten
-        | Layer::Select { .. }
-        | Layer::Dropout { .. }
-        | Layer::Mark { .. }
-        | Layer::From { .. }
-        | Layer::Add { .. } => 0,
-    }
+/// Number of weights of a Bayesian network, biases not counted.
+pub fn weight_count(network: &Graph<AffinePosterior>) -> usize {
+    network.parameters().map(|layer| layer.weight.mean.len()).sum()
+}
+
+/// The posterior of a whole network as plain numbers.
+pub fn posterior(network: &Graph<AffinePosterior>) -> Posterior {
+    let graph = network.map(|_, layer| {
+        let (scale_mean, scale_variance) = layer.scale.moments();
+        LayerPosterior {
+            weight_mean: layer.weight.mean.clone(),
+            weight_variance: layer.weight.variance(),
+            bias_mean: layer.bias.mean.clone(),
+            bias_variance: layer.bias.variance(),
+            scale_mean,
+            scale_variance,
+            prune_score: layer.scale.prune_score(),
+            description_length_nats: description_length([layer]),
+        }
+    });
+    let prior = match network.parameters().next().map(|layer| &layer.scale) {
+        Some(Scale::Horseshoe(_)) => Prior::Horseshoe,
+        Some(Scale::NormalJeffreys(_)) | None => Prior::NormalJeffreys,
+    };
+    let description_length_nats = description_length(network.parameters());
+    Posterior { prior, graph, description_length_nats }
 }

@@ -7,13 +7,12 @@ use super::output::{Context, quoted};
 use super::{comparison, front};
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
-use crate::files;
 use crate::job::Job;
-use crate::pipeline::{self, PipelineError, RunOptions};
+use crate::pipeline::{self, Outcome, RunOptions};
 use crate::posterior::Prior;
 use crate::progress::Progress;
 use crate::report::REPORT_FILE;
-use crate::summary::{MAX_SUMMARY_BYTES, SUMMARY_FILE, Summary};
+use crate::summary::Summary;
 
 /// Where jobs write unless told otherwise: `out/NAME`.
 const OUTPUT_ROOT: &str = "out";
@@ -84,10 +83,10 @@ impl Compress {
             return Err(CliError::OutputExists { path: out }.into());
         }
         let progress = context.progress()?;
-        let (summary, unmet) =
+        let outcome =
             run_job(&job, &out, self.resume, &self.overrides, context, &progress, &|_| None)?;
-        context.result(&text(&summary, &out), &summary)?;
-        unmet.map_or(Ok(()), Err)
+        context.result(&text(&outcome.summary, &out), &outcome.summary)?;
+        Ok(outcome.verdict?)
     }
 }
 
@@ -100,9 +99,8 @@ impl Overrides {
     }
 }
 
-/// Runs a job; an interruption says how to go on. A model that doesn't meet the job's requirements
-/// is made all the same: then its figures come with the error. What `count` says of the model's
-/// instructions, the report's times are made of.
+/// Runs a job; an interruption says how to go on. What `count` says of the model's instructions, the
+/// report's times are made of.
 pub(super) fn run_job(
     job: &Job,
     out: &Path,
@@ -111,41 +109,15 @@ pub(super) fn run_job(
     context: &Context,
     progress: &Progress,
     count: pipeline::Counter<'_>,
-) -> Result<(Summary, Option<Error>), Error> {
+) -> Result<Outcome, Error> {
     let command = from_the_start(&context.command_line);
     let options = RunOptions { resume, device: overrides.device, command: command.clone() };
     match pipeline::run_counting(job, out, &options, progress, count) {
-        Ok(summary) => Ok((summary, None)),
         Err(Error::Interrupted { .. }) => {
             Err(Error::Interrupted { resume: format!("{command} --resume") })
         }
-        Err(error) if leaves_model(&error) => match written_summary(out) {
-            Some(summary) => Ok((summary, Some(error))),
-            None => Err(error),
-        },
-        Err(error) => Err(error),
+        other => other,
     }
-}
-
-/// Whether a job that failed like this has made a model all the same.
-fn leaves_model(error: &Error) -> bool {
-    match error {
-        Error::Pipeline(error) => matches!(
-            **error,
-            PipelineError::Requirement { .. }
-                | PipelineError::Chance { .. }
-                | PipelineError::TooFewToTell { .. }
-                | PipelineError::NotMet { .. }
-                | PipelineError::NotProven { .. }
-        ),
-        _ => false,
-    }
-}
-
-/// The figures that the job left in its output folder.
-fn written_summary(out: &Path) -> Option<Summary> {
-    let bytes = files::read(&out.join(SUMMARY_FILE), MAX_SUMMARY_BYTES).ok()?;
-    serde_json::from_slice(&bytes).ok()
 }
 
 /// The same command on an empty folder: what makes the result again, however often it was

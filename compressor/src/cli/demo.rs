@@ -77,9 +77,10 @@ impl Demo {
             emulated.replace(Some(mcu));
             count.map(|count| Instructions { count, from: Provenance::Measured })
         };
-        let (summary, unmet) =
+        let made =
             run_job(&job, &self.out, self.resume, &self.overrides, context, &progress, &count)?;
         let mcu = emulated.into_inner().unwrap_or_else(|| self.emulate(&progress))?;
+        let summary = made.summary;
         let outcome = Outcome {
             dense: summary.dense,
             compressed: summary.compressed,
@@ -93,7 +94,7 @@ impl Demo {
             (Some(mismatches), Some(vectors)) if mismatches > 0 => {
                 Err(CliError::Mismatches { core: outcome.mcu.core, mismatches, vectors }.into())
             }
-            _ => unmet.map_or(Ok(()), Err),
+            _ => Ok(made.verdict?),
         }
     }
 

@@ -11,10 +11,10 @@ use bitsback_runtime::format::Preprocess;
 
 use super::model_file;
 use super::output::Context;
-use crate::compile::calibrate::Range;
 use crate::data::{Dataset, Values};
 use crate::error::Error;
 use crate::import::ByteRange;
+use crate::numbers::Range;
 use crate::report::number::significant;
 use crate::verify;
 

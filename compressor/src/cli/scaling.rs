@@ -1,9 +1,10 @@
 //! How raw data were scaled in training: what a model of floats doesn't say.
 
-use crate::compile::calibrate::{Range, disagreement};
+use crate::compile::disagreement;
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::import::ByteRange;
+use crate::numbers::Range;
 use crate::report::number::significant;
 
 /// `--pixels`, `--mean`, `--std`.
@@ -109,7 +110,7 @@ impl Scaling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Shape;
+    use crate::numbers::Shape;
 
     fn dataset(inputs: Values) -> Dataset {
         Dataset {

@@ -11,7 +11,7 @@ use crate::data::{
 use crate::error::{CliError, Error};
 use crate::graph::{Affine, Graph};
 use crate::job::Job;
-use crate::network::Shape;
+use crate::numbers::Shape;
 use crate::task::Ending;
 
 /// Which examples of a data set.

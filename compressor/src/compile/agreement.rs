@@ -52,7 +52,7 @@ fn of_bytes(normalization: &Normalization) -> Range {
 mod tests {
     use super::*;
     use crate::data::NormalizationKind;
-    use crate::network::Shape;
+    use crate::numbers::Shape;
 
     fn dataset(inputs: Values) -> Dataset {
         Dataset {

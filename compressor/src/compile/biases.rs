@@ -1,6 +1,7 @@
 //! How biases are stored: in the fewest bytes that hold them exactly.
 
-use bitsback_runtime::format::{Bias, BiasWidth, CODED_BIAS_MAX, MAX_BIAS_SHIFT, StoredBias};
+use bitsback_runtime::coding::CODED_BIAS_MAX;
+use bitsback_runtime::format::{Bias, BiasWidth, MAX_BIAS_SHIFT, StoredBias};
 
 use super::section::Section;
 use crate::graph::LowerError;

@@ -1,9 +1,9 @@
 //! How many bytes a layer's integers take, coded: what a choice by size goes by.
 
 use bitsback_runtime::Step;
+use bitsback_runtime::coding::{CodedRow, Contexts, Decoder, Memory, coded_limit, encode};
 use bitsback_runtime::format::{
-    CodedRow, Contexts, Decoder, Fields, Layout, Memory, PAIR_BLOCK_ROWS, Weights, coded_limit,
-    encode, pair_block_len, paired_row, row_len,
+    Fields, Layout, PAIR_BLOCK_ROWS, Weights, pair_block_len, paired_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 

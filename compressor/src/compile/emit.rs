@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bitsback_runtime::Op;
+use bitsback_runtime::coding::{CODED_BIAS_MAX, coded_limit};
 use bitsback_runtime::format::{
-    self, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Layout, Requantization, Source, Tensor, Weights,
-    coded_limit, pack_row, row_len,
+    self, CHANNEL_MULTIPLIER_LEN, Layout, Requantization, Source, Tensor, Weights, pack_row,
+    row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;

@@ -6,8 +6,6 @@
 //! graphs, tensors are placed one by one at the lowest place that is free while they live, largest
 //! first and in order of birth, and the better plan is taken.
 
-use std::slice;
-
 use bitsback_runtime::Op;
 use bitsback_runtime::format::{Source, Tensor};
 
@@ -108,9 +106,10 @@ pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let (mut buffer_of, mut lens) = (vec![0], vec![input.len()]);
     for (step, op) in ops.iter().enumerate() {
         let len = op.output().len();
-        let reused = reads.get(step).into_iter().flatten().copied().find(|&value| {
-            works_in_place(op) && last[value] == step && lens.get(value) == Some(&len)
-        });
+        let reused =
+            reads.get(step).into_iter().flatten().copied().find(|&value| {
+                op.in_place() && last[value] == step && lens.get(value) == Some(&len)
+            });
         let dies = last[step + 1].max(step);
         let buffer = match reused {
             Some(value) => buffer_of[value],
@@ -127,95 +126,14 @@ pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let offset = |value: usize| plan.offsets[buffer_of[value]] as u32;
     input.offset = offset(0);
     for (step, op) in ops.iter_mut().enumerate() {
-        output_mut(op).offset = offset(step + 1);
-        for (source, &value) in inputs_mut(op).iter_mut().zip(reads.get(step).into_iter().flatten())
+        op.output_mut().offset = offset(step + 1);
+        for (source, &value) in
+            op.inputs_mut().iter_mut().zip(reads.get(step).into_iter().flatten())
         {
             if let Source::At(tensor) = source {
                 tensor.offset += offset(value);
             }
         }
-    }
-}
-
-/// Whether an operator may write where it reads.
-fn works_in_place(op: &Op) -> bool {
-    match op {
-        Op::Softmax(_)
-        | Op::Add(_)
-        | Op::Mul(_)
-        | Op::Rescale(_)
-        | Op::LeakyRelu(_)
-        | Op::HardSwish(_)
-        | Op::Logistic(_)
-        | Op::Tanh(_) => true,
-        Op::Dense(_)
-        | Op::Conv2d(_)
-        | Op::MaxPool2d(_)
-        | Op::AvgPool2d(_)
-        | Op::Select(_)
-        | Op::Argmax(_)
-        | Op::DepthwiseConv2d(_)
-        | Op::Concat(_)
-        | Op::Pad(_)
-        | Op::Mean(_)
-        | Op::CodedDense(_)
-        | Op::CodedConv2d(_)
-        | Op::CodedDepthwiseConv2d(_)
-        | Op::Conv2dMaxPool2d(_) => false,
-    }
-}
-
-fn output_mut(op: &mut Op) -> &mut Tensor {
-    match op {
-        Op::Dense(op) => &mut op.output,
-        Op::Conv2d(op) => &mut op.output,
-        Op::MaxPool2d(op) => &mut op.output,
-        Op::AvgPool2d(op) => &mut op.output,
-        Op::Select(op) => &mut op.output,
-        Op::Softmax(op) => &mut op.output,
-        Op::Argmax(op) => &mut op.output,
-        Op::DepthwiseConv2d(op) => &mut op.output,
-        Op::Add(op) => &mut op.output,
-        Op::Mul(op) => &mut op.output,
-        Op::Concat(op) => &mut op.output,
-        Op::Pad(op) => &mut op.output,
-        Op::Mean(op) => &mut op.output,
-        Op::Rescale(op) => &mut op.output,
-        Op::LeakyRelu(op) => &mut op.output,
-        Op::HardSwish(op) => &mut op.output,
-        Op::Logistic(op) => &mut op.output,
-        Op::Tanh(op) => &mut op.output,
-        Op::CodedDense(op) => &mut op.output,
-        Op::CodedConv2d(op) => &mut op.output,
-        Op::CodedDepthwiseConv2d(op) => &mut op.output,
-        Op::Conv2dMaxPool2d(op) => &mut op.output,
-    }
-}
-
-fn inputs_mut(op: &mut Op) -> &mut [Source] {
-    match op {
-        Op::Dense(op) => slice::from_mut(&mut op.input),
-        Op::Conv2d(op) => slice::from_mut(&mut op.input),
-        Op::Conv2dMaxPool2d(op) => slice::from_mut(&mut op.input),
-        Op::MaxPool2d(op) => slice::from_mut(&mut op.input),
-        Op::AvgPool2d(op) => slice::from_mut(&mut op.input),
-        Op::Select(op) => slice::from_mut(&mut op.input),
-        Op::Softmax(op) => slice::from_mut(&mut op.input),
-        Op::Argmax(op) => slice::from_mut(&mut op.input),
-        Op::DepthwiseConv2d(op) => slice::from_mut(&mut op.input),
-        Op::Add(op) => &mut op.inputs,
-        Op::Mul(op) => &mut op.inputs,
-        Op::Concat(op) => &mut op.inputs,
-        Op::Pad(op) => slice::from_mut(&mut op.input),
-        Op::Mean(op) => slice::from_mut(&mut op.input),
-        Op::Rescale(op) => slice::from_mut(&mut op.input),
-        Op::LeakyRelu(op) => slice::from_mut(&mut op.input),
-        Op::HardSwish(op) => slice::from_mut(&mut op.input),
-        Op::Logistic(op) => slice::from_mut(&mut op.input),
-        Op::Tanh(op) => slice::from_mut(&mut op.input),
-        Op::CodedDense(op) => slice::from_mut(&mut op.input),
-        Op::CodedConv2d(op) => slice::from_mut(&mut op.input),
-        Op::CodedDepthwiseConv2d(op) => slice::from_mut(&mut op.input),
     }
 }
 

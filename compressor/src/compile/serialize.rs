@@ -1,9 +1,9 @@
 //! The `.bbk` file of a lowered network, parsed back before it is given out.
 
 use bitsback_runtime::format::{
-    FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, Meta, ParseError, Preprocess, WriteError,
-    model_len, write_model,
+    FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, Meta, ParseError, Preprocess,
 };
+use bitsback_runtime::writer::{WriteError, model_len, write_model};
 use bitsback_runtime::{Model, Op};
 use thiserror::Error;
 
@@ -136,7 +136,8 @@ mod tests {
     use crate::compile::widths::at_width;
     use crate::data::Normalization;
     use crate::lower::{LowerOptions, lower};
-    use crate::network::{Affine, FloatNetwork, Layer, Shape, Topology};
+    use crate::network::{Affine, FloatNetwork, Layer, Topology};
+    use crate::numbers::Shape;
 
     fn graph(input: InputQuantization) -> Graph {
         let network = FloatNetwork {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::found::Found;
 use super::layout::{self, Arranged};
 use super::{DataConfig, DataError, MAX_EXAMPLES, Part, RawLabels, Values};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// An array in C order.
 #[derive(Clone, Debug, PartialEq)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, ModelFit};
 use super::{DataError, NormalizationKind, found::Found};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// The share of the examples that decides, at least and at most, unless the job states one.
 const VALIDATION_SHARE: (f64, f64) = (0.1, 0.25);

@@ -317,7 +317,7 @@ impl<'a> Table<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Shape;
+    use crate::numbers::Shape;
 
     fn read_text(text: &str, config: &DataConfig) -> Result<Part, DataError> {
         parse(Path::new("a.csv"), text.as_bytes(), config)

@@ -9,7 +9,7 @@ use super::DataKind;
 use super::found::{Found, list, show};
 use super::label_error::LabelError;
 use crate::files::FileError;
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// What is wrong with which file, and what to do. Examples, features and bytes count from 0; lines
 /// and columns from 1, as editors show them.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// A list of sizes as people write it: `60000 × 28 × 28`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::{
     Color, DataConfig, DataError, MAX_DATA_BYTES, MAX_EXAMPLE_VALUES, Part, RawLabels, Values,
 };
 use crate::files::{self, FileError};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// Largest width and height of an image file, before any resizing.
 pub const MAX_SIDE: u32 = 8192;

@@ -6,7 +6,7 @@ use super::found::Found;
 use super::layout::{Layout, fitting};
 use super::{Array, Color, DataError, MAX_DATA_BYTES, Numbers, images, npy};
 use crate::files;
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// A batch for a model.
 ///

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::found::{Found, show};
 use super::{DataConfig, DataError, MAX_EXAMPLE_VALUES};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// Where images and sequences have their channels: `data.layout`, `network.input_layout`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

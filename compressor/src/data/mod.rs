@@ -39,7 +39,7 @@ pub use layout::{Layout, ModelFit, check_fit, shape_of};
 pub use normalize::{Normalization, NormalizationKind};
 pub use split::Split;
 
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// Largest file, and most bytes of decoded values, that a reader takes (4 GiB): more than the
 /// largest public data sets at microcontroller resolutions, and what a workstation's memory holds.

@@ -9,7 +9,7 @@ use bitsback_runtime::format::MAX_PREPROCESS_CHANNELS;
 use serde::{Deserialize, Serialize};
 
 use super::{DataError, Dataset, Values};
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// `data.normalization`: how inputs are scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::idx::{check_length, each};
 use super::{Array, DataConfig, DataError, MAX_DATA_BYTES, Numbers, Part, idx};
 use crate::files;
-use crate::weights::half;
+use crate::numbers::half;
 
 /// How a file begins.
 const MAGIC: &[u8; 6] = b"\x93NUMPY";

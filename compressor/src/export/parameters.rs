@@ -1,9 +1,9 @@
 //! The integers of a layer, out of a parsed model.
 
 use bitsback_runtime::Step;
+use bitsback_runtime::coding::{Contexts, Decoder, Memory};
 use bitsback_runtime::format::{
-    Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Contexts, Decoder, Memory, Requantization,
-    StoredBias,
+    Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Requantization, StoredBias,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;

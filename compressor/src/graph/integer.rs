@@ -10,6 +10,12 @@ use bitsback_runtime::{Op as Record, Step};
 use super::lower::LowerError;
 use super::ops::{IntegerOp, Op};
 use super::{Graph, Node, ValueId};
+#[cfg(feature = "training")]
+use crate::graph::tensor;
+#[cfg(feature = "training")]
+use crate::graph::tensor::Inputs;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
 use crate::numbers::Quantization;
 
 /// A graph of integers.
@@ -206,6 +212,24 @@ pub trait IntegerOperator: std::fmt::Debug {
     /// The operator on floats that it stands for, and the clamp of its output, which becomes an operator
     /// of its own there; none where there is no such operator. `to` is the output's quantisation.
     fn real(&self, to: Quantization) -> Option<(Op, Clamp)>;
+
+    /// What it writes for a batch in training: integers about their zero points, exactly as the device
+    /// has them, with gradients; none where that is left to the runtime and [`IntegerOperator::real`].
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        _site: &IntegerSite<'_>,
+        _x: Inputs,
+        _layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<tensor::Value> {
+        None
+    }
+
+    /// Whether it has a forward pass of its own in training.
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        false
+    }
 
     /// Whether it works value by value, whatever the arrangement.
     fn one_by_one(&self) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bitsback_runtime::coding::CODED_BIAS_MAX;
 use bitsback_runtime::format::{self, Clamp, PackError};
 use bitsback_runtime::requantize::Multiplier;
 use thiserror::Error;
@@ -601,7 +602,7 @@ fn round_together(biases: &[i64], tolerances: &[f64]) -> Option<Vec<i64>> {
         let rounded = biases.iter().zip(tolerances).map(|(bias, &tolerance)| {
             let value = (bias + half) >> shift;
             let near = ((value << shift) - bias).abs() as f64 <= tolerance;
-            let fits = i16::try_from(value).is_ok() && value >= -i64::from(format::CODED_BIAS_MAX);
+            let fits = i16::try_from(value).is_ok() && value >= -i64::from(CODED_BIAS_MAX);
             (near && fits).then_some(value << shift)
         });
         rounded.collect()

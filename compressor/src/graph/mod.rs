@@ -25,7 +25,11 @@ pub(crate) mod lower;
 pub(crate) mod operator;
 pub mod ops;
 pub(crate) mod panels;
+#[cfg(feature = "training")]
+pub mod tensor;
 mod window;
+
+use std::collections::BTreeMap;
 
 use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
@@ -179,6 +183,20 @@ impl<P> Graph<P> {
         self.nodes.push(Node { name: name.to_owned(), op: op.into(), inputs, output, parameters });
         self.output = output;
         output
+    }
+
+    /// Names nodes, and what they write, by what they compute, counted from 1 within each kind:
+    /// `conv2d_1`, `depthwise_1`, `dense_1`, … as job files and reports call layers.
+    pub fn number_nodes(&mut self) {
+        let mut counts = BTreeMap::new();
+        for node in &mut self.nodes {
+            let kind = node.op.name();
+            let kind = kind.strip_suffix("_conv2d").unwrap_or(kind);
+            let count = counts.entry(kind).or_insert(0);
+            *count += 1;
+            node.name = format!("{kind}_{count}");
+            self.values[node.output].name.clone_from(&node.name);
+        }
     }
 
     /// A node with the values around it.

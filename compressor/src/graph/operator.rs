@@ -6,6 +6,8 @@ use super::execute::Operands;
 use super::exporter::{Exported, Exporter};
 use super::lower::{LowerError, Lowering};
 use super::panels::Panels;
+#[cfg(feature = "training")]
+use super::tensor::{self, Inputs, Pass};
 use super::{Affine, Value, Window};
 
 /// A node's values.
@@ -83,7 +85,7 @@ impl Weights {
 pub enum Units {
     /// Each from all units of the operand: dense layers and convolutions.
     Mixed,
-    /// Each from the same unit of every operand.
+    /// Each from the same unit of every operand; an operand that has one number for all counts for each.
     Alike,
     /// As [`Units::Alike`], and it is zero as soon as one of them is.
     Product,
@@ -148,6 +150,10 @@ pub trait Operator: Debug {
 
     /// What it writes for several examples. `layer` are its parameters, of an operator that holds any.
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32>;
+
+    /// What it writes for a batch as burn computes it, with gradients.
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> tensor::Value;
 
     /// How units of the output come from those of the operands.
     fn units(&self, site: &Site<'_>) -> Units;

@@ -19,9 +19,8 @@ pub use layout::{Basis, InputLayout};
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, ByteMap, CompileOptions, Compiled, InputQuantization, RawInput};
 use crate::data::Layout;
-use crate::graph::IntegerGraph;
+use crate::graph::{IntegerGraph, LowerError, Plan, lower};
 use crate::numbers::Quantization;
-use crate::quantize;
 use onnx::FloatModel;
 
 /// Most bytes of a file that is imported: as many as a model may have.
@@ -86,7 +85,7 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
             return Err(ImportError::Floats);
         }
         input_layout = model.input_layout;
-        (quantize::prescribed(&model)?, None)
+        (prescribed(&model)?, None)
     } else {
         refuse_layout(options.layout)?;
         tflite::read(bytes)?
@@ -98,6 +97,22 @@ pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Imported, ImportE
     let input = InputQuantization { quantization, residual: 0.0, raw };
     let (bytes, compiled) = compile::write(&graph, &input, &options.compile, &options.info)?;
     Ok(Imported { bytes, integers: graph, compiled, input_layout })
+}
+
+/// The graph of integers of a model that brings its quantisation along.
+///
+/// # Errors
+/// Where the file leaves a scale open, and what doesn't fit the runtime.
+fn prescribed(model: &FloatModel) -> Result<IntegerGraph, LowerError> {
+    let mut plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
+    // What is only arranged or chosen from later has the scale that it is given then.
+    for node in model.graph.nodes.iter().rev() {
+        let keeps = node.op.copies_scale() && node.op.commutes_with_limits();
+        if let (true, Some(&scale)) = (keeps, plan.activations.get(&node.output)) {
+            plan.activations.entry(node.inputs[0]).or_insert(scale);
+        }
+    }
+    lower(&model.graph, &plan)
 }
 
 /// Reads a model as floats: an ONNX file as it is, one of TensorFlow Lite that computes with floats

@@ -6,7 +6,8 @@ use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 
 use super::*;
-use crate::network::{LayerConfig, Padding};
+use crate::graph::Padding;
+use crate::network::LayerConfig;
 use crate::train::{AugmentConfig, LearningRates, QuantizeConfig, ShrinkConfig};
 
 const TEXT: &str = include_str!("../../../docs/JOB.md");
@@ -153,8 +154,8 @@ fn every_layer_is_documented() {
     let name = String::from("a");
     let layers = [
         LayerConfig::Dense { units: Some(1) },
-        LayerConfig::Conv2d { filters: 1, kernel: size, stride: size, padding },
-        LayerConfig::DepthwiseConv2d { kernel: size, stride: size, padding },
+        LayerConfig::Conv2d { filters: 1, kernel: size, stride: size, dilation: size, padding },
+        LayerConfig::DepthwiseConv2d { kernel: size, stride: size, dilation: size, padding },
         LayerConfig::BatchNorm {},
         LayerConfig::MaxPool { size, stride, padding },
         LayerConfig::AvgPool { size, stride, padding },
@@ -162,11 +163,16 @@ fn every_layer_is_documented() {
         LayerConfig::Crop { size },
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
+        LayerConfig::LeakyRelu { slope: 0.5 },
+        LayerConfig::Logistic {},
+        LayerConfig::Tanh {},
         LayerConfig::Flatten {},
         LayerConfig::Dropout { rate: 0.5 },
         LayerConfig::Mark { name: name.clone() },
         LayerConfig::From { name: name.clone() },
-        LayerConfig::Add { name },
+        LayerConfig::Add { name: name.clone() },
+        LayerConfig::Mul { name: name.clone() },
+        LayerConfig::Concat { name },
     ];
     let rows = rows("## `[[network.layers]]`");
     let mut documented = BTreeSet::new();

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use crate::compile::calibrate::Range;
 use crate::data::{DataError, NormalizationKind};
 use crate::files::FileError;
 use crate::network::NetworkError;
+use crate::numbers::Range;
 use crate::report::number::significant;
 
 /// Where in a job file: shown as `jobs/digits.toml:12`.

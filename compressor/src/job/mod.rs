@@ -16,21 +16,22 @@ use serde::{Deserialize, Serialize};
 pub use error::{JobError, Place};
 pub use locate::Origin;
 
-use crate::compile::calibrate::{CalibrateConfig, disagreement};
+use crate::compile::calibrate::CalibrateConfig;
+use crate::compile::disagreement;
 use crate::compile::storage::SizeConfig;
 use crate::compile::widths::BitWidthConfig;
 use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};
 use crate::files::{self, FileError};
-use crate::network::{NetworkConfig, Topology};
+use crate::graph::{Graph, Weights};
+use crate::network::NetworkConfig;
 use crate::prune::{Order, PruneConfig};
 use crate::report::ReportConfig;
 use crate::select::{FrontConfig, Requirements};
-use crate::shapes;
 use crate::summary::Control;
 use crate::train::{
     AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
 };
-use crate::weights::model::{self, Given};
+use crate::weights::model::{self, PretrainedModel};
 
 /// Largest job file (1 MiB): a hundred times the longest that anybody would write.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;
@@ -129,9 +130,9 @@ pub struct ResolvedJob {
     /// The job; written as TOML ([`Job::to_toml`]) it loads back identical.
     pub job: Job,
     /// The network with every size.
-    pub topology: Topology,
+    pub structure: Graph<()>,
     /// The same with its weights, if the job names a model file.
-    pub given: Option<Given>,
+    pub pretrained: Option<PretrainedModel>,
     /// The division of the data.
     pub split: Split,
 }
@@ -228,23 +229,23 @@ impl Job {
     pub fn resolve(&self, dataset: &Dataset) -> Result<ResolvedJob, JobError> {
         let classes = dataset.classes.len();
         let failed = |source| self.network_error(source);
-        let given = self.given(dataset)?;
-        let topology = match &given {
-            Some(given) => given.network.topology.clone(),
+        let pretrained = self.pretrained(dataset)?;
+        let structure = match &pretrained {
+            Some(model) => model.network.structure(),
             None => self.network.infer(dataset.shape, classes).map_err(failed)?,
         };
-        self.check_per_layer(topology.affine_layers().count())?;
+        self.check_per_layer(structure.layers().count())?;
         self.check_per_class(classes)?;
         let seed = self.data.split_seed.unwrap_or(self.seed);
         let split = Split::new(dataset, &self.data, seed).map_err(|e| self.data_error(e))?;
         let mut job = self.clone();
         job.network = self.network.resolve(classes).map_err(failed)?;
         job.data = self.data.resolve(dataset, &split, self.network.is_given(), self.seed);
-        job.pace(dataset, &split, shapes::weights(&topology));
+        job.pace(dataset, &split, structure.weights().iter().map(Weights::len).sum());
         for file in job.data.paths_mut().chain(job.network.paths_mut()) {
             *file = absolute(file)?;
         }
-        Ok(ResolvedJob { job, topology, given, split })
+        Ok(ResolvedJob { job, structure, pretrained, split })
     }
 
     /// States what follows from the numbers of examples and weights: batches, epochs, the KL's
@@ -270,19 +271,19 @@ impl Job {
         self.requirements = self.requirements.resolve(judged);
     }
 
-    /// Checks that the data are normalised to the inputs of the given network, where its file says
+    /// Checks that the data are normalised to the inputs of the pretrained network, where its file says
     /// which these are.
     ///
     /// # Errors
     /// [`JobError::Inputs`], with the normalisations that would do.
     pub fn check_inputs(
         &self,
-        given: &Given,
+        pretrained: &PretrainedModel,
         dataset: &Dataset,
         normalization: &Normalization,
         training: &[u32],
     ) -> Result<(), JobError> {
-        let Some(model) = given.inputs else { return Ok(()) };
+        let Some(model) = pretrained.inputs else { return Ok(()) };
         let Some(found) = disagreement(model, dataset, normalization, training) else {
             return Ok(());
         };
@@ -296,11 +297,11 @@ impl Job {
     }
 
     /// The network of the model file, if there is one.
-    fn given(&self, dataset: &Dataset) -> Result<Option<Given>, JobError> {
+    fn pretrained(&self, dataset: &Dataset) -> Result<Option<PretrainedModel>, JobError> {
         let Some(path) = &self.network.model else { return Ok(None) };
-        let given =
+        let model =
             model::load(path, self.network.input_layout, dataset.shape, dataset.classes.len());
-        given.map(Some).map_err(|source| JobError::Model {
+        model.map(Some).map_err(|source| JobError::Model {
             place: self.place("network.model"),
             source: Box::new(source),
         })

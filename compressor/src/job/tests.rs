@@ -174,7 +174,8 @@ fn a_resolved_job_loads_back_identical() {
     let resolved = job.resolve(&dataset).unwrap();
     assert_eq!(resolved.job.data.shape, Some(vec![8, 8, 1]));
     assert_eq!(resolved.job.network.layers.len(), 6);
-    assert_eq!(resolved.topology.input, dataset.shape);
+    let input = resolved.structure.input;
+    assert_eq!(resolved.structure.values[input].dims, dataset.shape.dims());
     // Whatever follows from the data is stated.
     let job = &resolved.job;
     assert!(job.pretrain.epochs.is_some() && job.variational.temperature.is_some());

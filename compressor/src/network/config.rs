@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Padding, Preset, Shape, Topology, shape};
+use super::{Preset, Shape, build};
 use crate::data::Layout;
+use crate::graph::{Graph, Padding};
 
 /// `[network]`: either a preset or a list of layers, and what the model answers with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ pub enum LayerConfig {
         /// Vertical and horizontal stride; one number means both.
         #[serde(with = "pair", default = "one")]
         stride: [usize; 2],
+        /// Vertical and horizontal distance of the kernel's taps; one number means both.
+        #[serde(with = "pair", default = "one")]
+        dilation: [usize; 2],
         /// Border rule.
         #[serde(default)]
         padding: Padding,
@@ -83,6 +87,9 @@ pub enum LayerConfig {
         /// Vertical and horizontal stride; one number means both.
         #[serde(with = "pair", default = "one")]
         stride: [usize; 2],
+        /// Vertical and horizontal distance of the kernel's taps; one number means both.
+        #[serde(with = "pair", default = "one")]
+        dilation: [usize; 2],
         /// Border rule.
         #[serde(default)]
         padding: Padding,
@@ -125,6 +132,16 @@ pub enum LayerConfig {
     Relu {},
     /// min(max(x, 0), 6).
     Relu6 {},
+    /// x where that is positive, else `slope` times x.
+    LeakyRelu {
+        /// Slope below 0, 0 < slope < 1.
+        #[serde(default = "slope")]
+        slope: f32,
+    },
+    /// 1/(1 + exp(−x)).
+    Logistic {},
+    /// The hyperbolic tangent.
+    Tanh {},
     /// Image to features.
     Flatten {},
     /// Random zeroing in pre-training.
@@ -147,6 +164,16 @@ pub enum LayerConfig {
         /// The name of a mark before.
         name: String,
     },
+    /// Multiplies with a named value.
+    Mul {
+        /// The name of a mark before.
+        name: String,
+    },
+    /// Puts the channels of a named value behind those that arrive.
+    Concat {
+        /// The name of a mark before.
+        name: String,
+    },
 }
 
 impl LayerConfig {
@@ -163,11 +190,16 @@ impl LayerConfig {
             Self::Crop { .. } => "crop",
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
+            Self::LeakyRelu { .. } => "leaky-relu",
+            Self::Logistic {} => "logistic",
+            Self::Tanh {} => "tanh",
             Self::Flatten {} => "flatten",
             Self::Dropout { .. } => "dropout",
             Self::Mark { .. } => "mark",
             Self::From { .. } => "from",
             Self::Add { .. } => "add",
+            Self::Mul { .. } => "mul",
+            Self::Concat { .. } => "concat",
         }
     }
 
@@ -179,6 +211,21 @@ impl LayerConfig {
                 | Self::DepthwiseConv2d { padding: Padding::Valid, .. }
                 | Self::MaxPool { padding: Padding::Valid, .. }
                 | Self::AvgPool { padding: Padding::Valid, .. }
+        )
+    }
+
+    /// Whether the scores of a network can come out of it: what clips, bends or zeroes them can't be the
+    /// last.
+    pub(super) fn can_end(&self) -> bool {
+        !matches!(
+            self,
+            Self::Relu {}
+                | Self::Relu6 {}
+                | Self::LeakyRelu { .. }
+                | Self::Logistic {}
+                | Self::Tanh {}
+                | Self::Dropout { .. }
+                | Self::From { .. }
         )
     }
 
@@ -227,14 +274,15 @@ impl NetworkConfig {
         [&mut self.model, &mut self.weights].into_iter().flatten()
     }
 
-    /// Gives every layer its sizes, from the shape of one example and the number of classes.
+    /// The layers as a graph with every size known, from the shape of one example and the number of
+    /// classes.
     ///
-    /// The result ends in `Shape::Flat(classes)`; [`NetworkConfig::output`] is not part of it.
+    /// The result ends in one value per class; [`NetworkConfig::output`] is not part of it.
     ///
     /// # Errors
     /// The first layer that can't be, with what arrives there and what it needs.
-    pub fn infer(&self, input: Shape, classes: usize) -> Result<Topology, super::NetworkError> {
-        shape::infer(&self.layers()?, input, classes)
+    pub fn infer(&self, input: Shape, classes: usize) -> Result<Graph<()>, super::NetworkError> {
+        build::build(&self.layers()?, input, classes)
     }
 
     /// The same network with nothing left to default: layers instead of a preset, units and strides
@@ -262,6 +310,11 @@ impl NetworkConfig {
 
 fn one() -> [usize; 2] {
     [1, 1]
+}
+
+/// PyTorch's default.
+fn slope() -> f32 {
+    0.01
 }
 
 /// One number or two.

@@ -153,6 +153,16 @@ pub enum NetworkError {
         /// What it is.
         rate: f32,
     },
+    /// A slope outside (0, 1).
+    #[error(
+        "layer {layer} (leaky-relu) has slope = {slope}; it must lie between 0 and 1, exclusive"
+    )]
+    Slope {
+        /// Which layer.
+        layer: usize,
+        /// What it is.
+        slope: f32,
+    },
     /// A name that no mark has.
     #[error(
         "layer {layer} ({kind}) names \"{name}\", but no layer before it is \
@@ -198,16 +208,35 @@ pub enum NetworkError {
         /// Which layer.
         layer: usize,
     },
-    /// An activation that can't become part of another operator.
+    /// A product of shapes that don't fit.
     #[error(
-        "layer {layer} ({kind}) acts on a value that has a name; put it before the mark, or behind \
-         a convolution or an add"
+        "layer {layer} (mul) gets {}, but \"{name}\" is {}; both must be equal, or one of them one \
+         value per channel of the other", show(*.arrives), show(*.named)
     )]
-    ActivationPlace {
+    ProductShapes {
         /// Which layer.
         layer: usize,
-        /// Its type.
-        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What arrives.
+        arrives: Shape,
+        /// What the name stands for.
+        named: Shape,
+    },
+    /// A join of images of different sizes, or of an image and features.
+    #[error(
+        "layer {layer} (concat) gets {}, but \"{name}\" is {}; height and width must be equal",
+        show(*.arrives), show(*.named)
+    )]
+    ConcatShapes {
+        /// Which layer.
+        layer: usize,
+        /// The name.
+        name: String,
+        /// What arrives.
+        arrives: Shape,
+        /// What the name stands for.
+        named: Shape,
     },
     /// A part of the image that isn't one, or not where it can be.
     #[error(
@@ -226,9 +255,9 @@ pub enum NetworkError {
     /// Nothing to learn.
     #[error("no layer has weights; add a dense layer or a convolution")]
     NoWeights,
-    /// The scores would be clipped.
+    /// The scores would be changed.
     #[error(
-        "layer {layer} ({kind}) is the last and would clip or zero the scores; end with a dense \
+        "layer {layer} ({kind}) is the last and would clip, bend or zero the scores; end with a dense \
          layer"
     )]
     EndsBadly {
@@ -268,7 +297,9 @@ impl NetworkError {
             | Self::MarkTwice { layer, .. }
             | Self::SumShapes { layer, .. }
             | Self::Dropped { layer }
-            | Self::ActivationPlace { layer, .. }
+            | Self::ProductShapes { layer, .. }
+            | Self::ConcatShapes { layer, .. }
+            | Self::Slope { layer, .. }
             | Self::Crop { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::InputTooWide { .. }
@@ -289,7 +320,12 @@ impl NetworkError {
             Self::Zero { key, .. } => Some(key),
             Self::DropoutRate { .. } => Some("rate"),
             Self::Crop { .. } => Some("size"),
-            Self::NoMark { .. } | Self::MarkTwice { .. } | Self::SumShapes { .. } => Some("name"),
+            Self::Slope { .. } => Some("slope"),
+            Self::NoMark { .. }
+            | Self::MarkTwice { .. }
+            | Self::SumShapes { .. }
+            | Self::ProductShapes { .. }
+            | Self::ConcatShapes { .. } => Some("name"),
             _ => None,
         }
     }

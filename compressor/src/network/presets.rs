@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{LayerConfig, Padding};
+use super::LayerConfig;
+use crate::graph::Padding;
 
 /// A named network. The last layer has one neuron per class of the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,7 @@ impl Preset {
                         filters,
                         kernel: [5, 5],
                         stride: [1, 1],
+                        dilation: [1, 1],
                         padding: Padding::Valid,
                     });
                     layers.push(LayerConfig::MaxPool {

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{self, FileError};
+use crate::error::CheckpointError;
+use crate::files;
+use crate::graph::{Affine, Graph};
 use crate::ledger::GroupRecord;
-use crate::network::FloatNetwork;
 use crate::posterior::Posterior;
 use crate::prune::{Lineage, Thresholds};
 use crate::train::quantized::{self, Quantized};
@@ -20,7 +21,7 @@ use crate::train::{deterministic, variational};
 pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
 
 /// First bytes of the file; the digit is the layout's version.
-const MAGIC: &[u8; 8] = b"BBKCKPT4";
+const MAGIC: &[u8; 8] = b"BBKCKPT5";
 
 /// Longest file that is read back: parameters, two moments and two copies of the largest network
 /// that a job may describe.
@@ -36,26 +37,26 @@ pub struct Checkpoint {
     /// Seconds of work so far.
     pub seconds: f64,
     /// What is done.
-    pub reached: Reached,
+    pub state: JobState,
 }
 
 /// How far a job has come, with what the rest needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "a job has one of them")]
-pub enum Reached {
+pub enum JobState {
     /// The deterministic network is training.
     Pretrain(deterministic::State),
     /// The posterior is training.
     Variational {
         /// The pre-trained network.
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         /// The posterior.
         state: variational::State,
     },
     /// What is left is being fine-tuned.
     Finetune {
         /// The pre-trained network.
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         /// What pruning decided.
         pruned: Pruned,
         /// The fine-tuning.
@@ -64,16 +65,16 @@ pub enum Reached {
     /// What is left is fine-tuned: the base of every point of a front.
     Finetuned {
         /// The pre-trained network.
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         /// What pruning decided.
         pruned: Pruned,
         /// The fine-tuned network.
-        network: FloatNetwork,
+        network: Graph<Affine>,
     },
     /// The survivors are being trained in integers.
     Quantize {
         /// The pre-trained network.
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         /// What pruning decided.
         pruned: Pruned,
         /// The training.
@@ -82,17 +83,17 @@ pub enum Reached {
     /// Training is over; the rest is deterministic and quick.
     Trained {
         /// The pre-trained network.
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         /// What pruning decided.
         pruned: Pruned,
         /// The network to lower.
-        network: FloatNetwork,
+        network: Graph<Affine>,
         /// Its integers, if it was trained in integers.
         quantized: Option<Quantized>,
     },
 }
 
-impl Reached {
+impl JobState {
     /// Name of the stage and steps done in it.
     pub fn position(&self) -> (&'static str, u64) {
         match self {
@@ -121,40 +122,6 @@ pub struct Pruned {
     pub thresholds: Thresholds,
     /// KL of the whole posterior before pruning, in nats.
     pub description_length_nats: f64,
-}
-
-/// Why a checkpoint can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// It can't be read or written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// It isn't one, or is damaged.
-    #[error(
-        "{} is not a whole checkpoint ({why}); delete it, or run without --resume to start again",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: &'static str,
-    },
-    /// It belongs to another job.
-    #[error(
-        "{} is of another {what}: resume with the job, seed, prior and device that it was made \
-         with, choose another --out, or start again with --force",
-        path.display()
-    )]
-    Other {
-        /// The file.
-        path: PathBuf,
-        /// `job` or `device`.
-        what: &'static str,
-    },
-    /// It can't be put into bytes.
-    #[error("the checkpoint can't be encoded: {0}")]
-    Encode(postcard::Error),
 }
 
 impl Checkpoint {
@@ -200,16 +167,16 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::{Shape, Topology};
+    use crate::graph::ops::Dense;
 
     fn checkpoint() -> Checkpoint {
-        let topology = Topology { input: Shape::Flat(1), layers: Vec::new() };
-        let network = FloatNetwork { topology, affine: Vec::new(), norms: Vec::new() };
+        let mut network = Graph::of_input(vec![1]);
+        network.push("dense_1", Dense {}, vec![0], vec![1], Some(Affine::default()));
         Checkpoint {
             job: "seed = 1".into(),
             device: "flex".into(),
             seconds: 1.5,
-            reached: Reached::Pretrain(deterministic::State::new(network)),
+            state: JobState::Pretrain(deterministic::State::new(network)),
         }
     }
 

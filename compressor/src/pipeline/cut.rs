@@ -3,12 +3,13 @@
 
 use super::checkpoint::Pruned;
 use crate::error::Error;
+use crate::graph::{Affine, Graph};
 use crate::ledger::{GroupRecord, Reason};
-use crate::network::{FloatNetwork, Topology};
 use crate::posterior::Posterior;
-use crate::prune::constants::fold_constants;
 use crate::prune::weights::shrink_posterior;
-use crate::prune::{Decision, Histogram, Lineage, Shrinkage, Thresholds, unimportance};
+use crate::prune::{
+    Decision, Histogram, Lineage, Shrinkage, Thresholds, fold_constants, prune_score,
+};
 
 /// A posterior and how it came to its present groups.
 pub(super) struct Grown {
@@ -24,19 +25,19 @@ impl Grown {
     /// and `stage` is what the ledger calls it.
     pub(super) fn cut(
         self,
-        network: &FloatNetwork,
+        network: &Graph<Affine>,
         thresholds: Thresholds,
         effects: &[f32],
         stage: &str,
-    ) -> Result<(Pruned, FloatNetwork), Error> {
+    ) -> Result<(Pruned, Graph<Affine>), Error> {
         let Self { posterior, mut lineage, removed: mut groups } = self;
         let description_length_nats = posterior.description_length_nats;
-        let unimportance = unimportance(&posterior)?;
-        let dead = thresholds.dead(&unimportance);
-        let step = Shrinkage::plan_ranked(&posterior.topology, &dead, &unimportance)?;
+        let scores = prune_score(&posterior)?;
+        let dead = thresholds.dead(&scores);
+        let step = Shrinkage::plan_ranked(&posterior.graph, &dead, &scores)?;
         let decision = Decision {
             dead: &dead,
-            unimportance: &unimportance,
+            prune_score: &scores,
             thresholds: &thresholds.layers,
             effects,
             reason: Reason::AboveThreshold,
@@ -56,9 +57,9 @@ impl Grown {
             posterior = shrink_posterior(&posterior, &fold.shrinkage)?;
         }
         groups.extend(kept);
-        sort(&mut groups, &network.topology);
+        sort(&mut groups, network);
         let pruned = Pruned { posterior, lineage, groups, thresholds, description_length_nats };
-        Ok((pruned, folded.network))
+        Ok((pruned, folded.graph))
     }
 }
 
@@ -66,27 +67,27 @@ impl Grown {
 /// certain its weights are, so that they are kept as precisely as is allowed. `posterior` is
 /// centred on it.
 pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
-    for layer in &mut posterior.layers {
+    for layer in posterior.graph.parameters_mut() {
         for variance in
             [&mut layer.weight_variance, &mut layer.bias_variance, &mut layer.scale_variance]
         {
             variance.fill(0.0);
         }
     }
-    let unimportance = unimportance(&posterior)?;
-    let layers = vec![f32::INFINITY; unimportance.len()];
+    let scores = prune_score(&posterior)?;
+    let layers = vec![f32::INFINITY; scores.len()];
     let thresholds = Thresholds {
-        histograms: unimportance.iter().map(|u| Histogram::new(u)).collect(),
+        histograms: scores.iter().map(|scores| Histogram::new(scores)).collect(),
         loss_before: f64::NAN,
         trials: Vec::new(),
         layers,
     };
-    let dead = thresholds.dead(&unimportance);
-    let step = Shrinkage::plan(&posterior.topology, &dead)?;
-    let lineage = Lineage::new(&posterior.topology);
+    let dead = thresholds.dead(&scores);
+    let step = Shrinkage::plan(&posterior.graph, &dead)?;
+    let lineage = Lineage::new(&posterior.graph);
     let decision = Decision {
         dead: &dead,
-        unimportance: &[],
+        prune_score: &[],
         thresholds: &[],
         effects: &[],
         reason: Reason::AboveThreshold,
@@ -99,10 +100,9 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
 }
 
 /// In the order of the layers, and of their groups.
-pub(super) fn sort(groups: &mut [GroupRecord], topology: &Topology) {
-    let names: Vec<String> =
-        (0..topology.affine_layers().count()).map(|i| topology.affine_name(i)).collect();
-    groups.sort_by_key(|g| (names.iter().position(|n| *n == g.layer), g.group));
+pub(super) fn sort<P>(groups: &mut [GroupRecord], network: &Graph<P>) {
+    let place = |layer: &str| network.layers().position(|node| node.name == layer);
+    groups.sort_by_cached_key(|g| (place(&g.layer), g.group));
 }
 
 /// Records of groups that went after all, which were judged when they were kept: with that judgement,
@@ -132,12 +132,12 @@ mod tests {
 
     #[test]
     fn what_goes_after_all_keeps_its_importance() {
-        let record = |group, reason, unimportance: f32| GroupRecord {
+        let record = |group, reason, score: f32| GroupRecord {
             layer: "dense_1".into(),
             kind: GroupKind::Input,
             group,
-            unimportance,
-            threshold: unimportance + 1.0,
+            unimportance: score,
+            threshold: score + 1.0,
             kept: reason == Reason::BelowThreshold,
             reason,
             stage: "folding".into(),

@@ -1,60 +1,63 @@
 //! Figures of a network before and after, layer by layer.
 
-use crate::error::Error;
+use crate::compile::Compiled;
+use crate::graph::{Affine, Graph, Op, Weights};
 use crate::ledger::BitRecord;
-use crate::lower::Graph;
-use crate::network::{FloatNetwork, Topology};
-use crate::prune::PruneError;
-use crate::shapes;
 use crate::summary::LayerSummary;
 
 /// 4 bytes a weight and bias.
-pub(super) fn float_bytes(network: &FloatNetwork) -> u64 {
-    network.affine.iter().map(|a| 4 * (a.weight.len() + a.bias.len()) as u64).sum()
+pub(super) fn float_bytes(network: &Graph<Affine>) -> u64 {
+    network.parameters().map(bytes).sum()
 }
 
-/// Multiply-accumulates of each affine layer.
-pub(super) fn macs(topology: &Topology) -> Result<Vec<u64>, Error> {
-    Ok(shapes::macs(topology).map_err(PruneError::from)?)
+fn bytes(affine: &Affine) -> u64 {
+    4 * (affine.weight.len() + affine.bias.len()) as u64
 }
 
-/// Every affine layer, before and after.
+/// The shape of a layer's weights, outputs first.
+fn shape(op: &Op, weights: Weights) -> Vec<usize> {
+    let Weights { outputs, inputs, .. } = weights;
+    match op {
+        Op::Conv2d(conv) => vec![outputs, conv.window.size[0], conv.window.size[1], inputs],
+        Op::DepthwiseConv2d(conv) => vec![outputs, conv.window.size[0], conv.window.size[1]],
+        _ => vec![outputs, inputs],
+    }
+}
+
+/// Every layer with weights, before and after.
 pub(super) fn layers(
-    dense: &FloatNetwork,
-    network: &FloatNetwork,
+    dense: &Graph<Affine>,
+    network: &Graph<Affine>,
     parsed: &bitsback_runtime::Model,
-    graph: &Graph,
+    compiled: &Compiled,
     bits: &[BitRecord],
-) -> Result<Vec<LayerSummary>, Error> {
-    let (before, after) = (macs(&dense.topology)?, macs(&network.topology)?);
-    let shapes = dense.topology.affine_layers().zip(network.topology.affine_layers());
+) -> Vec<LayerSummary> {
+    let sizes = dense.weights().into_iter().zip(network.weights());
+    let macs = dense.macs().into_iter().zip(network.macs());
+    let nodes = dense.layers().zip(network.layers());
     let mut all = Vec::new();
-    for (i, (old, new)) in shapes.enumerate() {
-        let name = dense.topology.affine_name(i);
-        let steps = parsed.ops().zip(&graph.notes);
+    for (i, ((old, new), (sizes, macs))) in nodes.zip(sizes.zip(macs)).enumerate() {
+        let steps = parsed.ops().zip(&compiled.notes);
         let file_bytes = steps
-            .filter(|(_, note)| note.name == name)
+            .filter(|(_, note)| note.node == old.name)
             .map(|(step, _)| {
                 let p = step.parameters();
                 (p.weight_bytes + p.bias_bytes + p.requantization_bytes) as u64
             })
             .sum();
         all.push(LayerSummary {
-            op: shapes::kind(old).to_owned(),
-            shape_before: shapes::weight_shape(old),
-            shape_after: shapes::weight_shape(new),
-            groups_before: crate::bayes::group_count(old),
-            groups_after: crate::bayes::group_count(new),
+            op: old.op.name().to_owned(),
+            shape_before: shape(&old.op, sizes.0),
+            shape_after: shape(&new.op, sizes.1),
+            groups_before: sizes.0.group_count(),
+            groups_after: sizes.1.group_count(),
             bits: bits.get(i).map_or(0, |b| b.bits),
-            float_bytes: dense
-                .affine
-                .get(i)
-                .map_or(0, |a| 4 * (a.weight.len() + a.bias.len()) as u64),
+            float_bytes: old.parameters.as_ref().map_or(0, bytes),
             file_bytes,
-            macs_before: before.get(i).copied().unwrap_or(0),
-            macs_after: after.get(i).copied().unwrap_or(0),
-            name,
+            macs_before: macs.0,
+            macs_after: macs.1,
+            name: old.name.clone(),
         });
     }
-    Ok(all)
+    all
 }

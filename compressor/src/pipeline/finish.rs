@@ -5,44 +5,40 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::figures::{float_bytes, layers, macs};
-use super::front::Front;
+use super::figures::{float_bytes, layers};
+use super::pareto_front::ParetoFront;
 use super::stages::Trained;
 use super::verdict::Verdict;
-use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, PipelineError, Site};
-use crate::bit_width::{self, IntegerWeights};
-use crate::calibrate::{Activations, calibrate};
+use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, Outcome, RunContext};
+use crate::compile::calibrate::{calibrate, plan};
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{self, CompileOptions, Compiled, Head, widths};
 use crate::cost::{Instructions, certified, estimate};
-use crate::error::Error;
+use crate::error::{Error, PipelineError};
 use crate::files;
 use crate::golden;
+use crate::graph::{Affine, Graph, Plan, Rows, lower};
 use crate::job::Job;
 use crate::ledger::{BITS_FILE, BitRecord, GROUPS_FILE, Ledger};
-use crate::lower::{Graph, Head, LowerOptions, lower};
 use crate::metrics;
-use crate::network::{FloatNetwork, Output};
-use crate::prune::weights::posterior_variance;
+use crate::network::Output;
+use crate::prune::posterior_variance;
 use crate::report::{self, Latency, Meta, REPORT_FILE, Report};
-use crate::serialize::{ModelInfo, serialize};
-use crate::storage::Costs;
 use crate::summary::{Figures, Origin, SUMMARY_FILE, Summary};
 use crate::train::batch::Examples;
+use crate::train::batches::in_integers;
 use crate::train::evaluate::score;
-use crate::train::lessons::in_integers;
-use crate::train::quantized::{self, simulate::Simulation};
+use crate::train::quantized::{self, Activations, simulate::Simulation};
 use crate::verify::{self, Verification};
 
-/// What a model costs.
-pub(super) fn costs(model: &[u8]) -> Result<Costs, Error> {
-    let parsed = bitsback_runtime::Model::parse(model).map_err(PipelineError::Parse)?;
-    let instructions = estimate::instructions(&parsed).count;
-    Ok(Costs { bytes: model.len() as u64, instructions })
-}
+/// How far rounding a bias may move an output, in steps of the output, where weights weren't trained in
+/// integers.
+const BIAS_TOLERANCE: f64 = 1.0 / 64.0;
 
 /// Everything that finishing needs.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
-    pub(super) site: Site<'a>,
+    pub(super) run: RunContext<'a>,
     pub(super) job: &'a Job,
     pub(super) trained: &'a Trained,
     pub(super) seconds: f64,
@@ -51,47 +47,46 @@ pub(super) struct Input<'a> {
     /// Files of metrics, in the order of time.
     pub(super) metrics: &'a [PathBuf],
     /// The front that the model was chosen from.
-    pub(super) front: Option<&'a Front>,
+    pub(super) front: Option<&'a ParetoFront>,
 }
 
 /// The integer model and how it came about.
 pub(super) struct Model {
-    pub(super) graph: Graph,
+    pub(super) compiled: Compiled,
     pub(super) bytes: Vec<u8>,
     pub(super) bits: Vec<BitRecord>,
     pub(super) verification: Verification,
 }
 
-/// Writes everything and returns the figures.
-pub(super) fn finish(input: &Input) -> Result<Summary, Error> {
-    let stage = input.site.progress.stage("integer model", 4);
+/// Compiles the model and judges it; then writes everything, whether or not it is good enough.
+pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
+    let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
     let model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
-    let requirement = input.check(&model, &verdict);
+    let unmet = input.check(&model, &verdict)?;
     stage.set(2, "golden vectors");
-    files::write_atomic(&input.site.out.join(MODEL_FILE), &model.bytes)?;
+    files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
     stage.set(3, "test set and report");
     let ledger = Ledger { groups: input.trained.pruned.groups.clone(), bits: model.bits.clone() };
-    ledger.write_csv(input.site.out)?;
+    ledger.write_csv(input.run.out)?;
     let mut summary = input.summary(&model)?;
-    let classes = &input.site.prepared.dataset.classes;
+    let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
     for warning in verdict.warnings(classes) {
-        input.site.progress.note(&format!("warning: {warning}"));
+        input.run.progress.note(&format!("warning: {warning}"));
     }
     let json = serde_json::to_vec_pretty(&summary).map_err(PipelineError::Json)?;
-    files::write_atomic(&input.site.out.join(SUMMARY_FILE), &json)?;
+    files::write_atomic(&input.run.out.join(SUMMARY_FILE), &json)?;
     let mut report = input.report(&summary, &model, ledger, golden)?;
-    if let Err(error) = &requirement {
-        report.meta.unmet = error.message();
+    if let Err(unmet) = &unmet {
+        report.meta.unmet = unmet.to_string();
     }
-    report::write(&report, &input.site.out.join(REPORT_FILE))?;
+    report::write(&report, &input.run.out.join(REPORT_FILE))?;
     stage.finish(&format!("{} bytes", model.bytes.len()));
-    // The files are there to be looked at, whether or not the model is good enough.
-    requirement.map(|()| summary)
+    Ok(Outcome { model: model.bytes, summary, verdict: unmet })
 }
 
 impl Input<'_> {
@@ -100,16 +95,16 @@ impl Input<'_> {
         let variance = posterior_variance(&self.trained.pruned.posterior)?;
         let (weights, mut bits, activations, bias_tolerance) = match &self.trained.quantized {
             Some(quantized) => {
-                let widths = self.job.quantize.widths(quantized.network.affine.len());
+                let widths = self.job.quantize.widths(quantized.network.layers().count());
                 let weights = quantized.integers(&widths);
-                let bits = bit_width::learned(&quantized.network, &weights, &variance);
+                let bits = widths::learned(&quantized.network, &weights, &variance);
                 let tolerance = f64::from(self.job.quantize.bias_tolerance);
                 (weights, bits, quantized.activations.clone(), tolerance)
             }
             None => {
                 let activations = self.activations()?;
                 let (weights, bits) = self.widths(&variance, &activations)?;
-                (weights, bits, activations, LowerOptions::default().bias_tolerance)
+                (weights, bits, activations, BIAS_TOLERANCE)
             }
         };
         if self.trained.quantized.is_none() {
@@ -123,32 +118,35 @@ impl Input<'_> {
             }
         }
         if self.job.variational.is_bound() {
-            for (record, layer) in bits.iter_mut().zip(&self.trained.pruned.posterior.layers) {
+            for (record, layer) in
+                bits.iter_mut().zip(self.trained.pruned.posterior.graph.parameters())
+            {
                 let nats = layer.description_length_nats;
                 record.description_bits = Some(nats / std::f64::consts::LN_2);
             }
         }
-        let (graph, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
-        let Examples { inputs, labels, .. } = &self.site.prepared.validation;
-        let verification = verify::verify(&bytes, &graph, &self.trained.network, inputs, labels)?;
+        let (compiled, bytes) = self.emit(&weights, &activations, bias_tolerance)?;
+        let Examples { inputs, labels, .. } = &self.run.prepared.validation;
+        let verification =
+            verify::verify(&bytes, &compiled, &self.trained.network, inputs, labels)?;
         if self.trained.quantized.is_some() {
             self.check_simulation(&weights, &activations, bias_tolerance, &verification)?;
         }
-        Ok(Model { graph, bytes, bits, verification })
+        Ok(Model { compiled, bytes, bits, verification })
     }
 
     /// What rounding each layer by itself does to the loss on validation.
-    fn effects(&self, weights: &[IntegerWeights], bits: &mut [BitRecord]) {
+    fn effects(&self, weights: &[Rows], bits: &mut [BitRecord]) {
         let mut network = self.trained.network.clone();
-        let loss = |network: &FloatNetwork| {
-            score(network, &self.site.prepared.validation, self.site.device).loss
+        let loss = |network: &Graph<Affine>| {
+            score(network, &self.run.prepared.validation, self.run.device).loss
         };
         let before = loss(&network);
         for (layer, (integers, record)) in weights.iter().zip(bits).enumerate() {
-            let Some(affine) = network.affine.get_mut(layer) else { continue };
+            let Some(affine) = network.parameters_mut().nth(layer) else { continue };
             let kept = std::mem::replace(&mut affine.weight, integers.dequantized());
             record.effect = Some(loss(&network) - before);
-            if let Some(affine) = network.affine.get_mut(layer) {
+            if let Some(affine) = network.parameters_mut().nth(layer) {
                 affine.weight = kept;
             }
         }
@@ -157,16 +155,16 @@ impl Input<'_> {
     /// What training saw must be what the device computes, to the image.
     fn check_simulation(
         &self,
-        weights: &[IntegerWeights],
+        weights: &[Rows],
         activations: &Activations,
         bias_tolerance: f64,
         verification: &Verification,
     ) -> Result<(), Error> {
         let network = &self.trained.network;
-        let simulation = Simulation::new(network, weights, activations, bias_tolerance)
-            .map_err(crate::train::TrainError::from)?;
-        let validation = in_integers(&self.site.prepared.validation, &activations.input);
-        let simulated = quantized::score(weights, &simulation, &validation, self.site.device);
+        let input = self.run.prepared.input_quantization(self.job);
+        let simulation = Simulation::new(network, weights, activations, &input, bias_tolerance)?;
+        let validation = in_integers(&self.run.prepared.validation, &input);
+        let simulated = quantized::score(&simulation, &validation, self.run.device);
         let (simulated, found) = (simulated.error_percent, verification.integer_error_percent);
         if simulated == found {
             return Ok(());
@@ -179,16 +177,15 @@ impl Input<'_> {
         &self,
         variance: &[Vec<f32>],
         activations: &Activations,
-    ) -> Result<(Vec<IntegerWeights>, Vec<BitRecord>), Error> {
-        let (network, validation) = (&self.trained.network, &self.site.prepared.validation);
+    ) -> Result<(Vec<Rows>, Vec<BitRecord>), Error> {
+        let (network, validation) = (&self.trained.network, &self.run.prepared.validation);
         let config = &self.job.bits;
-        let (mut weights, mut bits) = bit_width::choose(network, variance, config)?;
+        let (mut weights, mut bits) = widths::choose(network, variance, config)?;
         let target =
-            score(network, validation, self.site.device).error_percent + config.tolerance_points;
-        let tolerance = LowerOptions::default().bias_tolerance;
-        bit_width::raise_until(network, &mut weights, &mut bits, config, target, |weights| {
-            let (graph, bytes) = self.emit(weights, activations, tolerance)?;
-            self.integer_error(&graph, &bytes, validation)
+            score(network, validation, self.run.device).error_percent + config.tolerance_points;
+        widths::raise_until(network, &mut weights, &mut bits, config, target, |weights| {
+            let (compiled, bytes) = self.emit(weights, activations, BIAS_TOLERANCE)?;
+            self.integer_error(&compiled, &bytes, validation)
         })?;
         Ok((weights, bits))
     }
@@ -196,24 +193,24 @@ impl Input<'_> {
     /// Ranges of the activations, from training examples.
     fn activations(&self) -> Result<Activations, Error> {
         let config = &self.job.calibration;
-        let sample = self.site.prepared.train.sample(config.examples, self.job.seed);
-        let input = self.site.prepared.input_quantization(self.job);
-        Ok(calibrate(&self.trained.network, &sample.inputs, input, config.method)?)
+        let sample = self.run.prepared.train.sample(config.examples, self.job.seed);
+        let input = self.run.prepared.input_quantization(self.job);
+        Ok(calibrate(&self.trained.network, &sample.inputs, &input, config.method)?)
     }
 
     /// Lowers and serialises.
     fn emit(
         &self,
-        weights: &[IntegerWeights],
+        weights: &[Rows],
         activations: &Activations,
         bias_tolerance: f64,
-    ) -> Result<(Graph, Vec<u8>), Error> {
+    ) -> Result<(Compiled, Vec<u8>), Error> {
         let head = match self.job.network.output {
             Output::Logits => Head::Logits,
             Output::Softmax => Head::Softmax,
             Output::Argmax => Head::Argmax,
         };
-        let classes = &self.site.prepared.dataset.classes;
+        let classes = &self.run.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let info = ModelInfo {
             name: self.job.name.clone(),
@@ -221,43 +218,49 @@ impl Input<'_> {
             op_names: false,
         };
         let network = &self.trained.network;
-        self.job.size.choose(network.affine.len(), |storage| {
-            let options = LowerOptions { head, bias_tolerance, storage: storage.to_vec() };
-            let graph = lower(network, weights, activations, &options)?;
-            let bytes = serialize(&graph, &info)?;
-            let costs = costs(&bytes)?;
-            Ok(((graph, bytes), costs))
-        })
+        let input = self.run.prepared.input_quantization(self.job);
+        let rows = network.layers().map(|node| node.output).zip(weights.iter().cloned()).collect();
+        let plan = plan(network, activations.clone(), &input);
+        let mut integers = lower(network, &Plan { rows, bias_tolerance, ..plan })?;
+        compile::append_head(&mut integers, head);
+        let options = CompileOptions { size: Some(self.job.size), ..CompileOptions::default() };
+        let (bytes, compiled) = compile::write(&integers, &input, &options, &info)?;
+        Ok((compiled, bytes))
     }
 
     /// Error in percent of the integer runtime.
-    fn integer_error(&self, graph: &Graph, bytes: &[u8], on: &Examples) -> Result<f64, Error> {
-        let inputs = graph.input_quantization.quantize(&on.inputs);
+    fn integer_error(
+        &self,
+        compiled: &Compiled,
+        bytes: &[u8],
+        on: &Examples,
+    ) -> Result<f64, Error> {
+        let inputs = compiled.input_quantization.quantize(&on.inputs);
         Ok(verify::evaluate(bytes, &inputs, &on.labels)?.error_percent())
     }
 
     fn golden(&self, model: &Model) -> Result<golden::Golden, Error> {
-        let folder = self.site.out.join(GOLDEN_FOLDER);
+        let folder = self.run.out.join(GOLDEN_FOLDER);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let test = &self.site.prepared.split.test;
+        let test = &self.run.prepared.split.test;
         let chosen = &test[..self.job.golden.vectors.min(test.len())];
         // The device's own way from raw data to its input.
-        let inputs = verify::quantized_inputs(&model.bytes, &self.site.prepared.dataset, chosen)?;
+        let inputs = verify::quantized_inputs(&model.bytes, &self.run.prepared.dataset, chosen)?;
         Ok(golden::write(&folder, &model.bytes, &inputs)?)
     }
 
     fn summary(&self, model: &Model) -> Result<Summary, Error> {
-        let test = self.site.prepared.test();
+        let test = self.run.prepared.test();
         let (dense, network) = (&self.trained.dense, &self.trained.network);
         let before = Figures {
-            error_percent: score(dense, &test, self.site.device).error_percent,
+            error_percent: score(dense, &test, self.run.device).error_percent,
             file_bytes: float_bytes(dense),
-            macs: macs(&dense.topology)?.iter().sum(),
+            macs: dense.macs().iter().sum(),
             arena_bytes: None,
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        let split = &self.site.prepared.split.test;
-        let raw = verify::quantized_inputs(&model.bytes, &self.site.prepared.dataset, split)?;
+        let split = &self.run.prepared.split.test;
+        let raw = verify::quantized_inputs(&model.bytes, &self.run.prepared.dataset, split)?;
         let after = Figures {
             error_percent: verify::evaluate(&model.bytes, &raw, &test.labels)?.error_percent(),
             file_bytes: model.bytes.len() as u64,
@@ -269,24 +272,24 @@ impl Input<'_> {
             prior: self.job.variational.prior,
             control: self.job.control(),
             seed: self.job.seed,
-            command: self.site.options.command.clone(),
+            command: self.run.options.command.clone(),
             date: crate::progress::date(SystemTime::now()),
         };
-        let layers = layers(dense, network, &parsed, &model.graph, &model.bits)?;
+        let layers = layers(dense, network, &parsed, &model.compiled, &model.bits);
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
-        summary.front = self.front.map(|front| front.summary(self.job, &self.site)).transpose()?;
+        summary.front = self.front.map(|front| front.summary(self.job, &self.run)).transpose()?;
         Ok(summary)
     }
 
     /// Instructions of an inference: of a front's point as it was judged, else counted if the job
     /// asks for it, or estimated.
     fn instructions(&self, model: &Model) -> Result<Instructions, Error> {
-        if let Some(point) = self.front.and_then(Front::point) {
+        if let Some(point) = self.front.and_then(ParetoFront::point) {
             return Ok(point.measured.instructions);
         }
         let counted = match self.job.report.measure {
-            true => certified::instructions(&self.site.out.join(MODEL_FILE)),
-            false => (self.site.count)(self.site.out),
+            true => certified::instructions(&self.run.out.join(MODEL_FILE)),
+            false => (self.run.count)(self.run.out),
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
         Ok(counted.unwrap_or_else(|| estimate::instructions(&parsed)))
@@ -324,8 +327,8 @@ impl Input<'_> {
         ];
         let files = files.iter().filter(|(name, _)| self.front.is_some() || *name != FRONT_FOLDER);
         let meta = Meta {
-            data: self.site.prepared.describe(self.job),
-            device: self.site.options.device.name().to_owned(),
+            data: self.run.prepared.describe(self.job),
+            device: self.run.options.device.name().to_owned(),
             machine: Meta::this_machine(),
             seconds: self.seconds,
             description_length_nats: self.job.variational.is_bound().then_some(nats),
@@ -343,7 +346,7 @@ impl Input<'_> {
             summary: summary.clone(),
             curves,
             ledger,
-            job_toml: self.site.job_toml.to_owned(),
+            job_toml: self.run.job_toml.to_owned(),
             meta,
         })
     }

@@ -8,8 +8,8 @@ pub mod checkpoint;
 mod cut;
 mod figures;
 mod finish;
-mod front;
-mod given;
+mod pareto_front;
+mod pretrained;
 mod stages;
 mod verdict;
 mod warnings;
@@ -18,25 +18,25 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::calibrate::{InputQuantization, Range};
+use crate::compile::InputQuantization;
 use crate::cost::Instructions;
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::device::DeviceName;
-use crate::error::Error;
+use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
+use crate::numbers::Range;
 use crate::progress::Progress;
-use crate::select::confidence::percent;
-use crate::select::point::{Shortage, shortage};
+use crate::select::point::shortage;
 use crate::summary::Summary;
 use crate::train::TrainError;
 use crate::train::batch::Examples;
-use crate::weights::model::Given;
-use checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
-pub use front::FRONT_FOLDER;
-use front::Tracer;
-use stages::Setting;
+use crate::weights::model::PretrainedModel;
+use checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
+pub use pareto_front::FRONT_FOLDER;
+use pareto_front::Tracer;
+use stages::TrainingContext;
 use watch::Watch;
 
 /// The fully resolved job, in the output folder.
@@ -62,120 +62,6 @@ pub struct RunOptions {
     pub command: String,
 }
 
-/// What can go wrong between the parts.
-#[derive(Debug, thiserror::Error)]
-pub enum PipelineError {
-    /// Another process works in the folder.
-    #[error("another bitsback is working in {}; wait for it, or choose another --out", folder.display())]
-    Busy {
-        /// The output folder.
-        folder: PathBuf,
-    },
-    /// The runtime refuses the model that was just written.
-    #[error("the runtime refuses the model: {0}")]
-    Parse(bitsback_runtime::ParseError),
-    /// The summary can't be written as JSON.
-    #[error("the summary can't be encoded: {0}")]
-    Json(serde_json::Error),
-    /// The simulation that training used and the runtime disagree: a defect of this program.
-    #[error(
-        "the simulated integer network's validation error is {simulated} %, the runtime's \
-         {found} %: they must be equal; please report this with the job file"
-    )]
-    Simulation {
-        /// As training saw it.
-        simulated: f64,
-        /// As the runtime computes it.
-        found: f64,
-    },
-    /// There are too few validation examples for what a job wants promised, whatever the model.
-    #[error(
-        "not enough validation data to promise this: [requirements] {} = {} % with {} % confidence{} \
-         takes at least {} examples without one error, and {} are held out; raise [data] \
-         validation_count or [requirements] hold_out, or ask for less",
-        shortage.requirement, shortage.ceiling, percent(*confidence),
-        if of_each > confidence {
-            format!(" (with several [front] temperatures {} % each)", percent(*of_each))
-        } else {
-            String::new()
-        },
-        shortage.needed,
-        shortage.examples
-    )]
-    TooFewExamples {
-        /// What can't be promised.
-        shortage: Shortage,
-        /// The confidence asked for.
-        confidence: f64,
-        /// That of each temperature's test.
-        of_each: f64,
-    },
-    /// A front without a finished point: a defect of this program, or its folder was changed.
-    #[error("the front has no point that is whole; start again with --force")]
-    NoPoint,
-    /// No point of the front meets the requirements.
-    #[error("{why}")]
-    NotMet {
-        /// Which requirement binds, and what the nearest point gives.
-        why: String,
-    },
-    /// No point of the front can be promised to meet the requirements.
-    #[error("{why}")]
-    NotProven {
-        /// Which promise fails, and how many examples would be enough.
-        why: String,
-    },
-    /// No way of storing the weights keeps within `[size]`.
-    #[error(
-        "[size] {what} = {limit} can't be kept: however the weights are stored, it takes {found}; \
-         allow more, or compress more ([variational.shrink] target_weights or target_macs)"
-    )]
-    Size {
-        /// The key.
-        what: &'static str,
-        /// Its value.
-        limit: u64,
-        /// What the nearest choice takes.
-        found: u64,
-    },
-    /// A network that is no better than chance.
-    #[error("no better than chance, so this is no compressed network. {why}. What helps: {remedy}")]
-    Chance {
-        /// Which network, and its answers beside those of chance.
-        why: String,
-        /// What to change.
-        remedy: String,
-    },
-    /// Too few validation examples to tell any model from chance.
-    #[error(
-        "too few validation examples to say whether the model is better than chance. {why}; collect \
-         more, or raise [data] validation_count"
-    )]
-    TooFewToTell {
-        /// What was seen.
-        why: String,
-    },
-    /// The model is worse than the job allows.
-    #[error(
-        "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
-         network's; [requirements] error_rise_points allows {allowed:.2} (one of {examples} \
-         validation examples is {:.2}). What helps: {remedy}, or allow more",
-        100.0 / (*examples).max(1) as f64
-    )]
-    Requirement {
-        /// Error of the integer model on validation.
-        found: f64,
-        /// Points above the dense network.
-        rise: f64,
-        /// Points allowed.
-        allowed: f64,
-        /// Validation examples.
-        examples: usize,
-        /// What keeps more of the dense network.
-        remedy: String,
-    },
-}
-
 /// Examples as training sees them, and how to make more of them.
 pub(crate) struct Prepared {
     dataset: Dataset,
@@ -192,7 +78,7 @@ impl Prepared {
         dataset: Dataset,
         mut split: Split,
         job: &Job,
-        given: Option<&Given>,
+        pretrained: Option<&PretrainedModel>,
     ) -> Result<Self, Error> {
         let (origin, _) = data::origins(&job.data);
         dataset.check_inputs_differ(origin, &split.train).map_err(|error| job.data_error(error))?;
@@ -201,8 +87,8 @@ impl Prepared {
         });
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
-        if let Some(given) = given {
-            job.check_inputs(given, &dataset, &normalization, &split.train)?;
+        if let Some(model) = pretrained {
+            job.check_inputs(model, &dataset, &normalization, &split.train)?;
         }
         let train = examples(&dataset, &normalization, &split.train);
         let held_out = job.requirements.promises().then(|| {
@@ -297,16 +183,32 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
 pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
 
 /// Says what the job begins with, and what was assumed of it.
-fn note_beginning(progress: &Progress, prepared: &Prepared, job: &Job, given: Option<&Given>) {
+fn note_beginning(
+    progress: &Progress,
+    prepared: &Prepared,
+    job: &Job,
+    pretrained: Option<&PretrainedModel>,
+) {
     progress.note(&format!("data: {}", prepared.describe(job)));
-    let assumed = given.and_then(|given| given.layout?.assumption("network.input_layout = "));
+    let assumed = pretrained.and_then(|model| model.layout?.assumption("network.input_layout = "));
     if let Some(text) = assumed {
         progress.note(&text);
     }
 }
 
-/// Runs a job into `out` and returns its figures. Without [`RunOptions::resume`] it begins again,
-/// whatever the folder holds.
+/// What came of a job.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The bytes of the model.
+    pub model: Vec<u8>,
+    /// Its figures.
+    pub summary: Summary,
+    /// Whether it is good enough, and if not, why.
+    pub verdict: Result<(), Unmet>,
+}
+
+/// Runs a job into `out`. Without [`RunOptions::resume`] it begins again, whatever the folder holds.
+/// A model that isn't good enough is written and reported all the same; [`Outcome::verdict`] says so.
 ///
 /// # Errors
 /// Anything that [`Error`] names; [`Error::Interrupted`] when [`Progress::cancelled`] was seen and
@@ -316,7 +218,7 @@ pub fn run(
     out: &Path,
     options: &RunOptions,
     progress: &Progress,
-) -> Result<Summary, Error> {
+) -> Result<Outcome, Error> {
     run_counting(job, out, options, progress, &|_| None)
 }
 
@@ -330,32 +232,32 @@ pub fn run_counting(
     options: &RunOptions,
     progress: &Progress,
     count: Counter<'_>,
-) -> Result<Summary, Error> {
+) -> Result<Outcome, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { mut job, topology, given, split } = job.resolve(&dataset)?;
+    let ResolvedJob { mut job, structure, pretrained, split } = job.resolve(&dataset)?;
     let text = job.to_toml()?;
     job.requirements.class_names.clone_from(&dataset.classes);
-    let prepared = Prepared::new(dataset, split, &job, given.as_ref())?;
+    let prepared = Prepared::new(dataset, split, &job, pretrained.as_ref())?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
     let _lock = lock(out)?;
     files::remove_leftovers(out)?;
-    let reached = position(out, options, &text)?;
-    if reached.is_none() {
-        front::clear(out)?;
+    let job_state = position(out, options, &text)?;
+    if job_state.is_none() {
+        pareto_front::clear(out)?;
     }
-    note_beginning(progress, &prepared, &job, given.as_ref());
-    for warning in warnings::warnings(&job, &topology, &prepared) {
+    note_beginning(progress, &prepared, &job, pretrained.as_ref());
+    for warning in warnings::warnings(&job, &structure, &prepared) {
         progress.note(&format!("warning: {warning}"));
     }
     files::write_atomic(&out.join(JOB_FILE), text.as_bytes())?;
 
     let burn = options.device.open()?.autodiff();
     let input = prepared.input_quantization(&job);
-    let setting = Setting {
+    let context = TrainingContext {
         job: &job,
-        topology: &topology,
-        given: given.as_ref().map(|given| &given.network),
+        structure: &structure,
+        pretrained: pretrained.as_ref().map(|model| &model.network),
         train: &prepared.train,
         input: &input,
         validation: &prepared.validation,
@@ -363,24 +265,24 @@ pub fn run_counting(
         progress,
     };
     let own_metrics = out.join(METRICS_FILE);
-    let (reached, metrics, earlier) = match reached {
+    let (job_state, metrics, earlier) = match job_state {
         Some(checkpoint) => {
-            let (stage, step) = checkpoint.reached.position();
+            let (stage, step) = checkpoint.state.position();
             progress.note(&format!("resuming in stage {stage}"));
             let (metrics, _) = Metrics::resume(&own_metrics, stage, step)?;
-            (checkpoint.reached, metrics, checkpoint.seconds)
+            (checkpoint.state, metrics, checkpoint.seconds)
         }
-        None => (setting.start()?, Metrics::create(&own_metrics)?, 0.0),
+        None => (context.start()?, Metrics::create(&own_metrics)?, 0.0),
     };
     let mut watch = Watch::new(progress, metrics, out, text.clone(), device.to_owned(), earlier);
     let (job_toml, device) = (text.as_str(), &burn);
-    let site = Site { job_toml, prepared: &prepared, device, options, out, progress, count };
+    let run = RunContext { job_toml, prepared: &prepared, device, options, out, progress, count };
     if job.traces_front() {
-        return from_front(Tracer { setting, site }, reached, &mut watch);
+        return from_front(Tracer { context, run }, job_state, &mut watch);
     }
-    let trained = setting.train(reached, &mut watch).map_err(|e| site.interrupted(e))?;
+    let trained = context.train(job_state, &mut watch).map_err(|e| run.interrupted(e))?;
     finish::finish(&finish::Input {
-        site,
+        run,
         job: &job,
         trained: &trained,
         seconds: watch.seconds(),
@@ -393,13 +295,13 @@ pub fn run_counting(
 /// Traces the job's front, and finishes the point that is chosen from it.
 fn from_front(
     tracer: Tracer<'_>,
-    reached: Reached,
+    job_state: JobState,
     watch: &mut Watch<'_>,
-) -> Result<Summary, Error> {
-    let front = tracer.trace(reached, watch)?;
+) -> Result<Outcome, Error> {
+    let front = tracer.trace(job_state, watch)?;
     let chosen = tracer.chosen(&front)?;
     finish::finish(&finish::Input {
-        site: tracer.site,
+        run: tracer.run,
         job: &chosen.job,
         trained: &chosen.trained,
         seconds: front.seconds,
@@ -411,7 +313,7 @@ fn from_front(
 
 /// Where a job runs, on what, and who watches.
 #[derive(Clone, Copy)]
-struct Site<'a> {
+struct RunContext<'a> {
     job_toml: &'a str,
     prepared: &'a Prepared,
     device: &'a burn::tensor::Device,
@@ -421,7 +323,7 @@ struct Site<'a> {
     count: Counter<'a>,
 }
 
-impl Site<'_> {
+impl RunContext<'_> {
     /// An interruption of training, as the job's.
     fn interrupted(&self, error: Error) -> Error {
         match error {

@@ -4,31 +4,34 @@ use std::path::Path;
 
 use burn::tensor::Device;
 
-use super::checkpoint::{Pruned, Reached};
+use super::checkpoint::{JobState, Pruned};
 use super::cut::{Grown, overruled, sort, uncut};
-use super::given;
+use super::pretrained;
 use super::watch::Watch;
-use crate::calibrate::InputQuantization;
+use crate::bayes;
+use crate::compile::InputQuantization;
 use crate::error::Error;
+use crate::graph::{Affine, Graph};
 use crate::job::Job;
-use crate::network::{FloatNetwork, Topology};
 use crate::progress::Progress;
-use crate::prune::batch_norm::fold_batch_norm;
-use crate::prune::weights::posterior_mean;
-use crate::prune::{PruneError, Shrinkage, choose_threshold, unimportance};
+use crate::prune::{
+    PruneError, Shrinkage, choose_threshold, fold_batch_norm, posterior_mean, prune_score,
+};
 use crate::train::batch::{Examples, Material};
+use crate::train::batches::{Distillation, TrainingBatches};
+use crate::train::deterministic::weight_count;
 use crate::train::evaluate::score;
-use crate::train::lessons::{Distillation, Lessons};
 use crate::train::quantized::{self, Quantized};
 use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 
 /// What training needs and never changes.
 #[derive(Clone, Copy)]
-pub(super) struct Setting<'a> {
+pub(super) struct TrainingContext<'a> {
     pub(super) job: &'a Job,
-    pub(super) topology: &'a Topology,
+    /// What the job's network computes.
+    pub(super) structure: &'a Graph<()>,
     /// The network of the job's model file.
-    pub(super) given: Option<&'a FloatNetwork>,
+    pub(super) pretrained: Option<&'a Graph<Affine>>,
     pub(super) train: &'a Examples,
     pub(super) input: &'a InputQuantization,
     pub(super) validation: &'a Examples,
@@ -38,17 +41,17 @@ pub(super) struct Setting<'a> {
 
 /// What training came to.
 pub(super) struct Trained {
-    pub(super) dense: FloatNetwork,
+    pub(super) dense: Graph<Affine>,
     pub(super) pruned: Pruned,
-    pub(super) network: FloatNetwork,
+    pub(super) network: Graph<Affine>,
     pub(super) quantized: Option<Quantized>,
 }
 
 /// What the points of a front have in common.
 pub(super) struct Base {
-    pub(super) dense: FloatNetwork,
+    pub(super) dense: Graph<Affine>,
     pub(super) pruned: Pruned,
-    pub(super) network: FloatNetwork,
+    pub(super) network: Graph<Affine>,
 }
 
 /// Streams of randomness are set apart by stage.
@@ -62,26 +65,26 @@ enum Stream {
     Augment,
 }
 
-impl Setting<'_> {
+impl TrainingContext<'_> {
     /// Where a new job starts: with pre-training, or from given weights.
-    pub(super) fn start(&self) -> Result<Reached, Error> {
-        if let Some(network) = self.given {
+    pub(super) fn start(&self) -> Result<JobState, Error> {
+        if let Some(network) = self.pretrained {
             let file = self.job.network.model.as_deref().unwrap_or(Path::new(""));
-            given::tell(self, network, &format!("model: {}", file.display()));
+            pretrained::tell(self, network, &format!("model: {}", file.display()));
             return self.bayesian(network.clone());
         }
         if let Some(path) = &self.job.network.weights {
-            return self.bayesian(given::network(self, path)?);
+            return self.bayesian(pretrained::network(self, path)?);
         }
         let seed = self.seed(Stream::Initialize);
-        let network = initialize::deterministic(self.topology, seed);
-        Ok(Reached::Pretrain(deterministic::State::new(network)))
+        let network = initialize::deterministic(self.structure, seed);
+        Ok(JobState::Pretrain(deterministic::State::new(network)))
     }
 
     /// Trains from `reached` to the end.
-    pub(super) fn train(&self, reached: Reached, watch: &mut Watch) -> Result<Trained, Error> {
-        self.until(reached, watch, |reached| match reached {
-            Reached::Trained { dense, pruned, network, quantized } => {
+    pub(super) fn train(&self, job_state: JobState, watch: &mut Watch) -> Result<Trained, Error> {
+        self.until(job_state, watch, |job_state| match job_state {
+            JobState::Trained { dense, pruned, network, quantized } => {
                 Ok(Trained { dense, pruned, network, quantized })
             }
             other => Err(Box::new(other)),
@@ -91,23 +94,23 @@ impl Setting<'_> {
     /// Trains from `reached` to where the Bayesian stage begins.
     pub(super) fn train_dense(
         &self,
-        reached: Reached,
+        job_state: JobState,
         watch: &mut Watch,
-    ) -> Result<Reached, Error> {
+    ) -> Result<JobState, Error> {
         // With given weights nothing is trained, and nothing else would save that it has begun.
-        watch.save(reached.clone())?;
-        self.until(reached, watch, |reached| match reached {
-            Reached::Pretrain(_) => Err(Box::new(reached)),
+        watch.save(job_state.clone())?;
+        self.until(job_state, watch, |job_state| match job_state {
+            JobState::Pretrain(_) => Err(Box::new(job_state)),
             other => Ok(other),
         })
     }
 
     /// Trains from `reached` to what the points of a front have in common.
-    pub(super) fn train_base(&self, reached: Reached, watch: &mut Watch) -> Result<Base, Error> {
-        self.until(reached, watch, |reached| match reached {
-            Reached::Finetuned { dense, pruned, network }
+    pub(super) fn train_base(&self, job_state: JobState, watch: &mut Watch) -> Result<Base, Error> {
+        self.until(job_state, watch, |job_state| match job_state {
+            JobState::Finetuned { dense, pruned, network }
             // A job with a front never goes on in its own folder; it can't do harm, either.
-            | Reached::Trained { dense, pruned, network, .. } => {
+            | JobState::Trained { dense, pruned, network, .. } => {
                 Ok(Base { dense, pruned, network })
             }
             other => Err(Box::new(other)),
@@ -117,34 +120,34 @@ impl Setting<'_> {
     /// Trains stage by stage until `done` takes what was reached.
     fn until<T>(
         &self,
-        mut reached: Reached,
+        mut job_state: JobState,
         watch: &mut Watch,
-        done: impl Fn(Reached) -> Result<T, Box<Reached>>,
+        done: impl Fn(JobState) -> Result<T, Box<JobState>>,
     ) -> Result<T, Error> {
         loop {
-            reached = match done(reached) {
+            job_state = match done(job_state) {
                 Ok(result) => return Ok(result),
-                Err(reached) => self.stage(*reached, watch)?,
+                Err(job_state) => self.stage(*job_state, watch)?,
             };
-            watch.save(reached.clone())?;
+            watch.save(job_state.clone())?;
         }
     }
 
     /// One stage.
-    fn stage(&self, reached: Reached, watch: &mut Watch) -> Result<Reached, Error> {
-        match reached {
-            Reached::Pretrain(state) => self.pretrain(state, watch),
-            Reached::Variational { dense, state } => self.variational(dense, state, watch),
-            Reached::Finetune { dense, pruned, state } => {
+    fn stage(&self, job_state: JobState, watch: &mut Watch) -> Result<JobState, Error> {
+        match job_state {
+            JobState::Pretrain(state) => self.pretrain(state, watch),
+            JobState::Variational { dense, state } => self.variational(dense, state, watch),
+            JobState::Finetune { dense, pruned, state } => {
                 self.finetune(dense, pruned, state, watch)
             }
-            Reached::Finetuned { dense, pruned, network } => {
+            JobState::Finetuned { dense, pruned, network } => {
                 self.start_integers(dense, pruned, network)
             }
-            Reached::Quantize { dense, pruned, state } => {
+            JobState::Quantize { dense, pruned, state } => {
                 self.quantize(dense, pruned, state, watch)
             }
-            done @ Reached::Trained { .. } => Ok(done),
+            done @ JobState::Trained { .. } => Ok(done),
         }
     }
 
@@ -157,16 +160,16 @@ impl Setting<'_> {
         &self,
         mut state: deterministic::State,
         watch: &mut Watch,
-    ) -> Result<Reached, Error> {
+    ) -> Result<JobState, Error> {
         let (config, examples) = (&self.job.pretrain, self.train.len());
         let plan = deterministic::Plan::pretrain(config, examples, self.seed(Stream::Pretrain));
         let steps = plan.pace.steps(examples);
-        let mut observer =
-            watch.stage("pretrain", steps, |s: &deterministic::State| Reached::Pretrain(s.clone()));
+        let mut observer = watch
+            .stage("pretrain", steps, |s: &deterministic::State| JobState::Pretrain(s.clone()));
         deterministic::train(
             &mut state,
             &plan,
-            &mut self.lessons(plan.pace.epochs),
+            &mut self.batches(plan.pace.epochs),
             self.validation,
             self.device,
             &mut observer,
@@ -176,32 +179,28 @@ impl Setting<'_> {
     }
 
     /// A posterior around a trained network.
-    fn bayesian(&self, network: FloatNetwork) -> Result<Reached, Error> {
-        let dense = fold_batch_norm(network)?;
+    fn bayesian(&self, network: Graph<Affine>) -> Result<JobState, Error> {
+        let dense = initialize::without_dropout(fold_batch_norm(network)?);
         let posterior = initialize::posterior(&dense, &self.job.variational);
         if !self.job.variational.is_bayesian() {
-            let pruned = uncut(posterior.posterior())?;
-            let network = FloatNetwork { topology: posterior.topology, ..dense.clone() };
-            return Ok(Reached::Finetune {
-                dense,
-                pruned,
-                state: deterministic::State::new(network),
-            });
+            let pruned = uncut(bayes::posterior(&posterior))?;
+            let state = deterministic::State::new(dense.clone());
+            return Ok(JobState::Finetune { dense, pruned, state });
         }
-        Ok(Reached::Variational { dense, state: variational::State::new(posterior) })
+        Ok(JobState::Variational { dense, state: variational::State::new(posterior) })
     }
 
     fn variational(
         &self,
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         mut state: variational::State,
         watch: &mut Watch,
-    ) -> Result<Reached, Error> {
+    ) -> Result<JobState, Error> {
         let config = &self.job.variational;
         let steps = config.pace(self.train.len()).steps(self.train.len());
         let kept = dense.clone();
         let mut observer = watch.stage("variational", steps, move |s: &variational::State| {
-            Reached::Variational { dense: kept.clone(), state: s.clone() }
+            JobState::Variational { dense: kept.clone(), state: s.clone() }
         });
         let seed = self.seed(Stream::Variational);
         variational::train(
@@ -217,45 +216,45 @@ impl Setting<'_> {
         let (pruned, network) = self.prune(state)?;
         self.progress.note(&format!(
             "pruned: {} of {} weights left",
-            weights(&network),
-            weights(&dense)
+            weight_count(&network),
+            weight_count(&dense)
         ));
-        Ok(Reached::Finetune { dense, pruned, state: deterministic::State::new(network) })
+        Ok(JobState::Finetune { dense, pruned, state: deterministic::State::new(network) })
     }
 
     /// Cuts at the threshold that validation allows, then folds constants.
-    fn prune(&self, state: variational::State) -> Result<(Pruned, FloatNetwork), Error> {
+    fn prune(&self, state: variational::State) -> Result<(Pruned, Graph<Affine>), Error> {
         let order = self.job.variational.shrink.order;
-        let posterior = order.applied(state.network.posterior())?;
-        let unimportance = unimportance(&posterior)?;
+        let posterior = order.applied(bayes::posterior(&state.network))?;
+        let scores = prune_score(&posterior)?;
         let mean = posterior_mean(&posterior)?;
         let config = &self.job.prune;
         let loss = |dead: &[Vec<bool>]| -> Result<f64, PruneError> {
-            let step = Shrinkage::plan_ranked(&posterior.topology, dead, &unimportance)?;
+            let step = Shrinkage::plan_ranked(&posterior.graph, dead, &scores)?;
             Ok(score(&step.apply(&mean)?, self.validation, self.device).loss)
         };
         let (given, rise) = (config.threshold, config.loss_rise);
-        let thresholds = choose_threshold(&unimportance, order, given, rise, loss)?;
+        let thresholds = choose_threshold(&scores, order, given, rise, loss)?;
         let grown = Grown { posterior, lineage: state.lineage, removed: state.removed };
         // Thresholds are tried on all layers at once, and the last try was taken.
         let taken = thresholds.trials.last().map(|trial| trial.loss - thresholds.loss_before);
-        let effects = taken.map_or(Vec::new(), |rise| vec![rise as f32; unimportance.len()]);
+        let effects = taken.map_or(Vec::new(), |rise| vec![rise as f32; scores.len()]);
         grown.cut(&mean, thresholds, &effects, "pruning")
     }
 
     fn finetune(
         &self,
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         pruned: Pruned,
         mut state: deterministic::State,
         watch: &mut Watch,
-    ) -> Result<Reached, Error> {
+    ) -> Result<JobState, Error> {
         let (config, examples) = (&self.job.finetune, self.train.len());
         let plan = deterministic::Plan::finetune(config, examples, self.seed(Stream::Finetune));
         let steps = plan.pace.steps(examples);
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
-            watch.stage("finetune", steps, move |s: &deterministic::State| Reached::Finetune {
+            watch.stage("finetune", steps, move |s: &deterministic::State| JobState::Finetune {
                 dense: kept_dense.clone(),
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
@@ -269,58 +268,62 @@ impl Setting<'_> {
             &mut observer,
         )?;
         observer.finish();
-        Ok(Reached::Finetuned { dense, pruned, network: state.into_best() })
+        Ok(JobState::Finetuned { dense, pruned, network: state.into_best() })
     }
 
     /// What comes after fine-tuning.
     fn start_integers(
         &self,
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         pruned: Pruned,
-        network: FloatNetwork,
-    ) -> Result<Reached, Error> {
+        network: Graph<Affine>,
+    ) -> Result<JobState, Error> {
         if !self.job.quantize.is_on() {
-            return Ok(Reached::Trained { dense, pruned, network, quantized: None });
+            return Ok(JobState::Trained { dense, pruned, network, quantized: None });
         }
         let (bits, calibration) = (self.widths(&network), self.calibration());
-        let setting = self.in_integers(&bits, &calibration);
-        let state = quantized::State::new(network, pruned.lineage.clone(), &setting)?;
-        Ok(Reached::Quantize { dense, pruned, state })
+        let context = self.in_integers(&bits, &calibration);
+        let state = quantized::State::new(network, pruned.lineage.clone(), &context)?;
+        Ok(JobState::Quantize { dense, pruned, state })
     }
 
     fn quantize(
         &self,
-        dense: FloatNetwork,
+        dense: Graph<Affine>,
         mut pruned: Pruned,
         mut state: quantized::State,
         watch: &mut Watch,
-    ) -> Result<Reached, Error> {
+    ) -> Result<JobState, Error> {
         let pace = self.job.quantize.pace(self.train.len());
         let (bits, calibration) = (self.widths(&dense), self.calibration());
         let steps = pace.steps(self.train.len());
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
-            watch.stage("quantize", steps, move |s: &quantized::State| Reached::Quantize {
+            watch.stage("quantize", steps, move |s: &quantized::State| JobState::Quantize {
                 dense: kept_dense.clone(),
                 pruned: kept_pruned.clone(),
                 state: s.clone(),
             });
-        let mut lessons = self.taught(pace.epochs, &dense).in_integers(self.input);
-        let setting = self.in_integers(&bits, &calibration);
-        quantized::train(&mut state, &setting, &mut lessons, &mut observer)?;
+        let mut batches = self.taught(pace.epochs, &dense).in_integers(self.input);
+        let context = self.in_integers(&bits, &calibration);
+        quantized::train(&mut state, &context, &mut batches, &mut observer)?;
         observer.finish();
         pruned.lineage = state.lineage.clone();
         let (gone, left) = overruled(pruned.groups, std::mem::take(&mut state.removed));
         pruned.groups = left;
         pruned.groups.extend(gone);
-        sort(&mut pruned.groups, &dense.topology);
+        sort(&mut pruned.groups, &dense);
         let quantized = state.into_best(&bits);
         let network = quantized.network.clone();
-        Ok(Reached::Trained { dense, pruned, network, quantized: Some(quantized) })
+        Ok(JobState::Trained { dense, pruned, network, quantized: Some(quantized) })
     }
 
-    fn in_integers<'a>(&'a self, bits: &'a [u8], calibration: &'a [f32]) -> quantized::Setting<'a> {
-        quantized::Setting {
+    fn in_integers<'a>(
+        &'a self,
+        bits: &'a [u8],
+        calibration: &'a [f32],
+    ) -> quantized::TrainingContext<'a> {
+        quantized::TrainingContext {
             config: &self.job.quantize,
             bits,
             calibration,
@@ -332,8 +335,8 @@ impl Setting<'_> {
         }
     }
 
-    fn widths(&self, network: &FloatNetwork) -> Vec<u8> {
-        self.job.quantize.widths(network.affine.len())
+    fn widths(&self, network: &Graph<Affine>) -> Vec<u8> {
+        self.job.quantize.widths(network.layers().count())
     }
 
     fn calibration(&self) -> Vec<f32> {
@@ -341,23 +344,19 @@ impl Setting<'_> {
     }
 
     /// The material of a stage.
-    fn lessons(&self, epochs: u32) -> Lessons<'_> {
+    fn batches(&self, epochs: u32) -> TrainingBatches<'_> {
         let seed = self.seed(Stream::Augment);
-        let lessons = Lessons::new(self.train, &self.job.augment, seed, epochs, self.device);
-        lessons.balanced(self.job.data.rare_class_share)
+        let batches =
+            TrainingBatches::new(self.train, &self.job.augment, seed, epochs, self.device);
+        batches.balanced(self.job.data.rare_class_share)
     }
 
     /// The material of a stage after pruning, with smoothed labels and the dense network as the
     /// teacher, if the job wants them.
-    fn taught<'a>(&'a self, epochs: u32, dense: &'a FloatNetwork) -> Lessons<'a> {
+    fn taught<'a>(&'a self, epochs: u32, dense: &'a Graph<Affine>) -> TrainingBatches<'a> {
         let FinetuneConfig { distill: weight, temperature, smoothing, .. } = self.job.finetune;
         let distillation =
             (weight > 0.0).then_some(Distillation { teacher: dense, weight, temperature });
-        self.lessons(epochs).taught(distillation).smoothed(smoothing)
+        self.batches(epochs).taught(distillation).smoothed(smoothing)
     }
-}
-
-/// Weights of all affine layers, biases not counted.
-pub(super) fn weights(network: &FloatNetwork) -> usize {
-    network.affine.iter().map(|a| a.weight.len()).sum()
 }

@@ -1,16 +1,16 @@
 //! Whether the model is good enough: better than chance, within its limits, and as its job requires.
 
-use super::PipelineError;
-use super::finish::{Input, Model, costs};
-use super::stages::weights;
+use super::finish::{Input, Model};
 use super::warnings::spread;
-use crate::error::Error;
+use crate::compile::storage::costs;
+use crate::error::{Error, PipelineError, Unmet};
+use crate::graph::{Affine, Graph};
 use crate::job::Job;
-use crate::network::FloatNetwork;
 use crate::select::chance::{Chance, Standing};
 use crate::select::within;
 use crate::summary::ChanceSummary;
 use crate::train::batch::Examples;
+use crate::train::deterministic::weight_count;
 use crate::train::evaluate::{logits, score};
 use crate::verify;
 
@@ -34,7 +34,7 @@ pub(super) struct Verdict {
 
 /// A network of floats beside chance.
 pub(super) fn chance(
-    network: &FloatNetwork,
+    network: &Graph<Affine>,
     on: &Examples,
     device: &burn::tensor::Device,
 ) -> Result<Chance, Error> {
@@ -45,11 +45,11 @@ pub(super) fn chance(
 impl Verdict {
     /// Judges both on the examples that a front would be judged by.
     pub(super) fn new(input: &Input<'_>, model: &Model) -> Result<Self, Error> {
-        let judged = input.site.prepared.judged();
-        let inputs = model.graph.input_quantization.quantize(&judged.inputs);
+        let judged = input.run.prepared.judged();
+        let inputs = model.compiled.input_quantization.quantize(&judged.inputs);
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         Ok(Self {
-            dense: chance(&input.trained.dense, judged, input.site.device)?,
+            dense: chance(&input.trained.dense, judged, input.run.device)?,
             model: Chance::new(&found.confusion),
         })
     }
@@ -105,56 +105,64 @@ impl Verdict {
 
 impl Input<'_> {
     /// Whether validation finds the model good enough.
-    pub(super) fn check(&self, model: &Model, verdict: &Verdict) -> Result<(), Error> {
-        self.check_chance(verdict)?;
+    ///
+    /// # Errors
+    /// When the model can't be run.
+    pub(super) fn check(
+        &self,
+        model: &Model,
+        verdict: &Verdict,
+    ) -> Result<Result<(), Unmet>, Error> {
+        if let Err(unmet) = self.check_chance(verdict) {
+            return Ok(Err(unmet));
+        }
         let size = self.job.size;
-        let found = costs(&model.bytes)?;
+        let found = costs(&model.bytes).map_err(PipelineError::Parse)?;
         if !size.is_met(found) {
             let (what, limit, found) = size.missed(found);
-            return Err(PipelineError::Size { what, limit, found }.into());
+            return Ok(Err(Unmet::Size { what, limit, found }));
         }
         if let Some(front) = self.front {
-            return front.verdict(self.job);
+            return Ok(front.verdict(self.job));
         }
-        let validation = &self.site.prepared.validation;
-        let dense = score(&self.trained.dense, validation, self.site.device);
+        let validation = &self.run.prepared.validation;
+        let dense = score(&self.trained.dense, validation, self.run.device);
         let found = model.verification.integer_error_percent;
         let rise = found - dense.error_percent;
         let allowed = self.job.requirements.error_rise();
         if within(rise, allowed) {
-            return Ok(());
+            return Ok(Ok(()));
         }
         let examples = validation.len();
         let remedy = self.remedy();
-        Err(PipelineError::Requirement { found, rise, allowed, examples, remedy }.into())
+        Ok(Err(Unmet::Requirement { found, rise, allowed, examples, remedy }))
     }
 
     /// Whether there is anything to compress, and something left of it.
-    fn check_chance(&self, verdict: &Verdict) -> Result<(), Error> {
-        let classes = &self.site.prepared.dataset.classes;
+    fn check_chance(&self, verdict: &Verdict) -> Result<(), Unmet> {
+        let classes = &self.run.prepared.dataset.classes;
         let of = |whose: &str, chance: &Chance| format!("{whose}: {}", chance.why(classes));
         let (dense, model) = (&verdict.dense, &verdict.model);
         Err(match (dense.standing, model.standing) {
             (Standing::Better, Standing::Better) => return Ok(()),
             (Standing::TooFewExamples, _) | (_, Standing::TooFewExamples) => {
-                PipelineError::TooFewToTell { why: of("The integer model", model) }
+                Unmet::TooFewToTell { why: of("The integer model", model) }
             }
-            (Standing::NotBetter, _) => PipelineError::Chance {
+            (Standing::NotBetter, _) => Unmet::Chance {
                 why: of("The dense network", dense),
-                remedy: untrained(self.job, &self.site.prepared.train),
+                remedy: untrained(self.job, &self.run.prepared.train),
             },
             (_, Standing::NotBetter) => {
                 let why = of("The integer model", model);
-                PipelineError::Chance { why, remedy: self.remedy() }
+                Unmet::Chance { why, remedy: self.remedy() }
             }
-        }
-        .into())
+        })
     }
 
     /// What keeps more of the dense network, as far as this job leaves it open.
     fn remedy(&self) -> String {
         let (job, trained) = (self.job, self.trained);
-        let (left, all) = (weights(&trained.network), weights(&trained.dense));
+        let (left, all) = (weight_count(&trained.network), weight_count(&trained.dense));
         let mut ways = Vec::new();
         if job.variational.is_bayesian() && left < all {
             let more = (left + left / 2).min(all);

@@ -1,10 +1,9 @@
 //! What a job should be told before it trains: settings that its data are too few for.
 
 use super::Prepared;
+use crate::graph::{Graph, Weights};
 use crate::job::Job;
-use crate::network::Topology;
 use crate::select::within;
-use crate::shapes;
 use crate::train::pace::{Pace, TOO_FEW_STEPS};
 
 /// Spread of the inputs below which a network hardly learns.
@@ -18,7 +17,7 @@ const LEAST_TRAINING: u64 = 5;
 const LEAST_JUDGING: u64 = 3;
 
 /// Every warning, a sentence each; `job` is resolved.
-pub(super) fn warnings(job: &Job, topology: &Topology, prepared: &Prepared) -> Vec<String> {
+pub(super) fn warnings(job: &Job, structure: &Graph<()>, prepared: &Prepared) -> Vec<String> {
     let mut all = few_steps(job, prepared.train.len());
     all.extend(coarse(job, prepared.judged().len()));
     all.extend(rare(prepared));
@@ -31,7 +30,7 @@ pub(super) fn warnings(job: &Job, topology: &Topology, prepared: &Prepared) -> V
         ));
     }
     let target = job.variational.shrink.target_weights.unwrap_or(0);
-    let weights = shapes::weights(topology);
+    let weights: usize = structure.weights().iter().map(Weights::len).sum();
     if target >= weights && job.variational.is_bayesian() && job.variational.shrink.every > 0 {
         all.push(format!(
             "[variational.shrink] target_weights = {target}, but the network has no more than \

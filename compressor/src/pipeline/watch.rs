@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
+use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
 use crate::metrics::{MetricRow, Metrics};
 use crate::progress::{Progress, Stage};
 use crate::train::{Observer, StepReport, TrainError};
@@ -67,13 +67,13 @@ impl<'a> Watch<'a> {
     }
 
     /// Writes the checkpoint.
-    pub(super) fn save(&mut self, reached: Reached) -> Result<(), TrainError> {
+    pub(super) fn save(&mut self, job_state: JobState) -> Result<(), TrainError> {
         let start = Instant::now();
         let checkpoint = Checkpoint {
             job: self.job.clone(),
             device: self.device.clone(),
             seconds: self.seconds(),
-            reached,
+            state: job_state,
         };
         let path = self.folder.join(CHECKPOINT_FILE);
         checkpoint.save(&path).map_err(|e| TrainError::Observer(Box::new(e)))?;
@@ -87,10 +87,10 @@ impl<'a> Watch<'a> {
         &'b mut self,
         name: &'static str,
         steps: u64,
-        reached: impl Fn(&S) -> Reached + 'b,
+        job_state: impl Fn(&S) -> JobState + 'b,
     ) -> StageWatch<'a, 'b, S> {
         let bar = self.progress.stage(&format!("{}{name}", self.label), steps);
-        StageWatch { watch: self, name, bar, reached: Box::new(reached), last: None }
+        StageWatch { watch: self, name, bar, job_state: Box::new(job_state), last: None }
     }
 
     fn row(&mut self, stage: &str, report: &StepReport) -> Result<(), TrainError> {
@@ -116,7 +116,7 @@ pub(super) struct StageWatch<'a, 'b, S> {
     watch: &'b mut Watch<'a>,
     name: &'static str,
     bar: Stage,
-    reached: Box<dyn Fn(&S) -> Reached + 'b>,
+    job_state: Box<dyn Fn(&S) -> JobState + 'b>,
     last: Option<String>,
 }
 
@@ -143,7 +143,7 @@ impl<S> Observer<S> for StageWatch<'_, '_, S> {
         }
         let stopped = self.watch.progress.cancelled();
         if stopped || self.watch.saved.elapsed() >= self.watch.interval {
-            self.watch.save((self.reached)(state))?;
+            self.watch.save((self.job_state)(state))?;
         }
         if stopped { Err(TrainError::Interrupted) } else { Ok(()) }
     }

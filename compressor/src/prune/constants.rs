@@ -153,7 +153,7 @@ impl Constants {
         }
         let Some(affine) = &mut graph.nodes[layer.node].parameters else { return Vec::new() };
         let mut written: Vec<Option<f32>> = Vec::with_capacity(sizes.outputs);
-        if layer.is_mixed() {
+        if layer.mixed {
             take(affine, sizes.inputs, &read);
         }
         let rows = affine.weight.chunks_exact(sizes.columns()).zip(&affine.bias);
@@ -161,7 +161,7 @@ impl Constants {
         for (output, (row, &bias)) in rows.enumerate() {
             let zeros = row.iter().all(|&w| w == 0.0);
             // A depthwise kernel makes a constant of a constant, whatever its weights.
-            let number = if layer.is_mixed() { None } else { read[output / repeats] };
+            let number = if layer.mixed { None } else { read[output / repeats] };
             let sum = || row.iter().map(|&w| f64::from(w)).sum::<f64>();
             let passed = number.map(|number| (f64::from(bias) + sum() * f64::from(number)) as f32);
             written.push(if zeros { Some(bias) } else { passed });

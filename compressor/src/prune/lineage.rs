@@ -95,14 +95,20 @@ impl Lineage {
     }
 
     /// The ledger's entries for the groups that stay for good; call it *before*
-    /// [`Lineage::shrink`] with the last step (spared groups are in [`Lineage::removed`]).
+    /// [`Lineage::shrink`] with the last step (spared groups are in [`Lineage::removed`]). A dead group
+    /// that is among them couldn't leave ([`Reason::CannotLeave`]): another layer's group that it goes
+    /// with isn't dead, or its channel can't go at all ([`ties`](super::ties())).
     pub fn kept(&self, step: &Shrinkage, decision: &Decision) -> Vec<GroupRecord> {
         let mut records = Vec::new();
         for layer in 0..step.layer_count() {
             for &group in step.kept_groups(layer) {
                 let id = GroupId { layer, group };
                 if !step.spared().contains(&id) {
-                    let reason = Reason::BelowThreshold;
+                    let reason = if marked(decision.dead, layer, group) {
+                        Reason::CannotLeave
+                    } else {
+                        Reason::BelowThreshold
+                    };
                     let mut record = self.record(step, id, decision, reason);
                     record.kept = true;
                     records.push(record);
@@ -132,7 +138,10 @@ impl Lineage {
                     why.effects.get(id.layer).copied()
                 }
                 Reason::Constant | Reason::NoConsumer => Some(0.0),
-                Reason::BelowThreshold | Reason::LastOfLayer | Reason::NotJudged => None,
+                Reason::BelowThreshold
+                | Reason::LastOfLayer
+                | Reason::CannotLeave
+                | Reason::NotJudged => None,
             },
         }
     }
@@ -145,7 +154,8 @@ fn marked(dead: &[Vec<bool>], layer: usize, group: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::ops::{Clip, Dense};
+    use crate::graph::Window;
+    use crate::graph::ops::{Clip, Conv2d, Dense};
 
     fn graph() -> Graph<()> {
         let mut graph = Graph::of_input(vec![4]);
@@ -204,5 +214,28 @@ mod tests {
         let step = Shrinkage::plan(&other, &[vec![false; 4]]).unwrap();
         let error = Lineage::new(&graph()).shrink(&step).unwrap_err();
         assert!(matches!(error, PruneError::LayerCount { .. }));
+    }
+
+    #[test]
+    fn a_dead_group_that_has_to_stay_says_so() {
+        let mut graph: Graph<()> = Graph::of_input(vec![2, 2, 1]);
+        let conv = Conv2d { window: Window::ONE };
+        graph.push("conv2d_1", conv, vec![0], vec![2, 2, 2], Some(()));
+        let dead = [vec![true, false]];
+        let step = Shrinkage::plan(&graph, &dead).unwrap();
+        let decision = Decision {
+            dead: &dead,
+            prune_score: &[],
+            thresholds: &[],
+            effects: &[],
+            reason: Reason::AboveThreshold,
+            stage: "pruning",
+            step: 0,
+        };
+        let lineage = Lineage::new(&graph);
+        assert!(lineage.removed(&step, &decision).is_empty());
+        let kept = lineage.kept(&step, &decision);
+        let reasons: Vec<_> = kept.iter().map(|record| (record.reason, record.kept)).collect();
+        assert_eq!(reasons, [(Reason::CannotLeave, true), (Reason::BelowThreshold, true)]);
     }
 }

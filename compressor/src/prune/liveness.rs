@@ -29,7 +29,7 @@ impl Dead {
         let mask = |len: fn(&Layer) -> usize| -> Vec<Vec<bool>> {
             spaces.layers.iter().map(|layer| vec![false; len(layer)]).collect()
         };
-        let inputs = |layer: &Layer| if layer.is_mixed() { layer.weights.inputs } else { 0 };
+        let inputs = |layer: &Layer| if layer.mixed { layer.weights.inputs } else { 0 };
         Self {
             inputs: mask(inputs),
             outputs: mask(|layer| layer.weights.outputs),
@@ -68,7 +68,7 @@ impl Dead {
             values.map(|value| vec![pinned(value); spaces.units(value)]).collect();
         self.staying.iter().for_each(|&(space, unit)| alive[space][unit] = true);
         let layers = spaces.layers.iter().zip(&self.inputs);
-        for (layer, dead) in layers.filter(|(layer, _)| layer.is_mixed()) {
+        for (layer, dead) in layers.filter(|(layer, _)| layer.mixed) {
             let (read, units) = (&nonzero[layer.input], spaces.units(layer.input));
             let alive = &mut alive[spaces.of[layer.input]];
             for (input, _) in dead.iter().enumerate().filter(|(_, dead)| !**dead) {

@@ -182,7 +182,8 @@ impl Sketch<'_> {
                 self.activation(x)
             }
             2 => {
-                let multiplier = if self.numbers.chance(20) { 2 } else { 1 };
+                let multiplier =
+                    if self.numbers.chance(30) { 2 + self.numbers.below(2) } else { 1 };
                 let x = self.depthwise(x, multiplier, rule);
                 self.activation(x)
             }

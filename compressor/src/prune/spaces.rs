@@ -20,14 +20,11 @@ pub(super) struct Layer {
     pub(super) output: ValueId,
     /// Sizes of its weights.
     pub(super) weights: Weights,
+    /// Whether its outputs are made of all of its inputs, as they aren't in depthwise convolutions.
+    pub(super) mixed: bool,
 }
 
 impl Layer {
-    /// Whether it reads every unit on its own: all but depthwise convolutions.
-    pub(super) fn is_mixed(&self) -> bool {
-        self.weights.groups != Groups::Channels
-    }
-
     /// Whether its groups are what it writes, not what it reads.
     pub(super) fn owns_outputs(&self) -> bool {
         self.weights.groups != Groups::Inputs
@@ -63,14 +60,16 @@ impl Spaces {
         no_batch_norm(graph)?;
         let graph = graph.structure();
         let count = graph.values.len();
+        let units = graph.nodes.iter().map(|node| node.op.units(&graph.site(node)));
+        let relations: Vec<Units> = units.collect();
         let mut layers = Vec::new();
         for (at, node) in graph.nodes.iter().enumerate().filter(|(_, node)| node.op.is_affine()) {
             if let Some(weights) = node.op.weights(&graph.site(node)) {
-                let (input, output) = (node.inputs[0], node.output);
-                layers.push(Layer { node: at, input, output, weights });
+                let (input, output, mixed) =
+                    (node.inputs[0], node.output, relations[at] == Units::Mixed);
+                layers.push(Layer { node: at, input, output, weights, mixed });
             }
         }
-        let relations = graph.nodes.iter().map(|node| node.op.units(&graph.site(node))).collect();
         let mut spaces = Self {
             graph,
             relations,

@@ -15,7 +15,7 @@ pub(super) fn spare_empty(
     let mut spared = Vec::new();
     loop {
         let alive = dead.settle(spaces, &mut spared);
-        let mixed = (0..spaces.layers.len()).filter(|&layer| spaces.layers[layer].is_mixed());
+        let mixed = (0..spaces.layers.len()).filter(|&layer| spaces.layers[layer].mixed);
         let empty = mixed.rev().find(|&layer| kept_inputs(spaces, &alive, dead, layer).is_empty());
         if let Some(layer) = empty {
             spare_input(spaces, dead, layer, scores, &mut spared);

@@ -94,7 +94,7 @@ fn least(spaces: &Spaces, space: usize, all: &[usize]) -> Vec<usize> {
             needed = others;
         }
     }
-    for &layer in all.iter().rev().filter(|&&layer| !spaces.layers[layer].is_mixed()) {
+    for &layer in all.iter().rev().filter(|&&layer| !spaces.layers[layer].mixed) {
         let others = needed.iter().copied().filter(|&other| other != layer);
         let others: Vec<usize> = others.collect();
         if frees(spaces, space, &others) {
@@ -144,4 +144,121 @@ fn together(layers: &[usize], scores: &[Vec<f32>]) -> Vec<f32> {
         least.iter_mut().zip(other).for_each(|(least, other)| *least = least.min(*other));
     }
     least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::ops::{Add, Clip, Conv2d, DepthwiseConv2d, Logistic, Mean, Mul, Op};
+    use crate::graph::{ValueId, Window};
+    use crate::prune::Shrinkage;
+
+    fn start() -> Graph<()> {
+        Graph::of_input(vec![4, 4, 3])
+    }
+
+    fn dims(graph: &Graph<()>, value: ValueId) -> Vec<usize> {
+        graph.values[value].dims.clone()
+    }
+
+    /// A convolution of one tap to two channels.
+    fn conv(graph: &mut Graph<()>, x: ValueId) -> ValueId {
+        let (name, mut dims) = (format!("conv2d_{}", graph.nodes.len()), dims(graph, x));
+        dims[2] = 2;
+        graph.push(&name, Conv2d { window: Window::ONE }, vec![x], dims, Some(()))
+    }
+
+    fn same(graph: &mut Graph<()>, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        let (name, dims) = (format!("n{}", graph.nodes.len()), dims(graph, inputs[0]));
+        let op = op.into();
+        let parameters = op.is_affine().then_some(());
+        graph.push(&name, op, inputs.to_vec(), dims, parameters)
+    }
+
+    fn listed(graph: &Graph<()>) -> Vec<(Vec<usize>, bool)> {
+        ties(graph).unwrap().into_iter().map(|tie| (tie.layers, tie.removable)).collect()
+    }
+
+    /// Squeeze and excitation of layer 0 by layer 1; layer 2 is the output.
+    fn squeezed() -> Graph<()> {
+        let mut graph = start();
+        let x = conv(&mut graph, 0);
+        let x = same(&mut graph, Clip::RELU, &[x]);
+        let mean = graph.push("mean", Mean {}, vec![x], vec![1, 1, 2], None);
+        let gate = conv(&mut graph, mean);
+        let gate = same(&mut graph, Logistic {}, &[gate]);
+        let scaled = same(&mut graph, Mul {}, &[x, gate]);
+        conv(&mut graph, scaled);
+        graph
+    }
+
+    #[test]
+    fn a_channel_takes_its_gate_along_and_not_the_other_way_round() {
+        let graph = squeezed();
+        assert_eq!(listed(&graph), [(vec![0], true), (vec![1], false), (vec![2], false)]);
+        let dead = |layer: usize| {
+            let mut dead = [vec![false; 2], vec![false; 2], vec![false; 2]];
+            dead[layer][0] = true;
+            dead
+        };
+        let step = Shrinkage::plan(&graph, &dead(0)).unwrap();
+        assert_eq!((step.kept_outputs(0), step.kept_outputs(1)), (&[1][..], &[1][..]));
+        assert_eq!((step.kept_inputs(1), step.kept_inputs(2)), (&[1][..], &[1][..]));
+        assert!(Shrinkage::plan(&graph, &dead(1)).unwrap().is_identity());
+    }
+
+    #[test]
+    fn factors_that_nothing_else_reads_can_go_alone_if_they_are_zero() {
+        let mut graph = start();
+        let (x, gate) = (conv(&mut graph, 0), conv(&mut graph, 0));
+        let gate = same(&mut graph, Clip::RELU6, &[gate]);
+        let product = same(&mut graph, Mul {}, &[x, gate]);
+        conv(&mut graph, product);
+        assert_eq!(listed(&graph), [(vec![0], true), (vec![1], true), (vec![2], false)]);
+    }
+
+    #[test]
+    fn a_product_that_is_added_goes_with_what_it_is_added_to() {
+        let mut graph = start();
+        let (x, gate, rest) = (conv(&mut graph, 0), conv(&mut graph, 0), conv(&mut graph, 0));
+        let gate = same(&mut graph, Logistic {}, &[gate]);
+        let product = same(&mut graph, Mul {}, &[x, gate]);
+        let sum = same(&mut graph, Add {}, &[product, rest]);
+        conv(&mut graph, sum);
+        assert_eq!(listed(&graph), [(vec![0, 2], true), (vec![1], false), (vec![3], false)]);
+    }
+
+    #[test]
+    fn depthwise_kernels_go_with_their_filter_unless_they_make_a_factor() {
+        let depthwise = DepthwiseConv2d { window: Window::ONE };
+        let mut graph = start();
+        let x = conv(&mut graph, 0);
+        let x = same(&mut graph, depthwise, &[x]);
+        conv(&mut graph, x);
+        assert_eq!(listed(&graph), [(vec![0, 1], true), (vec![2], false)]);
+        // Of one channel any number of outputs may stay, of two only all.
+        for (channels, removable) in [(1, true), (2, false)] {
+            let mut graph = Graph::of_input(vec![4, 4, channels]);
+            let x = graph.push("depthwise_1", depthwise, vec![0], vec![4, 4, 4], Some(()));
+            conv(&mut graph, x);
+            assert_eq!(listed(&graph), [(vec![0], removable), (vec![1], false)]);
+        }
+        // A hard swish in parts: x · clip(a·x + b).
+        let mut graph = start();
+        let x = conv(&mut graph, 0);
+        let factor = same(&mut graph, depthwise, &[x]);
+        let factor = same(&mut graph, Clip { low: 0.0, high: 1.0 }, &[factor]);
+        let x = same(&mut graph, Mul {}, &[x, factor]);
+        conv(&mut graph, x);
+        assert_eq!(listed(&graph), [(vec![0], true), (vec![1], true), (vec![2], false)]);
+    }
+
+    #[test]
+    fn behind_a_logistic_function_a_dead_filter_is_no_zero() {
+        let mut graph = start();
+        let x = conv(&mut graph, 0);
+        let x = same(&mut graph, Logistic {}, &[x]);
+        conv(&mut graph, x);
+        assert_eq!(listed(&graph), [(vec![0], false), (vec![1], false)]);
+    }
 }

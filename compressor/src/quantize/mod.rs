@@ -6,8 +6,8 @@
 //! 3. [`widths`] measures how much each layer's narrowing costs, and narrows what costs least;
 //! 4. [`crate::compile`] writes the file.
 //!
-//! A model that brings its quantisation along ([`FloatModel::is_quantized`]) takes steps 2 and 4 alone,
-//! with the scales of its file.
+//! A model that brings its quantisation along takes steps 2 and 4 alone, with the scales of its file: see
+//! [`crate::import`].
 
 pub mod assess;
 #[cfg(test)]
@@ -20,7 +20,6 @@ use crate::compile::calibrate::CalibrateError;
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, CompileError, CompileOptions, Compiled, InputQuantization};
 use crate::graph::{Affine, Graph, GraphError, IntegerGraph, LowerError, Plan, ValueId, lower};
-use crate::import::onnx::FloatModel;
 use crate::numbers::Quantization;
 use crate::verify::VerifyError;
 
@@ -62,22 +61,6 @@ impl From<CalibrateError> for QuantizeError {
             CalibrateError::NotFinite { value } => Self::NotFinite { value },
         }
     }
-}
-
-/// The graph of integers of a model that brings its quantisation along.
-///
-/// # Errors
-/// Where the file leaves a scale open, and what doesn't fit the runtime.
-pub fn prescribed(model: &FloatModel) -> Result<IntegerGraph, LowerError> {
-    let mut plan = Plan { scales: model.weights.clone(), ..Plan::of(&model.activations) };
-    // What is only arranged or chosen from later has the scale that it is given then.
-    for node in model.graph.nodes.iter().rev() {
-        let keeps = node.op.copies_scale() && node.op.commutes_with_limits();
-        if let (true, Some(&scale)) = (keeps, plan.activations.get(&node.output)) {
-            plan.activations.entry(node.inputs[0]).or_insert(scale);
-        }
-    }
-    lower(&model.graph, &plan)
 }
 
 /// The operators that quantising a graph gives: what each is called, and the value of the graph that

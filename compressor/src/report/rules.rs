@@ -6,7 +6,7 @@ use crate::ledger::{BITS_FILE, GROUPS_FILE, Reason};
 use crate::summary::Control;
 
 /// Name and meaning, in the order in which they are listed.
-const REASONS: [(Reason, &str, &str); 7] = [
+const REASONS: [(Reason, &str, &str); 8] = [
     (Reason::BelowThreshold, "below the threshold", "kept: the data need it"),
     (Reason::AboveThreshold, "above the threshold", "removed: noise drowns what it carries"),
     (
@@ -22,6 +22,7 @@ const REASONS: [(Reason, &str, &str); 7] = [
         "removed: it no longer depends on the input; its value went into the next bias",
     ),
     (Reason::LastOfLayer, "last of its layer", "kept: a layer may not become empty"),
+    (Reason::CannotLeave, "cannot leave", "kept: something else needs its channel"),
     (Reason::NotJudged, "not judged", "kept: the job has no Bayesian stage that could tell"),
 ];
 

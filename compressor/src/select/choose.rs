@@ -1,15 +1,15 @@
 //! The test and the choice.
 //!
-//! Promises of one line (the points of one temperature) are tested in the order of the plan,
+//! Promises of one sweep (the points of one temperature) are tested in the order of the plan,
 //! gentlest point first, each at the same confidence, and testing stops at the first point that
 //! fails: a fixed-sequence test. The plan is made before anything is measured, so the chance that
-//! *any* point of the line is promised wrongly stays below 1 − that confidence, however many points
+//! *any* point of the sweep is promised wrongly stays below 1 − that confidence, however many points
 //! there are, without Bonferroni's correction (Maurer, Hothorn and Lehmacher, 1995). A point with
 //! several promises must keep each at that confidence, which needs no correction either: promising
 //! all of them wrongly is no likelier than one (Berger, 1982).
 //!
 //! Lines do need one: k of them are tested at 1 − (1 − confidence)/k each, so that the chance of a
-//! wrong promise anywhere is at most 1 − confidence (Bonferroni). One long sequence over all lines
+//! wrong promise anywhere is at most 1 − confidence (Bonferroni). One long sequence over all sweeps
 //! would test at the full confidence, but its first failure would rule out everything behind, such
 //! as all points of a temperature because one of another is too harsh.
 //!
@@ -50,7 +50,7 @@ pub struct Choice {
     pub point: usize,
     /// Whether it meets everything.
     pub outcome: Outcome,
-    /// Whether each point's promises stand: its own, and those before it in its line.
+    /// Whether each point's promises stand: its own, and those before it in its sweep.
     pub promised: Vec<bool>,
     /// Confidence at which each point was tested.
     pub confidence: f64,
@@ -60,15 +60,15 @@ pub struct Choice {
 
 /// Chooses among `points`, which stand in the order of their plan; `None` without any.
 pub fn choose(points: &[Point], requirements: &Requirements, megahertz: f64) -> Option<Choice> {
-    let lines = points.chunk_by(|a, b| a.plan.temperature == b.plan.temperature);
-    let lines: Vec<usize> = lines.map(<[Point]>::len).collect();
-    let confidence = requirements.confidence_of_each(lines.len());
+    let sweeps = points.chunk_by(|a, b| a.plan.temperature == b.plan.temperature);
+    let sweeps: Vec<usize> = sweeps.map(<[Point]>::len).collect();
+    let confidence = requirements.confidence_of_each(sweeps.len());
     let checks: Vec<Vec<Check>> =
         points.iter().map(|p| p.checks(requirements, confidence, megahertz)).collect();
     let mut promised = Vec::with_capacity(points.len());
     let mut rest = checks.iter().map(|checks| checks.iter().all(|c| c.met || !c.promise));
-    for length in lines {
-        // Within a line, nothing stands behind a failure.
+    for length in sweeps {
+        // Within a sweep, nothing stands behind a failure.
         promised.extend(rest.by_ref().take(length).scan(true, |all, stands| {
             *all &= stands;
             Some(*all)
@@ -226,8 +226,8 @@ mod tests {
         );
     }
 
-    /// Points in lines: the temperature, errors of 1,000 and bytes of each.
-    fn lines(figures: &[(f64, u64, u64)]) -> Vec<Point> {
+    /// Points in sweeps: the temperature, errors of 1,000 and bytes of each.
+    fn sweeps(figures: &[(f64, u64, u64)]) -> Vec<Point> {
         let at = |(index, &(temperature, errors, bytes)): (usize, &(f64, u64, u64))| {
             let mut point = point(index, errors, bytes);
             point.plan.temperature = temperature;
@@ -247,7 +247,7 @@ mod tests {
             (2.0, 22, 1_900),
             (2.0, 22, 1_800),
         ];
-        let points = lines(&figures);
+        let points = sweeps(&figures);
         let choice = choose(&points, &ceiling(3.6), 64.0).unwrap();
         assert_eq!(choice.promised, [false, false, true, true, false, true, true]);
         assert_eq!((choice.point, choice.is_met()), (6, true));
@@ -258,9 +258,9 @@ mod tests {
     #[test]
     fn several_lines_share_the_chance_of_error() {
         // At most 3.13 % can be promised of 22 in 1,000 at 95 %, and 3.31 % at 97.5 %.
-        let one = lines(&[(1.0, 22, 2_000)]);
+        let one = sweeps(&[(1.0, 22, 2_000)]);
         assert!(choose(&one, &ceiling(3.25), 64.0).unwrap().is_met());
-        let two = lines(&[(0.5, 22, 2_000), (1.0, 22, 2_000)]);
+        let two = sweeps(&[(0.5, 22, 2_000), (1.0, 22, 2_000)]);
         let choice = choose(&two, &ceiling(3.25), 64.0).unwrap();
         assert!(matches!(choice.outcome, Outcome::NotProven(_)), "{choice:?}");
         assert!((choice.confidence - 0.975).abs() < 1e-12);
@@ -278,22 +278,22 @@ mod tests {
         sum
     }
 
-    /// Three lines whose points are exactly at the ceiling: the chance that anything is promised.
+    /// Three sweeps whose points are exactly at the ceiling: the chance that anything is promised.
     #[test]
     fn a_wrong_promise_is_as_rare_as_was_asked_for() {
         let chance = |confidence: f64| {
             let requirements = Requirements { confidence, ..ceiling(4.0) };
             let promised = |errors: u64| {
-                let points = lines(&[0.5, 1.0, 2.0].map(|t| (t, errors, 1_000)));
+                let points = sweeps(&[0.5, 1.0, 2.0].map(|t| (t, errors, 1_000)));
                 choose(&points, &requirements, 64.0).unwrap().promised == [true; 3]
             };
-            // A line promises something as soon as its first point does.
+            // A sweep promises something as soon as its first point does.
             let most = (0..40).take_while(|&errors| promised(errors)).last().unwrap();
             1.0 - (1.0 - at_most(most, 1_000, 0.04)).powi(3)
         };
         let wrong = chance(0.9);
         assert!((0.05..=0.1).contains(&wrong), "{wrong}");
-        // Each line at 90 %, without the split, isn't enough.
+        // Each sweep at 90 %, without the split, isn't enough.
         let undivided = chance(1.0 - 3.0 * 0.1);
         assert!(undivided > 0.2, "{undivided}");
     }

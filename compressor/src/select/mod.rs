@@ -1,4 +1,4 @@
-//! Requirements in, model out: the most compressed point of a front that meets everything a job
+//! Requirements in, model out: the most compressed point of a Pareto front that meets everything a job
 //! demands, with the confidence that it demands.
 //!
 //! - [`plan`]: which points a front has, fixed before anything is measured;
@@ -114,10 +114,10 @@ impl Requirements {
         self.instructions.is_some() || self.milliseconds.is_some()
     }
 
-    /// The confidence at which each of `lines` independent sequences of tests is made, so that all
+    /// The confidence at which each of `sweeps` independent sequences of tests is made, so that all
     /// together have the one asked for (Bonferroni).
-    pub fn confidence_of_each(&self, lines: usize) -> f64 {
-        1.0 - (1.0 - self.confidence) / lines.max(1) as f64
+    pub fn confidence_of_each(&self, sweeps: usize) -> f64 {
+        1.0 - (1.0 - self.confidence) / sweeps.max(1) as f64
     }
 
     /// What the ceiling of a class is called.

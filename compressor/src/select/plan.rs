@@ -1,4 +1,4 @@
-//! The points of a front: one line for each temperature of the KL, from gentle to harsh. The plan
+//! The points of a Pareto front: one sweep for each temperature of the KL, from gentle to harsh. The plan
 //! follows from the job alone: it must be fixed before anything is measured, because the order of
 //! the tests rests on it.
 
@@ -13,10 +13,10 @@ const LEAST_BITS: u8 = 2;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FrontConfig {
-    /// Factors on `[variational] temperature`, ascending: each has a Bayesian stage and a line of
+    /// Factors on `[variational] temperature`, ascending: each has a Bayesian stage and a sweep of
     /// points of its own.
     pub temperatures: Vec<f64>,
-    /// How many points a line has; unset: 5 if `[requirements]` asks for more than a rise of the error, else 1,
+    /// How many points a sweep has; unset: 5 if `[requirements]` asks for more than a rise of the error, else 1,
     /// which is the job as it stands.
     pub points: Option<u32>,
     /// Factor on `[quantize] rate` at the gentlest point.
@@ -45,7 +45,7 @@ impl Default for FrontConfig {
 /// What one point differs by from the job as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// Position in the front: line by line, from 0 at the gentlest of the first.
+    /// Position in the front: sweep by sweep, from 0 at the gentlest of the first.
     pub index: usize,
     /// Points of the front.
     pub of: usize,
@@ -71,16 +71,16 @@ impl FrontConfig {
         self.temperatures == [1.0]
     }
 
-    /// How many points a line has, where `needed` says whether the requirements ask for a front.
+    /// How many points a sweep has, where `needed` says whether the requirements ask for a front.
     pub fn count(&self, needed: bool) -> u32 {
         self.points.unwrap_or(if needed { POINTS } else { 1 }).max(1)
     }
 
-    /// The points, line by line in the order of the temperatures, each line of `count` points from
+    /// The points, sweep by sweep in the order of the temperatures, each sweep of `count` points from
     /// gentle to harsh. Without a rate that could be varied, all are at least as harsh as the job.
     pub fn plans(&self, count: u32, has_rate: bool) -> Vec<Plan> {
-        let lines = self.temperatures.iter().map(|&t| self.line(t, count, has_rate));
-        let mut plans: Vec<Plan> = lines.flatten().collect();
+        let sweeps = self.temperatures.iter().map(|&t| self.sweep(t, count, has_rate));
+        let mut plans: Vec<Plan> = sweeps.flatten().collect();
         let of = plans.len();
         for (index, plan) in plans.iter_mut().enumerate() {
             (plan.index, plan.of) = (index, of);
@@ -89,7 +89,7 @@ impl FrontConfig {
     }
 
     /// The points of one temperature, numbered as if they were all.
-    fn line(&self, temperature: f64, count: u32, has_rate: bool) -> Vec<Plan> {
+    fn sweep(&self, temperature: f64, count: u32, has_rate: bool) -> Vec<Plan> {
         let of = count.max(1) as usize;
         let gentlest = if has_rate { self.gentlest.min(1.0) } else { 1.0 };
         let harshest = self.harshest.max(1.0);
@@ -163,14 +163,14 @@ mod tests {
     }
 
     #[test]
-    fn every_temperature_has_the_same_line() {
-        let line = FrontConfig::default().plans(3, true);
+    fn every_temperature_has_the_same_sweep() {
+        let sweep = FrontConfig::default().plans(3, true);
         let front = FrontConfig { temperatures: vec![0.5, 1.0], ..FrontConfig::default() };
         let plans = front.plans(3, true);
         let index: Vec<usize> = plans.iter().map(|p| p.index).collect();
         assert_eq!((index, plans[0].of), ((0..6).collect(), 6));
         for (at, plan) in plans.iter().enumerate() {
-            let same = &line[at % 3];
+            let same = &sweep[at % 3];
             assert_eq!((plan.rate, plan.keep), (same.rate, same.keep));
             assert_eq!(plan.temperature, if at < 3 { 0.5 } else { 1.0 });
         }

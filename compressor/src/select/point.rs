@@ -307,7 +307,7 @@ pub(crate) mod tests {
         let short = shortage(&requirements, 0.95, &[100, 100]).unwrap();
         assert_eq!((short.examples, short.needed), (200, 299));
         assert_eq!(shortage(&requirements, 0.95, &[200, 100]), None);
-        // Two lines need more of them.
+        // Two sweeps need more of them.
         let short = shortage(&requirements, 0.975, &[200, 100]).unwrap();
         assert_eq!((short.examples, short.needed), (300, 368));
         let requirements =

@@ -12,7 +12,7 @@ const TEST: &str = "one-sided Clopper-Pearson bound; points tested in the order 
                     gentlest first, each at the full confidence, until one fails (fixed-sequence \
                     test: no correction for the number of points)";
 /// The same for several temperatures.
-const TEST_OF_LINES: &str = "one-sided Clopper-Pearson bound; the points of each temperature tested \
+const TEST_OF_SWEEPS: &str = "one-sided Clopper-Pearson bound; the points of each temperature tested \
                              in the order of their plan, gentlest first, until one fails \
                              (fixed-sequence test: no correction for the number of points); the \
                              chance of error is split evenly over the temperatures (Bonferroni)";
@@ -128,7 +128,7 @@ impl FrontSummary {
             }
         });
         let several = points.windows(2).any(|p| p[0].plan.temperature != p[1].plan.temperature);
-        let test = if several { TEST_OF_LINES } else { TEST };
+        let test = if several { TEST_OF_SWEEPS } else { TEST };
         Self {
             points: rows.collect(),
             chosen: points.get(choice.point).map_or(0, |point| point.plan.index + 1),

@@ -95,15 +95,17 @@ impl<P: Parameters> Adam<P> {
 mod tests {
     use super::*;
     use crate::bayes::{AffinePosterior, Gaussian, NormalJeffreys, Scale};
+    use crate::graph::Graph;
+    use crate::graph::ops::Dense;
 
-    fn one(mean: f32) -> Vec<AffinePosterior> {
+    fn one(mean: f32) -> Graph<AffinePosterior> {
         let g = |m: f32| Gaussian { mean: vec![m], log_variance: vec![m] };
         let scale = NormalJeffreys { mean: vec![mean], log_variance: vec![mean] };
-        vec![AffinePosterior {
-            weight: g(mean),
-            bias: g(mean),
-            scale: Scale::NormalJeffreys(scale),
-        }]
+        let scale = Scale::NormalJeffreys(scale);
+        let layer = AffinePosterior { weight: g(mean), bias: g(mean), scale };
+        let mut graph = Graph::of_input(vec![1]);
+        graph.push("dense_1", Dense {}, vec![0], vec![1], Some(layer));
+        graph
     }
 
     /// Whatever the gradient's size, Adam's first step is the learning rate, per kind.

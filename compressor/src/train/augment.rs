@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Examples;
 use crate::bayes::Noise;
-use crate::network::Shape;
+use crate::numbers::Shape;
 
 /// `[augment]`: distorted copies of the training images, for pre-training and fine-tuning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use burn::tensor::{Device, Tensor, activation::log_softmax};
 use rand::seq::SliceRandom;
 
-use super::tensor::{Value, constant, values};
 use crate::bayes::{Noise, Parameters};
-use crate::network::Shape;
+use crate::graph::tensor::{Value, constant, values};
+use crate::numbers::Shape;
 
 /// Every step is split into this many shards, each with its own noise and, where there are cores,
 /// its own thread. A constant, so that a job's result does not depend on the machine's cores.

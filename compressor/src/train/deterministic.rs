@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, scalar, sharded, shuffled};
+use super::batches::TrainingBatches;
 use super::evaluate::score;
 use super::forward::{Deterministic, forward};
-use super::lessons::Lessons;
 use super::pace::Pace;
 use super::schedule::cosine;
 use super::{FinetuneConfig, Observer, PretrainConfig, StepReport, TrainError};
-use crate::bayes::{Kind, Parameters};
-use crate::network::FloatNetwork;
+use crate::bayes::Parameters;
+use crate::graph::ops::{BatchNorm, Op};
+use crate::graph::{Affine, Graph};
 
 /// Most steps over which the learning rate rises at the start.
 const WARM_UP: u64 = 100;
@@ -25,31 +26,6 @@ const NORM_MOMENTUM: f32 = 0.1;
 
 /// Weight of the newest step in the loss that is shown.
 const LOSS_MOMENTUM: f64 = 0.02;
-
-impl Parameters for FloatNetwork {
-    fn tensors(&self) -> Vec<(Kind, &[f32])> {
-        let affine = self.affine.iter().flat_map(|a| [&a.weight, &a.bias]);
-        let norms = self.norms.iter().flat_map(|n| [&n.gamma, &n.beta]);
-        affine.chain(norms).map(|t| (Kind::Mean, t.as_slice())).collect()
-    }
-
-    fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
-        let affine = self.affine.iter_mut().flat_map(|a| [&mut a.weight, &mut a.bias]);
-        let norms = self.norms.iter_mut().flat_map(|n| [&mut n.gamma, &mut n.beta]);
-        affine.chain(norms).collect()
-    }
-
-    /// Adds gradients, and the statistics that shards saw in place of a gradient.
-    fn add(&mut self, other: &Self) {
-        for (into, (_, from)) in self.tensors_mut().into_iter().zip(other.tensors()) {
-            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
-        }
-        for (into, from) in self.norms.iter_mut().zip(&other.norms) {
-            into.mean.iter_mut().zip(&from.mean).for_each(|(a, b)| *a += b);
-            into.variance.iter_mut().zip(&from.variance).for_each(|(a, b)| *a += b);
-        }
-    }
-}
 
 /// What deterministic training needs to know, whichever stage it is.
 #[derive(Clone, Debug)]
@@ -101,10 +77,10 @@ impl Plan {
 /// Everything that resuming needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    network: FloatNetwork,
-    adam: Adam<FloatNetwork>,
-    average: FloatNetwork,
-    best: FloatNetwork,
+    network: Graph<Affine>,
+    adam: Adam<Graph<Affine>>,
+    average: Graph<Affine>,
+    best: Graph<Affine>,
     best_loss: f64,
     epochs_without_gain: u32,
     loss: f64,
@@ -114,7 +90,7 @@ pub struct State {
 
 impl State {
     /// No steps taken yet.
-    pub fn new(network: FloatNetwork) -> Self {
+    pub fn new(network: Graph<Affine>) -> Self {
         Self {
             adam: Adam::new(&network),
             average: network.clone(),
@@ -128,7 +104,7 @@ impl State {
     }
 
     /// The network of the best epoch on validation.
-    pub fn into_best(self) -> FloatNetwork {
+    pub fn into_best(self) -> Graph<Affine> {
         self.best
     }
 }
@@ -137,13 +113,13 @@ impl State {
 pub fn train(
     state: &mut State,
     plan: &Plan,
-    lessons: &mut Lessons<'_>,
+    batches: &mut TrainingBatches<'_>,
     validation: &Examples,
     device: &Device,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
     let (per_epoch, steps) =
-        (plan.pace.steps_an_epoch(lessons.len()), plan.pace.steps(lessons.len()));
+        (plan.pace.steps_an_epoch(batches.len()), plan.pace.steps(batches.len()));
     let warm_up = WARM_UP.min(steps / WARM_UP_PART);
     let batch_size = plan.pace.batch;
     let mut order = (u64::MAX, Vec::new());
@@ -153,11 +129,11 @@ pub fn train(
         }
         let epoch = state.step / per_epoch;
         if order.0 != epoch {
-            order = (epoch, shuffled(lessons.len(), plan.seed, epoch));
+            order = (epoch, shuffled(batches.len(), plan.seed, epoch));
         }
         let from = (state.step % per_epoch) as usize * batch_size;
-        let indices = &order.1[from..(from + batch_size).min(lessons.len())];
-        let batch = lessons.batch(epoch, indices);
+        let indices = &order.1[from..(from + batch_size).min(batches.len())];
+        let batch = batches.batch(epoch, indices);
         let (loss, gradient) = gradient(state, plan, &batch, device)?;
         let learning_rate = plan.learning_rate * cosine(state.step, steps, warm_up);
         let rates = Rates { weight_decay: plan.weight_decay, ..Rates::uniform(learning_rate) };
@@ -174,7 +150,7 @@ pub fn train(
             kl_weight: None,
             learning_rate,
             validation: None,
-            weights: state.network.affine.iter().map(|a| a.weight.len()).sum(),
+            weights: weight_count(&state.network),
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {
@@ -190,24 +166,44 @@ pub(super) fn running(mean: f64, newest: f64, step: u64) -> f64 {
     mean + (newest - mean) * LOSS_MOMENTUM.max(1.0 / step as f64)
 }
 
+/// Weights of all layers, biases not counted.
+pub fn weight_count(network: &Graph<Affine>) -> usize {
+    let layers = network.layers().filter_map(|node| node.parameters.as_ref());
+    layers.map(|affine| affine.weight.len()).sum()
+}
+
+/// Batch normalisations, in order.
+fn norms(network: &Graph<Affine>) -> impl Iterator<Item = &BatchNorm> {
+    network.nodes.iter().filter_map(|node| match &node.op {
+        Op::BatchNorm(norm) => Some(norm),
+        _ => None,
+    })
+}
+
+/// As [`norms`], to change them.
+fn norms_mut(network: &mut Graph<Affine>) -> impl Iterator<Item = &mut BatchNorm> {
+    network.nodes.iter_mut().filter_map(|node| match &mut node.op {
+        Op::BatchNorm(norm) => Some(norm),
+        _ => None,
+    })
+}
+
 fn gradient(
     state: &State,
     plan: &Plan,
     batch: &Batch,
     device: &Device,
-) -> Result<(f64, FloatNetwork), TrainError> {
+) -> Result<(f64, Graph<Affine>), TrainError> {
     let (network, total) = (&state.network, batch.len());
     let step = sharded(batch, plan.seed, state.step, |part, noise| {
         let mut layers = Deterministic::new(network, Some(noise), device);
-        let logits = forward(&network.topology, part.value(device), &mut layers);
+        let logits = forward(network, part.value(device), &mut layers);
         let loss = part.loss(logits, total);
         let grads = loss.backward();
-        let mut into = network.zeros_like();
-        layers.add_gradient(&grads, &mut into);
+        let mut into = layers.gradient(network, &grads);
         let share = part.len() as f32 / total as f32;
-        for (norm, (mean, variance)) in into.norms.iter_mut().zip(layers.statistics) {
-            norm.mean = mean.iter().map(|m| m * share).collect();
-            norm.variance = variance.iter().map(|v| v * share).collect();
+        for norm in norms_mut(&mut into) {
+            norm.mean.iter_mut().chain(&mut norm.variance).for_each(|seen| *seen *= share);
         }
         (scalar(&loss), into)
     });
@@ -221,9 +217,9 @@ fn gradient(
 
 impl State {
     /// Updates running statistics and the average of the weights after a step.
-    fn follow(&mut self, gradient: &FloatNetwork, decay: f32) {
+    fn follow(&mut self, gradient: &Graph<Affine>, decay: f32) {
         // The gradient of a batch normalisation carries the batch's statistics.
-        for (norm, seen) in self.network.norms.iter_mut().zip(&gradient.norms) {
+        for (norm, seen) in norms_mut(&mut self.network).zip(norms(gradient)) {
             let blend = |into: &mut Vec<f32>, from: &Vec<f32>| {
                 into.iter_mut().zip(from).for_each(|(a, b)| *a += NORM_MOMENTUM * (b - *a));
             };
@@ -231,7 +227,7 @@ impl State {
             blend(&mut norm.variance, &seen.variance);
         }
         self.average.follow(&self.network, decay, self.step);
-        for (average, norm) in self.average.norms.iter_mut().zip(&self.network.norms) {
+        for (average, norm) in norms_mut(&mut self.average).zip(norms(&self.network)) {
             average.mean.clone_from(&norm.mean);
             average.variance.clone_from(&norm.variance);
         }

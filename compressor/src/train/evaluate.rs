@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
 use super::forward::{Deterministic, forward};
-use super::tensor::{Value, values};
-use crate::network::FloatNetwork;
+use crate::graph::tensor::{Value, values};
+use crate::graph::{Affine, Graph};
 
 /// Examples per forward pass: large enough for the products to dominate, small enough for caches.
 const CHUNK: usize = 250;
@@ -20,11 +20,11 @@ pub struct Score {
 }
 
 /// Logits of every example, row by row.
-pub fn logits(network: &FloatNetwork, examples: &Examples, device: &Device) -> Vec<f32> {
+pub fn logits(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Vec<f32> {
     let device = device.clone().without_autodiff();
     batched(examples, &device, || {
         let mut layers = Deterministic::new(network, None, &device);
-        move |x| forward(&network.topology, x, &mut layers)
+        move |x| forward(network, x, &mut layers)
     })
 }
 
@@ -56,7 +56,7 @@ pub(super) fn batched<F: FnMut(Value) -> Tensor<2>>(
 }
 
 /// Loss and error of `network` on `examples`.
-pub fn score(network: &FloatNetwork, examples: &Examples, device: &Device) -> Score {
+pub fn score(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Score {
     score_logits(&logits(network, examples, device), &examples.labels, examples.classes)
 }
 

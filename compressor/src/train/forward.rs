@@ -1,231 +1,193 @@
-//! The forward pass of any topology, sampled or deterministic.
-
-use std::collections::BTreeMap;
+//! The forward pass of any graph as burn computes it, sampled or deterministic. What a node computes
+//! is in its operator's file ([`crate::graph::Operator::train`]); here is what lies between nodes, and
+//! the parameters.
 
 use burn::tensor::{Device, Gradients, Tensor};
 
-use super::tensor::{
-    Convolution, Relu, Relu6, Value, avg_pool, constant, gradient, leaf, max_pool, values,
+use crate::bayes::layer::{LayerParameters, LayerValues};
+use crate::bayes::{AffinePosterior, Noise, conv2d, dense};
+use crate::graph::ops::{BatchNorm, NORM_EPSILON, Op};
+use crate::graph::tensor::{
+    Convolution, Inputs, Layers, Pass, Value, constant, gradient, leaf, values,
 };
-use crate::bayes::conv2d::BayesConv2d;
-use crate::bayes::dense::BayesDense;
-use crate::bayes::leaves::LayerValues;
-use crate::bayes::{AffinePosterior, Noise};
-use crate::network::{Affine, FloatNetwork, Layer, Norm, Topology};
+use crate::graph::{Affine, Graph, ValueId};
 
-/// Keeps batch normalisation's division finite; the usual value.
-pub const NORM_EPSILON: f32 = 1e-5;
-
-/// The layers that have parameters or randomness, as a forward pass meets them.
-pub trait Layers {
-    /// Applies the `index`-th layer with weights.
-    fn affine(&mut self, index: usize, x: Value) -> Value;
-    /// Applies the `index`-th batch normalisation.
-    fn norm(&mut self, index: usize, x: Value) -> Value;
-    /// Applies dropout.
-    fn dropout(&mut self, rate: f32, x: Value) -> Value;
-}
-
-/// Runs `topology` on `x` and returns the logits.
+/// Runs `graph` on `x` and returns the logits.
 ///
 /// # Shapes
 /// out: `[batch, outputs]`
-pub fn forward(topology: &Topology, x: Value, layers: &mut impl Layers) -> Tensor<2> {
-    Passage::new(x).finish(topology, layers)
+pub fn forward<P>(graph: &Graph<P>, x: Value, layers: &mut impl Layers) -> Tensor<2> {
+    ForwardState::new(graph, x).finish(layers)
 }
 
 /// A forward pass on its way.
-#[derive(Clone, Debug)]
-pub struct Passage<'a> {
-    /// Position of the next layer.
-    at: usize,
-    /// What arrives there.
-    x: Value,
-    /// Values that marks gave a name.
-    named: BTreeMap<&'a str, Value>,
-    affine: usize,
-    norm: usize,
+#[derive(Debug)]
+pub struct ForwardState<'g, P> {
+    graph: &'g Graph<P>,
+    /// Position of the next node.
+    node: usize,
+    /// Nodes with parameters before it.
+    layer: usize,
+    /// What is known and still needed.
+    values: Vec<Option<Value>>,
+    /// The last node that reads each value; of the output, one behind the last.
+    last: Vec<usize>,
+    batch: usize,
+    device: Device,
 }
 
-impl<'a> Passage<'a> {
-    /// Before the first layer.
-    pub fn new(x: Value) -> Self {
-        Self { at: 0, x, named: BTreeMap::new(), affine: 0, norm: 0 }
+impl<P> Clone for ForwardState<'_, P> {
+    fn clone(&self) -> Self {
+        let (values, last, device) = (self.values.clone(), self.last.clone(), self.device.clone());
+        Self { values, last, device, ..*self }
     }
+}
 
-    /// Changes what arrives at the next layer.
-    pub fn map(self, change: impl FnOnce(Value) -> Value) -> Self {
-        Self { x: change(self.x), ..self }
-    }
-
-    /// Passes all layers that are left.
-    pub fn finish(mut self, topology: &'a Topology, layers: &mut impl Layers) -> Tensor<2> {
-        while let Some(layer) = topology.layers.get(self.at) {
-            self = self.step(layer, layers);
+impl<'g, P> ForwardState<'g, P> {
+    /// Before the first node.
+    pub fn new(graph: &'g Graph<P>, x: Value) -> Self {
+        let mut last = vec![0; graph.values.len()];
+        for (at, node) in graph.nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|&id| last[id] = at);
         }
-        self.x.flat()
+        last[graph.output] = graph.nodes.len();
+        let (batch, device) = (x.batch(), x.device());
+        let mut values = vec![None; graph.values.len()];
+        values[graph.input] = Some(x);
+        Self { graph, node: 0, layer: 0, values, last, batch, device }
     }
 
-    /// Passes `layer`, which is the next. Values are moved, not shared, so that burn may write where
-    /// it reads.
-    pub fn step(self, layer: &'a Layer, layers: &mut impl Layers) -> Self {
-        let Self { at, x, mut named, mut affine, mut norm } = self;
-        let x = match layer {
-            Layer::Dense { .. } | Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. } => {
-                affine += 1;
-                layers.affine(affine - 1, x)
-            }
-            Layer::BatchNorm { .. } => {
-                norm += 1;
-                layers.norm(norm - 1, x)
-            }
-            Layer::Mark { name } => {
-                named.insert(name, x.clone());
-                x
-            }
-            // Shape inference has checked that names exist.
-            Layer::From { name } => named.get(name.as_str()).cloned().unwrap_or(x),
-            Layer::Add { name } => match named.get(name.as_str()) {
-                Some(named) => x.plus(named.clone()),
-                None => x,
-            },
-            Layer::MaxPool2d { size, stride, padding } => {
-                Value::Image(max_pool(x.image(), *size, *stride, *padding))
-            }
-            Layer::AvgPool2d { size, stride, padding } => {
-                Value::Image(avg_pool(x.image(), *size, *stride, *padding))
-            }
-            Layer::Crop { before, size } => x.crop(*before, *size),
-            Layer::Relu => x.map(Relu),
-            Layer::Relu6 => x.map(Relu6),
-            Layer::Flatten => Value::Flat(x.flat()),
-            Layer::Select { keep } => x.select(keep),
-            Layer::Dropout { rate } => layers.dropout(*rate, x),
-        };
-        Self { at: at + 1, x, named, affine, norm }
+    /// Changes what the node before the next has written.
+    pub fn change_last(&mut self, change: impl FnOnce(Value) -> Value) {
+        let last = self.node.checked_sub(1).and_then(|last| self.graph.nodes.get(last));
+        if let Some(node) = last {
+            self.values[node.output] = self.values[node.output].take().map(change);
+        }
     }
-}
 
-/// The convolution that a layer describes.
-pub(super) fn convolution(layer: &Layer) -> Option<Convolution> {
-    match layer {
-        Layer::Conv2d { channels, filters, kernel, stride, padding } => Some(Convolution {
-            channels: *channels,
-            filters: *filters,
-            depthwise: false,
-            kernel: *kernel,
-            stride: *stride,
-            padding: *padding,
-        }),
-        Layer::DepthwiseConv2d { channels, kernel, stride, padding } => Some(Convolution {
-            channels: *channels,
-            filters: *channels,
-            depthwise: true,
-            kernel: *kernel,
-            stride: *stride,
-            padding: *padding,
-        }),
-        _ => None,
+    /// Passes the next node.
+    pub fn step(&mut self, layers: &mut dyn Layers) {
+        let Some(node) = self.graph.nodes.get(self.node) else { return };
+        let mut operands: Vec<Value> = (0..node.inputs.len())
+            .filter_map(|operand| self.operand(&node.inputs, operand))
+            .collect();
+        if !operands.is_empty() {
+            let inputs = Inputs { first: operands.remove(0), rest: operands };
+            let mut pass = Pass::new(self.layer, layers);
+            let output = node.op.train(&self.graph.site(node), inputs, &mut pass);
+            self.values[node.output] = Some(output);
+        }
+        self.layer += usize::from(node.parameters.is_some());
+        self.node += 1;
+    }
+
+    /// An operand of the next node. Values are moved where they are read the last time, not shared, so
+    /// that burn may write where it reads.
+    fn operand(&mut self, inputs: &[ValueId], operand: usize) -> Option<Value> {
+        let id = inputs[operand];
+        let value = &self.graph.values[id];
+        if let Some(numbers) = &value.constant {
+            return Some(Value::repeated(numbers, &value.dims, self.batch, &self.device));
+        }
+        if self.last[id] == self.node && !inputs[operand + 1..].contains(&id) {
+            return self.values[id].take();
+        }
+        self.values[id].clone()
+    }
+
+    /// Passes all nodes that are left.
+    pub fn finish(mut self, layers: &mut impl Layers) -> Tensor<2> {
+        while self.node < self.graph.nodes.len() {
+            self.step(layers);
+        }
+        match self.values[self.graph.output].take() {
+            Some(logits) => logits.flat(),
+            // No checked graph gets here.
+            None => constant(Vec::new(), [self.batch, 0], &self.device),
+        }
     }
 }
 
-/// Leaves of a deterministic network.
+/// Parameters of a deterministic network on the device.
 pub struct Deterministic {
-    affine: Vec<AffineTensors>,
-    norms: Vec<[Tensor<1>; 2]>,
-    running: Vec<Norm>,
-    /// Mean and variance that each batch normalisation saw, while training.
-    pub statistics: Vec<(Vec<f32>, Vec<f32>)>,
+    layers: Vec<Tensors>,
+    /// Mean and variance that each batch normalisation saw, by layer, while training.
+    statistics: Vec<Option<[Vec<f32>; 2]>>,
     noise: Option<Noise>,
 }
 
-enum AffineTensors {
-    Dense { weight: Tensor<2>, bias: Tensor<1> },
-    Conv2d { convolution: Convolution, weight: Tensor<2>, bias: Tensor<1> },
+/// Weights and bias of a layer, or γ and β of a batch normalisation.
+struct Tensors {
+    /// `[outputs, columns]`
+    weight: Tensor<2>,
+    /// `[outputs]`
+    bias: Tensor<1>,
 }
 
 impl Deterministic {
-    /// Leaves of `network`. With `noise`, dropout drops and batch normalisation uses the batch's
+    /// Parameters of `network`. With `noise`, dropout drops and batch normalisation uses the batch's
     /// own statistics (training); without, neither (inference).
-    pub fn new(network: &FloatNetwork, noise: Option<Noise>, device: &Device) -> Self {
-        let layers = network.topology.affine_layers().zip(&network.affine);
-        let affine = layers.map(|(l, a)| AffineTensors::new(l, a, device)).collect();
-        let vector = |v: &Vec<f32>| leaf(v.clone(), [v.len()], device);
-        let norms = network.norms.iter().map(|n| [vector(&n.gamma), vector(&n.beta)]).collect();
-        Self { affine, norms, running: network.norms.clone(), statistics: Vec::new(), noise }
+    pub fn new(network: &Graph<Affine>, noise: Option<Noise>, device: &Device) -> Self {
+        let layers = network.parameters().map(|Affine { weight, bias }| {
+            let outputs = bias.len();
+            let columns = weight.len() / outputs.max(1);
+            Tensors {
+                weight: leaf(weight.clone(), [outputs, columns], device),
+                bias: leaf(bias.clone(), [outputs], device),
+            }
+        });
+        let layers: Vec<Tensors> = layers.collect();
+        Self { statistics: vec![None; layers.len()], layers, noise }
     }
 
-    /// Adds the gradients of this step to `into`.
-    pub fn add_gradient(&self, grads: &Gradients, into: &mut FloatNetwork) {
-        let add = |into: &mut Vec<f32>, from: Vec<f32>| {
-            into.iter_mut().zip(from).for_each(|(a, b)| *a += b);
-        };
-        for (tensors, into) in self.affine.iter().zip(&mut into.affine) {
-            let (weight, bias) = match tensors {
-                AffineTensors::Dense { weight, bias } => (gradient(weight, grads), bias),
-                AffineTensors::Conv2d { weight, bias, .. } => (gradient(weight, grads), bias),
-            };
-            add(&mut into.weight, weight);
-            add(&mut into.bias, gradient(bias, grads));
-        }
-        for ([gamma, beta], into) in self.norms.iter().zip(&mut into.norms) {
-            add(&mut into.gamma, gradient(gamma, grads));
-            add(&mut into.beta, gradient(beta, grads));
-        }
-    }
-}
-
-impl AffineTensors {
-    fn new(layer: &Layer, affine: &Affine, device: &Device) -> Self {
-        let outputs = affine.bias.len();
-        let bias = leaf(affine.bias.clone(), [outputs], device);
-        match convolution(layer) {
-            Some(convolution) => {
-                let weight = leaf(affine.weight.clone(), convolution.weight_shape(), device);
-                Self::Conv2d { convolution, weight, bias }
-            }
-            None => {
-                let inputs = affine.weight.len() / outputs.max(1);
-                let weight = leaf(affine.weight.clone(), [outputs, inputs], device);
-                Self::Dense { weight, bias }
+    /// The gradient of this step. Batch normalisations hold the statistics that they saw instead of
+    /// running ones.
+    pub fn gradient(self, network: &Graph<Affine>, grads: &Gradients) -> Graph<Affine> {
+        let mut into = network.map(|layer, _| {
+            let Tensors { weight, bias } = &self.layers[layer];
+            Affine { weight: gradient(weight, grads), bias: gradient(bias, grads) }
+        });
+        let layers = into.nodes.iter_mut().filter(|node| node.parameters.is_some());
+        for (node, seen) in layers.zip(self.statistics) {
+            if let (Op::BatchNorm(norm), Some(seen)) = (&mut node.op, seen) {
+                [norm.mean, norm.variance] = seen;
             }
         }
+        into
     }
 }
 
 impl Layers for Deterministic {
-    fn affine(&mut self, index: usize, x: Value) -> Value {
-        match &self.affine[index] {
-            AffineTensors::Dense { weight, bias } => {
-                let h = x.flat().matmul(weight.clone().transpose());
-                Value::Flat(h + bias.clone().unsqueeze())
-            }
-            AffineTensors::Conv2d { convolution, weight, bias } => {
-                Value::Image(convolution.apply(x.image(), weight, bias))
-            }
-        }
+    fn dense(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        let Tensors { weight, bias } = &self.layers[layer];
+        x.matmul(weight.clone().transpose()) + bias.clone().unsqueeze()
     }
 
-    fn norm(&mut self, index: usize, x: Value) -> Value {
-        let [gamma, beta] = &self.norms[index];
+    fn convolution(&mut self, layer: usize, of: &Convolution, x: Tensor<4>) -> Tensor<4> {
+        let Tensors { weight, bias } = &self.layers[layer];
+        of.apply(x, weight, bias)
+    }
+
+    fn batch_norm(&mut self, layer: usize, norm: &BatchNorm, x: Value) -> Value {
+        let Tensors { weight: gamma, bias: beta } = &self.layers[layer];
         // One layout for both ranks: every feature of a flat value is a channel of one pixel.
         let flat = matches!(x, Value::Flat(_));
         let x = x.image();
         let channels = x.dims()[3];
-        let wide = |t: Tensor<1>| t.reshape([1, 1, 1, channels]);
         let (mean, variance) = if self.noise.is_some() {
             let mean = x.clone().mean_dims(&[0, 1, 2]);
             let centred = x.clone() - mean.clone();
             let variance = (centred.clone() * centred).mean_dims(&[0, 1, 2]);
-            let seen = (values(mean.clone().inner()), values(variance.clone().inner()));
-            self.statistics.push(seen);
+            self.statistics[layer] =
+                Some([values(mean.clone().inner()), values(variance.clone().inner())]);
             (mean, variance)
         } else {
             let of = |v: &Vec<f32>| constant(v.clone(), [1, 1, 1, channels], &x.device());
-            (of(&self.running[index].mean), of(&self.running[index].variance))
+            (of(&norm.mean), of(&norm.variance))
         };
         let y = (x - mean) / (variance + NORM_EPSILON).sqrt();
-        let y = y * wide(gamma.clone()) + wide(beta.clone());
+        let (gamma, beta) = (gamma.clone(), beta.clone());
+        let y = y * gamma.reshape([1, 1, 1, channels]) + beta.reshape([1, 1, 1, channels]);
         if flat { Value::Flat(Value::Image(y).flat()) } else { Value::Image(y) }
     }
 
@@ -250,55 +212,42 @@ fn drop<const D: usize>(x: Tensor<D>, rate: f32, noise: &mut Noise) -> Tensor<D>
     x * mask
 }
 
-/// Leaves of a Bayesian network and the noise of one step.
+/// Parameters of a Bayesian network on the device, and the noise of one step.
 pub struct Sampled {
-    layers: Vec<BayesTensors>,
+    layers: Vec<LayerParameters>,
     noise: Noise,
 }
 
-enum BayesTensors {
-    Dense(BayesDense),
-    Conv2d(BayesConv2d),
-}
-
 impl Sampled {
-    /// Leaves of a network of `topology` with the parameters `values`, sampled with `noise`.
-    pub fn new(topology: &Topology, values: &[LayerValues], noise: Noise, device: &Device) -> Self {
-        let layers = topology.affine_layers().zip(values);
-        let layers = layers.map(|(layer, values)| match convolution(layer) {
-            Some(c) => BayesTensors::Conv2d(BayesConv2d::new(c, values, device)),
-            None => BayesTensors::Dense(BayesDense::new(values, device)),
-        });
+    /// Parameters with the values `values`, sampled with `noise`.
+    pub fn new(values: &[LayerValues], noise: Noise, device: &Device) -> Self {
+        let layers = values.iter().map(|values| LayerParameters::new(values, device));
         Self { layers: layers.collect(), noise }
     }
 
-    /// The gradient of this step, taken out of `grads`; `of` and `values` are what the leaves were
+    /// The gradient of this step, taken out of `grads`; `of` and `values` are what the parameters were
     /// made from.
     pub fn take_gradient(
         &self,
-        of: &[AffinePosterior],
+        of: &Graph<AffinePosterior>,
         values: &[LayerValues],
         grads: &mut Gradients,
-    ) -> Vec<AffinePosterior> {
-        let layers = self.layers.iter().zip(of).zip(values);
-        let layers = layers.map(|((layer, of), values)| match layer {
-            BayesTensors::Dense(layer) => layer.leaves.take_gradient(of, values, grads),
-            BayesTensors::Conv2d(layer) => layer.leaves.take_gradient(of, values, grads),
-        });
-        layers.collect()
+    ) -> Graph<AffinePosterior> {
+        of.map(|layer, of| self.layers[layer].take_gradient(of, &values[layer], grads))
     }
 }
 
 impl Layers for Sampled {
-    fn affine(&mut self, index: usize, x: Value) -> Value {
-        match &self.layers[index] {
-            BayesTensors::Dense(t) => Value::Flat(t.sample(x.flat(), &mut self.noise)),
-            BayesTensors::Conv2d(t) => Value::Image(t.sample(x.image(), &mut self.noise)),
-        }
+    fn dense(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        dense::sample(&self.layers[layer], x, &mut self.noise)
+    }
+
+    fn convolution(&mut self, layer: usize, of: &Convolution, x: Tensor<4>) -> Tensor<4> {
+        conv2d::sample(of, &self.layers[layer], x, &mut self.noise)
     }
 
     /// Batch normalisation is folded into the weights before variational training.
-    fn norm(&mut self, _index: usize, x: Value) -> Value {
+    fn batch_norm(&mut self, _layer: usize, _norm: &BatchNorm, x: Value) -> Value {
         x
     }
 
@@ -307,3 +256,6 @@ impl Layers for Sampled {
         x
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,63 +2,55 @@
 //! trained one.
 
 use super::VariationalConfig;
-use crate::bayes::{
-    AffinePosterior, BayesNetwork, Gaussian, Horseshoe, LogNormal, Noise, NormalJeffreys, Scale,
-    group_count,
-};
-use crate::network::{Affine, FloatNetwork, Layer, Norm, Topology};
+use crate::bayes::{AffinePosterior, Gaussian, Horseshoe, LogNormal, Noise, NormalJeffreys, Scale};
+use crate::graph::{Affine, Graph, Op};
 use crate::posterior::Prior;
 
-/// A network with weights from N(0, 2/fan_in) (He et al., 2015, arXiv:1502.01852), the last affine
-/// layer's from N(0, 1/fan_in), and zero biases.
-pub fn deterministic(topology: &Topology, seed: u64) -> FloatNetwork {
+/// A network with weights from N(0, 2/fan_in) (He et al., 2015, arXiv:1502.01852), the last layer's from
+/// N(0, 1/fan_in), and zero biases; batch normalisations change nothing yet.
+pub fn deterministic(structure: &Graph<()>, seed: u64) -> Graph<Affine> {
     let mut noise = Noise::new(seed, 0);
-    let count = topology.affine_layers().count();
-    let affine = topology.affine_layers().enumerate().map(|(i, layer)| {
-        let (weights, outputs) = sizes(layer);
-        let fan_in = (weights / outputs.max(1)).max(1) as f32;
-        let gain = if i + 1 == count { 1.0_f32 } else { 2.0 };
-        let spread = (gain / fan_in).sqrt();
-        let weight = noise.vector(weights).into_iter().map(|e| e * spread).collect();
+    let mut left = structure.layers().count();
+    let held = structure.nodes.iter().filter(|node| node.parameters.is_some());
+    let sizes = held.map(|node| {
+        let site = structure.site(node);
+        (node.op.weights(&site), node.op.parameters(&site).unwrap_or_default())
+    });
+    let sizes: Vec<_> = sizes.collect();
+    structure.map(|layer, ()| {
+        let (weights, [len, outputs]) = sizes[layer];
+        let Some(weights) = weights else {
+            return Affine { weight: vec![1.0; len], bias: vec![0.0; outputs] };
+        };
+        left -= 1;
+        let gain = if left == 0 { 1.0_f32 } else { 2.0 };
+        let spread = (gain / weights.columns().max(1) as f32).sqrt();
+        let weight = noise.vector(len).into_iter().map(|e| e * spread).collect();
         Affine { weight, bias: vec![0.0; outputs] }
-    });
-    let affine = affine.collect();
-    let norms = topology.layers.iter().filter_map(|layer| match layer {
-        Layer::BatchNorm { channels } => Some(Norm {
-            gamma: vec![1.0; *channels],
-            beta: vec![0.0; *channels],
-            mean: vec![0.0; *channels],
-            variance: vec![1.0; *channels],
-        }),
-        _ => None,
-    });
-    FloatNetwork { topology: topology.clone(), affine, norms: norms.collect() }
+    })
 }
 
-/// Number of weights and outputs of an affine layer.
-fn sizes(layer: &Layer) -> (usize, usize) {
-    match layer {
-        Layer::Dense { inputs, outputs } => (inputs * outputs, *outputs),
-        Layer::Conv2d { channels, filters, kernel, .. } => {
-            (filters * kernel[0] * kernel[1] * channels, *filters)
+/// A network whose dropouts are gone.
+pub fn without_dropout(mut network: Graph<Affine>) -> Graph<Affine> {
+    while let Some(at) = network.nodes.iter().position(|node| matches!(node.op, Op::Dropout(_))) {
+        let dropout = network.nodes.remove(at);
+        let (Some(&input), output) = (dropout.inputs.first(), dropout.output) else { continue };
+        let inputs = network.nodes.iter_mut().flat_map(|node| &mut node.inputs);
+        for id in inputs.chain([&mut network.output]).filter(|id| **id == output) {
+            *id = input;
         }
-        Layer::DepthwiseConv2d { channels, kernel, .. } => {
-            (kernel[0] * kernel[1] * channels, *channels)
-        }
-        _ => (0, 0),
     }
+    network
 }
 
 /// A posterior centred on a trained network (batch normalisation already folded, dropout dropped),
 /// with E\[z\] = 1 for normal-Jeffreys and close to 1 for the horseshoe.
-pub fn posterior(network: &FloatNetwork, config: &VariationalConfig) -> BayesNetwork {
+pub fn posterior(network: &Graph<Affine>, config: &VariationalConfig) -> Graph<AffinePosterior> {
     let config = config.resolve();
-    let mut topology = network.topology.clone();
-    topology.layers.retain(|l| !matches!(l, Layer::Dropout { .. }));
-    let shapes: Vec<&Layer> = topology.layers.iter().filter(|l| l.is_affine()).collect();
-    let layers = shapes.iter().zip(&network.affine).enumerate().map(|(i, (layer, affine))| {
+    let sizes = network.weights();
+    network.map(|layer, affine| {
         let start = config.initial_log_variance;
-        let start = if i == 0 { start.min(config.first_log_variance_most) } else { start };
+        let start = if layer == 0 { start.min(config.first_log_variance_most) } else { start };
         let gaussian = |mean: &Vec<f32>| Gaussian {
             mean: mean.clone(),
             log_variance: vec![start; mean.len()],
@@ -66,11 +58,9 @@ pub fn posterior(network: &FloatNetwork, config: &VariationalConfig) -> BayesNet
         AffinePosterior {
             weight: gaussian(&affine.weight),
             bias: gaussian(&affine.bias),
-            scale: scale(group_count(layer), &config),
+            scale: scale(sizes[layer].group_count(), &config),
         }
-    });
-    let layers = layers.collect();
-    BayesNetwork { topology, layers }
+    })
 }
 
 fn scale(groups: usize, config: &VariationalConfig) -> Scale {

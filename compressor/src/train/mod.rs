@@ -1,6 +1,7 @@
 //! Training: deterministic pre-training, variational training, fine-tuning.
 //!
-//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], [`tensor`]);
+//! burn computes the forward pass and the gradient of the cross-entropy ([`forward`], and the operators'
+//! files in [`crate::graph::ops`]);
 //! parameters, moments and schedules are plain data ([`adam`]), so that a checkpoint is exact and a
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
@@ -8,28 +9,26 @@
 pub mod adam;
 pub mod augment;
 pub mod batch;
+pub mod batches;
 mod config;
 pub mod deterministic;
 pub mod evaluate;
 pub mod forward;
 pub mod initialize;
-pub mod lessons;
 pub mod pace;
-pub mod primitive;
 pub mod quantized;
 mod schedule;
 pub mod shrink;
-pub mod tensor;
 pub mod variational;
-pub mod window;
 
 use serde::{Deserialize, Serialize};
 
 pub use augment::AugmentConfig;
 pub use config::*;
 
-use crate::calibrate::CalibrateError;
-use crate::lower::LowerError;
+use crate::compile::CompileError;
+use crate::compile::calibrate::CalibrateError;
+use crate::graph::LowerError;
 use crate::prune::PruneError;
 
 /// What went wrong while training.
@@ -66,6 +65,9 @@ pub enum TrainError {
     /// The network has no integer form.
     #[error(transparent)]
     Lower(#[from] LowerError),
+    /// An operator of the integer network can't be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// The observer could not save or log.
     #[error(transparent)]
     Observer(Box<dyn std::error::Error + Send + Sync>),

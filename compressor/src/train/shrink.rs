@@ -6,30 +6,31 @@
 //! below the layer at hand are computed once. Layers whose groups go together are tried together, in
 //! the place of their first.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
 use super::evaluate::score_logits;
-use super::forward::{Deterministic, Layers, Passage};
-use super::tensor::{Value, values};
+use super::forward::{Deterministic, ForwardState};
 use super::{ShrinkConfig, VariationalConfig};
-use crate::bayes::BayesNetwork;
-use crate::network::{FloatNetwork, Layer, Topology};
-use crate::prune::weights::posterior_mean;
-use crate::prune::{PruneError, ties, unimportance};
+use crate::bayes::{AffinePosterior, posterior};
+use crate::graph::ops::BatchNorm;
+use crate::graph::tensor::Layers;
+use crate::graph::tensor::{Convolution, Value, values};
+use crate::graph::{Affine, Graph, Groups, Weights};
+use crate::prune::{PruneError, posterior_mean, prune_score, ties};
 
-/// Groups that may go, per affine layer, and the unimportance of the least of them.
+/// Groups that may go, per layer, and the prune score of the least of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Removal {
-    /// Per affine layer and group.
+    /// Per layer and group.
     pub dead: Vec<Vec<bool>>,
-    /// Per affine layer: unimportance at which the cut was made; infinite where nothing goes.
+    /// Per layer: prune score at which the cut was made; infinite where nothing goes.
     pub thresholds: Vec<f32>,
-    /// Per affine layer: rise of the loss on the sample by this layer's part, after the parts of the
+    /// Per layer: rise of the loss on the sample by this layer's part, after the parts of the
     /// layers behind it.
     pub effects: Vec<f32>,
-    /// Per affine layer and group: what they were ordered by.
-    pub unimportance: Vec<Vec<f32>>,
+    /// Per layer and group: what they were ordered by.
+    pub prune_score: Vec<Vec<f32>>,
 }
 
 impl Removal {
@@ -49,52 +50,52 @@ pub enum Scope {
 }
 
 impl Scope {
-    fn has(self, layer: Option<&&Layer>) -> bool {
-        self == Self::All || !matches!(layer, Some(Layer::Dense { .. }))
+    fn has(self, layer: &Weights) -> bool {
+        self == Self::All || layer.groups != Groups::Inputs
     }
 }
 
 /// Finds what can go from `network` now, judged on `sample`.
 pub fn removal(
-    network: &BayesNetwork,
+    network: &Graph<AffinePosterior>,
     config: &VariationalConfig,
     scope: Scope,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
-    let posterior = config.shrink.order.applied(network.posterior())?;
+    let posterior = config.shrink.order.applied(posterior(network))?;
     let mean = posterior_mean(&posterior)?;
-    harmless(mean, unimportance(&posterior)?, &config.shrink, scope, sample, device)
+    harmless(mean, prune_score(&posterior)?, &config.shrink, scope, sample, device)
 }
 
-/// Finds what can go from a network whose groups, as parts of their joint ones, have these
-/// unimportances, judged on `sample`.
+/// Finds what can go from a network whose groups, as parts of their joint ones, have these prune
+/// scores, judged on `sample`.
 pub fn harmless(
-    mut mean: FloatNetwork,
-    unimportance: Vec<Vec<f32>>,
+    mut mean: Graph<Affine>,
+    prune_score: Vec<Vec<f32>>,
     config: &ShrinkConfig,
     scope: Scope,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
     let device = device.clone().without_autodiff();
-    let topology = mean.topology.clone();
+    let structure = mean.structure();
+    let sizes = mean.weights();
     let parts = halves(sample);
-    let cached: Vec<Vec<Passage>> =
-        parts.iter().map(|part| passages(&topology, &mean, part, &device)).collect();
+    let cached: Vec<Vec<ForwardState<()>>> =
+        parts.iter().map(|part| states(&structure, &mean, part, &device)).collect();
     let mut removal = Removal {
-        dead: unimportance.iter().map(|u| vec![false; u.len()]).collect(),
-        thresholds: vec![f32::INFINITY; unimportance.len()],
-        effects: vec![0.0; unimportance.len()],
-        unimportance,
+        dead: prune_score.iter().map(|u| vec![false; u.len()]).collect(),
+        thresholds: vec![f32::INFINITY; prune_score.len()],
+        effects: vec![0.0; prune_score.len()],
+        prune_score,
     };
-    let affine: Vec<&Layer> = topology.affine_layers().collect();
-    for tie in ties(&topology)?.iter().rev().filter(|tie| tie.removable) {
+    for tie in ties(&structure)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
-        if !scope.has(affine.get(layer)) {
+        if !sizes.get(layer).is_some_and(|sizes| scope.has(sizes)) {
             continue;
         }
-        let order = candidates(&removal.unimportance[layer], config);
+        let order = candidates(&removal.prune_score[layer], config);
         if order.is_empty() {
             continue;
         }
@@ -102,8 +103,10 @@ pub fn harmless(
         let loss = |count: usize| {
             let mut keep = vec![1.0; groups];
             order[..count].iter().for_each(|(g, _)| keep[*g] = 0.0);
-            let passages = cached.iter().map(|c| c[layer].clone()).collect();
-            ablated_loss(&mean, passages, &Ablation { layers: &tie.layers, keep }, &parts, &device)
+            let states = cached.iter().map(|c| c[layer].clone()).collect();
+            let passed = sizes[layer].groups != Groups::Inputs;
+            let ablation = Ablation { layers: &tie.layers, passed, keep };
+            ablated_loss(&mean, states, &ablation, &parts, &device)
         };
         let rises = &config.loss_rise;
         let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
@@ -123,7 +126,7 @@ pub fn harmless(
         order[..count].iter().for_each(|(g, _)| dead[*g] = true);
         let threshold = order[..count].last().map_or(f32::INFINITY, |(_, least)| *least);
         for &layer in &tie.layers {
-            mask(&mut mean, layer, &dead);
+            mask(&mut mean, layer, &sizes[layer], &dead);
             removal.thresholds[layer] = threshold;
             removal.effects[layer] = (reached - before) as f32;
             removal.dead[layer].clone_from(&dead);
@@ -133,14 +136,14 @@ pub fn harmless(
 }
 
 /// Groups above the floor, least needed first, at most the allowed share and never all.
-fn candidates(unimportance: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> {
+fn candidates(prune_score: &[f32], config: &ShrinkConfig) -> Vec<(usize, f32)> {
     let floor = config.floor.unwrap_or(f32::NEG_INFINITY);
     let mut order: Vec<(usize, f32)> =
-        unimportance.iter().copied().enumerate().filter(|(_, u)| *u >= floor).collect();
+        prune_score.iter().copied().enumerate().filter(|(_, u)| *u >= floor).collect();
     // Ties are broken by index, so that the order is the same everywhere.
     order.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let share = (unimportance.len() as f32 * config.most_at_once).ceil() as usize;
-    order.truncate(share.min(unimportance.len().saturating_sub(1)));
+    let share = (prune_score.len() as f32 * config.most_at_once).ceil() as usize;
+    order.truncate(share.min(prune_score.len().saturating_sub(1)));
     order
 }
 
@@ -173,25 +176,29 @@ fn halves(sample: &Examples) -> Vec<Examples> {
         .collect()
 }
 
-/// The forward pass where the groups of each affine layer multiply: before a dense layer, behind a
+/// The forward pass where the groups of each layer multiply: before a dense layer, behind a
 /// convolution.
-fn passages<'a>(
-    topology: &'a Topology,
-    network: &FloatNetwork,
+fn states<'g>(
+    structure: &'g Graph<()>,
+    network: &Graph<Affine>,
     examples: &Examples,
     device: &Device,
-) -> Vec<Passage<'a>> {
+) -> Vec<ForwardState<'g, ()>> {
     let mut layers = Deterministic::new(network, None, device);
     let x = Value::from_examples(examples.inputs.clone(), examples.shape, device);
-    let mut passage = Passage::new(x);
+    let mut state = ForwardState::new(structure, x);
     let mut seen = Vec::new();
-    for layer in &topology.layers {
-        if matches!(layer, Layer::Dense { .. }) {
-            seen.push(passage.clone());
-        }
-        passage = passage.step(layer, &mut layers);
-        if matches!(layer, Layer::Conv2d { .. } | Layer::DepthwiseConv2d { .. }) {
-            seen.push(passage.clone());
+    for node in &structure.nodes {
+        match node.op.weights(&structure.site(node)).map(|weights| weights.groups) {
+            Some(Groups::Inputs) => {
+                seen.push(state.clone());
+                state.step(&mut layers);
+            }
+            Some(Groups::Filters | Groups::Channels) => {
+                state.step(&mut layers);
+                seen.push(state.clone());
+            }
+            None => state.step(&mut layers),
         }
     }
     seen
@@ -200,6 +207,8 @@ fn passages<'a>(
 /// Groups that are multiplied by `keep` in each of `layers`.
 struct Ablation<'a> {
     layers: &'a [usize],
+    /// Whether the forward pass begins right behind the first of them.
+    passed: bool,
     keep: Vec<f32>,
 }
 
@@ -209,18 +218,32 @@ struct Ablated<'a> {
     ablation: &'a Ablation<'a>,
 }
 
+impl Ablated<'_> {
+    fn has(&self, layer: usize) -> bool {
+        self.ablation.layers.contains(&layer)
+    }
+}
+
 impl Layers for Ablated<'_> {
-    fn affine(&mut self, index: usize, x: Value) -> Value {
-        let y = self.inner.affine(index, x);
-        // The first layer's groups are out already; a dense layer is always the only one.
-        if self.ablation.layers.iter().skip(1).any(|&layer| layer == index) {
-            return y.scale_channels(self.ablation.keep.clone());
+    fn dense(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
+        let x = if self.has(layer) {
+            Value::Flat(x).scale_channels(self.ablation.keep.clone()).flat()
+        } else {
+            x
+        };
+        self.inner.dense(layer, x)
+    }
+
+    fn convolution(&mut self, layer: usize, of: &Convolution, x: Tensor<4>) -> Tensor<4> {
+        let y = self.inner.convolution(layer, of, x);
+        if self.has(layer) {
+            return Value::Image(y).scale_channels(self.ablation.keep.clone()).image();
         }
         y
     }
 
-    fn norm(&mut self, index: usize, x: Value) -> Value {
-        self.inner.norm(index, x)
+    fn batch_norm(&mut self, layer: usize, norm: &BatchNorm, x: Value) -> Value {
+        self.inner.batch_norm(layer, norm, x)
     }
 
     fn dropout(&mut self, rate: f32, x: Value) -> Value {
@@ -228,27 +251,28 @@ impl Layers for Ablated<'_> {
     }
 }
 
-/// Mean loss without some groups, from the `passages` where the first layer's multiply.
+/// Mean loss without some groups, from the `states` where the first layer's multiply.
 fn ablated_loss(
-    network: &FloatNetwork,
-    passages: Vec<Passage<'_>>,
+    network: &Graph<Affine>,
+    states: Vec<ForwardState<'_, ()>>,
     ablation: &Ablation<'_>,
     parts: &[Examples],
     device: &Device,
 ) -> f64 {
-    let run = |passage: Passage<'_>, part: &Examples| {
+    let run = |mut state: ForwardState<'_, ()>, part: &Examples| {
+        if ablation.passed {
+            state.change_last(|x| x.scale_channels(ablation.keep.clone()));
+        }
         let inner = Deterministic::new(network, None, device);
-        let logits = passage
-            .map(|x| x.scale_channels(ablation.keep.clone()))
-            .finish(&network.topology, &mut Ablated { inner, ablation });
+        let logits = state.finish(&mut Ablated { inner, ablation });
         score_logits(&values(logits), &part.labels, part.classes).loss * part.len() as f64
     };
     let run = &run;
     let sums: Vec<f64> = std::thread::scope(|scope| {
-        let handles: Vec<_> = passages
+        let handles: Vec<_> = states
             .into_iter()
             .zip(parts)
-            .map(|(passage, part)| scope.spawn(move || run(passage, part)))
+            .map(|(state, part)| scope.spawn(move || run(state, part)))
             .collect();
         handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
     });
@@ -256,22 +280,15 @@ fn ablated_loss(
 }
 
 /// Zeroes what dead groups contribute, so that layers tried later see the network without them.
-fn mask(network: &mut FloatNetwork, layer: usize, dead: &[bool]) {
-    let dense = matches!(network.topology.affine_layers().nth(layer), Some(Layer::Dense { .. }));
-    let affine = &mut network.affine[layer];
-    if dense {
-        for row in affine.weight.chunks_exact_mut(dead.len().max(1)) {
+fn mask(network: &mut Graph<Affine>, layer: usize, sizes: &Weights, dead: &[bool]) {
+    let Some(affine) = network.parameters_mut().nth(layer) else { return };
+    let rows = affine.weight.chunks_exact_mut(sizes.columns().max(1)).zip(&mut affine.bias);
+    if sizes.groups == Groups::Inputs {
+        for (row, _) in rows {
             row.iter_mut().zip(dead).filter(|(_, d)| **d).for_each(|(w, _)| *w = 0.0);
         }
     } else {
-        let per_filter = affine.weight.len() / dead.len().max(1);
-        for ((row, bias), _) in affine
-            .weight
-            .chunks_exact_mut(per_filter.max(1))
-            .zip(&mut affine.bias)
-            .zip(dead)
-            .filter(|(_, d)| **d)
-        {
+        for ((row, bias), _) in rows.zip(dead).filter(|(_, d)| **d) {
             row.fill(0.0);
             *bias = 0.0;
         }
@@ -284,15 +301,10 @@ mod tests {
 
     #[test]
     fn convolutions_alone_are_all_but_dense_layers() {
-        let dense = Layer::Dense { inputs: 2, outputs: 3 };
-        let depthwise = Layer::DepthwiseConv2d {
-            channels: 2,
-            kernel: [3; 2],
-            stride: [1; 2],
-            padding: crate::network::Padding::Same,
-        };
-        assert!(Scope::All.has(Some(&&dense)) && Scope::Convolutions.has(Some(&&depthwise)));
-        assert!(!Scope::Convolutions.has(Some(&&dense)));
+        let of = |groups| Weights { outputs: 3, taps: 1, inputs: 2, groups };
+        let (dense, depthwise) = (of(Groups::Inputs), of(Groups::Channels));
+        assert!(Scope::All.has(&dense) && Scope::Convolutions.has(&depthwise));
+        assert!(!Scope::Convolutions.has(&dense));
     }
 
     #[test]

@@ -10,15 +10,13 @@ use super::evaluate::score;
 use super::forward::{Sampled, forward};
 use super::shrink::{Scope, removal};
 use super::{Observer, StepReport, TrainError, VariationalConfig};
-use crate::bayes::leaves::LayerValues;
+use crate::bayes::layer::LayerValues;
 use crate::bayes::{
-    AffinePosterior, BayesNetwork, KlWeights, Noise, add_kl_gradient, description_length,
-    group_count,
+    AffinePosterior, KlWeights, Noise, add_kl_gradient, description_length, posterior, weight_count,
 };
+use crate::graph::Graph;
 use crate::ledger::{GroupRecord, Reason};
-use crate::prune::weights::posterior_mean;
-use crate::prune::{Decision, Lineage, PruneError, Shrinkage};
-use crate::shapes;
+use crate::prune::{Decision, Lineage, Shrinkage, posterior_mean};
 
 const STAGE: &str = "variational";
 
@@ -32,8 +30,8 @@ const LOG_VARIANCE_RANGE: (f32, f32) = (-30.0, 10.0);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
     /// The posterior at its present shapes.
-    pub network: BayesNetwork,
-    adam: Adam<Vec<AffinePosterior>>,
+    pub network: Graph<AffinePosterior>,
+    adam: Adam<Graph<AffinePosterior>>,
     /// Which group of the network before any pruning each present group is.
     pub lineage: Lineage,
     /// Groups that went while training.
@@ -47,10 +45,10 @@ pub struct State {
 
 impl State {
     /// No steps taken yet.
-    pub fn new(network: BayesNetwork) -> Self {
+    pub fn new(network: Graph<AffinePosterior>) -> Self {
         Self {
-            adam: Adam::new(&network.layers),
-            lineage: Lineage::new(&network.topology),
+            adam: Adam::new(&network),
+            lineage: Lineage::new(&network),
             removed: Vec::new(),
             best_loss: f64::INFINITY,
             epochs_without_gain: 0,
@@ -72,7 +70,7 @@ pub fn train(
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
     let examples = material.examples;
-    let config = &config.resolve_for(examples.len(), state.network.weights());
+    let config = &config.resolve_for(examples.len(), weight_count(&state.network));
     let pace = config.pace(examples.len());
     let (per_epoch, steps) = (pace.steps_an_epoch(examples.len()), pace.steps(examples.len()));
     let mut order = (u64::MAX, Vec::new());
@@ -93,12 +91,12 @@ pub fn train(
             scale: config.scale_weight.clone(),
         };
         let (loss, mut gradient) = gradient(state, seed, &batch, device)?;
-        add_kl_gradient(&state.network.layers, &weights, &mut gradient);
-        state.adam.update(&mut state.network.layers, &gradient, &rates(config));
+        add_kl_gradient(&state.network, &weights, &mut gradient);
+        state.adam.update(&mut state.network, &gradient, &rates(config));
         state.confine(config);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
-        if let Some(scope) = scope(config, state)? {
+        if let Some(scope) = scope(config, state) {
             let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
             state.shrink(config, scope, &sample, device)?;
         }
@@ -111,11 +109,11 @@ pub fn train(
             kl_weight: Some(f64::from(weights.base)),
             learning_rate: config.learning_rate.mean,
             validation: None,
-            weights: state.network.weights(),
+            weights: weight_count(&state.network),
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {
-            report.kl = Some(description_length(&state.network.layers));
+            report.kl = Some(description_length(state.network.parameters()));
             report.groups = state.groups();
             report.validation = Some(state.close_epoch(validation, device)?);
         }
@@ -142,7 +140,7 @@ fn gradient(
     seed: u64,
     batch: &Batch,
     device: &Device,
-) -> Result<(f64, Vec<AffinePosterior>), TrainError> {
+) -> Result<(f64, Graph<AffinePosterior>), TrainError> {
     let total = batch.len();
     let values = layer_values(&state.network, device);
     let step = sharded(batch, seed, state.step, |part, noise| {
@@ -156,56 +154,56 @@ fn gradient(
 }
 
 /// The parameters of `network` on the device.
-pub fn layer_values(network: &BayesNetwork, device: &Device) -> Vec<LayerValues> {
-    network.layers.iter().map(|layer| LayerValues::new(layer, device)).collect()
+pub fn layer_values(network: &Graph<AffinePosterior>, device: &Device) -> Vec<LayerValues> {
+    network.parameters().map(|layer| LayerValues::new(layer, device)).collect()
 }
 
 /// Cross-entropy of one sampled forward pass, divided by `total`, and its gradient; `values` are
 /// the network's.
 pub fn sampled_gradient(
-    network: &BayesNetwork,
+    network: &Graph<AffinePosterior>,
     values: &[LayerValues],
     part: &Batch,
     total: usize,
     noise: Noise,
     device: &Device,
-) -> (f64, Vec<AffinePosterior>) {
-    let mut layers = Sampled::new(&network.topology, values, noise, device);
-    let logits = forward(&network.topology, part.value(device), &mut layers);
+) -> (f64, Graph<AffinePosterior>) {
+    let mut layers = Sampled::new(values, noise, device);
+    let logits = forward(network, part.value(device), &mut layers);
     let loss = part.loss(logits, total);
     let mut grads = loss.backward();
-    let gradient = layers.take_gradient(&network.layers, values, &mut grads);
+    let gradient = layers.take_gradient(network, values, &mut grads);
     (scalar(&loss), gradient)
 }
 
 /// Which layers groups may leave at this step.
-fn scope(config: &VariationalConfig, state: &State) -> Result<Option<Scope>, PruneError> {
+fn scope(config: &VariationalConfig, state: &State) -> Option<Scope> {
     let shrink = &config.shrink;
     if shrink.every == 0
         || state.step < shrink.from_step
         || !(state.step - shrink.from_step).is_multiple_of(shrink.every)
     {
-        return Ok(None);
+        return None;
     }
     let (weights, macs) = (shrink.target_weights.unwrap_or(0), shrink.target_macs);
-    if weights == 0 && macs == 0 || weights > 0 && state.network.weights() > weights {
-        return Ok(Some(Scope::All));
+    if weights == 0 && macs == 0 || weights > 0 && weight_count(&state.network) > weights {
+        return Some(Scope::All);
     }
-    let slow = macs > 0 && shapes::macs(&state.network.topology)?.iter().sum::<u64>() > macs;
+    let slow = macs > 0 && state.network.macs().iter().sum::<u64>() > macs;
     // Fewer weights aren't asked for any more: the layers that have them are left alone.
-    Ok(slow.then_some(if weights > 0 { Scope::Convolutions } else { Scope::All }))
+    slow.then_some(if weights > 0 { Scope::Convolutions } else { Scope::All })
 }
 
 impl State {
     fn groups(&self) -> Vec<u32> {
-        let layers = self.network.topology.affine_layers();
-        layers.map(|l| u32::try_from(group_count(l)).unwrap_or(u32::MAX)).collect()
+        let groups = self.network.weights().into_iter().map(|weights| weights.group_count());
+        groups.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).collect()
     }
 
     /// Keeps log-variances in range, the first layer's below its ceiling.
     fn confine(&mut self, config: &VariationalConfig) {
         let (least, most) = LOG_VARIANCE_RANGE;
-        for (i, layer) in self.network.layers.iter_mut().enumerate() {
+        for (i, layer) in self.network.parameters_mut().enumerate() {
             let most = if i == 0 { config.first_log_variance_most.min(most) } else { most };
             for gaussian in [&mut layer.weight, &mut layer.bias] {
                 gaussian.log_variance.iter_mut().for_each(|v| *v = v.clamp(least, most));
@@ -225,11 +223,11 @@ impl State {
         if removal.is_empty() {
             return Ok(());
         }
-        let topology = &self.network.topology;
-        let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
+        let (dead, prune_score) = (&removal.dead, &removal.prune_score);
+        let step = Shrinkage::plan_ranked(&self.network, dead, prune_score)?;
         let decision = Decision {
-            dead: &removal.dead,
-            unimportance: &removal.unimportance,
+            dead,
+            prune_score,
             thresholds: &removal.thresholds,
             effects: &removal.effects,
             reason: Reason::AblationHarmless,
@@ -237,13 +235,9 @@ impl State {
             step: self.step,
         };
         self.removed.extend(self.lineage.removed(&step, &decision).into_iter().filter(|r| !r.kept));
-        let cut = |layers: &[AffinePosterior]| -> Result<Vec<AffinePosterior>, PruneError> {
-            layers.iter().enumerate().map(|(i, l)| l.shrink(i, &step)).collect()
-        };
-        self.adam.first = cut(&self.adam.first)?;
-        self.adam.second = cut(&self.adam.second)?;
-        self.network.layers = cut(&self.network.layers)?;
-        self.network.topology = step.topology().clone();
+        self.adam.first = step.apply(&self.adam.first)?;
+        self.adam.second = step.apply(&self.adam.second)?;
+        self.network = step.apply(&self.network)?;
         self.lineage.shrink(&step)?;
         self.epochs_without_gain = 0;
         self.best_loss = f64::INFINITY;
@@ -256,7 +250,7 @@ impl State {
         validation: &Examples,
         device: &Device,
     ) -> Result<(f64, f64), TrainError> {
-        let score = score(&posterior_mean(&self.network.posterior())?, validation, device);
+        let score = score(&posterior_mean(&posterior(&self.network))?, validation, device);
         if score.loss < self.best_loss {
             self.best_loss = score.loss;
             self.epochs_without_gain = 0;
@@ -271,24 +265,19 @@ impl State {
 mod tests {
     use super::super::ShrinkConfig;
     use super::*;
-    use crate::network::{Layer, Padding, Shape, Topology};
+    use crate::graph::ops::{Conv2d, Dense, Reshape};
+    use crate::graph::{Padding, Window};
     use crate::train::initialize;
 
     /// 3 filters of 3 × 3 over 6 × 6 positions, and a dense layer: 1,107 weights, 2,052 MACs.
     fn state() -> State {
-        let conv = Layer::Conv2d {
-            channels: 1,
-            filters: 3,
-            kernel: [3; 2],
-            stride: [1; 2],
-            padding: Padding::Valid,
-        };
-        let dense = Layer::Dense { inputs: 108, outputs: 10 };
-        let topology = Topology {
-            input: Shape::Image { height: 8, width: 8, channels: 1 },
-            layers: vec![conv, Layer::Flatten, dense],
-        };
-        let network = initialize::deterministic(&topology, 1);
+        let mut graph = Graph::of_input(vec![8, 8, 1]);
+        let rule = Window::with_rule([3; 2], [1; 2], [1; 2], Padding::Valid, [8; 2]);
+        let conv = Conv2d { window: rule.unwrap().0 };
+        let x = graph.push("conv2d_1", conv, vec![0], vec![6, 6, 3], Some(()));
+        let x = graph.push("reshape_1", Reshape {}, vec![x], vec![108], None);
+        graph.push("dense_1", Dense {}, vec![x], vec![10], Some(()));
+        let network = initialize::deterministic(&graph, 1);
         let mut state = State::new(initialize::posterior(&network, &VariationalConfig::default()));
         state.step = ShrinkConfig::default().from_step;
         state
@@ -313,7 +302,7 @@ mod tests {
                 ..ShrinkConfig::default()
             };
             let config = VariationalConfig { shrink, ..VariationalConfig::default() };
-            assert_eq!(scope(&config, &state).unwrap(), wanted, "{weights} {macs}");
+            assert_eq!(scope(&config, &state), wanted, "{weights} {macs}");
         }
     }
 }

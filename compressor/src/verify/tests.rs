@@ -3,7 +3,8 @@ use crate::compile::calibrate::{Activations, InputQuantization, Quantization, Ra
 use crate::compile::serialize::{ModelInfo, serialize};
 use crate::compile::widths::at_width;
 use crate::lower::{LowerOptions, lower};
-use crate::network::{Affine, Layer, Shape, Topology};
+use crate::network::{Affine, Layer, Topology};
+use crate::numbers::Shape;
 
 /// Two bytes in; the class is the larger one.
 fn larger() -> (FloatNetwork, Graph, Vec<u8>) {

@@ -11,29 +11,31 @@ use std::collections::BTreeMap;
 
 use super::modules::{Kind, modules, tensor_name};
 use super::{AssignError, NamedTensor};
-use crate::network::{Affine, FloatNetwork, Layer, Norm, Shape, Topology};
-use crate::shapes;
+use crate::graph::ops::BatchNorm;
+use crate::graph::{Affine, Graph, Groups, Node, Op, Site};
+use crate::numbers::Shape;
 
 /// A network with given weights.
 #[derive(Clone, Debug)]
 pub struct Assigned {
     /// The network; batch normalisation not folded.
-    pub network: FloatNetwork,
+    pub network: Graph<Affine>,
     /// Each layer with the module that it got; an empty one where tensors have no module, or where
     /// `[network.names]` names each tensor.
     pub sources: Vec<(String, String)>,
 }
 
-/// Gives each layer of `topology` its parameters out of `tensors`.
+/// Gives each layer of `structure` its parameters out of `tensors`.
 ///
 /// # Errors
 /// What is missing or has another shape, by layer and tensor.
 pub fn assign(
-    topology: &Topology,
+    structure: &Graph<()>,
     tensors: &[NamedTensor],
     names: &BTreeMap<String, String>,
 ) -> Result<Assigned, AssignError> {
-    let slots = slots(topology)?;
+    structure.check_structure()?;
+    let slots = slots(structure);
     let known: Vec<String> = slots.iter().map(|slot| slot.layer.clone()).collect();
     for key in names.keys() {
         let layer = key.split_once('.').map_or(key.as_str(), |(layer, _)| layer);
@@ -46,14 +48,17 @@ pub fn assign(
     for kind in Kind::ALL {
         file.choose(&slots, kind, &mut modules)?;
     }
-    let (mut affine, mut norms) = (Vec::new(), Vec::new());
-    for (slot, module) in slots.iter().zip(&modules) {
-        match slot.kind {
-            Kind::BatchNorm => norms.push(file.norm(slot, module.as_deref())?),
-            Kind::Dense | Kind::Conv2d => affine.push(file.affine(slot, module.as_deref())?),
+    let mut network = structure.map(|_, ()| Affine::default());
+    let nodes = network.nodes.iter_mut().filter(|node| node.parameters.is_some());
+    for (node, (slot, module)) in nodes.zip(slots.iter().zip(&modules)) {
+        if let Op::BatchNorm(norm) = &mut node.op {
+            *norm = file.statistics(slot, module.as_deref())?;
         }
+        node.parameters = Some(match slot.kind {
+            Kind::BatchNorm => file.norm(slot, module.as_deref())?,
+            Kind::Dense | Kind::Conv2d => file.affine(slot, module.as_deref())?,
+        });
     }
-    let network = FloatNetwork { topology: topology.clone(), affine, norms };
     let modules = modules.into_iter().map(Option::unwrap_or_default);
     Ok(Assigned { network, sources: known.into_iter().zip(modules).collect() })
 }
@@ -68,48 +73,42 @@ struct Slot {
     image: Option<(usize, usize)>,
 }
 
-fn slots(topology: &Topology) -> Result<Vec<Slot>, AssignError> {
-    let boundaries = shapes::infer(topology)?;
-    let (mut affine, mut norms) = (0, 0);
+/// A slot for each node with parameters, in order.
+fn slots(structure: &Graph<()>) -> Vec<Slot> {
     let mut image = None;
     let mut slots = Vec::new();
-    for (layer, arrives) in topology.layers.iter().zip(boundaries) {
-        let (kind, shape) = match *layer {
-            Layer::Dense { inputs, outputs } => (Kind::Dense, vec![outputs, inputs]),
-            Layer::Conv2d { channels, filters, kernel: [height, width], .. } => {
-                (Kind::Conv2d, vec![filters, channels, height, width])
-            }
-            Layer::DepthwiseConv2d { channels, kernel: [height, width], .. } => {
-                (Kind::Conv2d, vec![channels, 1, height, width])
-            }
-            Layer::BatchNorm { channels } => (Kind::BatchNorm, vec![channels]),
-            Layer::Flatten => {
-                if let Shape::Image { height, width, .. } = arrives {
-                    image = Some((height, width));
-                }
-                continue;
-            }
-            Layer::MaxPool2d { .. }
-            | Layer::AvgPool2d { .. }
-            | Layer::Crop { .. }
-            | Layer::Relu
-            | Layer::Relu6
-            | Layer::Select { .. }
-            | Layer::Dropout { .. }
-            | Layer::Mark { .. }
-            | Layer::From { .. }
-            | Layer::Add { .. } => continue,
-        };
-        let (layer, image) = if kind == Kind::BatchNorm {
-            norms += 1;
-            (format!("batch_norm_{norms}"), None)
-        } else {
-            affine += 1;
-            (topology.affine_name(affine - 1), image.take())
-        };
-        slots.push(Slot { layer, kind, shape, image });
+    for node in &structure.nodes {
+        let site = structure.site(node);
+        if let (Op::Reshape(_), Shape::Image { height, width, .. }) =
+            (&node.op, Shape::of(&site.input().dims))
+        {
+            image = Some((height, width));
+        }
+        let Some((kind, shape)) = wanted(node, &site) else { continue };
+        let image = if kind == Kind::BatchNorm { None } else { image.take() };
+        slots.push(Slot { layer: node.name.clone(), kind, shape, image });
     }
-    Ok(slots)
+    slots
+}
+
+/// What a node with parameters takes: of which kind of module, and the shape of its weights as PyTorch
+/// has them.
+fn wanted(node: &Node<()>, site: &Site<'_>) -> Option<(Kind, Vec<usize>)> {
+    node.parameters?;
+    let Some(weights) = node.op.weights(site) else {
+        return Some((Kind::BatchNorm, vec![site.output.channels()]));
+    };
+    let kernel = match &node.op {
+        Op::Conv2d(conv) => Some(conv.window.size),
+        Op::DepthwiseConv2d(conv) => Some(conv.window.size),
+        _ => None,
+    };
+    Some(match (weights.groups, kernel) {
+        (Groups::Filters | Groups::Channels, Some([height, width])) => {
+            (Kind::Conv2d, vec![weights.outputs, weights.inputs, height, width])
+        }
+        _ => (Kind::Dense, vec![weights.outputs, weights.inputs]),
+    })
 }
 
 /// The tensors and the wishes.
@@ -181,11 +180,18 @@ impl File<'_> {
         Ok(Affine { weight, bias })
     }
 
-    fn norm(&self, slot: &Slot, module: Option<&str>) -> Result<Norm, AssignError> {
+    /// γ and β of a batch normalisation.
+    fn norm(&self, slot: &Slot, module: Option<&str>) -> Result<Affine, AssignError> {
         let channels = slot.shape[0];
-        Ok(Norm {
-            gamma: self.optional(slot, module, "weight", channels, 1.0)?,
-            beta: self.optional(slot, module, "bias", channels, 0.0)?,
+        Ok(Affine {
+            weight: self.optional(slot, module, "weight", channels, 1.0)?,
+            bias: self.optional(slot, module, "bias", channels, 0.0)?,
+        })
+    }
+
+    /// Its running mean and variance.
+    fn statistics(&self, slot: &Slot, module: Option<&str>) -> Result<BatchNorm, AssignError> {
+        Ok(BatchNorm {
             mean: self.required(slot, module, "running_mean", &slot.shape, "channels")?,
             variance: self.required(slot, module, "running_var", &slot.shape, "channels")?,
         })

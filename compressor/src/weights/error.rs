@@ -129,7 +129,7 @@ pub enum PickleError {
 }
 
 /// Why weights don't fit the network.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum AssignError {
     /// A layer of `[network.names]` that the network doesn't have.
     #[error("[network.names] names the layer `{layer}`; the network has {}", known.join(", "))]
@@ -181,7 +181,7 @@ pub enum AssignError {
     },
     /// The network itself doesn't fit together.
     #[error(transparent)]
-    Topology(#[from] crate::shapes::ShapeError),
+    Graph(#[from] crate::graph::GraphError),
 }
 
 /// The first few names.

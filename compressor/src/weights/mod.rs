@@ -21,7 +21,6 @@ mod tests;
 use std::path::Path;
 
 pub use assign::{Assigned, assign};
-pub(crate) use element::half;
 pub use error::{AssignError, FormatError, PickleError, WeightsError};
 pub use model::ModelError;
 

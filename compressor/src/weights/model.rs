@@ -1,10 +1,8 @@
-//! A whole network out of a model file, of ONNX or TensorFlow Lite: its layers and its weights. Those
-//! of a quantised model are what its integers stand for.
+//! A whole network out of a model file, of ONNX or TensorFlow Lite: its graph and its weights. Those of
+//! a quantised model are what its integers stand for.
 //!
-//! The graph is written down as layers that follow each other; a value that something else than the
-//! next layer reads gets a mark. Not every graph can be trained: what can't is named.
+//! Training works on scores: a softmax at the end is left out.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -12,12 +10,11 @@ use thiserror::Error;
 use super::MAX_FILE_BYTES;
 use crate::data::Layout;
 use crate::files::{self, FileError};
-use crate::graph::ops::Clip;
-use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
+use crate::graph::ops::Reshape;
+use crate::graph::{Affine, Graph, GraphError, Node, Op};
 use crate::import::{self, ImportError, InputLayout};
-use crate::network::{FloatNetwork, Layer, Padding, Shape, Topology};
 use crate::numbers::Range;
-use crate::shapes::{self, ShapeError, padding_before, window_outputs};
+use crate::numbers::Shape;
 
 /// Why a model can't be trained.
 #[derive(Debug, Error)]
@@ -39,22 +36,15 @@ pub enum ModelError {
         /// Which file.
         path: PathBuf,
     },
-    /// Something that training doesn't know.
-    #[error(
-        "{node} ({kind}): {why}; training knows dense layers, convolutions, depthwise ones with one \
-         kernel a channel, poolings, relu, relu6, sums, and flattening"
-    )]
-    Unsupported {
-        /// Which node.
-        node: String,
-        /// What it computes.
-        kind: &'static str,
-        /// What is not supported.
-        why: &'static str,
+    /// There is nothing to train.
+    #[error("{}: has no layer with weights, so there is nothing to train", path.display())]
+    NoWeights {
+        /// Which file.
+        path: PathBuf,
     },
-    /// The layers don't fit together.
+    /// Its operators don't fit together.
     #[error(transparent)]
-    Shape(#[from] ShapeError),
+    Graph(#[from] GraphError),
     /// The data have another shape.
     #[error("the model is made for {model:?}, but the data are {data:?}")]
     Data {
@@ -75,9 +65,9 @@ pub enum ModelError {
 
 /// A network that training starts from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Given {
+pub struct PretrainedModel {
     /// Layers and weights.
-    pub network: FloatNetwork,
+    pub network: Graph<Affine>,
     /// Real numbers that the input can have, if the file holds a quantised model: the data must be
     /// normalised to these.
     pub inputs: Option<Range>,
@@ -95,7 +85,7 @@ pub fn load(
     layout: Option<Layout>,
     data: Shape,
     classes: usize,
-) -> Result<Given, ModelError> {
+) -> Result<PretrainedModel, ModelError> {
     let bytes = files::read(path, MAX_FILE_BYTES)?;
     let failed = |source| ModelError::Import { path: path.to_owned(), source: Box::new(source) };
     let model = import::floats(&bytes, path.parent(), layout).map_err(failed)?;
@@ -103,311 +93,119 @@ pub fn load(
         return Err(ModelError::Image { path: path.to_owned() });
     }
     let (inputs, layout) = (model.input_range(), model.input_layout);
-    let mut graph = if model.is_quantized() { model.freed().graph } else { model.graph };
+    let graph = if model.is_quantized() { model.freed().graph } else { model.graph };
+    let mut network = scores(graph);
+    if network.layers().next().is_none() {
+        return Err(ModelError::NoWeights { path: path.to_owned() });
+    }
+    take(&mut network, data)?;
+    network.check()?;
+    match Shape::of(&network.values[network.output].dims) {
+        Shape::Flat(outputs) if outputs == classes => {
+            Ok(PretrainedModel { network, inputs, layout })
+        }
+        model => Err(ModelError::Classes { model, classes }),
+    }
+}
+
+/// The part of a graph that gives scores, flat, with layers named as those of a job.
+fn scores(mut graph: Graph<Affine>) -> Graph<Affine> {
     graph.pad_by_windows();
-    let mut network = trainable(&graph)?;
-    match (network.topology.input, data) {
-        (model, data) if model == data => {}
+    while let Some(node) = graph.writer(graph.output).map(|at| &graph.nodes[at])
+        && let (Op::Softmax(_) | Op::LogSoftmax(_), &[input]) = (&node.op, node.inputs.as_slice())
+    {
+        let probabilities = graph.output;
+        graph.nodes.retain(|node| node.output != probabilities);
+        graph.output = input;
+    }
+    if let Shape::Image { height: 1, width: 1, channels } =
+        Shape::of(&graph.values[graph.output].dims)
+    {
+        graph.push("", Reshape {}, vec![graph.output], vec![channels], None);
+    }
+    graph.number_nodes();
+    graph
+}
+
+/// Makes the network read examples of the shape `data`.
+fn take(network: &mut Graph<Affine>, data: Shape) -> Result<(), ModelError> {
+    match (Shape::of(&network.values[network.input].dims), data) {
+        (model, data) if model == data => Ok(()),
         // With one channel, features are in the order of the pixels.
         (Shape::Flat(n), Shape::Image { channels: 1, .. }) if n == data.len() => {
-            network.topology.input = data;
-            network.topology.layers.insert(0, Layer::Flatten);
+            let features = network.input;
+            network.input = network.value("image", data.dims());
+            let flatten = Node::new("", Reshape {}, vec![network.input], features);
+            network.nodes.insert(0, flatten);
+            network.number_nodes();
+            Ok(())
         }
-        (model, data) => return Err(ModelError::Data { model, data }),
+        (model, data) => Err(ModelError::Data { model, data }),
     }
-    match shapes::infer(&network.topology)?.last() {
-        Some(&Shape::Flat(outputs)) if outputs == classes => Ok(Given { network, inputs, layout }),
-        other => {
-            let model = other.copied().unwrap_or(Shape::Flat(0));
-            Err(ModelError::Classes { model, classes })
-        }
-    }
-}
-
-/// A graph as layers that follow each other.
-///
-/// # Errors
-/// [`ModelError::Unsupported`] and [`ModelError::Shape`].
-pub fn trainable(graph: &Graph<Affine>) -> Result<FloatNetwork, ModelError> {
-    let input = match *graph.values[graph.input].dims.as_slice() {
-        [n] => Shape::Flat(n),
-        _ => {
-            let image = graph.values[graph.input].image();
-            let [height, width, channels] = image.unwrap_or([1, 1, 0]);
-            Shape::Image { height, width, channels }
-        }
-    };
-    let mut writer = Writer {
-        graph,
-        layers: Vec::new(),
-        affine: Vec::new(),
-        at: graph.input,
-        shapes: BTreeMap::from([(graph.input, input)]),
-    };
-    writer.mark(0);
-    for (index, node) in graph.nodes.iter().enumerate() {
-        let shape = writer.node(node, index + 1 == graph.nodes.len())?;
-        writer.at = node.output;
-        writer.shapes.insert(node.output, shape);
-        writer.mark(index + 1);
-    }
-    if let Some(Shape::Image { height: 1, width: 1, .. }) = writer.shapes.get(&writer.at) {
-        writer.layers.push(Layer::Flatten);
-    }
-    let topology = Topology { input, layers: writer.layers };
-    shapes::infer(&topology)?;
-    Ok(FloatNetwork { topology, affine: writer.affine, norms: Vec::new() })
-}
-
-struct Writer<'a> {
-    graph: &'a Graph<Affine>,
-    layers: Vec<Layer>,
-    affine: Vec<Affine>,
-    /// The value that the layers so far give.
-    at: ValueId,
-    shapes: BTreeMap<ValueId, Shape>,
-}
-
-impl Writer<'_> {
-    /// Gives the present value a name, unless the node `next` is all that reads it.
-    fn mark(&mut self, next: usize) {
-        let reads = |node: &Node<Affine>| node.inputs.iter().filter(|&&id| id == self.at).count();
-        let all: usize = self.graph.nodes.iter().map(reads).sum();
-        let by_next = self.graph.nodes.get(next).map_or(0, reads);
-        if all > by_next || by_next > 1 {
-            self.layers.push(Layer::Mark { name: name(self.at) });
-        }
-    }
-
-    /// Makes `id` the value that the next layer reads; it has a mark if it isn't already.
-    fn go_on_from(&mut self, id: ValueId) {
-        if id != self.at {
-            self.layers.push(Layer::From { name: name(id) });
-            self.at = id;
-        }
-    }
-
-    /// Writes a node's layers; gives the shape behind them.
-    fn node(&mut self, node: &Node<Affine>, last: bool) -> Result<Shape, ModelError> {
-        if let Op::Add(_) = node.op {
-            return self.add(node);
-        }
-        let known = node.inputs.first().and_then(|&id| Some((id, *self.shapes.get(&id)?)));
-        let Some((read, before)) = known else {
-            return Err(unsupported(node, "it reads nothing that depends on the input"));
-        };
-        self.go_on_from(read);
-        match (&node.op, &node.parameters) {
-            (Op::Dense(_), Some(affine)) => {
-                if matches!(before, Shape::Image { .. }) {
-                    self.layers.push(Layer::Flatten);
-                }
-                let (inputs, outputs) = (before.len(), affine.bias.len());
-                self.affine.push(affine.clone());
-                self.layers.push(Layer::Dense { inputs, outputs });
-                Ok(Shape::Flat(outputs))
-            }
-            (Op::Reshape(_), _) => self.reshape(node, before),
-            (Op::Clip(clip @ (Clip::RELU | Clip::RELU6)), _) => {
-                if let Some(Layer::Mark { .. } | Layer::From { .. }) = self.layers.last() {
-                    return Err(unsupported(node, "something else reads the value before it, too"));
-                }
-                self.layers.push(if *clip == Clip::RELU6 { Layer::Relu6 } else { Layer::Relu });
-                Ok(before)
-            }
-            // Training works on the scores.
-            (Op::Softmax(_) | Op::LogSoftmax(_), _) if last => Ok(before),
-            _ => match before {
-                Shape::Image { height, width, channels } => {
-                    self.windowed(node, [height, width, channels])
-                }
-                Shape::Flat(_) => Err(unsupported(node, "it reads no image")),
-            },
-        }
-    }
-
-    /// Convolutions and poolings.
-    fn windowed(&mut self, node: &Node<Affine>, from: [usize; 3]) -> Result<Shape, ModelError> {
-        let out = self.graph.values[node.output].image().unwrap_or([1, 1, 0]);
-        let [height, width, channels] = out;
-        let window = |window: &Window| match padding(window, from, out) {
-            Some(padding) if window.dilation == [1, 1] => Ok((window.size, window.stride, padding)),
-            _ => Err(unsupported(node, "its padding or dilation")),
-        };
-        let layer = match (&node.op, &node.parameters) {
-            (Op::Conv2d(op), Some(affine)) => {
-                let (kernel, stride, padding) = window(&op.window)?;
-                self.affine.push(affine.clone());
-                let (channels, filters) = (from[2], affine.bias.len());
-                Layer::Conv2d { channels, filters, kernel, stride, padding }
-            }
-            (Op::DepthwiseConv2d(op), Some(affine)) if affine.bias.len() == from[2] => {
-                let (kernel, stride, padding) = window(&op.window)?;
-                self.affine.push(affine.clone());
-                Layer::DepthwiseConv2d { channels, kernel, stride, padding }
-            }
-            (Op::MaxPool2d(op), _) => {
-                let (size, stride, padding) = window(&op.window)?;
-                Layer::MaxPool2d { size, stride, padding }
-            }
-            (Op::AvgPool2d(op), _) => {
-                let (size, stride, padding) = window(&op.window)?;
-                Layer::AvgPool2d { size, stride, padding }
-            }
-            (Op::Mean(_), _) => {
-                let (size, padding) = ([from[0], from[1]], Padding::Valid);
-                self.layers.push(Layer::AvgPool2d { size, stride: size, padding });
-                return Ok(Shape::Image { height: 1, width: 1, channels: from[2] });
-            }
-            _ => return Err(unsupported(node, "it can't be trained")),
-        };
-        self.layers.push(layer);
-        Ok(Shape::Image { height, width, channels })
-    }
-
-    fn reshape(&mut self, node: &Node<Affine>, before: Shape) -> Result<Shape, ModelError> {
-        match (before, self.graph.values[node.output].dims.as_slice()) {
-            (Shape::Image { .. }, [n]) => {
-                self.layers.push(Layer::Flatten);
-                Ok(Shape::Flat(*n))
-            }
-            (Shape::Flat(_), [_]) => Ok(before),
-            (Shape::Image { height, width, channels }, dims)
-                if *dims == [height, width, channels] =>
-            {
-                Ok(before)
-            }
-            _ => Err(unsupported(node, "it is no flattening")),
-        }
-    }
-
-    /// The sum of the present value, if it is one of the two, and a marked one.
-    fn add(&mut self, node: &Node<Affine>) -> Result<Shape, ModelError> {
-        let known = |id: &ValueId| self.shapes.get(id).copied();
-        let shapes: Vec<Shape> = node.inputs.iter().filter_map(known).collect();
-        match (node.inputs.as_slice(), shapes.as_slice()) {
-            (&[a, b], &[shape, other]) if shape == other => {
-                let (first, second) = if b == self.at { (b, a) } else { (a, b) };
-                self.go_on_from(first);
-                self.layers.push(Layer::Add { name: name(second) });
-                Ok(shape)
-            }
-            _ => Err(unsupported(node, "its operands aren't two values of one shape")),
-        }
-    }
-}
-
-fn unsupported(node: &Node<Affine>, why: &'static str) -> ModelError {
-    ModelError::Unsupported { node: node.name.clone(), kind: node.op.name(), why }
-}
-
-fn name(id: ValueId) -> String {
-    format!("value {id}")
-}
-
-/// The border rule that gives a window's padding and output.
-fn padding(window: &Window, from: [usize; 3], to: [usize; 3]) -> Option<Padding> {
-    [Padding::Valid, Padding::Same, Padding::Around].into_iter().find(|&padding| {
-        (0..2).all(|axis| {
-            let (size, stride) = (window.size[axis], window.stride[axis]);
-            let outputs = window_outputs(from[axis], size, stride, padding);
-            let before = padding_before(from[axis], size, stride, padding);
-            outputs == Some(to[axis]) && before == window.padding[axis]
-        })
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::ops::{Add, Conv2d, Dense, DepthwiseConv2d, Logistic, Mean, Pad, Softmax};
-    use crate::graph::{Computation, Executor, Value};
-    use crate::reference::Reference;
+    use crate::graph::ops::{Add, Clip, Conv2d, Dense, DepthwiseConv2d, Mean, Pad, Softmax};
+    use crate::graph::{Executor, Window};
 
-    fn value(dims: &[usize]) -> Value {
-        Value { name: String::from("v"), dims: dims.to_vec(), constant: None }
-    }
-
-    fn node(computes: impl Into<Computation>, inputs: &[ValueId], output: ValueId) -> Node<Affine> {
-        Node::new(format!("node {output}"), computes, inputs.to_vec(), output)
-    }
-
-    fn affine(weights: usize, outputs: usize) -> Affine {
+    fn affine(weights: usize, outputs: usize) -> Option<Affine> {
         let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7 + weights as f32).sin());
-        Affine { weight: wave(weights).collect(), bias: wave(outputs).collect() }
+        Some(Affine { weight: wave(weights).collect(), bias: wave(outputs).collect() })
     }
 
     fn window(size: usize, stride: usize, padding: usize) -> Window {
         Window { size: [size; 2], stride: [stride; 2], dilation: [1; 2], padding: [padding; 2] }
     }
 
-    /// A residual block with a convolution in its shortcut, and a depthwise convolution.
+    /// A residual block with a convolution in its shortcut, a depthwise convolution, and a softmax.
     fn graph() -> Graph<Affine> {
-        let dims: [&[usize]; 11] = [
-            &[6, 6, 1],
-            &[6, 6, 2],
-            &[6, 6, 2],
-            &[3, 3, 3],
-            &[3, 3, 3],
-            &[3, 3, 3],
-            &[3, 3, 3],
-            &[3, 3, 3],
-            &[3],
-            &[4],
-            &[4],
-        ];
-        Graph {
-            values: dims.into_iter().map(value).collect(),
-            nodes: vec![
-                node(Computation::new(Conv2d { window: window(3, 1, 1) }, affine(18, 2)), &[0], 1),
-                node(Clip::RELU, &[1], 2),
-                node(Computation::new(Conv2d { window: window(3, 2, 1) }, affine(54, 3)), &[2], 3),
-                node(
-                    Computation::new(DepthwiseConv2d { window: window(3, 1, 1) }, affine(27, 3)),
-                    &[3],
-                    4,
-                ),
-                node(Computation::new(Conv2d { window: window(1, 2, 0) }, affine(6, 3)), &[2], 5),
-                node(Add {}, &[4, 5], 6),
-                node(Clip::RELU, &[6], 7),
-                node(Mean {}, &[7], 8),
-                node(Computation::new(Dense {}, affine(12, 4)), &[8], 9),
-                node(Softmax {}, &[9], 10),
-            ],
-            input: 0,
-            output: 10,
+        let (large, small) = (vec![6, 6, 2], vec![3, 3, 3]);
+        let mut graph = Graph::of_input(vec![6, 6, 1]);
+        let conv = |size, stride, padding| Conv2d { window: window(size, stride, padding) };
+        let x = graph.push("a", conv(3, 1, 1), vec![0], large.clone(), affine(18, 2));
+        let x = graph.push("b", Clip::RELU, vec![x], large, None);
+        let left = graph.push("c", conv(3, 2, 1), vec![x], small.clone(), affine(54, 3));
+        let depthwise = DepthwiseConv2d { window: window(3, 1, 1) };
+        let left = graph.push("d", depthwise, vec![left], small.clone(), affine(27, 3));
+        let right = graph.push("e", conv(1, 2, 0), vec![x], small.clone(), affine(6, 3));
+        let x = graph.push("f", Add {}, vec![left, right], small, None);
+        let x = graph.push("g", Mean {}, vec![x], vec![1, 1, 3], None);
+        let x = graph.push("h", Dense {}, vec![x], vec![1, 1, 4], affine(12, 4));
+        graph.push("i", Softmax {}, vec![x], vec![1, 1, 4], None);
+        graph
+    }
+
+    #[test]
+    fn training_has_the_scores_by_the_names_of_a_job() {
+        let network = scores(graph());
+        network.check().unwrap();
+        let names: Vec<&str> = network.layers().map(|node| node.name.as_str()).collect();
+        assert_eq!(names, ["conv2d_1", "conv2d_2", "depthwise_1", "conv2d_3", "dense_1"]);
+        assert_eq!(network.values[network.output].dims, [4]);
+        let inputs: Vec<f32> = (0..36).map(|i| (i as f32).cos()).collect();
+        let scores = Executor::new(&network).unwrap().run(&inputs).unwrap();
+        let all = graph();
+        let probabilities = Executor::new(&all).unwrap().run(&inputs).unwrap();
+        let sum: f32 = scores.iter().map(|x| x.exp()).sum();
+        for (score, probability) in scores.iter().zip(probabilities) {
+            assert!((score.exp() / sum - probability).abs() < 1e-5);
         }
     }
 
     #[test]
-    fn a_residual_graph_computes_the_same() {
-        let network = trainable(&graph()).unwrap();
-        assert!(network.topology.layers.iter().any(|l| matches!(l, Layer::From { .. })));
-        let mut scores = graph();
-        scores.nodes.pop();
-        scores.output = 9;
-        let inputs: Vec<f32> = (0..3 * 36).map(|i| (i as f32).cos()).collect();
-        let expected = Executor::new(&scores).unwrap().run(&inputs).unwrap();
-        let found = Reference::new(&network).unwrap().logits(&inputs).unwrap();
-        assert_eq!(expected.len(), found.len());
-        for (a, b) in expected.iter().zip(&found) {
-            assert!((a - b).abs() < 1e-4, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_trained_is_named() {
-        let mut sigmoid = graph();
-        sigmoid.nodes[1].op = Logistic {}.into();
-        let message = trainable(&sigmoid).unwrap_err().to_string();
-        assert!(message.starts_with("node 2 (logistic): it can't be trained"), "{message}");
-        let mut early = graph();
-        early.nodes[2].inputs = vec![1];
-        let message = trainable(&early).unwrap_err().to_string();
-        assert!(message.contains("something else reads the value before it"), "{message}");
-        let mut wide = graph();
-        wide.nodes[0].op = Conv2d { window: window(3, 1, 0) }.into();
-        assert!(matches!(trainable(&wide), Err(ModelError::Unsupported { .. })));
+    fn features_are_read_from_the_pixels_of_one_channel() {
+        let mut flat = Graph::of_input(vec![12]);
+        flat.push("x", Dense {}, vec![0], vec![2], affine(24, 2));
+        let image = Shape::Image { height: 3, width: 4, channels: 1 };
+        let inputs: Vec<f32> = (0..12).map(|i| (i as f32).cos()).collect();
+        let expected = Executor::new(&flat).unwrap().run(&inputs).unwrap();
+        take(&mut flat, image).unwrap();
+        assert_eq!(flat.values[flat.input].dims, [3, 4, 1]);
+        assert_eq!(Executor::new(&flat).unwrap().run(&inputs).unwrap(), expected);
+        let colours = Shape::Image { height: 3, width: 2, channels: 2 };
+        assert!(matches!(take(&mut flat, colours), Err(ModelError::Data { .. })));
     }
 
     /// Files of PyTorch's that the importer is tested with, too.
@@ -416,11 +214,11 @@ mod tests {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/onnx/models"));
         let path = folder.join("lenet.onnx");
         let model = import::floats(&std::fs::read(&path).unwrap(), None, None).unwrap();
-        let network = trainable(&model.graph).unwrap();
-        let shape = network.topology.input;
-        let classes = shapes::infer(&network.topology).unwrap().last().unwrap().len();
         let layout = model.input_layout;
-        let given = Given { network, inputs: None, layout };
+        let network = scores(model.graph);
+        let shape = Shape::of(&network.values[network.input].dims);
+        let classes = network.values[network.output].len();
+        let given = PretrainedModel { network, inputs: None, layout };
         assert_eq!(load(&path, None, shape, classes).unwrap(), given);
         let few = load(&path, None, shape, classes + 1);
         assert!(matches!(few, Err(ModelError::Classes { .. })));
@@ -430,57 +228,45 @@ mod tests {
         assert!(matches!(none, Err(ModelError::File(_))));
         let damaged = load(&folder.join("lenet.in.npy"), None, shape, classes);
         assert!(matches!(damaged, Err(ModelError::Import { .. })));
+        let image = load(&folder.join("image_output.onnx"), None, shape, classes);
+        assert!(matches!(image, Err(ModelError::Image { .. })), "{image:?}");
     }
 
-    fn fixture(name: &str) -> Graph<Affine> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tflite");
-        let bytes = std::fs::read(format!("{folder}/{name}.tflite")).unwrap();
-        let mut graph = import::floats(&bytes, None, None).unwrap().freed().graph;
-        graph.pad_by_windows();
-        graph
-    }
-
-    /// Int8 models: their layers compute what their graphs do.
+    /// Int8 models, one with gates and products.
     #[test]
     fn models_of_tensorflow_lite_can_be_trained() {
-        for name in
-            ["lenet300_784_300_100_10_int8", "lenet5_8_13_13_10_ptfc_int8", "gestures", "keywords"]
-        {
-            let graph = fixture(name);
-            let network = trainable(&graph).unwrap_or_else(|error| panic!("{name}: {error}"));
-            let len = network.topology.input.len();
-            let inputs: Vec<f32> = (0..2 * len).map(|i| (i as f32).cos()).collect();
-            let found = Reference::new(&network).unwrap().logits(&inputs).unwrap();
-            let mut scores = graph;
-            scores.nodes.retain(|node| !matches!(node.op, Op::Softmax(_)));
-            scores.output = scores.nodes.last().unwrap().output;
-            let expected = Executor::new(&scores).unwrap().run(&inputs).unwrap();
-            let most = expected.iter().fold(1.0, |most: f32, x| most.max(x.abs()));
-            for (a, b) in expected.iter().zip(&found) {
-                assert!((a - b).abs() < 1e-3 * most, "{name}: {a} {b}");
-            }
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tflite");
+        for name in [
+            "lenet300_784_300_100_10_int8",
+            "lenet5_8_13_13_10_ptfc_int8",
+            "gestures",
+            "keywords",
+            "inverted_residuals",
+        ] {
+            let path = format!("{folder}/{name}.tflite");
+            let model = import::floats(&std::fs::read(&path).unwrap(), None, None).unwrap();
+            let network = scores(model.freed().graph);
+            let shape = Shape::of(&network.values[network.input].dims);
+            let classes = network.values[network.output].len();
+            let given = load(Path::new(&path), None, shape, classes);
+            assert!(given.is_ok_and(|given| given.inputs.is_some()), "{name}");
         }
-        let message = trainable(&fixture("inverted_residuals")).unwrap_err().to_string();
-        assert!(message.starts_with("operator 7 (LOGISTIC, which writes"), "{message}");
     }
 
     #[test]
     fn a_border_of_zeros_becomes_padding() {
-        let mut padded = graph();
-        padded.values.push(value(&[7, 7, 2]));
-        let Op::Conv2d(op) = &mut padded.nodes[2].op else { panic!("node 2 is a conv2d") };
-        op.window.padding = [0; 2];
-        padded.nodes[2].inputs = vec![11];
-        padded.nodes.insert(2, node(Pad { before: vec![1, 1, 0], fill: 0.0 }, &[2], 11));
-        assert!(matches!(trainable(&padded), Err(ModelError::Unsupported { .. })));
-        padded.pad_by_windows();
-        assert_eq!(trainable(&padded).unwrap(), trainable(&graph()).unwrap());
-        let mut ones = graph();
-        ones.values.push(value(&[7, 7, 2]));
-        ones.nodes[2].inputs = vec![11];
-        ones.nodes.insert(2, node(Pad { before: vec![1, 1, 0], fill: 1.0 }, &[2], 11));
-        let before = ones.clone();
-        ones.pad_by_windows();
-        assert_eq!(ones, before);
+        let bordered = |fill| {
+            let mut graph = graph();
+            let border = graph.value("border", vec![7, 7, 2]);
+            let Op::Conv2d(conv) = &mut graph.nodes[2].op else { panic!("node 2 is a conv2d") };
+            conv.window.padding = [0; 2];
+            let from = graph.nodes[2].inputs[0];
+            graph.nodes[2].inputs = vec![border];
+            let pad = Pad { before: vec![1, 1, 0], fill };
+            graph.nodes.insert(2, Node::new("pad", pad, vec![from], border));
+            graph
+        };
+        assert_eq!(scores(bordered(0.0)).nodes.len(), scores(graph()).nodes.len());
+        assert_eq!(scores(bordered(1.0)).nodes.len(), scores(graph()).nodes.len() + 1);
     }
 }

@@ -7,9 +7,10 @@ use std::io::Write;
 use proptest::prelude::*;
 
 use super::*;
-use crate::network::{FloatNetwork, NetworkConfig, Shape, Topology};
-use crate::prune::batch_norm::fold_batch_norm;
-use crate::reference::Reference;
+use crate::graph::{Affine, Executor, Graph, GraphError};
+use crate::network::NetworkConfig;
+use crate::numbers::Shape;
+use crate::prune::fold_batch_norm;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/weights");
 
@@ -24,7 +25,7 @@ const SMALL: &str = r#"
         { type = "dense" },
     ]"#;
 
-fn topology(layers: &str) -> Topology {
+fn structure(layers: &str) -> Graph<()> {
     let network: NetworkConfig = toml::from_str(layers).unwrap();
     network.infer(Shape::Image { height: 6, width: 6, channels: 1 }, 4).unwrap()
 }
@@ -37,7 +38,7 @@ fn names(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-fn check_answers(network: FloatNetwork, tolerance: f64) {
+fn check_answers(network: Graph<Affine>, tolerance: f64) {
     let answers: serde_json::Value = serde_json::from_slice(&bytes("answers.json")).unwrap();
     let rows = |key: &str| -> Vec<f64> {
         let rows = answers[key].as_array().unwrap().iter();
@@ -45,7 +46,7 @@ fn check_answers(network: FloatNetwork, tolerance: f64) {
     };
     let inputs: Vec<f32> = rows("inputs").into_iter().map(|x| x as f32).collect();
     let folded = fold_batch_norm(network).unwrap();
-    let logits = Reference::new(&folded).unwrap().logits(&inputs).unwrap();
+    let logits = Executor::new(&folded).unwrap().run(&inputs).unwrap();
     for (expected, found) in rows("logits").into_iter().zip(logits) {
         assert!((expected - f64::from(found)).abs() < tolerance, "{expected} {found}");
     }
@@ -60,7 +61,7 @@ fn every_format_answers_as_pytorch_does() {
         ("half.pt", 1e-2),
     ] {
         let tensors = load(&Path::new(FOLDER).join(file)).unwrap();
-        let all = assign(&topology(SMALL), &tensors, &BTreeMap::new()).unwrap();
+        let all = assign(&structure(SMALL), &tensors, &BTreeMap::new()).unwrap();
         let sources: Vec<&str> = all.sources.iter().map(|(_, module)| module.as_str()).collect();
         assert_eq!(sources, ["first", "norm", "second", "head"], "{file}");
         check_answers(all.network, tolerance);
@@ -76,8 +77,8 @@ fn names_win_over_the_order() {
     }
     let twin = tensors.iter().find(|tensor| tensor.name == "first.weight").unwrap().clone();
     tensors.insert(0, NamedTensor { name: "other.weight".into(), ..twin });
-    let topology = topology(SMALL);
-    let error = assign(&topology, &tensors, &names(&[("dense_1.weight", "W")])).unwrap_err();
+    let structure = structure(SMALL);
+    let error = assign(&structure, &tensors, &names(&[("dense_1.weight", "W")])).unwrap_err();
     assert!(
         matches!(&error, AssignError::Count { kind: "conv2d", modules, .. } if modules.len() == 3)
     );
@@ -87,12 +88,12 @@ fn names_win_over_the_order() {
         ("conv2d_1", "first"),
         ("conv2d_2", "second"),
     ]);
-    check_answers(assign(&topology, &tensors, &wishes).unwrap().network, 1e-5);
+    check_answers(assign(&structure, &tensors, &wishes).unwrap().network, 1e-5);
     wishes.insert("dense_1.bias".into(), "none".into());
-    let error = assign(&topology, &tensors, &wishes).unwrap_err();
+    let error = assign(&structure, &tensors, &wishes).unwrap_err();
     assert!(matches!(&error, AssignError::NoTensor { tensor, .. } if tensor == "none"));
     wishes.insert("dense_9".into(), "W".into());
-    let error = assign(&topology, &tensors, &wishes).unwrap_err();
+    let error = assign(&structure, &tensors, &wishes).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("`dense_9`; the network has conv2d_1, batch_norm_1, "), "{message}");
 }
@@ -101,22 +102,22 @@ fn names_win_over_the_order() {
 fn where_the_order_does_not_fit_shapes_decide() {
     let mut tensors = parse(&bytes("small.pt")).unwrap();
     tensors.reverse();
-    let all = assign(&topology(SMALL), &tensors, &BTreeMap::new()).unwrap();
+    let all = assign(&structure(SMALL), &tensors, &BTreeMap::new()).unwrap();
     check_answers(all.network, 1e-5);
 }
 
 #[test]
 fn another_shape_is_named() {
     let tensors = parse(&bytes("small.pt")).unwrap();
-    let other = topology(&SMALL.replace("kernel = [2, 1]", "kernel = 2"));
+    let other = structure(&SMALL.replace("kernel = [2, 1]", "kernel = 2"));
     let message = assign(&other, &tensors, &BTreeMap::new()).unwrap_err().to_string();
     let expected = "conv2d_2 needs [3, 2, 2, 2] (filters, channels, height, width), but \
                     `second.weight` is [3, 2, 2, 1]";
     assert!(message.contains(expected), "{message}");
-    let mut broken = topology(SMALL);
-    broken.layers.remove(5);
+    let mut broken = structure(SMALL);
+    broken.nodes.swap(0, 1);
     let error = assign(&broken, &tensors, &BTreeMap::new()).unwrap_err();
-    assert!(matches!(error, AssignError::Topology(_)), "{error}");
+    assert!(matches!(error, AssignError::Graph(GraphError::Order { .. })), "{error}");
 }
 
 /// An archive as `torch.save` writes them.

@@ -9,11 +9,13 @@
 
 use core::ops::Range;
 
-use super::{Finish, Matrix, row_sum};
+use super::{Finish, Isa, Kernels, Matrix};
 use crate::format::Fields;
 
-/// Channels of a group.
-pub(crate) const LANES: usize = if cfg!(bitsback_isa = "mve") { 8 } else { 4 };
+/// Channels of a group: see [`Kernels::LANES`].
+pub(crate) const LANES: usize = Isa::LANES;
+/// A value for each channel, in fours.
+type Lanes<T> = [[T; 4]; LANES / 4];
 /// Most taps of a window: 7 × 7, which take no more stack than a filter elsewhere.
 const TAPS_MAX: usize = 49;
 /// Most runs of a row: those of seven columns of taps, and two more.
@@ -36,14 +38,14 @@ pub(crate) struct Steps {
 pub(super) struct Tap {
     /// Values from the window's first one, of the first row that is inside, to this one's.
     pub(super) at: usize,
-    pub(super) weights: [i16; LANES],
+    pub(super) weights: Lanes<i16>,
 }
 
 /// Positions next to each other that have the same taps inside the image; kernels know the order.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Run {
-    pub(super) biases: [i32; LANES],
+    pub(super) biases: Lanes<i32>,
     /// Values from a row's first one to the first position's window; wraps where that begins before.
     pub(super) from: usize,
     /// Positions.
@@ -59,9 +61,10 @@ pub(super) struct Run {
 pub(crate) struct Group {
     taps: [Tap; TAPS_MAX],
     runs: [Run; RUNS_MAX],
-    /// How many runs there are, and positions in them.
+    /// How many runs there are.
     run_count: usize,
-    positions: usize,
+    /// Positions of a row.
+    pub(super) positions: usize,
     /// Columns of a whole window.
     width: usize,
     /// Rows of taps that are arranged.
@@ -75,9 +78,15 @@ impl Group {
     /// For windows of `width` columns; there are no runs yet.
     #[inline(always)] // else it is made elsewhere and copied
     pub(crate) const fn new(width: usize, steps: Steps) -> Self {
-        const TAP: Tap = Tap { at: 0, weights: [0; LANES] };
-        const RUN: Run =
-            Run { biases: [0; LANES], from: 0, count: 0, first: 0, end: 0, columns: [0; 2] };
+        const TAP: Tap = Tap { at: 0, weights: [[0; 4]; LANES / 4] };
+        const RUN: Run = Run {
+            biases: [[0; 4]; LANES / 4],
+            from: 0,
+            count: 0,
+            first: 0,
+            end: 0,
+            columns: [0; 2],
+        };
         let (taps, runs) = ([TAP; TAPS_MAX], [RUN; RUNS_MAX]);
         Self {
             taps,
@@ -123,7 +132,8 @@ impl Group {
         for (bias, channel) in self.biases.iter_mut().zip(first..) {
             *bias = finish.bias(channel);
             if folded {
-                let sum = row_sum(matrix.bits(), matrix.bytes_from(channel), 0, matrix.columns);
+                let sum =
+                    Isa::row_sum(matrix.bits(), matrix.bytes_from(channel), 0, matrix.columns);
                 *bias = bias.wrapping_sub(sum.wrapping_mul(offset));
             }
         }
@@ -150,7 +160,7 @@ impl Group {
             for tap in taps.by_ref().take(self.rows) {
                 tap.at = at;
                 let mut row = bytes;
-                for weight in &mut tap.weights {
+                for weight in tap.weights.as_flattened_mut() {
                     *weight = match bits {
                         8 => row.get(index).map_or(0, |&byte| i16::from(byte as i8)),
                         _ => field(row, bits, index),
@@ -167,11 +177,12 @@ impl Group {
             run.end = start.wrapping_add(len).wrapping_mul(self.rows);
             let mut sums = [0i32; LANES];
             for tap in self.taps.get(run.first..run.end)? {
-                for (sum, &weight) in sums.iter_mut().zip(&tap.weights) {
+                for (sum, &weight) in sums.iter_mut().zip(tap.weights.as_flattened()) {
                     *sum = sum.wrapping_add(weight.into());
                 }
             }
-            for ((to, bias), sum) in run.biases.iter_mut().zip(self.biases).zip(sums) {
+            let biases = run.biases.as_flattened_mut().iter_mut();
+            for ((to, bias), sum) in biases.zip(self.biases).zip(sums) {
                 *to = bias.wrapping_add(sum.wrapping_mul(self.offset));
             }
         }
@@ -190,12 +201,6 @@ impl Group {
 
     pub(super) const fn steps(&self) -> &Steps {
         &self.steps
-    }
-
-    /// Positions of a row.
-    #[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve"))]
-    pub(super) const fn positions(&self) -> usize {
-        self.positions
     }
 
     /// Whether `rows` rows of positions, not none, are within images of so many values, from the

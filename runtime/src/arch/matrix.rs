@@ -48,7 +48,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Rows that are in blocks of pairs; the others follow, packed.
-    fn paired_rows(&self) -> usize {
+    pub(super) fn paired_rows(&self) -> usize {
         match self.layout() {
             Layout::RowMajor => 0,
             Layout::Pairs => self.rows & !(PAIR_BLOCK_ROWS - 1),
@@ -64,15 +64,6 @@ impl<'a> Matrix<'a> {
         let len = pair_block_len(self.columns);
         let start = (row / PAIR_BLOCK_ROWS).wrapping_mul(len);
         self.bytes.get(start..start.wrapping_add(len))
-    }
-
-    /// All blocks of pairs from a block's first row on.
-    #[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code))] // others take one block at a time
-    pub(crate) fn blocks(&self, row: usize) -> &'a [u8] {
-        let len = pair_block_len(self.columns);
-        let end = (self.paired_rows() / PAIR_BLOCK_ROWS).wrapping_mul(len);
-        let start = (row / PAIR_BLOCK_ROWS).wrapping_mul(len);
-        self.bytes.get(start..end).unwrap_or_default()
     }
 
     /// From the start of a packed row to the section's end.

@@ -9,18 +9,64 @@
 //! The core must have access to its vectors (CPACR), as the start-up code of any program compiled
 //! for such a core must see to; cortex-m-rt does.
 
+mod add;
 mod depthwise;
 mod nibbles;
 
 use core::arch::naked_asm;
 use core::ops::Range;
 
-pub(crate) use self::depthwise::depthwise;
-pub(crate) use super::portable::{
-    Inputs, dot, dot_block, dot_strided, finish_rows, is_direct, row_sum,
-};
-use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places};
+use super::{Addition, BLOCK_ROWS, Finish, Group, Kernels, Matrix, kernels};
 use crate::format::Layout;
+
+/// Those of cores with MVE.
+pub(crate) struct Mve;
+
+impl Kernels for Mve {
+    const NAME: &'static str = "mve";
+    const HAS_BYTES: bool = true;
+    const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
+    const LANES: usize = 8;
+    type Lanes = Lanes;
+
+    #[inline(always)]
+    fn finish(
+        lanes: &mut Lanes,
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        finish: &Finish<'_>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        lanes.finish(matrix, x, offset, finish, outputs)
+    }
+
+    #[inline(always)]
+    fn depthwise(
+        group: &Group,
+        finish: &Finish<'_>,
+        first: usize,
+        rows: usize,
+        (x, y): (&[i8], &mut [i8]),
+    ) -> Option<()> {
+        depthwise::depthwise(group, finish, first, rows, (x, y))
+    }
+
+    #[inline(always)]
+    fn add(
+        arena: &mut [i8],
+        operands: [Range<usize>; 2],
+        output: Range<usize>,
+        addition: &Addition,
+    ) -> Option<()> {
+        add::add(arena, operands, output, addition)
+    }
+
+    #[inline(always)]
+    fn copy(to: &mut [i8], from: &[i8]) {
+        copy(to, from);
+    }
+}
 
 /// A kernel that makes outputs of quads of rows.
 type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
@@ -43,7 +89,7 @@ impl Quad {
     const ZERO: Self = Self { bias: [0; QUAD], multiplier: [0; QUAD], shift: [0; QUAD] };
 }
 
-/// Parameters of some of a layer's rows, in vectors: of one layer from [`Lanes::new`] on.
+/// Parameters of some of a layer's rows, in vectors: of one layer from the beginning on.
 pub(crate) struct Lanes {
     quads: [Quad; MAX_QUADS],
     /// The number of the first quad, if there are any yet.
@@ -68,26 +114,25 @@ struct Task {
     odd: *const i8,
 }
 
-impl Lanes {
+impl kernels::Lanes for Lanes {
+    type Inputs<'a> = (&'a [i8], i16);
+
     #[inline(always)]
-    pub(crate) const fn new() -> Self {
+    fn new() -> Self {
         Self { quads: [Quad::ZERO; MAX_QUADS], held: None }
     }
 
-    /// The inputs x + offset, for [`dot_block`].
-    pub(crate) fn prepare<'a>(
-        &'a mut self,
-        _: &Matrix<'_>,
-        x: &'a [i8],
-        offset: i16,
-    ) -> Inputs<'a> {
-        Inputs::new(x, offset)
+    /// As they are, for rows that [`Lanes::finish`] doesn't take.
+    #[inline(always)]
+    fn prepare<'a>(&'a mut self, _: &Matrix<'_>, x: &'a [i8], offset: i16) -> (&'a [i8], i16) {
+        (x, offset)
     }
+}
 
-    /// The outputs of all rows for the inputs x + offset, or `None` where no kernel here takes the
-    /// layer. The layer and its offset must be the same at each call.
+impl Lanes {
+    /// As [`Kernels::finish`].
     #[inline(never)]
-    pub(crate) fn finish(
+    fn finish(
         &mut self,
         matrix: &Matrix<'_>,
         x: &[i8],
@@ -346,88 +391,9 @@ unsafe extern "C" fn quads_w8a8(
     )
 }
 
-/// The sums of two tensors, or `None` where they don't lie within the arena: 27 instructions for
-/// four, 6.75 a value, of which 18 are three roundings.
-pub(crate) fn add(arena: &mut [i8], places: &Places, addition: &Addition) -> Option<()> {
-    let Places { operands: [a, b], output } = places;
-    let count = output.len();
-    if count == 0 || a.len() != count || b.len() != count {
-        return None;
-    }
-    arena.get(output.clone()).and(arena.get(a.clone())).and(arena.get(b.clone()))?;
-    let base = arena.as_mut_ptr();
-    let [a, b, y] = [a, b, output].map(|range| base.wrapping_add(range.start));
-    // SAFETY: all three ranges lie within the arena, as just checked, and are `count` bytes, not
-    // none; the pointers are derived from the one exclusive borrow. Those are `add_i8`'s conditions.
-    unsafe { add_i8(a, b, y, count, addition) };
-    Some(())
-}
-
-/// Adds `count` values, with constants as [`Addition`] says; rounding is as in [`quads_w8a8`].
-///
-/// # Safety
-/// `count` isn't 0; so many bytes of `a` and `b` can be read and of `y` written. They may be the
-/// same ones, or others. The core has access to its vectors.
-// SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-// r4-r9, lr and q4-q7 saved and restored, the stack as it was). LETP masks loads and stores beyond
-// `count`; constants are read at their places in `Addition`, which is of words.
-#[unsafe(naked)]
-unsafe extern "C" fn add_i8(
-    a: *const i8,
-    b: *const i8,
-    y: *mut i8,
-    count: usize,
-    addition: *const Addition,
-) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        ".macro add_round sum, shift",
-        "vand q2, \\sum, \\shift",
-        "vshr.s32 q2, q2, #31",
-        "vqadd.s32 \\sum, \\sum, q2",
-        "vrshl.s32 \\sum, \\sum, \\shift",
-        ".endm",
-        "push {{r4-r9, lr}}",
-        "vpush {{d8-d15}}",
-        "ldr r12, [sp, #92]",
-        "ldrd r4, r5, [r12, #24]",
-        "vdup.32 q3, r4",
-        "vdup.32 q4, r5",
-        "ldr r6, [r12, #32]",
-        "vdup.32 q5, r6",
-        "ldrd r4, r5, [r12, #36]",
-        "vdup.32 q6, r4",
-        "vdup.32 q7, r5",
-        "ldm r12, {{r4-r9}}",
-        "dlstp.32 lr, r3",
-        "2:",
-        "vldrb.s32 q0, [r0], #4",
-        "vldrb.s32 q1, [r1], #4",
-        "vsub.i32 q0, q0, r4",
-        "vsub.i32 q1, q1, r5",
-        "vshl.i32 q0, q0, #20",
-        "vshl.i32 q1, q1, #20",
-        "vqrdmulh.s32 q0, q0, r6",
-        "vqrdmulh.s32 q1, q1, r7",
-        "add_round q0, q3",
-        "add_round q1, q4",
-        "vadd.i32 q0, q0, q1",
-        "vqrdmulh.s32 q0, q0, r8",
-        "add_round q0, q5",
-        "vqadd.s32 q0, q0, r9",
-        "vmax.s32 q0, q0, q6",
-        "vmin.s32 q0, q0, q7",
-        "vstrb.32 q0, [r2], #4",
-        "letp lr, 2b",
-        "vpop {{d8-d15}}",
-        "pop {{r4-r9, pc}}",
-        ".purgem add_round",
-    )
-}
-
-/// Copies as many values as the shorter one has: three instructions for sixteen, and few before.
+/// As [`Kernels::copy`]: three instructions for sixteen, and few before.
 #[inline(always)]
-pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
+fn copy(to: &mut [i8], from: &[i8]) {
     let count = to.len().min(from.len());
     if count > 0 {
         // SAFETY: both have `count` bytes, which aren't none, and one is borrowed exclusively, so

@@ -21,10 +21,32 @@ use core::arch::aarch64::{
 };
 use core::arch::asm;
 
-pub(crate) use super::portable::{add, depthwise, dot, dot_strided, is_direct, row_sum};
-pub(crate) use super::steps::{Inputs, Lanes};
-use super::steps::{Last, STEP, STEP_COLUMNS, four_rows};
-use super::{BLOCK_ROWS, Finish, Matrix, portable};
+use super::steps::{Inputs, Lanes, Last, STEP, STEP_COLUMNS, four_rows};
+use super::{BLOCK_ROWS, Finish, Kernels, Matrix, Sums, portable};
+
+/// Those of AArch64.
+pub(crate) struct Neon;
+
+impl Kernels for Neon {
+    const NAME: &'static str = "neon";
+    const HAS_BYTES: bool = true;
+    type Lanes = Lanes;
+
+    #[inline(always)]
+    fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; BLOCK_ROWS] {
+        dot_block(matrix, first, inputs)
+    }
+
+    #[inline(always)]
+    fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+        finish_rows(finish, first, sums, outputs);
+    }
+
+    #[inline(always)]
+    fn copy(to: &mut [i8], from: &[i8]) {
+        copy(to, from);
+    }
+}
 
 /// Sums of four rows, in four lanes each.
 type RowSums = [int32x4_t; BLOCK_ROWS];
@@ -32,15 +54,12 @@ type RowSums = [int32x4_t; BLOCK_ROWS];
 /// What each column's weight is multiplied by where weights are added up.
 static MINUS_ONES: Last = Last([-1; STEP_COLUMNS]);
 
-/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
-pub(crate) fn dot_block(
-    matrix: &Matrix<'_>,
-    first: usize,
-    inputs: &Inputs<'_>,
-) -> [i32; BLOCK_ROWS] {
+/// As [`Kernels::dot_block`].
+#[inline(always)]
+fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; BLOCK_ROWS] {
     let &Inputs { x, offset, .. } = inputs;
     let Some(rows) = four_rows(matrix, first, inputs) else {
-        return portable::dot_block_slowly(matrix, first, x, offset);
+        return portable::dot_block::<Neon>(matrix, first, x, offset);
     };
     // SAFETY: the module is only compiled for targets whose every core has NEON.
     unsafe { dot_four(rows, matrix.bits(), inputs) }
@@ -242,10 +261,10 @@ steps! {
     ".purgem of_crumbs",
 }
 
-/// The outputs of rows from `first` on, from their sums of products: four at once where biases and
+/// As [`Kernels::finish_rows`]: four at once where biases and
 /// multipliers of so many are there.
 #[inline(never)]
-pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
+fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
     let mut first = first;
     let (fours, rest) = outputs.as_chunks_mut::<BLOCK_ROWS>();
     let (blocks, rest_sums) = sums.as_chunks::<BLOCK_ROWS>();
@@ -299,9 +318,9 @@ fn load(words: &[i32; BLOCK_ROWS]) -> int32x4_t {
     lanes
 }
 
-/// Copies as many values as the shorter one has.
+/// As [`Kernels::copy`].
 #[inline(always)]
-pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
+fn copy(to: &mut [i8], from: &[i8]) {
     let count = to.len().min(from.len());
     // SAFETY: both have `count` bytes, and one is borrowed exclusively, so they don't overlap. What
     // doesn't fill a register is copied with the bytes before once more, or one by one where there are
@@ -351,5 +370,5 @@ pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
 
 #[cfg(test)]
 mod tests {
-    super::super::suite::kernel_suite!(super);
+    super::super::suite::kernel_suite!(super::Neon);
 }

@@ -1,102 +1,67 @@
-//! Plain Rust: complete, and the reference for all other modules.
+//! Plain Rust: complete, and the reference for all other kernels, whose methods are these where they
+//! aren't overridden.
 //!
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
-#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
-use super::depthwise::{Group, LANES, Steps, Tap};
-use super::{Addition, BLOCK_ROWS, Finish, Matrix, Places, Row};
+use super::depthwise::{LANES, Steps, Tap};
+use super::kernels::InputsOf;
+use super::{BLOCK_ROWS, Finish, Group, Kernels, Matrix, Row, Sums};
 use crate::features::Features;
 use crate::format::{Fields, paired_weight, row_len};
-#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
 use crate::requantize::requantize;
 
-/// Room for prepared inputs: not needed here.
-pub(crate) struct Lanes;
+/// The kernels of a core that is none of the others.
+#[cfg(any(bitsback_isa = "portable", test))]
+pub(crate) struct Portable;
 
-/// Inputs of a layer, and what is added to each.
-pub(crate) struct Inputs<'a> {
-    x: &'a [i8],
-    offset: i16,
+#[cfg(any(bitsback_isa = "portable", test))]
+impl Kernels for Portable {
+    const NAME: &'static str = "portable";
+    type Lanes = ();
 }
 
-impl Lanes {
-    pub(crate) const fn new() -> Self {
-        Self
-    }
-
-    /// The inputs x + offset.
-    pub(crate) fn prepare<'a>(
-        &'a mut self,
-        _: &Matrix<'_>,
-        x: &'a [i8],
-        offset: i16,
-    ) -> Inputs<'a> {
-        Inputs::new(x, offset)
-    }
-
-    /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) const fn finish(
-        &mut self,
-        _: &Matrix<'_>,
-        _: &[i8],
-        _: i16,
-        _: &Finish<'_>,
-        _: &mut [i8],
-    ) -> Option<()> {
-        None
-    }
-}
-
-impl<'a> Inputs<'a> {
-    /// The inputs x + offset.
-    pub(crate) fn new(x: &'a [i8], offset: i16) -> Self {
-        Self { x, offset }
-    }
-
-    /// x and the offset.
-    #[cfg_attr(not(bitsback_isa), allow(dead_code))] // for kernels that replace those here
-    pub(crate) fn parts(&self) -> (&'a [i8], i16) {
-        (self.x, self.offset)
-    }
-}
-
-/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
-pub(crate) fn dot_block(
+/// As [`Kernels::dot_rows`], a block after the other.
+pub(super) fn dot_rows<K: Kernels>(
     matrix: &Matrix<'_>,
     first: usize,
-    inputs: &Inputs<'_>,
-) -> [i32; BLOCK_ROWS] {
-    dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+    inputs: &InputsOf<'_, K>,
+    sums: &mut Sums,
+) {
+    let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
+    let rows = (first..matrix.rows).step_by(BLOCK_ROWS);
+    for (block, first) in blocks.iter_mut().zip(rows) {
+        *block = K::dot_block(matrix, first, inputs);
+    }
 }
 
-/// The outputs of rows from `first` on, from their sums of products.
+/// As [`Kernels::finish_rows`].
 #[inline(never)]
-pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
+pub(super) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
     for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
         *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
     }
 }
 
-/// As [`dot_block`], a block of pairs at once or row after row.
+/// As [`Kernels::dot_block`]: a block of pairs at once, four rows, or row after row.
 #[inline(never)]
-pub(crate) fn dot_block_slowly(
+pub(super) fn dot_block<K: Kernels>(
     matrix: &Matrix<'_>,
     first: usize,
     x: &[i8],
     offset: i16,
 ) -> [i32; BLOCK_ROWS] {
-    // Instruction sets have kernels of their own for most rows, and take what is short for the rest.
-    if !cfg!(bitsback_isa = "dsp")
+    // Who has kernels for most rows takes what is short for the rest.
+    if !K::HAS_NARROW
         && let (Some(block), true) = (matrix.block(first), first.is_multiple_of(BLOCK_ROWS))
     {
         return dot_pairs(block, x, offset);
     }
-    if !cfg!(bitsback_isa)
+    if !K::HAS_BYTES
         && let (8, Some(rows)) = (matrix.bits(), four_rows(matrix, first, x.len()))
     {
         return dot_four(rows, x, offset);
     }
-    if !cfg!(bitsback_isa = "dsp")
+    if !K::HAS_NARROW
         && let (4 | 2, Some(rows)) =
             (matrix.bits(), four_rows(matrix, first, row_len(matrix.bits(), x.len())))
     {
@@ -108,7 +73,7 @@ pub(crate) fn dot_block_slowly(
     }
     let mut sums = [0; BLOCK_ROWS];
     for (row, sum) in (first..matrix.rows).zip(&mut sums) {
-        *sum = dot_row(matrix, row, x, offset);
+        *sum = dot_row::<K>(matrix, row, x, offset);
     }
     sums
 }
@@ -263,9 +228,9 @@ impl PairSums {
 }
 
 /// Σ w·(x + offset) of one row.
-fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
+fn dot_row<K: Kernels>(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
     match matrix.row(row) {
-        Row::Packed(weights) => dot(matrix.bits(), weights, 0, x, offset),
+        Row::Packed(weights) => dot::<K>(matrix.bits(), weights, 0, x, offset),
         Row::Paired(block, member) => {
             let mut weights = (0..).map(|column| paired_weight(block, member, column) as i16);
             x.iter().fold(0i32, |acc, &x| {
@@ -275,16 +240,14 @@ fn dot_row(matrix: &Matrix<'_>, row: usize, x: &[i8], offset: i16) -> i32 {
     }
 }
 
-/// Σ w·(x + offset) over `x`, with weights of a row's fields from number `start` on.
-///
-/// `bits` is a weight width; a row that is too short counts as zeros beyond its end.
-pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
+/// As [`Kernels::dot`].
+pub(super) fn dot<K: Kernels>(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
     let from = |byte: usize| row.get(byte..).unwrap_or_default();
     if !Features::BUILT.widths {
-        return dot_w8a8(from(start), x, offset);
+        return dot_w8a8::<K>(from(start), x, offset);
     }
     match bits {
-        8 => dot_w8a8(from(start), x, offset),
+        8 => dot_w8a8::<K>(from(start), x, offset),
         4 if start.is_multiple_of(2) => dot_w4a8(from(start / 2), x, offset),
         2 if start.is_multiple_of(4) => dot_w2a8(from(start / 4), x, offset),
         16 => dot_w16a8(from(start.saturating_mul(2)), x, offset),
@@ -292,8 +255,8 @@ pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> 
     }
 }
 
-/// As [`dot`] over `taps` values of `x`, `stride` apart: one channel of an image.
-pub(crate) fn dot_strided(
+/// As [`Kernels::dot_strided`].
+pub(super) fn dot_strided(
     bits: u8,
     row: &[u8],
     start: usize,
@@ -315,23 +278,20 @@ pub(crate) fn dot_strided(
     x.fold(0i32, |acc, &x| acc.wrapping_add(product(fields.take() as i16, x, offset)))
 }
 
-/// The outputs of a group of channels at `rows` rows of positions; `x` and `y` begin with the group's
-/// first channel, of the first row of pixels that is read and written. `None` where no kernel takes
-/// the layer.
-#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))] // which have groups of their own
+/// As [`Kernels::depthwise`], for groups of four channels; whoever takes more has a kernel for it.
 #[inline(never)]
-pub(crate) fn depthwise(
+pub(super) fn depthwise(
     group: &Group,
     finish: &Finish<'_>,
     first: usize,
     rows: usize,
     (x, y): (&[i8], &mut [i8]),
 ) -> Option<()> {
-    if !group.is_within(rows, x.len(), y.len()) {
+    if LANES != 4 || !group.is_within(rows, x.len(), y.len()) {
         return None;
     }
     let mut channel = first..;
-    let multipliers = [(); LANES].map(|()| finish.multiplier(channel.next().unwrap_or_default()));
+    let multipliers = [(); 4].map(|()| finish.multiplier(channel.next().unwrap_or_default()));
     let Steps { input, output, .. } = group.steps();
     for row in 0..rows {
         let mut to = row.wrapping_mul(output[0]);
@@ -339,8 +299,9 @@ pub(crate) fn depthwise(
             let taps = group.taps().get(run.first..run.end).unwrap_or_default();
             let mut from = row.wrapping_mul(input[0]).wrapping_add(run.from);
             for _ in 0..run.count {
-                let sums = dot_taps(taps, run.biases, x, from);
-                let outputs = y.get_mut(to..)?.first_chunk_mut::<LANES>()?;
+                let [biases, ..] = run.biases;
+                let sums = dot_taps(taps, biases, x, from);
+                let outputs = y.get_mut(to..)?.first_chunk_mut::<4>()?;
                 for ((y, sum), multiplier) in outputs.iter_mut().zip(sums).zip(multipliers) {
                     *y = finish.clamp.apply(requantize(sum, multiplier, finish.zero_point));
                 }
@@ -352,14 +313,13 @@ pub(crate) fn depthwise(
     Some(())
 }
 
-/// Adds Σ w·x of all lanes to `sums`, for a window that begins at `from`.
-#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve")))]
+/// Adds Σ w·x of four lanes to `sums`, for a window that begins at `from`.
 #[inline(always)]
-fn dot_taps(taps: &[Tap], sums: [i32; LANES], x: &[i8], from: usize) -> [i32; LANES] {
+fn dot_taps(taps: &[Tap], sums: [i32; 4], x: &[i8], from: usize) -> [i32; 4] {
     let [mut a, mut b, mut c, mut d] = sums;
-    for &Tap { at, weights: [wa, wb, wc, wd] } in taps {
-        let x = x.get(from.wrapping_add(at)..).and_then(<[i8]>::first_chunk::<LANES>);
-        let &[xa, xb, xc, xd] = x.unwrap_or(&[0; LANES]);
+    for &Tap { at, weights: [[wa, wb, wc, wd], ..] } in taps {
+        let x = x.get(from.wrapping_add(at)..).and_then(<[i8]>::first_chunk);
+        let &[xa, xb, xc, xd] = x.unwrap_or(&[0; 4]);
         // Written out, as in `dot_four`.
         a = a.wrapping_add(product(wa, xa, 0));
         b = b.wrapping_add(product(wb, xb, 0));
@@ -369,28 +329,34 @@ fn dot_taps(taps: &[Tap], sums: [i32; LANES], x: &[i8], from: usize) -> [i32; LA
     [a, b, c, d]
 }
 
-/// `None`: the operator adds by itself.
-pub(crate) const fn add(_: &mut [i8], _: &Places, _: &Addition) -> Option<()> {
-    None
-}
-
-/// Copies as many values as the shorter one has.
+/// As [`Kernels::copy`].
 #[inline(always)]
-pub(crate) fn copy(to: &mut [i8], from: &[i8]) {
+pub(super) fn copy(to: &mut [i8], from: &[i8]) {
     let count = to.len().min(from.len());
     if let (Some(to), Some(from)) = (to.get_mut(..count), from.get(..count)) {
         to.copy_from_slice(from);
     }
 }
 
-/// Whether rows of weights of this width are read as they are stored, and need not be unpacked
-/// first.
-pub(crate) const fn is_direct(bits: u8) -> bool {
-    matches!(bits, 2 | 4 | 8 | 16)
+/// As [`Kernels::copy_rows`].
+pub(super) fn copy_rows<K: Kernels>(
+    from: &[i8],
+    to: &mut [i8],
+    rows: usize,
+    len: usize,
+    [from_stride, to_stride]: [usize; 2],
+) {
+    // `max(1)`: strides aren't 0, but the compiler can't know.
+    let from = from.chunks(from_stride.max(1));
+    for (to, from) in to.chunks_mut(to_stride.max(1)).zip(from).take(rows) {
+        if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+            K::copy(to, from);
+        }
+    }
 }
 
-/// Σ w over `len` of a row's fields from number `start` on.
-pub(crate) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
+/// As [`Kernels::row_sum`].
+pub(super) fn row_sum(bits: u8, row: &[u8], start: usize, len: usize) -> i32 {
     if bits == 8 || !Features::BUILT.widths {
         let weights = row.get(start..).unwrap_or_default().iter().take(len);
         return weights.fold(0i32, |sum, &w| sum.wrapping_add(i32::from(w as i8)));
@@ -405,8 +371,8 @@ fn product(w: i16, x: i8, offset: i16) -> i32 {
     i32::from(w).wrapping_mul(i32::from(i16::from(x).wrapping_add(offset)))
 }
 
-fn dot_w8a8(row: &[u8], x: &[i8], offset: i16) -> i32 {
-    if !cfg!(bitsback_isa) && offset == 0 {
+fn dot_w8a8<K: Kernels>(row: &[u8], x: &[i8], offset: i16) -> i32 {
+    if !K::HAS_BYTES && offset == 0 {
         return row
             .iter()
             .zip(x)
@@ -465,5 +431,5 @@ fn dot_packed(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 
 
 #[cfg(test)]
 mod tests {
-    super::super::suite::kernel_suite!(super);
+    super::super::suite::kernel_suite!(super::Portable);
 }

@@ -3,6 +3,7 @@
 //! A step takes 16, 32 or 64 columns of 8, 4 or 2 bits. Columns that are left over get a step of their
 //! own: of each row's last sixteen bytes, over inputs that are 0 where another step was before.
 
+use super::kernels;
 use super::{BLOCK_ROWS, Matrix};
 use crate::format::{Layout, row_len};
 
@@ -34,19 +35,22 @@ pub(crate) struct Inputs<'a> {
     pub(super) mask: &'a Last,
 }
 
-impl Lanes {
+impl kernels::Inputs for Inputs<'_> {
     #[inline(always)]
-    pub(crate) const fn new() -> Self {
+    fn plain(&self) -> (&[i8], i16) {
+        (self.x, self.offset)
+    }
+}
+
+impl kernels::Lanes for Lanes {
+    type Inputs<'a> = Inputs<'a>;
+
+    #[inline(always)]
+    fn new() -> Self {
         Self { x: Last([0; STEP_COLUMNS]), mask: Last([0; STEP_COLUMNS]) }
     }
 
-    /// The inputs x + offset.
-    pub(crate) fn prepare<'a>(
-        &'a mut self,
-        matrix: &Matrix<'_>,
-        x: &'a [i8],
-        offset: i16,
-    ) -> Inputs<'a> {
+    fn prepare<'a>(&'a mut self, matrix: &Matrix<'_>, x: &'a [i8], offset: i16) -> Inputs<'a> {
         let fields = match matrix.bits() {
             8 => 1,
             4 => 2,
@@ -72,18 +76,6 @@ impl Lanes {
             mask.iter_mut().skip(place).take(rest).for_each(|value| *value = -1);
         }
         Inputs { x, offset, step_columns, last: Some(&self.x), mask: &self.mask }
-    }
-
-    /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) const fn finish(
-        &mut self,
-        _: &Matrix<'_>,
-        _: &[i8],
-        _: i16,
-        _: &super::Finish<'_>,
-        _: &mut [i8],
-    ) -> Option<()> {
-        None
     }
 }
 

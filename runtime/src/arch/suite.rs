@@ -1,5 +1,5 @@
-//! The tests that every instruction set's module must pass, against an i64 oracle that calls no
-//! kernel: `kernel_suite!(module)` in the module's tests is all it takes.
+//! The tests that all kernels must pass, against an i64 oracle that calls none:
+//! `kernel_suite!(Type)` in a module's tests is all it takes.
 
 use core::ops::{Deref, DerefMut, Range};
 use std::vec;
@@ -139,16 +139,19 @@ prop_compose! {
 }
 
 macro_rules! kernel_suite {
-    ($module:path) => {
+    ($kernels:ty) => {
         use proptest::prelude::*;
         use std::vec::Vec;
         use $crate::arch::suite::{
             ALIGNMENT, WIDTHS, arranged, depthwise_case, oracle, packed, placed,
         };
-        use $crate::arch::{BLOCK_ROWS, Finish, Group, LANES, Matrix, Multipliers, Steps};
+        use $crate::arch::{
+            BLOCK_ROWS, CHUNK_ROWS, Finish, Group, Kernels, LANES, Lanes, Matrix, Multipliers, Steps,
+        };
         use $crate::format::{BiasWidth, Clamp, Layout, row_len};
         use $crate::requantize::{Multiplier, requantize};
-        use $module as kernels;
+
+        type K = $kernels;
 
         #[test]
         fn dot_at_the_extremes() {
@@ -160,10 +163,10 @@ macro_rules! kernel_suite {
                         let row = packed(&weights, bits);
                         for (x, offset) in [(-128, -127), (127, 128), (-128, 0), (127, 0)] {
                             let x: Vec<i8> = std::vec![x; n];
-                            let found = kernels::dot(bits, &row, 0, &x, offset);
+                            let found = K::dot(bits, &row, 0, &x, offset);
                             assert_eq!(i64::from(found), oracle(&weights, &x, offset));
                         }
-                        assert_eq!(kernels::row_sum(bits, &row, 0, n), i32::from(w) * n as i32);
+                        assert_eq!(K::row_sum(bits, &row, 0, n), i32::from(w) * n as i32);
                     }
                 }
             }
@@ -189,28 +192,28 @@ macro_rules! kernel_suite {
                     let row_len = row_len(bits, columns);
                     let matrix =
                         Matrix { bytes: &bytes, arrangement, width: bits, rows, columns, row_len };
-                    let mut lanes = kernels::Lanes::new();
+                    let mut lanes = <K as Kernels>::Lanes::new();
                     for offset in [0, 77] {
                         let inputs = lanes.prepare(&matrix, &x, offset);
                         for (block, weights) in weights.chunks(BLOCK_ROWS).enumerate() {
-                            let sums = kernels::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
+                            let sums = K::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
                             for (weights, sum) in weights.iter().zip(sums) {
                                 assert_eq!(i64::from(sum), oracle(weights, &x, offset));
                             }
                         }
                     }
                     let row = placed(&packed(&weights[0], bits), weights_at);
-                    let sum = kernels::dot(bits, &row, 0, &x, 77);
+                    let sum = K::dot(bits, &row, 0, &x, 77);
                     assert_eq!(i64::from(sum), oracle(&weights[0], &x, 77));
                     let sum: i32 = weights[0].iter().map(|&w| i32::from(w)).sum();
-                    assert_eq!(kernels::row_sum(bits, &row, 0, columns), sum);
+                    assert_eq!(K::row_sum(bits, &row, 0, columns), sum);
                 }
             }
         }
 
         #[test]
         fn outputs_are_the_same_wherever_parameters_lie() {
-            let sums: Vec<i32> = (0..23).map(|row| row * 9_173 - 90_000).collect();
+            let sums: [i32; CHUNK_ROWS] = core::array::from_fn(|row| row as i32 * 9_173 - 90_000);
             let biases: Vec<u8> = (0..92).map(|byte| (byte * 37 % 256) as u8).collect();
             let table: Vec<[u8; 5]> = (0..23u8)
                 .map(|row| [row, 7, row, 0x41 + row, (-9 - i8::try_from(row % 5).unwrap()) as u8])
@@ -223,7 +226,7 @@ macro_rules! kernel_suite {
                     let bias = Some((width, 2, &biases[..]));
                     let finish = Finish { bias, multipliers, zero_point: -5, clamp };
                     let mut found = placed(&[0; 23], at + 1);
-                    kernels::finish_rows(&finish, 0, &sums, &mut found);
+                    K::finish_rows(&finish, 0, &sums, &mut found);
                     for (row, (&y, sum)) in found.iter().zip(&sums).enumerate() {
                         let bytes = biases.chunks(width.bytes()).nth(row).unwrap();
                         let sign = if bytes.last().unwrap() >> 7 == 1 { 0xFF } else { 0 };
@@ -246,9 +249,28 @@ macro_rules! kernel_suite {
                 for at in 0..ALIGNMENT {
                     let from = placed(&values, at);
                     let mut to = placed(&std::vec![0; values.len()], at * 3 + 1);
-                    kernels::copy(&mut to, &from);
+                    K::copy(&mut to, &from);
                     assert_eq!(to[..], values[..]);
                 }
+            }
+        }
+
+        #[test]
+        fn stretches_are_copied_and_filled() {
+            let from: Vec<i8> = (0..120).map(|at| (at * 7 % 251) as u8 as i8).collect();
+            for (rows, len, strides) in
+                [(1, 1, [1, 1]), (3, 5, [7, 5]), (4, 17, [30, 17]), (5, 20, [20, 21]), (2, 33, [40, 50])]
+            {
+                let from = placed(&from, rows);
+                let mut to = placed(&[0; 120], len);
+                K::fill(&mut to, -3);
+                let mut expected = std::vec![-3; 120];
+                for row in 0..rows {
+                    let (x, y) = (row * strides[0], row * strides[1]);
+                    expected[y..y + len].copy_from_slice(&from[x..x + len]);
+                }
+                K::copy_rows(&from, &mut to, rows, len, strides);
+                assert_eq!(to[..], expected, "{rows} {len}");
             }
         }
 
@@ -274,13 +296,18 @@ macro_rules! kernel_suite {
                 let (columns, row_len) = (x.len(), row_len(bits, x.len()));
                 let matrix =
                     Matrix { bytes: &bytes, arrangement: layout, width: bits, rows, columns, row_len };
-                let mut lanes = kernels::Lanes::new();
+                let mut lanes = <K as Kernels>::Lanes::new();
                 let inputs = lanes.prepare(&matrix, &x, offset);
                 for (block, rows) in weights.chunks(BLOCK_ROWS).enumerate() {
-                    let sums = kernels::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
+                    let sums = K::dot_block(&matrix, block * BLOCK_ROWS, &inputs);
                     for (weights, sum) in rows.iter().zip(sums) {
                         prop_assert_eq!(i64::from(sum), oracle(weights, &x, offset));
                     }
+                }
+                let mut sums = [0; CHUNK_ROWS];
+                K::dot_rows(&matrix, 0, &inputs, &mut sums);
+                for (weights, sum) in weights.iter().zip(sums) {
+                    prop_assert_eq!(i64::from(sum), oracle(weights, &x, offset));
                 }
             }
 
@@ -331,10 +358,10 @@ macro_rules! kernel_suite {
                     group.begin(&matrix, &finish, first, offset);
                     group.arrange(&matrix, first, 0..case.size[0]).unwrap();
                     let images = (&x[first..], &mut found[first..]);
-                    kernels::depthwise(&group, &finish, first, rows, images).unwrap();
+                    K::depthwise(&group, &finish, first, rows, images).unwrap();
                     // A row more would begin behind the image.
                     let images = (&x[first..], &mut [][..]);
-                    prop_assert!(kernels::depthwise(&group, &finish, first, rows, images).is_none());
+                    prop_assert!(K::depthwise(&group, &finish, first, rows, images).is_none());
                 }
                 let sums = case.oracle(&weights, &x);
                 for (at, (&y, sum)) in found.iter().zip(sums).enumerate() {
@@ -355,17 +382,16 @@ macro_rules! kernel_suite {
                 let x: Vec<i8> = data.iter().map(|&(_, x)| x).collect();
                 let row = packed(&weights, bits);
                 let skip = skip.min(x.len());
-                let found = kernels::dot(bits, &row, skip, &x[skip..], offset);
+                let found = K::dot(bits, &row, skip, &x[skip..], offset);
                 prop_assert_eq!(i64::from(found), oracle(&weights[skip..], &x[skip..], offset));
                 let stride = 1 + skip % 3;
                 let taps = (x.len() - skip).div_ceil(stride);
-                let found = kernels::dot_strided(
-                    bits, &row, 0, &x[skip..], stride, taps, offset,
-                );
+                let found =
+                    K::dot_strided(bits, &row, 0, &x[skip..], stride, taps, offset);
                 let apart: Vec<i8> = x[skip..].iter().copied().step_by(stride).collect();
                 prop_assert_eq!(i64::from(found), oracle(&weights, &apart, offset));
                 let sum: i32 = weights[skip..].iter().map(|&w| i32::from(w)).sum();
-                prop_assert_eq!(kernels::row_sum(bits, &row, skip, x.len() - skip), sum);
+                prop_assert_eq!(K::row_sum(bits, &row, skip, x.len() - skip), sum);
             }
         }
     };

@@ -19,12 +19,22 @@ use core::arch::x86_64::{
 };
 use core::sync::atomic::{AtomicU8, Ordering};
 
-pub(crate) use super::portable::{
-    add, copy, depthwise, dot, dot_strided, finish_rows, is_direct, row_sum,
-};
-pub(crate) use super::steps::{Inputs, Lanes};
-use super::steps::{STEP, STEP_COLUMNS, four_rows};
-use super::{BLOCK_ROWS, Matrix, portable};
+use super::steps::{Inputs, Lanes, STEP, STEP_COLUMNS, four_rows};
+use super::{BLOCK_ROWS, Kernels, Matrix, portable};
+
+/// Those of x86-64.
+pub(crate) struct X86;
+
+impl Kernels for X86 {
+    const NAME: &'static str = "x86_64";
+    const HAS_BYTES: bool = true;
+    type Lanes = Lanes;
+
+    #[inline(always)]
+    fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; BLOCK_ROWS] {
+        dot_block(matrix, first, inputs)
+    }
+}
 
 /// Whether the core and its system have AVX2; asked once.
 fn has_avx2() -> bool {
@@ -54,12 +64,8 @@ fn detect_avx2() -> bool {
     saved & SAVES_VECTORS == SAVES_VECTORS && __cpuid_count(7, 0).ebx & AVX2 != 0
 }
 
-/// Σ w·(x + offset) of a block of rows; what stands beyond the last row has no meaning.
-pub(crate) fn dot_block(
-    matrix: &Matrix<'_>,
-    first: usize,
-    inputs: &Inputs<'_>,
-) -> [i32; BLOCK_ROWS] {
+/// As [`Kernels::dot_block`].
+fn dot_block(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>) -> [i32; BLOCK_ROWS] {
     if let Some(rows) = four_rows(matrix, first, inputs)
         && has_avx2()
     {
@@ -72,7 +78,7 @@ pub(crate) fn dot_block(
             }
         };
     }
-    portable::dot_block_slowly(matrix, first, inputs.x, inputs.offset)
+    portable::dot_block::<X86>(matrix, first, inputs.x, inputs.offset)
 }
 
 /// `dot_four` of a width: the sums of four rows as [`four_rows`] gives them, `$columns` columns a step,
@@ -245,7 +251,7 @@ fn total(lanes: __m256i) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    super::super::suite::kernel_suite!(super);
+    super::super::suite::kernel_suite!(super::X86);
 
     #[test]
     fn detection_agrees_with_the_standard_library() {

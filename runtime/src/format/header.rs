@@ -77,7 +77,8 @@ impl Header {
     }
 
     /// The header's bytes.
-    pub const fn emit(&self) -> [u8; HEADER_LEN] {
+    #[cfg(any(test, feature = "writer"))]
+    pub(crate) const fn emit(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         let reserved = self.reserved.to_le_bytes();
         let head = [self.format_version, self.numerics_version, reserved[0], reserved[1]];

@@ -27,7 +27,6 @@
 //!   the same.
 //! - *Windows.* Each has a tap inside the image.
 
-mod coded;
 mod crc;
 mod error;
 mod header;
@@ -37,13 +36,8 @@ mod pairs;
 mod reader;
 mod tensor;
 mod weights;
-mod writer;
 
-pub use coded::{
-    CODED_BIAS_MAX, CodedRow, Contexts, Decoder, Encoder, MEMORY, Memory, Prediction, coded_limit,
-    encode,
-};
-pub use crc::crc32;
+pub(crate) use crc::crc32;
 pub use error::{OpFault, ParseError};
 pub use header::{
     FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
@@ -53,18 +47,19 @@ pub(crate) use meta::Numbers;
 pub use meta::{
     ByteAffine, FEATURE_RECORD_LEN, MAX_PREPROCESS_CHANNELS, MAX_PREPROCESS_SHIFT, Meta, Preprocess,
 };
-pub use packing::{Fields, PackError, is_width, pack_row, row_len, unpack};
-pub use pairs::{
-    PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, matrix_len, pack_pairs, pair_block_len, paired_row, pairs_pay,
-};
-pub(crate) use pairs::{paired_magnitude, paired_weight};
+pub use packing::{Fields, is_width, row_len};
+#[cfg(any(test, feature = "writer"))]
+pub use packing::{PackError, pack_row};
+pub use pairs::{PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, pair_block_len};
+pub(crate) use pairs::{matrix_len, paired_magnitude, paired_weight};
+#[cfg(any(test, feature = "writer"))]
+pub use pairs::{pack_pairs, paired_row, pairs_pay};
 pub(crate) use reader::{Read, Reader, read_fields};
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
 pub use weights::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,
     StoredBias, Weights,
 };
-pub use writer::{WriteError, model_len, seal, write_model};
 
 /// Most bytes of a file: flash of the largest devices, and offsets stay far from `u32` overflow.
 pub const MAX_FILE_LEN: u32 = 1 << 28;

@@ -14,6 +14,7 @@ pub const fn row_len(bits: u8, columns: usize) -> usize {
 }
 
 /// Why a row can't be packed.
+#[cfg(any(test, feature = "writer"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
 pub enum PackError {
@@ -36,6 +37,7 @@ pub enum PackError {
     },
 }
 
+#[cfg(any(test, feature = "writer"))]
 impl core::fmt::Display for PackError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
@@ -48,9 +50,11 @@ impl core::fmt::Display for PackError {
     }
 }
 
+#[cfg(any(test, feature = "writer"))]
 impl core::error::Error for PackError {}
 
 /// Packs one row of weights into exactly [`row_len`] bytes.
+#[cfg(any(test, feature = "writer"))]
 pub fn pack_row(values: &[i16], bits: u8, row: &mut [u8]) -> Result<(), PackError> {
     if !is_width(bits) {
         return Err(PackError::Width { bits });
@@ -124,14 +128,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Unpacks fields of at most 8 bits of a row from number `start` on, as many as `out` holds.
-pub fn unpack(row: &[u8], bits: u8, start: usize, out: &mut [i8]) {
-    let mut fields = Fields::new(row, bits, start);
-    for value in out {
-        *value = fields.take() as i8;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,12 +164,6 @@ mod tests {
             let mut fields = Fields::new(&row, bits, start);
             for &value in &values[start..] {
                 prop_assert_eq!(fields.take(), i32::from(value));
-            }
-            if bits <= 8 {
-                let mut out = vec![0; values.len() - start];
-                unpack(&row, bits, start, &mut out);
-                let expected: Vec<i8> = values[start..].iter().map(|&v| v as i8).collect();
-                prop_assert_eq!(out, expected);
             }
         }
     }

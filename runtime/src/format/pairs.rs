@@ -20,7 +20,7 @@ pub const fn pair_block_len(columns: usize) -> usize {
 }
 
 /// Bytes of a weight matrix, saturating.
-pub const fn matrix_len(layout: Layout, bits: u8, rows: usize, columns: usize) -> usize {
+pub(crate) const fn matrix_len(layout: Layout, bits: u8, rows: usize, columns: usize) -> usize {
     let packed = row_len(bits, columns);
     match layout {
         Layout::RowMajor => packed.saturating_mul(rows),
@@ -33,6 +33,7 @@ pub const fn matrix_len(layout: Layout, bits: u8, rows: usize, columns: usize) -
 
 /// Whether a matrix of 8-bit weights takes at most a sixteenth more bytes in pairs than row by row,
 /// and has any: where it does, kernels that multiply half-words gain more than it costs.
+#[cfg(any(test, feature = "writer"))]
 pub const fn pairs_pay(rows: usize, columns: usize) -> bool {
     let packed = rows.saturating_mul(columns);
     let growth = matrix_len(Layout::Pairs, 8, rows, columns).saturating_sub(packed);
@@ -45,6 +46,7 @@ pub const fn pairs_pay(rows: usize, columns: usize) -> bool {
 /// A block is group after group of four columns, 16 bytes each: eight little-endian half-words
 /// A + 256·B of the first two rows in columns 0, 2, 1, 3 and then of the last two. The last group's
 /// missing columns are 0. (−128 with a negative partner below it has no half-word: use −127.)
+#[cfg(any(test, feature = "writer"))]
 pub fn pack_pairs(rows: [&[i16]; PAIR_BLOCK_ROWS], block: &mut [u8]) -> bool {
     let columns = rows[0].len();
     if block.len() != pair_block_len(columns) || rows.iter().any(|row| row.len() != columns) {
@@ -83,6 +85,7 @@ const fn column_of(at: usize) -> usize {
 
 /// The weights of one of a block's rows, up to the last group's end. Any bytes mean some weights:
 /// −128 to 127 in a pair's first row, −128 to 128 in its second.
+#[cfg(any(test, feature = "writer"))]
 pub fn paired_row(block: &[u8], member: usize) -> impl Iterator<Item = i16> {
     let (groups, _) = block.as_chunks::<GROUP_LEN>();
     let (second_pair, second_row) = (member / 2 % 2 == 1, member % 2 == 1);

@@ -212,6 +212,13 @@ impl<T: Read, L: LenType, const N: usize> Read for Vec<T, N, L> {
 
 /// Reads a struct field by field, in this order, which is the file's.
 macro_rules! read_fields {
+    ($record:ident<$part:ident> { $($field:ident),* $(,)? }) => {
+        impl<$part: $crate::format::Read> $crate::format::Read for $record<$part> {
+            fn read(reader: &mut $crate::format::Reader<'_>) -> Self {
+                Self { $($field: reader.take()),* }
+            }
+        }
+    };
     ($record:ident { $($field:ident),* $(,)? }) => {
         impl $crate::format::Read for $record {
             fn read(reader: &mut $crate::format::Reader<'_>) -> Self {

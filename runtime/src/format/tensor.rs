@@ -159,6 +159,18 @@ impl Read for Source {
     }
 }
 
+impl AsRef<[Self]> for Source {
+    fn as_ref(&self) -> &[Self] {
+        core::slice::from_ref(self)
+    }
+}
+
+impl AsMut<[Self]> for Source {
+    fn as_mut(&mut self) -> &mut [Self] {
+        core::slice::from_mut(self)
+    }
+}
+
 impl Source {
     /// The tensor, given the previous operator's output.
     pub fn resolve<'t>(&'t self, previous: &'t Tensor) -> &'t Tensor {
@@ -185,6 +197,12 @@ pub struct Window {
 read_fields!(Window { size, stride, padding });
 
 impl Window {
+    /// How many positions it covers, saturating.
+    pub fn positions(&self) -> usize {
+        let [h, w] = self.size.map(usize::from);
+        h.saturating_mul(w)
+    }
+
     /// Whether no position is in two windows.
     pub const fn is_apart(&self) -> bool {
         self.size[0] <= self.stride[0] && self.size[1] <= self.stride[1]

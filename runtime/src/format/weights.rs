@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::reader::{Read, Reader, read_fields};
 use crate::requantize::Multiplier;
 
+read_fields!(Multiplier { value, shift });
+
 /// Most positions that a stored bias is shifted left: beyond, an `i8` leaves 32 bits.
 pub const MAX_BIAS_SHIFT: u8 = 24;
 /// Bytes of one channel's multiplier and shift in the weight section.
@@ -14,11 +16,11 @@ pub const CHANNEL_MULTIPLIER_LEN: usize = 5;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layout {
     /// Row after row, one row per output, each starting on a byte; fields fill bytes from the
-    /// least significant bit. See [`crate::format::pack_row`].
+    /// least significant bit.
     #[default]
     RowMajor,
     /// For 8 bits: blocks of [`PAIR_BLOCK_ROWS`](super::PAIR_BLOCK_ROWS) rows, made for kernels that multiply 16-bit
-    /// halves of words; see [`crate::format::pack_pairs`]. Rows beyond the last whole block follow
+    /// halves of words; `docs/FORMAT.md` has the order. Rows beyond the last whole block follow
     /// as in [`Layout::RowMajor`]. Depthwise layers can't have it.
     ///
     /// Two rows A and B share a half-word, A + 256·B, so that B's sum is found by subtracting A's
@@ -159,6 +161,7 @@ impl Clamp {
     pub const NONE: Self = Self { min: i8::MIN, max: i8::MAX };
 
     /// What is within both, if anything is.
+    #[cfg(any(test, feature = "writer"))]
     pub fn and(self, other: Self) -> Option<Self> {
         let (min, max) = (self.min.max(other.min), self.max.min(other.max));
         (min <= max).then_some(Self { min, max })

@@ -3,11 +3,12 @@
 use super::*;
 use crate::format::{
     Affine, Bias, ByteAffine, Clamp, Layout, MAX_PREPROCESS_SHIFT, OpFault, Requantization, Shape,
-    Weights, model_len, seal, write_model,
+    Weights,
 };
 use crate::ops::testing::tensor;
 use crate::ops::{Argmax, Dense};
 use crate::requantize::Multiplier;
+use crate::writer::{model_len, seal, write_model};
 use std::vec;
 use std::vec::Vec;
 

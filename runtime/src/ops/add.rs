@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::{broadcast, zip_map};
-use super::{Operator, Parameters};
-use crate::arch::{self, Addition, LEFT_SHIFT, Places};
+use crate::arch::{Addition, Isa, Kernels};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
-use crate::requantize::{Multiplier, requantize};
+use crate::requantize::Multiplier;
 
 /// y = requantize(a·2²⁰·m₁ + b·2²⁰·m₂), with a and b less their zero points.
 ///
@@ -34,10 +34,6 @@ impl Operator for Add {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        &self.inputs
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         broadcast(self.inputs.each_ref().map(|input| input.resolve(previous)), &self.output)?;
         let [first, second] = self.multipliers;
@@ -48,37 +44,21 @@ impl Operator for Add {
         if self.clamp.min > self.clamp.max { Err(OpFault::Clamp) } else { Ok(()) }
     }
 
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
-    }
-
     fn steps(&self, _previous: &Tensor) -> u64 {
         self.output.len() as u64
     }
 
     fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
         let inputs = self.inputs.each_ref().map(|input| input.resolve(previous));
-        let [first, second] = self.multipliers;
-        let zeros = inputs.map(|input| i32::from(input.zero_point));
-        if arch::add(arena, &self.places(inputs), &self.constants(zeros)).is_some() {
-            return;
+        let addition = self.constants(inputs.map(|input| input.zero_point.into()));
+        let range = |tensor: &Tensor| tensor.offset as usize..tensor.end();
+        if Isa::add(arena, inputs.map(range), range(&self.output), &addition).is_none() {
+            zip_map(arena, inputs, &self.output, addition.of_values());
         }
-        let scaled = |x: i8, zero: i32, multiplier: Multiplier| {
-            multiplier.apply((i32::from(x) - zero) << LEFT_SHIFT)
-        };
-        zip_map(arena, inputs, &self.output, |a, b| {
-            let sum = scaled(a, zeros[0], first).wrapping_add(scaled(b, zeros[1], second));
-            self.clamp.apply(requantize(sum, self.output_multiplier, self.output.zero_point))
-        });
     }
 }
 
 impl Add {
-    fn places(&self, inputs: [&Tensor; 2]) -> Places {
-        let range = |tensor: &Tensor| tensor.offset as usize..tensor.end();
-        Places { operands: inputs.map(range), output: range(&self.output) }
-    }
-
     fn constants(&self, zeros: [i32; 2]) -> Addition {
         let [first, second] = self.multipliers;
         let factors = [first, second, self.output_multiplier];
@@ -113,7 +93,7 @@ mod tests {
             inputs,
             output,
             multipliers: [multiplier(scales[0] / twice), multiplier(scales[1] / twice)],
-            output_multiplier: multiplier(twice / (f64::from(1 << LEFT_SHIFT) * scales[2])),
+            output_multiplier: multiplier(twice / (f64::from(1 << 20) * scales[2])),
             clamp: Clamp::NONE,
         }
     }

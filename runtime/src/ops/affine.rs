@@ -1,8 +1,9 @@
 //! What weight layers share: finding their parameters, proving them sound, finishing outputs.
 
 use super::Parameters;
-use super::filter::Filter;
-use crate::arch::{self, CHUNK_ROWS, Finish, Lanes, Matrix, Multipliers};
+use super::filter::{FILTER_MAX, Filter};
+use super::rows::{RowSource, Rows};
+use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
 use crate::features::Features;
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
@@ -73,21 +74,22 @@ impl<'a> Layer<'a> {
         if !self.folded {
             return bias;
         }
-        let sum = arch::row_sum(filter.bits, filter.row, 0, columns);
+        let sum = Isa::row_sum(filter.bits, filter.row, 0, columns);
         bias.wrapping_add(sum.wrapping_mul(i32::from(zero_point)))
     }
 
     /// The outputs of all rows for one input, in order.
-    pub(crate) fn apply(&self, x: &[i8], offset: i16, lanes: &mut Lanes, output: &mut [i8]) {
-        if lanes.finish(&self.matrix, x, offset, &self.finish, output).is_some() {
+    pub(crate) fn apply(&self, x: &[i8], offset: i16, output: &mut [i8]) {
+        let mut lanes = <Isa as Kernels>::Lanes::new();
+        if Isa::finish(&mut lanes, &self.matrix, x, offset, &self.finish, output).is_some() {
             return;
         }
         let inputs = lanes.prepare(&self.matrix, x, offset);
         let mut sums = [0; CHUNK_ROWS];
         let mut first = 0usize;
         for outputs in output.chunks_mut(CHUNK_ROWS) {
-            arch::dot_rows(&self.matrix, first, &inputs, &mut sums);
-            arch::finish_rows(&self.finish, first, &sums, outputs);
+            Isa::dot_rows(&self.matrix, first, &inputs, &mut sums);
+            Isa::finish_rows(&self.finish, first, &sums, outputs);
             first = first.wrapping_add(CHUNK_ROWS);
         }
     }
@@ -108,9 +110,10 @@ impl Requantization {
     }
 }
 
-impl Affine {
-    /// The features that it needs.
-    pub(crate) fn features(&self) -> Features {
+impl RowSource for Affine {
+    const IS_WHOLE: bool = true;
+
+    fn features(&self) -> Features {
         Features {
             widths: self.weights.bits != 8,
             pairs: self.weights.layout == Layout::Pairs,
@@ -118,9 +121,15 @@ impl Affine {
         }
     }
 
-    /// Proves that the parameters of a `rows` × `columns` layer lie in the section, have a known
-    /// width and sound multipliers, and can't make an accumulator leave 32 bits.
-    pub(crate) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
+    fn has_filters(&self, columns: usize) -> bool {
+        self.weights.layout == Layout::RowMajor || columns <= FILTER_MAX
+    }
+
+    fn has_kernels(&self, _columns: usize) -> bool {
+        self.weights.layout == Layout::RowMajor
+    }
+
+    fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
         if !is_width(self.weights.bits) {
             return Err(OpFault::WeightBits);
         }
@@ -146,14 +155,7 @@ impl Affine {
         layer.check_accumulators(columns)
     }
 
-    /// Whether a row's multiplier shifts to the left, where large sums wrap.
-    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
-        Layer::find(self, section, rows, columns, 0)
-            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
-    }
-
-    /// Bytes of each part, for reports.
-    pub(crate) fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
+    fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
         let bias = stored(self.bias).map_or(0, |bias| bias.width.bytes());
         let requantization = match self.requantization {
             Requantization::PerTensor(_) => 0,
@@ -168,6 +170,41 @@ impl Affine {
             mask_bytes: 0,
             macs,
         }
+    }
+
+    fn multiply(
+        &self,
+        section: &[u8],
+        x: &[i8],
+        [zero_point, output]: [i8; 2],
+        outputs: &mut [i8],
+    ) {
+        let Some(layer) = Layer::find(self, section, outputs.len(), x.len(), output) else {
+            return;
+        };
+        let offset = if layer.folded { 0 } else { -i16::from(zero_point) };
+        layer.apply(x, offset, outputs);
+    }
+
+    #[inline(always)]
+    fn filters(
+        &self,
+        section: &[u8],
+        Rows { count, columns, .. }: Rows,
+        [_, output]: [i8; 2],
+        mut take: impl FnMut(&Layer<'_>, usize),
+    ) {
+        if let Some(layer) = Layer::find(self, section, count, columns, output) {
+            take(&layer, 0);
+        }
+    }
+}
+
+impl Affine {
+    /// Whether a row's multiplier shifts to the left, where large sums wrap.
+    pub(crate) fn shifts_left(&self, section: &[u8], rows: usize, columns: usize) -> bool {
+        Layer::find(self, section, rows, columns, 0)
+            .is_none_or(|layer| (0..rows).any(|row| layer.finish.multiplier(row).shift > 0))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
-use super::{Operator, Parameters};
 use crate::format::{OpFault, Source, Tensor, read_fields};
 
 /// The position of the input's largest value, the first of equals, as two bytes, low one first.
@@ -29,18 +29,10 @@ pub(crate) fn argmax(values: &[i8]) -> usize {
 }
 
 impl Operator for Argmax {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         let positions = self.input.resolve(previous).len();
         let fits = positions <= usize::from(u16::MAX) + 1 && self.output.len() == 2;
         if fits { Ok(()) } else { Err(OpFault::Shape) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, previous: &Tensor) -> u64 {

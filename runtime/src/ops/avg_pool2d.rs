@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
 use super::pool::Pool;
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, Window, read_fields};
 
 /// The mean of each window, per channel, over the positions inside the image, rounded half away
@@ -24,16 +24,8 @@ pub struct AvgPool2d {
 read_fields!(AvgPool2d { input, output, window, clamp });
 
 impl Operator for AvgPool2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         Pool::check(&self.window, self.clamp, self.input.resolve(previous), &self.output)
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

@@ -1,4 +1,4 @@
-//! Layers with entropy-coded weights: what the three of them share.
+//! Layers with entropy-coded weights: the plain ones with another source of rows.
 //!
 //! They are operators of their own, so that a program whose models aren't coded links no decoder.
 //! A dense layer's row is multiplied while it is decoded; of a convolution, some filters are decoded
@@ -7,25 +7,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Parameters;
 use super::affine::{Layer, part};
-use crate::arch::{BLOCK_ROWS, Finish, Matrix};
+use super::rows::{RowSource, Rows};
+use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
+use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
+use crate::coding::{CODED_BIAS_MAX, Contexts, Decoder, MEMORY, Memory, coded_limit};
 use crate::features::Features;
 use crate::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, CODED_BIAS_MAX, Clamp, Contexts, Decoder,
-    Layout, MAX_BIAS_SHIFT, MEMORY, Memory, OpFault, Requantization, Weights, coded_limit,
-    read_fields,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
+    Requantization, Weights, read_fields,
 };
 
-/// Weights of filters that are decoded at once: a filter of any length; on small cores 4 of 5 × 5 × 6,
-/// on the Cortex-M4 of 5 × 5 × 12. Where vectors take four rows and there is memory, 4 of any length.
-const FILTERS_LEN: usize = if cfg!(bitsback_scalar) {
-    608
-} else if cfg!(bitsback_isa = "dsp") {
-    1200
-} else {
-    4 * MEMORY
-};
+/// Weights of filters that are decoded at once: a filter of any length at least.
+const FILTERS_LEN: usize = Isa::DECODED_MAX;
 /// Most filters that are decoded at once.
 const FILTERS_MAX: usize = 16;
 /// What kernels may read beyond the last weight.
@@ -40,7 +34,7 @@ const DECODING_STEPS: u64 = 50;
 /// Parameters of a coded weight layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodedAffine {
-    /// First byte of the stream in the weight section; see [`crate::format::encode`].
+    /// First byte of the stream in the weight section; see [`crate::coding`].
     pub offset: u32,
     /// Bytes of the stream; zeros follow them.
     pub len: u32,
@@ -58,11 +52,6 @@ pub struct CodedAffine {
 read_fields!(CodedAffine { offset, len, bits, bias, requantization, clamp });
 
 impl CodedAffine {
-    /// The features that it needs: weights are decoded to 8 bits.
-    pub(crate) fn features(&self) -> Features {
-        self.requantization.features()
-    }
-
     /// What finishes the outputs: the layer without its weights and biases.
     fn finishing(&self) -> Affine {
         Affine {
@@ -72,10 +61,25 @@ impl CodedAffine {
             clamp: self.clamp,
         }
     }
+}
 
-    /// Proves that the stream lies in the section, the multipliers are sound, and no accumulator
-    /// can leave 32 bits whatever the stream says.
-    pub(super) fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
+impl RowSource for CodedAffine {
+    const IS_WHOLE: bool = false;
+
+    /// Weights are decoded to 8 bits.
+    fn features(&self) -> Features {
+        self.requantization.features()
+    }
+
+    fn has_filters(&self, columns: usize) -> bool {
+        columns <= MEMORY
+    }
+
+    fn has_kernels(&self, columns: usize) -> bool {
+        columns <= MEMORY
+    }
+
+    fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault> {
         if !(2..=8).contains(&self.bits) {
             return Err(OpFault::WeightBits);
         }
@@ -91,8 +95,7 @@ impl CodedAffine {
         if most <= i32::MAX as u64 { Ok(()) } else { Err(OpFault::Accumulator) }
     }
 
-    /// Bytes of each part, for reports; those of the stream count as weights.
-    pub(super) fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
+    fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters {
         let requantization_bytes = match self.requantization {
             Requantization::PerTensor(_) => 0,
             Requantization::PerChannel { .. } => rows.saturating_mul(CHANNEL_MULTIPLIER_LEN),
@@ -107,14 +110,46 @@ impl CodedAffine {
         }
     }
 
-    /// Elementary steps: products, and for each weight what its decoding takes.
-    pub(super) fn steps(&self, parameters: &Parameters) -> u64 {
+    fn steps(&self, parameters: &Parameters) -> u64 {
         parameters.macs.saturating_add((parameters.weights as u64).saturating_mul(DECODING_STEPS))
+    }
+    /// Multiplies while it decodes.
+    fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {
+        let mut memory = Memory::NEW;
+        let rows = Rows { count: outputs.len(), columns: x.len(), lag: 1 };
+        if let Some(mut stream) = Stream::new(self, section, &mut memory, rows, zero_points) {
+            stream.multiply(x, outputs);
+        }
+    }
+
+    #[inline(always)]
+    fn filters(
+        &self,
+        section: &[u8],
+        rows: Rows,
+        zero_points: [i8; 2],
+        take: impl FnMut(&Layer<'_>, usize),
+    ) {
+        let mut memory = Memory::NEW;
+        if let Some(mut stream) = Stream::new(self, section, &mut memory, rows, zero_points) {
+            stream.some_at_once(&mut Filters::new(), rows, take);
+        }
     }
 }
 
+/// y = requantize(W·x + b), as [`Dense`]; rows of any length.
+pub type CodedDense = Dense<CodedAffine>;
+
+/// y = requantize(W ⋆ x + b), as [`Conv2d`], with filters of at most [`MEMORY`] weights: each is decoded
+/// once and moved over the image.
+pub type CodedConv2d = Conv2d<CodedAffine>;
+
+/// y = requantize(w ⋆ x + b), channel by channel, as [`DepthwiseConv2d`], with kernels of at most
+/// [`MEMORY`] weights.
+pub type CodedDepthwiseConv2d = DepthwiseConv2d<CodedAffine>;
+
 /// The rows of a layer, decoded one by one.
-pub(super) struct Rows<'a> {
+struct Stream<'a> {
     /// Without weights and biases.
     layer: Layer<'a>,
     decoder: Decoder<'a>,
@@ -124,19 +159,18 @@ pub(super) struct Rows<'a> {
     zero_point: i8,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> Stream<'a> {
     /// Before the first row, with a [`Memory::NEW`], or `None` when a part lies outside the section.
     /// Zero points are the input's and the output's.
     #[inline(always)]
-    pub(super) fn new(
+    fn new(
         affine: &CodedAffine,
         section: &'a [u8],
         memory: &'a mut Memory,
-        rows: usize,
-        lag: usize,
+        Rows { count, lag, .. }: Rows,
         [zero_point, output]: [i8; 2],
     ) -> Option<Self> {
-        let layer = Layer::find(&affine.finishing(), section, rows, 0, output)?;
+        let layer = Layer::find(&affine.finishing(), section, count, 0, output)?;
         let mut decoder = Decoder::new(part(section, affine.offset, affine.len as usize)?);
         let contexts = Contexts::read(&mut decoder, memory, affine.bits, lag);
         Some(Self { layer, decoder, contexts, bias: affine.bias, zero_point })
@@ -149,7 +183,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The outputs of rows with one input, multiplied while they are decoded.
-    pub(super) fn multiply(&mut self, x: &[i8], outputs: &mut [i8]) {
+    fn multiply(&mut self, x: &[i8], outputs: &mut [i8]) {
         for (row, y) in outputs.iter_mut().enumerate() {
             let bias = self.bias();
             let sum = self.contexts.read_product(&mut self.decoder, x, self.zero_point);
@@ -157,14 +191,13 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Decodes filters of `columns` weights (at most [`MEMORY`](crate::format::MEMORY)), some at a
+    /// Decodes filters of `columns` weights (at most [`MEMORY`]), some at a
     /// time, and hands each time over: a layer of those, and the number of the first.
     #[inline(always)] // on the stack, other operators' frames are in the same place
-    pub(super) fn some_at_once(
+    fn some_at_once(
         &mut self,
         filters: &mut Filters,
-        count: usize,
-        columns: usize,
+        Rows { count, columns, .. }: Rows,
         mut take: impl FnMut(&Layer<'_>, usize),
     ) {
         let mut first = 0usize;
@@ -205,14 +238,14 @@ impl<'a> Rows<'a> {
 }
 
 /// Filters that are decoded, with their biases.
-pub(super) struct Filters {
+struct Filters {
     weights: [u8; FILTERS_LEN + SLACK],
     biases: [[u8; size_of::<i32>()]; FILTERS_MAX],
 }
 
 impl Filters {
     #[inline(always)] // else it is made elsewhere and copied
-    pub(super) const fn new() -> Self {
+    const fn new() -> Self {
         Self { weights: [0; FILTERS_LEN + SLACK], biases: [[0; size_of::<i32>()]; FILTERS_MAX] }
     }
 
@@ -224,5 +257,6 @@ impl Filters {
         if left <= room.min(FILTERS_MAX) { left } else { whole.clamp(1, FILTERS_MAX) }
     }
 }
+
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
-use super::{Operator, Parameters};
 use crate::format::{OpFault, Source, Tensor, read_fields};
 
 /// Most operands; more are joined in turns.
@@ -33,10 +33,6 @@ impl Concat {
 }
 
 impl Operator for Concat {
-    fn inputs(&self) -> &[Source] {
-        &self.inputs
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         let axis = usize::from(self.axis);
         let whole = self.output.shape.dims();
@@ -57,10 +53,6 @@ impl Operator for Concat {
             Some(&dim) if u32::from(dim) == sum => Ok(()),
             _ => Err(OpFault::Shape),
         }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

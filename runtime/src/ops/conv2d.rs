@@ -2,18 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::affine::Layer;
-use super::filter::FILTER_MAX;
 use super::image::Image;
 use super::operands::split;
-use super::window::Axis;
-use super::{Operator, Parameters};
+use super::rows::{RowSource, Rows};
+use super::window::geometry;
+use super::{Operands, Operator, Parameters};
 use crate::features::Features;
-use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
+use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Conv2d {
+pub struct Conv2d<W = Affine> {
     /// Input image.
     pub input: Source,
     /// Output image; its channels are the filters.
@@ -23,39 +22,31 @@ pub struct Conv2d {
     /// Distance between taps, down and right; 1 is the ordinary convolution.
     pub dilation: [u16; 2],
     /// Parameters, one row per filter.
-    pub affine: Affine,
+    pub affine: W,
 }
 
-read_fields!(Conv2d { input, output, window, dilation, affine });
+read_fields!(Conv2d<W> { input, output, window, dilation, affine });
 
-impl Conv2d {
-    /// Both axes, channels read and filters, if the shapes are images.
-    fn geometry(&self, input: &Tensor) -> Option<([Axis; 2], usize, usize)> {
-        let [h, w, channels] = input.shape.image()?;
-        let [oh, ow, filters] = self.output.shape.image()?;
-        Some((Axis::both(&self.window, self.dilation, [h, w], [oh, ow]), channels, filters))
-    }
-
+impl<W> Conv2d<W> {
     /// Weights of one filter, saturating.
     fn columns(&self, channels: usize) -> usize {
-        let [h, w] = self.window.size.map(usize::from);
-        h.saturating_mul(w).saturating_mul(channels)
+        self.window.positions().saturating_mul(channels)
     }
 }
 
-impl Operator for Conv2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
+impl<W: RowSource> Operator for Conv2d<W>
+where
+    Self: Operands,
+{
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
-        let (axes, channels, filters) = self.geometry(input).ok_or(OpFault::Shape)?;
+        let geometry = geometry(&self.window, self.dilation, input, &self.output);
+        let (axes, channels, filters) = geometry.ok_or(OpFault::Shape)?;
         for axis in axes {
             axis.check()?;
         }
         let columns = self.columns(channels);
-        if self.affine.weights.layout == Layout::Pairs && columns > FILTER_MAX {
+        if !self.affine.has_filters(columns) {
             return Err(OpFault::Layout);
         }
         self.affine.check(section, filters, columns)
@@ -71,18 +62,27 @@ impl Operator for Conv2d {
         self.affine.parameters(self.output.shape.channels(), columns, macs)
     }
 
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.affine.steps(&self.parameters(previous))
+    }
+
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
-        let Some((axes, channels, filters)) = self.geometry(input) else { return };
+        let geometry = geometry(&self.window, self.dilation, input, &self.output);
+        let Some((axes, channels, filters)) = geometry else { return };
         let columns = self.columns(channels);
-        let zero_point = self.output.zero_point;
-        let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
-            return;
-        };
+        let rows = Rows { count: filters, columns, lag: channels };
+        let zero_points = [input.zero_point, self.output.zero_point];
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        image.convolve(&layer, columns, output);
+        self.affine.filters(section, rows, zero_points, |layer, first| {
+            if W::IS_WHOLE {
+                image.convolve(layer, columns, output);
+            } else {
+                image.convolve_some(layer, columns, [first, filters], output);
+            }
+        });
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         #[test]
         fn matches_the_oracle((s, plain, x, (input_zero, output_zero)) in case()) {
             let (input, op, section) = conv(&s, &plain, input_zero, output_zero);
-            let axes = Axis::both(
+            let axes = crate::ops::window::Axis::both(
                 &s.window,
                 s.dilation,
                 [s.input[0], s.input[1]].map(usize::from),

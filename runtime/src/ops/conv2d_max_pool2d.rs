@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
-use super::conv2d::Conv2d;
 use super::filter::FILTER_MAX;
 use super::image::Image;
 use super::operands::split;
+use super::rows::RowSource;
 use super::window::Axis;
-use super::{MaxPool2d, Operator, Parameters};
+use super::{Operator, Parameters};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -43,14 +43,14 @@ impl Conv2dMaxPool2d {
     ///
     /// For the caller to know: that the pooling, and nothing else, reads the convolution's output,
     /// and that no multiplier shifts to the left.
-    pub fn fuse(conv: &Conv2d, pool: &MaxPool2d, previous: &Tensor) -> Option<Self> {
+    #[cfg(any(test, feature = "writer"))]
+    pub fn fuse(conv: &super::Conv2d, pool: &super::MaxPool2d, previous: &Tensor) -> Option<Self> {
         let [_, _, channels] = conv.input.resolve(previous).shape.image()?;
         let positions = match *conv.output.shape.dims() {
             [height, width, _] => [height, width],
             _ => return None,
         };
-        let [h, w] = conv.window.size.map(usize::from);
-        let small = h.saturating_mul(w).saturating_mul(channels) <= FILTER_MAX;
+        let small = conv.window.positions().saturating_mul(channels) <= FILTER_MAX;
         let clamp = conv.affine.clamp.and(pool.clamp)?;
         let fits = pool.window.is_apart() && small && conv.affine.weights.bits <= 8;
         fits.then(|| Self {
@@ -81,16 +81,11 @@ impl Conv2dMaxPool2d {
 
     /// Weights of one filter, saturating.
     fn columns(&self, channels: usize) -> usize {
-        let [h, w] = self.window.size.map(usize::from);
-        h.saturating_mul(w).saturating_mul(channels)
+        self.window.positions().saturating_mul(channels)
     }
 }
 
 impl Operator for Conv2dMaxPool2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let [from, to] = self.shapes(input).ok_or(OpFault::Shape)?;
@@ -146,6 +141,7 @@ mod tests {
     use crate::format::{Clamp, Layout};
     use crate::ops::Op;
     use crate::ops::testing::{BiasKind, Plain, clamp, fault, plain, run, tensor, values};
+    use crate::ops::{Conv2d, MaxPool2d};
     use crate::requantize::Multiplier;
     use proptest::prelude::*;
     use std::vec;

@@ -2,31 +2,29 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::affine::Layer;
 use super::operands::split;
-use super::{Operator, Parameters};
-use crate::arch::Lanes;
+use super::rows::RowSource;
+use super::{Operands, Operator, Parameters};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, read_fields};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dense {
+pub struct Dense<W = Affine> {
     /// Input.
     pub input: Source,
     /// Output, of one dimension.
     pub output: Tensor,
     /// Parameters, one row per output.
-    pub affine: Affine,
+    pub affine: W,
 }
 
-read_fields!(Dense { input, output, affine });
+read_fields!(Dense<W> { input, output, affine });
 
-impl Operator for Dense {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
+impl<W: RowSource> Operator for Dense<W>
+where
+    Self: Operands,
+{
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         self.affine.check(section, self.output.len(), self.input.resolve(previous).len())
     }
@@ -40,17 +38,15 @@ impl Operator for Dense {
         self.affine.parameters(rows, columns, (rows as u64).saturating_mul(columns as u64))
     }
 
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.affine.steps(&self.parameters(previous))
+    }
+
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
-        let x = inputs.get(input);
-        let zero_point = self.output.zero_point;
-        let Some(layer) = Layer::find(&self.affine, section, output.len(), x.len(), zero_point)
-        else {
-            return;
-        };
-        let offset = if layer.folded { 0 } else { -i16::from(input.zero_point) };
-        layer.apply(x, offset, &mut Lanes::new(), output);
+        let zero_points = [input.zero_point, self.output.zero_point];
+        self.affine.multiply(section, inputs.get(input), zero_points, output);
     }
 }
 

@@ -5,16 +5,17 @@ use serde::{Deserialize, Serialize};
 use super::affine::Layer;
 use super::image::Image;
 use super::operands::split;
-use super::window::Axis;
-use super::{Operator, Parameters};
-use crate::arch::{self, Group, LANES, Steps};
+use super::rows::{RowSource, Rows};
+use super::window::geometry;
+use super::{Operands, Operator, Parameters};
+use crate::arch::{Group, Isa, Kernels, LANES, Steps};
 use crate::features::Features;
-use crate::format::{Affine, Layout, OpFault, Source, Tensor, Window, read_fields};
+use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DepthwiseConv2d {
+pub struct DepthwiseConv2d<W = Affine> {
     /// Input image.
     pub input: Source,
     /// Output image; its channels are a multiple of the input's.
@@ -24,44 +25,30 @@ pub struct DepthwiseConv2d {
     /// Distance between taps, down and right.
     pub dilation: [u16; 2],
     /// Parameters, one row per output channel.
-    pub affine: Affine,
+    pub affine: W,
 }
 
-read_fields!(DepthwiseConv2d { input, output, window, dilation, affine });
+read_fields!(DepthwiseConv2d<W> { input, output, window, dilation, affine });
 
-impl DepthwiseConv2d {
-    /// Both axes, input channels and output channels, if the shapes are images.
-    fn geometry(&self, input: &Tensor) -> Option<([Axis; 2], usize, usize)> {
-        let [h, w, channels] = input.shape.image()?;
-        let [oh, ow, outputs] = self.output.shape.image()?;
-        Some((Axis::both(&self.window, self.dilation, [h, w], [oh, ow]), channels, outputs))
-    }
-
-    /// Weights of one channel.
-    fn columns(&self) -> usize {
-        let [h, w] = self.window.size.map(usize::from);
-        h.saturating_mul(w)
-    }
-}
-
-impl Operator for DepthwiseConv2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
+impl<W: RowSource> Operator for DepthwiseConv2d<W>
+where
+    Self: Operands,
+{
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
-        let (axes, channels, outputs) = self.geometry(input).ok_or(OpFault::Shape)?;
+        let geometry = geometry(&self.window, self.dilation, input, &self.output);
+        let (axes, channels, outputs) = geometry.ok_or(OpFault::Shape)?;
         for axis in axes {
             axis.check()?;
         }
-        if self.affine.weights.layout != Layout::RowMajor {
+        let columns = self.window.positions();
+        if !self.affine.has_kernels(columns) {
             return Err(OpFault::Layout);
         }
         if !outputs.is_multiple_of(channels) {
             return Err(OpFault::Shape);
         }
-        self.affine.check(section, outputs, self.columns())
+        self.affine.check(section, outputs, columns)
     }
 
     fn features(&self) -> Features {
@@ -69,25 +56,31 @@ impl Operator for DepthwiseConv2d {
     }
 
     fn parameters(&self, _previous: &Tensor) -> Parameters {
-        let columns = self.columns();
+        let columns = self.window.positions();
         let macs = (self.output.len() as u64).saturating_mul(columns as u64);
         self.affine.parameters(self.output.shape.channels(), columns, macs)
+    }
+
+    fn steps(&self, previous: &Tensor) -> u64 {
+        self.affine.steps(&self.parameters(previous))
     }
 
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
-        let Some((axes, channels, outputs)) = self.geometry(input) else { return };
-        let zero_point = self.output.zero_point;
-        let Some(layer) = Layer::find(&self.affine, section, outputs, self.columns(), zero_point)
-        else {
-            return;
-        };
-        let values = inputs.get(input);
-        let image = Image { values, zero_point: input.zero_point, axes, channels };
-        if channels != outputs || image.convolve_groups(&layer, output).is_none() {
-            image.convolve_channels(&layer, self.columns(), [0, outputs], output);
-        }
+        let geometry = geometry(&self.window, self.dilation, input, &self.output);
+        let Some((axes, channels, outputs)) = geometry else { return };
+        let columns = self.window.positions();
+        let rows = Rows { count: outputs, columns, lag: 1 };
+        let zero_points = [input.zero_point, self.output.zero_point];
+        let image =
+            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        self.affine.filters(section, rows, zero_points, |layer, first| {
+            let are_alike = W::IS_WHOLE && channels == outputs;
+            if !are_alike || image.convolve_groups(layer, output).is_none() {
+                image.convolve_channels(layer, columns, [first, outputs], output);
+            }
+        });
     }
 }
 
@@ -121,7 +114,7 @@ impl Image<'_> {
                 let x = values.get(run.position.wrapping_mul(row).wrapping_add(first)..)?;
                 let to = down.wrapping_mul(steps.output[0]).wrapping_add(first);
                 let y = output.get_mut(to..)?;
-                arch::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+                Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
             }
         }
         Some(())

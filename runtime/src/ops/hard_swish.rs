@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
+use super::unary::Unary;
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 use crate::requantize::{saturating_rounding_doubling_high_mul as high_mul, saturating_shift_left};
@@ -55,37 +54,20 @@ fn is_narrow(multiplier: Multiplier) -> bool {
     multiplier.is_sound() && multiplier == multiplier.narrowed() && multiplier.shift >= MIN_SHIFT
 }
 
-impl Operator for HardSwish {
-    fn in_place(&self) -> bool {
-        true
-    }
+impl Unary for HardSwish {
+    const STEPS: u64 = 6; // three products, and as much again for their rounding
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
-    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
-        same_len(self.input.resolve(previous), &self.output)?;
+    fn check_parameters(&self) -> Result<(), OpFault> {
         let sound =
             is_narrow(self.multiplier) && self.multiplier.shift <= 0 && is_narrow(self.gate);
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
     }
 
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
-    }
-
-    fn steps(&self, _previous: &Tensor) -> u64 {
-        // Three products a value, and as much again for their rounding.
-        (self.output.len() as u64).saturating_mul(6)
-    }
-
-    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
-        let input = self.input.resolve(previous);
-        let zero_point = i32::from(self.output.zero_point);
-        for y in copied(arena, input, &self.output) {
-            let x = i32::from(*y).wrapping_sub(input.zero_point.into());
-            *y = Clamp::NONE.apply(self.apply(x).wrapping_add(zero_point));
+    fn function(&self, zero_point: i8) -> impl Fn(i8) -> i8 {
+        let output = i32::from(self.output.zero_point);
+        move |x| {
+            let x = i32::from(x).wrapping_sub(zero_point.into());
+            Clamp::NONE.apply(self.apply(x).wrapping_add(output))
         }
     }
 }

@@ -6,7 +6,8 @@ use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
 use crate::arch::{
-    self, CHUNK_ROWS, OUTPUTS_MAX, PATCH_MAX, POSITIONS, Patches, Place, Stretches, Sums, Workspace,
+    CHUNK_ROWS, GatherPatches, Isa, Kernels, MakeWorkspace, OUTPUTS_MAX, PATCH_MAX, POSITIONS,
+    Patches, Place, Stretches, Sums, Workspace,
 };
 
 /// Positions of a square of them, down and right.
@@ -23,7 +24,7 @@ pub(crate) struct Image<'a> {
 impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
-        if arch::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
+        if Isa::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
             self.convolve_some(layer, columns, [0, layer.matrix.rows], output);
         } else {
             self.by_filter(layer, columns, output);
@@ -132,7 +133,7 @@ impl Image<'_> {
         let [rows, columns] = self.axes;
         let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
         if row_taps.len() < rows.size || taps.len() < columns.size {
-            arch::fill(patch, self.zero_point);
+            Isa::fill(patch, self.zero_point);
         }
         let channels = self.channels;
         let line = columns.input.wrapping_mul(channels);
@@ -142,7 +143,7 @@ impl Image<'_> {
             let tap = row_taps.start.wrapping_mul(columns.size).wrapping_add(tap);
             let from = self.values.get(from..).unwrap_or_default();
             let to = patch.get_mut(tap.wrapping_mul(channels)..).unwrap_or_default();
-            arch::copy_rows(from, to, row_taps.len(), taps.wrapping_mul(channels), strides);
+            Isa::copy_rows(from, to, row_taps.len(), taps.wrapping_mul(channels), strides);
         };
         if columns.dilation == 1 {
             copy(taps.start, left, taps.len(), patch);
@@ -176,7 +177,7 @@ impl Image<'_> {
             let segment = |tap: usize, pixel: usize, taps: usize| {
                 let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
                 let x = self.values.get(start..).unwrap_or_default();
-                arch::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
+                Isa::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
             };
             convolve(&self.axes, segment, |position, sum| {
                 let at = position.wrapping_mul(all).wrapping_add(number);
@@ -201,7 +202,7 @@ impl Image<'_> {
                 let start = pixel.wrapping_mul(channels);
                 let end = start.wrapping_add(taps.wrapping_mul(channels));
                 let x = self.values.get(start..end).unwrap_or_default();
-                arch::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
+                Isa::dot(filter.bits, filter.row, tap.wrapping_mul(channels), x, offset)
             };
             let segment = |tap: usize, pixel: usize, taps: usize| {
                 if dilation == 1 {
@@ -356,7 +357,7 @@ impl<'a> Sweep<'a> {
                 self.patches.begin(piece);
                 self.gather(filled);
             }
-            arch::dot_patches(&self.layer.matrix, first, &mut self.patches, self.sums);
+            self.patches.dot(&self.layer.matrix, first, self.sums);
         }
     }
 

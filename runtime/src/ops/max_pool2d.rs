@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
 use super::pool::Pool;
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, Window, read_fields};
 
 /// The largest value of each window, per channel; padding never wins.
@@ -23,16 +23,8 @@ pub struct MaxPool2d {
 read_fields!(MaxPool2d { input, output, window, clamp });
 
 impl Operator for MaxPool2d {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         Pool::check(&self.window, self.clamp, self.input.resolve(previous), &self.output)
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
 use super::pool::Pixels;
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -27,10 +27,6 @@ pub struct Mean {
 read_fields!(Mean { input, output, multiplier, clamp });
 
 impl Operator for Mean {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let channels = input.shape.channels();
@@ -41,10 +37,6 @@ impl Operator for Mean {
             return Err(OpFault::Multiplier);
         }
         if self.clamp.min > self.clamp.max { Err(OpFault::Clamp) } else { Ok(()) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, previous: &Tensor) -> u64 {

@@ -1,4 +1,5 @@
-//! The operators: one file each holds the record, its checks, its loop and its tests.
+//! The operators: one file each holds the record, its checks, its loop and its tests. [`Op`] lists
+//! them.
 //!
 //! A record is [`OpKind`]'s tag (one byte) followed by the postcard of the operator's struct,
 //! which is exactly the postcard of [`Op`]. Adding an operator is its file and one line in
@@ -9,9 +10,6 @@ mod affine;
 mod argmax;
 mod avg_pool2d;
 mod coded;
-mod coded_conv2d;
-mod coded_dense;
-mod coded_depthwise_conv2d;
 mod concat;
 mod conv2d;
 mod conv2d_max_pool2d;
@@ -30,11 +28,13 @@ mod operands;
 mod pad;
 mod pool;
 mod rescale;
+mod rows;
 mod select;
 mod softmax;
 mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
+mod unary;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -42,10 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use add::Add;
 pub use argmax::Argmax;
 pub use avg_pool2d::AvgPool2d;
-pub use coded::CodedAffine;
-pub use coded_conv2d::CodedConv2d;
-pub use coded_dense::CodedDense;
-pub use coded_depthwise_conv2d::CodedDepthwiseConv2d;
+pub use coded::{CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d};
 pub use concat::{Concat, MAX_CONCAT};
 pub use conv2d::Conv2d;
 pub use conv2d_max_pool2d::Conv2dMaxPool2d;
@@ -88,17 +85,23 @@ pub struct Parameters {
     pub macs: u64,
 }
 
+/// Where an operator's record has its operands: `operators!` writes it.
+pub(crate) trait Operands {
+    /// What it reads.
+    fn inputs(&self) -> &[Source];
+
+    /// What it writes.
+    fn output(&self) -> &Tensor;
+}
+
 /// What an operator's file provides.
 ///
 /// `previous` is the output of the operator before; `section` the weight section.
-pub(crate) trait Operator {
+pub(crate) trait Operator: Operands {
     /// Whether the output may be the very same range as an input.
     fn in_place(&self) -> bool {
         false
     }
-
-    /// What it reads.
-    fn inputs(&self) -> &[Source];
 
     /// The shape rule and every other check of the record; places in the arena and overlaps have
     /// been checked before.
@@ -110,7 +113,9 @@ pub(crate) trait Operator {
     }
 
     /// Its parameters in numbers.
-    fn parameters(&self, previous: &Tensor) -> Parameters;
+    fn parameters(&self, _previous: &Tensor) -> Parameters {
+        Parameters::default()
+    }
 
     /// Elementary steps of one inference, saturating.
     fn steps(&self, previous: &Tensor) -> u64 {
@@ -125,9 +130,6 @@ pub(crate) trait Operator {
 pub(crate) trait Record: Operator + Read + Clone + Into<Op> {
     /// Which operator.
     const KIND: OpKind;
-
-    /// What it writes.
-    fn output(&self) -> &Tensor;
 
     /// Proves the record sound: tensors lie in the arena, inputs don't overlap the output, and
     /// whatever its kind asks for.
@@ -147,11 +149,17 @@ pub(crate) trait Visitor {
 pub const ALL_KINDS: u32 = u32::MAX;
 
 macro_rules! operators {
-    ($($tag:literal $kind:ident $name:literal),* $(,)?) => {
+    ($(#[doc = $text:literal] $tag:literal $kind:ident $name:literal reads $inputs:ident),* $(,)?) => {
         /// One operator with its operands and parameters.
+        ///
+        /// | tag | operator | what it computes |
+        /// |---|---|---|
+        $(#[doc = concat!(
+            "| ", $tag, " | [`", $name, "`](type@", stringify!($kind), ") |", $text, " |",
+        )])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Op {
-            $(#[doc = concat!("See [`", stringify!($kind), "`](struct@", stringify!($kind), ").")]
+            $(#[doc = concat!($text, ".")]
             $kind($kind)),*
         }
 
@@ -159,7 +167,7 @@ macro_rules! operators {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum OpKind {
-            $(#[doc = concat!("See [`struct@", stringify!($kind), "`].")]
+            $(#[doc = concat!($text, ".")]
             $kind = $tag),*
         }
 
@@ -189,9 +197,25 @@ macro_rules! operators {
                 match self { $(Self::$kind(op) => op.inputs()),* }
             }
 
+            /// What it reads, to be placed.
+            pub fn inputs_mut(&mut self) -> &mut [Source] {
+                match self { $(Self::$kind(op) => op.$inputs.as_mut()),* }
+            }
+
             /// What it writes.
             pub fn output(&self) -> &Tensor {
                 match self { $(Self::$kind(op) => &op.output),* }
+            }
+
+            /// What it writes, to be placed.
+            pub fn output_mut(&mut self) -> &mut Tensor {
+                match self { $(Self::$kind(op) => &mut op.output),* }
+            }
+
+            /// Whether it may write where it reads: the output may be the very same range as an
+            /// input.
+            pub fn in_place(&self) -> bool {
+                match self { $(Self::$kind(op) => op.in_place()),* }
             }
 
             /// The features of this crate that it needs.
@@ -213,6 +237,12 @@ macro_rules! operators {
         $(
             impl Record for $kind {
                 const KIND: OpKind = OpKind::$kind;
+            }
+
+            impl Operands for $kind {
+                fn inputs(&self) -> &[Source] {
+                    self.$inputs.as_ref()
+                }
 
                 fn output(&self) -> &Tensor {
                     &self.output
@@ -245,28 +275,50 @@ macro_rules! operators {
 }
 
 operators! {
-    0 Dense "dense",
-    1 Conv2d "conv2d",
-    2 MaxPool2d "max_pool2d",
-    3 AvgPool2d "avg_pool2d",
-    4 Select "select",
-    5 Softmax "softmax",
-    6 Argmax "argmax",
-    7 DepthwiseConv2d "depthwise_conv2d",
-    8 Add "add",
-    9 Mul "mul",
-    10 Concat "concat",
-    11 Pad "pad",
-    12 Mean "mean",
-    13 Rescale "rescale",
-    14 LeakyRelu "leaky_relu",
-    15 Logistic "logistic",
-    16 Tanh "tanh",
-    17 CodedDense "coded_dense",
-    18 CodedConv2d "coded_conv2d",
-    19 CodedDepthwiseConv2d "coded_depthwise_conv2d",
-    20 Conv2dMaxPool2d "conv2d_max_pool2d",
-    21 HardSwish "hard_swish",
+    /// y = W·x + b, of a vector
+    0 Dense "dense" reads input,
+    /// y = W ⋆ x + b: two-dimensional convolution, with strides, padding and dilation
+    1 Conv2d "conv2d" reads input,
+    /// the largest value of each window
+    2 MaxPool2d "max_pool2d" reads input,
+    /// the mean of each window
+    3 AvgPool2d "avg_pool2d" reads input,
+    /// the values that a mask keeps
+    4 Select "select" reads input,
+    /// exp(β·x) / Σ exp(β·x) over the fastest dimension
+    5 Softmax "softmax" reads input,
+    /// where the greatest value is
+    6 Argmax "argmax" reads input,
+    /// each output channel from one input channel
+    7 DepthwiseConv2d "depthwise_conv2d" reads input,
+    /// a + b of two tensors, or of one and a value a channel
+    8 Add "add" reads inputs,
+    /// a · b, alike
+    9 Mul "mul" reads inputs,
+    /// tensors one behind the other along a dimension
+    10 Concat "concat" reads inputs,
+    /// values around an image
+    11 Pad "pad" reads input,
+    /// the mean over rows and columns
+    12 Mean "mean" reads input,
+    /// to another scale, limited: `QUANTIZE`, `RELU`, `RELU6`
+    13 Rescale "rescale" reads input,
+    /// x for x ≥ 0, else α·x
+    14 LeakyRelu "leaky_relu" reads input,
+    /// 1 / (1 + exp(−x))
+    15 Logistic "logistic" reads input,
+    /// tanh(x)
+    16 Tanh "tanh" reads input,
+    /// [`Dense`] with entropy-coded weights
+    17 CodedDense "coded_dense" reads input,
+    /// [`Conv2d`] with entropy-coded weights
+    18 CodedConv2d "coded_conv2d" reads input,
+    /// [`DepthwiseConv2d`] with entropy-coded weights
+    19 CodedDepthwiseConv2d "coded_depthwise_conv2d" reads input,
+    /// a convolution and the maximum pooling behind it as one
+    20 Conv2dMaxPool2d "conv2d_max_pool2d" reads input,
+    /// x · min(max(x + 3, 0), 6) / 6
+    21 HardSwish "hard_swish" reads input,
 }
 
 impl OpKind {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::{broadcast, zip_map};
-use super::{Operator, Parameters};
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -29,20 +29,12 @@ impl Operator for Mul {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        &self.inputs
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         broadcast(self.inputs.each_ref().map(|input| input.resolve(previous)), &self.output)?;
         if !self.multiplier.is_sound() {
             return Err(OpFault::Multiplier);
         }
         if self.clamp.min > self.clamp.max { Err(OpFault::Clamp) } else { Ok(()) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

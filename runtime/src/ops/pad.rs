@@ -3,8 +3,8 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::operands::split;
-use super::{Operator, Parameters};
 use crate::format::{MAX_RANK, OpFault, Source, Tensor, read_fields};
 
 /// The input within a border; what lies behind it follows from the output's shape.
@@ -32,10 +32,6 @@ fn padded(dims: &[u16], filler: u16) -> [usize; MAX_RANK] {
 }
 
 impl Operator for Pad {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         let (inner, outer) = (input.shape.dims(), self.output.shape.dims());
@@ -49,10 +45,6 @@ impl Operator for Pad {
             return Err(OpFault::Shape);
         }
         if input.zero_point == self.output.zero_point { Ok(()) } else { Err(OpFault::ZeroPoint) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
+use super::unary::Unary;
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -23,36 +22,20 @@ pub struct Rescale {
 
 read_fields!(Rescale { input, output, multiplier, clamp });
 
-impl Operator for Rescale {
-    fn in_place(&self) -> bool {
-        true
-    }
+impl Unary for Rescale {
+    const STEPS: u64 = 1;
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
-    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
-        same_len(self.input.resolve(previous), &self.output)?;
+    fn check_parameters(&self) -> Result<(), OpFault> {
         if self.clamp.min > self.clamp.max {
             return Err(OpFault::Clamp);
         }
         if self.multiplier.is_sound() { Ok(()) } else { Err(OpFault::Multiplier) }
     }
 
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
-    }
-
-    fn steps(&self, _previous: &Tensor) -> u64 {
-        self.output.len() as u64
-    }
-
-    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
-        let input = self.input.resolve(previous);
-        for y in copied(arena, input, &self.output) {
-            let x = i32::from(*y) - i32::from(input.zero_point);
-            *y = self.clamp.apply(requantize(x, self.multiplier, self.output.zero_point));
+    fn function(&self, zero_point: i8) -> impl Fn(i8) -> i8 {
+        move |x| {
+            let x = i32::from(x) - i32::from(zero_point);
+            self.clamp.apply(requantize(x, self.multiplier, self.output.zero_point))
         }
     }
 }

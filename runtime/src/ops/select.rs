@@ -22,10 +22,6 @@ pub struct Select {
 read_fields!(Select { input, output, mask });
 
 impl Operator for Select {
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         if input.zero_point != self.output.zero_point {

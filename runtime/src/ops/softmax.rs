@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Operator;
 use super::fixed_point::{exp_on_negative, input_radius, one_over_one_plus, rounding_product};
 use super::operands::copied;
-use super::{Operator, Parameters};
 use crate::format::{OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
@@ -33,10 +33,6 @@ impl Operator for Softmax {
         true
     }
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
     fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
         let input = self.input.resolve(previous);
         if input.shape != self.output.shape || input.shape.channels() > MAX_SOFTMAX_LEN {
@@ -47,10 +43,6 @@ impl Operator for Softmax {
         }
         let sound = self.multiplier.is_sound() && self.multiplier.shift >= 0;
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
-    }
-
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
     }
 
     fn steps(&self, _previous: &Tensor) -> u64 {

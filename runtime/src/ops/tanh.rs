@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fixed_point::{INPUT_INTEGER_BITS, input_radius, tanh};
-use super::operands::{copied, same_len};
-use super::{Operator, Parameters};
+use super::unary::Unary;
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, rounding_divide_by_pot};
 
@@ -21,17 +20,10 @@ pub struct Tanh {
 
 read_fields!(Tanh { input, output, multiplier });
 
-impl Operator for Tanh {
-    fn in_place(&self) -> bool {
-        true
-    }
+impl Unary for Tanh {
+    const STEPS: u64 = 32; // of the multiplications in an exponential and a reciprocal
 
-    fn inputs(&self) -> &[Source] {
-        core::slice::from_ref(&self.input)
-    }
-
-    fn check(&self, previous: &Tensor, _section: &[u8]) -> Result<(), OpFault> {
-        same_len(self.input.resolve(previous), &self.output)?;
+    fn check_parameters(&self) -> Result<(), OpFault> {
         if self.output.zero_point != 0 {
             return Err(OpFault::ZeroPoint);
         }
@@ -39,20 +31,10 @@ impl Operator for Tanh {
         if sound { Ok(()) } else { Err(OpFault::Multiplier) }
     }
 
-    fn parameters(&self, _previous: &Tensor) -> Parameters {
-        Parameters::default()
-    }
-
-    fn steps(&self, _previous: &Tensor) -> u64 {
-        // An exponential and a reciprocal take about this many multiplications.
-        (self.output.len() as u64).saturating_mul(32)
-    }
-
-    fn run(&self, previous: &Tensor, _section: &[u8], arena: &mut [i8]) {
-        let input = self.input.resolve(previous);
+    fn function(&self, zero_point: i8) -> impl Fn(i8) -> i8 {
         let radius = input_radius(INPUT_INTEGER_BITS, self.multiplier.shift);
-        for y in copied(arena, input, &self.output) {
-            let x = i32::from(*y) - i32::from(input.zero_point);
+        move |x| {
+            let x = i32::from(x) - i32::from(zero_point);
             let steps = if x <= -radius {
                 -128
             } else if x >= radius {
@@ -60,7 +42,7 @@ impl Operator for Tanh {
             } else {
                 rounding_divide_by_pot(tanh(self.multiplier.apply(x)), 31 - 7)
             };
-            *y = Clamp::NONE.apply(steps);
+            Clamp::NONE.apply(steps)
         }
     }
 }

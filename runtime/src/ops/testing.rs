@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use crate::format::{
     Affine, Bias, BiasWidth, Clamp, Layout, Meta, ParseError, Requantization, Shape, StoredBias,
-    Tensor, Weights, model_len, pack_row, row_len, write_model,
+    Tensor, Weights, pack_row, row_len,
 };
 use crate::requantize::{Multiplier, requantize};
+use crate::writer::{model_len, write_model};
 use crate::{Interpreter, Model, Op};
 
 /// A tensor.

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::format::{OpFault, Window};
+use crate::format::{OpFault, Tensor, Window};
 
 /// Furthest reach of a dilated kernel: positions stay within 32-bit arithmetic.
 pub(crate) const MAX_EXTENT: u64 = u16::MAX as u64;
@@ -107,6 +107,19 @@ impl Axis {
             })
         })
     }
+}
+
+/// Both axes of a convolution, and the channels of its input and of its output, if these are images.
+#[inline(always)] // else its result takes stack of its own in each operator
+pub(crate) fn geometry(
+    window: &Window,
+    dilation: [u16; 2],
+    input: &Tensor,
+    output: &Tensor,
+) -> Option<([Axis; 2], usize, usize)> {
+    let [h, w, channels] = input.shape.image()?;
+    let [oh, ow, outputs] = output.shape.image()?;
+    Some((Axis::both(window, dilation, [h, w], [oh, ow]), channels, outputs))
 }
 
 /// Neighbouring windows that have the same taps inside.

@@ -206,7 +206,7 @@ fn compress(
     for core in CORES {
         eprintln!("  {job} on {core}");
         for board in boards::select(core)? {
-            let elf = conformance::build(root, board, false)?;
+            let elf = conformance::build(root, board, conformance::Build::Whole)?;
             let outcome = conformance::run(&elf, board, &golden, None, QEMU_SECONDS)?;
             if let Some(reason) = outcome.reason {
                 let path = folder.join(MODEL_FILE);

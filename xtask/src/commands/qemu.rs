@@ -7,7 +7,7 @@ use bitsback_runtime::{Features, Model};
 
 use crate::boards::{self, Board};
 use crate::budget;
-use crate::conformance::{self, Outcome};
+use crate::conformance::{self, Build, Outcome};
 use crate::error::XtaskError;
 use crate::exits;
 use crate::firmware;
@@ -20,6 +20,8 @@ use crate::transcript;
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
 /// Cores with kernels of each kind, which run without any feature of the runtime, too.
 const LEAN_CORES: [&str; 3] = ["cortex-m4", "cortex-m0-large", "cortex-m55"];
+/// The core that runs the portable kernels.
+const PORTABLE_CORE: &str = "riscv32imc";
 /// The core that transcripts are made on.
 const EXAMPLE_CORE: &str = "cortex-m4";
 
@@ -53,6 +55,9 @@ pub(crate) struct Args {
     /// Leave every feature of the runtime out, and the models that need one.
     #[arg(long)]
     lean: bool,
+    /// Build the runtime with its portable kernels, whatever the core can do.
+    #[arg(long, conflicts_with = "lean")]
+    portable: bool,
     /// Print JSON, one object a line.
     #[arg(long)]
     json: bool,
@@ -90,24 +95,47 @@ pub(crate) fn run_all(root: &Path) -> Result<(), XtaskError> {
     run_example(root, "classify", false)?;
     let boards = boards::select(boards::ALL)?;
     boards.iter().try_for_each(|board| exits::check(root, board))?;
-    let args = Args {
-        model: None,
-        golden: None,
-        core: boards::ALL.to_owned(),
-        limit: None,
-        timeout: 900,
-        lean: false,
-        json: false,
-        example: None,
-        self_test: false,
-        bless: false,
-    };
+    let args = Args::usual();
     let models = golden::committed(&root.join("tests/golden"))?;
     run_models(root, &boards, &models, &args)?;
     println!("without any feature of the runtime:");
     let boards: Vec<_> =
         LEAN_CORES.iter().map(|core| boards::select(core)).collect::<Result<Vec<_>, _>>()?.concat();
     run_models(root, &boards, &lean(models), &Args { lean: true, ..args })
+}
+
+/// All committed models with the portable kernels, on a core that has kernels of its own.
+pub(crate) fn run_portable(root: &Path) -> Result<(), XtaskError> {
+    let args = Args { core: PORTABLE_CORE.to_owned(), portable: true, ..Args::usual() };
+    let models = golden::committed(&root.join("tests/golden"))?;
+    run_models(root, &boards::select(&args.core)?, &models, &args)
+}
+
+impl Args {
+    /// Every committed model on every core.
+    fn usual() -> Self {
+        Self {
+            model: None,
+            golden: None,
+            core: boards::ALL.to_owned(),
+            limit: None,
+            timeout: 900,
+            lean: false,
+            portable: false,
+            json: false,
+            example: None,
+            self_test: false,
+            bless: false,
+        }
+    }
+
+    fn build(&self) -> Build {
+        match (self.lean, self.portable) {
+            (true, _) => Build::Lean,
+            (_, true) => Build::Portable,
+            _ => Build::Whole,
+        }
+    }
 }
 
 /// The models that need no feature of the runtime.
@@ -129,7 +157,7 @@ fn run_models(
         println!("{}", header());
     }
     for board in boards {
-        let elf = match conformance::build(root, board, args.lean) {
+        let elf = match conformance::build(root, board, args.build()) {
             Err(error) if args.json && error.is_missing() => {
                 for model in models {
                     println!("{}", serde_json::json!(Outcome::missing(board, model, &error)));
@@ -141,6 +169,7 @@ fn run_models(
         let mut deepest = None;
         for model in models {
             let outcome = conformance::run(&elf, board, model, args.limit, args.timeout)?;
+            check_kernels(&outcome, args.portable)?;
             mismatches += outcome.mismatches;
             deepest = deepest.max(outcome.ran.then_some(outcome.stack_bytes));
             if args.json {
@@ -158,6 +187,14 @@ fn run_models(
         return Err(XtaskError::Mismatches { mismatches });
     }
     over
+}
+
+/// Refuses portable kernels where others were to run, and others where they were.
+fn check_kernels(outcome: &Outcome, portable: bool) -> Result<(), XtaskError> {
+    if !outcome.ran || (outcome.isa == firmware::PORTABLE.1) == portable {
+        return Ok(());
+    }
+    Err(XtaskError::Kernels { core: outcome.core, isa: outcome.isa.clone() })
 }
 
 fn header() -> String {

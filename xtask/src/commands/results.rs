@@ -122,7 +122,7 @@ fn verdict(root: &Path, job: &Path, args: &Args) -> Result<Option<Verdict>, Xtas
     }
     let golden = Golden::read(&job.join(MODEL_FILE), &job.join(VECTORS_FOLDER))?;
     let Some(board) = boards::select(CORE)?.first().copied() else { return Ok(None) };
-    let elf = conformance::build(root, board, false)?;
+    let elf = conformance::build(root, board, conformance::Build::Whole)?;
     let outcome = conformance::run(&elf, board, &golden, None, QEMU_SECONDS)?;
     if let Some(reason) = outcome.reason {
         println!("{} did not run on {CORE}: {reason}", job.display());

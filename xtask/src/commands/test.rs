@@ -40,6 +40,8 @@ enum Step {
     Ndarray,
     /// The runtime's unit tests, kernels of x86-64 among them, under AddressSanitizer.
     Asan,
+    /// The runtime's portable kernels, as such: tests and golden vectors on this host, and on a board.
+    Portable,
     /// Build the documentation, warnings denied.
     Doc,
     /// Build every firmware for every core, and lint it; the project for a real board, with its bytes.
@@ -65,6 +67,7 @@ impl Step {
             Self::Test => "test",
             Self::Ndarray => "ndarray",
             Self::Asan => "asan",
+            Self::Portable => "portable",
             Self::Doc => "doc",
             Self::Firmware => "firmware",
             Self::NoPanic => "no-panic",
@@ -81,7 +84,9 @@ impl Step {
             Self::Setup | Self::Fmt | Self::Clippy | Self::Ndarray => &[],
             Self::Asan | Self::Doc | Self::Onnx => &[],
             Self::Firmware | Self::NoPanic => &[Need::Targets],
-            Self::Test | Self::Qemu | Self::Fuzz => &[Need::Targets, Need::Emulators],
+            Self::Test | Self::Portable | Self::Qemu | Self::Fuzz => {
+                &[Need::Targets, Need::Emulators]
+            }
             Self::C => &[Need::Targets, Need::Emulators, Need::CCompiler],
         }
     }
@@ -119,6 +124,7 @@ impl Step {
                 root,
             ),
             Self::Asan => asan(root),
+            Self::Portable => portable(root),
             Self::Doc => doc(root),
             Self::Firmware => firmware(root),
             Self::NoPanic => no_panic::check(root),
@@ -205,6 +211,18 @@ fn asan(root: &Path) -> Result<(), XtaskError> {
         .env("RUSTFLAGS", "-Zsanitizer=address")
         .current_dir(root);
     process::show_and_check(&mut command)
+}
+
+/// In a target folder of its own, so that what depends on the runtime isn't built anew.
+fn portable(root: &Path) -> Result<(), XtaskError> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["test", "--release", "--quiet", "-p", "bitsback-runtime", "--lib", "--tests"])
+        .env("CARGO_TARGET_DIR", paths::target(root).join("portable"))
+        .env(firmware::PORTABLE.0, firmware::PORTABLE.1)
+        .current_dir(root);
+    process::show_and_check(&mut command)?;
+    qemu::run_portable(root)
 }
 
 fn doc(root: &Path) -> Result<(), XtaskError> {

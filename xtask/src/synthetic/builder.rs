@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use bitsback_runtime::coding::{CodedRow, coded_limit, encode};
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, Clamp, CodedRow, Layout, Meta, PAIR_BLOCK_ROWS, PackError,
-    Requantization, Shape, StoredBias, Weights, WriteError, coded_limit, encode, model_len,
-    pack_pairs, pack_row, pair_block_len, row_len, write_model,
+    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PAIR_BLOCK_ROWS, PackError, Requantization,
+    Shape, StoredBias, Weights, pack_pairs, pack_row, pair_block_len, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::writer::{WriteError, model_len, write_model};
 use bitsback_runtime::{ArenaTooSmall, Op, ParseError, Source, Tensor};
 
 /// Why no model can be built: all of these are mistakes in the code that describes it.

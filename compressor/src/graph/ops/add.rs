@@ -2,6 +2,8 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
+#[cfg(feature = "training")]
+use bitsback_runtime::requantize::requantize;
 use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,12 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{
+    IntegerLayer, IntegerSite, holds, numbers, widened, with_gradient_of,
+};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value, constant};
 use crate::numbers::{Quantization, factor, multiplier};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
@@ -35,6 +43,11 @@ impl Operator for Add {
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         pair::forward(site, x, |a, b| a + b)
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.rest.into_iter().fold(x.first, |x, y| x.join(y, self))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -78,6 +91,13 @@ impl Operator for Add {
     }
 }
 
+#[cfg(feature = "training")]
+impl Pairwise for Add {
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+        x + y
+    }
+}
+
 /// Positions that operands are shifted left before they are scaled; the operator's definition.
 const LEFT_SHIFT: u32 = 20;
 
@@ -90,6 +110,15 @@ pub struct IntegerAdd {
     pub output_multiplier: Multiplier,
     /// Fused activation.
     pub clamp: Clamp,
+}
+
+#[cfg(feature = "training")]
+impl IntegerAdd {
+    /// The sum of two operands less their zero points, before the clamp.
+    fn sum(&self, (a, b): (i32, i32), to: Quantization) -> i32 {
+        let [a, b] = [(0, a), (1, b)].map(|(i, x)| self.multipliers[i].apply(x << LEFT_SHIFT));
+        requantize(a.wrapping_add(b), self.output_multiplier, to.zero_point)
+    }
 }
 
 impl IntegerOperator for IntegerAdd {
@@ -120,6 +149,36 @@ impl IntegerOperator for IntegerAdd {
     }
 
     fn one_by_one(&self) -> bool {
+        true
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let Inputs { first: x, mut rest } = x;
+        let y = rest.pop()?;
+        let (shape, device) = ([x.batch(), x.features()], x.device());
+        let (x, y, to) = (x.flat(), widened(y.flat(), shape[1]), site.to());
+        let zero_point = f32::from(to.zero_point);
+        let integers = |t: &Tensor<2>| numbers(t).into_iter().map(|v| v.round() as i32);
+        let sums: Vec<i32> =
+            integers(&x).zip(integers(&y)).map(|pair| self.sum(pair, to)).collect();
+        let exact = sums.iter().map(|&q| f32::from(self.clamp.apply(q)) - zero_point).collect();
+        let [by_x, by_y] = [0, 1].map(|operand| {
+            let factor = site.from(operand).scale / to.scale;
+            let slope = |&q: &i32| if holds(self.clamp, q) { 0.0 } else { factor };
+            constant(sums.iter().map(slope).collect(), shape, &device)
+        });
+        let sum = with_gradient_of(x * by_x + y * by_y, constant(exact, shape, &device));
+        Some(Value::of_rows(sum, &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
         true
     }
 }

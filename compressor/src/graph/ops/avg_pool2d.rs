@@ -12,6 +12,10 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::super::{Affine, Window};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, centred, straight_through};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, avg_pool, rows_and_columns};
 use crate::numbers::Quantization;
 
 /// Mean of each window; padding isn't counted.
@@ -41,6 +45,11 @@ impl Operator for AvgPool2d {
         x.examples().flat_map(pool).collect()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::Image(avg_pool(x.first.image(), self.window, rows_and_columns(site)))
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -68,6 +77,11 @@ impl Operator for AvgPool2d {
         file.pool("AveragePool", self.window, site)
     }
 }
+
+/// How far below a tie a mean still counts as one in training: right for windows of fewer than 2048
+/// positions.
+#[cfg(feature = "training")]
+const TIE: f32 = 1.0 / 4096.0;
 
 /// The mean of the bytes of each window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,5 +114,32 @@ impl IntegerOperator for IntegerAvgPool2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((AvgPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let window = Window::of(self.window, [1, 1]);
+        let zero_point = f32::from(site.to().zero_point);
+        // The integer that it is, zero point included, rounded half away from zero. A mean of n integers
+        // is a multiple of 1/n: of those below a tie, the nearest is 1/(2n) away, an `f32`'s error
+        // much less.
+        let rounded = |mean: f32| {
+            let q = mean + zero_point;
+            (q.abs() + 0.5 + TIE).floor().copysign(q) - zero_point
+        };
+        let means = avg_pool(x.first.image(), window, site.rows_and_columns());
+        let means = straight_through(means, |_, mean| (rounded(mean), 1.0));
+        let [low, high] = centred(self.clamp, site.to());
+        Some(Value::Image(means.clamp(low, high)))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -9,6 +9,8 @@ use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::super::{Affine, Window};
 use super::IntegerDepthwiseConv2d;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// Added to variances before roots are taken, as in PyTorch's default.
 pub const NORM_EPSILON: f32 = 1e-5;
@@ -64,6 +66,11 @@ impl Operator for BatchNorm {
             }
         }
         y
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        pass.batch_norm(self, x.first)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

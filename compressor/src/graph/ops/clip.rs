@@ -13,6 +13,8 @@ use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
 use super::{Op, Reshape};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 use crate::numbers::{Quantization, factor};
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
@@ -53,6 +55,11 @@ impl Operator for Clip {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -91,6 +98,18 @@ impl Operator for Clip {
         let (x, output) = (file.operand(0), file.output());
         file.emit("Clip", &[&x, &low, &high], &output, Vec::new());
         Ok(())
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Clip {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match (self.low, self.high) {
+            (0.0, f32::INFINITY) => activation::relu(x),
+            (low, f32::INFINITY) => x.clamp_min(low),
+            (f32::NEG_INFINITY, high) => x.clamp_max(high),
+            (low, high) => x.clamp(low, high),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Tensor, Value};
 use crate::numbers::Quantization;
 
 /// Values side by side along an axis.
@@ -55,6 +57,19 @@ impl Operator for Concat {
             }
         }
         y
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let outer: usize = site.output.dims.iter().take(self.axis).product();
+        let rows = |x: Value| {
+            let (batch, len) = (x.batch(), x.features());
+            x.flat().reshape([batch * outer, len / outer.max(1)])
+        };
+        let batch = x.first.batch();
+        let operands = [x.first].into_iter().chain(x.rest).map(rows).collect();
+        let y = Tensor::cat(operands, 1).reshape([batch, site.output.len()]);
+        Value::of_rows(y, &site.output.dims)
     }
 
     fn units(&self, site: &Site<'_>) -> Units {

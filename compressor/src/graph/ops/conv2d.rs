@@ -1,6 +1,7 @@
 //! Two-dimensional convolutions.
 
-use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::coding::MEMORY;
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
 use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::super::{Affine, Window};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Convolution, Inputs, Pass, Value};
 use crate::numbers::Quantization;
 
 /// Cross-correlation over all channels.
@@ -47,6 +52,12 @@ impl Operator for Conv2d {
         let Some(layer) = layer else { return Vec::new() };
         let ends = Ends::new(self.window, site);
         x.examples().flat_map(|x| layer.multiply(&kernels::patches(x, &ends))).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        let convolution = Convolution::new(self.window, site, false);
+        Value::Image(pass.convolution(&convolution, x.first.image()))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -144,5 +155,25 @@ impl IntegerOperator for IntegerConv2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Conv2d { window: Window::of(self.window, self.dilation) }.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let window = Window::of(self.window, self.dilation);
+        let convolution = site.convolution(window, false);
+        let tensors = layer.tensors;
+        let sums = convolution.apply(x.first.image(), &tensors.weight, &tensors.bias);
+        Some(Value::Image(layer.requantized(sums, site.to())))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -7,6 +7,8 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, rows_and_columns};
 
 /// The part of the input image that the network reads; its size is the output's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,11 @@ impl Operator for Crop {
         let part = left * channels..(left + columns) * channels;
         let rows = x.examples().flat_map(|x| x.chunks_exact(width * channels).skip(top).take(rows));
         rows.flat_map(|row| &row[part.clone()]).copied().collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.crop(self.before, rows_and_columns(site))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

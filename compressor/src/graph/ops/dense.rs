@@ -11,6 +11,10 @@ use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Tak
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 use crate::numbers::Quantization;
 
 /// y = W·x + b over all values of the input, in their order.
@@ -37,6 +41,11 @@ impl Operator for Dense {
 
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, layer: Option<&Prepared<'_>>) -> Vec<f32> {
         layer.map_or_else(Vec::new, |layer| layer.multiply(x.all()))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        Value::of_rows(pass.dense(x.first.flat()), &site.output.dims)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -128,5 +137,23 @@ impl IntegerOperator for IntegerDense {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Dense {}.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let weight = layer.tensors.weight.clone().transpose();
+        let sums = x.first.flat().matmul(weight) + layer.tensors.bias.clone().unsqueeze();
+        Some(Value::of_rows(layer.requantized(sums, site.to()), &site.output.dims))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -1,6 +1,7 @@
 //! Convolutions within a channel.
 
-use bitsback_runtime::format::{Clamp, MEMORY, Window as RuntimeWindow};
+use bitsback_runtime::coding::MEMORY;
+use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
 use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,10 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
 use super::super::{Affine, Window};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Convolution, Inputs, Pass, Value};
 use crate::numbers::Quantization;
 
 /// Cross-correlation within a channel: output o reads channel o / (outputs / channels). With
@@ -50,9 +55,19 @@ impl Operator for DepthwiseConv2d {
         x.examples().flat_map(|x| kernels::depthwise(x, &ends, layer.affine)).collect()
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        let convolution = Convolution::new(self.window, site, true);
+        Value::Image(pass.convolution(&convolution, x.first.image()))
+    }
+
     fn units(&self, site: &Site<'_>) -> Units {
-        let alike = site.input().channels() == site.output.channels();
-        if alike { Units::Alike } else { Units::Fixed }
+        match (site.input().channels(), site.output.channels()) {
+            (from, to) if from == to => Units::Alike,
+            // Any number of outputs of the one channel is a whole number of them.
+            (1, _) => Units::Mixed,
+            _ => Units::Fixed,
+        }
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
@@ -156,5 +171,25 @@ impl IntegerOperator for IntegerDepthwiseConv2d {
             DepthwiseConv2d { window: Window::of(self.window, self.dilation) }.into(),
             Clamp::NONE,
         ))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        layer: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let layer = layer?;
+        let window = Window::of(self.window, self.dilation);
+        let convolution = site.convolution(window, true);
+        let tensors = layer.tensors;
+        let sums = convolution.apply(x.first.image(), &tensors.weight, &tensors.bias);
+        Some(Value::Image(layer.requantized(sums, site.to())))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

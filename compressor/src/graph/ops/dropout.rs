@@ -8,6 +8,8 @@ use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// Zeroes values at random in pre-training; nothing at inference.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +30,11 @@ impl Operator for Dropout {
 
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         x.all().to_vec()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, pass: &mut Pass<'_>) -> Value {
+        pass.dropout(self.rate, x.first)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -13,6 +13,8 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
 use crate::numbers::{HARD_SWISH_STEPS, Quantization, hard_swish, hard_swish_scales};
 
 /// x · min(max(x + 3, 0), 6) / 6.
@@ -38,6 +40,11 @@ impl Operator for HardSwish {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -58,6 +65,13 @@ impl Operator for HardSwish {
 
     fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         file.unary("HardSwish", Vec::new())
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for HardSwish {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        x.clone() * (x + 3.0).clamp(0.0, 6.0) / 6.0
     }
 }
 

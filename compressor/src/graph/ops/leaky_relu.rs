@@ -13,6 +13,8 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 use crate::numbers::{Quantization, factor, multiplier};
 
 /// x for x ≥ 0, else the slope times x.
@@ -41,6 +43,11 @@ impl Operator for LeakyRelu {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -65,6 +72,13 @@ impl Operator for LeakyRelu {
 
     fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         file.unary("LeakyRelu", vec![("alpha", Attribute::Float(self.alpha))])
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for LeakyRelu {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::relu(x.clone()) - activation::relu(x.neg()) * self.alpha
     }
 }
 

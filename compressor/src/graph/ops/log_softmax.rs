@@ -9,6 +9,8 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 
 /// Logarithm of the softmax over the last dimension.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -25,6 +27,11 @@ impl Operator for LogSoftmax {
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         rows(x, site.output.channels(), |below, sum| below - sum.ln())
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -45,5 +52,12 @@ impl Operator for LogSoftmax {
 
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         file.over_channels("LogSoftmax", site)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for LogSoftmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::log_softmax(x, D - 1)
     }
 }

@@ -12,6 +12,10 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::super::{Affine, Window};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, centred};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, max_pool, rows_and_columns};
 use crate::numbers::Quantization;
 
 /// Largest value of each window; padding never wins.
@@ -39,6 +43,11 @@ impl Operator for MaxPool2d {
         let ends = Ends::new(self.window, site);
         let pool = |x: &[f32]| kernels::pool(x, &ends, f32::NEG_INFINITY, f32::max, |most, _| most);
         x.examples().flat_map(pool).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::Image(max_pool(x.first.image(), self.window, rows_and_columns(site)))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -108,5 +117,23 @@ impl IntegerOperator for IntegerMaxPool2d {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((MaxPool2d { window: Window::of(self.window, [1, 1]) }.into(), self.clamp))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(
+        &self,
+        site: &IntegerSite<'_>,
+        x: Inputs,
+        _: Option<&IntegerLayer<'_>>,
+    ) -> Option<Value> {
+        let window = Window::of(self.window, [1, 1]);
+        let [low, high] = centred(self.clamp, site.to());
+        let largest = max_pool(x.first.image(), window, site.rows_and_columns());
+        Some(Value::Image(largest.clamp(low, high)))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

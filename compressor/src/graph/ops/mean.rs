@@ -6,12 +6,16 @@ use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::Affine;
+#[cfg(feature = "training")]
+use super::super::Window;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter, file_dims};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value, avg_pool};
 use crate::numbers::{Quantization, factor};
 
 /// Mean over all dimensions but the last.
@@ -36,6 +40,15 @@ impl Operator for Mean {
         };
         let all = |x| (0..channels).map(move |channel| mean(x, channel));
         x.examples().flat_map(all).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let (pixels, channels) = (site.input().len() / site.output.len().max(1), site.output.len());
+        let x = Value::of_rows(x.first.flat(), &[pixels, 1, channels]);
+        let window = Window { size: [pixels, 1], ..Window::ONE };
+        let mean = Value::Image(avg_pool(x.image(), window, [1; 2]));
+        Value::of_rows(mean.flat(), &site.output.dims)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {

@@ -13,6 +13,8 @@ use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value};
 use crate::numbers::{Quantization, factor, multiplier};
 
 /// Product of two values of one shape; the second, which may be a constant, may also have one number per
@@ -35,6 +37,11 @@ impl Operator for Mul {
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         pair::forward(site, x, |a, b| a * b)
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.rest.into_iter().fold(x.first, |x, y| x.join(y, self))
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -68,6 +75,13 @@ impl Operator for Mul {
 
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         pair::export(site, "Mul", file)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Pairwise for Mul {
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D> {
+        x * y
     }
 }
 

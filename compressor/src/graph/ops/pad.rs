@@ -11,6 +11,8 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Tensor, Value, columns, constant};
 use crate::numbers::Quantization;
 
 /// A border of a number around the input.
@@ -20,6 +22,20 @@ pub struct Pad {
     pub before: Vec<usize>,
     /// The number.
     pub fill: f32,
+}
+
+impl Pad {
+    /// Where the value `index` of the input is in the output.
+    fn place(&self, site: &Site<'_>, index: usize) -> usize {
+        let (from, to) = (&site.input().dims, &site.output.dims);
+        let (mut rest, mut place, mut step) = (index, 0, 1);
+        for ((&from, &to), &before) in from.iter().zip(to).zip(&self.before).rev() {
+            place += (rest % from + before) * step;
+            rest /= from;
+            step *= to;
+        }
+        place
+    }
 }
 
 impl Operator for Pad {
@@ -36,21 +52,24 @@ impl Operator for Pad {
     }
 
     fn forward(&self, site: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
-        let (from, to) = (&site.input().dims, &site.output.dims);
         let pad = |x: &[f32]| {
             let mut y = vec![self.fill; site.output.len()];
-            for (index, &x) in x.iter().enumerate() {
-                let (mut rest, mut place, mut step) = (index, 0, 1);
-                for ((&from, &to), &before) in from.iter().zip(to).zip(&self.before).rev() {
-                    place += (rest % from + before) * step;
-                    rest /= from;
-                    step *= to;
-                }
-                y[place] = x;
-            }
+            x.iter().enumerate().for_each(|(index, &x)| y[self.place(site, index)] = x);
             y
         };
         x.examples().flat_map(pad).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        let x = x.first.flat();
+        let [batch, len] = x.dims();
+        let fill = constant(vec![self.fill; batch], [batch, 1], &x.device());
+        // Each place takes its number from the input, or the border's behind it.
+        let mut source = vec![len as i64; site.output.len()];
+        (0..len).for_each(|index| source[self.place(site, index)] = index as i64);
+        let y = columns(Tensor::cat(vec![x, fill], 1), source);
+        Value::of_rows(y, &site.output.dims)
     }
 
     fn units(&self, site: &Site<'_>) -> Units {

@@ -7,6 +7,8 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 
 /// The same numbers in the same order, in another shape; an image to features, above all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +25,11 @@ impl Operator for Reshape {
 
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         x.all().to_vec()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, site: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        Value::of_rows(x.first.flat(), &site.output.dims)
     }
 
     fn units(&self, site: &Site<'_>) -> Units {

@@ -11,6 +11,10 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
+#[cfg(feature = "training")]
+use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Inputs, Pass, Value};
 use crate::numbers::Quantization;
 
 /// Keeps the listed features of a vector, in ascending order: what pruning leaves of the inputs of a
@@ -37,6 +41,11 @@ impl Operator for Select {
     fn forward(&self, _: &Site<'_>, x: &Operands<'_>, _: Option<&Prepared<'_>>) -> Vec<f32> {
         let select = |x: &[f32]| -> Vec<f32> { self.keep.iter().map(|&k| x[k as usize]).collect() };
         x.examples().flat_map(select).collect()
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.select(&self.keep)
     }
 
     fn units(&self, _site: &Site<'_>) -> Units {
@@ -106,7 +115,7 @@ impl IntegerOperator for IntegerSelect {
             }
         }
         let mask = emitter.store(&mask)?;
-        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Select(ops::Select { input, output, mask }))
     }
 
@@ -116,5 +125,15 @@ impl IntegerOperator for IntegerSelect {
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
         Some((Select { keep: self.keep.clone() }.into(), Clamp::NONE))
+    }
+
+    #[cfg(feature = "training")]
+    fn train(&self, _: &IntegerSite<'_>, x: Inputs, _: Option<&IntegerLayer<'_>>) -> Option<Value> {
+        Some(x.first.select(&self.keep))
+    }
+
+    #[cfg(feature = "training")]
+    fn trains(&self) -> bool {
+        true
     }
 }

@@ -13,6 +13,8 @@ use super::super::lower::{LowerError, Lowering, fixed, unfixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
 use crate::numbers::Quantization;
 
 /// Softmax over the last dimension.
@@ -32,6 +34,11 @@ impl Operator for Softmax {
         rows(x, site.output.channels(), |below, sum| below.exp() / sum)
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
     }
@@ -48,6 +55,13 @@ impl Operator for Softmax {
 
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         file.over_channels("Softmax", site)
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Softmax {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        activation::softmax(x, D - 1)
     }
 }
 

@@ -13,6 +13,8 @@ use super::super::lower::{LowerError, Lowering, fixed, unfixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
+#[cfg(feature = "training")]
+use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
 use crate::numbers::Quantization;
 
 /// The hyperbolic tangent.
@@ -38,6 +40,11 @@ impl Operator for Tanh {
         unary::forward(x, |x| self.apply(x))
     }
 
+    #[cfg(feature = "training")]
+    fn train(&self, _: &Site<'_>, x: Inputs, _: &mut Pass<'_>) -> Value {
+        x.first.map(self)
+    }
+
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
     }
@@ -54,6 +61,13 @@ impl Operator for Tanh {
 
     fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         file.unary("Tanh", Vec::new())
+    }
+}
+
+#[cfg(feature = "training")]
+impl Elementwise for Tanh {
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        x.tanh()
     }
 }
 

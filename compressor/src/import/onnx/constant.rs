@@ -3,7 +3,7 @@
 use super::external::Folder;
 use super::schema::{Entry, Tensor};
 use crate::import::ImportError;
-use crate::weights::half;
+use crate::numbers::half;
 
 /// Most numbers of one constant: as many floats as the largest file could hold.
 const MAX_NUMBERS: usize = bitsback_runtime::format::MAX_FILE_LEN as usize / 4;

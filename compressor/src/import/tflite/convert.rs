@@ -6,7 +6,7 @@ use bitsback_runtime::format::{Clamp, MAX_FILE_LEN};
 use bitsback_runtime::requantize::Multiplier;
 
 use super::dilated::SpaceToBatch;
-use super::operators::{self, Import};
+use super::operators;
 use super::schema::{Model, Operator, Tensor, Type};
 use crate::compile::ByteMap;
 use crate::graph::{IntegerGraph, IntegerNode, IntegerOp, IntegerValue, Matrix, Origin, ValueId};
@@ -122,35 +122,7 @@ impl<'a> Converter<'a> {
         if site.operator.outputs.len() != 1 {
             return Err(site.missing("its only output"));
         }
-        match supported.import {
-            Import::FullyConnected => self.fully_connected(site),
-            Import::Conv2d | Import::DepthwiseConv2d => self.convolution(site, None),
-            Import::SpaceToBatch => self.space_to_batch(site),
-            Import::BatchToSpace => self.batch_to_space(site),
-            Import::MaxPool2d => self.pool(site, true),
-            Import::AveragePool2d => self.pool(site, false),
-            Import::Add => self.add(site),
-            Import::Sub => self.sub(site),
-            Import::Mul => self.mul(site),
-            Import::Concatenation => self.concatenation(site),
-            Import::Pad => self.pad(site),
-            Import::Mean => self.mean(site),
-            Import::View => self.view(site),
-            Import::Transpose => self.transpose(site),
-            Import::ReduceMax => self.reduce_max(site),
-            Import::Sizes => self.sizes(site),
-            Import::Slice => self.slice(site),
-            Import::HardSwish => self.hard_swish(site),
-            Import::Relu => self.relu(site),
-            Import::Relu6 => self.relu6(site),
-            Import::LeakyRelu => self.leaky_relu(site),
-            Import::Logistic => self.logistic(site),
-            Import::Tanh => self.tanh(site),
-            Import::Softmax => self.softmax(site),
-            Import::ArgMax => self.arg_max(site),
-            Import::Quantize => self.quantize(site, ends),
-            Import::Dequantize => self.dequantize(site, ends),
-        }
+        (supported.integers)(self, site, ends)
     }
 
     /// The tensor at a place of the operator's inputs.

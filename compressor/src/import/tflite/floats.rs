@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use prost::bytes::Bytes;
 
 use super::convert::{Site, integers};
-use super::operators::{self, Import};
+use super::operators;
 use super::schema::{Model, Tensor, Type};
 use crate::import::flatbuffer::Table;
 use crate::import::onnx::{self, FloatModel, schema};
@@ -86,7 +86,7 @@ fn names(tensors: &[Tensor<'_>]) -> Vec<String> {
     names
 }
 
-struct Writer<'m> {
+pub(super) struct Writer<'m> {
     model: &'m Model<'m>,
     names: Vec<String>,
     nodes: Vec<schema::Node>,
@@ -122,50 +122,35 @@ impl<'m> Writer<'m> {
         let Some(supported) = operators::find(site.operator.code) else {
             return Err(ImportError::Operator { at: site.at(), supported: operators::names() });
         };
-        match supported.import {
-            Import::FullyConnected => self.fully_connected(site),
-            Import::Conv2d => self.convolution(site, false),
-            Import::DepthwiseConv2d => self.convolution(site, true),
-            Import::MaxPool2d => self.pool(site, "MaxPool"),
-            Import::AveragePool2d => self.pool(site, "AveragePool"),
-            Import::Add => self.binary(site, "Add"),
-            Import::Sub => self.binary(site, "Sub"),
-            Import::Mul => self.binary(site, "Mul"),
-            Import::Concatenation => self.concatenation(site),
-            Import::Pad => self.pad(site),
-            Import::Mean => self.reduce(site, "ReduceMean"),
-            Import::ReduceMax => self.reduce(site, "ReduceMax"),
-            Import::View => self.view(site),
-            Import::Slice => self.slice(site),
-            Import::Transpose => {
-                let order = integers(site, self.tensor(site, 1)?)?;
-                self.node(site, "Transpose", &[&x], &output, vec![ints("perm", &order)])
-            }
-            Import::Relu => self.activated(site, 1, &x, &output),
-            Import::Relu6 => self.activated(site, 3, &x, &output),
-            Import::LeakyRelu => {
-                let alpha = site.operator.options.map_or(Ok(0.0), |options| options.f32(0, 0.0))?;
-                let alpha = schema::Attribute { float: alpha, ..int("alpha", 0) };
-                self.node(site, "LeakyRelu", &[&x], &output, vec![alpha])
-            }
-            Import::HardSwish => self.node(site, "HardSwish", &[&x], &output, vec![]),
-            Import::Logistic => self.node(site, "Sigmoid", &[&x], &output, vec![]),
-            Import::Tanh => self.node(site, "Tanh", &[&x], &output, vec![]),
-            Import::Softmax => self.softmax(site),
-            // The model gives what is before them; a tensor of halves that is made floats stays one.
-            Import::ArgMax | Import::Quantize | Import::Dequantize => {
-                self.node(site, "Identity", &[&x], &output, vec![])
-            }
-            Import::SpaceToBatch | Import::BatchToSpace => {
-                let problem = "isn't supported in a model of floats; convert it with a batch of 1, so \
-                               that the convolution keeps its dilation, or to int8";
-                Err(ImportError::Numbers { at: site.at(), problem })
-            }
-            Import::Sizes => {
-                let problem = "isn't supported of the input's values, only of sizes for a RESHAPE";
-                Err(ImportError::Numbers { at: site.at(), problem })
-            }
-        }
+        (supported.floats)(self, site)
+    }
+
+    /// An operator of one operand without attributes. The model gives what is before an `ARG_MAX`, and a
+    /// tensor of halves that is made floats stays one: these do nothing.
+    pub(super) fn unary(&mut self, site: &Site<'m>, operator: &str) -> Result<(), ImportError> {
+        let (x, output) = (self.operand(site, 0)?, self.output(site)?);
+        self.node(site, operator, &[&x], &output, vec![])
+    }
+
+    /// `RELU` and `RELU6`, by the numbers of fused activations.
+    pub(super) fn rectified(&mut self, site: &Site<'m>, code: i8) -> Result<(), ImportError> {
+        let (x, output) = (self.operand(site, 0)?, self.output(site)?);
+        self.activated(site, code, &x, &output)
+    }
+
+    /// `LEAKY_RELU`.
+    pub(super) fn leaky_relu(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+        let (x, output) = (self.operand(site, 0)?, self.output(site)?);
+        let alpha = site.operator.options.map_or(Ok(0.0), |options| options.f32(0, 0.0))?;
+        let alpha = schema::Attribute { float: alpha, ..int("alpha", 0) };
+        self.node(site, "LeakyRelu", &[&x], &output, vec![alpha])
+    }
+
+    /// `TRANSPOSE`.
+    pub(super) fn transpose(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+        let (x, output) = (self.operand(site, 0)?, self.output(site)?);
+        let order = integers(site, self.tensor(site, 1)?)?;
+        self.node(site, "Transpose", &[&x], &output, vec![ints("perm", &order)])
     }
 
     fn id(&self, site: &Site<'m>, place: usize) -> Result<usize, ImportError> {

@@ -3,38 +3,17 @@
 
 use serde::Serialize;
 
-/// How an operator of a `.tflite` file is imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Import {
-    FullyConnected,
-    Conv2d,
-    DepthwiseConv2d,
-    SpaceToBatch,
-    BatchToSpace,
-    MaxPool2d,
-    AveragePool2d,
-    Add,
-    Sub,
-    Mul,
-    Concatenation,
-    Pad,
-    Mean,
-    View,
-    Transpose,
-    ReduceMax,
-    Sizes,
-    Slice,
-    HardSwish,
-    Relu,
-    Relu6,
-    LeakyRelu,
-    Logistic,
-    Tanh,
-    Softmax,
-    ArgMax,
-    Quantize,
-    Dequantize,
-}
+use super::convert::{Converter, Site};
+use super::floats::Writer;
+use crate::import::ImportError;
+
+/// How an operator of a model of integers is imported; the last argument are the tensors at the
+/// model's ends.
+type Integers = for<'a> fn(&mut Converter<'a>, &Site<'a>, &mut Ends) -> Result<(), ImportError>;
+/// How an operator of a model of floats is written down for the importer of ONNX.
+type Floats = for<'a> fn(&mut Writer<'a>, &Site<'a>) -> Result<(), ImportError>;
+/// The first and the last tensor that are kept.
+pub(super) type Ends = (usize, usize);
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -50,59 +29,74 @@ pub struct SupportedOperator {
     /// What has to hold.
     pub conditions: &'static str,
     #[serde(skip)]
-    pub(super) import: Import,
+    pub(super) integers: Integers,
+    #[serde(skip)]
+    pub(super) floats: Floats,
 }
 
 const fn line(
     code: i32,
     name: &'static str,
     max_version: i32,
-    import: Import,
+    (integers, floats): (Integers, Floats),
     becomes: &'static str,
     conditions: &'static str,
 ) -> SupportedOperator {
-    SupportedOperator { name, code, max_version, becomes, conditions, import }
+    SupportedOperator { name, code, max_version, becomes, conditions, integers, floats }
 }
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
 pub static SUPPORTED: [SupportedOperator; 35] = [
-    line(0, "ADD", 5, Import::Add, "add", "any shapes that can be broadcast; constants allowed"),
-    line(56, "ARG_MAX", 3, Import::ArgMax, "argmax", "the last operator, over the last dimension"),
-    line(1, "AVERAGE_POOL_2D", 3, Import::AveragePool2d, "avg_pool2d", ""),
-    line(37, "BATCH_TO_SPACE_ND", 4, Import::BatchToSpace, "nothing", "behind SPACE_TO_BATCH_ND and a convolution"),
-    line(2, "CONCATENATION", 4, Import::Concatenation, "concat", "any number of operands, not along the batch"),
-    line(3, "CONV_2D", 8, Import::Conv2d, "conv2d", "weights int8 or int4, per tensor or per channel; groups are filled up with zeros"),
-    line(4, "DEPTHWISE_CONV_2D", 7, Import::DepthwiseConv2d, "depthwise_conv2d", "weights int8 or int4, per tensor or per channel"),
-    line(6, "DEQUANTIZE", 6, Import::Dequantize, "nothing", "int8 to float, as the last operator: the model gives int8 and its scale"),
-    line(70, "EXPAND_DIMS", 1, Import::View, "nothing", ""),
-    line(9, "FULLY_CONNECTED", 14, Import::FullyConnected, "dense or conv2d", "weights int8 or int4, per tensor or per channel; more than one row of inputs becomes a 1×1 convolution"),
-    line(36, "GATHER", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
-    line(117, "HARD_SWISH", 1, Import::HardSwish, "hard_swish", ""),
-    line(98, "LEAKY_RELU", 2, Import::LeakyRelu, "leaky_relu", ""),
-    line(14, "LOGISTIC", 3, Import::Logistic, "logistic", ""),
-    line(17, "MAX_POOL_2D", 3, Import::MaxPool2d, "max_pool2d", ""),
-    line(40, "MEAN", 3, Import::Mean, "mean or depthwise_conv2d", "over any dimensions that are neighbours, not the batch"),
-    line(18, "MUL", 7, Import::Mul, "mul or depthwise_conv2d", "as ADD; a constant becomes a 1×1 depthwise convolution"),
-    line(83, "PACK", 4, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
-    line(34, "PAD", 4, Import::Pad, "pad", "not of the batch"),
-    line(60, "PADV2", 4, Import::Pad, "pad", "not of the batch"),
-    line(114, "QUANTIZE", 4, Import::Quantize, "rescale or nothing", "int8 to int8; at the model's ends also from float or uint8 and to uint8"),
-    line(82, "REDUCE_MAX", 3, Import::ReduceMax, "max_pool2d", "as MEAN"),
-    line(81, "REDUCE_PROD", 2, Import::Sizes, "nothing", "of sizes, for a RESHAPE"),
-    line(19, "RELU", 3, Import::Relu, "rescale", ""),
-    line(21, "RELU6", 3, Import::Relu6, "rescale", ""),
-    line(22, "RESHAPE", 1, Import::View, "nothing", "the batch stays 1"),
-    line(77, "SHAPE", 1, Import::Sizes, "nothing", "for a RESHAPE"),
-    line(65, "SLICE", 5, Import::Slice, "depthwise_conv2d", "along any dimension but the batch; of sizes nothing"),
-    line(25, "SOFTMAX", 3, Import::Softmax, "softmax", "over at most 4095 values"),
-    line(38, "SPACE_TO_BATCH_ND", 4, Import::SpaceToBatch, "nothing", "before a convolution and BATCH_TO_SPACE_ND: these become one with a dilation"),
-    line(43, "SQUEEZE", 2, Import::View, "nothing", ""),
-    line(45, "STRIDED_SLICE", 8, Import::Slice, "depthwise_conv2d", "forwards along any dimension but the batch; of sizes nothing"),
-    line(41, "SUB", 5, Import::Sub, "add, or depthwise_conv2d and add", "as ADD"),
-    line(28, "TANH", 3, Import::Tanh, "tanh", ""),
-    line(39, "TRANSPOSE", 6, Import::Transpose, "nothing", "only dimensions of 1 change their places"),
+    line(0, "ADD", 5, (|c, s, _| c.add(s), |w, s| w.binary(s, "Add")), "add", "any shapes that can be broadcast; constants allowed"),
+    line(56, "ARG_MAX", 3, (|c, s, _| c.arg_max(s), |w, s| w.unary(s, "Identity")), "argmax", "the last operator, over the last dimension"),
+    line(1, "AVERAGE_POOL_2D", 3, (|c, s, _| c.pool(s, false), |w, s| w.pool(s, "AveragePool")), "avg_pool2d", ""),
+    line(37, "BATCH_TO_SPACE_ND", 4, (|c, s, _| c.batch_to_space(s), |_, s| Err(batched(s))), "nothing", "behind SPACE_TO_BATCH_ND and a convolution"),
+    line(2, "CONCATENATION", 4, (|c, s, _| c.concatenation(s), |w, s| w.concatenation(s)), "concat", "any number of operands, not along the batch"),
+    line(3, "CONV_2D", 8, (|c, s, _| c.convolution(s, None), |w, s| w.convolution(s, false)), "conv2d", "weights int8 or int4, per tensor or per channel; groups are filled up with zeros"),
+    line(4, "DEPTHWISE_CONV_2D", 7, (|c, s, _| c.convolution(s, None), |w, s| w.convolution(s, true)), "depthwise_conv2d", "weights int8 or int4, per tensor or per channel"),
+    line(6, "DEQUANTIZE", 6, (|c, s, ends| c.dequantize(s, ends), |w, s| w.unary(s, "Identity")), "nothing", "int8 to float, as the last operator: the model gives int8 and its scale"),
+    line(70, "EXPAND_DIMS", 1, (|c, s, _| c.view(s), |w, s| w.view(s)), "nothing", ""),
+    line(9, "FULLY_CONNECTED", 14, (|c, s, _| c.fully_connected(s), |w, s| w.fully_connected(s)), "dense or conv2d", "weights int8 or int4, per tensor or per channel; more than one row of inputs becomes a 1×1 convolution"),
+    line(36, "GATHER", 4, (|c, s, _| c.sizes(s), |_, s| Err(sizes(s))), "nothing", "of sizes, for a RESHAPE"),
+    line(117, "HARD_SWISH", 1, (|c, s, _| c.hard_swish(s), |w, s| w.unary(s, "HardSwish")), "hard_swish", ""),
+    line(98, "LEAKY_RELU", 2, (|c, s, _| c.leaky_relu(s), |w, s| w.leaky_relu(s)), "leaky_relu", ""),
+    line(14, "LOGISTIC", 3, (|c, s, _| c.logistic(s), |w, s| w.unary(s, "Sigmoid")), "logistic", ""),
+    line(17, "MAX_POOL_2D", 3, (|c, s, _| c.pool(s, true), |w, s| w.pool(s, "MaxPool")), "max_pool2d", ""),
+    line(40, "MEAN", 3, (|c, s, _| c.mean(s), |w, s| w.reduce(s, "ReduceMean")), "mean or depthwise_conv2d", "over any dimensions that are neighbours, not the batch"),
+    line(18, "MUL", 7, (|c, s, _| c.mul(s), |w, s| w.binary(s, "Mul")), "mul or depthwise_conv2d", "as ADD; a constant becomes a 1×1 depthwise convolution"),
+    line(83, "PACK", 4, (|c, s, _| c.sizes(s), |_, s| Err(sizes(s))), "nothing", "of sizes, for a RESHAPE"),
+    line(34, "PAD", 4, (|c, s, _| c.pad(s), |w, s| w.pad(s)), "pad", "not of the batch"),
+    line(60, "PADV2", 4, (|c, s, _| c.pad(s), |w, s| w.pad(s)), "pad", "not of the batch"),
+    line(114, "QUANTIZE", 4, (|c, s, ends| c.quantize(s, ends), |w, s| w.unary(s, "Identity")), "rescale or nothing", "int8 to int8; at the model's ends also from float or uint8 and to uint8"),
+    line(82, "REDUCE_MAX", 3, (|c, s, _| c.reduce_max(s), |w, s| w.reduce(s, "ReduceMax")), "max_pool2d", "as MEAN"),
+    line(81, "REDUCE_PROD", 2, (|c, s, _| c.sizes(s), |_, s| Err(sizes(s))), "nothing", "of sizes, for a RESHAPE"),
+    line(19, "RELU", 3, (|c, s, _| c.relu(s), |w, s| w.rectified(s, 1)), "rescale", ""),
+    line(21, "RELU6", 3, (|c, s, _| c.relu6(s), |w, s| w.rectified(s, 3)), "rescale", ""),
+    line(22, "RESHAPE", 1, (|c, s, _| c.view(s), |w, s| w.view(s)), "nothing", "the batch stays 1"),
+    line(77, "SHAPE", 1, (|c, s, _| c.sizes(s), |_, s| Err(sizes(s))), "nothing", "for a RESHAPE"),
+    line(65, "SLICE", 5, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "depthwise_conv2d", "along any dimension but the batch; of sizes nothing"),
+    line(25, "SOFTMAX", 3, (|c, s, _| c.softmax(s), |w, s| w.softmax(s)), "softmax", "over at most 4095 values"),
+    line(38, "SPACE_TO_BATCH_ND", 4, (|c, s, _| c.space_to_batch(s), |_, s| Err(batched(s))), "nothing", "before a convolution and BATCH_TO_SPACE_ND: these become one with a dilation"),
+    line(43, "SQUEEZE", 2, (|c, s, _| c.view(s), |w, s| w.view(s)), "nothing", ""),
+    line(45, "STRIDED_SLICE", 8, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "depthwise_conv2d", "forwards along any dimension but the batch; of sizes nothing"),
+    line(41, "SUB", 5, (|c, s, _| c.sub(s), |w, s| w.binary(s, "Sub")), "add, or depthwise_conv2d and add", "as ADD"),
+    line(28, "TANH", 3, (|c, s, _| c.tanh(s), |w, s| w.unary(s, "Tanh")), "tanh", ""),
+    line(39, "TRANSPOSE", 6, (|c, s, _| c.transpose(s), |w, s| w.transpose(s)), "nothing", "only dimensions of 1 change their places"),
 ];
+
+/// Batches are no dimension of a model of floats.
+fn batched(site: &Site<'_>) -> ImportError {
+    let problem = "isn't supported in a model of floats; convert it with a batch of 1, so that the \
+                   convolution keeps its dilation, or to int8";
+    ImportError::Numbers { at: site.at(), problem }
+}
+
+/// Sizes that depend on values.
+fn sizes(site: &Site<'_>) -> ImportError {
+    let problem = "isn't supported of the input's values, only of sizes for a RESHAPE";
+    ImportError::Numbers { at: site.at(), problem }
+}
 
 /// The line of an operator.
 pub(super) fn find(code: i32) -> Option<&'static SupportedOperator> {

@@ -4,7 +4,7 @@ use bitsback_runtime::format::{Clamp, Window};
 use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, integers};
-use super::operators::{self, Import};
+use super::operators;
 use super::schema::{Model, Tensor};
 use crate::graph::ops::IntegerDepthwiseConv2d;
 use crate::graph::{IntegerValue, Matrix, Origin};
@@ -170,7 +170,7 @@ impl<'a> Converter<'a> {
 
 /// Whether an operator is one of these.
 pub(super) fn is_slice(code: i32) -> bool {
-    operators::find(code).is_some_and(|operator| operator.import == Import::Slice)
+    operators::find(code).is_some_and(|operator| matches!(operator.name, "SLICE" | "STRIDED_SLICE"))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bitsback_runtime::requantize::Multiplier;
 
 use super::convert::{Converter, Site, activation};
 use super::dilated::Dilated;
-use super::operators::{self, Import};
+use super::operators;
 use super::schema::{Tensor, Type};
 use super::window::{Geometry, padding_and_stride};
 use crate::graph::ops::{IntegerConv2d, IntegerDense, IntegerDepthwiseConv2d};
@@ -113,7 +113,7 @@ impl<'a> Converter<'a> {
     /// Whether the operator is `DEPTHWISE_CONV_2D`.
     pub(super) fn is_depthwise(&self, site: &Site<'a>) -> bool {
         operators::find(site.operator.code)
-            .is_some_and(|operator| operator.import == Import::DepthwiseConv2d)
+            .is_some_and(|operator| operator.name == "DEPTHWISE_CONV_2D")
     }
 
     /// `CONV_2D` and `DEPTHWISE_CONV_2D`, alone or between `SPACE_TO_BATCH_ND` and its counterpart.

@@ -6,55 +6,57 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bayes::{Kind, Parameters};
-use crate::bit_width::IntegerWeights;
-use crate::network::FloatNetwork;
+use crate::graph::{Affine, Graph, Rows};
+use crate::numbers::largest;
 
-use super::simulate::{IntegerTensors, Simulation};
-use crate::train::tensor::gradient;
+use super::simulate::Simulation;
+use crate::graph::tensor::gradient;
+use crate::graph::tensor::integer::IntegerTensors;
 use burn::tensor::Gradients;
 
 /// Latent parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Learned {
     /// Weights before rounding, and biases.
-    pub network: FloatNetwork,
-    /// ln of each affine layer's step.
+    pub network: Graph<Affine>,
+    /// ln of each layer's step.
     pub log_steps: Vec<f32>,
 }
 
 /// The largest integer of a width: the same on both sides of zero.
 pub fn most(bits: u8) -> i16 {
-    ((1i32 << (bits.clamp(2, 8) - 1)) - 1) as i16
+    largest(bits.min(8))
 }
 
 impl Learned {
     /// Steps of 2·mean|w|/√most, Esser et al.'s start.
-    pub fn new(network: FloatNetwork, bits: &[u8]) -> Self {
-        let step = |(affine, &bits): (&crate::network::Affine, &u8)| {
+    pub fn new(network: Graph<Affine>, bits: &[u8]) -> Self {
+        let step = |(affine, &bits): (&Affine, &u8)| {
             let sum: f32 = affine.weight.iter().map(|w| w.abs()).sum();
             let mean = (sum / affine.weight.len().max(1) as f32).max(1e-6);
             (2.0 * mean / f32::from(most(bits)).sqrt()).ln()
         };
-        let log_steps = network.affine.iter().zip(bits).map(step).collect();
+        let log_steps = network.parameters().zip(bits).map(step).collect();
         Self { network, log_steps }
     }
 
     /// The integers of each layer.
-    pub fn integers(&self, bits: &[u8]) -> Vec<IntegerWeights> {
-        let layers = self.network.affine.iter().zip(&self.log_steps).zip(bits);
+    pub fn integers(&self, bits: &[u8]) -> Vec<Rows> {
+        let layers = self.network.parameters().zip(&self.log_steps).zip(bits);
         layers
             .map(|((affine, log_step), &bits)| {
                 let (scale, most) = (log_step.exp(), f32::from(most(bits)));
                 let value = |w: &f32| (w / scale).round().clamp(-most, most) as i16;
-                IntegerWeights { values: affine.weight.iter().map(value).collect(), bits, scale }
+                let values = affine.weight.iter().map(value).collect();
+                Rows { values, scales: vec![scale], bits }
             })
             .collect()
     }
 
     /// The network that the integers stand for.
-    pub fn dequantized(&self, bits: &[u8]) -> FloatNetwork {
+    pub fn dequantized(&self, bits: &[u8]) -> Graph<Affine> {
         let mut network = self.network.clone();
-        for (affine, integers) in network.affine.iter_mut().zip(self.integers(bits)) {
+        for (affine, integers) in network.parameters_mut().zip(self.integers(bits)) {
             affine.weight = integers.dequantized();
         }
         network
@@ -69,11 +71,14 @@ impl Learned {
         grads: &Gradients,
     ) -> Self {
         let mut into = self.zeros_like();
-        let layers = simulation.layers().zip(tensors).zip(bits);
-        for (layer, ((fixed, tensors), &bits)) in layers.enumerate() {
-            let (scale, most) = (self.log_steps[layer].exp(), f32::from(most(bits)));
-            let latent = self.network.affine[layer].weight.iter();
-            let into_layer = &mut into.network.affine[layer];
+        let steps = self.log_steps.iter().zip(&mut into.log_steps);
+        let layers = self.network.parameters().zip(into.network.parameters_mut()).zip(steps);
+        let simulated = simulation.units().zip(tensors).zip(bits);
+        for (((latent, into_layer), (log_step, into_step)), ((unit, tensors), &bits)) in
+            layers.zip(simulated)
+        {
+            let (scale, most) = (log_step.exp(), f32::from(most(bits)));
+            let latent = latent.weight.iter();
             let mut of_step = 0.0;
             for ((slot, w), g) in
                 into_layer.weight.iter_mut().zip(latent).zip(gradient(&tensors.weight, grads))
@@ -86,10 +91,10 @@ impl Learned {
                     of_step += g * most.copysign(steps);
                 }
             }
-            into.log_steps[layer] = of_step;
+            *into_step = of_step;
             let biases = gradient(&tensors.bias, grads);
             for (slot, g) in into_layer.bias.iter_mut().zip(biases) {
-                *slot = (f64::from(g) / fixed.unit) as f32;
+                *slot = (f64::from(g) / unit) as f32;
             }
         }
         into

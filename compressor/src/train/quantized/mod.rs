@@ -1,11 +1,12 @@
 //! Fine-tuning in integers: what training sees is what the device computes.
 //!
 //! The survivors of pruning are trained with the device's arithmetic in the forward pass
-//! ([`simulate`]), at given widths with one learned step per layer ([`learned`]), and with the
+//! ([`simulate`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
 //! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
 //! leave the tensors (`shrink`).
 
+pub mod alone;
 pub mod learned;
 pub mod rate;
 mod shrink;
@@ -13,21 +14,24 @@ pub mod simulate;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, scalar, sharded, shuffled};
-use super::deterministic::running;
+use super::batches::{TrainingBatches, in_integers};
+use super::deterministic::{running, weight_count};
 use super::evaluate::{Score, batched, score_logits};
-use super::lessons::{Lessons, in_integers};
 use super::schedule::cosine;
 use super::{Observer, QuantizeConfig, StepReport, TrainError};
 use crate::bayes::Parameters;
-use crate::bit_width::IntegerWeights;
-use crate::calibrate::{Activations, InputQuantization, RangeMethod, calibrate};
+use crate::compile::InputQuantization;
+use crate::compile::calibrate::{RangeMethod, calibrate};
+use crate::graph::{Affine, Graph, Rows, ValueId};
 use crate::ledger::GroupRecord;
-use crate::network::FloatNetwork;
+use crate::numbers::Quantization;
 use crate::prune::Lineage;
 use learned::{Learned, most};
 use rate::Rate;
@@ -51,6 +55,9 @@ const SHRINKING: f32 = 0.75;
 /// it.
 const GRADIENT_NORM: f64 = 5.0;
 
+/// What each value's integers stand for.
+pub type Activations = BTreeMap<ValueId, Quantization>;
+
 /// Everything that resuming needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -73,8 +80,8 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantized {
     /// Biases as learned, weights as the integers stand for them.
-    pub network: FloatNetwork,
-    /// ln of each affine layer's step.
+    pub network: Graph<Affine>,
+    /// ln of each layer's step.
     pub log_steps: Vec<f32>,
     /// The activations that training saw.
     pub activations: Activations,
@@ -82,17 +89,17 @@ pub struct Quantized {
 
 impl Quantized {
     /// The integers of each layer.
-    pub fn integers(&self, bits: &[u8]) -> Vec<IntegerWeights> {
+    pub fn integers(&self, bits: &[u8]) -> Vec<Rows> {
         let learned = Learned { network: self.network.clone(), log_steps: self.log_steps.clone() };
         learned.integers(bits)
     }
 }
 
 /// What the stage is given and never changes.
-pub struct Setting<'a> {
+pub struct TrainingContext<'a> {
     /// `[quantize]`.
     pub config: &'a QuantizeConfig,
-    /// Width of each affine layer.
+    /// Width of each layer's weights.
     pub bits: &'a [u8],
     /// Normalised training inputs for calibration.
     pub calibration: &'a [f32],
@@ -114,12 +121,12 @@ impl State {
     /// # Errors
     /// When the network can't be calibrated.
     pub fn new(
-        network: FloatNetwork,
+        network: Graph<Affine>,
         lineage: Lineage,
-        setting: &Setting<'_>,
+        context: &TrainingContext<'_>,
     ) -> Result<Self, TrainError> {
-        let activations = setting.calibrate(&network)?;
-        let learned = Learned::new(network, setting.bits);
+        let activations = context.calibrate(&network)?;
+        let learned = Learned::new(network, context.bits);
         Ok(Self {
             adam: Adam::new(&learned),
             average: learned.clone(),
@@ -142,23 +149,24 @@ impl State {
     }
 }
 
-impl Setting<'_> {
-    fn calibrate(&self, network: &FloatNetwork) -> Result<Activations, TrainError> {
-        Ok(calibrate(network, self.calibration, self.input.clone(), self.method)?)
+impl TrainingContext<'_> {
+    fn calibrate(&self, network: &Graph<Affine>) -> Result<Activations, TrainError> {
+        Ok(calibrate(network, self.calibration, self.input, self.method)?)
     }
 
     fn simulation(
         &self,
         learned: &Learned,
         activations: &Activations,
-    ) -> Result<(Vec<IntegerWeights>, Simulation), TrainError> {
+    ) -> Result<(Vec<Rows>, Simulation), TrainError> {
         let integers = learned.integers(self.bits);
         let tolerance = f64::from(self.config.bias_tolerance);
-        let simulation = Simulation::new(&learned.network, &integers, activations, tolerance)?;
+        let simulation =
+            Simulation::new(&learned.network, &integers, activations, self.input, tolerance)?;
         Ok((integers, simulation))
     }
 
-    fn rates(&self, integers: &[IntegerWeights]) -> Vec<Rate> {
+    fn rates(&self, integers: &[Rows]) -> Vec<Rate> {
         let layers = integers.iter().zip(self.bits);
         layers.map(|(layer, &bits)| Rate::fit(&layer.values, most(bits))).collect()
     }
@@ -167,28 +175,28 @@ impl Setting<'_> {
 /// Trains until the plan is done or the observer stops it.
 pub fn train(
     state: &mut State,
-    setting: &Setting<'_>,
-    lessons: &mut Lessons<'_>,
+    context: &TrainingContext<'_>,
+    batches: &mut TrainingBatches<'_>,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
-    let config = setting.config;
-    let pace = config.pace(lessons.len());
-    let (per_epoch, steps) = (pace.steps_an_epoch(lessons.len()), pace.steps(lessons.len()));
-    let nats_per_bit = config.rate() * std::f32::consts::LN_2 / lessons.len().max(1) as f32;
-    let validation = in_integers(setting.validation, setting.input);
+    let config = context.config;
+    let pace = config.pace(batches.len());
+    let (per_epoch, steps) = (pace.steps_an_epoch(batches.len()), pace.steps(batches.len()));
+    let nats_per_bit = config.rate() * std::f32::consts::LN_2 / batches.len().max(1) as f32;
+    let validation = in_integers(context.validation, context.input);
     let mut order = (u64::MAX, Vec::new());
     while state.step < steps {
         let epoch = state.step / per_epoch;
         if order.0 != epoch {
-            order = (epoch, shuffled(lessons.len(), setting.seed, epoch));
+            order = (epoch, shuffled(batches.len(), context.seed, epoch));
         }
         if state.step.is_multiple_of(REFIT) || state.rates.is_empty() {
-            state.rates = setting.rates(&state.learned.integers(setting.bits));
+            state.rates = context.rates(&state.learned.integers(context.bits));
         }
         let from = (state.step % per_epoch) as usize * pace.batch;
-        let indices = &order.1[from..(from + pace.batch).min(lessons.len())];
-        let batch = lessons.batch(epoch, indices);
-        let (loss, mut gradient) = gradient(state, setting, &batch)?;
+        let indices = &order.1[from..(from + pace.batch).min(batches.len())];
+        let batch = batches.batch(epoch, indices);
+        let (loss, mut gradient) = gradient(state, context, &batch)?;
         limit(&mut gradient);
         let ramp = (state.step as f32 / (steps as f32 * RATE_RAMP)).min(1.0);
         add_rate(&state.learned, &state.rates, nats_per_bit * ramp, &mut gradient);
@@ -211,12 +219,12 @@ pub fn train(
             kl_weight: None,
             learning_rate,
             validation: None,
-            weights: state.learned.network.affine.iter().map(|a| a.weight.len()).sum(),
+            weights: weight_count(&state.learned.network),
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {
             let done = state.step as f32 / steps as f32;
-            let score = state.close_epoch(setting, &validation, f64::from(nats_per_bit), done)?;
+            let score = state.close_epoch(context, &validation, f64::from(nats_per_bit), done)?;
             report.validation = Some((score.loss, score.error_percent));
         }
         observer.step(state, &report)?;
@@ -226,17 +234,17 @@ pub fn train(
 
 fn gradient(
     state: &State,
-    setting: &Setting<'_>,
+    context: &TrainingContext<'_>,
     batch: &Batch,
 ) -> Result<(f64, Learned), TrainError> {
-    let (learned, device) = (&state.learned, setting.device);
-    let (integers, simulation) = setting.simulation(learned, &state.activations)?;
+    let (learned, device) = (&state.learned, context.device);
+    let (_, simulation) = context.simulation(learned, &state.activations)?;
     let total = batch.len();
-    let step = sharded(batch, setting.seed, state.step, |part, _| {
-        let tensors = simulation.tensors(&integers, device);
+    let step = sharded(batch, context.seed, state.step, |part, _| {
+        let tensors = simulation.tensors(device);
         let loss = part.loss(simulation.forward(part.value(device), &tensors), total);
         let grads = loss.backward();
-        (scalar(&loss), learned.gradient(setting.bits, &simulation, &tensors, &grads))
+        (scalar(&loss), learned.gradient(context.bits, &simulation, &tensors, &grads))
     });
     let (loss, gradient) = step.ok_or(TrainError::Shard { stage: STAGE, step: state.step })?;
     if !loss.is_finite() {
@@ -257,8 +265,8 @@ fn limit(gradient: &mut Learned) {
 
 /// Adds the rate's gradient.
 fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut Learned) {
-    let layers = learned.network.affine.iter().zip(&learned.log_steps).zip(rates);
-    for (((affine, log_step), rate), into) in layers.zip(&mut gradient.network.affine) {
+    let layers = learned.network.parameters().zip(&learned.log_steps).zip(rates);
+    for (((affine, log_step), rate), into) in layers.zip(gradient.network.parameters_mut()) {
         let per_step = (-log_step).exp();
         for (w, g) in affine.weight.iter().zip(&mut into.weight) {
             *g += nats_per_bit * per_step * rate.slope(w * per_step);
@@ -267,15 +275,10 @@ fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut
 }
 
 /// Loss and error of the integer network on `examples` (in integers).
-pub fn score(
-    integers: &[IntegerWeights],
-    simulation: &Simulation,
-    examples: &Examples,
-    device: &Device,
-) -> Score {
+pub fn score(simulation: &Simulation, examples: &Examples, device: &Device) -> Score {
     let device = device.clone().without_autodiff();
     let logits = batched(examples, &device, || {
-        let tensors = simulation.tensors(integers, &device);
+        let tensors = simulation.tensors(&device);
         move |x| simulation.forward(x, &tensors)
     });
     score_logits(&logits, &examples.labels, examples.classes)
@@ -285,15 +288,15 @@ impl State {
     /// Scores the average on validation; calibrates, shrinks or keeps it, as far as training is.
     fn close_epoch(
         &mut self,
-        setting: &Setting<'_>,
+        context: &TrainingContext<'_>,
         validation: &Examples,
         nats_per_bit: f64,
         done: f32,
     ) -> Result<Score, TrainError> {
-        let (integers, simulation) = setting.simulation(&self.average, &self.activations)?;
-        let score = score(&integers, &simulation, validation, setting.device);
+        let (integers, simulation) = context.simulation(&self.average, &self.activations)?;
+        let score = score(&simulation, validation, context.device);
         if done > SHRINKING {
-            let rates = setting.rates(&integers);
+            let rates = context.rates(&integers);
             let layers = rates.iter().zip(&integers);
             let bits: f64 = layers.map(|(rate, layer)| rate.of(&layer.values)).sum();
             let objective = score.loss + nats_per_bit * bits;
@@ -301,10 +304,10 @@ impl State {
                 self.best = Some((objective, self.average.clone()));
             }
         } else {
-            self.shrink(setting.bits)?;
+            self.shrink(context.bits)?;
         }
         if done <= CALIBRATED {
-            self.activations = setting.calibrate(&self.average.dequantized(setting.bits))?;
+            self.activations = context.calibrate(&self.average.dequantized(context.bits))?;
         }
         Ok(score)
     }

@@ -2,9 +2,8 @@
 
 use super::State;
 use super::learned::Learned;
-use crate::network::FloatNetwork;
-use crate::prune::constants::fold_constants;
-use crate::prune::{PruneError, Shrinkage};
+use crate::graph::{Affine, Graph};
+use crate::prune::{PruneError, Shrinkage, fold_constants};
 use crate::train::TrainError;
 
 impl State {
@@ -12,7 +11,7 @@ impl State {
     /// hold only zeros for, and moves the constants that this leaves into the biases behind them.
     pub(super) fn shrink(&mut self, bits: &[u8]) -> Result<(), TrainError> {
         let zeroed = self.average.dequantized(bits);
-        let biases: Vec<Vec<f32>> = zeroed.affine.iter().map(|a| a.bias.clone()).collect();
+        let biases: Vec<Vec<f32>> = zeroed.parameters().map(|a| a.bias.clone()).collect();
         let folded = fold_constants(zeroed)?;
         if folded.steps.is_empty() {
             return Ok(());
@@ -33,7 +32,7 @@ impl State {
             before = slices(&step.shrinkage, &before)?;
         }
         for learned in [&mut self.learned, &mut self.average] {
-            move_biases(learned, &before, &folded.network);
+            move_biases(learned, &before, &folded.graph);
         }
         Ok(())
     }
@@ -44,8 +43,8 @@ fn slices(step: &Shrinkage, biases: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, PruneE
 }
 
 /// Adds what folding added to the biases.
-fn move_biases(learned: &mut Learned, before: &[Vec<f32>], after: &FloatNetwork) {
-    let layers = learned.network.affine.iter_mut().zip(before).zip(&after.affine);
+fn move_biases(learned: &mut Learned, before: &[Vec<f32>], after: &Graph<Affine>) {
+    let layers = learned.network.parameters_mut().zip(before).zip(after.parameters());
     for ((affine, before), after) in layers {
         for ((bias, before), after) in affine.bias.iter_mut().zip(before).zip(&after.bias) {
             *bias += after - before;

@@ -1,116 +1,195 @@
 use super::simulate::Simulation;
 use super::*;
-use crate::calibrate::{InputQuantization, RangeMethod, calibrate};
+use crate::compile::calibrate::{calibrate, plan};
+use crate::compile::serialize::ModelInfo;
+use crate::compile::{self, CompileOptions, Compiled, InputQuantization};
 use crate::data::Normalization;
 use crate::device::DeviceName;
-use crate::lower::{Graph, LowerOptions, lower};
-use crate::network::{Affine, Layer, Padding, Shape, Topology};
-use crate::serialize::{ModelInfo, serialize};
+use crate::graph::ops::{
+    Add, AvgPool2d, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, HardSwish, LeakyRelu,
+    Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
+};
+use crate::graph::{Padding, Plan, ValueId, Window, lower};
+use crate::numbers::Shape;
+use crate::train::initialize;
 use crate::verify;
 use proptest::prelude::*;
 
 const EXAMPLES: usize = 24;
 
-fn topology(padding: Padding, average: bool, keep: usize, crop: bool) -> Topology {
-    let window = |size, stride| (size, stride, padding);
-    let (size, stride, padding) = window([3, 2], [2, 2]);
-    let pool = if average {
-        Layer::AvgPool2d { size, stride, padding }
-    } else {
-        Layer::MaxPool2d { size, stride, padding }
-    };
-    let conv = Layer::Conv2d { channels: 1, filters: 3, kernel: [3, 3], stride: [1, 1], padding };
-    let input = Shape::Image { height: 8, width: 7, channels: 1 };
-    let mut layers = vec![conv, Layer::Relu, pool, Layer::Flatten];
-    if crop {
-        layers.insert(0, Layer::Crop { before: [1, 1], size: [6, 5] });
+/// A graph of one chain of images, until it is flat.
+struct Chain {
+    graph: Graph<()>,
+    at: ValueId,
+}
+
+impl Chain {
+    fn new() -> Self {
+        Self { graph: Graph::of_input(vec![8, 7, 1]), at: 0 }
     }
-    let front = Topology { input, layers: layers.clone() };
-    let features = crate::shapes::walk(&front).unwrap().last().map_or(0, |shape| shape.len());
+
+    fn dims(&self) -> [usize; 3] {
+        self.graph.values[self.at].image().unwrap()
+    }
+
+    fn push(&mut self, op: impl Into<Op>, inputs: Vec<ValueId>, dims: Vec<usize>) -> ValueId {
+        let op = op.into();
+        let parameters = op.is_affine().then_some(());
+        self.at = self.graph.push("", op, inputs, dims, parameters);
+        self.at
+    }
+
+    /// A function of single values.
+    fn unary(&mut self, op: impl Into<Op>) -> ValueId {
+        let dims = self.graph.values[self.at].dims.clone();
+        self.push(op, vec![self.at], dims)
+    }
+
+    /// A window of `size` with a stride that makes `channels` channels by what `op` says.
+    fn window<O: Into<Op>>(
+        &mut self,
+        op: impl Fn(Window) -> O,
+        size: [usize; 2],
+        stride: usize,
+        padding: Padding,
+        channels: usize,
+    ) -> ValueId {
+        let [height, width, _] = self.dims();
+        let rule = Window::with_rule(size, [stride; 2], [1; 2], padding, [height, width]);
+        let (window, [rows, columns]) = rule.unwrap();
+        self.push(op(window), vec![self.at], vec![rows, columns, channels])
+    }
+
+    fn conv(&mut self, channels: usize, size: usize, stride: usize) -> ValueId {
+        self.window(|window| Conv2d { window }, [size; 2], stride, Padding::Same, channels)
+    }
+
+    fn flat(&mut self) -> usize {
+        let len = self.graph.values[self.at].len();
+        self.push(Reshape {}, vec![self.at], vec![len]);
+        len
+    }
+
+    fn dense(&mut self, units: usize) {
+        self.push(Dense {}, vec![self.at], vec![units]);
+    }
+
+    fn finish(mut self) -> Graph<()> {
+        self.graph.number_nodes();
+        self.graph.check_structure().unwrap();
+        self.graph
+    }
+}
+
+fn pool(chain: &mut Chain, average: bool, size: [usize; 2], stride: usize, padding: Padding) {
+    let [_, _, channels] = chain.dims();
+    if average {
+        chain.window(|window| AvgPool2d { window }, size, stride, padding, channels);
+    } else {
+        chain.window(|window| MaxPool2d { window }, size, stride, padding, channels);
+    }
+}
+
+/// A convolution, a pooling, a selection, and dense layers.
+fn plain(padding: Padding, average: bool, keep: usize, crop: bool) -> Graph<()> {
+    let mut chain = Chain::new();
+    if crop {
+        chain.push(Crop { before: [1, 1] }, vec![0], vec![6, 5, 1]);
+    }
+    chain.window(|window| Conv2d { window }, [3, 3], 1, padding, 3);
+    chain.unary(Clip::RELU);
+    pool(&mut chain, average, [3, 2], 2, padding);
+    let features = chain.flat();
     let keep: Vec<u32> = (0..features as u32).filter(|i| *i as usize % keep != 1).collect();
-    let inputs = keep.len();
-    layers.extend([
-        Layer::Select { keep },
-        Layer::Dense { inputs, outputs: 9 },
-        Layer::Relu6,
-        Layer::Dense { inputs: 9, outputs: 4 },
-    ]);
-    Topology { input, layers }
+    let kept = keep.len();
+    chain.push(Select { keep }, vec![chain.at], vec![kept]);
+    chain.dense(9);
+    chain.unary(Clip::RELU6);
+    chain.dense(4);
+    chain.finish()
 }
 
 /// Two residual blocks, one with a convolution in its shortcut, and depthwise convolutions.
-fn residual(padding: Padding, keep: usize) -> Topology {
-    let name = |name: &str| name.to_owned();
-    let conv = |channels, filters, kernel, stride| Layer::Conv2d {
-        channels,
-        filters,
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        padding: Padding::Same,
-    };
-    let depthwise = |channels, stride| Layer::DepthwiseConv2d {
-        channels,
-        kernel: [3, 3],
-        stride: [stride; 2],
-        padding: Padding::Same,
-    };
+fn residual(padding: Padding, keep: usize) -> Graph<()> {
     let channels = 2 + keep;
-    let layers = vec![
-        conv(1, channels, 3, 1),
-        Layer::Relu,
-        Layer::Mark { name: name("a") },
-        depthwise(channels, 1),
-        Layer::Relu6,
-        conv(channels, channels, 1, 1),
-        Layer::Add { name: name("a") },
-        Layer::MaxPool2d { size: [2, 2], stride: [1, 1], padding },
-        Layer::Relu,
-        Layer::Mark { name: name("b") },
-        conv(channels, 5, 3, 2),
-        Layer::Relu,
-        depthwise(5, 1),
-        Layer::Mark { name: name("left") },
-        Layer::From { name: name("b") },
-        conv(channels, 5, 1, 2),
-        Layer::Add { name: name("left") },
-        Layer::Relu,
-        Layer::AvgPool2d { size: [2, 2], stride: [1, 1], padding },
-        Layer::Flatten,
-    ];
-    let mut topology =
-        Topology { input: Shape::Image { height: 8, width: 7, channels: 1 }, layers };
-    let inputs = crate::shapes::infer(&topology).unwrap().last().map_or(0, |shape| shape.len());
-    topology.layers.push(Layer::Dense { inputs, outputs: 4 });
-    topology
+    let mut chain = Chain::new();
+    let depthwise = |chain: &mut Chain, channels| {
+        let op = |window| DepthwiseConv2d { window };
+        chain.window(op, [3, 3], 1, Padding::Same, channels)
+    };
+    chain.conv(channels, 3, 1);
+    let a = chain.unary(Clip::RELU);
+    depthwise(&mut chain, channels);
+    chain.unary(Clip::RELU6);
+    let x = chain.conv(channels, 1, 1);
+    chain.push(Add {}, vec![x, a], chain.graph.values[x].dims.clone());
+    pool(&mut chain, false, [2, 2], 1, padding);
+    let b = chain.unary(Clip::RELU);
+    chain.conv(5, 3, 2);
+    chain.unary(Clip::RELU);
+    let left = depthwise(&mut chain, 5);
+    chain.at = b;
+    let x = chain.conv(5, 1, 2);
+    chain.push(Add {}, vec![x, left], chain.graph.values[x].dims.clone());
+    chain.unary(Clip::RELU);
+    pool(&mut chain, true, [2, 2], 1, padding);
+    chain.flat();
+    chain.dense(4);
+    chain.finish()
 }
 
-fn network(topology: Topology, seed: u64) -> FloatNetwork {
-    let mut network = crate::train::initialize::deterministic(&topology, seed);
-    for Affine { bias, .. } in &mut network.affine {
+/// Gates, joins, borders and functions that are left to the runtime.
+fn gated() -> Graph<()> {
+    let mut chain = Chain::new();
+    chain.conv(4, 3, 1);
+    let a = chain.unary(HardSwish {});
+    chain.push(Mean {}, vec![a], vec![1, 1, 4]);
+    chain.conv(4, 1, 1);
+    let gate = chain.unary(Logistic {});
+    let x = chain.push(Mul {}, vec![a, gate], vec![8, 7, 4]);
+    let y = chain.unary(LeakyRelu { alpha: 0.1 });
+    chain.push(Concat { axis: 2 }, vec![x, y], vec![8, 7, 8]);
+    chain.push(Pad { before: vec![1, 0, 0], fill: 0.25 }, vec![chain.at], vec![9, 8, 8]);
+    let op = |window| DepthwiseConv2d { window };
+    chain.window(op, [3, 3], 2, Padding::Valid, 16);
+    chain.unary(Tanh {});
+    let x = chain.unary(Clip { low: -0.5, high: 0.75 });
+    let y = chain.push(Mean {}, vec![x], vec![16]);
+    let [rows, columns, _] = chain.graph.values[x].image().unwrap();
+    chain.push(Add {}, vec![x, y], vec![rows, columns, 16]);
+    chain.flat();
+    chain.dense(6);
+    chain.unary(Softmax {});
+    chain.dense(4);
+    chain.finish()
+}
+
+fn network(structure: &Graph<()>, seed: u64) -> Graph<Affine> {
+    let mut network = initialize::deterministic(structure, seed);
+    for Affine { bias, .. } in network.parameters_mut() {
         bias.iter_mut().enumerate().for_each(|(i, b)| *b = (i as f32 * 1.7).sin() * 0.3);
     }
     network
 }
 
 struct Bench {
-    network: FloatNetwork,
+    network: Graph<Affine>,
     examples: Examples,
     input: InputQuantization,
     activations: Activations,
 }
 
 impl Bench {
-    fn new(topology: Topology, offset: f32, seed: u64) -> Self {
+    fn new(structure: &Graph<()>, offset: f32, seed: u64) -> Self {
         let n = Normalization { offset: vec![offset], scale: vec![1.0 / 64.0] };
         let input = InputQuantization::bytes(&n);
         let byte = |i: usize| ((i as u64 * 7919 + seed * 31 + i as u64 / 56 * 13) % 256) as f32;
         let inputs: Vec<f32> =
             (0..EXAMPLES * 56).map(|i| (byte(i) - n.offset[0]) * n.scale[0]).collect();
-        let network = network(topology, seed);
-        let activations =
-            calibrate(&network, &inputs, input.clone(), RangeMethod::LeastSquares).unwrap();
+        let network = network(structure, seed);
+        let activations = calibrate(&network, &inputs, &input, RangeMethod::LeastSquares).unwrap();
         let labels = (0..EXAMPLES as u32).map(|i| i % 4).collect();
-        let shape = network.topology.input;
+        let shape = Shape::of(&[8, 7, 1]);
         Self {
             network,
             examples: Examples { shape, inputs, labels, classes: 4 },
@@ -119,20 +198,22 @@ impl Bench {
         }
     }
 
-    fn lowered(&self, integers: &[IntegerWeights], bias_tolerance: f64) -> (Graph, Vec<u8>) {
-        let options = LowerOptions { bias_tolerance, ..LowerOptions::default() };
-        let graph = lower(&self.network, integers, &self.activations, &options).unwrap();
-        let bytes = serialize(&graph, &ModelInfo::default()).unwrap();
-        (graph, bytes)
+    fn compiled(&self, rows: &[Rows], bias_tolerance: f64) -> (Vec<u8>, Compiled) {
+        let rows = self.network.layers().map(|node| node.output).zip(rows.iter().cloned());
+        let plan = plan(&self.network, self.activations.clone(), &self.input);
+        let plan = Plan { rows: rows.collect(), bias_tolerance, ..plan };
+        let integers = lower(&self.network, &plan).unwrap();
+        let (options, info) = (CompileOptions::default(), ModelInfo::default());
+        compile::write(&integers, &self.input, &options, &info).unwrap()
     }
 
-    fn setting<'a>(
+    fn context<'a>(
         &'a self,
         config: &'a QuantizeConfig,
         bits: &'a [u8],
         device: &'a Device,
-    ) -> Setting<'a> {
-        Setting {
+    ) -> TrainingContext<'a> {
+        TrainingContext {
             config,
             bits,
             calibration: &self.examples.inputs,
@@ -143,61 +224,76 @@ impl Bench {
             device,
         }
     }
+
+    /// Every logit, bit for bit, with and without gradients.
+    fn check(&self, bits: &[u8], tolerance: f64) {
+        let bits = &bits[..self.network.layers().count()];
+        let integers = Learned::new(self.network.clone(), bits).integers(bits);
+        let (bytes, compiled) = self.compiled(&integers, tolerance);
+        let simulation =
+            Simulation::new(&self.network, &integers, &self.activations, &self.input, tolerance);
+        let simulation = simulation.unwrap();
+        let quantized = self.input.quantize(&self.examples.inputs);
+        let device_outputs = verify::run_batch(&bytes, &quantized).unwrap();
+        let plain = DeviceName::default().open().unwrap();
+        let examples = in_integers(&self.examples, &self.input);
+        for device in [plain.clone().autodiff(), plain] {
+            let tensors = simulation.tensors(&device);
+            let x = crate::graph::tensor::Value::from_examples(
+                examples.inputs.clone(),
+                examples.shape,
+                &device,
+            );
+            let logits = simulation.forward(x, &tensors);
+            let logits = if device.is_autodiff() { logits.inner() } else { logits };
+            let zero = simulation.output().zero_point;
+            let found: Vec<i8> = crate::graph::tensor::values(logits)
+                .iter()
+                .map(|y| ((y / compiled.output_scale).round() + f32::from(zero)) as i8)
+                .collect();
+            assert_eq!(found, device_outputs);
+        }
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Every logit, bit for bit, with and without gradients.
     #[test]
     fn the_simulation_is_the_runtime(
         same in any::<bool>(), average in any::<bool>(), keep in 2usize..5, seed in 0u64..1000,
-        bits in prop::collection::vec(2u8..=8, 7), branches in any::<bool>(), crop in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
+        bits in prop::collection::vec(2u8..=8, 7), shape in 0..3,
+        crop in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
         tolerance in prop::sample::select(vec![1.0 / 64.0, 0.25, 0.5]),
     ) {
         let padding = if same { Padding::Same } else { Padding::Valid };
-        let topology =
-            if branches { residual(padding, keep) } else { topology(padding, average, keep, crop && !same) };
-        let bench = Bench::new(topology, offset, seed);
-        let bits = &bits[..bench.network.affine.len()];
-        let integers = Learned::new(bench.network.clone(), bits).integers(bits);
-        let (graph, bytes) = bench.lowered(&integers, tolerance);
-        let simulation =
-            Simulation::new(&bench.network, &integers, &bench.activations, tolerance).unwrap();
-        let quantized = bench.input.quantize(&bench.examples.inputs);
-        let device_outputs = verify::run_batch(&bytes, &quantized).unwrap();
-        let plain = DeviceName::default().open().unwrap();
-        let examples = in_integers(&bench.examples, &bench.input);
-        for device in [plain.clone().autodiff(), plain] {
-            let tensors = simulation.tensors(&integers, &device);
-            let x = crate::train::tensor::Value::from_examples(
-                examples.inputs.clone(), examples.shape, &device,
-            );
-            let logits = simulation.forward(x, &tensors);
-            let logits = if device.is_autodiff() { logits.inner() } else { logits };
-            let zero = simulation.layers().last().unwrap().output.zero_point;
-            let found: Vec<i8> = crate::train::tensor::values(logits)
-                .iter()
-                .map(|y| ((y / graph.output_scale).round() + f32::from(zero)) as i8)
-                .collect();
-            prop_assert_eq!(&found, &device_outputs);
-        }
+        let structure = match shape {
+            0 => residual(padding, keep),
+            1 => gated(),
+            _ => plain(padding, average, keep, crop && !same),
+        };
+        Bench::new(&structure, offset, seed).check(&bits, tolerance);
     }
 }
 
 #[test]
 fn training_lowers_the_loss_and_the_rate_empties_layers() {
-    training_lowers(topology(Padding::Valid, false, 3, false), 0.7);
+    training_lowers(&plain(Padding::Valid, false, 3, false), 0.7);
 }
 
 #[test]
 fn networks_with_branches_train_and_shrink_alike() {
-    training_lowers(residual(Padding::Valid, 3), 0.85);
+    training_lowers(&residual(Padding::Valid, 3), 0.85);
 }
 
-fn training_lowers(topology: Topology, factor: f64) {
-    let bench = Bench::new(topology, 0.0, 5);
+#[test]
+fn networks_with_gates_train_alike() {
+    training_lowers(&gated(), 0.95);
+}
+
+fn training_lowers(structure: &Graph<()>, factor: f64) {
+    let bench = Bench::new(structure, 0.0, 5);
     let device = DeviceName::default().open().unwrap().autodiff();
-    let bits = vec![4; bench.network.affine.len()];
+    let bits = vec![4; bench.network.layers().count()];
     let run = |rate| {
         let config = QuantizeConfig {
             epochs: Some(60),
@@ -207,14 +303,14 @@ fn training_lowers(topology: Topology, factor: f64) {
             learning_rate: 1e-2,
             ..Default::default()
         };
-        let setting = bench.setting(&config, &bits, &device);
-        let lineage = Lineage::new(&bench.network.topology);
-        let mut state = State::new(bench.network.clone(), lineage, &setting).unwrap();
+        let context = bench.context(&config, &bits, &device);
+        let lineage = Lineage::new(&bench.network);
+        let mut state = State::new(bench.network.clone(), lineage, &context).unwrap();
         let augment = Default::default();
-        let mut lessons =
-            Lessons::new(&bench.examples, &augment, 1, 60, &device).in_integers(&bench.input);
+        let mut batches = TrainingBatches::new(&bench.examples, &augment, 1, 60, &device)
+            .in_integers(&bench.input);
         let mut losses = Vec::new();
-        train(&mut state, &setting, &mut lessons, &mut Watch(&mut losses)).unwrap();
+        train(&mut state, &context, &mut batches, &mut Watch(&mut losses)).unwrap();
         let quantized = state.into_best(&bits);
         let integers = quantized.integers(&bits);
         let zeros = integers.iter().flat_map(|l| &l.values).filter(|v| **v == 0).count();

@@ -4,8 +4,10 @@
 //! operands, so that two loads take the place of two roundings. What follows is as in `finish`.
 
 use core::arch::naked_asm;
+use core::ops::Range;
 
-use super::super::{Addition, LEFT_SHIFT, Places};
+use super::super::Addition;
+use super::super::addition::LEFT_SHIFT;
 use super::finish::Bytes;
 use crate::format::Clamp;
 use crate::requantize::{Multiplier, requantize};
@@ -32,9 +34,13 @@ struct Task {
     bytes: Bytes,
 }
 
-/// The sums of two tensors that are as long as the output; `None` where no kernel here makes them.
-pub(crate) fn add(arena: &mut [i8], places: &Places, addition: &Addition) -> Option<()> {
-    let Places { operands: [a, b], output } = places;
+/// As [`Kernels::add`](super::Kernels::add).
+pub(super) fn add(
+    arena: &mut [i8],
+    [a, b]: [Range<usize>; 2],
+    output: Range<usize>,
+    addition: &Addition,
+) -> Option<()> {
     let (count, right) = (output.len(), addition.shifts[2].wrapping_neg());
     let alike = a.len() == count && b.len() == count;
     if count < MIN_COUNT || !alike || !(1..=31).contains(&right) {
@@ -46,7 +52,7 @@ pub(crate) fn add(arena: &mut [i8], places: &Places, addition: &Addition) -> Opt
     tabulate(&mut second, addition, 1);
     let clamp = Clamp { min: addition.min as i8, max: addition.max as i8 };
     let base = arena.as_mut_ptr();
-    let [x, z, y] = [a, b, output].map(|range| base.wrapping_add(range.start));
+    let [x, z, y] = [&a, &b, &output].map(|range| base.wrapping_add(range.start));
     let task = Task {
         y,
         quads: count / QUAD,

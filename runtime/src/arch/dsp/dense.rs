@@ -7,10 +7,11 @@ use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 use core::slice;
 
-use super::super::portable::dot_block_slowly;
-use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums};
-use super::pairs::dot_pairs;
-use super::{GROUP, finish_rows, nibbles, spread, twice};
+use super::super::kernels::{self, Lanes as _};
+use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums, portable};
+use super::finish::finish_rows;
+use super::pairs::{blocks as all_blocks, dot_pairs};
+use super::{Dsp, GROUP, nibbles, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -30,18 +31,23 @@ pub(crate) struct Inputs<'a> {
 /// Room for inputs to be spread.
 pub(crate) struct Lanes([MaybeUninit<Group>; MAX_GROUPS]);
 
-impl Lanes {
-    pub(crate) const fn new() -> Self {
+impl kernels::Inputs for Inputs<'_> {
+    #[inline(always)]
+    fn plain(&self) -> (&[i8], i16) {
+        (self.x, self.offset)
+    }
+}
+
+impl kernels::Lanes for Lanes {
+    type Inputs<'a> = Inputs<'a>;
+
+    #[inline(always)]
+    fn new() -> Self {
         Self([MaybeUninit::uninit(); MAX_GROUPS])
     }
 
-    /// The inputs x + offset, spread where a kernel here takes them.
-    pub(crate) fn prepare<'a>(
-        &'a mut self,
-        matrix: &Matrix<'_>,
-        x: &'a [i8],
-        offset: i16,
-    ) -> Inputs<'a> {
+    /// Spread where a kernel here takes them.
+    fn prepare<'a>(&'a mut self, matrix: &Matrix<'_>, x: &'a [i8], offset: i16) -> Inputs<'a> {
         let groups = match matrix.bits() {
             8 => self.spread(x, offset),
             nibbles::BITS => self.spread_for_nibbles(x, offset),
@@ -49,9 +55,11 @@ impl Lanes {
         };
         Inputs { groups: groups.unwrap_or_default(), x, offset }
     }
+}
 
+impl Lanes {
     /// All outputs, a chunk of rows at a time.
-    pub(crate) fn finish(
+    pub(super) fn finish(
         &mut self,
         matrix: &Matrix<'_>,
         x: &[i8],
@@ -142,8 +150,8 @@ fn zeros() -> Sums {
     }
 }
 
-/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
-pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
+/// As [`Kernels::dot_rows`](super::Kernels::dot_rows).
+pub(super) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
     let left = matrix.rows.saturating_sub(first);
     let nibbles = match matrix.bits() {
@@ -156,13 +164,13 @@ pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     let (blocks, _) = sums.as_chunks_mut::<ROWS>();
     let rows = left.div_ceil(ROWS).min(blocks.len());
     let blocks = blocks.get_mut(..rows).unwrap_or_default();
-    let done = nibbles.max(dot_pairs(matrix.blocks(first), groups, blocks));
+    let done = nibbles.max(dot_pairs(all_blocks(matrix, first), groups, blocks));
     let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
     for sums in blocks.get_mut(done..).unwrap_or_default() {
         let packed = if matrix.bits() == 8 { dot_packed(matrix, first, groups) } else { None };
         *sums = match packed {
             Some(sums) => sums,
-            None => dot_block_slowly(matrix, first, inputs.x, inputs.offset),
+            None => portable::dot_block::<Dsp>(matrix, first, inputs.x, inputs.offset),
         };
         first = first.wrapping_add(ROWS);
     }

@@ -39,9 +39,9 @@ struct Task {
     end: *const i8,
 }
 
-/// As `portable::depthwise`.
+/// As [`Kernels::depthwise`](super::Kernels::depthwise).
 #[inline(never)]
-pub(crate) fn depthwise(
+pub(super) fn depthwise(
     group: &Group,
     finish: &Finish<'_>,
     first: usize,
@@ -62,7 +62,7 @@ pub(crate) fn depthwise(
         y: y.as_mut_ptr(),
         rows,
         down,
-        rest: y_down.wrapping_sub(group.positions().wrapping_mul(channels)),
+        rest: y_down.wrapping_sub(group.positions.wrapping_mul(channels)),
         runs: runs.start,
         runs_end: runs.end,
         taps: group.taps().as_ptr(),

@@ -14,7 +14,8 @@ use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::super::{CHUNK_ROWS, Finish, Sums, portable};
+use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
+use crate::features::Features;
 use crate::format::{BiasWidth, Clamp};
 use crate::requantize::Multiplier;
 
@@ -151,9 +152,19 @@ impl Scales {
     }
 }
 
-/// The outputs of rows from `first` on, from their sums of products.
-pub(crate) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    match finish.one_multiplier().map(scale) {
+/// The multiplier of all rows, if there is one.
+#[inline(always)]
+fn one_multiplier(finish: &Finish<'_>) -> Option<Multiplier> {
+    match finish.multipliers {
+        Multipliers::PerTensor(multiplier) => Some(multiplier),
+        Multipliers::PerChannel(_) if Features::BUILT.per_channel => None,
+        Multipliers::PerChannel(_) => Some(Multiplier::default()), // refused when it was read
+    }
+}
+
+/// As [`Kernels::finish_rows`](super::Kernels::finish_rows).
+pub(super) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+    match one_multiplier(finish).map(scale) {
         Some(Some(scale)) => finish_alike(finish, scale, first, sums, outputs),
         Some(None) => portable::finish_rows(finish, first, sums, outputs),
         None => finish_each(finish, first, sums, outputs),

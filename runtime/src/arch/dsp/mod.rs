@@ -18,23 +18,86 @@ mod windows;
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
-pub(crate) use super::portable::{dot, dot_strided, row_sum};
-pub(crate) use add::add;
-pub(crate) use dense::{Lanes, dot_rows};
-pub(crate) use depthwise::depthwise;
-pub(crate) use finish::finish_rows;
-pub(crate) use patches::{Patches, Place, Room, copy_rows, fill};
-pub(crate) use positions::{POSITIONS, dot_patches};
+use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sums};
+
+pub(crate) use patches::{Patches, Place};
+
+/// Those of cores with the DSP extension.
+pub(crate) struct Dsp;
+
+impl Kernels for Dsp {
+    const NAME: &'static str = "dsp";
+    const HAS_BYTES: bool = true;
+    const HAS_NARROW: bool = true;
+    const POSITIONS: usize = 4;
+    const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
+    const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
+    type Lanes = dense::Lanes;
+
+    #[inline(always)]
+    fn finish(
+        lanes: &mut dense::Lanes,
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        finish: &Finish<'_>,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        lanes.finish(matrix, x, offset, finish, outputs)
+    }
+
+    #[inline(always)]
+    fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &dense::Inputs<'_>, sums: &mut Sums) {
+        dense::dot_rows(matrix, first, inputs, sums);
+    }
+
+    #[inline(always)]
+    fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+        finish::finish_rows(finish, first, sums, outputs);
+    }
+
+    #[inline(always)]
+    fn depthwise(
+        group: &super::Group,
+        finish: &Finish<'_>,
+        first: usize,
+        rows: usize,
+        (x, y): (&[i8], &mut [i8]),
+    ) -> Option<()> {
+        depthwise::depthwise(group, finish, first, rows, (x, y))
+    }
+
+    #[inline(always)]
+    fn add(
+        arena: &mut [i8],
+        operands: [Range<usize>; 2],
+        output: Range<usize>,
+        addition: &Addition,
+    ) -> Option<()> {
+        add::add(arena, operands, output, addition)
+    }
+
+    #[inline(always)]
+    fn copy_rows(from: &[i8], to: &mut [i8], rows: usize, len: usize, strides: [usize; 2]) {
+        patches::copy_rows(from, to, rows, len, strides);
+    }
+
+    #[inline(always)]
+    fn fill(values: &mut [i8], value: i8) {
+        patches::fill(values, value);
+    }
+
+    /// Those that are narrower than a byte are unpacked once for all positions.
+    #[inline(always)]
+    fn is_direct(bits: u8) -> bool {
+        bits <= 8
+    }
+}
 
 /// Columns of a group, and bytes of a word.
 const GROUP: usize = 4;
-
-/// Whether [`dot_patches`] takes weights of this width: those of a row that are narrower than a
-/// byte are unpacked once for all positions.
-pub(crate) const fn is_direct(bits: u8) -> bool {
-    bits <= 8
-}
 
 /// Makes all words zero: in less code, and for arrays of our sizes in less time, than what the
 /// compiler calls where it compiles for size.

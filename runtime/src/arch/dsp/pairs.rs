@@ -7,8 +7,17 @@
 
 use core::arch::naked_asm;
 
-use super::super::BLOCK_ROWS as ROWS;
+use super::super::{BLOCK_ROWS as ROWS, Matrix};
 use super::dense::Group;
+use crate::format::pair_block_len;
+
+/// All blocks of pairs from a block's first row on.
+pub(super) fn blocks<'a>(matrix: &Matrix<'a>, row: usize) -> &'a [u8] {
+    let len = pair_block_len(matrix.columns);
+    let end = (matrix.paired_rows() / ROWS).wrapping_mul(len);
+    let start = (row / ROWS).wrapping_mul(len);
+    matrix.bytes.get(start..end).unwrap_or_default()
+}
 
 /// Blocks of pairs; returns how many these were: all, unless there are no groups.
 pub(super) fn dot_pairs(pairs: &[u8], groups: &[Group], sums: &mut [[i32; ROWS]]) -> usize {

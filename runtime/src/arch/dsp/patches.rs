@@ -6,9 +6,11 @@
 use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 
-use super::super::{Finish, Matrix, PATCH_MAX, Stretches, Sums, Workspace};
+use super::super::{
+    Finish, GatherPatches, MakeWorkspace, Matrix, PATCH_MAX, Stretches, Sums, Workspace,
+};
 use super::finish::Scales;
-use super::positions::{Group, POSITIONS};
+use super::positions::{Group, POSITIONS, dot_patches};
 use super::windows::{LEAST_ROW, Recipe, spread_patch, spread_windows};
 use super::{GROUP, clear, squares};
 
@@ -26,13 +28,14 @@ pub(crate) struct Room {
 /// Where a convolution works.
 pub(crate) struct Place(MaybeUninit<Workspace>);
 
-impl Place {
-    pub(crate) const fn new() -> Self {
+impl MakeWorkspace for Place {
+    #[inline(always)]
+    fn new() -> Self {
         Self(MaybeUninit::uninit())
     }
 
-    /// What there is, all of it zeros.
-    pub(crate) fn workspace(&mut self) -> &mut Workspace {
+    /// All of it is zeros.
+    fn workspace(&mut self) -> &mut Workspace {
         clear(&mut self.0);
         // SAFETY: a workspace consists of integers and of a `bool`, in arrays and structs, all of
         // which may be zero; `clear` has written all of its bytes.
@@ -65,11 +68,11 @@ pub(crate) struct Patches<'r> {
     reach: [usize; 2],
 }
 
-impl<'r> Patches<'r> {
-    /// For patches of `columns` values (at most [`PATCH_MAX`]), to each of which `offset` is added;
-    /// `window` are the stretches of a window that lies inside the image.
+impl<'r> GatherPatches<'r> for Patches<'r> {
+    type Room = Room;
+
     #[inline(always)]
-    pub(crate) fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
+    fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
         let columns = columns.min(PATCH_MAX);
         let pieces = columns.div_ceil(PIECE_MAX).max(1);
         // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
@@ -87,20 +90,87 @@ impl<'r> Patches<'r> {
         }
     }
 
-    /// How many pieces patches are gathered in, one after the other.
-    pub(crate) fn pieces(&self) -> usize {
+    fn pieces(&self) -> usize {
         self.columns.div_ceil(GROUP).div_ceil(self.step.max(1))
     }
 
-    /// What follows is about that piece.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, piece: usize) {
+    fn begin(&mut self, piece: usize) {
         if self.piece != Some(piece) {
             self.piece = Some(piece);
             self.cut(piece);
         }
     }
 
+    #[inline(always)]
+    fn fill_windows(&mut self, values: &[i8], begins: [usize; POSITIONS]) -> bool {
+        let [skip, reach] = self.reach;
+        let [a, b, c, d] = begins;
+        let last = a.max(b).max(c).max(d);
+        let end = last.checked_add(skip).and_then(|from| from.checked_add(reach));
+        if end.is_none_or(|end| end > values.len()) {
+            return false;
+        }
+        if self.recipe.count > 0 {
+            let from = begins.map(|begin| values.as_ptr().wrapping_add(begin).wrapping_add(skip));
+            // SAFETY: there is a group at least, and room for all. `reach` bytes can be read from
+            // each of `from`, as they can from the last: the rest of a row, the other rows that the
+            // piece is of, and three bytes; `cut` has set it only where rows of LEAST_ROW bytes or
+            // more, which don't overlap, fill the patch. Those are `spread_windows`' conditions.
+            unsafe { spread_windows(&from, self.room.groups.as_mut_ptr(), &self.recipe) };
+        }
+        true
+    }
+
+    #[inline(always)]
+    fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
+        gather(self.room.scratch.get_mut(..self.columns).unwrap_or_default());
+        if self.recipe.count == 0 || slot >= POSITIONS {
+            return;
+        }
+        let from = self.room.scratch.as_ptr().wrapping_add(self.start);
+        let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
+        // SAFETY: there are `count` > 0 groups, at most as many as `groups` has, so that from
+        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words. The
+        // piece begins `start` bytes into the patch and ends within `columns` filled up to whole
+        // groups: PATCH_MAX consists of those. These are `spread_patch`'s conditions.
+        unsafe { spread_patch(from, to, self.recipe.count, &self.recipe) };
+    }
+
+    #[inline(always)]
+    fn finish_rows(&mut self, finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+        self.room.scales.finish(finish, first..usize::MAX, sums, outputs);
+    }
+
+    fn squares(&self, matrix: &Matrix<'_>) -> usize {
+        squares::at_once(matrix, self.window)
+    }
+
+    #[inline(always)]
+    fn finish_squares(
+        &mut self,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        from: &[i8],
+        sums: &mut Sums,
+        outputs: &mut [i8],
+    ) -> bool {
+        let count = outputs.len().checked_div(matrix.rows).unwrap_or_default();
+        let image = (from, self.window.stride);
+        if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
+            return false;
+        }
+        self.room.scales.finish(finish, 0..matrix.rows, sums, outputs);
+        true
+    }
+
+    #[inline(always)]
+    fn dot(&mut self, matrix: &Matrix<'_>, first: usize, sums: &mut [Sums; POSITIONS]) {
+        dot_patches(matrix, first, self, sums);
+    }
+}
+
+impl Patches<'_> {
     #[inline(never)]
     fn cut(&mut self, piece: usize) {
         let Stretches { rows, len, stride } = self.window;
@@ -130,102 +200,15 @@ impl<'r> Patches<'r> {
         }
     }
 
-    /// Makes the windows that begin at `begins` the patches of all positions; false where too little
-    /// follows one, or windows aren't stretches.
-    #[inline(always)]
-    pub(crate) fn fill_windows(&mut self, values: &[i8], begins: [usize; POSITIONS]) -> bool {
-        let [skip, reach] = self.reach;
-        let [a, b, c, d] = begins;
-        let last = a.max(b).max(c).max(d);
-        let end = last.checked_add(skip).and_then(|from| from.checked_add(reach));
-        if end.is_none_or(|end| end > values.len()) {
-            return false;
-        }
-        if self.recipe.count > 0 {
-            let from = begins.map(|begin| values.as_ptr().wrapping_add(begin).wrapping_add(skip));
-            // SAFETY: there is a group at least, and room for all. `reach` bytes can be read from
-            // each of `from`, as they can from the last: the rest of a row, the other rows that the
-            // piece is of, and three bytes; `cut` has set it only where rows of LEAST_ROW bytes or
-            // more, which don't overlap, fill the patch. Those are `spread_windows`' conditions.
-            unsafe { spread_windows(&from, self.room.groups.as_mut_ptr(), &self.recipe) };
-        }
-        true
-    }
-
-    /// Lets `gather` write the patch of position number `slot`, of [`POSITIONS`].
-    #[inline(always)]
-    pub(crate) fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
-        gather(self.room.scratch.get_mut(..self.columns).unwrap_or_default());
-        if self.recipe.count == 0 || slot >= POSITIONS {
-            return;
-        }
-        let from = self.room.scratch.as_ptr().wrapping_add(self.start);
-        let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
-        // SAFETY: there are `count` > 0 groups, at most as many as `groups` has, so that from
-        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words. The
-        // piece begins `start` bytes into the patch and ends within `columns` filled up to whole
-        // groups: PATCH_MAX consists of those. These are `spread_patch`'s conditions.
-        unsafe { spread_patch(from, to, self.recipe.count, &self.recipe) };
-    }
-
-    /// `None`: there is no kernel here that finishes outputs.
-    pub(crate) const fn finish(
-        &mut self,
-        _: &Matrix<'_>,
-        _: &Finish<'_>,
-        _: &mut [i8],
-    ) -> Option<()> {
-        None
-    }
-
-    /// The outputs of rows from `first` on at a position, from their sums. The layer must be the same
-    /// at each call.
-    #[inline(always)]
-    pub(crate) fn finish_rows(
-        &mut self,
-        finish: &Finish<'_>,
-        first: usize,
-        sums: &Sums,
-        outputs: &mut [i8],
-    ) {
-        self.room.scales.finish(finish, first..usize::MAX, sums, outputs);
-    }
-
-    /// How many neighbouring squares of positions [`Self::finish_squares`] takes at once; 0: none.
-    /// Windows are of one channel, and a step apart.
-    pub(crate) fn squares(&self, matrix: &Matrix<'_>) -> usize {
-        squares::at_once(matrix, self.window)
-    }
-
-    /// The largest outputs of neighbouring squares of 2 × 2 positions, all rows of one after the
-    /// other; `from` begins with the first window. False where they aren't there.
-    #[inline(always)]
-    pub(crate) fn finish_squares(
-        &mut self,
-        matrix: &Matrix<'_>,
-        finish: &Finish<'_>,
-        from: &[i8],
-        sums: &mut Sums,
-        outputs: &mut [i8],
-    ) -> bool {
-        let count = outputs.len().checked_div(matrix.rows).unwrap_or_default();
-        let image = (from, self.window.stride);
-        if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
-            return false;
-        }
-        self.room.scales.finish(finish, 0..matrix.rows, sums, outputs);
-        true
-    }
-
     /// The piece's groups.
     pub(super) fn groups(&self) -> &[Group] {
         self.room.groups.get(..self.recipe.count).unwrap_or_default()
     }
 }
 
-/// Sets all values.
+/// As [`Kernels::fill`](super::Kernels::fill).
 #[inline(never)]
-pub(crate) fn fill(values: &mut [i8], value: i8) {
+pub(super) fn fill(values: &mut [i8], value: i8) {
     let word = u32::from(value as u8).wrapping_mul(0x0101_0101);
     // SAFETY: a word is written while four bytes or more are left, then bytes while there are any:
     // all of `values`, and nothing else. STR takes any address.
@@ -251,10 +234,9 @@ pub(crate) fn fill(values: &mut [i8], value: i8) {
     }
 }
 
-/// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; nothing
-/// where they don't fit.
+/// As [`Kernels::copy_rows`](super::Kernels::copy_rows).
 #[inline(never)]
-pub(crate) fn copy_rows(
+pub(super) fn copy_rows(
     from: &[i8],
     to: &mut [i8],
     rows: usize,

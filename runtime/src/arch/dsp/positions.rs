@@ -12,22 +12,21 @@
 use core::arch::naked_asm;
 use core::ops::Range;
 
-use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Matrix, Sums};
-use super::GROUP;
+use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Kernels, Matrix, Sums};
+use super::pairs::blocks;
 use super::patches::Patches;
-use crate::format::{pair_block_len, unpack};
+use super::{Dsp, GROUP};
+use crate::format::{Fields, pair_block_len};
 
 /// Positions that a kernel takes at once.
-pub(crate) const POSITIONS: usize = 4;
+pub(super) const POSITIONS: usize = Dsp::POSITIONS;
 
 /// Four columns at all positions: columns 0 and 2, then columns 1 and 3.
 pub(super) type Group = [[u32; POSITIONS]; 2];
 
-/// Adds Σ w·(x + offset) over the patches' piece to the sums of a chunk of rows for each position,
-/// or begins with it; what stands beyond the last row, or for positions that weren't filled, has no
-/// meaning.
+/// As [`GatherPatches::dot`](super::GatherPatches::dot).
 #[inline(never)]
-pub(crate) fn dot_patches(
+pub(super) fn dot_patches(
     matrix: &Matrix<'_>,
     first: usize,
     patches: &mut Patches<'_>,
@@ -47,7 +46,7 @@ fn dot_pairs(
     patches: &Patches<'_>,
     sums: &mut [Sums; POSITIONS],
 ) -> usize {
-    let (pairs, groups) = (matrix.blocks(first), patches.groups());
+    let (pairs, groups) = (blocks(matrix, first), patches.groups());
     let len = pair_block_len(matrix.columns);
     let blocks = pairs.len().checked_div(len).unwrap_or_default().min(CHUNK_ROWS / ROWS);
     // A block has 16 bytes for each group, which has 32.
@@ -110,7 +109,10 @@ fn dot_packed(
     for row in within..rows.len() {
         let bytes = bytes.get(row.wrapping_mul(matrix.row_len)..).unwrap_or_default();
         let room = patches.room.scratch.get_mut(..left).unwrap_or_default();
-        unpack(bytes, matrix.bits(), start, room);
+        let mut fields = Fields::new(bytes, matrix.bits(), start);
+        for weight in room {
+            *weight = fields.take() as i8;
+        }
         let weights = patches.room.scratch.as_ptr().cast();
         // SAFETY: as above, with `used` bytes of `scratch`, which is no shorter than the longest
         // patch; and nothing has changed the groups.

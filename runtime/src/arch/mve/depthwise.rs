@@ -46,9 +46,9 @@ struct Task {
     scales: [Scales; 2],
 }
 
-/// As `portable::depthwise`.
+/// As [`Kernels::depthwise`](super::Kernels::depthwise).
 #[inline(never)]
-pub(crate) fn depthwise(
+pub(super) fn depthwise(
     group: &Group,
     finish: &Finish<'_>,
     first: usize,
@@ -65,7 +65,7 @@ pub(crate) fn depthwise(
         rows,
         y: y.as_mut_ptr(),
         down,
-        rest: y_down.wrapping_sub(group.positions().wrapping_mul(channels)),
+        rest: y_down.wrapping_sub(group.positions.wrapping_mul(channels)),
         runs: runs.start,
         runs_end: runs.end,
         taps: group.taps().as_ptr(),

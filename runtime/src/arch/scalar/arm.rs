@@ -25,6 +25,10 @@ macro_rules! accumulate {
     };
 }
 
+/// See [`Kernels`](super::Kernels).
+pub(super) const NAME: &str = if cfg!(bitsback_isa = "armv5te") { "armv5te" } else { "thumb2" };
+/// See [`Kernels`](super::Kernels).
+pub(super) const DIVIDES: bool = cfg!(bitsback_isa = "thumb2");
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 4;
 

@@ -11,13 +11,32 @@
 #[cfg_attr(bitsback_isa = "rv32im", path = "rv32im.rs")]
 mod isa;
 
-use super::portable::{self, dot_block_slowly};
-use super::{BLOCK_ROWS, Matrix, Sums};
+use super::portable;
+use super::{BLOCK_ROWS, Kernels, Matrix, Sums};
 
-pub(super) use super::portable::Inputs;
-pub(crate) use super::portable::{
-    Lanes, add, copy, depthwise, dot_strided, finish_rows, is_direct, row_sum,
-};
+/// Those of a core that multiplies one pair at a time.
+pub(crate) struct Scalar;
+
+impl Kernels for Scalar {
+    const NAME: &'static str = isa::NAME;
+    const HAS_BYTES: bool = true;
+    const DIVIDES: bool = isa::DIVIDES;
+    const DECODED_MAX: usize = 608; // four filters of 5 × 5 × 6
+    type Lanes = ();
+
+    #[inline(always)]
+    fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &(&[i8], i16), sums: &mut Sums) {
+        dot_rows(matrix, first, inputs, sums);
+    }
+
+    #[inline(always)]
+    fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
+        if bits == 8 {
+            return dot_bytes(row.get(start..).unwrap_or_default(), x, offset);
+        }
+        portable::dot::<Self>(bits, row, start, x, offset)
+    }
+}
 
 /// Blocks of rows over one vector of inputs, as the kernels load it.
 #[repr(C)]
@@ -41,15 +60,14 @@ fn unrolled(columns: usize, offset: i16) -> usize {
     if offset == 0 { columns & !(isa::STEP - 1) } else { 0 }
 }
 
-/// Σ w·(x + offset) of a chunk of rows; what stands beyond the last one has no meaning.
+/// As [`Kernels::dot_rows`].
 #[inline(never)]
-pub(crate) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
-    let (x, offset) = inputs.parts();
+fn dot_rows(matrix: &Matrix<'_>, first: usize, &(x, offset): &(&[i8], i16), sums: &mut Sums) {
     let rows = matrix.rows.saturating_sub(first);
     if matrix.bits() != 8 || matrix.block(first).is_some() || matrix.row_len != x.len() {
         let (blocks, _) = sums.as_chunks_mut::<BLOCK_ROWS>();
         for (block, first) in blocks.iter_mut().zip((first..matrix.rows).step_by(BLOCK_ROWS)) {
-            *block = dot_block_slowly(matrix, first, x, offset);
+            *block = portable::dot_block::<Scalar>(matrix, first, x, offset);
         }
         return;
     }
@@ -91,14 +109,6 @@ fn dot_blocks<'w>(
         unsafe { isa::dot_blocks(&mut job) }
     }
     Some(rest)
-}
-
-/// Σ w·(x + offset) over `x`, with weights of a row's fields from number `start` on.
-pub(crate) fn dot(bits: u8, row: &[u8], start: usize, x: &[i8], offset: i16) -> i32 {
-    if bits == 8 {
-        return dot_bytes(row.get(start..).unwrap_or_default(), x, offset);
-    }
-    portable::dot(bits, row, start, x, offset)
 }
 
 /// Σ w·(x + offset) of as many bytes as the shorter one has.

@@ -9,6 +9,10 @@ use core::arch::naked_asm;
 
 use super::Job;
 
+/// See [`Kernels`](super::Kernels).
+pub(super) const NAME: &str = "rv32im";
+/// See [`Kernels`](super::Kernels).
+pub(super) const DIVIDES: bool = true;
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 8;
 

@@ -10,7 +10,8 @@ use super::super::{
     CodedConv2d, CodedDense, CodedDepthwiseConv2d, Conv2d, Dense, DepthwiseConv2d, Op,
 };
 use super::*;
-use crate::format::{BiasWidth, CodedRow, Source, StoredBias, Tensor, Window, encode, pack_row};
+use crate::coding::{CodedRow, encode};
+use crate::format::{BiasWidth, Source, StoredBias, Tensor, Window, pack_row};
 use crate::requantize::Multiplier;
 
 /// A layer both ways, with the section that holds both.

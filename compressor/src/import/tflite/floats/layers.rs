@@ -14,7 +14,10 @@ fn auto_pad(padding: i8) -> super::schema::Attribute {
 
 impl<'m> Writer<'m> {
     /// `FULLY_CONNECTED`: a product with the transposed weights.
-    pub(super) fn fully_connected(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn fully_connected(
+        &mut self,
+        site: &Site<'m>,
+    ) -> Result<(), ImportError> {
         let options = site.operator.options;
         let option = |index| options.map_or(Ok(0), |options| options.i8(index, 0));
         let (code, format, keeps) = (option(0)?, option(1)?, option(2)? != 0);
@@ -41,7 +44,11 @@ impl<'m> Writer<'m> {
     }
 
     /// With the biases, if there are any.
-    fn biased(&mut self, site: &Site<'m>, product: &str) -> Result<String, ImportError> {
+    pub(in crate::import::tflite) fn biased(
+        &mut self,
+        site: &Site<'m>,
+        product: &str,
+    ) -> Result<String, ImportError> {
         if !self.has(site, 2) {
             return Ok(product.to_owned());
         }
@@ -50,7 +57,7 @@ impl<'m> Writer<'m> {
     }
 
     /// `CONV_2D` and `DEPTHWISE_CONV_2D`, whose weights have the outputs last.
-    pub(super) fn convolution(
+    pub(in crate::import::tflite) fn convolution(
         &mut self,
         site: &Site<'m>,
         depthwise: bool,
@@ -86,7 +93,11 @@ impl<'m> Writer<'m> {
     }
 
     /// `MAX_POOL_2D` and `AVERAGE_POOL_2D`.
-    pub(super) fn pool(&mut self, site: &Site<'m>, operator: &str) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn pool(
+        &mut self,
+        site: &Site<'m>,
+        operator: &str,
+    ) -> Result<(), ImportError> {
         let options = self.options(site)?;
         let (padding, stride) = padding_and_stride(site, &options)?;
         let size = [options.i32(4, 0)?, options.i32(3, 0)?].map(i64::from);
@@ -104,7 +115,11 @@ impl<'m> Writer<'m> {
     }
 
     /// Sums, products and the like, with a fused activation.
-    pub(super) fn binary(&mut self, site: &Site<'m>, operator: &str) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn binary(
+        &mut self,
+        site: &Site<'m>,
+        operator: &str,
+    ) -> Result<(), ImportError> {
         let (a, b, output) = (self.operand(site, 0)?, self.operand(site, 1)?, self.output(site)?);
         let fuses = !["Max", "Min"].contains(&operator);
         let code = match site.operator.options.filter(|_| fuses) {
@@ -115,7 +130,10 @@ impl<'m> Writer<'m> {
         self.activated(site, code, &written, &output)
     }
 
-    pub(super) fn concatenation(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn concatenation(
+        &mut self,
+        site: &Site<'m>,
+    ) -> Result<(), ImportError> {
         let options = self.options(site)?;
         let (axis, code) = (options.i32(0, 0)?, options.i8(1, 0)?);
         let operands = (0..site.operator.inputs.len()).map(|place| self.operand(site, place));
@@ -127,7 +145,7 @@ impl<'m> Writer<'m> {
     }
 
     /// `PAD` and `PADV2`: the borders before all dimensions come before those behind them.
-    pub(super) fn pad(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn pad(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
         let borders = integers(site, self.tensor(site, 1)?)?;
         let of = |place: usize| borders.iter().skip(place).step_by(2).copied();
         let borders: Vec<i64> = of(0).chain(of(1)).collect();
@@ -142,7 +160,11 @@ impl<'m> Writer<'m> {
     }
 
     /// `MEAN` and `REDUCE_MAX`.
-    pub(super) fn reduce(&mut self, site: &Site<'m>, operator: &str) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn reduce(
+        &mut self,
+        site: &Site<'m>,
+        operator: &str,
+    ) -> Result<(), ImportError> {
         let axes = integers(site, self.tensor(site, 1)?)?;
         let keeps = site.operator.options.map_or(Ok(0), |options| options.i8(0, 0))?;
         let attributes = vec![ints("axes", &axes), int("keepdims", keeps.into())];
@@ -151,7 +173,7 @@ impl<'m> Writer<'m> {
     }
 
     /// `RESHAPE`, `SQUEEZE`, `EXPAND_DIMS`: to the shape that was found for the output.
-    pub(super) fn view(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn view(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
         let (x, output) = (self.operand(site, 0)?, self.output(site)?);
         let outputs = &site.operator.outputs;
         let shape = outputs.first().map(|&id| self.model.tensors[id as usize].shape.as_slice());
@@ -161,7 +183,7 @@ impl<'m> Writer<'m> {
     }
 
     /// `STRIDED_SLICE` and `SLICE`; dimensions that go do so by a reshape.
-    pub(super) fn slice(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn slice(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
         let parts = slice::parts(site, self.model)?;
         let of = |f: &dyn Fn(&Part) -> usize| -> Vec<i64> {
             parts.iter().map(|part| i64::try_from(f(part)).unwrap_or(i64::MAX)).collect()
@@ -184,7 +206,10 @@ impl<'m> Writer<'m> {
     }
 
     /// `SOFTMAX` over the last dimension, of its input times β.
-    pub(super) fn softmax(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+    pub(in crate::import::tflite) fn softmax(
+        &mut self,
+        site: &Site<'m>,
+    ) -> Result<(), ImportError> {
         let beta = site.operator.options.map_or(Ok(1.0), |options| options.f32(0, 0.0))?;
         let (mut x, output) = (self.operand(site, 0)?, self.output(site)?);
         if beta != 1.0 {

@@ -5,7 +5,7 @@ use super::probability::{Coder, PRECISION};
 
 /// The range encoder, into the start of a buffer. Bytes that don't fit are counted, not written.
 #[derive(Debug)]
-pub struct Encoder<'a> {
+pub(super) struct Encoder<'a> {
     out: &'a mut [u8],
     /// Bytes given out, those that didn't fit included.
     len: usize,
@@ -19,7 +19,7 @@ pub struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     /// An empty stream.
-    pub fn new(out: &'a mut [u8]) -> Self {
+    pub(super) fn new(out: &'a mut [u8]) -> Self {
         Self { out, len: 0, low: 0, range: u32::MAX, held: None, full: 0 }
     }
 
@@ -52,7 +52,7 @@ impl<'a> Encoder<'a> {
 
     /// Ends the stream with the fewest bytes that lie in the range when zeros follow, and returns
     /// how many it has: `None` when the buffer is too short for them.
-    pub fn finish(mut self) -> Option<usize> {
+    pub(super) fn finish(mut self) -> Option<usize> {
         let end = self.low.saturating_add(u64::from(self.range));
         let rounded =
             |bits: u32| (self.low | ((1 << bits) - 1)).wrapping_add(1) & !((1 << bits) - 1);
@@ -89,7 +89,7 @@ impl Coder for Encoder<'_> {
 /// Writes a layer's rows into the start of `out` with the prediction that takes the fewest bytes,
 /// and returns how many those are; `None` when `out` is too short or a value doesn't fit.
 ///
-/// `lag` is the distance to the weight before, as for `Contexts::new`.
+/// `lag` is the distance to the weight before, as for [`Contexts::read`].
 pub fn encode<'r>(
     rows: impl Iterator<Item = CodedRow<'r>> + Clone,
     bits: u8,

@@ -18,39 +18,24 @@ use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use super::primitive::{data, read, slice, write};
-use crate::network::Padding;
-use crate::shapes::{padding_before, window_outputs};
+use crate::graph::Window;
 
 /// Geometry of windows over a batch of images (batch × height × width × channels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct Geometry {
     batch: usize,
     input: [usize; 2],
     channels: usize,
-    size: [usize; 2],
-    stride: [usize; 2],
-    before: [usize; 2],
+    window: Window,
     output: [usize; 2],
 }
 
-impl Window {
-    /// Windows of `size` over images of `[batch, height, width, channels]`.
-    pub fn new(dims: [usize; 4], size: [usize; 2], stride: [usize; 2], padding: Padding) -> Self {
+impl Geometry {
+    /// Of windows over images of `[batch, height, width, channels]`, with an output of so many rows and
+    /// columns.
+    pub fn new(dims: [usize; 4], window: Window, output: [usize; 2]) -> Self {
         let [batch, height, width, channels] = dims;
-        let input = [height, width];
-        let stride = stride.map(|s| s.max(1));
-        let axis = |i: usize| {
-            let outputs = window_outputs(input[i], size[i], stride[i], padding).unwrap_or(0);
-            (outputs, padding_before(input[i], size[i], stride[i], padding))
-        };
-        let (rows, top) = axis(0);
-        let (columns, left) = axis(1);
-        Self { batch, input, channels, size, stride, before: [top, left], output: [rows, columns] }
-    }
-
-    /// Height and width of the output.
-    pub fn output(&self) -> [usize; 2] {
-        self.output
+        Self { batch, input: [height, width], channels, window, output }
     }
 
     /// `[batch, height, width, channels]` of the input.
@@ -63,32 +48,37 @@ impl Window {
         [self.batch, self.output[0], self.output[1], self.channels]
     }
 
+    /// Values of one window.
+    fn window_len(&self) -> usize {
+        self.window.taps() * self.channels
+    }
+
     /// Calls `visit(input offset, column offset, length)` for every contiguous run that a window
     /// shares with its image; what lies in the padding is not visited.
     fn runs(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let Window { size, stride, dilation, padding } = self.window;
         let [height, width] = self.input;
-        let row = self.size[1] * self.channels;
+        // Taps side by side are one run, others one each.
+        let (pieces, taps) = if dilation[1] == 1 { (1, size[1]) } else { (size[1], 1) };
         let mut column = 0;
         for image in 0..self.batch {
             for oy in 0..self.output[0] {
                 for ox in 0..self.output[1] {
-                    // The columns of the image that this window covers.
-                    let left = (ox * self.stride[1]) as isize - self.before[1] as isize;
-                    let first = left.max(0) as usize;
-                    let end = ((left + self.size[1] as isize).max(0) as usize).min(width);
-                    let skipped = (first as isize - left) as usize;
-                    for ky in 0..self.size[0] {
-                        let y = oy * self.stride[0] + ky;
-                        if y >= self.before[0] && y - self.before[0] < height && first < end {
-                            let y = y - self.before[0];
-                            let from = ((image * height + y) * width + first) * self.channels;
-                            visit(
-                                from,
-                                column + skipped * self.channels,
-                                (end - first) * self.channels,
-                            );
+                    for ky in 0..size[0] {
+                        let y = (oy * stride[0] + ky * dilation[0]).checked_sub(padding[0]);
+                        for piece in 0..pieces {
+                            let left = ox * stride[1] + piece * dilation[1];
+                            // The columns of the image that this run covers.
+                            let skipped = padding[1].saturating_sub(left).min(taps);
+                            let first = (left + skipped).saturating_sub(padding[1]);
+                            let count = (taps - skipped).min(width.saturating_sub(first));
+                            if let Some(y) = y.filter(|&y| y < height && count > 0) {
+                                let from = ((image * height + y) * width + first) * self.channels;
+                                let to = column + skipped * self.channels;
+                                visit(from, to, count * self.channels);
+                            }
+                            column += taps * self.channels;
                         }
-                        column += row;
                     }
                 }
             }
@@ -96,8 +86,8 @@ impl Window {
     }
 
     fn gather(&self, x: &[f32]) -> Vec<f32> {
-        let window = self.size[0] * self.size[1] * self.channels;
-        let mut columns = vec![0.0; self.batch * self.output[0] * self.output[1] * window];
+        let positions = self.batch * self.output[0] * self.output[1];
+        let mut columns = vec![0.0; positions * self.window_len()];
         self.runs(|from, to, n| columns[to..to + n].copy_from_slice(&x[from..from + n]));
         columns
     }
@@ -117,7 +107,7 @@ impl Window {
         let mut best = vec![u32::MAX; positions * self.channels];
         let mut value = vec![f32::NEG_INFINITY; best.len()];
         let channels = self.channels.max(1);
-        let per_window = (self.size[0] * self.size[1] * channels).max(1);
+        let per_window = self.window_len().max(1);
         self.runs(|from, column, n| {
             let at = column / per_window * channels;
             let slots = at..at + channels;
@@ -145,30 +135,30 @@ impl Window {
 pub trait WindowOps: Backend {
     /// Windows as rows: `[batch, height, width, channels]` →
     /// `[batch · height' · width', size · channels]`, zero in the padding.
-    fn im2col(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let columns = window.gather(slice(&data::<Self>(x)));
-        let rows = window.batch * window.output[0] * window.output[1];
-        let width = window.size[0] * window.size[1] * window.channels;
+    fn im2col(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
+        let columns = geometry.gather(slice(&data::<Self>(x)));
+        let rows = geometry.batch * geometry.output[0] * geometry.output[1];
+        let width = geometry.window_len();
         write::<Self>(columns, &[rows, width])
     }
 
     /// The transpose of [`WindowOps::im2col`]: sums what overlaps.
-    fn col2im(columns: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
-        let x = window.scatter(slice(&data::<Self>(columns)));
-        write::<Self>(x, &window.input_dims())
+    fn col2im(columns: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
+        let x = geometry.scatter(slice(&data::<Self>(columns)));
+        write::<Self>(x, &geometry.input_dims())
     }
 
     /// Largest value of each window.
-    fn max_window(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+    fn max_window(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         let x = data::<Self>(x);
-        largest::<Self>(slice(&x), &window.winners(slice(&x)), window)
+        largest::<Self>(slice(&x), &geometry.winners(slice(&x)), geometry)
     }
 }
 
 /// The values at the windows' winners.
-fn largest<B: Backend>(x: &[f32], winners: &[u32], window: Window) -> FloatTensor<B> {
+fn largest<B: Backend>(x: &[f32], winners: &[u32], geometry: Geometry) -> FloatTensor<B> {
     let values = winners.iter().map(|i| x.get(*i as usize).copied().unwrap_or(0.0));
-    write::<B>(values.collect(), &window.pooled_dims())
+    write::<B>(values.collect(), &geometry.pooled_dims())
 }
 
 #[cfg(feature = "flex")]
@@ -178,88 +168,91 @@ impl WindowOps for burn::backend::Flex {}
 impl WindowOps for burn::backend::NdArray {}
 
 impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
-    fn im2col(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+    fn im2col(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Im2col;
         impl<B: WindowOps> Backward<B, 1> for Im2col {
-            type State = Window;
-            fn backward(self, ops: Ops<Window, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            type State = Geometry;
+            fn backward(self, ops: Ops<Geometry, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
                 unary::<B, _>(ops.parents, ops.node, grads, |g| B::col2im(g, ops.state));
             }
         }
         match Im2col.prepare::<C>([x.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(window, B::im2col(x.into_primitive(), window)),
-            OpsKind::UnTracked(prep) => prep.finish(B::im2col(x.into_primitive(), window)),
+            OpsKind::Tracked(prep) => {
+                prep.finish(geometry, B::im2col(x.into_primitive(), geometry))
+            }
+            OpsKind::UnTracked(prep) => prep.finish(B::im2col(x.into_primitive(), geometry)),
         }
     }
 
-    fn col2im(columns: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+    fn col2im(columns: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct Col2im;
         impl<B: WindowOps> Backward<B, 1> for Col2im {
-            type State = Window;
-            fn backward(self, ops: Ops<Window, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+            type State = Geometry;
+            fn backward(self, ops: Ops<Geometry, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
                 unary::<B, _>(ops.parents, ops.node, grads, |g| B::im2col(g, ops.state));
             }
         }
         match Col2im.prepare::<C>([columns.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                prep.finish(window, B::col2im(columns.into_primitive(), window))
+                prep.finish(geometry, B::col2im(columns.into_primitive(), geometry))
             }
-            OpsKind::UnTracked(prep) => prep.finish(B::col2im(columns.into_primitive(), window)),
+            OpsKind::UnTracked(prep) => prep.finish(B::col2im(columns.into_primitive(), geometry)),
         }
     }
 
-    fn max_window(x: FloatTensor<Self>, window: Window) -> FloatTensor<Self> {
+    fn max_window(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
         #[derive(Debug)]
         struct MaxWindow;
         impl<B: WindowOps> Backward<B, 1> for MaxWindow {
-            type State = (Vec<u32>, Window);
+            type State = (Vec<u32>, Geometry);
             fn backward(
                 self,
                 ops: Ops<Self::State, 1>,
                 grads: &mut Gradients,
                 _: &mut Checkpointer,
             ) {
-                let (winners, window) = ops.state;
+                let (winners, geometry) = ops.state;
                 unary::<B, _>(ops.parents, ops.node, grads, |g| {
                     // The gradient goes to the first largest value.
-                    let mut into = vec![0.0; window.input_dims().iter().product()];
+                    let mut into = vec![0.0; geometry.input_dims().iter().product()];
                     for (winner, g) in winners.iter().zip(read::<B>(g)) {
                         if let Some(slot) = into.get_mut(*winner as usize) {
                             *slot += g;
                         }
                     }
-                    write::<B>(into, &window.input_dims())
+                    write::<B>(into, &geometry.input_dims())
                 });
             }
         }
         let node = x.node();
         let x = data::<B>(x.into_primitive());
-        let winners = window.winners(slice(&x));
-        let y = largest::<B>(slice(&x), &winners, window);
+        let winners = geometry.winners(slice(&x));
+        let y = largest::<B>(slice(&x), &winners, geometry);
         match MaxWindow.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((winners, window), y),
+            OpsKind::Tracked(prep) => prep.finish((winners, geometry), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
     }
 }
 
 /// Windows of `x` (`[batch, height, width, channels]`) as rows.
-pub fn im2col(x: Tensor<4>, window: Window) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as WindowOps>::im2col(x.into_dispatch(), window))
+pub fn im2col(x: Tensor<4>, geometry: Geometry) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as WindowOps>::im2col(x.into_dispatch(), geometry))
 }
 
 /// Largest value of each window of `x` (`[batch, height, width, channels]`).
-pub fn max_window(x: Tensor<4>, window: Window) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as WindowOps>::max_window(x.into_dispatch(), window))
+pub fn max_window(x: Tensor<4>, geometry: Geometry) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as WindowOps>::max_window(x.into_dispatch(), geometry))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bayes::Noise;
-    use crate::train::tensor::{Convolution, constant, gradient, leaf, values};
+    use crate::graph::Padding;
+    use crate::graph::tensor::{Convolution, constant, gradient, leaf, values};
     use burn::tensor::Device;
     use burn::tensor::module::conv2d;
     use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
@@ -277,14 +270,9 @@ mod tests {
         let device = Device::flex().autodiff();
         let mut noise = Noise::new(1, 1);
         for (stride, size) in [([1, 1], [3, 2]), ([2, 1], [2, 2]), ([2, 3], [3, 3])] {
-            let c = Convolution {
-                depthwise: false,
-                channels: 3,
-                filters: 4,
-                kernel: size,
-                stride,
-                padding: Padding::Valid,
-            };
+            let rule = Window::with_rule(size, stride, [1; 2], Padding::Valid, [7, 8]);
+            let (window, output) = rule.unwrap();
+            let c = Convolution { depthwise: false, channels: 3, filters: 4, window, output };
             let [filters, width] = c.weight_shape();
             let (x, w) = (noise.vector(2 * 7 * 8 * 3), noise.vector(filters * width));
             let x = leaf(x, [2, 7, 8, 3], &device);
@@ -318,7 +306,9 @@ mod tests {
             ([3, 3], [2, 2], Padding::Same, [(1, 1), (1, 1)]),
         ] {
             let x = leaf(noise.vector(2 * 7 * 7 * 3), [2, 7, 7, 3], &device);
-            let ours = max_window(x.clone(), Window::new(x.dims(), size, stride, padding));
+            let (window, output) =
+                Window::with_rule(size, stride, [1; 2], padding, [7, 7]).unwrap();
+            let ours = max_window(x.clone(), Geometry::new(x.dims(), window, output));
             let pull = noise.vector(ours.dims().iter().product());
             let pull = constant(pull, ours.dims(), &device);
             let grads = (ours.clone() * pull.clone()).sum().backward();
@@ -336,8 +326,12 @@ mod tests {
     /// ⟨im2col(x), y⟩ = ⟨x, col2im(y)⟩: the two are transposes, padding included.
     #[test]
     fn scatter_is_the_transpose_of_gather() {
-        for padding in [Padding::Valid, Padding::Same] {
-            let window = Window::new([2, 6, 5, 2], [4, 3], [2, 1], padding);
+        for (padding, dilation) in
+            [(Padding::Valid, [1; 2]), (Padding::Same, [1; 2]), (Padding::Same, [1, 2])]
+        {
+            let rule = Window::with_rule([4, 3], [2, 1], dilation, padding, [6, 5]);
+            let (window, output) = rule.unwrap();
+            let window = Geometry::new([2, 6, 5, 2], window, output);
             let mut noise = Noise::new(1, 3);
             let x = noise.vector(2 * 6 * 5 * 2);
             let columns = window.gather(&x);

@@ -2,6 +2,8 @@
 
 use core::hint::cold_path;
 
+use crate::arch::{Isa, Kernels};
+
 /// Twice the observations, and 3, after which a probability stops adapting more slowly: 250.
 const SETTLED: u16 = 503;
 /// Bits of a probability as the coder uses it.
@@ -46,8 +48,7 @@ impl Probability {
 /// 2¹⁵ / divisor, rounded down, of an odd divisor.
 #[inline(always)]
 fn share(divisor: u32) -> u32 {
-    if cfg!(any(bitsback_isa = "thumb1", bitsback_isa = "armv5te")) {
-        // Those cores have no divider.
+    if !Isa::DIVIDES {
         let share = SHARES.get((divisor / 2) as usize % SHARES.len());
         return share.copied().unwrap_or_default().into();
     }

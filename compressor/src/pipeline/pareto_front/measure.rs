@@ -5,10 +5,11 @@ use std::path::Path;
 use super::Tracer;
 use crate::cost::{Provenance, certified, estimate};
 use crate::error::Error;
+use crate::error::PipelineError;
 use crate::job::Job;
+use crate::pipeline::MODEL_FILE;
 use crate::pipeline::finish::Model;
 use crate::pipeline::stages::Trained;
-use crate::pipeline::{MODEL_FILE, PipelineError};
 use crate::select::chance::Chance;
 use crate::select::point::{Count, Measured, Point};
 use crate::train::evaluate::score;
@@ -23,10 +24,10 @@ impl Tracer<'_> {
         model: &Model,
         folder: &Path,
     ) -> Result<Measured, Error> {
-        let judged = self.site.prepared.judged();
-        let inputs = model.graph.input_quantization.quantize(&judged.inputs);
+        let judged = self.run.prepared.judged();
+        let inputs = model.compiled.input_quantization.quantize(&judged.inputs);
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
-        let dense = score(&trained.dense, judged, self.setting.device);
+        let dense = score(&trained.dense, judged, self.context.device);
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
         let estimated = estimate::instructions(&parsed);
         let counted = match job.requirements.limit_time() || job.report.measure {
@@ -71,7 +72,7 @@ pub(super) fn same_basis(points: &mut [Point]) {
     }
 }
 
-/// Leaves out points that are a gentler one of their line again, because groups are too large for
+/// Leaves out points that are a gentler one of their sweep again, because groups are too large for
 /// the plan to tell them apart: the numbers of both, from 1. A test that has the same outcome twice
 /// stands as it stood once.
 pub(super) fn drop_repeated(points: &mut Vec<Point>) -> Vec<(usize, usize)> {

@@ -1,10 +1,20 @@
 //! The border between plain vectors and burn's tensors.
 
-use burn::tensor::ops::AvgPoolOptions;
-use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, module};
+mod geometry;
+pub mod integer;
+mod pass;
+pub mod primitive;
 
-use super::window::{Window, im2col, max_window};
-use crate::network::{Padding, Shape};
+use burn::tensor::ops::AvgPoolOptions;
+use burn::tensor::{Device, Gradients, Int, TensorData, module};
+
+use geometry::{Geometry, im2col, max_window};
+
+pub use burn::tensor::{Tensor, activation};
+pub use pass::{Inputs, Layers, Parameterless, Pass};
+
+use super::{Site, Window};
+use crate::numbers::Shape;
 
 /// A leaf of the graph; on an autodiff device it gathers a gradient.
 pub fn leaf<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -88,19 +98,54 @@ impl Value {
         }
     }
 
-    /// Applies an elementwise function.
-    pub fn map(self, elementwise: impl Elementwise) -> Self {
-        match self {
-            Self::Flat(x) => Self::Flat(elementwise.apply(x)),
-            Self::Image(x) => Self::Image(elementwise.apply(x)),
+    /// Rows of values as a graph's value of the dimensions `dims`.
+    pub fn of_rows(x: Tensor<2>, dims: &[usize]) -> Self {
+        match Shape::of(dims) {
+            Shape::Flat(_) => Self::Flat(x),
+            Shape::Image { height, width, channels } => {
+                let [batch, _] = x.dims();
+                Self::Image(x.reshape([batch, height, width, channels]))
+            }
         }
     }
 
-    /// Adds a value of the same shape.
-    pub fn plus(self, other: Self) -> Self {
+    /// The same numbers for every example of a batch.
+    pub fn repeated(numbers: &[f32], dims: &[usize], batch: usize, device: &Device) -> Self {
+        let rows = constant(numbers.repeat(batch), [batch, numbers.len()], device);
+        Self::of_rows(rows, dims)
+    }
+
+    /// Applies an elementwise function.
+    pub fn map(self, elementwise: &impl Elementwise) -> Self {
+        match self {
+            Self::Flat(x) => Self::Flat(elementwise.on(x)),
+            Self::Image(x) => Self::Image(elementwise.on(x)),
+        }
+    }
+
+    /// Applies a function of two values; the second may have one number per channel, or one.
+    pub fn join(self, other: Self, pairwise: &impl Pairwise) -> Self {
+        let (len, other_len) = (self.features(), other.features());
         match (self, other) {
-            (Self::Image(x), Self::Image(y)) => Self::Image(x + y),
-            (x, y) => Self::Flat(x.flat() + y.flat()),
+            (Self::Image(x), Self::Image(y)) if len == other_len => Self::Image(pairwise.on(x, y)),
+            (Self::Image(x), y) => {
+                let [_, height, width, channels] = x.dims();
+                let dims = if len == other_len {
+                    [y.batch(), height, width, channels]
+                } else {
+                    [y.batch(), 1, 1, other_len]
+                };
+                Self::Image(pairwise.on(x, y.flat().reshape(dims)))
+            }
+            (x, y) => Self::Flat(pairwise.on(x.flat(), y.flat())),
+        }
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> Device {
+        match self {
+            Self::Flat(x) => x.device(),
+            Self::Image(x) => x.device(),
         }
     }
 
@@ -146,40 +191,29 @@ impl Value {
         Self::Image(x.slice(part))
     }
 
-    /// Keeps the listed features.
+    /// Keeps the listed features, in any order.
     pub fn select(self, keep: &[u32]) -> Self {
-        let x = self.flat();
-        let indices: Vec<i64> = keep.iter().map(|i| i64::from(*i)).collect();
-        let n = indices.len();
-        let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &x.device());
-        Self::Flat(x.select(1, indices))
+        Self::Flat(columns(self.flat(), keep.iter().map(|&column| i64::from(column)).collect()))
     }
+}
+
+/// The listed columns of a matrix.
+pub fn columns(x: Tensor<2>, indices: Vec<i64>) -> Tensor<2> {
+    let n = indices.len();
+    let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &x.device());
+    x.select(1, indices)
 }
 
 /// A function applied to each element, whatever the rank.
 pub trait Elementwise {
     /// Applies it.
-    fn apply<const D: usize>(&self, x: Tensor<D>) -> Tensor<D>;
+    fn on<const D: usize>(&self, x: Tensor<D>) -> Tensor<D>;
 }
 
-/// max(x, 0).
-#[derive(Clone, Copy, Debug)]
-pub struct Relu;
-
-impl Elementwise for Relu {
-    fn apply<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        burn::tensor::activation::relu(x)
-    }
-}
-
-/// min(max(x, 0), 6).
-#[derive(Clone, Copy, Debug)]
-pub struct Relu6;
-
-impl Elementwise for Relu6 {
-    fn apply<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        x.clamp(0.0, 6.0)
-    }
+/// A function of two tensors, element by element, whatever the rank; dimensions of 1 are repeated.
+pub trait Pairwise {
+    /// Applies it.
+    fn on<const D: usize>(&self, x: Tensor<D>, y: Tensor<D>) -> Tensor<D>;
 }
 
 /// What burn needs to know of a convolution.
@@ -189,30 +223,34 @@ pub struct Convolution {
     pub channels: usize,
     /// Output channels.
     pub filters: usize,
-    /// Whether each filter sees its own channel alone; then there are as many of both.
+    /// Whether each filter sees one channel alone; then there are as many for each.
     pub depthwise: bool,
-    /// Kernel height and width.
-    pub kernel: [usize; 2],
-    /// Vertical and horizontal stride.
-    pub stride: [usize; 2],
-    /// Border rule.
-    pub padding: Padding,
+    /// Kernel, stride, dilation and padding.
+    pub window: Window,
+    /// Rows and columns of the output.
+    pub output: [usize; 2],
 }
 
 impl Convolution {
+    /// Of a node that moves `window` over its operand.
+    pub fn new(window: Window, site: &Site<'_>, depthwise: bool) -> Self {
+        let (channels, filters) = (site.input().channels(), site.output.channels());
+        Self { channels, filters, depthwise, window, output: rows_and_columns(site) }
+    }
+
     /// Filters and values of one filter, as weights are stored.
     pub fn weight_shape(&self) -> [usize; 2] {
         let seen = if self.depthwise { 1 } else { self.channels };
-        [self.filters, self.kernel[0] * self.kernel[1] * seen]
+        [self.filters, self.window.taps() * seen]
     }
 
     /// The windows of `x` (`[batch, height, width, channels]`) as rows, and the dimensions of the
     /// output that their product with the weights is reshaped to.
     pub fn windows(&self, x: Tensor<4>) -> (Tensor<2>, [usize; 4]) {
         let dims = x.dims();
-        let window = Window::new(dims, self.kernel, self.stride, self.padding);
-        let [height, width] = window.output();
-        (im2col(x, window), [dims[0], height, width, self.filters])
+        let [height, width] = self.output;
+        let geometry = Geometry::new(dims, self.window, self.output);
+        (im2col(x, geometry), [dims[0], height, width, self.filters])
     }
 
     /// Cross-correlation of `x` (`[batch, height, width, channels]`) with `weight` as stored.
@@ -227,47 +265,60 @@ impl Convolution {
         if !self.depthwise {
             return windows.matmul(weight.clone().transpose());
         }
-        let (positions, taps) = (windows.dims()[0], self.kernel[0] * self.kernel[1]);
-        let windows = windows.reshape([positions, taps, self.channels]);
-        let weight = weight.clone().transpose().reshape([1, taps, self.channels]);
-        (windows * weight).sum_dim(1).reshape([positions, self.channels])
+        let (positions, taps) = (windows.dims()[0], self.window.taps());
+        let mut windows = windows.reshape([positions, taps, self.channels]);
+        if self.filters != self.channels {
+            let each = self.filters / self.channels.max(1);
+            let wide = windows.reshape([positions, taps, self.channels, 1]);
+            windows = wide.repeat_dim(3, each).reshape([positions, taps, self.filters]);
+        }
+        let weight = weight.clone().transpose().reshape([1, taps, self.filters]);
+        (windows * weight).sum_dim(1).reshape([positions, self.filters])
     }
 }
 
+/// Height and width of the image that a node writes.
+pub fn rows_and_columns(site: &Site<'_>) -> [usize; 2] {
+    let [height, width, _] = site.output.image().unwrap_or([1, 1, 1]);
+    [height, width]
+}
+
 /// Largest value of each window.
-pub fn max_pool(x: Tensor<4>, size: [usize; 2], stride: [usize; 2], padding: Padding) -> Tensor<4> {
-    let window = Window::new(x.dims(), size, stride, padding);
-    max_window(x, window)
+pub fn max_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
+    let geometry = Geometry::new(x.dims(), window, output);
+    max_window(x, geometry)
 }
 
 /// Mean of each window, padding not counted.
-pub fn avg_pool(x: Tensor<4>, size: [usize; 2], stride: [usize; 2], padding: Padding) -> Tensor<4> {
+pub fn avg_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
+    let Window { size, stride, dilation, padding } = window;
     let [_, height, width, _] = x.dims();
-    let pad = padding_pairs([height, width], size, stride, padding);
+    if dilation != [1; 2] {
+        return mean_of_taps(x, window, output);
+    }
+    let reach = |axis: usize| output[axis].saturating_sub(1) * stride[axis] + size[axis];
+    let pair = |axis: usize, input: usize| {
+        (padding[axis], reach(axis).saturating_sub(input + padding[axis]))
+    };
     let options = AvgPoolOptions::new(size)
         .with_stride(stride)
-        .with_padding_pairs(pad)
+        .with_padding_pairs([pair(0, height), pair(1, width)])
         .with_count_include_pad(false);
     // burn pools with channels second.
     module::avg_pool2d(x.permute([0, 3, 1, 2]), options).permute([0, 2, 3, 1])
 }
 
-/// Rows and columns added before and after.
-fn padding_pairs(
-    input: [usize; 2],
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: Padding,
-) -> [(usize, usize); 2] {
-    let pair = |i: usize| match padding {
-        Padding::Valid => (0, 0),
-        Padding::Around => (kernel[i] / 2, kernel[i] / 2),
-        Padding::Same => {
-            let out = input[i].div_ceil(stride[i].max(1));
-            let span = (out.saturating_sub(1)) * stride[i] + kernel[i];
-            let total = span.saturating_sub(input[i]);
-            (total / 2, total - total / 2)
-        }
+/// As [`avg_pool`] where taps lie apart, which burn's pooling doesn't know.
+fn mean_of_taps(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
+    let [batch, height, width, channels] = x.dims();
+    let device = x.device();
+    let sums = |x: Tensor<4>| -> Tensor<3> {
+        let [batch, _, _, channels] = x.dims();
+        let windows = im2col(x.clone(), Geometry::new(x.dims(), window, output));
+        let positions = batch * output[0] * output[1];
+        windows.reshape([positions, window.taps(), channels]).sum_dim(1)
     };
-    [pair(0), pair(1)]
+    let inside = constant(vec![1.0; height * width], [1, height, width, 1], &device);
+    let counts = sums(inside).repeat_dim(0, batch);
+    (sums(x) / counts.clamp_min(1.0)).reshape([batch, output[0], output[1], channels])
 }

@@ -1,15 +1,16 @@
-//! Fewer groups than pruning left: further down the posterior's order, on the fine-tuned network.
+//! Pruning further than the Bayesian stage did: further down the posterior's order, on the fine-tuned network.
 
 use super::Tracer;
 use crate::error::Error;
-use crate::network::FloatNetwork;
+use crate::graph::{Affine, Graph};
 use crate::pipeline::checkpoint::Pruned;
 use crate::pipeline::cut::Grown;
-use crate::pipeline::stages::{Base, weights};
-use crate::prune::{Shrinkage, Thresholds, unimportance};
+use crate::pipeline::stages::Base;
+use crate::prune::{Shrinkage, Thresholds, prune_score};
 use crate::select::Plan;
 use crate::train::ShrinkConfig;
 use crate::train::batch::Examples;
+use crate::train::deterministic::weight_count;
 use crate::train::shrink::{Removal, Scope, harmless};
 
 /// Doublings of the loss that a removal may cost, until enough goes; halvings, until less would.
@@ -19,16 +20,16 @@ const HALVINGS: u32 = 4;
 
 impl Tracer<'_> {
     /// The base with the plan's share of its weights, or as near above as removal comes.
-    pub(super) fn thinned(
+    pub(super) fn pruned_further(
         &self,
         base: &Base,
         plan: &Plan,
-    ) -> Result<(Pruned, FloatNetwork), Error> {
-        let job = self.setting.job;
-        let target = (weights(&base.network) as f64 * plan.keep) as usize;
+    ) -> Result<(Pruned, Graph<Affine>), Error> {
+        let job = self.context.job;
+        let target = (weight_count(&base.network) as f64 * plan.keep) as usize;
         let config =
             ShrinkConfig { floor: None, most_at_once: 1.0, ..job.variational.shrink.clone() };
-        let sample = self.setting.train.sample(config.examples, job.seed);
+        let sample = self.context.train.sample(config.examples, job.seed);
         let removal = self.removal(base, &config, &sample, target)?;
         let pruned = &base.pruned;
         let thresholds = Thresholds { layers: removal.thresholds, ..pruned.thresholds.clone() };
@@ -50,7 +51,7 @@ impl Tracer<'_> {
         sample: &Examples,
         target: usize,
     ) -> Result<Removal, Error> {
-        let order = unimportance(&base.pruned.posterior)?;
+        let order = prune_score(&base.pruned.posterior)?;
         let try_at = |exponent: f64| -> Result<(Removal, usize), Error> {
             let factor = exponent.exp2() as f32;
             let config = ShrinkConfig {
@@ -59,11 +60,11 @@ impl Tracer<'_> {
                 ..config.clone()
             };
             let network = base.network.clone();
-            let device = self.setting.device;
+            let device = self.context.device;
             let removal = harmless(network, order.clone(), &config, Scope::All, sample, device)?;
-            let topology = &base.network.topology;
-            let step = Shrinkage::plan_ranked(topology, &removal.dead, &removal.unimportance)?;
-            let left = weights(&step.apply(&base.network)?);
+            let (dead, scores) = (&removal.dead, &removal.prune_score);
+            let step = Shrinkage::plan_ranked(&base.network, dead, scores)?;
+            let left = weight_count(&step.apply(&base.network)?);
             Ok((removal, left))
         };
         let (mut removal, mut left) = try_at(0.0)?;
@@ -74,7 +75,7 @@ impl Tracer<'_> {
         }
         // Training in integers mends what the job's own budget removes. Without it, points are told
         // apart by what they keep, and one that should keep more needs a smaller budget.
-        let gentle = !self.setting.job.quantize.is_on();
+        let gentle = !self.context.job.quantize.is_on();
         while gentle && exponent <= 0.0 && exponent > -f64::from(DOUBLINGS) {
             let (gentler, left) = try_at(exponent - 1.0)?;
             if left > target {

@@ -1,4 +1,4 @@
-//! The lines of a front: one for each temperature of the KL, with a Bayesian stage, pruning and
+//! The sweeps of a Pareto front: one for each temperature of the KL, with a Bayesian stage, pruning and
 //! fine-tuning that all its points have in common.
 //!
 //! With one temperature they are done in the job's own folder. With several, that one ends with
@@ -10,38 +10,38 @@ use std::path::{Path, PathBuf};
 use super::{FRONT_FOLDER, Tracer};
 use crate::error::Error;
 use crate::job::Job;
-use crate::pipeline::checkpoint::Reached;
-use crate::pipeline::stages::{Base, Setting};
+use crate::pipeline::checkpoint::JobState;
+use crate::pipeline::stages::{Base, TrainingContext};
 use crate::pipeline::watch::Watch;
 use crate::select::{Plan, Point};
 
 impl Tracer<'_> {
     /// Every point, in the order of the plan, and the seconds of what points have in common.
-    pub(super) fn lines(
+    pub(super) fn sweeps(
         &self,
-        reached: Reached,
+        job_state: JobState,
         watch: &mut Watch,
     ) -> Result<(Vec<Point>, f64), Error> {
         let plans = self.plans();
         let mut points = Vec::with_capacity(plans.len());
-        let interrupted = |error| self.site.interrupted(error);
-        if let [factor] = self.setting.job.front.temperatures[..] {
-            let job = tempered(self.setting.job, factor);
-            let setting = Setting { job: &job, ..self.setting };
-            let base = setting.train_base(reached, watch).map_err(interrupted)?;
+        let interrupted = |error| self.run.interrupted(error);
+        if let [factor] = self.context.job.front.temperatures[..] {
+            let job = tempered(self.context.job, factor);
+            let context = TrainingContext { job: &job, ..self.context };
+            let base = context.train_base(job_state, watch).map_err(interrupted)?;
             let seconds = watch.seconds();
             for plan in &plans {
                 points.push(self.point(&base, plan)?);
             }
             return Ok((points, seconds));
         }
-        let dense = self.setting.train_dense(reached, watch).map_err(interrupted)?;
+        let dense = self.context.train_dense(job_state, watch).map_err(interrupted)?;
         let mut seconds = watch.seconds();
-        for line in plans.chunk_by(|a, b| a.temperature == b.temperature) {
-            let Some(first) = line.first() else { continue };
+        for sweep in plans.chunk_by(|a, b| a.temperature == b.temperature) {
+            let Some(first) = sweep.first() else { continue };
             let (base, took) = self.base(&dense, first.temperature)?;
             seconds += took;
-            for plan in line {
+            for plan in sweep {
                 points.push(self.point(&base, plan)?);
             }
         }
@@ -50,7 +50,7 @@ impl Tracer<'_> {
 
     /// What the points differ by.
     fn plans(&self) -> Vec<Plan> {
-        let job = self.setting.job;
+        let job = self.context.job;
         let mut plans = job.front.plans(job.points(), job.quantize.has_rate());
         if !job.variational.is_bayesian() {
             // Nothing is known that could order a removal.
@@ -60,22 +60,22 @@ impl Tracer<'_> {
     }
 
     /// What the points of one of several temperatures start from, and the seconds of work on it.
-    fn base(&self, dense: &Reached, factor: f64) -> Result<(Base, f64), Error> {
-        let folder = folder(self.site.out, factor);
+    fn base(&self, dense: &JobState, factor: f64) -> Result<(Base, f64), Error> {
+        let folder = folder(self.run.out, factor);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let text = format!("{}\n# temperature {factor}\n", self.site.job_toml);
+        let text = format!("{}\n# temperature {factor}\n", self.run.job_toml);
         let label = format!("temperature × {factor}: ");
-        let (reached, mut watch) = self.go_on(&folder, &text, label, || Ok(dense.clone()))?;
-        let job = tempered(self.setting.job, factor);
-        let setting = Setting { job: &job, ..self.setting };
-        let base = setting.train_base(reached, &mut watch);
-        Ok((base.map_err(|error| self.site.interrupted(error))?, watch.seconds()))
+        let (job_state, mut watch) = self.go_on(&folder, &text, label, || Ok(dense.clone()))?;
+        let job = tempered(self.context.job, factor);
+        let context = TrainingContext { job: &job, ..self.context };
+        let base = context.train_base(job_state, &mut watch);
+        Ok((base.map_err(|error| self.run.interrupted(error))?, watch.seconds()))
     }
 
     /// The folder of a temperature's common stages, unless that is the job's own.
-    pub(super) fn line_folder(&self, factor: f64) -> Option<PathBuf> {
-        let several = self.setting.job.front.temperatures.len() > 1;
-        several.then(|| folder(self.site.out, factor))
+    pub(super) fn sweep_folder(&self, factor: f64) -> Option<PathBuf> {
+        let several = self.context.job.front.temperatures.len() > 1;
+        several.then(|| folder(self.run.out, factor))
     }
 }
 

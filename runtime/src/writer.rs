@@ -1,11 +1,13 @@
-//! Writes a `.bbk` file from the very types that reading yields.
+//! Writes a `.bbk` file from the very types that reading yields: for hosts, behind the feature `writer`.
 
 use core::fmt;
 
 use serde::Serialize;
 
-use super::header::{FORMAT_VERSION, HEADER_LEN, Header, NUMERICS_VERSION, WEIGHT_ALIGNMENT};
-use super::{MAX_ARENA_LEN, MAX_FILE_LEN, Meta, Source, Tensor, crc32};
+use crate::format::{
+    FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, Meta, NUMERICS_VERSION,
+    Source, Tensor, WEIGHT_ALIGNMENT, crc32,
+};
 use crate::ops::Op;
 
 /// Why a model can't be written.

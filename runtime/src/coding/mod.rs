@@ -2,7 +2,7 @@
 //!
 //! A stream is the rows of one layer, each a bias (where biases are coded) and its weights. Every
 //! value is a few binary decisions, each with an adaptive probability of its own; one description
-//! of them ([`Contexts`]) serves both sides, since a [`Coder`] may write the decisions or read
+//! of them ([`Contexts`]) serves both sides, since a coder may write the decisions or read
 //! them. A layer has a few thousand decisions at most, so probabilities learn by counting.
 //!
 //! Any bytes are a stream: weights stay within the stated width, biases within 16 bits, and bytes
@@ -10,12 +10,16 @@
 
 mod contexts;
 mod decoder;
+#[cfg(any(test, feature = "writer"))]
 mod encoder;
 mod probability;
 
-pub use contexts::{CODED_BIAS_MAX, CodedRow, Contexts, MEMORY, Memory, Prediction, coded_limit};
+#[cfg(any(test, feature = "writer"))]
+pub use contexts::CodedRow;
+pub use contexts::{CODED_BIAS_MAX, Contexts, MEMORY, Memory, coded_limit};
 pub use decoder::Decoder;
-pub use encoder::{Encoder, encode};
+#[cfg(any(test, feature = "writer"))]
+pub use encoder::encode;
 
 #[cfg(test)]
 mod tests;

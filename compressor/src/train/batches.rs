@@ -1,5 +1,5 @@
-//! What each epoch of a stage learns from: the training set or a distorted copy of it, and the
-//! teacher's opinion of just these images.
+//! The training batches of each epoch of a stage: of the training set or a distorted copy of it, with
+//! the teacher's logits for just these images.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,23 +9,23 @@ use burn::tensor::Device;
 use super::augment::AugmentConfig;
 use super::batch::{Batch, Examples, Teacher};
 use super::evaluate::logits;
-use crate::calibrate::InputQuantization;
-use crate::network::FloatNetwork;
+use crate::compile::InputQuantization;
+use crate::graph::{Affine, Graph};
 
 /// Whom a stage learns from besides the labels
 /// (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531).
 #[derive(Clone, Copy, Debug)]
 pub struct Distillation<'a> {
     /// The network whose predictions are imitated.
-    pub teacher: &'a FloatNetwork,
+    pub teacher: &'a Graph<Affine>,
     /// Share of imitation in the loss.
     pub weight: f32,
     /// Temperature T of both softmaxes.
     pub temperature: f32,
 }
 
-/// A stage's material, epoch by epoch; the same for the same seed, wherever training begins.
-pub struct Lessons<'a> {
+/// A stage's training batches, epoch by epoch; the same for the same seed, wherever training begins.
+pub struct TrainingBatches<'a> {
     clean: &'a Examples,
     augment: &'a AugmentConfig,
     seed: u64,
@@ -36,7 +36,7 @@ pub struct Lessons<'a> {
     input: Option<&'a InputQuantization>,
     device: &'a Device,
     current: Option<Current<'a>>,
-    opinions: HashMap<u32, Teacher>,
+    teacher_logits: HashMap<u32, Teacher>,
 }
 
 struct Current<'a> {
@@ -44,7 +44,7 @@ struct Current<'a> {
     examples: Cow<'a, Examples>,
 }
 
-impl<'a> Lessons<'a> {
+impl<'a> TrainingBatches<'a> {
     /// Of a stage of `epochs` epochs.
     pub fn new(
         clean: &'a Examples,
@@ -64,7 +64,7 @@ impl<'a> Lessons<'a> {
             input: None,
             device,
             current: None,
-            opinions: HashMap::new(),
+            teacher_logits: HashMap::new(),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Lessons<'a> {
             None => self.prepare(copy),
         };
         let examples = &*self.current.insert(current).examples;
-        (examples, self.opinions.get(&copy))
+        (examples, self.teacher_logits.get(&copy))
     }
 
     fn prepare(&mut self, copy: u32) -> Current<'a> {
@@ -128,7 +128,9 @@ impl<'a> Lessons<'a> {
         };
         if let Some(distillation) = &self.distillation {
             let device = self.device;
-            self.opinions.entry(copy).or_insert_with(|| distillation.opinion(&examples, device));
+            self.teacher_logits
+                .entry(copy)
+                .or_insert_with(|| distillation.teach(&examples, device));
         }
         let examples = match self.input {
             Some(input) => Cow::Owned(in_integers(&examples, input)),
@@ -149,7 +151,7 @@ pub fn in_integers(examples: &Examples, input: &InputQuantization) -> Examples {
 
 impl Distillation<'_> {
     /// softmax(logits/T) of every example.
-    fn opinion(&self, examples: &Examples, device: &Device) -> Teacher {
+    fn teach(&self, examples: &Examples, device: &Device) -> Teacher {
         let mut targets = logits(self.teacher, examples, device);
         for row in targets.chunks_exact_mut(examples.classes.max(1)) {
             let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

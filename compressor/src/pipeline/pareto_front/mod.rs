@@ -1,27 +1,27 @@
-//! The front: from what fine-tuning left, several points are compressed further, each in a folder of
+//! The Pareto front: from what fine-tuning left, several points are compressed further, each in a folder of
 //! its own, measured on validation, and one is chosen by the requirements.
 //!
 //! Pre-training is done once; the Bayesian stage, pruning and fine-tuning once for every temperature
-//! (`line`). A point that keeps all groups goes on from there; one that keeps fewer goes on down the
-//! posterior's order, on the fine-tuned network (`thin`). What each point pays is its training in
+//! (`sweep`). A point that keeps all groups goes on from there; one that keeps fewer goes on down the
+//! posterior's order, on the fine-tuned network (`prune_further`). What each point pays is its training in
 //! integers.
 //!
 //! A folder `front/point-N` holds model, ledger, metrics, checkpoint and, once the point is done,
 //! `point.json`: a job that is resumed takes points that are done as they are, and goes on in the
 //! middle of the one it was at.
 
-mod line;
 mod measure;
-mod thin;
+mod prune_further;
+mod sweep;
 
 use std::path::{Path, PathBuf};
 
-use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, Reached};
+use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
 use super::finish;
-use super::stages::{Base, Setting, Trained};
+use super::stages::{Base, Trained, TrainingContext};
 use super::watch::Watch;
-use super::{METRICS_FILE, MODEL_FILE, PipelineError, Site};
-use crate::error::Error;
+use super::{METRICS_FILE, MODEL_FILE, RunContext};
+use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::Job;
 use crate::ledger::Ledger;
@@ -42,12 +42,12 @@ const MAX_POINT_BYTES: u64 = 1 << 20;
 /// What tracing needs.
 pub(super) struct Tracer<'a> {
     /// Of the job as it stands.
-    pub(super) setting: Setting<'a>,
-    pub(super) site: Site<'a>,
+    pub(super) context: TrainingContext<'a>,
+    pub(super) run: RunContext<'a>,
 }
 
 /// A traced front.
-pub(super) struct Front {
+pub(super) struct ParetoFront {
     pub(super) points: Vec<Point>,
     pub(super) choice: Choice,
     /// Seconds of work on everything.
@@ -76,10 +76,14 @@ pub(super) fn clear(out: &Path) -> Result<(), Error> {
 
 impl Tracer<'_> {
     /// Traces every point, from wherever the job is, and chooses.
-    pub(super) fn trace(&self, reached: Reached, watch: &mut Watch) -> Result<Front, Error> {
-        let job = self.setting.job;
-        let progress = self.setting.progress;
-        let (mut points, seconds) = self.lines(reached, watch)?;
+    pub(super) fn trace(
+        &self,
+        job_state: JobState,
+        watch: &mut Watch,
+    ) -> Result<ParetoFront, Error> {
+        let job = self.context.job;
+        let progress = self.context.progress;
+        let (mut points, seconds) = self.sweeps(job_state, watch)?;
         measure::same_basis(&mut points);
         for (left_out, same) in measure::drop_repeated(&mut points) {
             progress.note(&format!("point {left_out} is the model of point {same}: left out"));
@@ -88,39 +92,39 @@ impl Tracer<'_> {
         let choice = choose(&points, &job.requirements, job.report.megahertz);
         let choice = choice.ok_or(PipelineError::NoPoint)?;
         progress.note(&choice.why(&points, &job.requirements));
-        Ok(Front { points, choice, seconds })
+        Ok(ParetoFront { points, choice, seconds })
     }
 
     /// The chosen point as it was trained.
-    pub(super) fn chosen(&self, front: &Front) -> Result<Chosen, Error> {
+    pub(super) fn chosen(&self, front: &ParetoFront) -> Result<Chosen, Error> {
         let point = front.points.get(front.choice.point).ok_or(PipelineError::NoPoint)?;
         let folder = self.folder(&point.plan);
         let path = folder.join(CHECKPOINT_FILE);
         let text = self.point_toml(&point.plan);
-        let checkpoint = Checkpoint::load(&path, &text, self.site.options.device.name())?;
-        let Reached::Trained { dense, pruned, network, quantized } = checkpoint.reached else {
+        let checkpoint = Checkpoint::load(&path, &text, self.run.options.device.name())?;
+        let JobState::Trained { dense, pruned, network, quantized } = checkpoint.state else {
             return Err(PipelineError::NoPoint.into());
         };
-        let job = point_job(self.setting.job, &point.plan);
+        let job = point_job(self.context.job, &point.plan);
         let trained = Trained { dense, pruned, network, quantized };
-        let common = self.site.out.join(METRICS_FILE);
-        let line = self.line_folder(point.plan.temperature).map(|line| line.join(METRICS_FILE));
+        let common = self.run.out.join(METRICS_FILE);
+        let sweep = self.sweep_folder(point.plan.temperature).map(|sweep| sweep.join(METRICS_FILE));
         let own = folder.join(METRICS_FILE);
         Ok(Chosen {
             job,
             trained,
             narrower: point.plan.narrower,
-            metrics: [common].into_iter().chain(line).chain([own]).collect(),
+            metrics: [common].into_iter().chain(sweep).chain([own]).collect(),
         })
     }
 
     fn folder(&self, plan: &Plan) -> PathBuf {
-        folder(self.site.out, plan.index + 1)
+        folder(self.run.out, plan.index + 1)
     }
 
     /// What a point's checkpoint belongs to.
     fn point_toml(&self, plan: &Plan) -> String {
-        format!("{}\n# point {} of {}\n", self.site.job_toml, plan.index + 1, plan.of)
+        format!("{}\n# point {} of {}\n", self.run.job_toml, plan.index + 1, plan.of)
     }
 
     /// One point: as it was found done, or trained from wherever it is, and measured.
@@ -130,16 +134,16 @@ impl Tracer<'_> {
         if let Some(point) = done(&folder, plan)? {
             return Ok(point);
         }
-        let job = point_job(self.setting.job, plan);
-        let setting = Setting { job: &job, ..self.setting };
+        let job = point_job(self.context.job, plan);
+        let context = TrainingContext { job: &job, ..self.context };
         let text = self.point_toml(plan);
         let label = format!("point {} of {}: ", plan.index + 1, plan.of);
         let start = || self.start(&job, base, plan);
-        let (reached, mut watch) = self.go_on(&folder, &text, label, start)?;
-        let trained = setting.train(reached, &mut watch).map_err(|e| self.site.interrupted(e))?;
+        let (job_state, mut watch) = self.go_on(&folder, &text, label, start)?;
+        let trained = context.train(job_state, &mut watch).map_err(|e| self.run.interrupted(e))?;
         let seconds = watch.seconds();
         let input = finish::Input {
-            site: Site { job_toml: &text, out: &folder, ..self.site },
+            run: RunContext { job_toml: &text, out: &folder, ..self.run },
             job: &job,
             trained: &trained,
             seconds,
@@ -166,37 +170,37 @@ impl Tracer<'_> {
         folder: &Path,
         text: &str,
         label: String,
-        start: impl FnOnce() -> Result<Reached, Error>,
-    ) -> Result<(Reached, Watch<'_>), Error> {
-        let device = self.site.options.device.name();
+        start: impl FnOnce() -> Result<JobState, Error>,
+    ) -> Result<(JobState, Watch<'_>), Error> {
+        let device = self.run.options.device.name();
         let path = folder.join(CHECKPOINT_FILE);
         let metrics = folder.join(METRICS_FILE);
-        let (reached, metrics, earlier) = if path.exists() {
+        let (job_state, metrics, earlier) = if path.exists() {
             let checkpoint = Checkpoint::load(&path, text, device)?;
-            let (stage, step) = checkpoint.reached.position();
+            let (stage, step) = checkpoint.state.position();
             let (metrics, _) = Metrics::resume(&metrics, stage, step)?;
-            (checkpoint.reached, metrics, checkpoint.seconds)
+            (checkpoint.state, metrics, checkpoint.seconds)
         } else {
             (start()?, Metrics::create(&metrics)?, 0.0)
         };
-        let (progress, text) = (self.setting.progress, text.to_owned());
+        let (progress, text) = (self.context.progress, text.to_owned());
         let watch = Watch::new(progress, metrics, folder, text, device.to_owned(), earlier);
-        Ok((reached, watch.labelled(label)))
+        Ok((job_state, watch.labelled(label)))
     }
 
     /// Where a point starts.
-    fn start(&self, job: &Job, base: &Base, plan: &Plan) -> Result<Reached, Error> {
+    fn start(&self, job: &Job, base: &Base, plan: &Plan) -> Result<JobState, Error> {
         let dense = base.dense.clone();
         if plan.keep >= 1.0 {
             let (pruned, network) = (base.pruned.clone(), base.network.clone());
-            return Ok(Reached::Finetuned { dense, pruned, network });
+            return Ok(JobState::Finetuned { dense, pruned, network });
         }
-        let (pruned, network) = self.thinned(base, plan)?;
+        let (pruned, network) = self.pruned_further(base, plan)?;
         if job.quantize.is_on() {
             // Training in integers mends what the removal did.
-            return Ok(Reached::Finetuned { dense, pruned, network });
+            return Ok(JobState::Finetuned { dense, pruned, network });
         }
-        Ok(Reached::Finetune { dense, pruned, state: deterministic::State::new(network) })
+        Ok(JobState::Finetune { dense, pruned, state: deterministic::State::new(network) })
     }
 }
 
@@ -207,7 +211,7 @@ fn folder(out: &Path, point: usize) -> PathBuf {
 
 /// The job of one point.
 fn point_job(job: &Job, plan: &Plan) -> Job {
-    let mut job = line::tempered(job, plan.temperature);
+    let mut job = sweep::tempered(job, plan.temperature);
     job.quantize.rate = Some(job.quantize.rate() * plan.rate as f32);
     job.quantize.bits = plan.widths(&job.quantize.bits);
     job.bits.most = match job.bits.most {
@@ -229,22 +233,22 @@ fn done(folder: &Path, plan: &Plan) -> Result<Option<Point>, Error> {
     Ok(point.filter(|point| (point.plan.index, point.plan.of) == (plan.index, plan.of)))
 }
 
-impl Front {
+impl ParetoFront {
     /// The chosen point.
     pub(super) fn point(&self) -> Option<&Point> {
         self.points.get(self.choice.point)
     }
 
     /// For the summary and the report; now that the choice is made, the test set is counted, too.
-    pub(super) fn summary(&self, job: &Job, site: &Site<'_>) -> Result<FrontSummary, Error> {
+    pub(super) fn summary(&self, job: &Job, run: &RunContext<'_>) -> Result<FrontSummary, Error> {
         let megahertz = job.report.megahertz;
         let mut summary =
             FrontSummary::new(&self.points, &self.choice, &job.requirements, megahertz);
-        let (dataset, labels) = (&site.prepared.dataset, site.prepared.test().labels);
+        let (dataset, labels) = (&run.prepared.dataset, run.prepared.test().labels);
         for point in &mut summary.points {
-            let path = folder(site.out, point.point).join(MODEL_FILE);
+            let path = folder(run.out, point.point).join(MODEL_FILE);
             let model = files::read(&path, MAX_MODEL_BYTES)?;
-            let inputs = verify::quantized_inputs(&model, dataset, &site.prepared.split.test)?;
+            let inputs = verify::quantized_inputs(&model, dataset, &run.prepared.split.test)?;
             let found = verify::evaluate(&model, &inputs, &labels)?;
             point.test_error_percent = Some(found.error_percent());
         }
@@ -252,12 +256,12 @@ impl Front {
     }
 
     /// Whether the requirements are met, and if not, why.
-    pub(super) fn verdict(&self, job: &Job) -> Result<(), Error> {
+    pub(super) fn verdict(&self, job: &Job) -> Result<(), Unmet> {
         let why = || self.choice.why(&self.points, &job.requirements);
         match self.choice.outcome {
             Outcome::Met => Ok(()),
-            Outcome::NotMet(_) => Err(PipelineError::NotMet { why: why() }.into()),
-            Outcome::NotProven(_) => Err(PipelineError::NotProven { why: why() }.into()),
+            Outcome::NotMet(_) => Err(Unmet::NotMet { why: why() }),
+            Outcome::NotProven(_) => Err(Unmet::NotProven { why: why() }),
         }
     }
 }

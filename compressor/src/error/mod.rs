@@ -14,7 +14,10 @@
 //!
 //! Codes from 70 up are those of `sysexits.h` and of the shell.
 
+mod checkpoint;
 mod cli;
+mod pipeline;
+mod unmet;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,10 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub use checkpoint::CheckpointError;
 pub use cli::CliError;
+pub use pipeline::PipelineError;
+pub use unmet::Unmet;
 
 use crate::compile::CompileError;
 use crate::compile::calibrate::CalibrateError;
@@ -33,11 +39,9 @@ use crate::device::DeviceError;
 use crate::export::ExportError;
 use crate::files::FileError;
 use crate::golden::GoldenError;
+use crate::graph::LowerError;
 use crate::job::JobError;
-use crate::lower::LowerError;
 use crate::metrics::MetricsError;
-use crate::pipeline::PipelineError;
-use crate::pipeline::checkpoint::CheckpointError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
 use crate::text::{json_printable, one_line};
@@ -166,7 +170,7 @@ errors! {
         TrainError::Interrupted => Kind::Interrupted,
         TrainError::Observer(_) => Kind::Io,
         TrainError::Diverged { .. } => Kind::Requirement,
-        TrainError::Lower(_) => Kind::Model,
+        TrainError::Lower(_) | TrainError::Compile(_) => Kind::Model,
         TrainError::Prune(_) | TrainError::Shard { .. } | TrainError::Calibrate(_) => {
             Kind::Internal
         }
@@ -210,16 +214,18 @@ errors! {
     };
     /// Export.
     Export(ExportError) => |_| Kind::Model;
+    /// A model that isn't good enough.
+    Unmet(Unmet) => |e| match e {
+        Unmet::Requirement { .. }
+        | Unmet::Chance { .. }
+        | Unmet::NotMet { .. }
+        | Unmet::Size { .. } => Kind::Requirement,
+        Unmet::TooFewToTell { .. } | Unmet::NotProven { .. } => Kind::Unproven,
+    };
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {
         PipelineError::Busy { .. } => Kind::Usage,
-        PipelineError::Requirement { .. }
-        | PipelineError::Chance { .. }
-        | PipelineError::NotMet { .. }
-        | PipelineError::Size { .. } => Kind::Requirement,
-        PipelineError::TooFewExamples { .. }
-        | PipelineError::TooFewToTell { .. }
-        | PipelineError::NotProven { .. } => Kind::Unproven,
+        PipelineError::TooFewExamples { .. } => Kind::Unproven,
         PipelineError::NoPoint => Kind::Io,
         PipelineError::Parse(_) | PipelineError::Json(_) | PipelineError::Simulation { .. } => {
             Kind::Internal

@@ -1,13 +1,13 @@
-//! A layer's parameters as the leaves of a step's graph, and their gradients on the way back.
+//! A layer's parameters on the device in one step, and their gradients.
 //!
 //! What a step's shards have in common, σ² above all, is computed once a step ([`LayerValues`]);
-//! each shard then hangs its own leaves ([`LayerLeaves`]) on the same memory.
+//! each shard then has parameters of its own ([`LayerParameters`]) on the same memory.
 
 use burn::tensor::{Device, Gradients, Tensor};
 
-use super::local::{AffineLeaves, sample_scale};
+use super::local::{AffineParameters, sample_scale};
 use super::{AffinePosterior, Gaussian, Link, Noise, Scale};
-use crate::train::tensor::{constant, leaf_of, taken_gradient};
+use crate::graph::tensor::{constant, leaf_of, taken_gradient};
 
 /// The values of one layer's parameters in one step, shared by its shards.
 #[derive(Clone, Debug)]
@@ -46,21 +46,21 @@ impl LayerValues {
     }
 }
 
-/// The leaves of one layer in one shard's graph.
+/// The parameters of one layer in one shard, which gather gradients.
 #[derive(Debug)]
-pub struct LayerLeaves {
+pub struct LayerParameters {
     /// Weights and biases.
-    pub affine: AffineLeaves,
+    pub affine: AffineParameters,
     location: Tensor<1>,
     spread: Tensor<1>,
     link: Link,
 }
 
-impl LayerLeaves {
-    /// Leaves with `values` on `device`.
+impl LayerParameters {
+    /// Parameters with `values` on `device`.
     pub fn new(values: &LayerValues, device: &Device) -> Self {
         Self {
-            affine: AffineLeaves {
+            affine: AffineParameters {
                 weight: leaf_of(&values.weight, device),
                 variance: leaf_of(&values.variance, device),
                 bias: leaf_of(&values.bias, device),
@@ -82,8 +82,8 @@ impl LayerLeaves {
         sample_scale(x, self.location.clone(), self.spread.clone(), sample, self.link)
     }
 
-    /// The gradient of this step, taken out of `grads`; `of` and `values` are what the leaves were
-    /// made from.
+    /// The gradient of this step, taken out of `grads`; `of` and `values` are what the parameters
+    /// were made from.
     pub fn take_gradient(
         &self,
         of: &AffinePosterior,

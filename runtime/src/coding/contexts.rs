@@ -4,6 +4,7 @@ use core::cell::Cell;
 use core::hint::cold_path;
 
 use super::decoder::Decoder;
+#[cfg(any(test, feature = "writer"))]
 use super::encoder::Encoder;
 use super::probability::{Coder, Probability, adaptive, even, mostly};
 
@@ -31,18 +32,19 @@ pub const fn coded_limit(bits: u8) -> i8 {
 
 /// What a weight is predicted from; the first decisions of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prediction {
+pub(super) struct Prediction {
     /// The weight before it in the row.
-    pub neighbour: bool,
+    pub(super) neighbour: bool,
     /// The weights above it in the column.
-    pub column: bool,
+    pub(super) column: bool,
     /// Its sign, from that of the weight before.
-    pub sign: bool,
+    pub(super) sign: bool,
 }
 
+#[cfg(any(test, feature = "writer"))]
 impl Prediction {
     /// All there are.
-    pub const ALL: [Self; 8] = {
+    pub(super) const ALL: [Self; 8] = {
         let mut all = [Self { neighbour: false, column: false, sign: false }; 8];
         let mut i = 0;
         while i < 8 {
@@ -54,6 +56,7 @@ impl Prediction {
 }
 
 /// One row as it is written.
+#[cfg(any(test, feature = "writer"))]
 #[derive(Clone, Copy, Debug)]
 pub struct CodedRow<'a> {
     /// Bias before its shift, where biases are coded.
@@ -119,7 +122,8 @@ impl<'m> Contexts<'m> {
     }
 
     /// Begins writing a layer; see [`Self::read`].
-    pub fn write(
+    #[cfg(any(test, feature = "writer"))]
+    pub(super) fn write(
         encoder: &mut Encoder<'_>,
         memory: &'m mut Memory,
         wanted: Prediction,
@@ -130,7 +134,12 @@ impl<'m> Contexts<'m> {
     }
 
     /// Writes one row, or returns `None` when a value is beyond the width.
-    pub fn write_row(&mut self, encoder: &mut Encoder<'_>, row: &CodedRow<'_>) -> Option<()> {
+    #[cfg(any(test, feature = "writer"))]
+    pub(super) fn write_row(
+        &mut self,
+        encoder: &mut Encoder<'_>,
+        row: &CodedRow<'_>,
+    ) -> Option<()> {
         if let Some(bias) = row.bias {
             if bias.unsigned_abs() > CODED_BIAS_MAX.unsigned_abs() {
                 return None;

@@ -1,0 +1,67 @@
+//! Why a job's model isn't good enough; it is there all the same.
+
+/// What a model doesn't keep to.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Unmet {
+    /// No point of the front meets the requirements.
+    #[error("{why}")]
+    NotMet {
+        /// Which requirement binds, and what the nearest point gives.
+        why: String,
+    },
+    /// No point of the front can be promised to meet the requirements.
+    #[error("{why}")]
+    NotProven {
+        /// Which promise fails, and how many examples would be enough.
+        why: String,
+    },
+    /// No way of storing the weights keeps within `[size]`.
+    #[error(
+        "[size] {what} = {limit} can't be kept: however the weights are stored, it takes {found}; \
+         allow more, or compress more ([variational.shrink] target_weights or target_macs)"
+    )]
+    Size {
+        /// The key.
+        what: &'static str,
+        /// Its value.
+        limit: u64,
+        /// What the nearest choice takes.
+        found: u64,
+    },
+    /// A network that is no better than chance.
+    #[error("no better than chance, so this is no compressed network. {why}. What helps: {remedy}")]
+    Chance {
+        /// Which network, and its answers beside those of chance.
+        why: String,
+        /// What to change.
+        remedy: String,
+    },
+    /// Too few validation examples to tell any model from chance.
+    #[error(
+        "too few validation examples to say whether the model is better than chance. {why}; collect \
+         more, or raise [data] validation_count"
+    )]
+    TooFewToTell {
+        /// What was seen.
+        why: String,
+    },
+    /// The model is worse than the job allows.
+    #[error(
+        "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
+         network's; [requirements] error_rise_points allows {allowed:.2} (one of {examples} \
+         validation examples is {:.2}). What helps: {remedy}, or allow more",
+        100.0 / (*examples).max(1) as f64
+    )]
+    Requirement {
+        /// Error of the integer model on validation.
+        found: f64,
+        /// Points above the dense network.
+        rise: f64,
+        /// Points allowed.
+        allowed: f64,
+        /// Validation examples.
+        examples: usize,
+        /// What keeps more of the dense network.
+        remedy: String,
+    },
+}

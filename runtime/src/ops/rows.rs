@@ -1,0 +1,57 @@
+//! Where the rows of a weight layer come from: from the weight section as they are, or decoded.
+
+use super::Parameters;
+use super::affine::Layer;
+use crate::features::Features;
+use crate::format::OpFault;
+
+/// Rows of a layer, one an output.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows {
+    /// How many.
+    pub(crate) count: usize,
+    /// Weights of a row.
+    pub(crate) columns: usize,
+    /// Distance in a row to the weight before: the channels of a convolution, else 1.
+    pub(crate) lag: usize,
+}
+
+/// Parameters of a weight layer, which say where its rows come from.
+pub(crate) trait RowSource {
+    /// Whether all rows are there at once, as they are stored. Else some filters come at a time, of bytes
+    /// and no longer than a patch.
+    const IS_WHOLE: bool;
+
+    /// The features that they need.
+    fn features(&self) -> Features;
+
+    /// Whether filters of so many weights can be moved over an image.
+    fn has_filters(&self, columns: usize) -> bool;
+
+    /// Whether filters of one channel, of so many weights, can be.
+    fn has_kernels(&self, columns: usize) -> bool;
+
+    /// Proves that the parameters of a layer lie in the section, have a known width and sound
+    /// multipliers, and can't make an accumulator leave 32 bits.
+    fn check(&self, section: &[u8], rows: usize, columns: usize) -> Result<(), OpFault>;
+
+    /// Bytes of each part, for reports.
+    fn parameters(&self, rows: usize, columns: usize, macs: u64) -> Parameters;
+
+    /// Elementary steps of one inference.
+    fn steps(&self, parameters: &Parameters) -> u64 {
+        parameters.macs
+    }
+
+    /// The outputs of all rows for one input; zero points are the input's and the output's.
+    fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]);
+
+    /// Hands over all filters, or some at a time: a layer of those, and the number of the first.
+    fn filters(
+        &self,
+        section: &[u8],
+        rows: Rows,
+        zero_points: [i8; 2],
+        take: impl FnMut(&Layer<'_>, usize),
+    );
+}

@@ -1,0 +1,53 @@
+//! Every golden vector of the repository, on this host and with the kernels that this build has.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use bitsback_runtime::{ISA, Interpreter, Model};
+
+/// The values of a file of raw int8.
+fn values(path: &Path) -> Vec<i8> {
+    fs::read(path).unwrap().into_iter().map(|byte| byte as i8).collect()
+}
+
+/// Compares all vectors of a folder, and returns how many there are.
+fn compare(folder: &Path) -> usize {
+    let bytes = fs::read(folder.join("model.bbk")).unwrap();
+    let model =
+        Model::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut arena = vec![0; model.arena_len()];
+    let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
+    let (inputs, outputs) = (values(&folder.join("inputs.i8")), values(&folder.join("outputs.i8")));
+    let input_len = interpreter.input_mut().len();
+    let vectors = inputs.chunks(input_len).zip(outputs.chunks(interpreter.output().len()));
+    let mut count = 0;
+    for (input, expected) in vectors {
+        interpreter.input_mut().copy_from_slice(input);
+        interpreter.invoke();
+        assert_eq!(interpreter.output(), expected, "vector {count} of {}", folder.display());
+        count += 1;
+    }
+    assert_eq!(count * input_len, inputs.len());
+    count
+}
+
+#[test]
+fn every_vector_gives_its_bytes() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    for entry in fs::read_dir(golden).unwrap() {
+        let folder = entry.unwrap().path();
+        assert!(compare(&folder) > 0, "{} has no vectors", folder.display());
+    }
+}
+
+#[test]
+fn the_kernels_are_those_that_were_asked_for() {
+    let usual = match std::env::consts::ARCH {
+        "x86_64" => "x86_64",
+        "aarch64" => "neon",
+        _ => "portable",
+    };
+    assert_eq!(ISA, option_env!("BITSBACK_ISA").unwrap_or(usual));
+}
