@@ -14,6 +14,9 @@ use bitsback_runtime::format::Clamp;
 /// Values of a row of the model's input: a dimension that the format can hold.
 const ROW: usize = 1024;
 
+/// Where the first operand begins: what begins where the input does would be read in its arrangement.
+const FIRST: usize = 1;
+
 /// A node that the runtime computes.
 pub struct Alone {
     /// The model, which reads all operands one after the other.
@@ -37,14 +40,14 @@ impl Alone {
         };
         let operands: Vec<&IntegerValue> =
             node.inputs.iter().map(|&id| &graph.values[id]).collect();
-        let len: usize = operands.iter().map(|operand| operand.len()).sum();
+        let len = operands.iter().fold(FIRST, |len, operand| len.saturating_add(operand.len()));
         let rows = len.div_ceil(ROW).max(1);
         let Some(first) = operands.first() else { return Ok(None) };
         let mut single = IntegerGraph::default();
         let input =
             IntegerValue { dims: vec![rows, ROW], origin: Origin::Computed, ..(*first).clone() };
         single.values.push(input);
-        let mut offset = 0;
+        let mut offset = FIRST;
         for &operand in &operands {
             let origin = Origin::View(0, offset);
             single.values.push(IntegerValue { origin, ..operand.clone() });
@@ -67,7 +70,7 @@ impl Alone {
         let device = x.first.device();
         let operands: Vec<Value> = [x.first].into_iter().chain(x.rest).collect();
         let mut bytes = vec![0i8; batch * self.len];
-        let mut offset = 0;
+        let mut offset = FIRST;
         for (operand, value) in operands.iter().zip(&site.inputs) {
             let zero = i16::from(value.quantization.zero_point);
             let len = value.len().max(1);
