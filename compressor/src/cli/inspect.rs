@@ -12,6 +12,7 @@ use super::output::Context;
 use super::table::{self, Align};
 use crate::compile::coding::StoredWeights;
 use crate::error::Error;
+use crate::graph::{IntegerOp, StoredLayer};
 use crate::ledger::{self, BitRecord};
 use crate::report::number::{self, thousands};
 use crate::summary::ratio;
@@ -219,7 +220,7 @@ fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
 }
 
 fn is_coded(step: &Step) -> bool {
-    matches!(step.op, Op::CodedDense(_) | Op::CodedConv2d(_) | Op::CodedDepthwiseConv2d(_))
+    matches!(IntegerOp::layer(step), Some((StoredLayer::Coded(_), _)))
 }
 
 /// Rows × columns of the weight matrix, the kernel's sides shown for a convolution.
@@ -250,10 +251,8 @@ fn float_bytes(layer: &Layer) -> u64 {
 
 /// How many biases a layer has.
 fn biases(step: &Step) -> u64 {
-    let coded = match &step.op {
-        Op::CodedDense(op) => op.affine.bias,
-        Op::CodedConv2d(op) => op.affine.bias,
-        Op::CodedDepthwiseConv2d(op) => op.affine.bias,
+    let coded = match IntegerOp::layer(step) {
+        Some((StoredLayer::Coded(affine), _)) => affine.bias,
         _ => None,
     };
     let has_some = coded.is_some() || step.parameters().bias_bytes > 0;

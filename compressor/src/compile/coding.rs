@@ -1,11 +1,13 @@
 //! How many bytes a layer's integers take, coded: what a choice by size goes by.
 
+use bitsback_runtime::Step;
 use bitsback_runtime::coding::{CodedRow, Contexts, Decoder, Memory, coded_limit, encode};
 use bitsback_runtime::format::{
     Fields, Layout, PAIR_BLOCK_ROWS, Weights, pair_block_len, paired_row, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
-use bitsback_runtime::{Op, Step};
+
+use crate::graph::{IntegerOp, StoredLayer};
 
 /// A layer's rows as one coded stream.
 #[derive(Clone, Copy, Debug)]
@@ -60,23 +62,12 @@ pub(crate) struct StoredWeights {
 impl StoredWeights {
     /// Reads them, whatever their layout; `None` for an operator without weights.
     pub(crate) fn read(step: &Step, section: &[u8]) -> Option<Self> {
-        let channels = step.inputs().next()?.shape.channels();
-        let (lag, matrix, coded) = match &step.op {
-            Op::Dense(op) => (1, Some(&op.affine.weights), None),
-            Op::Conv2d(op) => (channels, Some(&op.affine.weights), None),
-            Op::Conv2dMaxPool2d(op) => (channels, Some(&op.affine.weights), None),
-            Op::DepthwiseConv2d(op) => (1, Some(&op.affine.weights), None),
-            Op::CodedDense(op) => (1, None, Some(&op.affine)),
-            Op::CodedConv2d(op) => (channels, None, Some(&op.affine)),
-            Op::CodedDepthwiseConv2d(op) => (1, None, Some(&op.affine)),
-            _ => return None,
-        };
+        let (layer, lag) = IntegerOp::layer(step)?;
         let rows = step.output().shape.channels();
         let columns = step.parameters().weights.checked_div(rows)?;
-        let values = match (matrix, coded) {
-            (Some(weights), _) => stored(weights, section, rows, columns)?,
-            (_, Some(affine)) => decoded(affine, section, rows, columns, lag)?,
-            _ => return None,
+        let values = match &layer {
+            StoredLayer::Rows(affine) => stored(&affine.weights, section, rows, columns)?,
+            StoredLayer::Coded(affine) => decoded(affine, section, rows, columns, lag)?,
         };
         Some(Self { values, columns, lag })
     }

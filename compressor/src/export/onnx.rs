@@ -1,18 +1,18 @@
 //! A graph of floats as an ONNX file, with or without its quantisation.
 //!
-//! Images come channels first, as other tools expect; where a vector is made of an image or an image
-//! of a vector, a transposition keeps the order of its numbers.
+//! What an operator becomes is in its own file; how the file is laid out, and where its values are
+//! quantised, is here.
 
 use prost::Message;
 use prost::bytes::Bytes;
 
 use super::ExportError;
-use crate::graph::ops::{Clip, LeakyRelu, Pad};
-use crate::graph::{Affine, Graph, Node, Op, ValueId, Window};
+use crate::graph::exporter::{channels_first, file_dims};
+use crate::graph::{Affine, Attribute, Attributes, Exporter, Node, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::import::onnx::schema::{
-    Attribute, RawDim, RawGraph, RawModel, RawNode, RawOpset, RawShape, RawTensorType, RawType,
-    RawValue, Tensor,
+    Attribute as RawAttribute, RawDim, RawGraph, RawModel, RawNode, RawOpset, RawShape,
+    RawTensorType, RawType, RawValue, Tensor,
 };
 use crate::numbers::Quantization;
 use crate::numbers::Rows;
@@ -47,8 +47,8 @@ pub fn onnx(model: &FloatModel, quantized: bool) -> Result<Vec<u8>, ExportError>
         nodes: writer.nodes,
         name: "bitsback".to_owned(),
         initializers: writer.parameters,
-        inputs: vec![described(&raw, &onnx_dims(&graph.values[graph.input].dims))],
-        outputs: vec![described(&name(graph.output), &onnx_dims(&output))],
+        inputs: vec![described(&raw, &file_dims(&graph.values[graph.input].dims))],
+        outputs: vec![described(&name(graph.output), &file_dims(&output))],
     };
     let opset = RawOpset { domain: String::new(), version: OPSET };
     let file = RawModel {
@@ -62,14 +62,6 @@ pub fn onnx(model: &FloatModel, quantized: bool) -> Result<Vec<u8>, ExportError>
 
 fn name(id: ValueId) -> String {
     format!("v{id}")
-}
-
-/// Dimensions with channels first.
-fn onnx_dims(dims: &[usize]) -> Vec<usize> {
-    match *dims {
-        [height, width, channels] => vec![channels, height, width],
-        _ => dims.to_vec(),
-    }
 }
 
 /// Input or output with an open batch.
@@ -91,11 +83,7 @@ struct Writer<'m> {
     steps: usize,
 }
 
-impl Writer<'_> {
-    fn graph(&self) -> &Graph<Affine> {
-        &self.model.graph
-    }
-
+impl<'m> Writer<'m> {
     fn fresh(&mut self) -> String {
         self.steps += 1;
         format!("t{}", self.steps)
@@ -119,17 +107,12 @@ impl Writer<'_> {
         self.tensor(dims, FLOAT, raw)
     }
 
-    fn longs(&mut self, numbers: &[i64]) -> String {
-        let raw = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
-        self.tensor(&[numbers.len()], INT64, raw)
-    }
-
     /// Constants by the names of their values; as they are kept, with a batch of one.
     fn names_of_constants(&mut self) {
         for (id, value) in self.model.graph.values.iter().enumerate() {
             let Some(numbers) = &value.constant else { continue };
             let mut dims = vec![1];
-            dims.extend(onnx_dims(&value.dims));
+            dims.extend(file_dims(&value.dims));
             let numbers = match *value.dims.as_slice() {
                 [height, width, channels] => channels_first(numbers, height * width, channels),
                 _ => numbers.clone(),
@@ -139,8 +122,10 @@ impl Writer<'_> {
         }
     }
 
-    fn emit(&mut self, operator: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
-        let attributes = attributes.iter().map(|a| a.encode_to_vec().into()).collect();
+    fn emit(&mut self, operator: &str, inputs: &[&str], output: &str, attributes: Attributes) {
+        let attributes = attributes.into_iter();
+        let attributes =
+            attributes.map(|(name, value)| attribute(name, value).encode_to_vec().into()).collect();
         let node = RawNode {
             name: format!("n{}", self.nodes.len()),
             operator: operator.to_owned(),
@@ -174,186 +159,28 @@ impl Writer<'_> {
         name(id)
     }
 
-    fn node(&mut self, node: &Node<Affine>) -> Result<(), ExportError> {
-        let output = self.unquantized(node.output);
-        let inputs: Vec<String> = node.inputs.iter().map(|&id| name(id)).collect();
-        let x = inputs[0].clone();
-        let from = self.graph().values[node.inputs[0]].dims.clone();
-        let to = self.graph().values[node.output].dims.clone();
-        let image = from.len() == 3;
-        match &node.op {
-            Op::Dense(_) => self.dense(node, &from, &to, &output)?,
-            Op::Conv2d(op) => self.conv(node, op.window, &output)?,
-            Op::DepthwiseConv2d(op) => self.conv(node, op.window, &output)?,
-            Op::MaxPool2d(op) => self.pool(node, "MaxPool", op.window, &output)?,
-            Op::AvgPool2d(op) => self.pool(node, "AveragePool", op.window, &output)?,
-            Op::Mean(_) if image => {
-                let pooled = self.fresh();
-                self.emit("GlobalAveragePool", &[&x], &pooled, Vec::new());
-                let dims = onnx_dims(&to);
-                self.shape(&pooled, &dims, &output);
-            }
-            Op::Mean(_) => return Err(refuse(node, "a mean of something else than an image")),
-            Op::Add(_) | Op::Mul(_) => {
-                let operator = if matches!(node.op, Op::Add(_)) { "Add" } else { "Mul" };
-                let second = &self.graph().values[node.inputs[1]];
-                let channels = second.len();
-                let mut other = inputs[1].clone();
-                if channels > 1 && second.dims != from && image {
-                    let shaped = self.fresh();
-                    self.shape(&other, &[channels, 1, 1], &shaped);
-                    other = shaped;
-                }
-                self.emit(operator, &[&x, &other], &output, Vec::new());
-            }
-            Op::Concat(op) => {
-                let axis = if image { [2, 3, 1][op.axis] } else { op.axis as i64 + 1 };
-                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-                self.emit("Concat", &inputs, &output, vec![int("axis", axis)]);
-            }
-            Op::Pad(Pad { before, fill }) => {
-                let after: Vec<usize> = to
-                    .iter()
-                    .zip(&from)
-                    .zip(before)
-                    .map(|((to, from), before)| to - from - before)
-                    .collect();
-                let mut pads = vec![0];
-                pads.extend(onnx_dims(before).iter().map(|&border| border as i64));
-                pads.push(0);
-                pads.extend(onnx_dims(&after).iter().map(|&border| border as i64));
-                let (pads, fill) = (self.longs(&pads), self.floats(&[], &[*fill]));
-                self.emit("Pad", &[&x, &pads, &fill], &output, Vec::new());
-            }
-            Op::Reshape(_) => self.reshape(&x, &from, &to, &output),
-            _ => self.activation(node, &x, image, &output)?,
-        }
-        if output != name(node.output) {
-            self.pair(node.output, &output);
-        }
-        Ok(())
-    }
-
-    /// An activation; `image` says whether channels come first.
-    fn activation(
-        &mut self,
-        node: &Node<Affine>,
-        x: &str,
-        image: bool,
-        output: &str,
-    ) -> Result<(), ExportError> {
-        let over_channels = || vec![int("axis", if image { 1 } else { -1 })];
-        match &node.op {
-            Op::Clip(Clip::RELU) => self.emit("Relu", &[x], output, Vec::new()),
-            Op::Clip(Clip { low, high }) => {
-                let low = if low.is_finite() { self.floats(&[], &[*low]) } else { String::new() };
-                let high =
-                    if high.is_finite() { self.floats(&[], &[*high]) } else { String::new() };
-                self.emit("Clip", &[x, &low, &high], output, Vec::new());
-            }
-            Op::LeakyRelu(LeakyRelu { alpha }) => {
-                let alpha = Attribute { float: *alpha, kind: 1, ..attribute("alpha") };
-                self.emit("LeakyRelu", &[x], output, vec![alpha]);
-            }
-            Op::HardSwish(_) => self.emit("HardSwish", &[x], output, Vec::new()),
-            Op::Logistic(_) => self.emit("Sigmoid", &[x], output, Vec::new()),
-            Op::Tanh(_) => self.emit("Tanh", &[x], output, Vec::new()),
-            Op::Softmax(_) => self.emit("Softmax", &[x], output, over_channels()),
-            Op::LogSoftmax(_) => self.emit("LogSoftmax", &[x], output, over_channels()),
-            _ => return Err(refuse(node, "a part of a network that is still trained or pruned")),
-        }
-        Ok(())
-    }
-
-    fn pool(
-        &mut self,
-        node: &Node<Affine>,
-        operator: &str,
-        window: Window,
-        output: &str,
-    ) -> Result<(), ExportError> {
-        let mut attributes = self.window(node, window)?;
-        attributes.push(ints("kernel_shape", &window.size));
-        self.emit(operator, &[&name(node.inputs[0])], output, attributes);
-        Ok(())
-    }
-
-    fn dense(
-        &mut self,
-        node: &Node<Affine>,
-        from: &[usize],
-        to: &[usize],
-        output: &str,
-    ) -> Result<(), ExportError> {
-        let affine = parameters(node)?;
-        let inputs = from.iter().product();
-        let mut x = name(node.inputs[0]);
-        if from.len() > 1 {
-            let flat = self.fresh();
-            self.reshape(&x, from, &[inputs], &flat);
-            x = flat;
-        }
-        let outputs = affine.bias.len();
-        let [weight, bias] = self.layer(node, affine, &[outputs, inputs], affine.weight.clone());
-        let written = if to.len() == 1 { output.to_owned() } else { self.fresh() };
-        self.emit("Gemm", &[&x, &weight, &bias], &written, vec![int("transB", 1)]);
-        if to.len() > 1 {
-            self.reshape(&written, &[outputs], to, output);
-        }
-        Ok(())
-    }
-
-    fn conv(
-        &mut self,
-        node: &Node<Affine>,
-        window: Window,
-        output: &str,
-    ) -> Result<(), ExportError> {
-        let affine = parameters(node)?;
-        let ends = [node.inputs[0], node.output].map(|id| self.graph().values[id].dims.len());
-        if ends != [3, 3] {
-            return Err(refuse(node, "a convolution of something else than an image"));
-        }
-        let [height, width] = window.size;
-        let (outputs, taps) = (affine.bias.len(), height * width);
-        let depth = affine.weight.len() / (outputs * taps).max(1);
-        let rows = affine.weight.chunks_exact((taps * depth).max(1));
-        let numbers = rows.flat_map(|row| channels_first(row, taps, depth)).collect();
-        let dims = [outputs, depth, height, width];
-        let [weight, bias] = self.layer(node, affine, &dims, numbers);
-        let mut attributes = self.window(node, window)?;
-        attributes.push(ints("dilations", &window.dilation));
-        if matches!(node.op, Op::DepthwiseConv2d(_)) {
-            let channels = self.graph().values[node.inputs[0]].dims[2];
-            attributes.push(int("group", channels as i64));
-        }
-        let x = name(node.inputs[0]);
-        self.emit("Conv", &[&x, &weight, &bias], output, attributes);
-        Ok(())
-    }
-
     /// Names of a layer's weights and biases; `numbers` are the weights in ONNX's order. Quantised
     /// ones are integers behind a `DequantizeLinear`.
     fn layer(
         &mut self,
         node: &Node<Affine>,
-        affine: &Affine,
         dims: &[usize],
-        numbers: Vec<f32>,
+        numbers: &[f32],
+        biases: &[f32],
     ) -> [String; 2] {
-        let outputs = affine.bias.len();
+        let outputs = biases.len();
         let input = self.model.activations.get(&node.inputs[0]).copied();
         let scales = self.model.weights.get(&node.output).filter(|_| self.quantized).cloned();
         let (Some(scales), Some(input)) = (scales, input) else {
-            return [self.floats(dims, &numbers), self.floats(&[outputs], &affine.bias)];
+            return [self.floats(dims, numbers), self.floats(&[outputs], biases)];
         };
-        let rows = Rows::given(&numbers, &scales, outputs);
+        let rows = Rows::given(numbers, &scales, outputs);
         if rows.bits > 8 {
-            return [self.floats(dims, &numbers), self.floats(&[outputs], &affine.bias)];
+            return [self.floats(dims, numbers), self.floats(&[outputs], biases)];
         }
         let raw = rows.values.iter().map(|&w| w as u8).collect();
         let units = rows.scales.iter().map(|&s| f64::from(s) * f64::from(input.scale));
-        let biases = affine.bias.iter().zip(units.clone());
+        let biases = biases.iter().zip(units.clone());
         let biases = biases.flat_map(|(&b, unit)| {
             let steps = (f64::from(b) / unit).round();
             (steps.clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32).to_le_bytes()
@@ -364,76 +191,126 @@ impl Writer<'_> {
         let bias = (self.tensor(&[outputs], INT32, biases), self.floats(&[outputs], &unit));
         [weight, bias].map(|(integers, scales)| {
             let real = self.fresh();
-            self.emit("DequantizeLinear", &[&integers, &scales], &real, vec![int("axis", 0)]);
+            self.emit(
+                "DequantizeLinear",
+                &[&integers, &scales],
+                &real,
+                vec![("axis", Attribute::Int(0))],
+            );
             real
         })
     }
 
-    /// Strides and borders; those below and to the right follow from the output.
-    fn window(&self, node: &Node<Affine>, window: Window) -> Result<Vec<Attribute>, ExportError> {
-        let ends = [node.inputs[0], node.output].map(|id| self.graph().values[id].image());
-        let [Some(from), Some(to)] = ends else {
-            return Err(refuse(node, "a window over something else than an image"));
-        };
-        let extent = window.extent();
-        let after = |axis: usize| {
-            let reach = (to[axis] - 1) * window.stride[axis] + extent[axis];
-            reach.saturating_sub(from[axis] + window.padding[axis])
-        };
-        let [top, left] = window.padding;
-        let pads = ints("pads", &[top, left, after(0), after(1)]);
-        Ok(vec![pads, ints("strides", &window.stride)])
-    }
-
-    /// The same numbers, as they are kept, in another shape.
-    fn reshape(&mut self, x: &str, from: &[usize], to: &[usize], output: &str) {
-        let moved = |dims: &[usize]| matches!(*dims, [h, w, c] if h * w > 1 && c > 1);
-        let mut x = x.to_owned();
-        if moved(from) {
-            let kept = self.fresh();
-            self.emit("Transpose", &[&x], &kept, vec![ints("perm", &[0, 2, 3, 1])]);
-            x = kept;
+    fn node(&mut self, node: &'m Node<Affine>) -> Result<(), ExportError> {
+        let output = self.unquantized(node.output);
+        let (site, layer) = (self.model.graph.site(node), node.parameters.as_ref());
+        let mut file = At { writer: self, node, output: output.clone() };
+        node.op
+            .export(&site, layer, &mut file)
+            .map_err(|problem| ExportError::Node { node: node.name.clone(), problem })?;
+        if output != name(node.output) {
+            self.pair(node.output, &output);
         }
-        if !moved(to) {
-            return self.shape(&x, &onnx_dims(to), output);
+        Ok(())
+    }
+}
+
+/// A node that is being written.
+struct At<'w, 'm> {
+    writer: &'w mut Writer<'m>,
+    node: &'m Node<Affine>,
+    /// What its output is called before it is quantised.
+    output: String,
+}
+
+impl Exporter for At<'_, '_> {
+    fn operand(&self, at: usize) -> String {
+        self.node.inputs.get(at).map_or_else(String::new, |&id| name(id))
+    }
+
+    fn output(&self) -> String {
+        self.output.clone()
+    }
+
+    fn fresh(&mut self) -> String {
+        self.writer.fresh()
+    }
+
+    fn emit(&mut self, operator: &str, inputs: &[&str], output: &str, attributes: Attributes) {
+        self.writer.emit(operator, inputs, output, attributes);
+    }
+
+    fn floats(&mut self, dims: &[usize], numbers: &[f32]) -> String {
+        self.writer.floats(dims, numbers)
+    }
+
+    fn longs(&mut self, numbers: &[i64]) -> String {
+        let raw = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.writer.tensor(&[numbers.len()], INT64, raw)
+    }
+
+    fn layer(&mut self, dims: &[usize], weights: Vec<f32>, biases: &[f32]) -> [String; 2] {
+        self.writer.layer(self.node, dims, &weights, biases)
+    }
+}
+
+/// An attribute as the file holds it.
+fn attribute(name: &str, value: Attribute) -> RawAttribute {
+    let raw = RawAttribute { name: name.to_owned(), ..RawAttribute::default() };
+    match value {
+        Attribute::Float(float) => RawAttribute { float, kind: 1, ..raw },
+        Attribute::Int(int) => RawAttribute { int, kind: 2, ..raw },
+        Attribute::Ints(ints) => RawAttribute { ints, kind: 7, ..raw },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::graph::ops::{BatchNorm, Crop, Dropout, Reshape, Select};
+    use crate::graph::{Executor, Graph};
+    use crate::import;
+
+    /// What a network has only while it is trained and pruned: a crop, a normalisation and dropout.
+    fn unfinished() -> Graph<Affine> {
+        let mut graph = Graph::of_input(vec![5, 6, 2]);
+        let part = graph.push("crop", Crop { before: [1, 2] }, vec![0], vec![3, 3, 2], None);
+        let norm = BatchNorm { mean: vec![0.5, -1.0], variance: vec![4.0, 0.25] };
+        let factors = Affine { weight: vec![1.5, -2.0], bias: vec![0.25, 3.0] };
+        let x = graph.push("norm", norm, vec![part], vec![3, 3, 2], Some(factors));
+        let x = graph.push("dropout", Dropout { rate: 0.5 }, vec![x], vec![3, 3, 2], None);
+        graph.push("flatten", Reshape {}, vec![x], vec![18], None);
+        graph
+    }
+
+    #[test]
+    fn a_network_that_is_still_trained_computes_the_same() {
+        let model = FloatModel { graph: unfinished(), ..FloatModel::default() };
+        let read = import::onnx::read(&onnx(&model, false).unwrap(), None, None).unwrap();
+        let inputs: Vec<f32> = (0..180).map(|i| (i as f32 * 0.37).sin()).collect();
+        let direct = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
+        let back = Executor::new(&read.graph).unwrap().run(&inputs).unwrap();
+        assert_eq!(direct.len(), back.len());
+        for (a, b) in direct.iter().zip(&back) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
-        let kept = self.fresh();
-        self.shape(&x, to, &kept);
-        self.emit("Transpose", &[&kept], output, vec![ints("perm", &[0, 3, 1, 2])]);
     }
 
-    fn shape(&mut self, x: &str, dims: &[usize], output: &str) {
-        let mut shape = vec![-1];
-        shape.extend(dims.iter().map(|&dim| dim as i64));
-        let shape = self.longs(&shape);
-        self.emit("Reshape", &[x, &shape], output, Vec::new());
+    #[test]
+    fn a_selection_gathers_features() {
+        let mut graph = Graph::of_input(vec![6]);
+        graph.push("select", Select { keep: vec![1, 4] }, vec![0], vec![2], None);
+        let file = onnx(&FloatModel { graph, ..FloatModel::default() }, false).unwrap();
+        let file = RawModel::decode(file.as_slice()).unwrap();
+        let graph = RawGraph::decode(file.graph).unwrap();
+        let node = RawNode::decode(graph.nodes[0].clone()).unwrap();
+        let places = Tensor::decode(graph.initializers[0].clone()).unwrap();
+        let axis = RawAttribute::decode(node.attributes[0].clone()).unwrap();
+        assert_eq!((node.operator.as_str(), axis.name.as_str(), axis.int), ("Gather", "axis", 1));
+        assert_eq!(node.inputs, ["v0", &places.name]);
+        let bytes: Vec<u8> = [1i64, 4].iter().flat_map(|place| place.to_le_bytes()).collect();
+        assert_eq!((places.kind, places.raw.to_vec()), (INT64, bytes));
     }
-}
-
-/// What a layer holds; checked graphs have it.
-fn parameters(node: &Node<Affine>) -> Result<&Affine, ExportError> {
-    node.parameters.as_ref().ok_or_else(|| refuse(node, "a layer without its weights"))
-}
-
-fn refuse(node: &Node<Affine>, problem: &'static str) -> ExportError {
-    ExportError::Node { node: node.name.clone(), problem }
-}
-
-fn attribute(name: &str) -> Attribute {
-    Attribute { name: name.to_owned(), ..Attribute::default() }
-}
-
-fn int(name: &str, number: i64) -> Attribute {
-    Attribute { int: number, kind: 2, ..attribute(name) }
-}
-
-fn ints(name: &str, numbers: &[usize]) -> Attribute {
-    let ints = numbers.iter().map(|&number| number as i64).collect();
-    Attribute { ints, kind: 7, ..attribute(name) }
-}
-
-/// Positions × channels as channels × positions.
-fn channels_first(numbers: &[f32], positions: usize, channels: usize) -> Vec<f32> {
-    let place = |at: usize| at % positions * channels + at / positions;
-    (0..numbers.len()).map(|at| numbers[place(at)]).collect()
 }

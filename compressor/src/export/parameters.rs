@@ -1,14 +1,15 @@
 //! The integers of a layer, out of a parsed model.
 
+use bitsback_runtime::Step;
 use bitsback_runtime::coding::{Contexts, Decoder, Memory};
 use bitsback_runtime::format::{
     Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Requantization, StoredBias,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{Op, Step};
 
 use crate::compile::coding::StoredWeights;
+use crate::graph::{IntegerOp, StoredLayer};
 use crate::numbers::factor;
 
 /// Weights, plain biases and factors of a layer.
@@ -27,36 +28,19 @@ pub(super) struct Parameters {
 impl Parameters {
     /// `None` for an operator without weights.
     pub(super) fn read(step: &Step, section: &[u8]) -> Option<Self> {
+        let (layer, _) = IntegerOp::layer(step)?;
         let StoredWeights { values, columns, lag } = StoredWeights::read(step, section)?;
         let rows = values.len() / columns.max(1);
         let zero = i64::from(step.inputs().next()?.zero_point);
         let sums = values.chunks_exact(columns.max(1));
         let sums: Vec<i64> = sums.map(|row| row.iter().map(|&w| i64::from(w)).sum()).collect();
-        let (bias, requantization, clamp) = match &step.op {
-            Op::Dense(op) => (
-                plain(op.affine.bias, section, &sums, zero)?,
-                op.affine.requantization,
-                op.affine.clamp,
-            ),
-            Op::Conv2d(op) => (
-                plain(op.affine.bias, section, &sums, zero)?,
-                op.affine.requantization,
-                op.affine.clamp,
-            ),
-            Op::Conv2dMaxPool2d(op) => (
-                plain(op.affine.bias, section, &sums, zero)?,
-                op.affine.requantization,
-                op.affine.clamp,
-            ),
-            Op::DepthwiseConv2d(op) => (
-                plain(op.affine.bias, section, &sums, zero)?,
-                op.affine.requantization,
-                op.affine.clamp,
-            ),
-            Op::CodedDense(op) => coded(&op.affine, section, rows, columns, lag)?,
-            Op::CodedConv2d(op) => coded(&op.affine, section, rows, columns, lag)?,
-            Op::CodedDepthwiseConv2d(op) => coded(&op.affine, section, rows, columns, lag)?,
-            _ => return None,
+        let (bias, requantization, clamp) = match &layer {
+            StoredLayer::Rows(affine) => {
+                (plain(affine.bias, section, &sums, zero)?, affine.requantization, affine.clamp)
+            }
+            StoredLayer::Coded(affine) => {
+                (coded(affine, section, rows, columns, lag)?, affine.requantization, affine.clamp)
+            }
         };
         let factors = factors(requantization, section, rows)?;
         Some(Self { weights: values, columns, bias, factors, clamp })
@@ -86,13 +70,14 @@ fn biases(stored: StoredBias, section: &[u8], rows: usize) -> Option<Vec<i64>> {
     bytes.chunks_exact(width).map(|bytes| Some(value(bytes)? << stored.shift)).collect()
 }
 
+/// Biases that are coded with the weights.
 fn coded(
     affine: &CodedAffine,
     section: &[u8],
     rows: usize,
     columns: usize,
     lag: usize,
-) -> Option<(Vec<i64>, Requantization, Clamp)> {
+) -> Option<Vec<i64>> {
     let mut bias = vec![0; rows];
     if let Some(shift) = affine.bias {
         let stream = section.get(affine.offset as usize..)?.get(..affine.len as usize)?;
@@ -105,7 +90,7 @@ fn coded(
             contexts.read_row(&mut decoder, &mut row);
         }
     }
-    Some((bias, affine.requantization, affine.clamp))
+    Some(bias)
 }
 
 fn factors(requantization: Requantization, section: &[u8], rows: usize) -> Option<Vec<f64>> {

@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 
 use bitsback_runtime::format::{Clamp, Tensor};
-use bitsback_runtime::{Model, Op, Step};
+use bitsback_runtime::{Model, Step};
 
 use super::ExportError;
 use super::parameters::Parameters;
 use super::scales::Scales;
-use crate::graph::{self, Affine, Computation, Node, Value, ValueId, Window, ops};
+use crate::graph::ops::{Clip, IntegerSelect, Op, Reshape};
+use crate::graph::{Affine, Computation, IntegerOp, Node, Parts, Relation, Value, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::numbers::Quantization;
-use crate::numbers::factor;
 
-/// Scales that operators fix: outputs of logistic functions and softmax, and of tanh.
-const UNIT: f64 = 1.0 / 256.0;
-const SYMMETRIC: f64 = 1.0 / 128.0;
 /// The largest weight of a layer whose scale nothing fixes.
 const LARGEST_WEIGHT: f64 = 1.0;
+/// Why an operator is refused that isn't one of those known here.
+const UNKNOWN: &str = "it is unknown";
 /// Limits that nothing reaches.
-const OPEN: ops::Clip = ops::Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
+const OPEN: Clip = Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
 
 /// The graph of floats that a model computes, with the quantisation of every value. An argmax at
 /// the end is left out: the graph then gives what it chooses from.
@@ -30,7 +29,7 @@ pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     let mut recovery = Recovery::new(model);
     let steps: Vec<Step> = model.ops().collect();
     for step in &steps {
-        recovery.relate(step)?;
+        recovery.enter(step, model)?;
     }
     let last = recovery.at(model.output());
     if let Some(output) = last {
@@ -49,12 +48,22 @@ struct Recovery {
     scales: Scales,
     /// The value that was written last at a place of the arena.
     places: HashMap<u32, ValueId>,
-    /// For each operator: what it reads, as it is written and as it is read, and what it writes.
-    ends: Vec<(Vec<[ValueId; 2]>, ValueId)>,
-    /// What is between the convolution and the pooling of operators that are both, by their outputs.
-    convolved: HashMap<ValueId, ValueId>,
+    entries: Vec<Entry>,
+    /// Outputs whose scale is the product of their operands' by this.
+    products: HashMap<ValueId, f64>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
+}
+
+/// One of the model's operators.
+struct Entry {
+    name: String,
+    op: IntegerOp,
+    /// What it reads, each as it is written and as it is read.
+    operands: Vec<[ValueId; 2]>,
+    output: ValueId,
+    /// The two that it is, if it is two, and what is between them.
+    parts: Option<(Parts, ValueId)>,
 }
 
 impl Recovery {
@@ -64,8 +73,8 @@ impl Recovery {
             zero_points: Vec::new(),
             scales: Scales::default(),
             places: HashMap::new(),
-            ends: Vec::new(),
-            convolved: HashMap::new(),
+            entries: Vec::new(),
+            products: HashMap::new(),
             last: None,
         };
         let input = recovery.value("input", model.input());
@@ -88,8 +97,9 @@ impl Recovery {
     }
 
     /// Enters an operator: what it reads and writes, and how the scales of these are related.
-    fn relate(&mut self, step: &Step) -> Result<(), ExportError> {
-        let operands = self.operands(step)?;
+    fn enter(&mut self, step: &Step, model: &Model<'_>) -> Result<(), ExportError> {
+        let op = IntegerOp::of(step, model.section()).ok_or_else(|| refuse(step, UNKNOWN))?;
+        let operands = self.operands(step, &op)?;
         let output = self.value(&format!("value_{}", step.index), step.output());
         let (start, end) = (step.output().offset, step.output().end());
         let values = &self.values;
@@ -97,70 +107,51 @@ impl Recovery {
             place as usize >= end || place as usize + values[id].len() <= start as usize
         });
         self.places.insert(start, output);
-        let read = |at: usize| operands.get(at).map_or(output, |[_, read]| *read);
-        let scales = &mut self.scales;
-        match &step.op {
-            Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::Select(_) | Op::Pad(_) | Op::Concat(_) => {
-                operands.iter().for_each(|[_, read]| scales.relate(output, *read, 1.0));
-            }
-            Op::Add(op) => {
-                let sum = factor(op.output_multiplier) * f64::from(1u32 << 20);
-                scales.relate(read(0), output, factor(op.multipliers[0]) * sum);
-                scales.relate(read(1), output, factor(op.multipliers[1]) * sum);
-            }
-            Op::Mean(op) => {
-                let count = self.values[read(0)].len() / self.values[output].len().max(1);
-                scales.relate(read(0), output, factor(op.multiplier) * count as f64);
-            }
-            Op::Rescale(op) => scales.relate(read(0), output, factor(op.multiplier)),
-            Op::LeakyRelu(op) => scales.relate(read(0), output, factor(op.positive)),
-            Op::HardSwish(op) => {
-                scales.fix(read(0), factor(op.gate) * 3.0 / 256.0);
-                scales.relate(read(0), output, factor(op.multiplier) * 128.0);
-            }
-            Op::Logistic(op) => {
-                scales.fix(read(0), factor(op.multiplier) / f64::from(1u32 << 27));
-                scales.fix(output, UNIT);
-            }
-            Op::Softmax(op) => {
-                scales.fix(read(0), factor(op.multiplier) / f64::from(1u32 << 26));
-                scales.fix(output, UNIT);
-            }
-            Op::Tanh(op) => {
-                scales.fix(read(0), factor(op.multiplier) / f64::from(1u32 << 27));
-                scales.fix(output, SYMMETRIC);
-            }
-            Op::Argmax(_) => {
-                self.last = operands.first().map(|[written, _]| *written);
-                self.places.remove(&step.output().offset);
-            }
-            Op::Dense(_)
-            | Op::Conv2d(_)
-            | Op::DepthwiseConv2d(_)
-            | Op::CodedDense(_)
-            | Op::CodedConv2d(_)
-            | Op::CodedDepthwiseConv2d(_)
-            | Op::Mul(_) => {}
-            Op::Conv2dMaxPool2d(op) => {
-                let ([height, width], filters) = (op.positions, op.output.shape.channels());
-                let convolved = self.value("", step.output());
-                self.values[convolved].dims = vec![height.into(), width.into(), filters];
-                self.scales.relate(output, convolved, 1.0);
-                self.convolved.insert(output, convolved);
-            }
+        for relation in op.scales(step) {
+            self.relate(relation, &operands, output);
         }
-        self.ends.push((operands, output));
+        if op.chooses() {
+            self.last = operands.first().map(|[written, _]| *written);
+            self.places.remove(&step.output().offset);
+        }
+        let parts = op.parts().map(|parts| {
+            let between = self.value("", step.output());
+            let ([height, width], filters) = (parts.between, step.output().shape.channels());
+            self.values[between].dims = vec![height.into(), width.into(), filters];
+            // The second copies bytes.
+            self.scales.relate(output, between, 1.0);
+            (parts, between)
+        });
+        let name = model.op_name(usize::from(step.index));
+        let name = name.map_or_else(|| step.kind().name().to_owned(), str::to_owned);
+        self.entries.push(Entry { name, op, operands, output, parts });
         Ok(())
     }
 
+    fn relate(&mut self, relation: Relation, operands: &[[ValueId; 2]], output: ValueId) {
+        let read = |at: usize| operands.get(at).map_or(output, |[_, read]| *read);
+        let scales = &mut self.scales;
+        match relation {
+            Relation::Same => {
+                operands.iter().for_each(|[_, read]| scales.relate(output, *read, 1.0));
+            }
+            Relation::Ratio(at, ratio) => scales.relate(read(at), output, ratio),
+            Relation::Operand(at, scale) => scales.fix(read(at), scale),
+            Relation::Output(scale) => scales.fix(output, scale),
+            Relation::Product(factor) => {
+                self.products.insert(output, factor);
+            }
+        }
+    }
+
     /// What an operator reads: each value as it is written, and as it is read.
-    fn operands(&mut self, step: &Step) -> Result<Vec<[ValueId; 2]>, ExportError> {
+    fn operands(&mut self, step: &Step, op: &IntegerOp) -> Result<Vec<[ValueId; 2]>, ExportError> {
         let mut operands = Vec::new();
         for tensor in step.inputs() {
             let written =
                 self.at(tensor).ok_or_else(|| refuse(step, "it reads a part of a value"))?;
             // What works value by value may read another arrangement of them.
-            let shape = if one_by_one(&step.op) && tensor.len() == step.output().len() {
+            let shape = if op.one_by_one() && tensor.len() == step.output().len() {
                 &step.output().shape
             } else {
                 &tensor.shape
@@ -185,53 +176,29 @@ impl Recovery {
     /// The nodes, in order; scales that are still open are chosen where they are met.
     fn layers(&mut self, model: &Model<'_>, steps: &[Step]) -> Result<FloatModel, ExportError> {
         let mut recovered = FloatModel::default();
-        let mut selected: HashMap<ValueId, (ValueId, Vec<usize>)> = HashMap::new();
-        for (step, (operands, output)) in steps.iter().zip(std::mem::take(&mut self.ends)) {
-            let name = model.op_name(usize::from(step.index));
-            let name = name.map_or_else(|| step.kind().name().to_owned(), str::to_owned);
-            let mut inputs = Vec::with_capacity(operands.len());
-            for [written, read] in operands {
+        let mut selected: HashMap<ValueId, (ValueId, Vec<u32>)> = HashMap::new();
+        for (step, entry) in steps.iter().zip(std::mem::take(&mut self.entries)) {
+            let mut inputs = Vec::with_capacity(entry.operands.len());
+            for &[written, read] in &entry.operands {
                 let chosen = selected.contains_key(&written);
                 if read != written && !chosen {
-                    let reshape = Node::new(&name, ops::Reshape {}, vec![written], read);
+                    let reshape = Node::new(&entry.name, Reshape {}, vec![written], read);
                     recovered.graph.nodes.push(reshape);
                 }
                 inputs.push(if chosen { written } else { read });
             }
-            if let Op::Select(op) = &step.op {
-                let mask = model.section().get(op.mask as usize..).unwrap_or_default();
-                selected.insert(output, (inputs[0], ones(mask, self.values[inputs[0]].len())));
+            if let IntegerOp::Select(IntegerSelect { keep }) = entry.op {
+                selected.insert(entry.output, (inputs[0], keep));
                 continue;
             }
-            if matches!(step.op, Op::Argmax(_)) {
+            if entry.op.chooses() {
                 continue;
             }
-            let dense = matches!(step.op, Op::Dense(_) | Op::CodedDense(_));
             let selection = inputs.iter().find_map(|input| selected.get(input));
-            if selection.is_some() && !dense {
+            if selection.is_some() && !matches!(entry.op, IntegerOp::Dense(_)) {
                 return Err(refuse(step, "a selection can be exported only before a dense layer"));
             }
-            let written = self.convolved.get(&output).copied().unwrap_or(output);
-            let (computes, clamp) = match Parameters::read(step, model.section()) {
-                Some(parameters) => {
-                    let (affine, scales) = self.affine(&parameters, inputs[0], written);
-                    recovered.weights.insert(written, scales);
-                    let before = selection
-                        .map(|(from, places)| (self.values[*from].len(), places.as_slice()));
-                    (weighted(step, affine, before), parameters.clamp)
-                }
-                None => self
-                    .simple(step, &inputs, output)
-                    .ok_or_else(|| refuse(step, "it is unknown"))?,
-            };
-            if let Some((from, _)) = selection {
-                inputs = vec![*from];
-            }
-            self.push(&mut recovered, name.clone(), computes, inputs, written, clamp);
-            if let Op::Conv2dMaxPool2d(op) = &step.op {
-                let pool = ops::MaxPool2d { window: Window::of(op.pool, [1, 1]) }.into();
-                self.push(&mut recovered, name, pool, vec![written], output, Clamp::NONE);
-            }
+            self.append(&mut recovered, model, step, entry, inputs, selection)?;
         }
         recovered.graph.values = std::mem::take(&mut self.values);
         for (id, &zero_point) in self.zero_points.iter().enumerate() {
@@ -243,9 +210,64 @@ impl Recovery {
         Ok(recovered)
     }
 
+    /// Appends the nodes of an operator, which reads `inputs`, or of a value only what is selected.
+    fn append(
+        &mut self,
+        recovered: &mut FloatModel,
+        model: &Model<'_>,
+        step: &Step,
+        entry: Entry,
+        mut inputs: Vec<ValueId>,
+        selection: Option<&(ValueId, Vec<u32>)>,
+    ) -> Result<(), ExportError> {
+        let unknown = || refuse(step, UNKNOWN);
+        let Entry { name, op, output, parts, .. } = entry;
+        let (op, written, then) = match parts {
+            Some((Parts { first, second, .. }, between)) => (first, between, Some(second)),
+            None => (op, output, None),
+        };
+        if let (Some(factor), [a, b, ..]) = (self.products.get(&output), inputs.as_slice()) {
+            let product = self.scale(*a) * self.scale(*b);
+            self.scales.fix(output, product / factor.max(f64::MIN_POSITIVE));
+        }
+        let mut parameters = None;
+        if IntegerOp::layer(step).is_some() {
+            let stored = Parameters::read(step, model.section()).ok_or_else(unknown)?;
+            let (mut affine, scales) = self.affine(&stored, inputs[0], written);
+            recovered.weights.insert(written, scales);
+            if let Some((from, places)) = selection {
+                affine.weight = spread(&affine, self.values[*from].len(), places);
+                inputs = vec![*from];
+            }
+            parameters = Some((affine, stored.clamp));
+        }
+        let (op, clamp) = op.real(self.quantization(written)).ok_or_else(unknown)?;
+        let (computes, clamp) = match (parameters, op) {
+            (Some((affine, clamp)), op) => (Computation::new(op, affine), clamp),
+            // What changes the scale alone is limits, which lowering rescales with.
+            (None, Op::Reshape(_)) => (OPEN.into(), clamp),
+            (None, op) => (op.into(), clamp),
+        };
+        self.push(recovered, name.clone(), computes, inputs, written, clamp);
+        if let Some(op) = then {
+            let (op, clamp) = op.real(self.quantization(output)).ok_or_else(unknown)?;
+            self.push(recovered, name, op.into(), vec![written], output, clamp);
+        }
+        Ok(())
+    }
+
+    /// A value's scale; 1 where nothing says which.
+    fn scale(&self, id: ValueId) -> f64 {
+        self.scales.get(id).unwrap_or(1.0)
+    }
+
+    fn quantization(&self, id: ValueId) -> Quantization {
+        Quantization { scale: self.scale(id) as f32, zero_point: self.zero_points[id] }
+    }
+
     /// Real weights and biases, and the weights' scales; the output's scale is chosen if it is open.
     fn affine(&mut self, p: &Parameters, input: ValueId, output: ValueId) -> (Affine, Vec<f32>) {
-        let from = self.scales.get(input).unwrap_or(1.0);
+        let from = self.scale(input);
         let rows = p.weights.chunks_exact(p.columns.max(1)).zip(&p.factors);
         let largest = rows
             .map(|(row, factor)| {
@@ -268,58 +290,6 @@ impl Recovery {
         (Affine { weight, bias }, scales)
     }
 
-    /// Operators without weights.
-    fn simple(
-        &mut self,
-        step: &Step,
-        inputs: &[ValueId],
-        output: ValueId,
-    ) -> Option<(Computation, Clamp)> {
-        let scale = |scales: &Scales, id: ValueId| scales.get(id).unwrap_or(1.0);
-        Some(match &step.op {
-            Op::MaxPool2d(op) => {
-                (ops::MaxPool2d { window: Window::of(op.window, [1, 1]) }.into(), op.clamp)
-            }
-            Op::AvgPool2d(op) => {
-                (ops::AvgPool2d { window: Window::of(op.window, [1, 1]) }.into(), op.clamp)
-            }
-            Op::Add(op) => (ops::Add {}.into(), op.clamp),
-            Op::Mul(op) => {
-                let product = scale(&self.scales, inputs[0]) * scale(&self.scales, inputs[1]);
-                self.scales.fix(output, product / factor(op.multiplier).max(f64::MIN_POSITIVE));
-                (ops::Mul {}.into(), op.clamp)
-            }
-            Op::Concat(op) => (ops::Concat { axis: op.axis.into() }.into(), Clamp::NONE),
-            Op::Pad(op) => {
-                let before = op.before.iter().map(|&border| usize::from(border)).collect();
-                let steps = f64::from(op.value) - f64::from(step.output().zero_point);
-                let fill = (steps * scale(&self.scales, output)) as f32;
-                (ops::Pad { before, fill }.into(), Clamp::NONE)
-            }
-            Op::Mean(op) => (ops::Mean {}.into(), op.clamp),
-            Op::Rescale(op) => (OPEN.into(), op.clamp),
-            Op::LeakyRelu(op) => {
-                let alpha = factor(op.negative) / factor(op.positive).max(f64::MIN_POSITIVE);
-                (ops::LeakyRelu { alpha: alpha as f32 }.into(), Clamp::NONE)
-            }
-            Op::Logistic(_) => (ops::Logistic {}.into(), Clamp::NONE),
-            Op::HardSwish(_) => (ops::HardSwish {}.into(), Clamp::NONE),
-            Op::Tanh(_) => (ops::Tanh {}.into(), Clamp::NONE),
-            Op::Softmax(_) => (ops::Softmax {}.into(), Clamp::NONE),
-            Op::Dense(_)
-            | Op::Conv2d(_)
-            | Op::DepthwiseConv2d(_)
-            | Op::CodedDense(_)
-            | Op::CodedConv2d(_)
-            | Op::CodedDepthwiseConv2d(_)
-            | Op::Select(_)
-            | Op::Conv2dMaxPool2d(_)
-            | Op::Argmax(_) => {
-                return None;
-            }
-        })
-    }
-
     /// Appends a node, and the limits of its output as one of its own.
     fn push(
         &mut self,
@@ -330,18 +300,17 @@ impl Recovery {
         output: ValueId,
         clamp: Clamp,
     ) {
-        let (scale, zero) = (self.scales.get(output).unwrap_or(1.0), self.zero_points[output]);
+        let (scale, zero) = (self.scale(output), self.zero_points[output]);
         let real = |q: i8| ((f64::from(q) - f64::from(zero)) * scale) as f32;
         let clips = computes.op.limits().is_some();
-        let pair = matches!(computes.op, graph::Op::Add(_) | graph::Op::Mul(_));
-        let saturates = clips || pair || computes.op.is_affine();
+        let saturates = clips || computes.op.saturates();
         // int8's own limits do an activation's work where calibration ended with it, at the model's
         // end, too. Nothing tells them from those that only cut off what wasn't seen: both are what
         // the integers do.
         let low =
             if saturates || clamp.min > i8::MIN { real(clamp.min) } else { f32::NEG_INFINITY };
         let high = if saturates || clamp.max < i8::MAX { real(clamp.max) } else { f32::INFINITY };
-        let limits = ops::Clip { low, high };
+        let limits = Clip { low, high };
         if clips {
             return recovered.graph.nodes.push(Node::new(name, limits, inputs, output));
         }
@@ -366,48 +335,12 @@ fn refuse(step: &Step, problem: &'static str) -> ExportError {
     ExportError::Operator { index, operator, problem }
 }
 
-/// Places of the bits that are set, among the first `len`.
-fn ones(mask: &[u8], len: usize) -> Vec<usize> {
-    let bit = |at: &usize| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
-    (0..len).filter(bit).collect()
-}
-
-/// Whether the arrangement of values doesn't matter.
-fn one_by_one(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Add(_)
-            | Op::Mul(_)
-            | Op::Rescale(_)
-            | Op::LeakyRelu(_)
-            | Op::HardSwish(_)
-            | Op::Logistic(_)
-            | Op::Tanh(_)
-    )
-}
-
-/// The layer of an operator with weights; a selection before a dense layer becomes columns of
-/// zeros.
-fn weighted(step: &Step, affine: Affine, selection: Option<(usize, &[usize])>) -> Computation {
-    let conv = |window, dilation| ops::Conv2d { window: Window::of(window, dilation) };
-    let depthwise =
-        |window, dilation| ops::DepthwiseConv2d { window: Window::of(window, dilation) };
-    match &step.op {
-        Op::Conv2d(op) => Computation::new(conv(op.window, op.dilation), affine),
-        Op::Conv2dMaxPool2d(op) => Computation::new(conv(op.window, op.dilation), affine),
-        Op::CodedConv2d(op) => Computation::new(conv(op.window, op.dilation), affine),
-        Op::DepthwiseConv2d(op) => Computation::new(depthwise(op.window, op.dilation), affine),
-        Op::CodedDepthwiseConv2d(op) => Computation::new(depthwise(op.window, op.dilation), affine),
-        _ => match selection {
-            None => Computation::new(ops::Dense {}, affine),
-            Some((width, places)) => {
-                let mut weight = vec![0.0; affine.bias.len() * width];
-                let rows = weight.chunks_exact_mut(width.max(1));
-                for (to, from) in rows.zip(affine.weight.chunks_exact(places.len().max(1))) {
-                    places.iter().zip(from).for_each(|(&place, &w)| to[place] = w);
-                }
-                Computation::new(ops::Dense {}, Affine { weight, bias: affine.bias })
-            }
-        },
+/// Weights of a dense layer with zeros for what a selection before it leaves out of `width` features.
+fn spread(affine: &Affine, width: usize, places: &[u32]) -> Vec<f32> {
+    let mut weight = vec![0.0; affine.bias.len() * width];
+    let rows = weight.chunks_exact_mut(width.max(1));
+    for (to, from) in rows.zip(affine.weight.chunks_exact(places.len().max(1))) {
+        places.iter().zip(from).for_each(|(&place, &w)| to[place as usize] = w);
     }
+    weight
 }

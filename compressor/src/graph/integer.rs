@@ -5,6 +5,7 @@
 use bitsback_runtime::format::{self, Clamp, Source, Tensor};
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{Op as Record, Step};
 
 use super::lower::LowerError;
 use super::ops::{IntegerOp, Op};
@@ -145,13 +146,68 @@ pub trait Emitter {
     fn store(&mut self, bytes: &[u8]) -> Result<u32, LowerError>;
 }
 
+/// What the factors of an operator tell of its values' scales, which a file doesn't hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Relation {
+    /// All operands have the output's scale.
+    Same,
+    /// An operand has so many times the output's scale.
+    Ratio(usize, f64),
+    /// An operand has this scale.
+    Operand(usize, f64),
+    /// The output has this scale.
+    Output(f64),
+    /// The product of the first two operands' scales is so many times the output's.
+    Product(f64),
+}
+
+/// Two operators in one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// What reads the operands, and holds the parameters.
+    pub first: IntegerOp,
+    /// Rows and columns of the image that the first writes.
+    pub between: [u16; 2],
+    /// What reads that, and copies its bytes.
+    pub second: IntegerOp,
+}
+
 /// What the host knows of an operator on integers; in the same file as its float form.
 pub trait IntegerOperator: std::fmt::Debug {
     /// What it is called among a model's operators.
     fn label(&self) -> &'static str;
 
     /// The runtime's record.
-    fn emit(&self, emitter: &mut dyn Emitter) -> Result<bitsback_runtime::Op, LowerError>;
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<Record, LowerError>;
+
+    /// The operator that a record of a model is, however it stores its parameters; none if it is
+    /// another one. `section` is the model's weight section.
+    fn of(step: &Step, section: &[u8]) -> Option<Self>
+    where
+        Self: Sized;
+
+    /// The parameters of a record, if it is this operator and holds some, and the distance in a row
+    /// to the weight before ([`Takes::lag`]).
+    fn layer(_step: &Step) -> Option<(StoredLayer, usize)>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
+    /// What is known of the scales of what it reads and writes; nothing of a layer's, as its weights
+    /// have scales, too. `step` is where it stands in its model.
+    fn scales(&self, step: &Step) -> Vec<Relation>;
+
+    /// The operators on integers that it does the work of, if it is two in one.
+    fn parts(&self) -> Option<Parts> {
+        None
+    }
+
+    /// Whether it answers with one of its operand's places, which floats leave to who reads them.
+    fn chooses(&self) -> bool {
+        false
+    }
 
     /// The operator on floats that it stands for, and the clamp of its output, which becomes an operator
     /// of its own there; none where there is no such operator. `to` is the output's quantisation.

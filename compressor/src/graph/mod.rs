@@ -16,6 +16,7 @@
 mod check;
 mod computation;
 mod execute;
+pub(crate) mod exporter;
 mod fold;
 pub(crate) mod integer;
 mod kernels;
@@ -36,9 +37,10 @@ use thiserror::Error;
 
 pub use computation::Computation;
 pub use execute::{Executor, Operands, Tap};
+pub use exporter::{Attribute, Attributes, Exported, Exporter};
 pub use integer::{
-    Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Storage,
-    StoredLayer,
+    Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Parts,
+    Relation, Storage, StoredLayer,
 };
 pub use lower::{LowerError, Lowering, Plan, Rows, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};

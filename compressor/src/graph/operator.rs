@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use super::execute::Operands;
+use super::exporter::{Exported, Exporter};
 use super::lower::{LowerError, Lowering};
 use super::panels::Panels;
 #[cfg(feature = "training")]
@@ -194,6 +195,12 @@ pub trait Operator: Debug {
         false
     }
 
+    /// Whether it sums or multiplies, so that its form on integers may cut off what lies beyond its
+    /// output's range.
+    fn saturates(&self) -> bool {
+        false
+    }
+
     /// Whether its form on integers can give its output any scale.
     fn takes_any_scale(&self) -> bool {
         false
@@ -214,6 +221,12 @@ pub trait Operator: Debug {
     /// # Errors
     /// What doesn't fit the runtime, by the node's name.
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError>;
+
+    /// What it becomes in an ONNX file. `layer` are its parameters, of an operator that holds any.
+    ///
+    /// # Errors
+    /// Why there is no form for it.
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported;
 }
 
 /// A check that gives the problem unless something holds.

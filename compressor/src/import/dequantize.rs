@@ -38,7 +38,7 @@ pub(super) fn dequantize(graph: &IntegerGraph) -> Result<FloatModel, ImportError
     }
     let mut output = graph.storage(graph.output).0;
     for node in &graph.nodes {
-        if let IntegerOp::Argmax(_) = node.op {
+        if node.op.chooses() {
             output = graph.storage(node.inputs[0]).0;
         } else {
             writer.node(node)?;
@@ -233,9 +233,8 @@ impl FloatModel {
         let node = &self.graph.nodes[at];
         let scale = |id: &ValueId| self.activations.get(id);
         let computes = match &node.op {
-            Op::Add(_) | Op::Mul(_) => true,
             Op::Reshape(_) => scale(&node.inputs[0]) != scale(&node.output),
-            op => op.is_affine(),
+            op => op.saturates(),
         };
         let reader = self.graph.only_reader(node.output).map(|reader| &self.graph.nodes[reader]);
         let limits = reader.and_then(|reader| reader.op.limits());

@@ -54,6 +54,12 @@ pub fn hard_swish(from: f32, to: f32) -> [Multiplier; 2] {
     })
 }
 
+/// The scale of a hard swish's input, and how many times its output's that is, by these factors.
+pub fn hard_swish_scales([product, gate]: [Multiplier; 2]) -> [f64; 2] {
+    let up = f64::from(HARD_SWISH_UP);
+    [factor(gate) * up * f64::from(HARD_SWISH_THREE), factor(product) * up]
+}
+
 /// What a multiplier stands for.
 pub fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
     f64::from(value) * 2f64.powi(i32::from(shift) - 31)

@@ -13,7 +13,7 @@ use super::integer::{IntegerGraph, IntegerNode, IntegerValue, Matrix, Origin};
 use super::limits::Step;
 use super::ops::{IntegerOp, IntegerRescale};
 use super::{Affine, Graph, Node, ValueId, Window};
-use crate::numbers::{Quantization, Range, multiplier, not_finer_than};
+use crate::numbers::{Quantization, Range, factor, multiplier, not_finer_than};
 
 pub use crate::numbers::Rows;
 pub use error::LowerError;
@@ -401,6 +401,11 @@ pub(crate) fn fixed(from: Quantization, integer_bits: i32) -> Multiplier {
     let one = f64::from(1u32 << (31 - integer_bits));
     // Below 1 the format has no factor; above 2³¹ it could not distinguish them.
     multiplier((f64::from(from.scale) * one).clamp(1.0, f64::from(i32::MAX)))
+}
+
+/// The scale that [`fixed`] made a factor of.
+pub(crate) fn unfixed(multiplier: Multiplier, integer_bits: i32) -> f64 {
+    factor(multiplier) / f64::from(1u32 << (31 - integer_bits))
 }
 
 /// Limits in integers.

@@ -4,11 +4,13 @@ use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
 #[cfg(feature = "training")]
 use bitsback_runtime::requantize::requantize;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -19,7 +21,7 @@ use crate::graph::tensor::integer::{
 };
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value, constant};
-use crate::numbers::{Quantization, multiplier};
+use crate::numbers::{Quantization, factor, multiplier};
 
 /// Sum of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -63,6 +65,10 @@ impl Operator for Add {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let operands = [lowering.operand(0)?, lowering.operand(1)?];
         let [a, b] = operands.map(|id| f64::from(lowering.quantization(id).scale));
@@ -78,6 +84,10 @@ impl Operator for Add {
         lowering.write(op, operands.to_vec(), lowering.output_dims().to_vec(), to, None);
         lowering.lacks(residual);
         Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        pair::export(site, "Add", file)
     }
 }
 
@@ -116,10 +126,22 @@ impl IntegerOperator for IntegerAdd {
         "add"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Add(op) = &step.op else { return None };
+        let ops::Add { multipliers, output_multiplier, clamp, .. } = *op;
+        Some(Self { multipliers, output_multiplier, clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multipliers, output_multiplier, clamp } = *self;
         let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
         Ok(runtime::Op::Add(ops::Add { inputs, output, multipliers, output_multiplier, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        let sum = factor(self.output_multiplier) * f64::from(1u32 << LEFT_SHIFT);
+        let [a, b] = self.multipliers.map(|multiplier| factor(multiplier) * sum);
+        vec![Relation::Ratio(0, a), Relation::Ratio(1, b)]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

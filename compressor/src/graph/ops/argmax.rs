@@ -1,9 +1,9 @@
 //! Positions of largest values: what a model of integers may end with.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::LowerError;
 use super::Op;
 use crate::numbers::Quantization;
@@ -17,9 +17,21 @@ impl IntegerOperator for IntegerArgmax {
         "argmax"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        matches!(step.op, runtime::Op::Argmax(_)).then_some(Self {})
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Argmax(ops::Argmax { input, output }))
+    }
+
+    fn chooses(&self) -> bool {
+        true
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
     }
 
     /// Floats have the scores that it chooses from.

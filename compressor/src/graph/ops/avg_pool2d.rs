@@ -1,15 +1,16 @@
 //! Pooling by the mean.
 
 use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
-use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::{Affine, Window};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, centred, straight_through};
@@ -71,6 +72,10 @@ impl Operator for AvgPool2d {
         let (window, _) = lowering.window(self.window)?;
         lowering.pooled(IntegerAvgPool2d { window, clamp })
     }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.pool("AveragePool", self.window, site)
+    }
 }
 
 /// How far below a tie a mean still counts as one in training: right for windows of fewer than 2048
@@ -92,10 +97,19 @@ impl IntegerOperator for IntegerAvgPool2d {
         "avg_pool2d"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::AvgPool2d(op) = &step.op else { return None };
+        Some(Self { window: op.window, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { window, clamp } = *self;
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         Ok(runtime::Op::AvgPool2d(ops::AvgPool2d { input, output, window, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Affine;
-use super::super::Window;
 use super::super::execute::Operands;
+use super::super::exporter::{self, Attribute, Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::{Affine, Window};
 use super::IntegerDepthwiseConv2d;
 use super::unary;
 #[cfg(feature = "training")]
@@ -90,6 +90,20 @@ impl Operator for BatchNorm {
         let (window, dilation) = lowering.window(Window::ONE)?;
         let op = IntegerDepthwiseConv2d { window, dilation };
         lowering.write(op, vec![input], dims, to, Some(matrix));
+        Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let Affine { weight: gamma, bias: beta } = exporter::parameters(layer)?;
+        if ![1, 3].contains(&site.input().dims.len()) {
+            return Err("a batch normalisation of something else than an image or a vector");
+        }
+        let (x, output) = (file.operand(0), file.output());
+        let [gamma, beta, mean, variance] = [gamma, beta, &self.mean, &self.variance]
+            .map(|numbers| file.floats(&[numbers.len()], numbers));
+        let epsilon = vec![("epsilon", Attribute::Float(NORM_EPSILON))];
+        let operands = [&*x, &gamma, &beta, &mean, &variance];
+        file.emit("BatchNormalization", &operands, &output, epsilon);
         Ok(())
     }
 }

@@ -2,18 +2,20 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
 use super::{Op, Reshape};
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value, activation};
-use crate::numbers::Quantization;
+use crate::numbers::{Quantization, factor};
 
 /// The limits of a rectifier: ReLU is 0 to infinity, ReLU6 is 0 to 6.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,6 +86,19 @@ impl Operator for Clip {
         let clamp = lower::clamp(Some((self.low, self.high)), to);
         lowering.unary(IntegerRescale { multiplier: ratio(from, to), clamp }, to)
     }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        if *self == Self::RELU {
+            return file.unary("Relu", Vec::new());
+        }
+        let [low, high] = [self.low, self.high].map(|limit| match limit.is_finite() {
+            true => file.floats(&[], &[limit]),
+            false => String::new(),
+        });
+        let (x, output) = (file.operand(0), file.output());
+        file.emit("Clip", &[&x, &low, &high], &output, Vec::new());
+        Ok(())
+    }
 }
 
 #[cfg(feature = "training")]
@@ -112,10 +127,19 @@ impl IntegerOperator for IntegerRescale {
         "rescale"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Rescale(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multiplier, clamp } = *self;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Ratio(0, factor(self.multiplier))]
     }
 
     /// The same numbers in other steps.
@@ -140,10 +164,19 @@ impl IntegerOperator for IntegerLimit {
         "rescale"
     }
 
+    /// Its records are those of a rescaling by 1, and read as that.
+    fn of(_: &Step, _: &[u8]) -> Option<Self> {
+        None
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let (multiplier, clamp) = (Multiplier::ONE, self.clamp);
         Ok(runtime::Op::Rescale(ops::Rescale { input, output, multiplier, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -1,11 +1,13 @@
 //! Joins.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Attribute, Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -99,6 +101,16 @@ impl Operator for Concat {
         lowering.write(IntegerConcat { axis }, inputs, dims, to, None);
         Ok(())
     }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let image = site.input().dims.len() == 3;
+        let axis = if image { [2, 3, 1][self.axis] } else { self.axis as i64 + 1 };
+        let operands: Vec<String> = (0..site.inputs.len()).map(|at| file.operand(at)).collect();
+        let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+        let output = file.output();
+        file.emit("Concat", &operands, &output, vec![("axis", Attribute::Int(axis))]);
+        Ok(())
+    }
 }
 
 /// Values side by side: bytes are copied, of any number of operands.
@@ -113,11 +125,20 @@ impl IntegerOperator for IntegerConcat {
         "concat"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Concat(op) = &step.op else { return None };
+        Some(Self { axis: op.axis.into() })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let output = emitter.output()?;
         let inputs = (0..emitter.operands()).map(|at| emitter.bytes(at));
         let inputs = inputs.collect::<Result<_, LowerError>>()?;
         Ok(runtime::Op::Concat(ops::Concat { inputs, output, axis: self.axis as u8 }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

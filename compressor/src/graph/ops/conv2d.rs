@@ -2,15 +2,16 @@
 
 use bitsback_runtime::coding::MEMORY;
 use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
-use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
+use super::super::{Affine, Window};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
@@ -79,6 +80,10 @@ impl Operator for Conv2d {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
         let (matrix, to) = lowering.matrix(affine)?;
@@ -87,6 +92,10 @@ impl Operator for Conv2d {
         let (window, dilation) = lowering.window(self.window)?;
         lowering.write(IntegerConv2d { window, dilation }, vec![input], dims, to, Some(matrix));
         Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.convolution(self.window, None, site, layer)
     }
 }
 
@@ -102,6 +111,24 @@ pub struct IntegerConv2d {
 impl IntegerOperator for IntegerConv2d {
     fn label(&self) -> &'static str {
         "conv2d"
+    }
+
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let (window, dilation) = match &step.op {
+            runtime::Op::Conv2d(op) => (op.window, op.dilation),
+            runtime::Op::CodedConv2d(op) => (op.window, op.dilation),
+            _ => return None,
+        };
+        Some(Self { window, dilation })
+    }
+
+    fn layer(step: &Step) -> Option<(StoredLayer, usize)> {
+        let layer = match &step.op {
+            runtime::Op::Conv2d(op) => StoredLayer::Rows(op.affine),
+            runtime::Op::CodedConv2d(op) => StoredLayer::Coded(op.affine),
+            _ => return None,
+        };
+        Some((layer, step.inputs().next()?.shape.channels()))
     }
 
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
@@ -120,6 +147,10 @@ impl IntegerOperator for IntegerConv2d {
                 runtime::Op::CodedConv2d(coded)
             }
         })
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
+use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
@@ -75,5 +77,15 @@ impl Operator for Crop {
         // window reads it.
         let [top, left] = self.before;
         lowering.view(vec![*rows, width, channels], (top * width + left) * channels)
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let size = [0, 1].map(|axis| site.output.dims[axis]);
+        let [starts, ends] = [[0; 2], size]
+            .map(|size| [0, 1].map(|axis| (self.before[axis] + size[axis]) as i64))
+            .map(|corner| file.longs(&corner));
+        let (axes, x, output) = (file.longs(&[2, 3]), file.operand(0), file.output());
+        file.emit("Slice", &[&x, &starts, &ends, &axes], &output, Vec::new());
+        Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! Fully connected layers.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
+use super::super::exporter::{self, Attribute, Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
@@ -62,11 +64,35 @@ impl Operator for Dense {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
         let (matrix, to) = lowering.matrix(affine)?;
         let (input, dims) = (lowering.operand(0)?, lowering.output_dims().to_vec());
         lowering.write(IntegerDense {}, vec![input], dims, to, Some(matrix));
+        Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let affine = exporter::parameters(layer)?;
+        let (from, to) = (&site.input().dims, &site.output.dims);
+        let (inputs, outputs) = (from.iter().product(), affine.bias.len());
+        let (mut x, output) = (file.operand(0), file.output());
+        if from.len() > 1 {
+            let flat = file.fresh();
+            file.reshape(&x, from, &[inputs], &flat);
+            x = flat;
+        }
+        let [weight, bias] = file.layer(&[outputs, inputs], affine.weight.clone(), &affine.bias);
+        let written = if to.len() == 1 { output.clone() } else { file.fresh() };
+        let transposed = vec![("transB", Attribute::Int(1))];
+        file.emit("Gemm", &[&x, &weight, &bias], &written, transposed);
+        if to.len() > 1 {
+            file.reshape(&written, &[outputs], to, &output);
+        }
         Ok(())
     }
 }
@@ -80,6 +106,20 @@ impl IntegerOperator for IntegerDense {
         "dense"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let dense = matches!(step.op, runtime::Op::Dense(_) | runtime::Op::CodedDense(_));
+        dense.then_some(Self {})
+    }
+
+    fn layer(step: &Step) -> Option<(StoredLayer, usize)> {
+        let layer = match &step.op {
+            runtime::Op::Dense(op) => StoredLayer::Rows(op.affine),
+            runtime::Op::CodedDense(op) => StoredLayer::Coded(op.affine),
+            _ => return None,
+        };
+        Some((layer, 1))
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let takes = Takes { coded: usize::MAX, paired: usize::MAX, lag: 1 };
         let (output, input) = (emitter.output()?, emitter.flat(0)?);
@@ -89,6 +129,10 @@ impl IntegerOperator for IntegerDense {
                 runtime::Op::CodedDense(ops::CodedDense { input, output, affine })
             }
         })
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,15 +2,16 @@
 
 use bitsback_runtime::coding::MEMORY;
 use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
-use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator, StoredLayer, Takes};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
+use super::super::{Affine, Window};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
@@ -85,6 +86,10 @@ impl Operator for DepthwiseConv2d {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let Some(affine) = &lowering.node().parameters else { return lowering.pass() };
         let (matrix, to) = lowering.matrix(affine)?;
@@ -100,6 +105,10 @@ impl Operator for DepthwiseConv2d {
         );
         Ok(())
     }
+
+    fn export(&self, site: &Site<'_>, layer: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.convolution(self.window, Some(site.input().channels()), site, layer)
+    }
 }
 
 /// A depthwise convolution of integers.
@@ -114,6 +123,24 @@ pub struct IntegerDepthwiseConv2d {
 impl IntegerOperator for IntegerDepthwiseConv2d {
     fn label(&self) -> &'static str {
         "depthwise_conv2d"
+    }
+
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let (window, dilation) = match &step.op {
+            runtime::Op::DepthwiseConv2d(op) => (op.window, op.dilation),
+            runtime::Op::CodedDepthwiseConv2d(op) => (op.window, op.dilation),
+            _ => return None,
+        };
+        Some(Self { window, dilation })
+    }
+
+    fn layer(step: &Step) -> Option<(StoredLayer, usize)> {
+        let layer = match &step.op {
+            runtime::Op::DepthwiseConv2d(op) => StoredLayer::Rows(op.affine),
+            runtime::Op::CodedDepthwiseConv2d(op) => StoredLayer::Coded(op.affine),
+            _ => return None,
+        };
+        Some((layer, 1))
     }
 
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
@@ -133,6 +160,10 @@ impl IntegerOperator for IntegerDepthwiseConv2d {
                 runtime::Op::CodedDepthwiseConv2d(coded)
             }
         })
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        Vec::new()
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

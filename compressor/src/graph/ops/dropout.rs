@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
+use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::unary;
@@ -57,5 +59,10 @@ impl Operator for Dropout {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         lowering.pass()
+    }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        // At inference it changes nothing.
+        file.unary("Identity", Vec::new())
     }
 }

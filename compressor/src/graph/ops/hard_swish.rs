@@ -2,18 +2,20 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Elementwise, Inputs, Pass, Tensor, Value};
-use crate::numbers::{HARD_SWISH_STEPS, Quantization, hard_swish};
+use crate::numbers::{HARD_SWISH_STEPS, Quantization, hard_swish, hard_swish_scales};
 
 /// x · min(max(x + 3, 0), 6) / 6.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -60,6 +62,10 @@ impl Operator for HardSwish {
         let [multiplier, gate] = hard_swish(from.scale, to.scale);
         lowering.unary(IntegerHardSwish { multiplier, gate }, to)
     }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.unary("HardSwish", Vec::new())
+    }
 }
 
 #[cfg(feature = "training")]
@@ -83,10 +89,20 @@ impl IntegerOperator for IntegerHardSwish {
         "hard_swish"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::HardSwish(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier, gate: op.gate })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multiplier, gate } = *self;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::HardSwish(ops::HardSwish { input, output, multiplier, gate }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        let [input, ratio] = hard_swish_scales([self.multiplier, self.gate]);
+        vec![Relation::Operand(0, input), Relation::Ratio(0, ratio)]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,11 +2,13 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Attribute, Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -67,6 +69,10 @@ impl Operator for LeakyRelu {
         let negative = Multiplier { value, ..negative };
         lowering.unary(IntegerLeakyRelu { positive: multiplier(steps), negative }, to)
     }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.unary("LeakyRelu", vec![("alpha", Attribute::Float(self.alpha))])
+    }
 }
 
 #[cfg(feature = "training")]
@@ -90,10 +96,19 @@ impl IntegerOperator for IntegerLeakyRelu {
         "leaky_relu"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::LeakyRelu(op) = &step.op else { return None };
+        Some(Self { positive: op.positive, negative: op.negative })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { positive, negative } = *self;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::LeakyRelu(ops::LeakyRelu { input, output, positive, negative }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Ratio(0, factor(self.positive))]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

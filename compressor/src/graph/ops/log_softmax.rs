@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
+use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::softmax::rows;
@@ -46,6 +48,10 @@ impl Operator for LogSoftmax {
             return lowering.pass();
         }
         Err(lowering.unsupported("the model's output"))
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.over_channels("LogSoftmax", site)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Pooling by the largest value.
 
 use bitsback_runtime::format::{Clamp, Window as RuntimeWindow};
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
-use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::kernels::{self, Ends};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::{Affine, Window};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, centred};
@@ -79,6 +80,10 @@ impl Operator for MaxPool2d {
         let (window, _) = lowering.window(self.window)?;
         lowering.pooled(IntegerMaxPool2d { window, clamp })
     }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.pool("MaxPool", self.window, site)
+    }
 }
 
 /// The largest byte of each window, whatever the quantisation.
@@ -95,10 +100,19 @@ impl IntegerOperator for IntegerMaxPool2d {
         "max_pool2d"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::MaxPool2d(op) = &step.op else { return None };
+        Some(Self { window: op.window, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { window, clamp } = *self;
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         Ok(runtime::Op::MaxPool2d(ops::MaxPool2d { input, output, window, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -1,20 +1,22 @@
 //! Means over everything but channels.
 
-use bitsback_runtime::format::Clamp;
+use bitsback_runtime::format::{Clamp, Tensor};
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 #[cfg(feature = "training")]
 use super::super::Window;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter, file_dims};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Value, avg_pool};
-use crate::numbers::Quantization;
+use crate::numbers::{Quantization, factor};
 
 /// Mean over all dimensions but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -71,6 +73,16 @@ impl Operator for Mean {
         let clamp = lowering.clamp(to);
         lowering.unary(IntegerMean { multiplier, clamp }, to)
     }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        if site.input().dims.len() != 3 {
+            return Err("a mean of something else than an image");
+        }
+        let (x, pooled, output) = (file.operand(0), file.fresh(), file.output());
+        file.emit("GlobalAveragePool", &[&x], &pooled, Vec::new());
+        file.shape(&pooled, &file_dims(&site.output.dims), &output);
+        Ok(())
+    }
 }
 
 /// The mean of integers over all dimensions but the last.
@@ -87,10 +99,21 @@ impl IntegerOperator for IntegerMean {
         "mean"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Mean(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multiplier, clamp } = *self;
         let (input, output) = (emitter.shaped(0)?, emitter.output()?);
         Ok(runtime::Op::Mean(ops::Mean { input, output, multiplier, clamp }))
+    }
+
+    fn scales(&self, step: &Step) -> Vec<Relation> {
+        let values = step.inputs().next().map_or(0, Tensor::len);
+        let count = values / step.output().len().max(1);
+        vec![Relation::Ratio(0, factor(self.multiplier) * count as f64)]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -1,6 +1,7 @@
 //! The operators: one file each holds what the host knows of it.
 //!
-//! Adding one is its file and one line in `operators!` below.
+//! Adding one is its file and one line in `operators!` and, of its form on integers, in
+//! `integer_operators!` below.
 
 mod add;
 mod argmax;
@@ -31,9 +32,10 @@ mod unary;
 
 use std::ops::Deref;
 
+use bitsback_runtime::Step;
 use serde::{Deserialize, Serialize};
 
-use super::integer::IntegerOperator;
+use super::integer::{IntegerOperator, StoredLayer};
 use super::operator::Operator;
 
 macro_rules! operators {
@@ -71,18 +73,37 @@ operators! {
     }
 }
 
-operators! {
-    /// What a node of a graph of integers computes; see [`bitsback_runtime::ops`] for the arithmetic.
-    #[derive(Clone, Debug, PartialEq)]
-    IntegerOp: IntegerOperator {
-        Add = IntegerAdd, Argmax = IntegerArgmax, AvgPool2d = IntegerAvgPool2d,
-        Concat = IntegerConcat, Conv2d = IntegerConv2d, Conv2dMaxPool2d = IntegerConv2dMaxPool2d,
-        Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
-        HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
-        Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
-        Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
-        Softmax = IntegerSoftmax, Tanh = IntegerTanh,
-    }
+macro_rules! integer_operators {
+    ($($kind:ident = $record:ident),* $(,)?) => {
+        operators! {
+            /// What a node of a graph of integers computes; see [`bitsback_runtime::ops`] for the
+            /// arithmetic.
+            #[derive(Clone, Debug, PartialEq)]
+            IntegerOp: IntegerOperator { $($kind = $record),* }
+        }
+
+        impl IntegerOp {
+            /// The operator that a record of a model is; `section` is the model's weight section.
+            pub fn of(step: &Step, section: &[u8]) -> Option<Self> {
+                None$(.or_else(|| <$record as IntegerOperator>::of(step, section).map(Self::$kind)))*
+            }
+
+            /// A record's parameters, if it holds some, and the distance in a row to the weight before.
+            pub fn layer(step: &Step) -> Option<(StoredLayer, usize)> {
+                None$(.or_else(|| <$record as IntegerOperator>::layer(step)))*
+            }
+        }
+    };
+}
+
+integer_operators! {
+    Add = IntegerAdd, Argmax = IntegerArgmax, AvgPool2d = IntegerAvgPool2d,
+    Concat = IntegerConcat, Conv2d = IntegerConv2d, Conv2dMaxPool2d = IntegerConv2dMaxPool2d,
+    Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
+    HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
+    Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
+    Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
+    Softmax = IntegerSoftmax, Tanh = IntegerTanh,
 }
 
 impl Op {

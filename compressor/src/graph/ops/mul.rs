@@ -2,18 +2,20 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::pair;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pairwise, Pass, Tensor, Value};
-use crate::numbers::{Quantization, multiplier};
+use crate::numbers::{Quantization, factor, multiplier};
 
 /// Product of two values of one shape; the second, which may be a constant, may also have one number per
 /// channel, or one.
@@ -57,6 +59,10 @@ impl Operator for Mul {
         true
     }
 
+    fn saturates(&self) -> bool {
+        true
+    }
+
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let operands = [lowering.operand(0)?, lowering.operand(1)?];
         let to = lowering.wanted()?;
@@ -65,6 +71,10 @@ impl Operator for Mul {
         let op = IntegerMul { multiplier, clamp: lowering.clamp(to) };
         lowering.write(op, operands.to_vec(), lowering.output_dims().to_vec(), to, None);
         Ok(())
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        pair::export(site, "Mul", file)
     }
 }
 
@@ -89,10 +99,19 @@ impl IntegerOperator for IntegerMul {
         "mul"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Mul(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier, clamp: op.clamp })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let Self { multiplier, clamp } = *self;
         let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
         Ok(runtime::Op::Mul(ops::Mul { inputs, output, multiplier, clamp }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Product(factor(self.multiplier))]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -1,11 +1,13 @@
 //! Borders.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Exported, Exporter, file_dims};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
@@ -90,6 +92,21 @@ impl Operator for Pad {
         let before = before.collect::<Result<Vec<u16>, _>>()?;
         lowering.unary(IntegerPad { before, value: from.quantize(self.fill) }, from)
     }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let sides = site.output.dims.iter().zip(&site.input().dims).zip(&self.before);
+        let after: Vec<usize> = sides.map(|((to, from), before)| to - from - before).collect();
+        let mut pads = Vec::new();
+        for borders in [&self.before, &after] {
+            // None before and behind the batch.
+            pads.push(0);
+            pads.extend(file_dims(borders).iter().map(|&border| border as i64));
+        }
+        let (pads, fill) = (file.longs(&pads), file.floats(&[], &[self.fill]));
+        let (x, output) = (file.operand(0), file.output());
+        file.emit("Pad", &[&x, &pads, &fill], &output, Vec::new());
+        Ok(())
+    }
 }
 
 /// A border of a byte around the input, whose bytes are copied.
@@ -106,10 +123,19 @@ impl IntegerOperator for IntegerPad {
         "pad"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Pad(op) = &step.op else { return None };
+        Some(Self { before: op.before.iter().copied().collect(), value: op.value })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let before = self.before.iter().copied().collect();
         Ok(runtime::Op::Pad(ops::Pad { input, output, before, value: self.value }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,6 +2,7 @@
 //! also have one number per channel, or one.
 
 use super::super::execute::Operands;
+use super::super::exporter::{Exported, Exporter};
 use super::super::operator::{Site, unless};
 
 /// The shape rule of an operator of two values.
@@ -25,4 +26,19 @@ pub(super) fn forward(site: &Site<'_>, x: &Operands<'_>, f: impl Fn(f32, f32) ->
         }
     }
     y
+}
+
+/// The node of an ONNX file: there the dimensions of a second operand with one number per channel
+/// must say so.
+pub(super) fn export(site: &Site<'_>, operator: &str, file: &mut dyn Exporter) -> Exported {
+    let (first, mut second) = (file.operand(0), file.operand(1));
+    let (x, y) = (site.input(), site.inputs.get(1).copied().unwrap_or(site.output));
+    if y.len() > 1 && y.dims != x.dims && x.dims.len() == 3 {
+        let shaped = file.fresh();
+        file.shape(&second, &[y.len(), 1, 1], &shaped);
+        second = shaped;
+    }
+    let output = file.output();
+    file.emit(operator, &[&first, &second], &output, Vec::new());
+    Ok(())
 }

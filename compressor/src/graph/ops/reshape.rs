@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
+use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 #[cfg(feature = "training")]
@@ -60,5 +62,11 @@ impl Operator for Reshape {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         lowering.view(lowering.output_dims().to_vec(), 0)
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let (x, output) = (file.operand(0), file.output());
+        file.reshape(&x, &site.input().dims, &site.output.dims, &output);
+        Ok(())
     }
 }

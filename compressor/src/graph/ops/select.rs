@@ -1,11 +1,13 @@
 //! Selections of features.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
+use super::super::exporter::{Attribute, Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
@@ -76,6 +78,13 @@ impl Operator for Select {
         lowering.lacks(residual);
         Ok(())
     }
+
+    fn export(&self, _: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        let keep: Vec<i64> = self.keep.iter().map(|&feature| i64::from(feature)).collect();
+        let (keep, x, output) = (file.longs(&keep), file.operand(0), file.output());
+        file.emit("Gather", &[&x, &keep], &output, vec![("axis", Attribute::Int(1))]);
+        Ok(())
+    }
 }
 
 /// Bytes of a vector that are kept.
@@ -90,6 +99,14 @@ impl IntegerOperator for IntegerSelect {
         "select"
     }
 
+    fn of(step: &Step, section: &[u8]) -> Option<Self> {
+        let runtime::Op::Select(op) = &step.op else { return None };
+        let mask = section.get(op.mask as usize..)?;
+        let len = step.inputs().next()?.len();
+        let kept = |at: &usize| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1);
+        Some(Self { keep: (0..len).filter(kept).map(|at| at as u32).collect() })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let mut mask = vec![0u8; emitter.dims(0).iter().product::<usize>().div_ceil(8)];
         for &feature in &self.keep {
@@ -100,6 +117,10 @@ impl IntegerOperator for IntegerSelect {
         let mask = emitter.store(&mask)?;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Select(ops::Select { input, output, mask }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {

@@ -2,12 +2,14 @@
 
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{self as runtime, ops};
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
+use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::integer::{Emitter, IntegerOperator};
-use super::super::lower::{LowerError, Lowering, fixed};
+use super::super::exporter::{Exported, Exporter};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::lower::{LowerError, Lowering, fixed, unfixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
 use super::unary;
@@ -49,6 +51,10 @@ impl Operator for Softmax {
         let first = lowering.operand(0)?;
         let multiplier = fixed(lowering.quantization(first), INTEGER_BITS);
         lowering.unary(IntegerSoftmax { multiplier }, UNIT)
+    }
+
+    fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
+        file.over_channels("Softmax", site)
     }
 }
 
@@ -98,10 +104,20 @@ impl IntegerOperator for IntegerSoftmax {
         "softmax"
     }
 
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Softmax(op) = &step.op else { return None };
+        Some(Self { multiplier: op.multiplier })
+    }
+
     fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
         let (input, output) = (emitter.shaped(0)?, emitter.output()?);
         let multiplier = self.multiplier;
         Ok(runtime::Op::Softmax(ops::Softmax { input, output, multiplier }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        let input = unfixed(self.multiplier, INTEGER_BITS);
+        vec![Relation::Operand(0, input), Relation::Output(f64::from(UNIT.scale))]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
