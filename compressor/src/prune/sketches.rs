@@ -2,8 +2,8 @@
 //! selections, borders, constants among operands, and every activation.
 
 use crate::graph::ops::{
-    Add, AvgPool2d, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, HardSwish, LeakyRelu,
-    Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
+    Add, AvgPool2d, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, HardSigmoid, HardSwish,
+    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
 };
 use crate::graph::{Affine, Graph, Padding, ValueId, Window};
 
@@ -160,13 +160,14 @@ impl Sketch<'_> {
     }
 
     fn activation(&mut self, x: ValueId) -> ValueId {
-        let op: Op = match self.numbers.below(10) {
+        let op: Op = match self.numbers.below(11) {
             0 => Clip::RELU6.into(),
             1 => LeakyRelu { alpha: 0.1 }.into(),
             2 => Tanh {}.into(),
             3 => Logistic {}.into(),
             4 => HardSwish {}.into(),
-            5 => Clip { low: 0.25, high: 1.0 }.into(),
+            5 => HardSigmoid::SIXTH.into(),
+            6 => Clip { low: 0.25, high: 1.0 }.into(),
             _ => Clip::RELU.into(),
         };
         let dims = self.dims(x);

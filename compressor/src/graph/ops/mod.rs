@@ -15,6 +15,7 @@ mod crop;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
+mod hard_sigmoid;
 mod hard_swish;
 mod leaky_relu;
 mod log_softmax;
@@ -67,7 +68,7 @@ operators! {
     Op: Operator {
         Add = Add, AvgPool2d = AvgPool2d, BatchNorm = BatchNorm, Clip = Clip, Concat = Concat,
         Conv2d = Conv2d, Crop = Crop, Dense = Dense, DepthwiseConv2d = DepthwiseConv2d,
-        Dropout = Dropout, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
+        Dropout = Dropout, HardSigmoid = HardSigmoid, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
         Logistic = Logistic, MaxPool2d = MaxPool2d, Mean = Mean, Mul = Mul, Pad = Pad,
         Reshape = Reshape, Select = Select, Softmax = Softmax, Tanh = Tanh,
     }
@@ -100,7 +101,7 @@ integer_operators! {
     Add = IntegerAdd, Argmax = IntegerArgmax, AvgPool2d = IntegerAvgPool2d,
     Concat = IntegerConcat, Conv2d = IntegerConv2d, Conv2dMaxPool2d = IntegerConv2dMaxPool2d,
     Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
-    HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
+    HardSigmoid = IntegerHardSigmoid, HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
     Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
     Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
     Softmax = IntegerSoftmax, Tanh = IntegerTanh,
@@ -126,6 +127,7 @@ pub use crop::Crop;
 pub use dense::{Dense, IntegerDense};
 pub use depthwise_conv2d::{DepthwiseConv2d, IntegerDepthwiseConv2d};
 pub use dropout::Dropout;
+pub use hard_sigmoid::{HardSigmoid, IntegerHardSigmoid};
 pub use hard_swish::{HardSwish, IntegerHardSwish};
 pub use leaky_relu::{IntegerLeakyRelu, LeakyRelu};
 pub use log_softmax::LogSoftmax;

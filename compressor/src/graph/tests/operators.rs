@@ -2,8 +2,8 @@
 
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
-    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Softmax, Tanh,
+    HardSigmoid, HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad,
+    Reshape, Select, Softmax, Tanh,
 };
 use crate::graph::{Affine, Executor, Graph, GraphError, Padding, Window};
 
@@ -159,6 +159,8 @@ fn functions_of_single_values() {
     assert_eq!(each(Clip::RELU6, &x), [0.0, 0.0, 0.0, 1.0, 6.0]);
     assert_eq!(each(LeakyRelu { alpha: 0.25 }, &x), [-1.0, -0.25, 0.0, 1.0, 8.0]);
     near(&each(HardSwish {}, &x), &[0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 8.0]);
+    near(&each(HardSigmoid::SIXTH, &x), &[0.0, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0]);
+    near(&each(HardSigmoid { slope: 0.25 }, &x), &[0.0, 0.25, 0.5, 0.75, 1.0]);
     near(&each(Logistic {}, &x), &[0.017_986_2, 0.268_941_4, 0.5, 0.731_058_6, 0.999_664_6]);
     near(&each(Tanh {}, &x), &[-0.999_329_3, -0.761_594_2, 0.0, 0.761_594_2, 0.999_999_8]);
     // What isn't a number stays so, to be seen.
@@ -227,6 +229,7 @@ fn wrong_shapes_are_named() {
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[5, 4, 1]);
     refused(Clip { low: 1.0, high: 0.0 }.into(), &[4], &[4]);
     refused(Clip::RELU.into(), &[4], &[2, 2]);
+    refused(HardSigmoid { slope: 0.0 }.into(), &[4], &[4]);
     refused(Dropout { rate: 1.0 }.into(), &[4], &[4]);
     refused(Pad { before: vec![3], fill: 0.0 }.into(), &[4], &[6]);
     refused(Concat { axis: 1 }.into(), &[4], &[4]);

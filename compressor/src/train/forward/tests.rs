@@ -4,8 +4,8 @@ use super::super::evaluate::logits;
 use super::*;
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
-    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Softmax, Tanh,
+    HardSigmoid, HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad,
+    Reshape, Select, Softmax, Tanh,
 };
 use crate::graph::tensor::{leaf, values};
 use crate::graph::{Executor, Window};
@@ -75,6 +75,7 @@ fn all() -> Vec<Graph<Affine>> {
         alone(DepthwiseConv2d { window: same }, &whole),
         alone(DepthwiseConv2d { window: apart }, &[2, 3, 6]),
         alone(Dropout { rate: 0.5 }, &whole),
+        alone(HardSigmoid { slope: 0.2 }, &whole),
         alone(HardSwish {}, &whole),
         alone(LeakyRelu { alpha: 0.2 }, &whole),
         alone(LogSoftmax {}, &whole),
