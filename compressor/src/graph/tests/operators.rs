@@ -1,9 +1,9 @@
 //! Every operator's forward pass, against numbers found by hand or by its definition.
 
 use crate::graph::ops::{
-    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
-    HardSigmoid, HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad,
-    Reshape, Select, Softmax, Tanh,
+    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
+    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
+    Slice, Softmax, Tanh,
 };
 use crate::graph::{Affine, Executor, Graph, GraphError, Padding, Window};
 
@@ -144,12 +144,21 @@ fn values_are_picked_and_arranged() {
 #[test]
 fn a_crop_keeps_the_part_that_begins_there() {
     let x: Vec<f32> = (0..80).map(|i| i as f32).collect();
-    let y = run(Crop { before: [1, 2] }, &[4, 5, 2], &[2, 3, 2], None, &x);
+    let y = run(Slice::crop([1, 2]), &[4, 5, 2], &[2, 3, 2], None, &x);
     let pixels = [7, 8, 9, 12, 13, 14];
     let all = pixels.iter().copied().chain(pixels.map(|pixel| pixel + 20));
     let expected: Vec<f32> =
         all.flat_map(|pixel| [2 * pixel, 2 * pixel + 1]).map(|x| x as f32).collect();
     assert_eq!(y, expected);
+}
+
+#[test]
+fn slices_take_values_at_equal_distances() {
+    let x: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let part = Slice { begin: vec![1, 0, 1], stride: vec![1, 2, 1] };
+    assert_eq!(run(part, &[2, 3, 4], &[1, 2, 2], None, &x), [13.0, 14.0, 21.0, 22.0]);
+    let every = Slice { begin: vec![1], stride: vec![3] };
+    assert_eq!(run(every, &[6], &[2], None, &x[..12]), [1.0, 4.0, 7.0, 10.0]);
 }
 
 #[test]
@@ -224,7 +233,11 @@ fn wrong_shapes_are_named() {
     refused(Reshape {}.into(), &[4], &[5]);
     refused(Select { keep: vec![1, 0] }.into(), &[4], &[2]);
     refused(Select { keep: vec![4] }.into(), &[4], &[1]);
-    refused(Crop { before: [1, 1] }.into(), &[4, 4, 1], &[4, 3, 1]);
+    refused(Slice::crop([1, 1]).into(), &[4, 4, 1], &[4, 3, 1]);
+    refused(Slice::crop([0, 0]).into(), &[4, 4, 1], &[16]);
+    refused(Slice { begin: vec![1], stride: vec![3] }.into(), &[4], &[2]);
+    refused(Slice { begin: vec![0], stride: vec![0] }.into(), &[4], &[4]);
+    refused(Slice { begin: vec![usize::MAX], stride: vec![usize::MAX] }.into(), &[4], &[2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[4, 4, 2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[5, 4, 1]);
     refused(Clip { low: 1.0, high: 0.0 }.into(), &[4], &[4]);

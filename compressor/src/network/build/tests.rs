@@ -75,7 +75,7 @@ fn a_crop_is_the_middle_and_comes_first() {
         toml::from_str(&format!("layers = [{{ type = \"crop\", size = [24, 21] }}, {rest}]"))
             .unwrap();
     let graph = network.infer(MNIST, 10).unwrap();
-    assert_eq!(graph.nodes[0].op, Crop { before: [2, 3] }.into());
+    assert_eq!(graph.nodes[0].op, Slice::crop([2, 3]).into());
     assert_eq!(dims(&graph, 0), [24, 21, 1]);
     for layers in [
         format!("layers = [{{ type = \"crop\", size = 29 }}, {rest}]"),
