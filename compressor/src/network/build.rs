@@ -267,7 +267,7 @@ impl Place<'_> {
         let wrong = NetworkError::Crop { layer, size, arrives };
         let (Some(rows), Some(columns)) = (height.checked_sub(size[0]), width.checked_sub(size[1]))
         else {
-            return Err(wrong);
+            return Err(NetworkError::Part { layer, kind: "crop", key: "size", arrives });
         };
         // Rows are read from where the part begins: one must be left behind it.
         let is_inside = rows > 0 || columns == 0;

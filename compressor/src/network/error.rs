@@ -238,7 +238,22 @@ pub enum NetworkError {
         /// What the name stands for.
         named: Shape,
     },
-    /// A part of the image that isn't one, or not where it can be.
+    /// A part that there isn't.
+    #[error(
+        "layer {layer} ({kind}): `{key}` must lie within what arrives, {}, with a number for each \
+         dimension", show(*.arrives)
+    )]
+    Part {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// What is wrong.
+        key: &'static str,
+        /// What arrives.
+        arrives: Shape,
+    },
+    /// A part of the image that isn't where it can be.
     #[error(
         "layer {layer} (crop) takes {}x{} of {}: it must be the first layer, lie within the image \
          (with at least one row less, where columns are left out), and a convolution or a pooling \
@@ -300,6 +315,7 @@ impl NetworkError {
             | Self::ProductShapes { layer, .. }
             | Self::ConcatShapes { layer, .. }
             | Self::Slope { layer, .. }
+            | Self::Part { layer, .. }
             | Self::Crop { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::InputTooWide { .. }
@@ -317,7 +333,7 @@ impl NetworkError {
     /// The key of that layer, if one is to blame.
     pub fn key(&self) -> Option<&'static str> {
         match *self {
-            Self::Zero { key, .. } => Some(key),
+            Self::Zero { key, .. } | Self::Part { key, .. } => Some(key),
             Self::DropoutRate { .. } => Some("rate"),
             Self::Crop { .. } => Some("size"),
             Self::Slope { .. } => Some("slope"),

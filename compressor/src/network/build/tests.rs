@@ -77,8 +77,9 @@ fn a_crop_is_the_middle_and_comes_first() {
     let graph = network.infer(MNIST, 10).unwrap();
     assert_eq!(graph.nodes[0].op, Slice::crop([2, 3]).into());
     assert_eq!(dims(&graph, 0), [24, 21, 1]);
+    let larger = fails(&format!("layers = [{{ type = \"crop\", size = 29 }}, {rest}]"));
+    assert!(matches!(larger, NetworkError::Part { kind: "crop", .. }), "{larger}");
     for layers in [
-        format!("layers = [{{ type = \"crop\", size = 29 }}, {rest}]"),
         // Columns alone: the last row would end beyond the image.
         format!("layers = [{{ type = \"crop\", size = [28, 24] }}, {rest}]"),
         format!("layers = [{{ type = \"relu\" }}, {{ type = \"crop\", size = 24 }}, {rest}]"),
