@@ -11,7 +11,7 @@ use bitsback_runtime::format::{
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
     Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d,
-    Mean, Mul, Pad, Rescale, Select, Softmax, Tanh,
+    Mean, Mul, Pad, Rescale, Select, Slice, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::writer::{model_len, write_model};
@@ -303,7 +303,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=21)? {
+        Ok(match self.u.int_in_range(0..=22)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -422,6 +422,14 @@ impl Draw<'_, '_> {
                 let (output, multiplier) = (self.same(previous)?, self.multiplier()?.narrowed());
                 let gate = self.multiplier()?.narrowed();
                 Op::HardSwish(HardSwish { input, output, multiplier, gate })
+            }
+            22 => {
+                let output = self.tensor_of(&[1, 2, 3, 4])?;
+                let mut each = || -> Result<Vec<u16>> {
+                    output.shape.dims().iter().map(|_| self.dim()).collect()
+                };
+                let [begin, stride] = [each()?, each()?].map(|of| of.into_iter().collect());
+                Op::Slice(Slice { input, output, begin, stride })
             }
             _ => {
                 let output = self.same(previous)?;

@@ -96,6 +96,7 @@ fn parts(op: &mut Op) -> Vec<&mut u32> {
         | Op::Mul(_)
         | Op::Concat(_)
         | Op::Pad(_)
+        | Op::Slice(_)
         | Op::Mean(_)
         | Op::Rescale(_)
         | Op::LeakyRelu(_)

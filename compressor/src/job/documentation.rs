@@ -161,6 +161,7 @@ fn every_layer_is_documented() {
         LayerConfig::AvgPool { size, stride, padding },
         LayerConfig::GlobalAvgPool {},
         LayerConfig::Crop { size },
+        LayerConfig::Slice { begin: vec![1], size: vec![1], stride: vec![1] },
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
         LayerConfig::LeakyRelu { slope: 0.5 },

@@ -207,6 +207,7 @@ impl Place<'_> {
                 return Err(NetworkError::BatchNormPlace { layer: self.layer });
             }
             LayerConfig::Crop { size } => self.crop(*size)?,
+            LayerConfig::Slice { begin, size, stride } => self.slice(begin, size, stride)?,
             LayerConfig::Relu {} => self.node(Clip::RELU, shape),
             LayerConfig::Relu6 {} => self.node(Clip::RELU6, shape),
             LayerConfig::LeakyRelu { slope } => self.leaky_relu(*slope)?,
@@ -277,6 +278,40 @@ impl Place<'_> {
         let [height, width] = size;
         let before = [rows / 2, columns / 2];
         Ok(self.node(Slice::crop(before), Shape::Image { height, width, channels }))
+    }
+
+    /// Some of what arrives.
+    fn slice(
+        &self,
+        begin: &[usize],
+        size: &[usize],
+        stride: &[usize],
+    ) -> Result<Step, NetworkError> {
+        let (layer, arrives) = (self.layer, self.arrives.shape);
+        let dims = arrives.dims();
+        let wrong = |key| NetworkError::Part { layer, kind: "slice", key, arrives };
+        let each = |key, given: &[usize], default: usize| match given.len() {
+            0 => Ok(vec![default; dims.len()]),
+            len if len == dims.len() => Ok(given.to_vec()),
+            _ => Err(wrong(key)),
+        };
+        let (begin, stride) = (each("begin", begin, 0)?, each("stride", stride, 1)?);
+        stride.iter().try_for_each(|&stride| self.at_least_one("stride", stride))?;
+        let mut sizes = each("size", size, 0)?;
+        for (axis, &dim) in dims.iter().enumerate() {
+            let most = dim.saturating_sub(begin[axis]).div_ceil(stride[axis]);
+            if most == 0 {
+                return Err(wrong("begin"));
+            }
+            if size.is_empty() {
+                sizes[axis] = most;
+            }
+            self.at_least_one("size", sizes[axis])?;
+            if sizes[axis] > most {
+                return Err(wrong("size"));
+            }
+        }
+        Ok(self.node(Slice { begin, stride }, Shape::of(&sizes)))
     }
 
     fn mark(&self, name: &str) -> Result<Step, NetworkError> {

@@ -128,6 +128,19 @@ pub enum LayerConfig {
         #[serde(with = "pair")]
         size: [usize; 2],
     },
+    /// Some of what arrives, at equal distances along each dimension: rows, columns and channels of an
+    /// image, or features.
+    Slice {
+        /// First position, of each dimension; 0 when left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        begin: Vec<usize>,
+        /// Positions, of each dimension; as many as there are when left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        size: Vec<usize>,
+        /// From a position to the next, of each dimension; 1 when left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stride: Vec<usize>,
+    },
     /// max(x, 0).
     Relu {},
     /// min(max(x, 0), 6).
@@ -192,6 +205,7 @@ impl LayerConfig {
             Self::AvgPool { .. } => "avg-pool",
             Self::GlobalAvgPool {} => "global-avg-pool",
             Self::Crop { .. } => "crop",
+            Self::Slice { .. } => "slice",
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
             Self::LeakyRelu { .. } => "leaky-relu",

@@ -30,6 +30,7 @@ mod pool;
 mod rescale;
 mod rows;
 mod select;
+mod slice;
 mod softmax;
 mod tanh;
 #[cfg(test)]
@@ -58,6 +59,7 @@ pub use mul::Mul;
 pub use pad::Pad;
 pub use rescale::Rescale;
 pub use select::Select;
+pub use slice::Slice;
 pub use softmax::Softmax;
 pub use tanh::Tanh;
 
@@ -319,6 +321,8 @@ operators! {
     20 Conv2dMaxPool2d "conv2d_max_pool2d" reads input,
     /// x · min(max(x + 3, 0), 6) / 6
     21 HardSwish "hard_swish" reads input,
+    /// some of the values, at equal distances along each dimension
+    22 Slice "slice" reads input,
 }
 
 impl OpKind {

@@ -14,6 +14,7 @@ mod pairs;
 mod pooled;
 mod rows;
 pub(crate) mod shapes;
+mod slices;
 mod squares;
 mod wide;
 mod widths;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
         run("pairs", pairs::build)?,
         run("pooled", pooled::build)?,
         run("rows", rows::build)?,
+        run("slices", slices::build)?,
         run("squares", squares::build)?,
         run("wide-2", |builder| wide::build(builder, 2))?,
         run("wide-4", |builder| wide::build(builder, 4))?,

@@ -103,7 +103,7 @@ integer_operators! {
     Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
     HardSigmoid = IntegerHardSigmoid, HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
     Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
-    Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
+    Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect, Slice = IntegerSlice,
     Softmax = IntegerSoftmax, Tanh = IntegerTanh,
 }
 
@@ -137,6 +137,6 @@ pub use mul::{IntegerMul, Mul};
 pub use pad::{IntegerPad, Pad};
 pub use reshape::Reshape;
 pub use select::{IntegerSelect, Select};
-pub use slice::Slice;
+pub use slice::{IntegerSlice, Slice};
 pub use softmax::{IntegerSoftmax, Softmax};
 pub use tanh::{IntegerTanh, Tanh};

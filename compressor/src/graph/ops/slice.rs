@@ -1,15 +1,19 @@
 //! Parts of values, among them crops of the input image.
 
+use bitsback_runtime::format::Clamp;
+use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
 use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter, file_dims};
+use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Value, columns};
+use crate::numbers::Quantization;
 
 /// Values at equal distances along each dimension; how many follows from the output's size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -117,15 +121,24 @@ impl Operator for Slice {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let (from, to) = (lowering.operand_dims(0), lowering.output_dims());
+        if from == to {
+            return lowering.pass();
+        }
         let offset = self.offset(from, to).filter(|_| lowering.is_read_by_inner_windows());
-        let (Some(offset), &[_, width, channels], &[rows, ..]) = (offset, from, to) else {
-            return Err(lowering.unsupported(
-                "a part of an image, behind which only windows stand that stay within it",
-            ));
+        if let (Some(offset), &[_, width, channels], &[rows, ..]) = (offset, from, to) {
+            // The same rows, from another place on: what is beyond the part is in the arena, and no
+            // window reads it.
+            return lowering.view(vec![rows, width, channels], offset);
+        }
+        let small = |what, numbers: &[usize]| -> Result<Vec<u16>, LowerError> {
+            numbers.iter().map(|&number| lowering.small(what, number)).collect()
         };
-        // The same rows, from another place on: what is beyond the part is in the arena, and no
-        // window reads it.
-        lowering.view(vec![rows, width, channels], offset)
+        let begin = small("the beginning of a slice", &self.begin)?;
+        let stride = small("the stride of a slice", &self.stride)?;
+        let (first, residual) = (lowering.operand(0)?, lowering.residual(0)?);
+        lowering.unary(IntegerSlice { begin, stride }, lowering.quantization(first))?;
+        lowering.lacks(residual);
+        Ok(())
     }
 
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
@@ -142,5 +155,42 @@ impl Operator for Slice {
         let (x, output) = (file.operand(0), file.output());
         file.emit("Slice", &[&x, &starts, &ends, &axes, &steps], &output, Vec::new());
         Ok(())
+    }
+}
+
+/// Bytes at equal distances along each dimension, which are copied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IntegerSlice {
+    /// First position, of each dimension.
+    pub begin: Vec<u16>,
+    /// From a position to the next, of each dimension.
+    pub stride: Vec<u16>,
+}
+
+impl IntegerOperator for IntegerSlice {
+    fn label(&self) -> &'static str {
+        "slice"
+    }
+
+    fn of(step: &Step, _: &[u8]) -> Option<Self> {
+        let runtime::Op::Slice(op) = &step.op else { return None };
+        let [begin, stride] = [&op.begin, &op.stride].map(|of| of.iter().copied().collect());
+        Some(Self { begin, stride })
+    }
+
+    fn emit(&self, emitter: &mut dyn Emitter) -> Result<runtime::Op, LowerError> {
+        let (input, output) = (emitter.bytes(0)?, emitter.output()?);
+        let [begin, stride] = [&self.begin, &self.stride].map(|of| of.iter().copied().collect());
+        Ok(runtime::Op::Slice(ops::Slice { input, output, begin, stride }))
+    }
+
+    fn scales(&self, _: &Step) -> Vec<Relation> {
+        vec![Relation::Same]
+    }
+
+    fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
+        let [begin, stride] =
+            [&self.begin, &self.stride].map(|of| of.iter().map(|&number| number.into()).collect());
+        Some((Slice { begin, stride }.into(), Clamp::NONE))
     }
 }

@@ -5,8 +5,8 @@ use super::convert::Converter;
 use super::order::{Cut, strides};
 use super::shape::Shape;
 use super::site::{Activation, Site, Tensor};
-use crate::graph::ops::DepthwiseConv2d;
-use crate::graph::{Affine, Computation, Window};
+use crate::graph::Node;
+use crate::graph::ops::{Op, Slice};
 use crate::import::ImportError;
 
 /// Bounds along a dimension as the file states them.
@@ -95,7 +95,7 @@ impl Converter<'_> {
         input: Activation,
         bounds: &[(usize, Bounds)],
     ) -> Result<(), ImportError> {
-        let mut input = input;
+        let (mut input, first) = (input, self.model.graph.nodes.len());
         for &(axis, bounds) in bounds {
             let whole = input.whole(self.batch);
             let resolved = bounds.resolve(whole[axis]);
@@ -114,19 +114,20 @@ impl Converter<'_> {
                 return Err(site.shape_error("nothing would be left", &[&whole]));
             }
             let axis = if input.rows { axis } else { axis - 1 };
-            input = self.cut_along(site, &input, &Cut { axis, start, step, count })?;
+            input = self.cut_along(site, &input, &Cut { axis, start, step, count }, first)?;
         }
         let shape = self.shape_of(&input);
         self.view(site, input.value, shape)
     }
 
-    /// The steps of one dimension that a cut leaves, by a depthwise convolution whose only weight is
-    /// at the end of its window: it begins `start` steps before what it takes.
+    /// The steps of one dimension that a cut leaves. Of nodes from `first` on, the last one may be a
+    /// slice already, which then does both.
     fn cut_along(
         &mut self,
         site: &Site<'_>,
         input: &Activation,
         cut: &Cut,
+        first: usize,
     ) -> Result<Activation, ImportError> {
         let Cut { axis, start, step, count } = *cut;
         let whole = input.dims[axis];
@@ -134,33 +135,35 @@ impl Converter<'_> {
             let problem = "the dimension that is cut doesn't lie together in memory";
             return Err(site.shape_error(problem, &[&input.dims]));
         };
-        let outer = input.len() / (inner * whole);
-        let taps = start + 1;
-        let limit = usize::from(u16::MAX);
-        if taps > limit || step > limit {
-            return Err(site.unsupported("a bound", taps.max(step), "up to 65535"));
-        }
-        self.count(inner.saturating_mul(taps))?;
-        let mut weight = vec![0.0; inner * taps];
-        weight.iter_mut().skip(start).step_by(taps).for_each(|weight| *weight = 1.0);
-        let affine = Affine { weight, bias: vec![0.0; inner] };
-        let window = Window { size: [1, taps], stride: [1, step], ..Window::ONE };
-        let read = self.arranged(site, input, vec![outer, whole, inner])?;
-        let mut dims = input.dims.clone();
-        dims[axis] = count;
-        let shape = Shape::new(dims, input.order.cut(&input.dims, cut));
-        let (rows, lineage) = (input.rows, input.lineage.clone());
-        let kept = vec![outer, count, inner];
-        let image = Shape {
-            kept,
-            rows,
-            lineage: lineage.clone(),
-            order: shape.order.clone(),
-            dims: shape.dims.clone(),
+        let mut kept = self.kept(input).to_vec();
+        let is_cut =
+            |at: &usize| kept[*at] == whole && kept[at + 1..].iter().product::<usize>() == inner;
+        let place = (0..kept.len()).find(is_cut).unwrap_or_else(|| {
+            kept = vec![input.len() / (inner * whole), whole, inner];
+            1
+        });
+        let read = self.arranged(site, input, kept.clone())?;
+        kept[place] = count;
+        let (dims, order) = (with(&input.dims, axis, count), input.order.cut(&input.dims, cut));
+        let natural = Shape::new(dims.clone(), order.clone()).kept;
+        let image = Shape { kept, dims, order, rows: input.rows, lineage: input.lineage.clone() };
+        let last = self.model.graph.nodes.get_mut(first..).and_then(<[_]>::last_mut);
+        let written = match last {
+            Some(Node { op: Op::Slice(slice), output, .. }) if *output == read => {
+                slice.begin[place] += start * slice.stride[place];
+                slice.stride[place] = slice.stride[place].saturating_mul(step);
+                let Shape { dims, order, kept, rows, lineage } = image;
+                self.model.graph.values[read].dims = kept;
+                Activation { value: read, dims, order, rows, lineage }
+            }
+            _ => {
+                let rank = image.kept.len();
+                let (begin, stride) =
+                    (with(&vec![0; rank], place, start), with(&vec![1; rank], place, step));
+                self.step_shape(site, Slice { begin, stride }, read, image)?
+            }
         };
-        let op = Computation::new(DepthwiseConv2d { window }, affine);
-        let written = self.step_shape(site, op, read, image)?;
-        let value = self.arranged(site, &written, shape.kept)?;
+        let value = self.arranged(site, &written, natural)?;
         Ok(Activation { value, ..written })
     }
 
@@ -260,6 +263,13 @@ impl Converter<'_> {
         }
         self.define(site, Tensor::Constant(joined))
     }
+}
+
+/// The numbers, of which one is another.
+fn with(numbers: &[usize], at: usize, number: usize) -> Vec<usize> {
+    let mut numbers = numbers.to_vec();
+    numbers[at] = number;
+    numbers
 }
 
 /// Numbers between neighbours along a dimension as it is kept, if that is the same everywhere.

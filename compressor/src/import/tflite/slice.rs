@@ -1,19 +1,14 @@
 //! `STRIDED_SLICE` and `SLICE`: parts of a tensor, and where these are.
 
-use bitsback_runtime::format::Window;
-use bitsback_runtime::requantize::Multiplier;
-
 use super::convert::{Converter, Site, integers};
 use super::operators;
 use super::schema::{Model, Tensor};
-use crate::graph::ops::IntegerDepthwiseConv2d;
-use crate::graph::{IntegerValue, Matrix, Origin};
+use crate::graph::ops::IntegerSlice;
+use crate::graph::{IntegerValue, Origin};
 use crate::import::ImportError;
 
 /// Number of `SLICE` in the schema.
 pub(super) const SLICE: i32 = 65;
-/// Width of weights that are 0 or 1.
-const BITS: u8 = 2;
 
 /// What is left of a dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +84,7 @@ pub(super) fn parts(site: &Site<'_>, model: &Model<'_>) -> Result<Vec<Part>, Imp
 }
 
 impl<'a> Converter<'a> {
-    /// The bytes that a slice leaves, one dimension after the other.
+    /// The bytes that a slice leaves.
     pub(super) fn slice(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
         let (id, _) = self.output(site);
         let input = self.operand(site, 0, "its input")?;
@@ -104,67 +99,30 @@ impl<'a> Converter<'a> {
         // The batch of 1 is no dimension here.
         let batch = original.shape.len().saturating_sub(from.dims.len()).min(parts.len());
         parts.drain(..batch);
-        let mut dims = from.dims.clone();
-        let mut read = input;
-        for (axis, part) in parts.iter().enumerate() {
-            let Some(&whole) = dims.get(axis) else { break };
-            if (part.start, part.step, part.count) == (0, 1, whole) {
-                continue;
-            }
-            let (outer, inner) = (dims[..axis].iter().product(), dims[axis + 1..].iter().product());
-            let view = IntegerValue {
-                dims: vec![outer, whole, inner],
-                origin: Origin::View(read, 0),
-                ..from.clone()
-            };
-            dims[axis] = part.count;
-            let cut = IntegerValue {
-                dims: vec![outer, part.count, inner],
-                origin: Origin::Computed,
-                ..to.clone()
-            };
-            let (window, matrix) = self.cut(site, *part, inner)?;
-            self.graph.values.extend([view, cut]);
-            let written = self.graph.values.len() - 1;
-            let op = IntegerDepthwiseConv2d { window, dilation: [1, 1] };
-            self.push_layer(site, op, matrix, vec![written - 1], written);
-            read = written;
-        }
+        let small = |number: usize| u16::try_from(number).ok();
+        let bounds = parts
+            .iter()
+            .map(|part| small(part.start).zip(small(part.step)).filter(|_| part.count > 0));
+        let bounds: Option<Vec<_>> = bounds.collect();
+        let (Some(bounds), dims) =
+            (bounds, parts.iter().map(|part| part.count).collect::<Vec<_>>())
+        else {
+            return Err(site.shape_error("a bound of the slice is out of range", &[&from.dims]));
+        };
         if dims.iter().product::<usize>() != to.len() {
             let problem = "the output's size doesn't follow from the slice";
             return Err(site.shape_error(problem, &[&from.dims, &to.dims]));
         }
-        self.make_view(read, output);
+        if dims == from.dims {
+            self.make_view(input, output);
+            return Ok(());
+        }
+        let (begin, stride) = bounds.into_iter().unzip();
+        self.graph.values.push(IntegerValue { dims, origin: Origin::Computed, ..to });
+        let cut = self.graph.values.len() - 1;
+        self.push(site, IntegerSlice { begin, stride }, vec![input], cut);
+        self.make_view(cut, output);
         Ok(())
-    }
-
-    /// A window whose only weight is at its end, so that it begins before what it takes.
-    fn cut(
-        &mut self,
-        site: &Site<'a>,
-        part: Part,
-        inner: usize,
-    ) -> Result<(Window, Matrix), ImportError> {
-        let taps = part.start + 1;
-        let small = |number: usize| u16::try_from(number).ok().filter(|_| part.count > 0);
-        let (Some(size), Some(stride)) = (small(taps), small(part.step)) else {
-            return Err(
-                site.shape_error("a bound of the slice is out of range", &[&[taps, part.step]])
-            );
-        };
-        let len = inner.saturating_mul(taps);
-        self.count(len)?;
-        let mut values = vec![0; len];
-        values.iter_mut().skip(part.start).step_by(taps).for_each(|value| *value = 1);
-        let matrix = Matrix {
-            rows: inner,
-            columns: taps,
-            bits: BITS,
-            values,
-            multipliers: vec![Multiplier::ONE],
-            ..Matrix::default()
-        };
-        Ok((Window { size: [1, size], stride: [1, stride], padding: [0, 0] }, matrix))
     }
 }
 

@@ -96,6 +96,29 @@ fn a_crop_is_the_middle_and_comes_first() {
 }
 
 #[test]
+fn slices_are_parts_of_what_arrives() {
+    let slice = |keys: &str| {
+        format!(r#"{{ type = "slice"{keys} }}, {{ type = "flatten" }}, {{ type = "dense" }}"#)
+    };
+    let (_, all) = graph(&slice(""));
+    assert_eq!(dims(&all, 0), [28, 28, 1]);
+    let (_, part) = graph(&slice(", begin = [2, 1, 0], stride = [1, 3, 1]"));
+    assert_eq!(dims(&part, 0), [26, 9, 1]);
+    let (_, sized) = graph(&slice(", size = [4, 9, 1], stride = [8, 3, 1]"));
+    assert_eq!(dims(&sized, 0), [4, 9, 1]);
+    for (keys, wrong) in [
+        ("begin = [28, 0, 0]", "begin"),
+        ("begin = [1, 1]", "begin"),
+        ("size = [5, 1, 1], stride = [8, 1, 1]", "size"),
+        ("size = [0, 1, 1]", "size"),
+        ("stride = [1, 0, 1]", "stride"),
+    ] {
+        let error = fails(&format!("layers = [{}]", slice(&format!(", {keys}"))));
+        assert_eq!((error.layer(), error.key()), (Some(0), Some(wrong)), "{keys}: {error}");
+    }
+}
+
+#[test]
 fn flat_data_need_no_flatten() {
     let graph = NetworkConfig::default().infer(Shape::Flat(13), 3).unwrap();
     assert_eq!(names(&graph), ["dense_1", "clip_1", "dense_2", "clip_2", "dense_3"]);
