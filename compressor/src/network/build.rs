@@ -49,9 +49,8 @@ pub(super) fn build(
     let mut marks = BTreeMap::new();
     for (layer, config) in configs.iter().enumerate() {
         let before = layer.checked_sub(1).map(|i| &configs[i]);
-        let after = configs.get(layer + 1);
         let default_units = (Some(layer) == last_dense).then_some(classes);
-        let place = Place { layer, config, arrives, marks: &marks, before, after, default_units };
+        let place = Place { layer, config, arrives, marks: &marks, before, default_units };
         let step = place.step()?;
         let makes = step.makes(arrives.shape);
         let kind = config.kind();
@@ -160,7 +159,6 @@ struct Place<'a> {
     arrives: Known,
     marks: &'a BTreeMap<String, Known>,
     before: Option<&'a LayerConfig>,
-    after: Option<&'a LayerConfig>,
     /// Neurons of a dense layer that states none.
     default_units: Option<usize>,
 }
@@ -260,21 +258,15 @@ impl Place<'_> {
         Ok(self.node(Dropout { rate }, self.arrives.shape))
     }
 
-    /// The middle of the input image, with the odd row or column left out behind it.
+    /// The middle of an image, with the odd row or column left out behind it.
     fn crop(&self, size: [usize; 2]) -> Result<Step, NetworkError> {
         let (layer, arrives) = (self.layer, self.arrives.shape);
         let [height, width, channels] = self.image()?;
         size.iter().try_for_each(|&size| self.at_least_one("size", size))?;
-        let wrong = NetworkError::Crop { layer, size, arrives };
         let (Some(rows), Some(columns)) = (height.checked_sub(size[0]), width.checked_sub(size[1]))
         else {
             return Err(NetworkError::Part { layer, kind: "crop", key: "size", arrives });
         };
-        // Rows are read from where the part begins: one must be left behind it.
-        let is_inside = rows > 0 || columns == 0;
-        if layer != 0 || !is_inside || !self.after.is_some_and(LayerConfig::is_valid_window) {
-            return Err(wrong);
-        }
         let [height, width] = size;
         let before = [rows / 2, columns / 2];
         Ok(self.node(Slice::crop(before), Shape::Image { height, width, channels }))

@@ -122,7 +122,7 @@ pub enum LayerConfig {
     },
     /// Mean over the whole image, per channel.
     GlobalAvgPool {},
-    /// The middle of the input image, all that the network reads.
+    /// The middle of an image; of the input, where only windows follow that stay within it, at no cost.
     Crop {
         /// Height and width; one number means a square.
         #[serde(with = "pair")]
@@ -221,17 +221,6 @@ impl LayerConfig {
             Self::Mul { .. } => "mul",
             Self::Concat { .. } => "concat",
         }
-    }
-
-    /// Whether it moves a window that stays within what arrives.
-    pub(super) fn is_valid_window(&self) -> bool {
-        matches!(
-            self,
-            Self::Conv2d { padding: Padding::Valid, .. }
-                | Self::DepthwiseConv2d { padding: Padding::Valid, .. }
-                | Self::MaxPool { padding: Padding::Valid, .. }
-                | Self::AvgPool { padding: Padding::Valid, .. }
-        )
     }
 
     /// Whether the scores of a network can come out of it: what clips, bends or zeroes them can't be the

@@ -253,20 +253,6 @@ pub enum NetworkError {
         /// What arrives.
         arrives: Shape,
     },
-    /// A part of the image that isn't where it can be.
-    #[error(
-        "layer {layer} (crop) takes {}x{} of {}: it must be the first layer, lie within the image \
-         (with at least one row less, where columns are left out), and a convolution or a pooling \
-         with padding \"valid\" must follow", size[0], size[1], show(*.arrives)
-    )]
-    Crop {
-        /// Which layer.
-        layer: usize,
-        /// Height and width asked for.
-        size: [usize; 2],
-        /// What arrives.
-        arrives: Shape,
-    },
     /// Nothing to learn.
     #[error("no layer has weights; add a dense layer or a convolution")]
     NoWeights,
@@ -316,7 +302,6 @@ impl NetworkError {
             | Self::ConcatShapes { layer, .. }
             | Self::Slope { layer, .. }
             | Self::Part { layer, .. }
-            | Self::Crop { layer, .. }
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::InputTooWide { .. }
             | Self::PresetAndLayers
@@ -335,7 +320,6 @@ impl NetworkError {
         match *self {
             Self::Zero { key, .. } | Self::Part { key, .. } => Some(key),
             Self::DropoutRate { .. } => Some("rate"),
-            Self::Crop { .. } => Some("size"),
             Self::Slope { .. } => Some("slope"),
             Self::NoMark { .. }
             | Self::MarkTwice { .. }
