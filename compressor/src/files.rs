@@ -72,7 +72,7 @@ pub enum FileError {
 /// # Errors
 /// [`FileError::Read`] and [`FileError::NoFile`], or [`FileError::TooLarge`] without having read more
 /// than `limit` bytes.
-pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
+pub(crate) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileError> {
     let fail = |source| FileError::Read { path: path.to_owned(), source };
     // Opening a pipe that nobody writes to would wait for ever.
     if let Some(what) = other_than_file(&fs::metadata(path).map_err(fail)?.file_type()) {
@@ -98,7 +98,7 @@ fn other_than_file(kind: &fs::FileType) -> Option<&'static str> {
 
 /// Reads a file that lies in `folder` or below, as [`read`] does; `name` is relative to it. `None`: it
 /// names something outside, be it by a link, or something that can't be read.
-pub fn read_within(folder: &Path, name: &Path, limit: u64) -> Option<Vec<u8>> {
+pub(crate) fn read_within(folder: &Path, name: &Path, limit: u64) -> Option<Vec<u8>> {
     let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if name.as_os_str().is_empty() || !name.components().all(inside) {
         return None;
@@ -115,7 +115,7 @@ pub fn read_within(folder: &Path, name: &Path, limit: u64) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// [`FileError::Write`] or [`FileError::NoFolder`].
-pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
 
@@ -124,7 +124,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 ///
 /// # Errors
 /// [`FileError::Write`], with `fill`'s error, too, [`FileError::NoFolder`] or [`FileError::NoFile`].
-pub fn write_atomic_with(
+pub(crate) fn write_atomic_with(
     path: &Path,
     fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), FileError> {
@@ -205,7 +205,8 @@ fn sync_folder(_folder: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// [`FileError::Read`] when the folder can't be listed, [`FileError::Write`] when a file stays.
-pub fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
+#[cfg(feature = "training")]
+pub(crate) fn remove_leftovers(folder: &Path) -> Result<(), FileError> {
     let unreadable = |source| FileError::Read { path: folder.to_owned(), source };
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;

@@ -98,7 +98,7 @@ pub struct BitRecord {
 
 /// Everything that was decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Ledger {
+pub(crate) struct Ledger {
     /// One record a group of the network before any pruning, in the order of layers and groups.
     pub groups: Vec<GroupRecord>,
     /// One record an affine layer.
@@ -106,12 +106,12 @@ pub struct Ledger {
 }
 
 /// File of [`Ledger::groups`]; columns as the fields of [`GroupRecord`].
-pub const GROUPS_FILE: &str = "ledger.csv";
+pub(crate) const GROUPS_FILE: &str = "ledger.csv";
 /// File of [`Ledger::bits`]; columns as the fields of [`BitRecord`].
-pub const BITS_FILE: &str = "ledger-bits.csv";
+pub(crate) const BITS_FILE: &str = "ledger-bits.csv";
 
 /// Largest [`BITS_FILE`] that is read back (1 MiB): thousands of layers.
-pub const MAX_BITS_BYTES: u64 = 1 << 20;
+pub(crate) const MAX_BITS_BYTES: u64 = 1 << 20;
 
 impl Ledger {
     /// Writes [`GROUPS_FILE`] and [`BITS_FILE`] into `folder`, which exists. Two files because
@@ -119,7 +119,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`FileError::Write`] names the file.
-    pub fn write_csv(&self, folder: &Path) -> Result<(), FileError> {
+    pub(crate) fn write_csv(&self, folder: &Path) -> Result<(), FileError> {
         write_rows(&folder.join(GROUPS_FILE), GROUP_COLUMNS, &self.groups)?;
         write_rows(&folder.join(BITS_FILE), BIT_COLUMNS, &self.bits)
     }
@@ -153,7 +153,7 @@ const BIT_COLUMNS: &[&str] = &[
 ];
 
 /// Reads [`BITS_FILE`] of a folder; `None` where there is none, or it is of another version.
-pub fn read_bits(folder: &Path) -> Option<Vec<BitRecord>> {
+pub(crate) fn read_bits(folder: &Path) -> Option<Vec<BitRecord>> {
     let bytes = files::read(&folder.join(BITS_FILE), MAX_BITS_BYTES).ok()?;
     csv::Reader::from_reader(bytes.as_slice()).deserialize().collect::<Result<_, _>>().ok()
 }

@@ -13,12 +13,12 @@ use crate::files::{self, FileError};
 
 /// Longest file that is read back: far above any job's (a row an epoch), so that a wrong path
 /// can't exhaust memory.
-pub const MAX_METRICS_BYTES: u64 = 256 << 20;
+pub(crate) const MAX_METRICS_BYTES: u64 = 256 << 20;
 
 /// One measurement. What a stage doesn't have stays away.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct MetricRow {
+pub(crate) struct MetricRow {
     /// `pretrain`, `variational`, `finetune`, …
     pub stage: String,
     /// Passes over the training set that are complete, in this stage.
@@ -70,7 +70,7 @@ pub enum MetricsError {
 
 /// The open file.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     file: File,
     path: PathBuf,
 }
@@ -80,7 +80,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`MetricsError::File`].
-    pub fn create(path: &Path) -> Result<Self, MetricsError> {
+    pub(crate) fn create(path: &Path) -> Result<Self, MetricsError> {
         Self::open(path, OpenOptions::new().write(true).create(true).truncate(true))
     }
 
@@ -91,7 +91,7 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`] if the file can't be rewritten or isn't a metrics file. A file that isn't
     /// there is an empty one.
-    pub fn resume(
+    pub(crate) fn resume(
         path: &Path,
         stage: &str,
         step: u64,
@@ -114,7 +114,7 @@ impl Metrics {
     ///
     /// # Errors
     /// [`MetricsError::File`].
-    pub fn append(&mut self, row: &MetricRow) -> Result<(), MetricsError> {
+    pub(crate) fn append(&mut self, row: &MetricRow) -> Result<(), MetricsError> {
         let mut line = Vec::new();
         put(&mut line, row)
             .and_then(|()| self.file.write_all(&line))
@@ -132,7 +132,7 @@ fn put(out: &mut (impl Write + ?Sized), row: &MetricRow) -> io::Result<()> {
 ///
 /// # Errors
 /// [`MetricsError`].
-pub fn read(path: &Path) -> Result<Vec<MetricRow>, MetricsError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<MetricRow>, MetricsError> {
     let text = files::read(path, MAX_METRICS_BYTES)?;
     let whole = text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
     let mut rows = Vec::new();
@@ -164,7 +164,7 @@ fn rows_up_to(rows: &[MetricRow], stage: &str, step: u64) -> usize {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_all(paths: &[PathBuf]) -> Result<Vec<MetricRow>, MetricsError> {
+pub(crate) fn read_all(paths: &[PathBuf]) -> Result<Vec<MetricRow>, MetricsError> {
     let mut rows: Vec<MetricRow> = Vec::new();
     for path in paths {
         let before = rows.last().map_or(0.0, |row| row.seconds);

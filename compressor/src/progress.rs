@@ -21,7 +21,7 @@ use indicatif::MultiProgress;
 
 use crate::text::printable;
 pub use cancel::Cancel;
-pub use clock::date;
+pub(crate) use clock::date;
 use sink::{Advance, Sink};
 
 /// Where progress goes and whether somebody asked to stop. Cheap to clone.
@@ -76,7 +76,7 @@ impl Progress {
 
     /// Starts a stage of `steps` steps; it is shown until [`Stage::finish`]. With 0 steps nobody
     /// knows how long it takes: what it does and the time gone by are shown.
-    pub fn stage(&self, name: &str, steps: u64) -> Stage {
+    pub(crate) fn stage(&self, name: &str, steps: u64) -> Stage {
         tracing::debug!(stage = name, steps, "begins");
         let bar = self.sink.start(name, steps);
         Stage {
@@ -90,14 +90,14 @@ impl Progress {
     }
 
     /// One line of log.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         tracing::debug!("{text}");
         self.sink.note(text);
     }
 
     /// Whether the user asked to stop. Polled by every loop that can save its state; it then saves
     /// and returns [`crate::error::Error::Interrupted`].
-    pub fn cancelled(&self) -> bool {
+    pub(crate) fn cancelled(&self) -> bool {
         self.cancel.requested()
     }
 }
@@ -105,7 +105,7 @@ impl Progress {
 /// One running stage. Dropped without [`Stage::finish`] (an error, an interruption), its bar goes
 /// away without a summary.
 #[derive(Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     sink: Arc<Sink>,
     name: String,
     steps: u64,
@@ -117,7 +117,7 @@ pub struct Stage {
 impl Stage {
     /// `done` of the steps are done; `detail` is a short remark such as `loss 0.031, 5,480 weights`.
     /// May be called as often as one likes: what is shown is thinned out.
-    pub fn set(&self, done: u64, detail: &str) {
+    pub(crate) fn set(&self, done: u64, detail: &str) {
         tracing::debug!(stage = self.name, done, "{detail}");
         let elapsed = self.started.elapsed();
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,7 +140,7 @@ impl Stage {
     }
 
     /// The stage is over.
-    pub fn finish(self, summary: &str) {
+    pub(crate) fn finish(self, summary: &str) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

@@ -8,7 +8,7 @@ use crate::select::FrontSummary;
 use crate::select::chance::Standing;
 
 /// File name in a job's output folder.
-pub const SUMMARY_FILE: &str = "summary.json";
+pub(crate) const SUMMARY_FILE: &str = "summary.json";
 
 /// One network's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,7 +137,7 @@ pub struct Summary {
 
 /// What [`Summary::new`] can't compute.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The job's network.
     pub network: String,
     /// Prior of the group scales.
@@ -154,7 +154,7 @@ pub struct Origin {
 
 impl Summary {
     /// Puts the figures together.
-    pub fn new(
+    pub(crate) fn new(
         origin: Origin,
         test_examples: u64,
         dense: Figures,
@@ -200,13 +200,13 @@ impl Summary {
 }
 
 /// `before / after`, 0 where there is nothing after.
-pub fn ratio(before: u64, after: u64) -> f64 {
+pub(crate) fn ratio(before: u64, after: u64) -> f64 {
     if after == 0 { 0.0 } else { before as f64 / after as f64 }
 }
 
 /// The 95 % interval of an error rate of which `error_percent` was seen on `count` examples
 /// (Wilson, 1927), in percent. `None` without examples.
-pub fn error_interval(error_percent: f64, count: u64) -> Option<(f64, f64)> {
+pub(crate) fn error_interval(error_percent: f64, count: u64) -> Option<(f64, f64)> {
     const Z: f64 = 1.959_963_985;
     if count == 0 || !error_percent.is_finite() {
         return None;

@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The text with such characters written as `\u{1b}`; line breaks stay.
-pub fn printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |out, c| {
         let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
     })
 }
 
 /// A line of JSON with such characters written as `\u009b`, which means the same to its readers.
-pub fn json_printable(text: &str) -> Cow<'_, str> {
+pub(crate) fn json_printable(text: &str) -> Cow<'_, str> {
     escaped(text, |out, c| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             let _ = write!(out, "\\u{unit:04x}");
@@ -24,7 +24,7 @@ pub fn json_printable(text: &str) -> Cow<'_, str> {
 }
 
 /// A name as a word of a line: line breaks are written like other such characters.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains('\n') {
         return Cow::Owned(printable(&text.replace('\n', "\\u{a}")).into_owned());
     }

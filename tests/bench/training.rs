@@ -5,14 +5,13 @@
 
 use std::time::Instant;
 
-use bitsback::bayes::Noise;
-use bitsback::device::DeviceName;
-use bitsback::network::{NetworkConfig, Preset, Shape};
-use bitsback::train::batch::{Examples, Material};
-use bitsback::train::variational::{State, train};
-use bitsback::train::{
-    Observer, ShrinkConfig, StepReport, TrainError, VariationalConfig, initialize,
+use bitsback::data::Shape;
+use bitsback::internals::{
+    Examples, Material, Noise, Observer, State, StepReport, initial_network, initial_posterior,
+    train,
 };
+use bitsback::job::{NetworkConfig, Preset, ShrinkConfig, VariationalConfig};
+use bitsback::pipeline::{DeviceName, TrainError};
 use clap::Parser;
 
 // The names are those of the command.
@@ -86,8 +85,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (0..EXAMPLES as u32).map(|i| i.wrapping_mul(2_654_435_761) >> 8).collect::<Vec<_>>();
     let labels = labels.into_iter().map(|i| i % CLASSES as u32).collect();
     let examples = Examples { shape, inputs, labels, classes: CLASSES };
-    let start = initialize::deterministic(&structure, args.seed);
-    let mut state = State::new(initialize::posterior(&start, &config));
+    let start = initial_network(&structure, args.seed);
+    let mut state = State::new(initial_posterior(&start, &config));
     let device = DeviceName::default().open()?.autodiff();
     let mut clock = Clock {
         warm_up: args.warm_up,

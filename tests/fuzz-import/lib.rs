@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bitsback::calibrate::{InputQuantization, Range, RangeMethod};
-use bitsback::graph::{Affine, Graph};
+use bitsback::compile::{CompileOptions, InputQuantization, ModelInfo};
+use bitsback::graph::ops::{BatchNorm, Clip, Conv2d, Dense, Op, Reshape};
+use bitsback::graph::{Affine, Graph, Range, Window};
 use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportOptions, import, onnx, tflite};
-use bitsback::quantize::{Plan, ranges, write};
-use bitsback::network::{Layer, Padding, Shape, Topology};
-use bitsback::serialize::ModelInfo;
+use bitsback::internals::{assign_weights, parse_weights};
+use bitsback::quantize::{RangeMethod, calibrate, plan, write};
 use bitsback::verify::run_batch;
-use bitsback::weights;
 
 /// Most numbers of a graph that is executed: larger ones only take time.
 const MAX_EXECUTED: usize = 1 << 14;
@@ -43,11 +42,12 @@ fn quantised(model: &FloatModel, bytes: &[u8]) {
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let len = graph.values[graph.input].len();
     let inputs: Vec<f32> = (0..2 * len).map(|i| (i % 7) as f32 / 3.0 - 1.0).collect();
-    let Ok(scales) = ranges::watch(graph, &inputs, &input, RangeMethod::LeastSquares) else {
+    let Ok(scales) = calibrate(graph, &inputs, &input, RangeMethod::LeastSquares) else {
         return;
     };
-    let plan = Plan::calibrated(graph, scales, &input);
-    if let Ok((bytes, _)) = write(graph, &plan, &input, &ModelInfo::default()) {
+    let plan = plan(graph, scales, &input);
+    let (options, info) = (CompileOptions::default(), ModelInfo::default());
+    if let Ok((bytes, _)) = write(graph, &plan, &input, &options, &info) {
         let outputs = run_batch(&bytes, &input.quantize(&inputs));
         assert!(outputs.is_ok(), "what was written must run");
     }
@@ -56,37 +56,33 @@ fn quantised(model: &FloatModel, bytes: &[u8]) {
 /// A .pt or .safetensors file: refused with words, or its tensors put into a network that those in
 /// tests/fixtures/weights were trained as.
 pub fn weights(bytes: &[u8]) {
-    let Ok(tensors) = weights::parse(bytes) else { return };
+    let Ok(tensors) = parse_weights(bytes) else { return };
     for tensor in &tensors {
         let len: usize = tensor.shape.iter().product();
         assert_eq!(len, tensor.values.len(), "as many values as the shape says");
     }
-    if let Ok(assigned) = weights::assign(&small(), &tensors, &BTreeMap::new()) {
-        assert_eq!(assigned.network.affine.len(), 3, "every layer has its parameters");
+    if let Ok(assigned) = assign_weights(&small(), &tensors, &BTreeMap::new()) {
+        let mut held = assigned.network.parameters();
+        assert!(held.all(|affine| !affine.weight.is_empty()), "every layer has its parameters");
     }
 }
 
 /// A network from 6 × 6 pixels to 4 scores.
-fn small() -> Topology {
-    let conv = |channels, filters, kernel| Layer::Conv2d {
-        channels,
-        filters,
-        kernel,
-        stride: [1, 1],
-        padding: Padding::Valid,
+fn small() -> Graph<()> {
+    let mut graph = Graph::of_input(vec![6, 6, 1]);
+    let mut push = |op: Op, dims: &[usize], layer: Option<()>| {
+        graph.push("node", op, vec![graph.output], dims.to_vec(), layer);
     };
-    Topology {
-        input: Shape::Image { height: 6, width: 6, channels: 1 },
-        layers: vec![
-            conv(1, 2, [3, 3]),
-            Layer::BatchNorm { channels: 2 },
-            Layer::Relu,
-            conv(2, 3, [2, 1]),
-            Layer::Relu,
-            Layer::Flatten,
-            Layer::Dense { inputs: 36, outputs: 4 },
-        ],
-    }
+    let conv = |size| Conv2d { window: Window { size, ..Window::ONE } }.into();
+    push(conv([3, 3]), &[4, 4, 2], Some(()));
+    push(BatchNorm::new(2).into(), &[4, 4, 2], Some(()));
+    push(Clip::RELU.into(), &[4, 4, 2], None);
+    push(conv([2, 1]), &[3, 4, 3], Some(()));
+    push(Clip::RELU.into(), &[3, 4, 3], None);
+    push(Reshape {}.into(), &[36], None);
+    push(Dense {}.into(), &[4], Some(()));
+    graph.number_nodes();
+    graph
 }
 
 /// The number of values, weights and products of a graph.

@@ -7,14 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use bitsback::compile::{CompileOptions, InputQuantization, ModelInfo};
 use bitsback::golden;
 use bitsback::graph::ops::Clip;
-use bitsback::graph::{Affine, Executor, Graph, Node};
+use bitsback::graph::{Affine, Executor, Graph, Node, Quantization, Range};
 use bitsback::import::onnx::FloatModel;
 use bitsback::import::{ImportError, ImportOptions, floats, import};
-use bitsback::quantize::{Plan, means, ranges, write};
-use bitsback::serialize::ModelInfo;
+use bitsback::quantize::{RangeMethod, calibrate, means, plan, write};
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
 
@@ -25,11 +24,6 @@ const MORE: &str = "BITSBACK_TFLITE_MODELS";
 const APART: (f32, f32) = (3.0, 1.0);
 /// The same limit on the mean of deep networks that end with a softmax, whose slope adds to it.
 const DEEP_APART: f32 = 5.0;
-
-/// Imports a model as `bitsback import` does it.
-fn options() -> ImportOptions {
-    ImportOptions { fused: true, ..ImportOptions::default() }
-}
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tflite")
@@ -89,7 +83,7 @@ fn on_core(core: &str, model: &[u8], inputs: &[i8]) -> bool {
 fn check_on_cores(folder: &Path, name: &str) {
     check(folder, name);
     let bytes = std::fs::read(folder.join(format!("{name}.tflite"))).unwrap();
-    let model = import(&bytes, &options()).unwrap().bytes;
+    let model = import(&bytes, &ImportOptions::default()).unwrap().bytes;
     let inputs = npy(&folder.join(format!("{name}.in16.npy")));
     for core in ["cortex-m4", "cortex-m0-large", "cortex-m55"] {
         if !on_core(core, &model, &inputs) {
@@ -114,7 +108,8 @@ fn emulated_cores_compute_what_tensorflow_lite_micro_computes() {
 fn check(folder: &Path, name: &str) -> usize {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
     let bytes = std::fs::read(file("tflite")).unwrap();
-    let imported = import(&bytes, &options()).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let imported =
+        import(&bytes, &ImportOptions::default()).unwrap_or_else(|e| panic!("{name}: {e}"));
     let outputs = run_batch(&imported.bytes, &npy(&file("in16.npy"))).unwrap();
     assert!(outputs == npy(&file("tflm16.npy")), "{name}: other bytes than TensorFlow Lite Micro");
     let arena = Model::parse(&imported.bytes).unwrap().arena_len();
@@ -155,7 +150,8 @@ fn arenas_are_not_larger_than_those_of_tensorflow_lite_micro() {
 /// Real inputs and outputs of a model's vectors, and the output's step.
 fn real_vectors(folder: &Path, name: &str) -> (Vec<f32>, Vec<f32>, f32) {
     let file = |ending: &str| folder.join(format!("{name}.{ending}"));
-    let imported = import(&std::fs::read(file("tflite")).unwrap(), &options()).unwrap();
+    let imported =
+        import(&std::fs::read(file("tflite")).unwrap(), &ImportOptions::default()).unwrap();
     let model = Model::parse(&imported.bytes).unwrap();
     let real = |integers: Vec<i8>, scale: f32, zero_point: i8| -> Vec<f32> {
         let quantization = Quantization { scale, zero_point };
@@ -242,7 +238,10 @@ fn models_of_floats_are_read_and_quantised() {
         for name in models(&folder) {
             let file = |ending: &str| folder.join(format!("{name}.{ending}"));
             let bytes = std::fs::read(file("tflite")).unwrap();
-            assert!(matches!(import(&bytes, &options()), Err(ImportError::Floats)), "{name}");
+            assert!(
+                matches!(import(&bytes, &ImportOptions::default()), Err(ImportError::Floats)),
+                "{name}"
+            );
             let model = floats(&bytes, None, None).unwrap_or_else(|e| panic!("{name}: {e}"));
             let (inputs, right) = (real_npy(&file("in.npy")), real_npy(&file("out.npy")));
             let found = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
@@ -253,10 +252,11 @@ fn models_of_floats_are_read_and_quantised() {
                 high: range.high.max(x),
             });
             let input = InputQuantization::floats(range, None);
-            let scales = ranges::watch(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
-            let mut plan = Plan::calibrated(&model.graph, scales, &input);
+            let scales = calibrate(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+            let mut plan = plan(&model.graph, scales, &input);
             plan.means = means(&model.graph, &inputs).unwrap();
-            let (written, _) = write(&model.graph, &plan, &input, &ModelInfo::default()).unwrap();
+            let (compile, info) = (CompileOptions::default(), ModelInfo::default());
+            let (written, _) = write(&model.graph, &plan, &input, &compile, &info).unwrap();
             let parsed = Model::parse(&written).unwrap();
             let output = Quantization {
                 scale: parsed.meta().output_scale,

@@ -6,13 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use bitsback::calibrate::{InputQuantization, Quantization, Range, RangeMethod};
+use bitsback::compile::{CompileOptions, InputQuantization, ModelInfo};
 use bitsback::data::Layout;
-use bitsback::graph::{Executor, Op};
+use bitsback::graph::ops::Op;
+use bitsback::graph::{Executor, Quantization, Range};
 use bitsback::import::onnx::{self, FloatModel};
 use bitsback::import::{Basis, ImportError, ImportOptions, InputLayout, import};
-use bitsback::quantize::{Plan, ranges, write};
-use bitsback::serialize::ModelInfo;
+use bitsback::quantize::{RangeMethod, calibrate, plan, write};
 use bitsback::verify::run_batch;
 use bitsback_runtime::Model;
 
@@ -171,9 +171,10 @@ fn every_model_is_quantised_and_follows_its_floats() {
             continue;
         }
         let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
-        let scales = ranges::watch(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
-        let plan = Plan::calibrated(&model.graph, scales, &input);
-        let written = write(&model.graph, &plan, &input, &ModelInfo::default());
+        let scales = calibrate(&model.graph, &inputs, &input, RangeMethod::MinMax).unwrap();
+        let plan = plan(&model.graph, scales, &input);
+        let (compile, info) = (CompileOptions::default(), ModelInfo::default());
+        let written = write(&model.graph, &plan, &input, &compile, &info);
         let (bytes, _) = written.unwrap_or_else(|error| panic!("{name}: {error}"));
         let floats = Executor::new(&model.graph).unwrap().run(&inputs).unwrap();
         let integers = run(&bytes, &inputs);

@@ -121,7 +121,7 @@ fn parse_all(text: &str, count: &mut usize, wrong: &mut Vec<String>) {
         let Some(words) = bitsback(&command) else { continue };
         *count += 1;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if let Err(error) = bitsback::cli::check(&words) {
+        if let Err(error) = bitsback::internals::check(&words) {
             wrong.push(format!("{command}\n  {error}"));
         }
     }

@@ -3,10 +3,11 @@
 
 use burn::tensor::Device;
 
+use super::elbo::kl;
 use super::layer::{LayerParameters, LayerValues};
 use super::{
     AffinePosterior, Gaussian, Horseshoe, KlWeights, LogNormal, Noise, NormalJeffreys, Parameters,
-    Scale, add_kl_gradient, conv2d, dense, kl,
+    Scale, add_kl_gradient, conv2d, dense,
 };
 use crate::graph::ops::{Add, AvgPool2d, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Reshape};
 use crate::graph::tensor::{Convolution, constant, values};

@@ -12,7 +12,7 @@ use crate::graph::tensor::{Convolution, constant};
 ///
 /// # Shapes
 /// `x`: `[batch, height, width, channels]`, out: `[batch, height', width', filters]`
-pub fn sample(
+pub(crate) fn sample(
     convolution: &Convolution,
     layer: &LayerParameters,
     x: Tensor<4>,

@@ -10,7 +10,7 @@ use super::local::sample_affine;
 ///
 /// # Shapes
 /// `x`: `[batch, inputs]`, out: `[batch, outputs]`
-pub fn sample(layer: &LayerParameters, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
+pub(crate) fn sample(layer: &LayerParameters, x: Tensor<2>, noise: &mut Noise) -> Tensor<2> {
     let [batch, inputs] = x.dims();
     let x = layer.scale(x.reshape([batch, 1, inputs]), noise);
     let [outputs] = layer.affine.bias.dims();

@@ -5,7 +5,7 @@ use crate::graph::Graph;
 
 /// How strongly each part of the KL pulls.
 #[derive(Clone, Debug, PartialEq)]
-pub struct KlWeights {
+pub(crate) struct KlWeights {
     /// β/N: the temperature over the size of the training set.
     pub base: f32,
     /// Factor on the KL of each layer's group scales; 1 is the bound itself. A layer with few
@@ -14,7 +14,7 @@ pub struct KlWeights {
 }
 
 /// Adds the gradient of the tempered KL to `into`.
-pub fn add_kl_gradient(
+pub(crate) fn add_kl_gradient(
     network: &Graph<AffinePosterior>,
     weights: &KlWeights,
     into: &mut Graph<AffinePosterior>,
@@ -33,7 +33,8 @@ pub fn add_kl_gradient(
 }
 
 /// The tempered KL, as it enters the loss.
-pub fn kl(network: &Graph<AffinePosterior>, weights: &KlWeights) -> f64 {
+#[cfg(test)]
+pub(crate) fn kl(network: &Graph<AffinePosterior>, weights: &KlWeights) -> f64 {
     let parts = network.parameters().enumerate().map(|(i, l)| {
         let factor = f64::from(weights.scale.get(i).copied().unwrap_or(1.0));
         l.weight.kl() + l.bias.kl() + factor * scale_kl(&l.scale)
@@ -42,7 +43,7 @@ pub fn kl(network: &Graph<AffinePosterior>, weights: &KlWeights) -> f64 {
 }
 
 /// The untempered KL in nats: the bits-back length of the parameters given the prior, times ln 2.
-pub fn description_length<'a>(layers: impl IntoIterator<Item = &'a AffinePosterior>) -> f64 {
+pub(crate) fn description_length<'a>(layers: impl IntoIterator<Item = &'a AffinePosterior>) -> f64 {
     layers.into_iter().map(|l| l.weight.kl() + l.bias.kl() + scale_kl(&l.scale)).sum()
 }
 

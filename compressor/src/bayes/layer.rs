@@ -11,7 +11,7 @@ use crate::graph::tensor::{constant, leaf_of, taken_gradient};
 
 /// The values of one layer's parameters in one step, shared by its shards.
 #[derive(Clone, Debug)]
-pub struct LayerValues {
+pub(crate) struct LayerValues {
     weight: Tensor<2>,
     variance: Tensor<2>,
     bias: Tensor<1>,
@@ -25,7 +25,7 @@ pub struct LayerValues {
 
 impl LayerValues {
     /// Values of `posterior` on `device`.
-    pub fn new(posterior: &AffinePosterior, device: &Device) -> Self {
+    pub(crate) fn new(posterior: &AffinePosterior, device: &Device) -> Self {
         let device = &device.clone().without_autodiff();
         let outputs = posterior.bias.mean.len();
         let shape = [outputs, posterior.weight.mean.len() / outputs.max(1)];
@@ -48,7 +48,7 @@ impl LayerValues {
 
 /// The parameters of one layer in one shard, which gather gradients.
 #[derive(Debug)]
-pub struct LayerParameters {
+pub(crate) struct LayerParameters {
     /// Weights and biases.
     pub affine: AffineParameters,
     location: Tensor<1>,
@@ -58,7 +58,7 @@ pub struct LayerParameters {
 
 impl LayerParameters {
     /// Parameters with `values` on `device`.
-    pub fn new(values: &LayerValues, device: &Device) -> Self {
+    pub(crate) fn new(values: &LayerValues, device: &Device) -> Self {
         Self {
             affine: AffineParameters {
                 weight: leaf_of(&values.weight, device),
@@ -76,7 +76,7 @@ impl LayerParameters {
     ///
     /// # Shapes
     /// `x` and out: `[examples, repeats, groups]`
-    pub fn scale(&self, x: Tensor<3>, noise: &mut Noise) -> Tensor<3> {
+    pub(crate) fn scale(&self, x: Tensor<3>, noise: &mut Noise) -> Tensor<3> {
         let [examples, _, groups] = x.dims();
         let sample = noise.vector(examples * groups);
         sample_scale(x, self.location.clone(), self.spread.clone(), sample, self.link)
@@ -84,7 +84,7 @@ impl LayerParameters {
 
     /// The gradient of this step, taken out of `grads`; `of` and `values` are what the parameters
     /// were made from.
-    pub fn take_gradient(
+    pub(crate) fn take_gradient(
         &self,
         of: &AffinePosterior,
         values: &LayerValues,

@@ -25,7 +25,7 @@ use crate::graph::tensor::primitive::{data, from_data, read, slice, slice_mut, w
 const DEVIATION_LEAST: f32 = 1e-18;
 
 /// The standard normal sample of every activation, in row-major order.
-pub type Sample = Vec<f32>;
+pub(crate) type Sample = Vec<f32>;
 
 /// Sampled layers on matrices.
 #[cfg_attr(
@@ -33,7 +33,7 @@ pub type Sample = Vec<f32>;
     backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)
 )]
 #[cfg_attr(not(feature = "ndarray"), backend_extension(Flex: cfg(feature = "flex"), Autodiff))]
-pub trait LocalOps: Backend {
+pub(crate) trait LocalOps: Backend {
     /// h = x·Wᵀ + b + √(x²·Vᵀ + v)·ε.
     ///
     /// # Shapes
@@ -307,7 +307,7 @@ impl<B: LocalOps, C: CheckpointStrategy> LocalOps for Autodiff<B, C> {
 
 /// The parameters of a sampled product: means and variances of weights and biases.
 #[derive(Clone, Debug)]
-pub struct AffineParameters {
+pub(crate) struct AffineParameters {
     /// `[outputs, inputs]`
     pub weight: Tensor<2>,
     /// `[outputs, inputs]`
@@ -319,7 +319,11 @@ pub struct AffineParameters {
 }
 
 /// A sample of x·Wᵀ + b, as [`LocalOps::sample_affine`].
-pub fn sample_affine(x: Tensor<2>, parameters: &AffineParameters, sample: Sample) -> Tensor<2> {
+pub(crate) fn sample_affine(
+    x: Tensor<2>,
+    parameters: &AffineParameters,
+    sample: Sample,
+) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as LocalOps>::sample_affine(
         x.into_dispatch(),
         parameters.weight.clone().into_dispatch(),
@@ -331,7 +335,7 @@ pub fn sample_affine(x: Tensor<2>, parameters: &AffineParameters, sample: Sample
 }
 
 /// x times a sample of the group scales, as [`LocalOps::sample_scale`].
-pub fn sample_scale(
+pub(crate) fn sample_scale(
     x: Tensor<3>,
     location: Tensor<1>,
     spread: Tensor<1>,

@@ -9,24 +9,24 @@
 
 #[cfg(test)]
 mod checks;
-pub mod conv2d;
-pub mod dense;
+pub(crate) mod conv2d;
+pub(crate) mod dense;
 mod elbo;
 mod elementary;
 mod gaussian;
 mod horseshoe;
-pub mod layer;
-pub mod local;
+pub(crate) mod layer;
+pub(crate) mod local;
 mod noise;
 mod normal_jeffreys;
 
 use serde::{Deserialize, Serialize};
 
-pub use elbo::{KlWeights, add_kl_gradient, description_length, kl};
-pub use gaussian::Gaussian;
-pub use horseshoe::{Horseshoe, LogNormal};
+pub(crate) use elbo::{KlWeights, add_kl_gradient, description_length};
+pub(crate) use gaussian::Gaussian;
+pub(crate) use horseshoe::{Horseshoe, LogNormal};
 pub use noise::Noise;
-pub use normal_jeffreys::NormalJeffreys;
+pub(crate) use normal_jeffreys::NormalJeffreys;
 
 use crate::graph::{Affine, Graph, Op};
 use crate::posterior::{LayerPosterior, Posterior, Prior};
@@ -34,7 +34,7 @@ use crate::prune::{PruneError, Shrinkage, Sliced};
 
 /// What a tensor of parameters is, which decides its learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Means of weights and biases, and every parameter of a deterministic network.
     Mean,
     /// Log-variances of weights and biases.
@@ -46,7 +46,7 @@ pub enum Kind {
 }
 
 /// A set of parameter tensors in a fixed order. Gradients and moments have the same type.
-pub trait Parameters: Clone {
+pub(crate) trait Parameters: Clone {
     /// Every tensor and its kind.
     fn tensors(&self) -> Vec<(Kind, &[f32])>;
     /// Every tensor, in the same order.
@@ -185,7 +185,7 @@ impl Sliced for AffinePosterior {
 }
 
 /// What a layer holds, as tensors in a fixed order.
-pub trait LayerTensors: Clone {
+pub(crate) trait LayerTensors: Clone {
     /// Every tensor and its kind.
     fn tensors(&self) -> Vec<(Kind, &[f32])>;
     /// Every tensor, in the same order.
@@ -248,12 +248,12 @@ impl<P: LayerTensors> Parameters for Graph<P> {
 }
 
 /// Number of weights of a Bayesian network, biases not counted.
-pub fn weight_count(network: &Graph<AffinePosterior>) -> usize {
+pub(crate) fn weight_count(network: &Graph<AffinePosterior>) -> usize {
     network.parameters().map(|layer| layer.weight.mean.len()).sum()
 }
 
 /// The posterior of a whole network as plain numbers.
-pub fn posterior(network: &Graph<AffinePosterior>) -> Posterior {
+pub(crate) fn posterior(network: &Graph<AffinePosterior>) -> Posterior {
     let graph = network.map(|_, layer| {
         let (scale_mean, scale_variance) = layer.scale.moments();
         LayerPosterior {

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::output::Context;
-use super::{child, doctor, model_file};
+use super::{child, model_file};
+use crate::cost::certified;
 use crate::error::{CliError, Error};
 
 /// Certify what a model costs on a core: flash, RAM, instructions
@@ -61,9 +62,9 @@ impl Certify {
         let bytes = model_file::read(&self.model)?;
         model_file::parse(&self.model, &bytes)?;
         let checkout = match &self.checkout {
-            Some(folder) if doctor::is_checkout(folder) => folder.clone(),
+            Some(folder) if certified::is_checkout(folder) => folder.clone(),
             Some(folder) => return Err(CliError::NotCheckout { folder: folder.clone() }.into()),
-            None => doctor::checkout().ok_or(CliError::NoCheckout)?,
+            None => certified::checkout().ok_or(CliError::NoCheckout)?,
         };
         let model = std::path::absolute(&self.model).map_err(Error::io("find", &self.model))?;
         let mut command = Command::new("cargo");

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::Context;
 use super::table::{self, Align};
-pub(super) use crate::cost::certified::{checkout, is_checkout};
+use crate::cost::certified::checkout;
 use crate::device::DeviceName;
 use crate::error::Error;
 

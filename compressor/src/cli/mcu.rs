@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::child;
 use super::doctor::{self, QEMU};
+use crate::cost::certified;
 use crate::error::{CliError, Error};
 use crate::progress::Stage;
 
@@ -63,7 +64,7 @@ impl Mcu {
     /// # Errors
     /// When `cargo` can't be started, or answers what can't be understood.
     pub(super) fn run(model: &Path, golden: &Path, stage: &Stage) -> Result<Self, Error> {
-        let Some(checkout) = doctor::checkout() else {
+        let Some(checkout) = certified::checkout() else {
             return Ok(Self::not_run("not in a checkout of the project, where the firmware is"));
         };
         if doctor::version(QEMU, &["--version"]).is_none() {

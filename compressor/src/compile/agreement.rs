@@ -15,7 +15,7 @@ const FILLED: f32 = 0.25;
 
 /// The range of the normalised data, if they are scaled otherwise than a model whose inputs lie in
 /// `model` takes them; of the listed examples where the data are no bytes.
-pub fn disagreement(
+pub(crate) fn disagreement(
     model: Range,
     dataset: &Dataset,
     normalization: &Normalization,

@@ -26,6 +26,7 @@ pub enum RangeMethod {
 }
 
 /// `[calibration]`: how activations' ranges are found.
+#[cfg(feature = "training")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrateConfig {
@@ -36,6 +37,7 @@ pub struct CalibrateConfig {
     pub method: RangeMethod,
 }
 
+#[cfg(feature = "training")]
 impl Default for CalibrateConfig {
     fn default() -> Self {
         Self { examples: 1000, method: RangeMethod::LeastSquares }

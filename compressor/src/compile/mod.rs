@@ -1,30 +1,32 @@
 //! From a network of integers to a model file: the one compiler, whatever the network came from.
 //!
-//! 1. [`calibrate`] watches floats and chooses scales; [`crate::graph::lower()`] makes integers;
+//! 1. [`calibrate`](crate::quantize::calibrate()) watches floats and chooses scales; [`crate::graph::lower()`] makes integers;
 //! 2. `prepare` drops what the output doesn't need and gives constants an operator;
-//! 3. [`storage`] says how weights are stored; `fuse` makes one operator of two where that pays;
+//! 3. [`SizeConfig`] says how weights are stored; `fuse` makes one operator of two where that pays;
 //! 4. `emit` makes the runtime's records and the weight section;
-//! 5. [`place`] lays tensors out in the arena;
-//! 6. [`mod@serialize`] writes the file, parsed back before it is given out.
+//! 5. `place` lays tensors out in the arena;
+//! 6. [`serialize`](serialize()) writes the file, parsed back before it is given out.
 //!
 //! Everything from integers on is deterministic to the byte.
 
+#[cfg(feature = "training")]
 mod agreement;
 mod biases;
-pub mod calibrate;
+pub(crate) mod calibrate;
 pub(crate) mod coding;
 mod emit;
 mod fuse;
 mod input;
 mod pairs;
-pub mod place;
+mod place;
 mod prepare;
 mod section;
-pub mod serialize;
-pub mod storage;
+pub(crate) mod serialize;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
-pub mod widths;
+#[cfg(feature = "training")]
+pub(crate) mod widths;
 
 use bitsback_runtime::Op;
 use bitsback_runtime::format::Tensor;
@@ -38,11 +40,13 @@ use crate::graph::{
 };
 use crate::numbers::Quantization;
 
-pub use agreement::disagreement;
+#[cfg(feature = "training")]
+pub(crate) use agreement::disagreement;
 pub use input::{ByteMap, InputQuantization, RawInput};
+pub use serialize::{MAX_NAME_LEN, ModelInfo, SerializeError, serialize};
+pub use storage::{Costs, Goal, SizeConfig};
 
-use serialize::{ModelInfo, SerializeError, serialize};
-use storage::SizeConfig;
+pub use crate::cost::{Instructions, Provenance};
 
 /// For which cores 8-bit weights are arranged. Every core takes either, with the same results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

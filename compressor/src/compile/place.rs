@@ -11,7 +11,7 @@ use bitsback_runtime::format::{Source, Tensor};
 
 /// A tensor's size and life: it is needed by operators `born..=dies`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Buffer {
+pub(super) struct Buffer {
     /// Bytes.
     pub len: usize,
     /// Operator that writes it.
@@ -28,22 +28,15 @@ impl Buffer {
 
 /// Offsets of buffers and the arena that they take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// First byte of each buffer.
     pub offsets: Vec<usize>,
     /// Bytes of the arena.
     pub arena_len: usize,
 }
 
-/// No plan can be smaller: the most bytes that one operator needs.
-pub fn lower_bound(buffers: &[Buffer]) -> usize {
-    let live = |op: usize| buffers.iter().filter(move |b| (b.born..=b.dies).contains(&op));
-    let deaths = buffers.iter().map(|b| b.dies);
-    deaths.map(|op| live(op).map(|b| b.len).sum()).max().unwrap_or(0)
-}
-
 /// Places all buffers.
-pub fn plan(buffers: &[Buffer]) -> Plan {
+pub(super) fn plan(buffers: &[Buffer]) -> Plan {
     let mut plans = Vec::with_capacity(3);
     plans.extend(ping_pong(buffers));
     let mut order: Vec<usize> = (0..buffers.len()).collect();
@@ -99,7 +92,7 @@ fn first_fit(buffers: &[Buffer], order: &[usize]) -> Plan {
 /// Operators that can, work in place where the value isn't needed any more. A view whose last row
 /// reaches beyond its value, as that of a crop may, has its bytes there to itself, though nothing reads
 /// them.
-pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
+pub(super) fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
     let mut last = vec![0; ops.len() + 1];
     for (step, read) in reads.iter().enumerate() {
         read.iter().filter(|&&value| value <= step).for_each(|&value| last[value] = step);
@@ -150,6 +143,13 @@ pub fn place(input: &mut Tensor, ops: &mut [Op], reads: &[Vec<usize>]) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// No plan can be smaller: the most bytes that one operator needs.
+    fn lower_bound(buffers: &[Buffer]) -> usize {
+        let live = |op: usize| buffers.iter().filter(move |b| (b.born..=b.dies).contains(&op));
+        let deaths = buffers.iter().map(|b| b.dies);
+        deaths.map(|op| live(op).map(|b| b.len).sum()).max().unwrap_or(0)
+    }
 
     fn assert_sound(buffers: &[Buffer], plan: &Plan) {
         for (i, a) in buffers.iter().enumerate() {

@@ -62,7 +62,7 @@ pub struct Costs {
 ///
 /// # Errors
 /// When the runtime refuses it.
-pub fn costs(bytes: &[u8]) -> Result<Costs, ParseError> {
+pub(crate) fn costs(bytes: &[u8]) -> Result<Costs, ParseError> {
     let model = Model::parse(bytes)?;
     let instructions = estimate::instructions(&model).count;
     Ok(Costs { bytes: bytes.len() as u64, instructions })

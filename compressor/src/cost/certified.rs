@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Instructions, Provenance};
 
 /// The core.
-pub const CORE: &str = "cortex-m4";
+pub(crate) const CORE: &str = "cortex-m4";
 
 /// Of a certificate, what is used.
 #[derive(Debug, Deserialize)]
@@ -29,7 +29,7 @@ pub(crate) fn checkout() -> Option<PathBuf> {
 
 /// Counts an inference of a model file; `None` where that can't be done: outside of a checkout, or
 /// without QEMU, a toolchain, or a board that holds the model.
-pub fn instructions(model: &Path) -> Option<Instructions> {
+pub(crate) fn instructions(model: &Path) -> Option<Instructions> {
     let model = std::path::absolute(model).ok()?;
     let output = Command::new("cargo")
         .current_dir(checkout()?)

@@ -11,9 +11,9 @@ use bitsback_runtime::{Model, Op, Step};
 use super::{Instructions, Provenance};
 
 /// A multiply-accumulate of a layer that is stored plainly or packed.
-pub const PER_MAC: u64 = 3;
+pub(crate) const PER_MAC: u64 = 3;
 /// An output of such a layer: finding its row, requantising, storing.
-pub const PER_OUTPUT: u64 = 280;
+pub(crate) const PER_OUTPUT: u64 = 280;
 /// A weight of a coded layer: its decisions' contexts.
 const PER_CODED_WEIGHT: u64 = 60;
 /// A byte of its stream: the decoder takes bits as they come, and likely decisions take few.
@@ -28,13 +28,13 @@ const PER_OTHER_OUTPUT: u64 = 70;
 const PER_SELECTED: u64 = 26;
 
 /// Estimates an inference of a model.
-pub fn instructions(model: &Model<'_>) -> Instructions {
+pub(crate) fn instructions(model: &Model<'_>) -> Instructions {
     let count = model.ops().map(|step| operator(&step)).fold(0, u64::saturating_add);
     Instructions { count, from: Provenance::Estimated }
 }
 
 /// Estimates one operator.
-pub fn operator(step: &Step) -> u64 {
+pub(crate) fn operator(step: &Step) -> u64 {
     let parameters = step.parameters();
     let outputs = step.output().len() as u64;
     let decoding = (parameters.weights as u64 * PER_CODED_WEIGHT)
@@ -54,12 +54,13 @@ pub fn operator(step: &Step) -> u64 {
 }
 
 /// Estimates a layer that is stored plainly or packed.
-pub fn layer(macs: u64, outputs: u64) -> u64 {
+pub(crate) fn layer(macs: u64, outputs: u64) -> u64 {
     macs.saturating_mul(PER_MAC).saturating_add(outputs.saturating_mul(PER_OUTPUT))
 }
 
 /// The estimate in words.
-pub fn basis() -> String {
+#[cfg(feature = "training")]
+pub(crate) fn basis() -> String {
     format!(
         "{PER_MAC} instructions a multiply-accumulate and {PER_OUTPUT} an output of a layer that is \
          stored plainly; of a coded one {PER_CODED_WEIGHT} a weight and {PER_CODED_BYTE} a byte of \

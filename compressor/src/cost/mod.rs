@@ -4,9 +4,11 @@
 //! - [`certified`]: instructions counted by QEMU, by way of the checkout's `cargo xtask certify`;
 //! - [`power`]: energy and battery life, from named data sheets.
 
-pub mod certified;
-pub mod estimate;
-pub mod power;
+#[cfg(feature = "training")]
+pub(crate) mod certified;
+pub(crate) mod estimate;
+#[cfg(feature = "training")]
+pub(crate) mod power;
 
 use serde::{Deserialize, Serialize};
 

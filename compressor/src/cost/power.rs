@@ -6,7 +6,7 @@
 
 /// A microcontroller with a Cortex-M4, as its data sheet has it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sheet {
+pub(crate) struct Sheet {
     /// The part.
     pub name: &'static str,
     /// Highest clock.
@@ -22,7 +22,7 @@ pub struct Sheet {
 }
 
 /// The parts that the report names. Typical values at 25 °C.
-pub const SHEETS: [Sheet; 3] = [
+pub(crate) const SHEETS: [Sheet; 3] = [
     Sheet {
         name: "nRF52832",
         megahertz: 64.0,
@@ -55,12 +55,12 @@ const HOURS_PER_YEAR: f64 = 8_766.0;
 
 impl Sheet {
     /// Milliseconds of so many cycles at the highest clock.
-    pub fn milliseconds(&self, cycles: u64) -> f64 {
+    pub(crate) fn milliseconds(&self, cycles: u64) -> f64 {
         cycles as f64 / (self.megahertz * 1e3)
     }
 
     /// Microjoules of so many cycles.
-    pub fn microjoules(&self, cycles: u64) -> f64 {
+    pub(crate) fn microjoules(&self, cycles: u64) -> f64 {
         self.microcoulombs(cycles) * self.volts
     }
 
@@ -70,7 +70,7 @@ impl Sheet {
     }
 
     /// Years of a battery of so many mAh, at so many inferences an hour of so many cycles each.
-    pub fn years(&self, battery_mah: f64, inferences_per_hour: f64, cycles: u64) -> f64 {
+    pub(crate) fn years(&self, battery_mah: f64, inferences_per_hour: f64, cycles: u64) -> f64 {
         let running = self.microcoulombs(cycles) * inferences_per_hour / 3_600.0;
         battery_mah * 1e3 / (running + self.sleep_microamperes) / HOURS_PER_YEAR
     }

@@ -10,7 +10,7 @@ use super::{LabelError, MAX_CLASSES, RawLabels};
 
 /// Labels as a model's classes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Matched {
+pub(crate) struct Matched {
     /// The class of each example.
     pub labels: Vec<u32>,
     /// Names of the classes: the model's, or else numbers, or what was assumed.
@@ -21,7 +21,7 @@ pub struct Matched {
 
 impl Matched {
     /// Classes without an example among the listed ones.
-    pub fn missing(&self, examples: &[u32]) -> Vec<&str> {
+    pub(crate) fn missing(&self, examples: &[u32]) -> Vec<&str> {
         let of = |&example: &u32| self.labels.get(example as usize).copied();
         let seen: BTreeSet<u32> = examples.iter().filter_map(of).collect();
         let named = self.names.iter().zip(0u32..);
@@ -34,7 +34,7 @@ impl Matched {
 ///
 /// # Errors
 /// [`LabelError::NoOutput`] names a label that is none of the model's classes.
-pub fn match_labels(
+pub(crate) fn match_labels(
     path: &Path,
     labels: &RawLabels,
     names: &[String],
@@ -146,7 +146,7 @@ fn whole(text: &str) -> Option<i64> {
 }
 
 /// The classes of targets of which each example's has one 1 and else zeros, as wide as the outputs.
-pub fn one_hot(width: usize, values: &[f32]) -> Option<RawLabels> {
+pub(crate) fn one_hot(width: usize, values: &[f32]) -> Option<RawLabels> {
     let class = |row: &[f32]| {
         let ones: Vec<usize> = (0..width).filter(|&at| row.get(at) == Some(&1.0)).collect();
         let zeros = row.iter().filter(|&&x| x == 0.0).count();
@@ -160,7 +160,7 @@ pub fn one_hot(width: usize, values: &[f32]) -> Option<RawLabels> {
 }
 
 /// Whether labels are whole numbers in a table or an array, and each is 0 or 1.
-pub fn zeros_and_ones(labels: &RawLabels) -> bool {
+pub(crate) fn zeros_and_ones(labels: &RawLabels) -> bool {
     match labels {
         RawLabels::Numbers(numbers) => numbers.iter().all(|number| matches!(number, 0 | 1)),
         RawLabels::Names(names) => names.iter().all(|name| matches!(whole(name), Some(0 | 1))),
@@ -169,7 +169,7 @@ pub fn zeros_and_ones(labels: &RawLabels) -> bool {
 }
 
 /// Labels as real numbers, and how many each example has, if they are numbers.
-pub fn numbers(labels: &RawLabels) -> Option<(usize, Vec<f32>)> {
+pub(crate) fn numbers(labels: &RawLabels) -> Option<(usize, Vec<f32>)> {
     match labels {
         RawLabels::Numbers(numbers) => Some((1, numbers.iter().map(|&n| n as f32).collect())),
         RawLabels::Names(names) => {
@@ -182,7 +182,7 @@ pub fn numbers(labels: &RawLabels) -> Option<(usize, Vec<f32>)> {
 }
 
 /// Whether labels are names rather than numbers.
-pub fn are_names(labels: &RawLabels) -> bool {
+pub(crate) fn are_names(labels: &RawLabels) -> bool {
     matches!(labels, RawLabels::Names(names) if as_numbers(names).is_none() && numbers(labels).is_none())
 }
 

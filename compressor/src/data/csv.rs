@@ -30,7 +30,7 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
 ///
 /// # Errors
 /// As [`parse`], and when the file can't be read or decompressed.
-pub fn read(path: &Path, config: &DataConfig) -> Result<Part, DataError> {
+pub(crate) fn read(path: &Path, config: &DataConfig) -> Result<Part, DataError> {
     let bytes = files::read(path, MAX_DATA_BYTES)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         return parse(path, &gunzip(path, &bytes)?, config);
@@ -42,7 +42,7 @@ pub fn read(path: &Path, config: &DataConfig) -> Result<Part, DataError> {
 ///
 /// # Errors
 /// The line and the column that is wrong.
-pub fn parse(path: &Path, bytes: &[u8], config: &DataConfig) -> Result<Part, DataError> {
+pub(crate) fn parse(path: &Path, bytes: &[u8], config: &DataConfig) -> Result<Part, DataError> {
     // A byte order mark, as spreadsheets write it, would become part of the first name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let delimiter = config.delimiter.unwrap_or_else(|| delimiter_of(bytes));

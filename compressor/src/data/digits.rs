@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{DataConfig, DataError, DataKind, Part, Values, csv, idx};
 
 /// How messages name the data.
-pub const NAME: &str = "the bundled digits";
+pub(crate) const NAME: &str = "the bundled digits";
 
 const FILE: &[u8] = include_bytes!("../../data/digits/digits.csv.gz");
 
@@ -18,7 +18,7 @@ const LEVELS: f32 = 16.0;
 ///
 /// # Errors
 /// None, unless the bundled file was changed before the build.
-pub fn read() -> Result<Part, DataError> {
+pub(crate) fn read() -> Result<Part, DataError> {
     let path = Path::new(NAME);
     let config = DataConfig {
         kind: DataKind::Csv,

@@ -29,7 +29,7 @@ pub(super) fn show(shape: Shape) -> Found {
 }
 
 /// Names in words, at most ten of them.
-pub fn list(names: &[impl AsRef<str>]) -> String {
+pub(crate) fn list(names: &[impl AsRef<str>]) -> String {
     const SHOWN: usize = 10;
     let quoted = |name: &dyn AsRef<str>| format!("`{}`", name.as_ref());
     let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| quoted(name)).collect();

@@ -35,7 +35,7 @@ pub(super) fn load_pairs(
 ///
 /// # Errors
 /// As [`parse`], and when the file can't be read or decompressed.
-pub fn read(path: &Path) -> Result<Array, DataError> {
+pub(crate) fn read(path: &Path) -> Result<Array, DataError> {
     let mut packed = path.as_os_str().to_owned();
     packed.push(".gz");
     let path = if path.exists() || !Path::new(&packed).exists() { path } else { packed.as_ref() };
@@ -56,7 +56,7 @@ pub(super) fn gunzip(path: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
 ///
 /// # Errors
 /// What is wrong with the header, the element type or the length.
-pub fn parse(path: &Path, bytes: &[u8]) -> Result<Array, DataError> {
+pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<Array, DataError> {
     let format = || DataError::Format {
         path: path.to_owned(),
         format: "IDX",

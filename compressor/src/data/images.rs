@@ -14,7 +14,7 @@ use crate::files::{self, FileError};
 use crate::numbers::Shape;
 
 /// Largest width and height of an image file, before any resizing.
-pub const MAX_SIDE: u32 = 8192;
+pub(crate) const MAX_SIDE: u32 = 8192;
 
 /// Largest image file: an uncompressed 8192 × 8192 colour image has 192 MiB.
 const MAX_IMAGE_BYTES: u64 = 256 << 20;
@@ -116,7 +116,7 @@ fn list(folder: &Path, wanted: fn(&Path) -> bool) -> Result<Vec<PathBuf>, DataEr
 }
 
 /// Whether a file is an image by its name.
-pub fn is_image(path: &Path) -> bool {
+pub(crate) fn is_image(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
@@ -126,7 +126,7 @@ pub fn is_image(path: &Path) -> bool {
 ///
 /// # Errors
 /// [`DataError::Image`].
-pub fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
+pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let fail = |source: image::ImageError| DataError::Image { path: path.to_owned(), source };
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()

@@ -5,25 +5,26 @@
 //! allocated, and errors name the file, the byte, line or column, and what to do. After `load`
 //! returned, the dataset is whole: as many labels as examples, every label a class, at least two
 //! classes, every value finite. [`read_for`] reads the same data for a model that exists: their labels
-//! are left as they are, since the model says what they mean (module [`answers`]).
+//! are left as they are, since the model says what they mean (module `answers`).
 
-pub mod answers;
+#[cfg(feature = "training")]
+pub(crate) mod answers;
 mod array;
 mod bounded;
 mod config;
-pub mod csv;
-pub mod digits;
+pub(crate) mod csv;
+pub(crate) mod digits;
 mod error;
 mod found;
-pub mod idx;
-pub mod images;
+pub(crate) mod idx;
+pub(crate) mod images;
 mod input;
 mod label_error;
 mod labels;
 mod layout;
 mod normalize;
 pub mod npy;
-pub mod npz;
+pub(crate) mod npz;
 mod split;
 
 use std::path::Path;
@@ -31,7 +32,9 @@ use std::path::Path;
 pub use array::{Array, Numbers};
 pub use config::{Color, Column, DataConfig, DataKind};
 pub use error::DataError;
-pub use found::list;
+pub use found::Found;
+#[cfg(feature = "training")]
+pub(crate) use found::list;
 pub use input::{InputBatch, read_image, read_npy};
 pub use label_error::LabelError;
 pub use labels::RawLabels;
@@ -39,7 +42,8 @@ pub use layout::{Layout, ModelFit, check_fit, shape_of};
 pub use normalize::{Normalization, NormalizationKind};
 pub use split::Split;
 
-use crate::numbers::Shape;
+pub use crate::files::FileError;
+pub use crate::numbers::Shape;
 
 /// Largest file, and most bytes of decoded values, that a reader takes (4 GiB): more than the
 /// largest public data sets at microcontroller resolutions, and what a workstation's memory holds.

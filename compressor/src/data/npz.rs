@@ -78,7 +78,12 @@ fn lacks_labels(
 ///
 /// # Errors
 /// As [`npy::parse`], and when the archive is damaged or lacks the array.
-pub fn parse(path: &Path, bytes: &[u8], name: &str, key: &'static str) -> Result<Array, DataError> {
+pub(crate) fn parse(
+    path: &Path,
+    bytes: &[u8],
+    name: &str,
+    key: &'static str,
+) -> Result<Array, DataError> {
     let damaged = |source| DataError::Npz { path: path.to_owned(), source };
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(e.into()))?;
     let present: Vec<String> = names(&archive).collect();

@@ -50,7 +50,7 @@ use crate::verify::VerifyError;
 use crate::weights::WeightsError;
 
 /// Exit code after Ctrl-C: 128 + SIGINT, as shells report it.
-pub const EXIT_INTERRUPTED: u8 = 130;
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
 
 /// What a failure means to the caller, as distinct from where it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::ops::{Op, Pad};
+use super::ops::Op;
+#[cfg(feature = "training")]
+use super::ops::Pad;
 use super::{Affine, Graph, Node, ValueId, Window};
 
 impl Graph<Affine> {
@@ -25,6 +27,7 @@ impl Graph<Affine> {
     }
 
     /// Borders of zeros that only a convolution without padding reads become its padding.
+    #[cfg(feature = "training")]
     pub(crate) fn pad_by_windows(&mut self) {
         let mut at = 0;
         while at < self.nodes.len() {
@@ -36,6 +39,7 @@ impl Graph<Affine> {
         }
     }
 
+    #[cfg(feature = "training")]
     fn pad_by_window(&mut self, at: usize) -> Option<()> {
         let Op::Pad(Pad { before, fill: 0.0 }) = &self.nodes[at].op else { return None };
         let &[top, left, 0] = before.as_slice() else { return None };

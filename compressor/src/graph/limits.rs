@@ -7,7 +7,7 @@ use super::{Affine, Graph, ValueId};
 
 /// A node and the limits that are fused into it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub(crate) struct Step {
     /// Position among the graph's nodes.
     pub node: usize,
     /// Limits of the output.
@@ -64,7 +64,7 @@ impl Graph<Affine> {
 
     /// All nodes but those that are fused into the one before: limits of what an operator with a clamp
     /// alone gives them, unless the value between has a scale of its own.
-    pub fn steps(&self, has_scale: impl Fn(ValueId) -> bool) -> Vec<Step> {
+    pub(crate) fn steps(&self, has_scale: impl Fn(ValueId) -> bool) -> Vec<Step> {
         let mut steps: Vec<Step> = Vec::with_capacity(self.nodes.len());
         for (at, node) in self.nodes.iter().enumerate() {
             if let Some(limits) = node.op.limits() {

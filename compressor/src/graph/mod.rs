@@ -26,7 +26,7 @@ pub(crate) mod operator;
 pub mod ops;
 pub(crate) mod panels;
 #[cfg(feature = "training")]
-pub mod tensor;
+pub(crate) mod tensor;
 mod window;
 
 use std::collections::BTreeMap;
@@ -35,16 +35,17 @@ use bitsback_runtime::format;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use crate::numbers::{Quantization, Range, Rows};
 pub use computation::Computation;
 pub use execute::{Executor, Operands, Tap};
 pub use exporter::{Attribute, Attributes, Exported, Exporter};
 pub use integer::{
     Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Parts,
-    Relation, Storage, StoredLayer,
+    Relation, Storage, StoredLayer, Takes,
 };
-pub use lower::{LowerError, Lowering, Plan, Rows, lower};
+pub use lower::{LowerError, Lowering, Plan, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
-pub use ops::{IntegerOp, Op};
+pub(crate) use ops::{IntegerOp, Op};
 pub use window::{Padding, Window};
 
 /// Position of a value in [`Graph::values`].

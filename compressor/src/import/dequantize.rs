@@ -290,7 +290,7 @@ mod tests {
         nodes.extend(more);
         let mut values = vec![value(0.5, 3, Origin::Computed), to.clone()];
         values.resize(last + 1, to);
-        IntegerGraph { values, nodes, input: 0, output: last, ..IntegerGraph::default() }
+        IntegerGraph { values, nodes, input: 0, output: last }
     }
 
     fn ops(model: &FloatModel) -> Vec<&Op> {

@@ -33,7 +33,7 @@ fn follow(bytes: &[u8], at: usize, what: &'static str) -> Result<usize, Damaged>
 
 /// A table whose vtable lies within the buffer.
 #[derive(Clone, Copy, Debug)]
-pub struct Table<'a> {
+pub(super) struct Table<'a> {
     bytes: &'a [u8],
     at: usize,
     vtable: usize,
@@ -45,7 +45,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// When it doesn't lie within the buffer.
-    pub fn root(bytes: &'a [u8]) -> Result<Self, Damaged> {
+    pub(super) fn root(bytes: &'a [u8]) -> Result<Self, Damaged> {
         Self::at(bytes, follow(bytes, 0, "the root table")?)
     }
 
@@ -58,7 +58,7 @@ impl<'a> Table<'a> {
     }
 
     /// First byte of the table in the buffer, for messages.
-    pub fn position(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.at
     }
 
@@ -85,7 +85,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`], as for every look-up below.
-    pub fn has(&self, index: usize) -> Result<bool, Damaged> {
+    pub(super) fn has(&self, index: usize) -> Result<bool, Damaged> {
         Ok(self.field(index)?.is_some())
     }
 
@@ -93,7 +93,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn i8(&self, index: usize, default: i8) -> Result<i8, Damaged> {
+    pub(super) fn i8(&self, index: usize, default: i8) -> Result<i8, Damaged> {
         Ok(self.scalar::<1>(index)?.map_or(default, i8::from_le_bytes))
     }
 
@@ -101,7 +101,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn i32(&self, index: usize, default: i32) -> Result<i32, Damaged> {
+    pub(super) fn i32(&self, index: usize, default: i32) -> Result<i32, Damaged> {
         Ok(self.scalar(index)?.map_or(default, i32::from_le_bytes))
     }
 
@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn u32(&self, index: usize, default: u32) -> Result<u32, Damaged> {
+    pub(super) fn u32(&self, index: usize, default: u32) -> Result<u32, Damaged> {
         Ok(self.scalar(index)?.map_or(default, u32::from_le_bytes))
     }
 
@@ -117,7 +117,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn u64(&self, index: usize, default: u64) -> Result<u64, Damaged> {
+    pub(super) fn u64(&self, index: usize, default: u64) -> Result<u64, Damaged> {
         Ok(self.scalar(index)?.map_or(default, u64::from_le_bytes))
     }
 
@@ -125,7 +125,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn f32(&self, index: usize, default: f32) -> Result<f32, Damaged> {
+    pub(super) fn f32(&self, index: usize, default: f32) -> Result<f32, Damaged> {
         Ok(self.scalar(index)?.map_or(default, f32::from_le_bytes))
     }
 
@@ -133,7 +133,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn table(&self, index: usize) -> Result<Option<Self>, Damaged> {
+    pub(super) fn table(&self, index: usize) -> Result<Option<Self>, Damaged> {
         let Some(at) = self.field(index)? else { return Ok(None) };
         Self::at(self.bytes, follow(self.bytes, at, "a table")?).map(Some)
     }
@@ -163,7 +163,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn bytes(&self, index: usize) -> Result<&'a [u8], Damaged> {
+    pub(super) fn bytes(&self, index: usize) -> Result<&'a [u8], Damaged> {
         Ok(self.vector(index, 1)?.1)
     }
 
@@ -171,7 +171,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn text(&self, index: usize) -> Result<String, Damaged> {
+    pub(super) fn text(&self, index: usize) -> Result<String, Damaged> {
         Ok(String::from_utf8_lossy(self.bytes(index)?).into_owned())
     }
 
@@ -179,7 +179,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn i32s(&self, index: usize) -> Result<Vec<i32>, Damaged> {
+    pub(super) fn i32s(&self, index: usize) -> Result<Vec<i32>, Damaged> {
         self.numbers(index, i32::from_le_bytes)
     }
 
@@ -187,7 +187,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn i64s(&self, index: usize) -> Result<Vec<i64>, Damaged> {
+    pub(super) fn i64s(&self, index: usize) -> Result<Vec<i64>, Damaged> {
         self.numbers(index, i64::from_le_bytes)
     }
 
@@ -195,7 +195,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn f32s(&self, index: usize) -> Result<Vec<f32>, Damaged> {
+    pub(super) fn f32s(&self, index: usize) -> Result<Vec<f32>, Damaged> {
         self.numbers(index, f32::from_le_bytes)
     }
 
@@ -203,7 +203,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`Damaged`].
-    pub fn tables(&self, index: usize) -> Result<Vec<Self>, Damaged> {
+    pub(super) fn tables(&self, index: usize) -> Result<Vec<Self>, Damaged> {
         let (start, bytes) = self.vector(index, 4)?;
         let places = (0..bytes.len() / 4).map(|i| start + 4 * i);
         places.map(|at| Self::at(self.bytes, follow(self.bytes, at, "a table")?)).collect()

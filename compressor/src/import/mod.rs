@@ -6,7 +6,7 @@
 
 mod dequantize;
 mod error;
-pub mod flatbuffer;
+mod flatbuffer;
 mod layout;
 pub mod onnx;
 pub mod tflite;
@@ -14,6 +14,7 @@ pub mod tflite;
 use std::path::{Path, PathBuf};
 
 pub use error::{At, ImportError};
+pub use flatbuffer::Damaged;
 pub use layout::{Basis, InputLayout};
 
 use crate::compile::serialize::ModelInfo;

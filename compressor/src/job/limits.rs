@@ -6,45 +6,45 @@ use std::fmt;
 use super::Job;
 
 /// Most passes over the training set: at a second each, nearly three hours.
-pub const MAX_EPOCHS: f64 = 10_000.0;
+pub(super) const MAX_EPOCHS: f64 = 10_000.0;
 
 /// Most examples per step: beyond it a step no longer fits a workstation's memory.
-pub const MAX_BATCH: f64 = 65_536.0;
+pub(super) const MAX_BATCH: f64 = 65_536.0;
 
 /// Most examples or groups or weights that a key may count.
-pub const MAX_COUNT: f64 = 2_147_483_648.0;
+pub(super) const MAX_COUNT: f64 = 2_147_483_648.0;
 
 /// Most steps.
-pub const MAX_STEPS: f64 = 1e9;
+pub(super) const MAX_STEPS: f64 = 1e9;
 
 /// Largest size along an axis, number of filters or units.
-pub const MAX_SIZE: f64 = 1_048_576.0;
+pub(super) const MAX_SIZE: f64 = 1_048_576.0;
 
 /// What a layer may have of anything: the format counts in 16 bits.
-pub const MAX_DIM: f64 = crate::network::MAX_DIM as f64;
+pub(super) const MAX_DIM: f64 = crate::network::MAX_DIM as f64;
 
 /// Most golden vectors: they are committed, and run on slow cores.
-pub const MAX_VECTORS: f64 = 100_000.0;
+pub(super) const MAX_VECTORS: f64 = 100_000.0;
 
 /// Most instructions of an inference that may be asked for: hours on a microcontroller.
-pub const MAX_INSTRUCTIONS: f64 = 1e12;
+pub(super) const MAX_INSTRUCTIONS: f64 = 1e12;
 
 /// Longest inference that may be asked for: an hour.
-pub const MAX_MILLISECONDS: f64 = 3.6e6;
+pub(super) const MAX_MILLISECONDS: f64 = 3.6e6;
 
 /// Most points of a front: each is a training of its own.
-pub const MAX_POINTS: f64 = 20.0;
+pub(super) const MAX_POINTS: f64 = 20.0;
 
 /// Most temperatures of a front: each is a Bayesian stage of its own, and the promises of each are
 /// tested at a part of the chance of error.
-pub const MAX_TEMPERATURES: usize = 8;
+pub(super) const MAX_TEMPERATURES: usize = 8;
 
 /// Most inferences an hour: a thousand a second.
-pub const MAX_PER_HOUR: f64 = 3.6e6;
+pub(super) const MAX_PER_HOUR: f64 = 3.6e6;
 
 /// Which numbers a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
+pub(super) enum Limit {
     /// Both ends included.
     Closed(f64, f64),
     /// Both ends excluded.
@@ -61,7 +61,7 @@ use Limit::{Above, Below, Bits, Closed, Open};
 
 impl Limit {
     /// Whether `value` is allowed; NaN never is.
-    pub fn allows(self, value: f64) -> bool {
+    pub(super) fn allows(self, value: f64) -> bool {
         match self {
             Closed(low, high) => low <= value && value <= high,
             Open(low, high) => low < value && value < high,
@@ -85,7 +85,7 @@ impl fmt::Display for Limit {
 }
 
 /// Every number of a job file. `[]` stands for any index.
-pub const LIMITS: &[(&str, Limit)] = &[
+pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("seed", Closed(0.0, super::MAX_SEED as f64)),
     ("data.label_column", Closed(-MAX_SIZE, MAX_SIZE)),
     ("data.shape[]", Closed(1.0, MAX_SIZE)),
@@ -184,7 +184,7 @@ pub const LIMITS: &[(&str, Limit)] = &[
 ];
 
 /// The limit of a key, given with or without indices.
-pub fn limit(key: &str) -> Option<Limit> {
+pub(super) fn limit(key: &str) -> Option<Limit> {
     let key = without_indices(key);
     LIMITS.iter().find(|(known, _)| *known == key).map(|(_, limit)| *limit)
 }
@@ -204,7 +204,7 @@ fn without_indices(key: &str) -> String {
 
 /// A number outside its limits.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Broken {
+pub(super) struct Broken {
     /// The key's full path.
     pub key: String,
     /// What it is.

@@ -1,37 +1,42 @@
 //! The job file: one TOML file says what is compressed, how, and what must hold.
 //!
 //! Every key has a default, so an empty file is a job: the bundled digits through LeNet-300-100.
-//! After [`Job::load`] returned, every key was known, of its type, and within its limits
-//! ([`limits`]), and the `[data]` keys fit their kind; after [`Job::resolve`], the network fits the
+//! After [`Job::load`] returned, every key was known, of its type, and within its limits,
+//! and the `[data]` keys fit their kind; after [`Job::resolve`], the network fits the
 //! data and nothing is left to default. docs/JOB.md lists every key.
 
 mod error;
-pub mod limits;
+mod limits;
 mod locate;
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use error::{JobError, Place};
-pub use locate::Origin;
-
-use crate::compile::calibrate::CalibrateConfig;
 use crate::compile::disagreement;
 use crate::compile::storage::SizeConfig;
-use crate::compile::widths::BitWidthConfig;
 use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};
 use crate::files::{self, FileError};
 use crate::graph::{Graph, Weights};
-use crate::network::NetworkConfig;
-use crate::prune::{Order, PruneConfig};
-use crate::report::ReportConfig;
-use crate::select::{FrontConfig, Requirements};
 use crate::summary::Control;
-use crate::train::{
-    AugmentConfig, FinetuneConfig, PretrainConfig, QuantizeConfig, VariationalConfig,
+use crate::weights::model;
+
+pub use error::{JobError, Place};
+pub use locate::Origin;
+
+pub use crate::compile::calibrate::CalibrateConfig;
+pub use crate::compile::widths::{BitRule, BitWidthConfig};
+pub use crate::network::{LayerConfig, NetworkConfig, NetworkError, Output, Preset};
+pub use crate::prune::{Order, PruneConfig};
+pub use crate::report::ReportConfig;
+pub use crate::select::{FrontConfig, Requirements};
+pub use crate::train::{
+    AugmentConfig, FinetuneConfig, LearningRates, PretrainConfig, QuantizeConfig, ShrinkConfig,
+    VariationalConfig,
 };
-use crate::weights::model::{self, PretrainedModel};
+pub use crate::weights::{
+    AssignError, FormatError, ModelError, PickleError, PretrainedModel, WeightsError,
+};
 
 /// Largest job file (1 MiB): a hundred times the longest that anybody would write.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;

@@ -6,26 +6,27 @@
 
 use std::collections::BTreeMap;
 
-use super::{LayerConfig, NetworkError, Shape};
+use super::{LayerConfig, NetworkError};
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
     HardSwish, LeakyRelu, Logistic, MaxPool2d, Mul, Op, Reshape, Slice, Tanh,
 };
 use crate::graph::{Graph, Padding, ValueId, Window};
+use crate::numbers::Shape;
 
 /// Most layers of one network: far beyond what a microcontroller runs, small enough that a mistyped
 /// list fails here.
-pub const MAX_LAYERS: usize = 256;
+pub(crate) const MAX_LAYERS: usize = 256;
 
 /// Most activations between two layers: nothing near this fits a microcontroller.
-pub const MAX_ACTIVATIONS: usize = 1 << 24;
+pub(crate) const MAX_ACTIVATIONS: usize = 1 << 24;
 
 /// Most weights of one layer (64 Mi): its float weights, gradients, variances and optimiser moments
 /// already take two gigabytes.
-pub const MAX_WEIGHTS: usize = 1 << 26;
+pub(crate) const MAX_WEIGHTS: usize = 1 << 26;
 
 /// Most of anything that the format counts in 16 bits: features, rows, columns, channels.
-pub const MAX_DIM: usize = u16::MAX as usize;
+pub(crate) const MAX_DIM: usize = u16::MAX as usize;
 
 /// As [`super::NetworkConfig::infer`], on a plain list.
 pub(super) fn build(

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Preset, Shape, build};
+use super::{Preset, build};
 use crate::data::Layout;
 use crate::graph::{Graph, Padding};
+use crate::numbers::Shape;
 
 /// `[network]`: either a preset or a list of layers, and what the model answers with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

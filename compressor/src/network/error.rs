@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use super::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS, Shape};
+use super::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS};
+use crate::numbers::Shape;
 
 /// Why a network can't be. `layer` counts from 0, as in `network.layers[0]`.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -19,7 +20,7 @@ pub enum NetworkError {
     /// Names, but nothing that has them.
     #[error("`names` says what layers are called in a file, but there is no `weights`; add it")]
     NamesOfNothing,
-    /// More than [`MAX_LAYERS`].
+    /// More layers than 256.
     #[error("{found} layers are more than the {MAX_LAYERS} that are supported")]
     TooManyLayers {
         /// How many.
@@ -81,7 +82,7 @@ pub enum NetworkError {
         /// Which key.
         key: &'static str,
     },
-    /// More than [`MAX_ACTIVATIONS`].
+    /// More activations than 2²⁴.
     #[error(
         "layer {layer} ({kind}) would make {} with more than {MAX_ACTIVATIONS} values; use fewer \
          filters or units, or a larger stride", show(*.makes)
@@ -116,7 +117,7 @@ pub enum NetworkError {
         /// What it would make.
         makes: Shape,
     },
-    /// More than [`MAX_WEIGHTS`].
+    /// More weights than 2²⁶.
     #[error(
         "layer {layer} ({kind}) would have more than {MAX_WEIGHTS} weights; use fewer filters or \
          units, or pool before it"

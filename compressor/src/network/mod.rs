@@ -9,8 +9,7 @@ mod config;
 mod error;
 mod presets;
 
-pub use crate::numbers::Shape;
-pub use build::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS};
+pub(crate) use build::{MAX_ACTIVATIONS, MAX_DIM, MAX_LAYERS, MAX_WEIGHTS};
 pub use config::{LayerConfig, NetworkConfig, Output};
 pub use error::NetworkError;
 pub use presets::Preset;

@@ -4,7 +4,7 @@ use bitsback_runtime::requantize::Multiplier;
 
 /// The multiplier nearest to a positive factor: a fraction of 31 bits and a power of two. Factors
 /// too small for the format become 0; those too large the largest.
-pub fn multiplier(factor: f64) -> Multiplier {
+pub(crate) fn multiplier(factor: f64) -> Multiplier {
     if !(factor.is_finite() && factor > 0.0) {
         return Multiplier::default();
     }
@@ -36,7 +36,7 @@ pub fn multiplier(factor: f64) -> Multiplier {
 
 /// How many times finer than its input's scale a hard swish's output may be at most: the factor of
 /// its product must stay below 1.
-pub const HARD_SWISH_STEPS: f32 = 127.0;
+pub(crate) const HARD_SWISH_STEPS: f32 = 127.0;
 /// Bits that a hard swish has behind the point: of an input that is shifted up, and of its gate.
 const HARD_SWISH_UP: f32 = 128.0;
 const HARD_SWISH_THREE: f32 = 3.0 / 32768.0;
@@ -45,7 +45,7 @@ const HARD_SWISH_MIN_SHIFT: i8 = -15;
 
 /// The factors of a hard swish's product and of its gate for scales of its input and output: in
 /// single precision, as TensorFlow Lite divides them.
-pub fn hard_swish(from: f32, to: f32) -> [Multiplier; 2] {
+pub(crate) fn hard_swish(from: f32, to: f32) -> [Multiplier; 2] {
     let up = from / HARD_SWISH_UP;
     [up / to, up / HARD_SWISH_THREE].map(|factor| {
         let narrow = multiplier(f64::from(factor)).narrowed();
@@ -55,13 +55,13 @@ pub fn hard_swish(from: f32, to: f32) -> [Multiplier; 2] {
 }
 
 /// The scale of a hard swish's input, and how many times its output's that is, by these factors.
-pub fn hard_swish_scales([product, gate]: [Multiplier; 2]) -> [f64; 2] {
+pub(crate) fn hard_swish_scales([product, gate]: [Multiplier; 2]) -> [f64; 2] {
     let up = f64::from(HARD_SWISH_UP);
     [factor(gate) * up * f64::from(HARD_SWISH_THREE), factor(product) * up]
 }
 
 /// What a multiplier stands for.
-pub fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
+pub(crate) fn factor(Multiplier { value, shift }: Multiplier) -> f64 {
     f64::from(value) * 2f64.powi(i32::from(shift) - 31)
 }
 

@@ -38,7 +38,7 @@ impl Quantization {
 
 /// An output's step is at least the accumulator's: a finer one would only shift zeros in (and the
 /// multiplier's left shift could leave 32 bits).
-pub fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
+pub(crate) fn not_finer_than(wanted: Quantization, unit: f64) -> Quantization {
     if f64::from(wanted.scale) >= unit {
         return wanted;
     }

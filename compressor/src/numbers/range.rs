@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Bins of a histogram between the least and the greatest value: 8 for each step of int8.
-pub const BINS: usize = 2048;
+pub(crate) const BINS: usize = 2048;
 
 /// Ranges tried, as fractions of the whole one: down to 1 in steps of 1/64 from a third.
 const CUTS: std::ops::RangeInclusive<usize> = 22..=64;
@@ -19,7 +19,7 @@ pub struct Range {
 
 /// The part of `range` (both ends cut by the same fraction, towards zero) with the least expected
 /// squared error: what is cut off counts with its distance, what stays with a step's noise.
-pub fn least_squares(range: Range, counts: &[u32]) -> Range {
+pub(crate) fn least_squares(range: Range, counts: &[u32]) -> Range {
     let width = f64::from(range.high - range.low) / BINS as f64;
     let cut = |of_64: usize| Range {
         low: range.low.min(0.0) * of_64 as f32 / 64.0,

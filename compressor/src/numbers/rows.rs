@@ -5,7 +5,7 @@
 const CUTS: std::ops::RangeInclusive<u16> = 20..=64;
 
 /// The largest integer of a symmetric width.
-pub fn largest(bits: u8) -> i16 {
+pub(crate) fn largest(bits: u8) -> i16 {
     ((1i32 << (bits.clamp(2, 16) - 1)) - 1) as i16
 }
 

@@ -18,18 +18,18 @@ use crate::train::quantized::{self, Quantized};
 use crate::train::{deterministic, variational};
 
 /// File name in a job's output folder.
-pub const CHECKPOINT_FILE: &str = "checkpoint.bin";
+pub(crate) const CHECKPOINT_FILE: &str = "checkpoint.bin";
 
 /// First bytes of the file; the digit is the layout's version.
 const MAGIC: &[u8; 8] = b"BBKCKPT5";
 
 /// Longest file that is read back: parameters, two moments and two copies of the largest network
 /// that a job may describe.
-pub const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
+pub(crate) const MAX_CHECKPOINT_BYTES: u64 = 4 << 30;
 
 /// A job's position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// The fully resolved job, as TOML.
     pub job: String,
     /// burn's device.
@@ -43,7 +43,7 @@ pub struct Checkpoint {
 /// How far a job has come, with what the rest needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(clippy::large_enum_variant, reason = "a job has one of them")]
-pub enum JobState {
+pub(crate) enum JobState {
     /// The deterministic network is training.
     Pretrain(deterministic::State),
     /// The posterior is training.
@@ -95,7 +95,7 @@ pub enum JobState {
 
 impl JobState {
     /// Name of the stage and steps done in it.
-    pub fn position(&self) -> (&'static str, u64) {
+    pub(crate) fn position(&self) -> (&'static str, u64) {
         match self {
             Self::Pretrain(state) => ("pretrain", state.step),
             Self::Variational { state, .. } => ("variational", state.step),
@@ -111,7 +111,7 @@ impl JobState {
 
 /// What pruning decided.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Pruned {
+pub(crate) struct Pruned {
     /// The posterior of what is left.
     pub posterior: Posterior,
     /// Which groups of the first network the present ones are.
@@ -129,7 +129,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`CheckpointError::File`] or [`CheckpointError::Encode`].
-    pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
+    pub(crate) fn save(&self, path: &Path) -> Result<(), CheckpointError> {
         let body = postcard::to_stdvec(self).map_err(CheckpointError::Encode)?;
         let crc = crc32fast::hash(&body).to_le_bytes();
         Ok(files::write_atomic_with(path, |file| {
@@ -143,7 +143,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`CheckpointError`] says which file and why.
-    pub fn load(path: &Path, job: &str, device: &str) -> Result<Self, CheckpointError> {
+    pub(crate) fn load(path: &Path, job: &str, device: &str) -> Result<Self, CheckpointError> {
         let bytes = files::read(path, MAX_CHECKPOINT_BYTES)?;
         let damaged = |why| CheckpointError::Damaged { path: path.to_owned(), why };
         let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("its first bytes differ"))?;

@@ -4,7 +4,7 @@
 //! verification, golden vectors, ledger, report. The output folder holds a `checkpoint.bin` from
 //! the first seconds on, so that a job may be stopped at any moment, by any means.
 
-pub mod checkpoint;
+pub(crate) mod checkpoint;
 mod cut;
 mod figures;
 mod finish;
@@ -18,26 +18,31 @@ mod watch;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use crate::compile::InputQuantization;
-use crate::cost::Instructions;
+use crate::compile::{InputQuantization, Instructions};
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
-use crate::device::DeviceName;
-use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::{Job, ResolvedJob};
 use crate::metrics::Metrics;
 use crate::numbers::Range;
-use crate::progress::Progress;
 use crate::select::point::shortage;
-use crate::summary::Summary;
-use crate::train::TrainError;
 use crate::train::batch::Examples;
-use crate::weights::model::PretrainedModel;
+use crate::weights::PretrainedModel;
 use checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
-pub use pareto_front::FRONT_FOLDER;
 use pareto_front::Tracer;
 use stages::TrainingContext;
 use watch::Watch;
+
+pub use crate::compile::widths::BitWidthError;
+pub use crate::device::{DeviceError, DeviceName};
+pub use crate::error::{CheckpointError, CliError, Error, Kind, PipelineError, Unmet};
+pub use crate::metrics::MetricsError;
+pub use crate::posterior::Prior;
+pub use crate::progress::{Cancel, Progress};
+pub use crate::prune::PruneError;
+pub use crate::select::{Check, FrontSummary, PointSummary, Shortage, Standing};
+pub use crate::summary::{ChanceSummary, Control, Figures, LayerSummary, ResultRow, Summary};
+pub use crate::train::TrainError;
+pub use pareto_front::FRONT_FOLDER;
 
 /// The fully resolved job, in the output folder.
 pub const JOB_FILE: &str = "job.toml";
@@ -211,8 +216,8 @@ pub struct Outcome {
 /// A model that isn't good enough is written and reported all the same; [`Outcome::verdict`] says so.
 ///
 /// # Errors
-/// Anything that [`Error`] names; [`Error::Interrupted`] when [`Progress::cancelled`] was seen and
-/// the state is saved.
+/// Anything that [`Error`] names; [`Error::Interrupted`] when its [`Cancel`] was seen and the
+/// state is saved.
 pub fn run(
     job: &Job,
     out: &Path,

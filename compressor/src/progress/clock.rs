@@ -7,7 +7,7 @@ const LAST: u64 = 253_402_300_799;
 
 /// A time as `2026-11-29T19:12:58Z`. Clocks of boards without a battery may stand before 1970 or
 /// beyond all bounds; dates are then the first or the last that can be written.
-pub fn date(time: SystemTime) -> String {
+pub(crate) fn date(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let since = since.min(Duration::from_secs(LAST));
     humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()

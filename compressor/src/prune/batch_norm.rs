@@ -4,8 +4,6 @@ use super::PruneError;
 use super::parameters::check_parameters;
 use crate::graph::{Affine, Graph, Op};
 
-pub use crate::graph::ops::NORM_EPSILON;
-
 /// Folds every batch normalisation into the dense layer or convolution directly before it (a
 /// dropout between them does not matter): W ← s·W, b ← s·(b − mean) + β with s = γ/√(var + ε).
 ///
@@ -13,7 +11,7 @@ pub use crate::graph::ops::NORM_EPSILON;
 /// When one follows anything else (nonlinearities and pooling don't commute with a shift by
 /// channel, nor with a negative scale), something else reads what is between, or parameters have the
 /// wrong size.
-pub fn fold_batch_norm(graph: Graph<Affine>) -> Result<Graph<Affine>, PruneError> {
+pub(crate) fn fold_batch_norm(graph: Graph<Affine>) -> Result<Graph<Affine>, PruneError> {
     let mut graph = graph;
     graph.check_structure()?;
     check_parameters(&graph)?;

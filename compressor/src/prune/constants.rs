@@ -4,12 +4,11 @@
 //! A neuron or filter whose weights are all zero gives a constant: its bias, through whatever follows
 //! ([`Operator::constant`](crate::graph::Operator::constant)): the dead channel behind a logistic
 //! function is ½. The next dense layer or unpadded convolution takes it into its bias. A convolution
-//! with real padding can't: at the border it reads zeros instead of the constant. There the filter stays
-//! ([`Folded::stuck`]), unless the constant is zero.
+//! with real padding can't: at the border it reads zeros instead of the constant. There the filter stays,
+//! unless the constant is zero.
 
 use super::liveness::Dead;
 use super::parameters::check_parameters;
-use super::shrinkage::GroupId;
 use super::spaces::{Layer, Spaces};
 use super::{Decision, Lineage, PruneError, Shrinkage};
 use crate::graph::{Affine, Graph, Groups, Units};
@@ -17,18 +16,16 @@ use crate::ledger::{GroupKind, GroupRecord, Reason};
 
 /// A network without constants, and how it came about.
 #[derive(Clone, Debug)]
-pub struct Folded {
+pub(crate) struct Folded {
     /// What is left.
     pub graph: Graph<Affine>,
     /// The shrinking steps, first to last; a [`Lineage`] follows them in this order.
     pub steps: Vec<FoldStep>,
-    /// Constant filters that had to stay in front of a padded convolution, in indices of `graph`.
-    pub stuck: Vec<GroupId>,
 }
 
 /// One shrinking step of the folding.
 #[derive(Clone, Debug)]
-pub struct FoldStep {
+pub(crate) struct FoldStep {
     /// What went.
     pub shrinkage: Shrinkage,
     /// Outputs that were constant, per layer, in indices before the step.
@@ -39,7 +36,7 @@ pub struct FoldStep {
 
 impl FoldStep {
     /// The ledger's entries of this step; call it before the lineage follows the step.
-    pub fn records(&self, lineage: &Lineage) -> Vec<GroupRecord> {
+    pub(crate) fn records(&self, lineage: &Lineage) -> Vec<GroupRecord> {
         let decision = Decision {
             dead: &self.unread,
             prune_score: &[],
@@ -69,13 +66,13 @@ impl FoldStep {
 ///
 /// # Errors
 /// When the graph is inconsistent or batch normalisation isn't folded yet.
-pub fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
+pub(crate) fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
     check_parameters(&graph)?;
     let mut graph = graph;
     let mut steps = Vec::new();
     loop {
         let spaces = Spaces::new(&graph)?;
-        let Constants { of, outputs: constant, stuck } = Constants::fold(&mut graph, &spaces);
+        let Constants { of, outputs: constant } = Constants::fold(&mut graph, &spaces);
         let mut dead = Dead::nothing(&spaces);
         for ((layer, affine), dead) in
             spaces.layers.iter().zip(affines(&graph)).zip(&mut dead.inputs)
@@ -88,7 +85,7 @@ pub fn fold_constants(graph: Graph<Affine>) -> Result<Folded, PruneError> {
         let unread = unread(&spaces, &dead.inputs, &of);
         let shrinkage = Shrinkage::of(&spaces, dead, &[]);
         if shrinkage.is_identity() {
-            return Ok(Folded { graph, steps, stuck });
+            return Ok(Folded { graph, steps });
         }
         graph = shrinkage.apply(&graph)?;
         steps.push(FoldStep { shrinkage, constant, unread });
@@ -106,8 +103,6 @@ struct Constants {
     of: Vec<Vec<Option<f32>>>,
     /// Per layer: which outputs are constant.
     outputs: Vec<Vec<bool>>,
-    /// Constants that could not move.
-    stuck: Vec<GroupId>,
 }
 
 impl Constants {
@@ -120,7 +115,6 @@ impl Constants {
                 .map(|(id, value)| uniform(value.constant.as_deref(), spaces.units(id)))
                 .collect(),
             outputs: Vec::with_capacity(spaces.layers.len()),
-            stuck: Vec::new(),
         };
         let mut layers = spaces.layers.iter().peekable();
         for at in 0..graph.nodes.len() {
@@ -143,13 +137,8 @@ impl Constants {
         let (node, sizes) = (&spaces.graph.nodes[layer.node], layer.weights);
         let padded = node.op.reads_padding(&spaces.graph.site(node));
         let mut read = self.of[layer.input].clone();
-        for (unit, number) in read.iter_mut().enumerate() {
-            if padded && number.is_some_and(|number| number != 0.0) {
-                *number = None;
-                let producers = spaces.producers(spaces.of[layer.input], unit);
-                let group = producers.first().map(|&(layer, group)| GroupId { layer, group });
-                self.stuck.extend(group);
-            }
+        if padded {
+            read.iter_mut().for_each(|number| *number = number.filter(|&number| number == 0.0));
         }
         let Some(affine) = &mut graph.nodes[layer.node].parameters else { return Vec::new() };
         let mut written: Vec<Option<f32>> = Vec::with_capacity(sizes.outputs);
@@ -298,7 +287,6 @@ mod tests {
         let net = network(Padding::Valid, 0.7, Clip::RELU);
         let folded = fold_constants(net.clone()).unwrap();
         assert_eq!(filters(&folded.graph), 2);
-        assert!(folded.stuck.is_empty());
         same_outputs(&net, &folded.graph);
         let records = folded.steps[0].records(&Lineage::new(&net));
         assert_eq!(records.len(), 1);
@@ -306,11 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn in_front_of_padding_it_stays_and_is_reported() {
+    fn in_front_of_padding_it_stays() {
         let net = network(Padding::Same, 0.7, Clip::RELU);
         let folded = fold_constants(net.clone()).unwrap();
         assert_eq!(folded.graph, net);
-        assert_eq!(folded.stuck, vec![GroupId { layer: 0, group: 1 }]);
     }
 
     #[test]

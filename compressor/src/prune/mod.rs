@@ -9,20 +9,20 @@
 //! - [`order`]: by what groups are ordered;
 //! - [`threshold`]: where the histogram of prune scores has its valley, and what validation allows.
 
-pub mod batch_norm;
-pub mod constants;
-pub mod lineage;
+pub(crate) mod batch_norm;
+pub(crate) mod constants;
+pub(crate) mod lineage;
 mod liveness;
-pub mod order;
-pub mod parameters;
+pub(crate) mod order;
+pub(crate) mod parameters;
 mod rebuild;
-pub mod shrinkage;
-pub mod sliced;
+pub(crate) mod shrinkage;
+pub(crate) mod sliced;
 mod spaces;
 mod spares;
-pub mod threshold;
-pub mod ties;
-pub mod weights;
+pub(crate) mod threshold;
+pub(crate) mod ties;
+pub(crate) mod weights;
 
 #[cfg(test)]
 mod properties;
@@ -32,16 +32,16 @@ mod sketches;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use batch_norm::fold_batch_norm;
-pub use constants::{Folded, fold_constants};
-pub use lineage::{Decision, Lineage};
+pub(crate) use batch_norm::fold_batch_norm;
+pub(crate) use constants::fold_constants;
+pub(crate) use lineage::{Decision, Lineage};
 pub use order::Order;
-pub use parameters::check_parameters;
-pub use shrinkage::{GroupId, Shrinkage};
-pub use sliced::Sliced;
-pub use threshold::{Histogram, Thresholds, choose_threshold};
-pub use ties::{Tie, prune_score, ties};
-pub use weights::{posterior_mean, posterior_variance};
+pub(crate) use parameters::check_parameters;
+pub(crate) use shrinkage::Shrinkage;
+pub(crate) use sliced::Sliced;
+pub(crate) use threshold::{Histogram, Thresholds, choose_threshold};
+pub(crate) use ties::{prune_score, ties};
+pub(crate) use weights::{posterior_mean, posterior_variance};
 
 use crate::graph::GraphError;
 

@@ -55,7 +55,7 @@ pub(super) fn check_vector(
 ///
 /// # Errors
 /// The layer and the tensor that doesn't fit, or holds a number that isn't finite.
-pub fn check_parameters(graph: &Graph<Affine>) -> Result<(), PruneError> {
+pub(crate) fn check_parameters(graph: &Graph<Affine>) -> Result<(), PruneError> {
     for node in &graph.nodes {
         let lens = node.op.parameters(&graph.site(node));
         let none = Affine::default();

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::sketches::{Numbers, graph};
-use super::{Lineage, Shrinkage, Tie, fold_constants, ties};
+use super::ties::Tie;
+use super::{Lineage, Shrinkage, fold_constants, ties};
 use crate::graph::{Affine, Executor, Graph, Groups};
 
 /// Marks groups, those that go together mostly together.

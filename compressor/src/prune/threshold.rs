@@ -32,7 +32,7 @@ const SEVERITIES: [f32; 11] = [1.5, 1.0, 0.75, 0.5, 0.25, 0.0, -0.25, -0.5, -1.0
 
 /// Histogram of one layer's prune score, for choosing and for the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     /// Lower edge of the first bin.
     pub low: f32,
     /// Width of a bin.
@@ -47,7 +47,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Histogram and valley of a layer's prune score; values that aren't finite are left out.
-    pub fn new(scores: &[f32]) -> Self {
+    pub(crate) fn new(scores: &[f32]) -> Self {
         let mut sorted: Vec<f32> = scores.iter().copied().filter(|v| v.is_finite()).collect();
         sorted.sort_by(f32::total_cmp);
         let low = sorted.first().copied().unwrap_or(0.0);
@@ -109,7 +109,7 @@ fn widest_gap(sorted: &[f32]) -> Option<f32> {
 
 /// One candidate and what validation said.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Spreads below (positive) or above (negative) the valley; infinite negative keeps all.
     pub severity: f32,
     /// Groups at or above the thresholds.
@@ -120,7 +120,7 @@ pub struct Trial {
 
 /// The thresholds taken, and the way there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Thresholds {
+pub(crate) struct Thresholds {
     /// Per layer with weights: groups whose prune score reaches this go.
     pub layers: Vec<f32>,
     /// Per affine layer.
@@ -133,7 +133,7 @@ pub struct Thresholds {
 
 impl Thresholds {
     /// Masks of the groups that go, per affine layer.
-    pub fn dead(&self, scores: &[Vec<f32>]) -> Vec<Vec<bool>> {
+    pub(crate) fn dead(&self, scores: &[Vec<f32>]) -> Vec<Vec<bool>> {
         dead(scores, &self.layers)
     }
 }
@@ -150,7 +150,7 @@ fn dead(scores: &[Vec<f32>], thresholds: &[f32]) -> Vec<Vec<bool>> {
 ///
 /// # Errors
 /// What `loss` gives.
-pub fn choose_threshold<E>(
+pub(crate) fn choose_threshold<E>(
     scores: &[Vec<f32>],
     order: Order,
     given: Option<f32>,

@@ -13,7 +13,7 @@ use crate::posterior::Posterior;
 
 /// Layers whose groups go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tie {
+pub(crate) struct Tie {
     /// Layers with weights, ascending; a dense layer, whose groups are its inputs, is always alone.
     pub layers: Vec<usize>,
     /// Whether its groups can leave the tensors at all. Those that can't may still go along with
@@ -25,7 +25,7 @@ pub struct Tie {
 ///
 /// # Errors
 /// When the graph is inconsistent.
-pub fn ties<P>(graph: &Graph<P>) -> Result<Vec<Tie>, PruneError> {
+pub(crate) fn ties<P>(graph: &Graph<P>) -> Result<Vec<Tie>, PruneError> {
     Ok(of_spaces(&Spaces::new(graph)?))
 }
 
@@ -121,7 +121,7 @@ fn frees(spaces: &Spaces, space: usize, layers: &[usize]) -> bool {
 ///
 /// # Errors
 /// When the graph is inconsistent.
-pub fn prune_score(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+pub(crate) fn prune_score(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
     let layers = posterior.graph.parameters();
     let own: Vec<Vec<f32>> = layers.map(|layer| layer.prune_score.clone()).collect();
     let mut joint = own.clone();

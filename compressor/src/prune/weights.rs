@@ -10,7 +10,7 @@ use crate::posterior::{LayerPosterior, Posterior};
 ///
 /// # Errors
 /// When a vector has another length than its layer needs, or holds a number that isn't finite.
-pub fn posterior_mean(posterior: &Posterior) -> Result<Graph<Affine>, PruneError> {
+pub(crate) fn posterior_mean(posterior: &Posterior) -> Result<Graph<Affine>, PruneError> {
     let sizes = checked(posterior)?;
     Ok(posterior.graph.map(|layer, posterior| {
         let weight = posterior.weight_mean.iter().enumerate();
@@ -25,7 +25,7 @@ pub fn posterior_mean(posterior: &Posterior) -> Result<Graph<Affine>, PruneError
 ///
 /// # Errors
 /// As [`posterior_mean`].
-pub fn posterior_variance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
+pub(crate) fn posterior_variance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneError> {
     let sizes = checked(posterior)?;
     let variances = sizes.iter().zip(posterior.graph.parameters()).map(|(sizes, layer)| {
         let weights = layer.weight_mean.iter().zip(&layer.weight_variance).enumerate();
@@ -43,7 +43,10 @@ pub fn posterior_variance(posterior: &Posterior) -> Result<Vec<Vec<f32>>, PruneE
 ///
 /// # Errors
 /// When the step was not planned for this posterior.
-pub fn shrink_posterior(posterior: &Posterior, step: &Shrinkage) -> Result<Posterior, PruneError> {
+pub(crate) fn shrink_posterior(
+    posterior: &Posterior,
+    step: &Shrinkage,
+) -> Result<Posterior, PruneError> {
     Ok(Posterior { graph: step.apply(&posterior.graph)?, ..*posterior })
 }
 

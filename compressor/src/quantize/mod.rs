@@ -1,27 +1,31 @@
 //! Post-training quantisation: a trained graph of floats as integers, without training.
 //!
-//! 1. [`crate::compile::calibrate`] watches a few hundred inputs go through the graph and chooses each
-//!    value's scale, and what each layer reads on average;
+//! 1. [`calibrate`] and [`means`] watch a few hundred inputs go through the graph: each value's scale, and
+//!    what each layer reads on average; [`plan`] holds what follows;
 //! 2. [`crate::graph::lower()`] makes integers: weights at a width, a scale per output;
-//! 3. [`widths`] measures how much each layer's narrowing costs, and narrows what costs least;
-//! 4. [`crate::compile`] writes the file.
+//! 3. [`narrow`] measures how much each layer's narrowing costs, and narrows what costs least;
+//! 4. [`write`](write()) lowers and writes the file; [`assess`](assess()) says how well it does.
 //!
 //! A model that brings its quantisation along takes steps 2 and 4 alone, with the scales of its file: see
 //! [`crate::import`].
 
-pub mod assess;
+pub(crate) mod assess;
 #[cfg(test)]
 mod tests;
-pub mod widths;
+pub(crate) mod widths;
 
 use thiserror::Error;
 
-use crate::compile::calibrate::CalibrateError;
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, CompileError, CompileOptions, Compiled, InputQuantization};
 use crate::graph::{Affine, Graph, GraphError, LowerError, Plan, ValueId, lower};
 use crate::numbers::Quantization;
 use crate::verify::VerifyError;
+
+pub use crate::compile::calibrate::{CalibrateError, RangeMethod, calibrate, means, plan};
+pub use crate::task::{Deviation, Distance, Ending, Task};
+pub use assess::{Assessment, Outputs, Truth, assess, float_outputs, outputs};
+pub use widths::{Aim, Examples, LayerWidth, layers, narrow};
 
 /// Why a graph can't be quantised.
 #[derive(Debug, Error)]

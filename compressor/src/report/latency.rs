@@ -7,7 +7,7 @@ use crate::summary::LayerSummary;
 
 /// Milliseconds an inference on one target.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// Such as `Cortex-M4 at 64 MHz`.
     pub target: String,
     /// Milliseconds of the dense network.
@@ -25,7 +25,11 @@ pub struct Latency {
 impl Latency {
     /// Both networks on a Cortex-M4 at one instruction a cycle: the dense one, taken as int8, by a
     /// rule of thumb, the model by its own count or estimate.
-    pub fn on_cortex_m4(layers: &[LayerSummary], model: Instructions, megahertz: f64) -> Self {
+    pub(crate) fn on_cortex_m4(
+        layers: &[LayerSummary],
+        model: Instructions,
+        megahertz: f64,
+    ) -> Self {
         let before = layers.iter().map(|l| instructions(&l.shape_before, l.macs_before)).sum();
         let milliseconds = |instructions: u64| instructions as f64 / (megahertz * 1e3);
         let how = match model.from {

@@ -21,7 +21,7 @@ mod tables;
 use std::path::Path;
 
 pub use config::ReportConfig;
-pub use latency::Latency;
+pub(crate) use latency::Latency;
 
 use crate::cost::Instructions;
 use crate::files::{self, FileError};
@@ -31,11 +31,11 @@ use crate::posterior::Prior;
 use crate::summary::{Control, Summary};
 
 /// File name in a job's output folder.
-pub const REPORT_FILE: &str = "report.html";
+pub(crate) const REPORT_FILE: &str = "report.html";
 
 /// Everything that the page shows, as plain data.
 #[derive(Clone, Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// Figures before and after, and the table of layers.
     pub summary: Summary,
     /// Time of one inference, per target; may be empty.
@@ -56,7 +56,7 @@ pub struct Report {
 
 /// The circumstances of a job.
 #[derive(Clone, Debug, Default)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// What was learned from, in words: `bundled 8×8 digits, 1,437 / 180 / 180 examples`.
     pub data: String,
     /// burn's device, such as `flex`.
@@ -78,7 +78,7 @@ pub struct Meta {
 
 impl Meta {
     /// The machine that this runs on.
-    pub fn this_machine() -> String {
+    pub(crate) fn this_machine() -> String {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         format!("{} {}, {threads} threads", std::env::consts::OS, std::env::consts::ARCH)
     }
@@ -88,12 +88,12 @@ impl Meta {
 ///
 /// # Errors
 /// [`FileError::Write`] names the file.
-pub fn write(report: &Report, path: &Path) -> Result<(), FileError> {
+pub(crate) fn write(report: &Report, path: &Path) -> Result<(), FileError> {
     files::write_atomic(path, render(report).as_bytes())
 }
 
 /// The page's text.
-pub fn render(report: &Report) -> String {
+pub(crate) fn render(report: &Report) -> String {
     page::render(report)
 }
 

@@ -36,7 +36,7 @@ pub enum Standing {
 
 /// A model's answers beside those of chance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Chance {
+pub(crate) struct Chance {
     /// Examples that it was judged by.
     pub examples: u64,
     /// Those that it gets wrong.
@@ -55,7 +55,7 @@ pub struct Chance {
 
 impl Chance {
     /// Judges a confusion: `confusion[actual][answered]` examples.
-    pub fn new(confusion: &[Vec<u32>]) -> Self {
+    pub(crate) fn new(confusion: &[Vec<u32>]) -> Self {
         let actual: Vec<u64> =
             confusion.iter().map(|row| row.iter().map(|&n| u64::from(n)).sum()).collect();
         let examples: u64 = actual.iter().sum();
@@ -86,12 +86,12 @@ impl Chance {
     }
 
     /// Whether it is better than chance.
-    pub fn is_better(&self) -> bool {
+    pub(crate) fn is_better(&self) -> bool {
         self.standing == Standing::Better
     }
 
     /// What its answers are worth, with the classes' names.
-    pub fn why(&self, classes: &[String]) -> String {
+    pub(crate) fn why(&self, classes: &[String]) -> String {
         let name = |class: usize| classes.get(class).map_or("?", String::as_str);
         let share = |errors: u64| 100.0 * errors as f64 / self.examples.max(1) as f64;
         let constant = format!(

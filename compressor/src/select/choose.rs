@@ -25,7 +25,7 @@ use crate::cost::Instructions;
 
 /// Why the chosen point is only the nearest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Binding {
+pub(crate) struct Binding {
     /// What the nearest point fails.
     pub checks: Vec<Check>,
 }
@@ -33,7 +33,7 @@ pub struct Binding {
 /// How the choice ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The point meets every requirement.
     Met,
     /// No point does; the nearest one fails these.
@@ -45,7 +45,7 @@ pub enum Outcome {
 
 /// The choice among the points of a front.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Choice {
+pub(crate) struct Choice {
     /// Index of the point that is chosen, or nearest.
     pub point: usize,
     /// Whether it meets everything.
@@ -59,7 +59,11 @@ pub struct Choice {
 }
 
 /// Chooses among `points`, which stand in the order of their plan; `None` without any.
-pub fn choose(points: &[Point], requirements: &Requirements, megahertz: f64) -> Option<Choice> {
+pub(crate) fn choose(
+    points: &[Point],
+    requirements: &Requirements,
+    megahertz: f64,
+) -> Option<Choice> {
     let sweeps = points.chunk_by(|a, b| a.plan.temperature == b.plan.temperature);
     let sweeps: Vec<usize> = sweeps.map(<[Point]>::len).collect();
     let confidence = requirements.confidence_of_each(sweeps.len());
@@ -95,7 +99,7 @@ pub fn choose(points: &[Point], requirements: &Requirements, megahertz: f64) -> 
 }
 
 /// Whether no other point has at most as many bytes and at most as many errors, and less of one.
-pub fn is_efficient(points: &[Point], index: usize) -> bool {
+pub(crate) fn is_efficient(points: &[Point], index: usize) -> bool {
     let figures = |p: &Point| (p.measured.file_bytes, p.measured.errors.errors);
     let Some(own) = points.get(index).map(figures) else { return false };
     points.iter().map(figures).all(|other| !(other.0 <= own.0 && other.1 <= own.1) || other == own)
@@ -103,12 +107,12 @@ pub fn is_efficient(points: &[Point], index: usize) -> bool {
 
 impl Choice {
     /// Whether the requirements are met.
-    pub fn is_met(&self) -> bool {
+    pub(crate) fn is_met(&self) -> bool {
         self.outcome == Outcome::Met
     }
 
     /// Why this point, in a sentence or two.
-    pub fn why(&self, points: &[Point], requirements: &Requirements) -> String {
+    pub(crate) fn why(&self, points: &[Point], requirements: &Requirements) -> String {
         let Some(point) = points.get(self.point) else { return String::new() };
         let place =
             format!("Point {} of {}{}", point.plan.index + 1, point.plan.of, at(&point.plan));

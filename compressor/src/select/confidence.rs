@@ -9,13 +9,13 @@
 const HALVINGS: u32 = 60;
 
 /// Most examples that a search for a sufficient number goes up to: more than any data set here.
-pub const MAX_EXAMPLES: u64 = 1 << 32;
+pub(crate) const MAX_EXAMPLES: u64 = 1 << 32;
 /// Most examples for which a sufficient number is made exact; beyond, the normal bound is so.
 const MAX_EXACT: u64 = 1 << 20;
 
 /// The upper bound of an error rate, as a share, of which `errors` of `count` examples were seen; 1
 /// without examples.
-pub fn upper_bound(errors: u64, count: u64, confidence: f64) -> f64 {
+pub(crate) fn upper_bound(errors: u64, count: u64, confidence: f64) -> f64 {
     if errors >= count {
         return 1.0;
     }
@@ -33,7 +33,7 @@ pub fn upper_bound(errors: u64, count: u64, confidence: f64) -> f64 {
 }
 
 /// The lower bound, which is the upper bound of the rate of right answers, turned round.
-pub fn lower_bound(errors: u64, count: u64, confidence: f64) -> f64 {
+pub(crate) fn lower_bound(errors: u64, count: u64, confidence: f64) -> f64 {
     if errors == 0 {
         return 0.0;
     }
@@ -56,14 +56,19 @@ fn at_most(x: u64, n: u64, p: f64) -> f64 {
 }
 
 /// The fewest examples on which a ceiling (a share) can be promised at all: without one error.
-pub fn least_examples(ceiling: f64, confidence: f64) -> u64 {
+pub(crate) fn least_examples(ceiling: f64, confidence: f64) -> u64 {
     let needed = (1.0 - confidence).ln() / (-ceiling).ln_1p();
     if needed.is_finite() { needed.ceil().max(1.0) as u64 } else { 1 }
 }
 
 /// The examples that it would take, at the error rate that was seen, to promise a ceiling; `None`
 /// where the rate isn't below it, or beyond [`MAX_EXAMPLES`].
-pub fn sufficient_examples(errors: u64, count: u64, ceiling: f64, confidence: f64) -> Option<u64> {
+pub(crate) fn sufficient_examples(
+    errors: u64,
+    count: u64,
+    ceiling: f64,
+    confidence: f64,
+) -> Option<u64> {
     let rate = errors as f64 / count.max(1) as f64;
     if rate >= ceiling {
         return None;
@@ -84,7 +89,7 @@ pub fn sufficient_examples(errors: u64, count: u64, ceiling: f64, confidence: f6
 }
 
 /// A confidence in percent: `95`, `97.5`, `98.333`.
-pub fn percent(confidence: f64) -> String {
+pub(crate) fn percent(confidence: f64) -> String {
     let text = format!("{:.3}", 100.0 * confidence);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

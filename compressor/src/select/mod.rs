@@ -8,18 +8,21 @@
 //! - [`choose`](mod@choose): the test and the choice;
 //! - [`summary`]: the front in figures.
 
-pub mod chance;
-pub mod choose;
-pub mod confidence;
-pub mod plan;
-pub mod point;
-pub mod summary;
+pub(crate) mod chance;
+pub(crate) mod choose;
+pub(crate) mod confidence;
+pub(crate) mod plan;
+pub(crate) mod point;
+pub(crate) mod summary;
 
 use serde::{Deserialize, Serialize};
 
-pub use choose::{Binding, Choice, Outcome, choose};
-pub use plan::{FrontConfig, Plan};
-pub use point::{Check, Measured, Point};
+pub use chance::Standing;
+pub(crate) use choose::{Choice, Outcome, choose};
+pub use plan::FrontConfig;
+pub(crate) use plan::Plan;
+pub(crate) use point::Point;
+pub use point::{Check, Shortage};
 pub use summary::{FrontSummary, PointSummary};
 
 /// `[requirements]`: what the model must meet; otherwise the job ends with an exit code of its own.
@@ -75,7 +78,7 @@ const ERROR_RISE: f64 = 1.0;
 const ROUNDED: f64 = 100.0;
 
 /// Whether `found` is within `limit`, both in percent or points of it.
-pub fn within(found: f64, limit: f64) -> bool {
+pub(crate) fn within(found: f64, limit: f64) -> bool {
     (found * ROUNDED).round() <= (limit * ROUNDED).round()
 }
 
@@ -84,12 +87,12 @@ const CLASS: &str = "class_error_percent (class ";
 
 impl Requirements {
     /// How many points the error may rise by.
-    pub fn error_rise(&self) -> f64 {
+    pub(crate) fn error_rise(&self) -> f64 {
         self.error_rise_points.unwrap_or(ERROR_RISE)
     }
 
     /// The same for a model that is judged on so many examples: everything stated.
-    pub fn resolve(&self, judged: usize) -> Self {
+    pub(crate) fn resolve(&self, judged: usize) -> Self {
         // As it is printed, but not less.
         let one = (100.0 * ROUNDED / judged.max(1) as f64).ceil() / ROUNDED;
         let rise = ERROR_RISE.max(one.min(100.0));
@@ -97,12 +100,12 @@ impl Requirements {
     }
 
     /// Whether anything about errors is to be promised, which takes examples that decided nothing.
-    pub fn promises(&self) -> bool {
+    pub(crate) fn promises(&self) -> bool {
         self.error_percent.is_some() || !self.class_error_percent.is_empty()
     }
 
     /// Whether there is something to search a front for, beyond the one model that a job makes.
-    pub fn need_front(&self) -> bool {
+    pub(crate) fn need_front(&self) -> bool {
         self.promises()
             || self.flash_bytes.is_some()
             || self.arena_bytes.is_some()
@@ -110,18 +113,18 @@ impl Requirements {
     }
 
     /// Whether instructions matter.
-    pub fn limit_time(&self) -> bool {
+    pub(crate) fn limit_time(&self) -> bool {
         self.instructions.is_some() || self.milliseconds.is_some()
     }
 
     /// The confidence at which each of `sweeps` independent sequences of tests is made, so that all
     /// together have the one asked for (Bonferroni).
-    pub fn confidence_of_each(&self, sweeps: usize) -> f64 {
+    pub(crate) fn confidence_of_each(&self, sweeps: usize) -> f64 {
         1.0 - (1.0 - self.confidence) / sweeps.max(1) as f64
     }
 
     /// What the ceiling of a class is called.
-    pub fn class_requirement(&self, class: usize) -> String {
+    pub(crate) fn class_requirement(&self, class: usize) -> String {
         match self.class_names.get(class) {
             Some(name) => format!("{CLASS}{name})"),
             None => format!("{CLASS}{class})"),
@@ -129,7 +132,7 @@ impl Requirements {
     }
 
     /// The ceiling of a class, in percent.
-    pub fn class_ceiling(&self, class: usize) -> Option<f64> {
+    pub(crate) fn class_ceiling(&self, class: usize) -> Option<f64> {
         match self.class_error_percent[..] {
             [all] => Some(all),
             _ => self.class_error_percent.get(class).copied(),

@@ -44,7 +44,7 @@ impl Default for FrontConfig {
 
 /// What one point differs by from the job as it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Position in the front: sweep by sweep, from 0 at the gentlest of the first.
     pub index: usize,
     /// Points of the front.
@@ -67,18 +67,18 @@ pub(super) fn as_it_stands() -> f64 {
 
 impl FrontConfig {
     /// Whether the only temperature is the job's own.
-    pub fn is_as_the_job(&self) -> bool {
+    pub(crate) fn is_as_the_job(&self) -> bool {
         self.temperatures == [1.0]
     }
 
     /// How many points a sweep has, where `needed` says whether the requirements ask for a front.
-    pub fn count(&self, needed: bool) -> u32 {
+    pub(crate) fn count(&self, needed: bool) -> u32 {
         self.points.unwrap_or(if needed { POINTS } else { 1 }).max(1)
     }
 
     /// The points, sweep by sweep in the order of the temperatures, each sweep of `count` points from
     /// gentle to harsh. Without a rate that could be varied, all are at least as harsh as the job.
-    pub fn plans(&self, count: u32, has_rate: bool) -> Vec<Plan> {
+    pub(crate) fn plans(&self, count: u32, has_rate: bool) -> Vec<Plan> {
         let sweeps = self.temperatures.iter().map(|&t| self.sweep(t, count, has_rate));
         let mut plans: Vec<Plan> = sweeps.flatten().collect();
         let of = plans.len();
@@ -121,12 +121,13 @@ impl FrontConfig {
 
 impl Plan {
     /// Whether the point is the job as it stands.
-    pub fn is_the_job(&self) -> bool {
+    #[cfg(test)]
+    fn is_the_job(&self) -> bool {
         self.temperature == 1.0 && self.rate == 1.0 && self.keep == 1.0 && self.narrower == 0
     }
 
     /// The widths of this point, from those of the job; none gets narrower than 2 bits.
-    pub fn widths(&self, bits: &[u8]) -> Vec<u8> {
+    pub(crate) fn widths(&self, bits: &[u8]) -> Vec<u8> {
         let narrow = |bits: &u8| bits.saturating_sub(self.narrower).max(LEAST_BITS.min(*bits));
         bits.iter().map(narrow).collect()
     }

@@ -8,11 +8,11 @@ use super::{Plan, Requirements, within};
 use crate::cost::Instructions;
 
 /// What every model must be, whatever a job requires.
-pub const BETTER_THAN_CHANCE: &str = "better_than_chance";
+pub(crate) const BETTER_THAN_CHANCE: &str = "better_than_chance";
 
 /// Errors on the examples of one class, or of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Count {
+pub(crate) struct Count {
     /// Examples.
     pub examples: u64,
     /// Those that the integer model takes for another class.
@@ -21,19 +21,19 @@ pub struct Count {
 
 impl Count {
     /// The rate that was seen, in percent.
-    pub fn percent(self) -> f64 {
+    pub(crate) fn percent(self) -> f64 {
         100.0 * self.errors as f64 / self.examples.max(1) as f64
     }
 
     /// The upper bound of the rate, in percent.
-    pub fn bound(self, confidence: f64) -> f64 {
+    pub(crate) fn bound(self, confidence: f64) -> f64 {
         100.0 * upper_bound(self.errors, self.examples, confidence)
     }
 }
 
 /// What was measured of a point, by the integer runtime.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// On the validation examples that the front is judged by.
     pub errors: Count,
     /// The same by class.
@@ -59,7 +59,7 @@ pub struct Measured {
 
 /// A point of the front.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub(crate) struct Point {
     /// What it differs by from the job.
     pub plan: Plan,
     /// Weight λ of the rate that it was trained with.
@@ -129,19 +129,19 @@ impl Check {
     }
 
     /// By how much the limit is exceeded, as a share of it.
-    pub fn excess(&self) -> f64 {
+    pub(crate) fn excess(&self) -> f64 {
         (self.judged - self.limit) / self.limit.abs().max(0.01)
     }
 }
 
 impl Point {
     /// Milliseconds of an inference at an instruction a cycle.
-    pub fn milliseconds(&self, megahertz: f64) -> f64 {
+    pub(crate) fn milliseconds(&self, megahertz: f64) -> f64 {
         self.measured.instructions.count as f64 / (megahertz * 1e3)
     }
 
     /// Every requirement that the job states; errors are promised with `confidence`.
-    pub fn checks(
+    pub(crate) fn checks(
         &self,
         requirements: &Requirements,
         confidence: f64,
@@ -193,7 +193,11 @@ pub struct Shortage {
 
 /// The first promise that `classes` (examples held out, by class) can't give with `confidence`,
 /// whatever the model.
-pub fn shortage(requirements: &Requirements, confidence: f64, classes: &[u64]) -> Option<Shortage> {
+pub(crate) fn shortage(
+    requirements: &Requirements,
+    confidence: f64,
+    classes: &[u64],
+) -> Option<Shortage> {
     let promise = |requirement: String, ceiling: Option<f64>, examples: u64| {
         let ceiling = ceiling?;
         let needed = least_examples(ceiling / 100.0, confidence);

@@ -94,7 +94,7 @@ pub struct FrontSummary {
 
 impl FrontSummary {
     /// Puts the figures together.
-    pub fn new(
+    pub(crate) fn new(
         points: &[Point],
         choice: &Choice,
         requirements: &Requirements,
@@ -145,7 +145,7 @@ impl FrontSummary {
 
 impl PointSummary {
     /// What it fails, with the classes of one requirement together.
-    pub fn failures(&self) -> String {
+    pub(crate) fn failures(&self) -> String {
         let mut others = Vec::new();
         let mut classes = Vec::new();
         for name in &self.unmet {
@@ -164,7 +164,7 @@ impl PointSummary {
 
 impl FrontSummary {
     /// Whether a point's temperature says anything: whether one isn't the job's.
-    pub fn varies_temperature(&self) -> bool {
+    pub(crate) fn varies_temperature(&self) -> bool {
         self.points.iter().any(|point| point.temperature != as_it_stands())
     }
 }

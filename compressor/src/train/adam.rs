@@ -12,7 +12,7 @@ const EPSILON: f32 = 1e-8;
 
 /// Moments of every parameter and the number of steps taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Adam<P> {
+pub(crate) struct Adam<P> {
     /// Running mean of the gradient.
     pub first: P,
     /// Running mean of its square.
@@ -23,7 +23,7 @@ pub struct Adam<P> {
 
 /// One step's hyperparameters.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Learning rate of [`Kind::Mean`].
     pub mean: f32,
     /// Learning rate of [`Kind::LogVariance`].
@@ -42,7 +42,7 @@ pub struct Rates {
 
 impl Rates {
     /// The same learning rate for everything, with Adam's usual decays.
-    pub fn uniform(learning_rate: f32) -> Self {
+    pub(crate) fn uniform(learning_rate: f32) -> Self {
         Self {
             mean: learning_rate,
             log_variance: learning_rate,
@@ -66,12 +66,12 @@ impl Rates {
 
 impl<P: Parameters> Adam<P> {
     /// No steps taken yet.
-    pub fn new(parameters: &P) -> Self {
+    pub(crate) fn new(parameters: &P) -> Self {
         Self { first: parameters.zeros_like(), second: parameters.zeros_like(), step: 0 }
     }
 
     /// Moves `parameters` against `gradient`.
-    pub fn update(&mut self, parameters: &mut P, gradient: &P, rates: &Rates) {
+    pub(crate) fn update(&mut self, parameters: &mut P, gradient: &P, rates: &Rates) {
         self.step += 1;
         let exponent = i32::try_from(self.step).unwrap_or(i32::MAX);
         let correction1 = 1.0 - rates.beta1.powi(exponent);

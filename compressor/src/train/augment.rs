@@ -34,7 +34,7 @@ impl Default for AugmentConfig {
 
 impl AugmentConfig {
     /// Which copy an epoch sees.
-    pub fn copy(&self, epoch: u64, epochs: u64) -> u32 {
+    pub(crate) fn copy(&self, epoch: u64, epochs: u64) -> u32 {
         let last = (epochs as f32 * self.clean.clamp(0.0, 1.0)).ceil() as u64;
         if epoch >= epochs.saturating_sub(last) {
             return 0;
@@ -43,7 +43,7 @@ impl AugmentConfig {
     }
 
     /// Copy number `copy`, always the same for a seed; `None` for the original.
-    pub fn apply(&self, examples: &Examples, seed: u64, copy: u32) -> Option<Examples> {
+    pub(crate) fn apply(&self, examples: &Examples, seed: u64, copy: u32) -> Option<Examples> {
         let Shape::Image { height, width, channels } = examples.shape else { return None };
         if copy == 0 {
             return None;

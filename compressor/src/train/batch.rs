@@ -9,7 +9,7 @@ use crate::numbers::Shape;
 
 /// Every step is split into this many shards, each with its own noise and, where there are cores,
 /// its own thread. A constant, so that a job's result does not depend on the machine's cores.
-pub const SHARDS: usize = 2;
+pub(crate) const SHARDS: usize = 2;
 
 /// Normalised examples.
 #[derive(Clone, Debug)]
@@ -209,7 +209,7 @@ impl Batch {
 }
 
 /// A permutation of `0..n`, reproducible from (seed, stream).
-pub fn shuffled(n: usize, seed: u64, stream: u64) -> Vec<u32> {
+pub(crate) fn shuffled(n: usize, seed: u64, stream: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..u32::try_from(n).unwrap_or(u32::MAX)).collect();
     order.shuffle(Noise::new(seed, stream).rng());
     order
@@ -219,7 +219,7 @@ pub fn shuffled(n: usize, seed: u64, stream: u64) -> Vec<u32> {
 ///
 /// Shard `i` of step `step` draws its noise from stream `step·SHARDS + i`, so a step gives the
 /// same bits on any number of cores.
-pub fn sharded<P: Parameters + Send>(
+pub(crate) fn sharded<P: Parameters + Send>(
     batch: &Batch,
     seed: u64,
     step: u64,
@@ -251,7 +251,7 @@ pub fn sharded<P: Parameters + Send>(
 }
 
 /// The loss as a number.
-pub fn scalar(loss: &Tensor<1>) -> f64 {
+pub(crate) fn scalar(loss: &Tensor<1>) -> f64 {
     values(loss.clone().inner()).first().map_or(f64::NAN, |v| f64::from(*v))
 }
 

@@ -15,7 +15,7 @@ use crate::graph::{Affine, Graph};
 /// Whom a stage learns from besides the labels
 /// (Hinton, Vinyals and Dean, 2015, arXiv:1503.02531).
 #[derive(Clone, Copy, Debug)]
-pub struct Distillation<'a> {
+pub(crate) struct Distillation<'a> {
     /// The network whose predictions are imitated.
     pub teacher: &'a Graph<Affine>,
     /// Share of imitation in the loss.
@@ -25,7 +25,7 @@ pub struct Distillation<'a> {
 }
 
 /// A stage's training batches, epoch by epoch; the same for the same seed, wherever training begins.
-pub struct TrainingBatches<'a> {
+pub(crate) struct TrainingBatches<'a> {
     clean: &'a Examples,
     augment: &'a AugmentConfig,
     seed: u64,
@@ -46,7 +46,7 @@ struct Current<'a> {
 
 impl<'a> TrainingBatches<'a> {
     /// Of a stage of `epochs` epochs.
-    pub fn new(
+    pub(crate) fn new(
         clean: &'a Examples,
         augment: &'a AugmentConfig,
         seed: u64,
@@ -69,42 +69,37 @@ impl<'a> TrainingBatches<'a> {
     }
 
     /// With a teacher.
-    pub fn taught(mut self, distillation: Option<Distillation<'a>>) -> Self {
+    pub(crate) fn taught(mut self, distillation: Option<Distillation<'a>>) -> Self {
         self.distillation = distillation;
         self
     }
 
     /// With this share of every label spread evenly over all classes
     /// (Szegedy et al., 2016, arXiv:1512.00567, §7).
-    pub fn smoothed(mut self, smoothing: f32) -> Self {
+    pub(crate) fn smoothed(mut self, smoothing: f32) -> Self {
         self.smoothing = smoothing;
         self
     }
 
     /// With rare classes counting for at least this share of an even division.
-    pub fn balanced(mut self, share: f64) -> Self {
+    pub(crate) fn balanced(mut self, share: f64) -> Self {
         self.weights = self.clean.class_weights(share);
         self
     }
 
     /// With inputs as the integers q − zero point that the device gets.
-    pub fn in_integers(mut self, input: &'a InputQuantization) -> Self {
+    pub(crate) fn in_integers(mut self, input: &'a InputQuantization) -> Self {
         self.input = Some(input);
         self
     }
 
     /// Examples in each epoch.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.clean.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.clean.is_empty()
-    }
-
     /// The listed examples as an epoch shows them, and what is wanted of them.
-    pub fn batch(&mut self, epoch: u64, indices: &[u32]) -> Batch {
+    pub(crate) fn batch(&mut self, epoch: u64, indices: &[u32]) -> Batch {
         let (examples, teacher) = self.epoch(epoch);
         let batch = examples.gather(indices, teacher);
         batch.weighted(&self.weights).smoothed(self.smoothing)
@@ -141,7 +136,7 @@ impl<'a> TrainingBatches<'a> {
 }
 
 /// Inputs as the integers q − zero point that the device gets, held in `f32`s.
-pub fn in_integers(examples: &Examples, input: &InputQuantization) -> Examples {
+pub(crate) fn in_integers(examples: &Examples, input: &InputQuantization) -> Examples {
     let zero_point = f32::from(input.quantization.zero_point);
     let q = input.quantize(&examples.inputs);
     let inputs = q.into_iter().map(|q| f32::from(q) - zero_point).collect();

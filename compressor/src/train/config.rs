@@ -10,7 +10,7 @@ use crate::prune::Order;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PretrainConfig {
-    /// Passes over the training set; unset: by the number of training examples ([`Stage`]).
+    /// Passes over the training set; unset: by the number of training examples.
     pub epochs: Option<u32>,
     /// Examples per step; unset: by the number of training examples.
     pub batch: Option<usize>,
@@ -31,7 +31,7 @@ impl Default for PretrainConfig {
 
 impl PretrainConfig {
     /// Batch and epochs on so many training examples.
-    pub fn pace(&self, examples: usize) -> Pace {
+    pub(crate) fn pace(&self, examples: usize) -> Pace {
         Stage::PRETRAIN.pace(examples, self.batch, self.epochs)
     }
 }
@@ -41,7 +41,7 @@ impl PretrainConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct FinetuneConfig {
     /// Passes over the training set; 0 keeps the posterior's mean as it is; unset: by the number of
-    /// training examples ([`Stage`]).
+    /// training examples.
     pub epochs: Option<u32>,
     /// Examples per step; unset: by the number of training examples.
     pub batch: Option<usize>,
@@ -77,7 +77,7 @@ impl Default for FinetuneConfig {
 
 impl FinetuneConfig {
     /// Batch and epochs on so many training examples.
-    pub fn pace(&self, examples: usize) -> Pace {
+    pub(crate) fn pace(&self, examples: usize) -> Pace {
         Stage::FINETUNE.pace(examples, self.batch, self.epochs)
     }
 }
@@ -99,7 +99,7 @@ pub struct QuantizeConfig {
     /// The same for the logarithms of the layers' steps.
     pub step_learning_rate: f32,
     /// Weight λ of the rate: the loss gets λ·ln 2/N per bit of the weights' code. 0 leaves it out.
-    /// Unset: [`RATE_OF_A_FRONT`] where a front is traced, else 0.
+    /// Unset: ½ where a front is traced, else 0.
     pub rate: Option<f32>,
     /// Decay of the exponential average of the weights that is kept; 0 keeps the last weights.
     pub average: f32,
@@ -125,16 +125,16 @@ impl Default for QuantizeConfig {
 
 /// `[quantize] rate` where a front is traced and the job states none: its points are told apart by
 /// factors on it.
-pub const RATE_OF_A_FRONT: f32 = 0.5;
+pub(crate) const RATE_OF_A_FRONT: f32 = 0.5;
 
 impl QuantizeConfig {
     /// Batch and epochs on so many training examples; none where the stage is left out.
-    pub fn pace(&self, examples: usize) -> Pace {
+    pub(crate) fn pace(&self, examples: usize) -> Pace {
         Stage::QUANTIZE.pace(examples, self.batch, Some(self.epochs.unwrap_or(0)))
     }
 
     /// Everything that is unset, for a job that traces a front or doesn't.
-    pub fn resolve(&self, examples: usize, traces_front: bool) -> Self {
+    pub(crate) fn resolve(&self, examples: usize, traces_front: bool) -> Self {
         let epochs = if traces_front { self.epochs } else { self.epochs.or(Some(0)) };
         let pace = Stage::QUANTIZE.pace(examples, self.batch, epochs);
         let rate = if traces_front && pace.epochs > 0 { RATE_OF_A_FRONT } else { 0.0 };
@@ -147,22 +147,22 @@ impl QuantizeConfig {
     }
 
     /// Whether there is training in integers.
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.epochs.is_some_and(|epochs| epochs > 0)
     }
 
     /// The weight of the rate; 0 if unset.
-    pub fn rate(&self) -> f32 {
+    pub(crate) fn rate(&self) -> f32 {
         self.rate.unwrap_or(0.0)
     }
 
     /// Whether the code's rate is in the loss.
-    pub fn has_rate(&self) -> bool {
+    pub(crate) fn has_rate(&self) -> bool {
         self.is_on() && self.rate() > 0.0
     }
 
     /// The width of each of `layers` layers; the last one given holds for all that follow.
-    pub fn widths(&self, layers: usize) -> Vec<u8> {
+    pub(crate) fn widths(&self, layers: usize) -> Vec<u8> {
         let last = self.bits.last().copied().unwrap_or(8);
         (0..layers).map(|layer| self.bits.get(layer).copied().unwrap_or(last)).collect()
     }
@@ -203,7 +203,7 @@ pub struct VariationalConfig {
     /// `normal-jeffreys` or `horseshoe`.
     pub prior: Prior,
     /// Passes over the training set; 0 leaves the stage out: nothing is removed for being uncertain.
-    /// Unset: by the number of training examples ([`Stage`]).
+    /// Unset: by the number of training examples.
     pub epochs: Option<u32>,
     /// Examples per step; unset: by the number of training examples.
     pub batch: Option<usize>,
@@ -323,7 +323,7 @@ impl Default for ShrinkConfig {
 
 impl VariationalConfig {
     /// Everything that depends on the prior, filled in.
-    pub fn resolve(&self) -> Self {
+    pub(crate) fn resolve(&self) -> Self {
         let (scale_mean, scale_log_variance, start, floor) = match self.prior {
             Prior::NormalJeffreys => (2e-3, 5e-2, -6.0, -5.0),
             Prior::Horseshoe => (1e-2, 3e-2, -4.0, -0.2),
@@ -341,13 +341,13 @@ impl VariationalConfig {
     }
 
     /// Batch and epochs on so many training examples.
-    pub fn pace(&self, examples: usize) -> Pace {
+    pub(crate) fn pace(&self, examples: usize) -> Pace {
         Stage::VARIATIONAL.pace(examples, self.batch, self.epochs)
     }
 
     /// Everything that depends on the prior, the number of training examples, or the number of the
     /// network's weights, filled in.
-    pub fn resolve_for(&self, examples: usize, weights: usize) -> Self {
+    pub(crate) fn resolve_for(&self, examples: usize, weights: usize) -> Self {
         let Pace { batch, epochs } = self.pace(examples);
         let mut resolved = Self { batch: Some(batch), epochs: Some(epochs), ..self.resolve() };
         let most = (WEIGHTS_AN_EXAMPLE * examples as f64 / weights.max(1) as f64).min(1.0);
@@ -365,18 +365,18 @@ impl VariationalConfig {
     }
 
     /// Whether there is a Bayesian stage at all.
-    pub fn is_bayesian(&self) -> bool {
+    pub(crate) fn is_bayesian(&self) -> bool {
         self.epochs != Some(0)
     }
 
     /// Whether the KL weighs anything at any time.
-    pub fn has_kl(&self) -> bool {
+    pub(crate) fn has_kl(&self) -> bool {
         let points = self.temperatures();
         self.is_bayesian() && (points.is_empty() || points.iter().any(|(_, value)| *value > 0.0))
     }
 
     /// The same with every temperature multiplied.
-    pub fn tempered(&self, factor: f64) -> Self {
+    pub(crate) fn tempered(&self, factor: f64) -> Self {
         let factor = factor as f32;
         let mut points = self.temperatures();
         if points.is_empty() && factor != 1.0 {
@@ -388,14 +388,14 @@ impl VariationalConfig {
 
     /// Whether the KL at the end is that of the bound, and so a description length: neither
     /// tempered nor weighted by layer.
-    pub fn is_bound(&self) -> bool {
+    pub(crate) fn is_bound(&self) -> bool {
         let weighted = self.scale_weight.iter().any(|w| *w != 1.0);
         let end = self.epochs.unwrap_or(Stage::VARIATIONAL.epochs) as f32;
         self.is_bayesian() && !weighted && self.temperature_at(end) == 1.0
     }
 
     /// β at `epoch`, by straight lines between the points and constant beyond them.
-    pub fn temperature_at(&self, epoch: f32) -> f32 {
+    pub(crate) fn temperature_at(&self, epoch: f32) -> f32 {
         let mut before: Option<(f32, f32)> = None;
         for (at, value) in self.temperatures() {
             if epoch <= at {

@@ -29,7 +29,7 @@ const LOSS_MOMENTUM: f64 = 0.02;
 
 /// What deterministic training needs to know, whichever stage it is.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Name of the stage.
     pub stage: &'static str,
     /// Examples per step, and passes over the training set.
@@ -48,7 +48,7 @@ pub struct Plan {
 
 impl Plan {
     /// The plan of `[pretrain]` on so many training examples.
-    pub fn pretrain(config: &PretrainConfig, examples: usize, seed: u64) -> Self {
+    pub(crate) fn pretrain(config: &PretrainConfig, examples: usize, seed: u64) -> Self {
         Self {
             stage: "pretrain",
             pace: config.pace(examples),
@@ -61,7 +61,7 @@ impl Plan {
     }
 
     /// The plan of `[finetune]` on so many training examples.
-    pub fn finetune(config: &FinetuneConfig, examples: usize, seed: u64) -> Self {
+    pub(crate) fn finetune(config: &FinetuneConfig, examples: usize, seed: u64) -> Self {
         Self {
             stage: "finetune",
             pace: config.pace(examples),
@@ -76,7 +76,7 @@ impl Plan {
 
 /// Everything that resuming needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     network: Graph<Affine>,
     adam: Adam<Graph<Affine>>,
     average: Graph<Affine>,
@@ -90,7 +90,7 @@ pub struct State {
 
 impl State {
     /// No steps taken yet.
-    pub fn new(network: Graph<Affine>) -> Self {
+    pub(crate) fn new(network: Graph<Affine>) -> Self {
         Self {
             adam: Adam::new(&network),
             average: network.clone(),
@@ -104,13 +104,13 @@ impl State {
     }
 
     /// The network of the best epoch on validation.
-    pub fn into_best(self) -> Graph<Affine> {
+    pub(crate) fn into_best(self) -> Graph<Affine> {
         self.best
     }
 }
 
 /// Trains until the plan is done, the validation loss stalls, or the observer stops it.
-pub fn train(
+pub(crate) fn train(
     state: &mut State,
     plan: &Plan,
     batches: &mut TrainingBatches<'_>,
@@ -167,7 +167,7 @@ pub(super) fn running(mean: f64, newest: f64, step: u64) -> f64 {
 }
 
 /// Weights of all layers, biases not counted.
-pub fn weight_count(network: &Graph<Affine>) -> usize {
+pub(crate) fn weight_count(network: &Graph<Affine>) -> usize {
     let layers = network.layers().filter_map(|node| node.parameters.as_ref());
     layers.map(|affine| affine.weight.len()).sum()
 }

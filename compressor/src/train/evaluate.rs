@@ -12,7 +12,7 @@ const CHUNK: usize = 250;
 
 /// Mean cross-entropy and error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Score {
+pub(crate) struct Score {
     /// Mean cross-entropy in nats.
     pub loss: f64,
     /// Share of wrong answers in percent.
@@ -20,7 +20,7 @@ pub struct Score {
 }
 
 /// Logits of every example, row by row.
-pub fn logits(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Vec<f32> {
+pub(crate) fn logits(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Vec<f32> {
     let device = device.clone().without_autodiff();
     batched(examples, &device, || {
         let mut layers = Deterministic::new(network, None, &device);
@@ -56,12 +56,12 @@ pub(super) fn batched<F: FnMut(Value) -> Tensor<2>>(
 }
 
 /// Loss and error of `network` on `examples`.
-pub fn score(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Score {
+pub(crate) fn score(network: &Graph<Affine>, examples: &Examples, device: &Device) -> Score {
     score_logits(&logits(network, examples, device), &examples.labels, examples.classes)
 }
 
 /// Loss and error of given logits.
-pub fn score_logits(logits: &[f32], labels: &[u32], classes: usize) -> Score {
+pub(crate) fn score_logits(logits: &[f32], labels: &[u32], classes: usize) -> Score {
     let (mut loss, mut wrong) = (0.0, 0usize);
     for (row, label) in logits.chunks_exact(classes.max(1)).zip(labels) {
         let label = *label as usize;

@@ -16,13 +16,13 @@ use crate::graph::{Affine, Graph, ValueId};
 ///
 /// # Shapes
 /// out: `[batch, outputs]`
-pub fn forward<P>(graph: &Graph<P>, x: Value, layers: &mut impl Layers) -> Tensor<2> {
+pub(crate) fn forward<P>(graph: &Graph<P>, x: Value, layers: &mut impl Layers) -> Tensor<2> {
     ForwardState::new(graph, x).finish(layers)
 }
 
 /// A forward pass on its way.
 #[derive(Debug)]
-pub struct ForwardState<'g, P> {
+pub(crate) struct ForwardState<'g, P> {
     graph: &'g Graph<P>,
     /// Position of the next node.
     node: usize,
@@ -45,7 +45,7 @@ impl<P> Clone for ForwardState<'_, P> {
 
 impl<'g, P> ForwardState<'g, P> {
     /// Before the first node.
-    pub fn new(graph: &'g Graph<P>, x: Value) -> Self {
+    pub(crate) fn new(graph: &'g Graph<P>, x: Value) -> Self {
         let mut last = vec![0; graph.values.len()];
         for (at, node) in graph.nodes.iter().enumerate() {
             node.inputs.iter().for_each(|&id| last[id] = at);
@@ -58,7 +58,7 @@ impl<'g, P> ForwardState<'g, P> {
     }
 
     /// Changes what the node before the next has written.
-    pub fn change_last(&mut self, change: impl FnOnce(Value) -> Value) {
+    pub(crate) fn change_last(&mut self, change: impl FnOnce(Value) -> Value) {
         let last = self.node.checked_sub(1).and_then(|last| self.graph.nodes.get(last));
         if let Some(node) = last {
             self.values[node.output] = self.values[node.output].take().map(change);
@@ -66,7 +66,7 @@ impl<'g, P> ForwardState<'g, P> {
     }
 
     /// Passes the next node.
-    pub fn step(&mut self, layers: &mut dyn Layers) {
+    pub(crate) fn step(&mut self, layers: &mut dyn Layers) {
         let Some(node) = self.graph.nodes.get(self.node) else { return };
         let mut operands: Vec<Value> = (0..node.inputs.len())
             .filter_map(|operand| self.operand(&node.inputs, operand))
@@ -96,7 +96,7 @@ impl<'g, P> ForwardState<'g, P> {
     }
 
     /// Passes all nodes that are left.
-    pub fn finish(mut self, layers: &mut impl Layers) -> Tensor<2> {
+    pub(crate) fn finish(mut self, layers: &mut impl Layers) -> Tensor<2> {
         while self.node < self.graph.nodes.len() {
             self.step(layers);
         }
@@ -109,7 +109,7 @@ impl<'g, P> ForwardState<'g, P> {
 }
 
 /// Parameters of a deterministic network on the device.
-pub struct Deterministic {
+pub(crate) struct Deterministic {
     layers: Vec<Tensors>,
     /// Mean and variance that each batch normalisation saw, by layer, while training.
     statistics: Vec<Option<[Vec<f32>; 2]>>,
@@ -127,7 +127,7 @@ struct Tensors {
 impl Deterministic {
     /// Parameters of `network`. With `noise`, dropout drops and batch normalisation uses the batch's
     /// own statistics (training); without, neither (inference).
-    pub fn new(network: &Graph<Affine>, noise: Option<Noise>, device: &Device) -> Self {
+    pub(crate) fn new(network: &Graph<Affine>, noise: Option<Noise>, device: &Device) -> Self {
         let layers = network.parameters().map(|Affine { weight, bias }| {
             let outputs = bias.len();
             let columns = weight.len() / outputs.max(1);
@@ -142,7 +142,7 @@ impl Deterministic {
 
     /// The gradient of this step. Batch normalisations hold the statistics that they saw instead of
     /// running ones.
-    pub fn gradient(self, network: &Graph<Affine>, grads: &Gradients) -> Graph<Affine> {
+    pub(crate) fn gradient(self, network: &Graph<Affine>, grads: &Gradients) -> Graph<Affine> {
         let mut into = network.map(|layer, _| {
             let Tensors { weight, bias } = &self.layers[layer];
             Affine { weight: gradient(weight, grads), bias: gradient(bias, grads) }
@@ -213,21 +213,21 @@ fn drop<const D: usize>(x: Tensor<D>, rate: f32, noise: &mut Noise) -> Tensor<D>
 }
 
 /// Parameters of a Bayesian network on the device, and the noise of one step.
-pub struct Sampled {
+pub(crate) struct Sampled {
     layers: Vec<LayerParameters>,
     noise: Noise,
 }
 
 impl Sampled {
     /// Parameters with the values `values`, sampled with `noise`.
-    pub fn new(values: &[LayerValues], noise: Noise, device: &Device) -> Self {
+    pub(crate) fn new(values: &[LayerValues], noise: Noise, device: &Device) -> Self {
         let layers = values.iter().map(|values| LayerParameters::new(values, device));
         Self { layers: layers.collect(), noise }
     }
 
     /// The gradient of this step, taken out of `grads`; `of` and `values` are what the parameters were
     /// made from.
-    pub fn take_gradient(
+    pub(crate) fn take_gradient(
         &self,
         of: &Graph<AffinePosterior>,
         values: &[LayerValues],

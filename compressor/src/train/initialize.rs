@@ -31,7 +31,7 @@ pub fn deterministic(structure: &Graph<()>, seed: u64) -> Graph<Affine> {
 }
 
 /// A network whose dropouts are gone.
-pub fn without_dropout(mut network: Graph<Affine>) -> Graph<Affine> {
+pub(crate) fn without_dropout(mut network: Graph<Affine>) -> Graph<Affine> {
     while let Some(at) = network.nodes.iter().position(|node| matches!(node.op, Op::Dropout(_))) {
         let dropout = network.nodes.remove(at);
         let (Some(&input), output) = (dropout.inputs.first(), dropout.output) else { continue };

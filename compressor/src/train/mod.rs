@@ -6,20 +6,20 @@
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
 
-pub mod adam;
-pub mod augment;
-pub mod batch;
-pub mod batches;
+pub(crate) mod adam;
+pub(crate) mod augment;
+pub(crate) mod batch;
+pub(crate) mod batches;
 mod config;
-pub mod deterministic;
-pub mod evaluate;
-pub mod forward;
-pub mod initialize;
-pub mod pace;
-pub mod quantized;
+pub(crate) mod deterministic;
+pub(crate) mod evaluate;
+pub(crate) mod forward;
+pub(crate) mod initialize;
+pub(crate) mod pace;
+pub(crate) mod quantized;
 mod schedule;
-pub mod shrink;
-pub mod variational;
+pub(crate) mod shrink;
+pub(crate) mod variational;
 
 use serde::{Deserialize, Serialize};
 

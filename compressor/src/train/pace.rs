@@ -11,11 +11,11 @@ const STEPS_AN_EPOCH: usize = 40;
 const LEAST_BATCH: usize = 32;
 
 /// Steps below which training is unlikely to come to anything: a job that states fewer is warned.
-pub const TOO_FEW_STEPS: u64 = 300;
+pub(crate) const TOO_FEW_STEPS: u64 = 300;
 
 /// Examples a step, and passes over the training set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// Examples a step.
     pub batch: usize,
     /// Passes over the training set.
@@ -24,19 +24,19 @@ pub struct Pace {
 
 impl Pace {
     /// Steps of an epoch on so many examples; at least one.
-    pub fn steps_an_epoch(self, examples: usize) -> u64 {
+    pub(crate) fn steps_an_epoch(self, examples: usize) -> u64 {
         examples.div_ceil(self.batch.max(1)).max(1) as u64
     }
 
     /// All steps on so many examples.
-    pub fn steps(self, examples: usize) -> u64 {
+    pub(crate) fn steps(self, examples: usize) -> u64 {
         self.steps_an_epoch(examples) * u64::from(self.epochs)
     }
 }
 
 /// What a stage takes unless the job says otherwise.
 #[derive(Clone, Copy, Debug)]
-pub struct Stage {
+pub(crate) struct Stage {
     /// Examples a step, where there are many.
     pub batch: usize,
     /// Passes, where there are many examples.
@@ -47,16 +47,16 @@ pub struct Stage {
 
 impl Stage {
     /// `[pretrain]`.
-    pub const PRETRAIN: Self = Self { batch: 128, epochs: 10, steps: 1_500 };
+    pub(crate) const PRETRAIN: Self = Self { batch: 128, epochs: 10, steps: 1_500 };
     /// `[variational]`.
-    pub const VARIATIONAL: Self = Self { batch: 64, epochs: 5, steps: 1_500 };
+    pub(crate) const VARIATIONAL: Self = Self { batch: 64, epochs: 5, steps: 1_500 };
     /// `[finetune]`.
-    pub const FINETUNE: Self = Self { batch: 128, epochs: 10, steps: 1_000 };
+    pub(crate) const FINETUNE: Self = Self { batch: 128, epochs: 10, steps: 1_000 };
     /// `[quantize]`, where it is on.
-    pub const QUANTIZE: Self = Self { batch: 128, epochs: 10, steps: 1_500 };
+    pub(crate) const QUANTIZE: Self = Self { batch: 128, epochs: 10, steps: 1_500 };
 
     /// Batch and epochs on so many training examples, unless they are stated.
-    pub fn pace(self, examples: usize, batch: Option<usize>, epochs: Option<u32>) -> Pace {
+    pub(crate) fn pace(self, examples: usize, batch: Option<usize>, epochs: Option<u32>) -> Pace {
         let batch = batch.unwrap_or_else(|| {
             let mut batch = self.batch;
             while batch > LEAST_BATCH && examples < STEPS_AN_EPOCH * batch {

@@ -21,7 +21,7 @@ use crate::prune::{PruneError, posterior_mean, prune_score, ties};
 
 /// Groups that may go, per layer, and the prune score of the least of them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Removal {
+pub(crate) struct Removal {
     /// Per layer and group.
     pub dead: Vec<Vec<bool>>,
     /// Per layer: prune score at which the cut was made; infinite where nothing goes.
@@ -35,14 +35,14 @@ pub struct Removal {
 
 impl Removal {
     /// Whether nothing goes.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.dead.iter().flatten().all(|d| !d)
     }
 }
 
 /// Which layers groups may leave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub(crate) enum Scope {
     /// Every layer.
     All,
     /// Those that use a weight at many positions, where the arithmetic is.
@@ -56,7 +56,7 @@ impl Scope {
 }
 
 /// Finds what can go from `network` now, judged on `sample`.
-pub fn removal(
+pub(crate) fn removal(
     network: &Graph<AffinePosterior>,
     config: &VariationalConfig,
     scope: Scope,
@@ -70,7 +70,7 @@ pub fn removal(
 
 /// Finds what can go from a network whose groups, as parts of their joint ones, have these prune
 /// scores, judged on `sample`.
-pub fn harmless(
+pub(crate) fn harmless(
     mut mean: Graph<Affine>,
     prune_score: Vec<Vec<f32>>,
     config: &ShrinkConfig,

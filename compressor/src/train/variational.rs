@@ -154,13 +154,13 @@ fn gradient(
 }
 
 /// The parameters of `network` on the device.
-pub fn layer_values(network: &Graph<AffinePosterior>, device: &Device) -> Vec<LayerValues> {
+pub(crate) fn layer_values(network: &Graph<AffinePosterior>, device: &Device) -> Vec<LayerValues> {
     network.parameters().map(|layer| LayerValues::new(layer, device)).collect()
 }
 
 /// Cross-entropy of one sampled forward pass, divided by `total`, and its gradient; `values` are
 /// the network's.
-pub fn sampled_gradient(
+pub(crate) fn sampled_gradient(
     network: &Graph<AffinePosterior>,
     values: &[LayerValues],
     part: &Batch,

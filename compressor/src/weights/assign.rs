@@ -9,8 +9,9 @@
 
 use std::collections::BTreeMap;
 
+use super::NamedTensor;
+use super::error::AssignError;
 use super::modules::{Kind, modules, tensor_name};
-use super::{AssignError, NamedTensor};
 use crate::graph::ops::BatchNorm;
 use crate::graph::{Affine, Graph, Groups, Node, Op, Site};
 use crate::numbers::Shape;

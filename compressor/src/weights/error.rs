@@ -1,13 +1,16 @@
 //! What can be wrong with a file of weights, and with its way into a network.
 
+#[cfg(feature = "training")]
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use super::{MAX_RANK, MAX_TENSORS};
+#[cfg(feature = "training")]
 use crate::files::FileError;
 
 /// Why weights can't be used.
+#[cfg(feature = "training")]
 #[derive(Debug, Error)]
 pub enum WeightsError {
     /// The file can't be read.

@@ -7,39 +7,49 @@
 //! [`assign`](assign::assign) returned, every layer has parameters of its own shape, in this
 //! program's layout.
 
-pub mod assign;
+pub(crate) mod assign;
 mod element;
 mod error;
-pub mod model;
+#[cfg(feature = "training")]
+pub(crate) mod model;
 mod modules;
 mod pickle;
 mod pytorch;
 mod safetensors;
 #[cfg(test)]
+#[cfg(feature = "training")]
 mod tests;
 
+#[cfg(feature = "training")]
 use std::path::Path;
 
-pub use assign::{Assigned, assign};
+#[cfg(feature = "training")]
+pub(crate) use assign::Assigned;
+pub use assign::assign;
+#[cfg(not(feature = "training"))]
+use error::FormatError;
+#[cfg(feature = "training")]
 pub use error::{AssignError, FormatError, PickleError, WeightsError};
-pub use model::ModelError;
+#[cfg(feature = "training")]
+pub use model::{ModelError, PretrainedModel};
 
+#[cfg(feature = "training")]
 use crate::files;
 
 /// Largest file (1 GiB): four times the weights that any supported network has as f32.
-pub const MAX_FILE_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Most values of all tensors together (256 Mi), which is one GiB as f32.
-pub const MAX_VALUES: usize = 1 << 28;
+pub(crate) const MAX_VALUES: usize = 1 << 28;
 
 /// Most tensors: 16 for each of the layers that a network may have, and some that are left out.
-pub const MAX_TENSORS: usize = 1 << 13;
+pub(crate) const MAX_TENSORS: usize = 1 << 13;
 
 /// Most dimensions of one tensor; a convolution's weights have four.
-pub const MAX_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 
 /// Longest name of a tensor or of its storage, in bytes.
-pub const MAX_NAME_LEN: usize = 512;
+pub(crate) const MAX_NAME_LEN: usize = 512;
 
 /// A tensor of a file, row-major, as f32.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,12 +68,13 @@ pub struct NamedTensor {
 ///
 /// # Errors
 /// [`WeightsError::File`] and [`WeightsError::Format`], with the file's path.
-pub fn load(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
+#[cfg(feature = "training")]
+pub(crate) fn load(path: &Path) -> Result<Vec<NamedTensor>, WeightsError> {
     let bytes = files::read(path, MAX_FILE_BYTES)?;
     parse(&bytes).map_err(|source| WeightsError::Format { path: path.to_owned(), source })
 }
 
-/// As [`load`], from bytes.
+/// Reads all floating-point tensors of a file's bytes; the first of them say which format it is.
 ///
 /// # Errors
 /// What is wrong with them.

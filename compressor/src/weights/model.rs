@@ -80,7 +80,7 @@ pub struct PretrainedModel {
 ///
 /// # Errors
 /// What can't be read, can't be trained, or doesn't fit the data.
-pub fn load(
+pub(crate) fn load(
     path: &Path,
     layout: Option<Layout>,
     data: Shape,

@@ -9,8 +9,8 @@
 use std::collections::HashMap;
 
 use super::element::Element;
-use super::error::PickleError;
-use super::{FormatError, MAX_NAME_LEN, MAX_RANK, MAX_TENSORS};
+use super::error::{FormatError, PickleError};
+use super::{MAX_NAME_LEN, MAX_RANK, MAX_TENSORS};
 
 /// Longest pickle (32 MiB): 4 kB for each tensor that is read.
 pub(super) const MAX_PICKLE_BYTES: u64 = MAX_TENSORS as u64 * 4096;

@@ -7,11 +7,9 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::element::Element;
-use super::error::too_many_tensors;
+use super::error::{FormatError, too_many_tensors};
 use super::pickle::{Id, MAX_PICKLE_BYTES, Unpickled, Value, unpickle};
-use super::{
-    FormatError, MAX_FILE_BYTES, MAX_NAME_LEN, MAX_RANK, MAX_TENSORS, NamedTensor, checked_len,
-};
+use super::{MAX_FILE_BYTES, MAX_NAME_LEN, MAX_RANK, MAX_TENSORS, NamedTensor, checked_len};
 
 /// First bytes before version 1.6: a pickled magic number.
 pub(super) const OLD_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";

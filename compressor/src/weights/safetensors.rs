@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::element::Element;
-use super::error::too_many_tensors;
-use super::{FormatError, MAX_TENSORS, NamedTensor, checked_len};
+use super::error::{FormatError, too_many_tensors};
+use super::{MAX_TENSORS, NamedTensor, checked_len};
 
 /// Longest header (16 MiB): 2 kB for each tensor that is read.
 const MAX_HEADER_BYTES: usize = MAX_TENSORS * 2048;

@@ -26,9 +26,9 @@ use crate::prune::parameters::check_layer_count;
 use crate::prune::{PruneError, check_parameters};
 
 /// Most fractional bits: the precision of an `f32` about 1, beyond which nothing is left to keep.
-pub const MAX_FRACTION: i32 = 23;
+pub(crate) const MAX_FRACTION: i32 = 23;
 /// Fewest fractional bits: steps of 256, for layers whose weights are huge.
-pub const MIN_FRACTION: i32 = -8;
+pub(crate) const MIN_FRACTION: i32 = -8;
 /// Largest sum of |w|·255 and |bias| of one output: half of what 32 bits hold, which leaves the
 /// other half for the bias.
 const MAX_ROW_SUM: i64 = 1 << 30;
@@ -114,7 +114,7 @@ fn width_of(value: i16) -> u8 {
 /// Widths for all layers and the ledger's records of them.
 ///
 /// `variance` holds V\[w\] of every weight, per affine layer, in the order of the weights
-/// ([`crate::prune::weights::posterior_variance`] of the *shrunk* posterior).
+/// (`prune::posterior_variance` of the *shrunk* posterior).
 ///
 /// # Errors
 /// When the limits are no widths or `variance` doesn't fit the network.
@@ -157,7 +157,11 @@ pub fn choose(
 
 /// The ledger's records of widths that were given and steps that fine-tuning learned. `variance` is
 /// the posterior's, of the weights that pruning left.
-pub fn learned(network: &Graph<Affine>, weights: &[Rows], variance: &[Vec<f32>]) -> Vec<BitRecord> {
+pub(crate) fn learned(
+    network: &Graph<Affine>,
+    weights: &[Rows],
+    variance: &[Vec<f32>],
+) -> Vec<BitRecord> {
     let layers = weights.iter().zip(layers(network)).zip(variance);
     let records = layers.map(|((integers, (name, affine)), variance)| BitRecord {
         layer: name.to_owned(),

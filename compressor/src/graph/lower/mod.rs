@@ -13,9 +13,8 @@ use super::integer::{IntegerGraph, IntegerNode, IntegerValue, Matrix, Origin};
 use super::limits::Step;
 use super::ops::{IntegerOp, IntegerRescale};
 use super::{Affine, Graph, Node, ValueId, Window};
-use crate::numbers::{Quantization, Range, factor, multiplier, not_finer_than};
+use crate::numbers::{Quantization, Range, Rows, factor, multiplier, not_finer_than};
 
-pub use crate::numbers::Rows;
 pub use error::LowerError;
 
 /// Width of weights where nothing else is asked for.
@@ -31,7 +30,7 @@ pub struct Plan {
     pub prescribed: bool,
     /// Integers of a layer's weights, by the value that its node writes.
     pub rows: BTreeMap<ValueId, Rows>,
-    /// Width of a layer's weights that become integers here; [`DEFAULT_BITS`] for others.
+    /// Width of a layer's weights that become integers here; 8 for others.
     pub bits: BTreeMap<ValueId, u8>,
     /// Scales of weights that are given.
     pub scales: BTreeMap<ValueId, Vec<f32>>,

@@ -83,17 +83,17 @@ impl IntegerLayer<'_> {
 }
 
 /// Whether a clamp changes an integer.
-pub fn holds(clamp: Clamp, q: i32) -> bool {
+pub(crate) fn holds(clamp: Clamp, q: i32) -> bool {
     !(i32::from(clamp.min)..=i32::from(clamp.max)).contains(&q)
 }
 
 /// A clamp about the zero point.
-pub fn centred(clamp: Clamp, of: Quantization) -> [f32; 2] {
+pub(crate) fn centred(clamp: Clamp, of: Quantization) -> [f32; 2] {
     [clamp.min, clamp.max].map(|end| f32::from(end) - f32::from(of.zero_point))
 }
 
 /// `f` of every value and its place, where `f` gives the result and the slope to use for the gradient.
-pub fn straight_through<const D: usize>(
+pub(crate) fn straight_through<const D: usize>(
     x: Tensor<D>,
     f: impl Fn(usize, f32) -> (f32, f32),
 ) -> Tensor<D> {
@@ -115,7 +115,7 @@ pub fn straight_through<const D: usize>(
 }
 
 /// `exact` values with the gradient of `lines`.
-pub fn with_gradient_of<const D: usize>(lines: Tensor<D>, exact: Tensor<D>) -> Tensor<D> {
+pub(crate) fn with_gradient_of<const D: usize>(lines: Tensor<D>, exact: Tensor<D>) -> Tensor<D> {
     if !lines.device().is_autodiff() {
         return exact;
     }
@@ -125,7 +125,7 @@ pub fn with_gradient_of<const D: usize>(lines: Tensor<D>, exact: Tensor<D>) -> T
 }
 
 /// One number per channel, or one, repeated to `len`.
-pub fn widened(x: Tensor<2>, len: usize) -> Tensor<2> {
+pub(crate) fn widened(x: Tensor<2>, len: usize) -> Tensor<2> {
     let [batch, channels] = x.dims();
     if channels == len {
         return x;
@@ -135,6 +135,6 @@ pub fn widened(x: Tensor<2>, len: usize) -> Tensor<2> {
 }
 
 /// The numbers of a tensor, whether it gathers a gradient or not.
-pub fn numbers<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
+pub(crate) fn numbers<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
     values(if x.device().is_autodiff() { x.clone().inner() } else { x.clone() })
 }

@@ -1,40 +1,48 @@
 //! The border between plain vectors and burn's tensors.
 
 mod geometry;
-pub mod integer;
+pub(crate) mod integer;
 mod pass;
-pub mod primitive;
+pub(crate) mod primitive;
 
 use burn::tensor::ops::AvgPoolOptions;
 use burn::tensor::{Device, Gradients, Int, TensorData, module};
 
 use geometry::{Geometry, im2col, max_window};
 
-pub use burn::tensor::{Tensor, activation};
-pub use pass::{Inputs, Layers, Parameterless, Pass};
+pub(crate) use burn::tensor::{Tensor, activation};
+pub(crate) use pass::{Inputs, Layers, Parameterless, Pass};
 
 use super::{Site, Window};
 use crate::numbers::Shape;
 
 /// A leaf of the graph; on an autodiff device it gathers a gradient.
-pub fn leaf<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+pub(crate) fn leaf<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
     let tensor = constant(values, shape, device);
     if device.is_autodiff() { tensor.require_grad() } else { tensor }
 }
 
 /// A tensor that gathers no gradient.
-pub fn constant<const D: usize>(values: Vec<f32>, shape: [usize; D], device: &Device) -> Tensor<D> {
+pub(crate) fn constant<const D: usize>(
+    values: Vec<f32>,
+    shape: [usize; D],
+    device: &Device,
+) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), device)
 }
 
 /// The values of a tensor in row-major order.
-pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     // Every tensor of this crate is made of `f32`, the only way for the conversion to fail.
     tensor.into_data().try_into_vec().unwrap_or_default()
 }
 
 /// The gradient of a leaf; zeros where the loss does not depend on it.
-pub fn gradient<const D: usize>(leaf: &Tensor<D>, grads: &Gradients) -> Vec<f32> {
+pub(crate) fn gradient<const D: usize>(leaf: &Tensor<D>, grads: &Gradients) -> Vec<f32> {
     match leaf.grad(grads) {
         Some(g) => values(g),
         None => vec![0.0; leaf.dims().iter().product()],
@@ -42,13 +50,13 @@ pub fn gradient<const D: usize>(leaf: &Tensor<D>, grads: &Gradients) -> Vec<f32>
 }
 
 /// A leaf of the graph with the values of `tensor`, which has none; the memory is shared.
-pub fn leaf_of<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Tensor<D> {
+pub(crate) fn leaf_of<const D: usize>(tensor: &Tensor<D>, device: &Device) -> Tensor<D> {
     let tensor = tensor.clone();
     if device.is_autodiff() { Tensor::from_inner(tensor).require_grad() } else { tensor }
 }
 
 /// As [`gradient`], and `grads` no longer has it: nothing is copied.
-pub fn taken_gradient<const D: usize>(leaf: &Tensor<D>, grads: &mut Gradients) -> Vec<f32> {
+pub(crate) fn taken_gradient<const D: usize>(leaf: &Tensor<D>, grads: &mut Gradients) -> Vec<f32> {
     match leaf.grad_remove(grads) {
         Some(g) => values(g),
         None => vec![0.0; leaf.dims().iter().product()],
@@ -187,7 +195,7 @@ impl Value {
 }
 
 /// The listed columns of a matrix.
-pub fn columns(x: Tensor<2>, indices: Vec<i64>) -> Tensor<2> {
+pub(crate) fn columns(x: Tensor<2>, indices: Vec<i64>) -> Tensor<2> {
     let n = indices.len();
     let indices = Tensor::<1, Int>::from_data(TensorData::new(indices, [n]), &x.device());
     x.select(1, indices)
@@ -267,19 +275,19 @@ impl Convolution {
 }
 
 /// Height and width of the image that a node writes.
-pub fn rows_and_columns(site: &Site<'_>) -> [usize; 2] {
+pub(crate) fn rows_and_columns(site: &Site<'_>) -> [usize; 2] {
     let [height, width, _] = site.output.image().unwrap_or([1, 1, 1]);
     [height, width]
 }
 
 /// Largest value of each window.
-pub fn max_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
+pub(crate) fn max_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
     let geometry = Geometry::new(x.dims(), window, output);
     max_window(x, geometry)
 }
 
 /// Mean of each window, padding not counted.
-pub fn avg_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
+pub(crate) fn avg_pool(x: Tensor<4>, window: Window, output: [usize; 2]) -> Tensor<4> {
     let Window { size, stride, dilation, padding } = window;
     let [_, height, width, _] = x.dims();
     if dilation != [1; 2] {

@@ -61,7 +61,7 @@ pub struct Inputs {
 }
 
 /// The layers of an operator that has no parameters, and asks for none.
-pub struct Parameterless;
+pub(crate) struct Parameterless;
 
 impl Layers for Parameterless {
     fn dense(&mut self, _layer: usize, x: Tensor<2>) -> Tensor<2> {

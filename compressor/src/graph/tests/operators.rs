@@ -225,7 +225,7 @@ fn wrong_shapes_are_named() {
         graph.push("node", op, vec![0], to.to_vec(), None);
         match graph.check_structure().unwrap_err() {
             GraphError::Shape { node, problem, .. } => {
-                assert_eq!((node, problem == ""), ("node".into(), false))
+                assert_eq!((node, problem.is_empty()), ("node".into(), false))
             }
             other => panic!("{other}"),
         }

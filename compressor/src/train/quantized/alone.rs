@@ -18,7 +18,7 @@ const ROW: usize = 1024;
 const FIRST: usize = 1;
 
 /// A node that the runtime computes.
-pub struct Alone {
+pub(crate) struct Alone {
     /// The model, which reads all operands one after the other.
     model: Vec<u8>,
     /// Values of one input: those of the operands, filled up to whole rows.
@@ -32,7 +32,10 @@ impl Alone {
     ///
     /// # Errors
     /// What the compiler refuses.
-    pub fn new(graph: &IntegerGraph, node: &IntegerNode) -> Result<Option<Self>, TrainError> {
+    pub(crate) fn new(
+        graph: &IntegerGraph,
+        node: &IntegerNode,
+    ) -> Result<Option<Self>, TrainError> {
         let output = &graph.values[node.output];
         let real = match node.op.real(output.quantization) {
             Some(real) if !node.op.trains() => real,
@@ -65,7 +68,7 @@ impl Alone {
     }
 
     /// The node's output; none where the runtime fails, which no compiled model does.
-    pub fn run(&self, site: &IntegerSite<'_>, x: Inputs) -> Option<Value> {
+    pub(crate) fn run(&self, site: &IntegerSite<'_>, x: Inputs) -> Option<Value> {
         let batch = x.first.batch();
         let device = x.first.device();
         let operands: Vec<Value> = [x.first].into_iter().chain(x.rest).collect();

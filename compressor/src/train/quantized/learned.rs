@@ -16,7 +16,7 @@ use burn::tensor::Gradients;
 
 /// Latent parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Learned {
+pub(crate) struct Learned {
     /// Weights before rounding, and biases.
     pub network: Graph<Affine>,
     /// ln of each layer's step.
@@ -24,13 +24,13 @@ pub struct Learned {
 }
 
 /// The largest integer of a width: the same on both sides of zero.
-pub fn most(bits: u8) -> i16 {
+pub(crate) fn most(bits: u8) -> i16 {
     largest(bits.min(8))
 }
 
 impl Learned {
     /// Steps of 2·mean|w|/√most, Esser et al.'s start.
-    pub fn new(network: Graph<Affine>, bits: &[u8]) -> Self {
+    pub(crate) fn new(network: Graph<Affine>, bits: &[u8]) -> Self {
         let step = |(affine, &bits): (&Affine, &u8)| {
             let sum: f32 = affine.weight.iter().map(|w| w.abs()).sum();
             let mean = (sum / affine.weight.len().max(1) as f32).max(1e-6);
@@ -41,7 +41,7 @@ impl Learned {
     }
 
     /// The integers of each layer.
-    pub fn integers(&self, bits: &[u8]) -> Vec<Rows> {
+    pub(crate) fn integers(&self, bits: &[u8]) -> Vec<Rows> {
         let layers = self.network.parameters().zip(&self.log_steps).zip(bits);
         layers
             .map(|((affine, log_step), &bits)| {
@@ -54,7 +54,7 @@ impl Learned {
     }
 
     /// The network that the integers stand for.
-    pub fn dequantized(&self, bits: &[u8]) -> Graph<Affine> {
+    pub(crate) fn dequantized(&self, bits: &[u8]) -> Graph<Affine> {
         let mut network = self.network.clone();
         for (affine, integers) in network.parameters_mut().zip(self.integers(bits)) {
             affine.weight = integers.dequantized();
@@ -63,7 +63,7 @@ impl Learned {
     }
 
     /// The gradient with respect to the latent parameters, from that with respect to the integers.
-    pub fn gradient(
+    pub(crate) fn gradient(
         &self,
         bits: &[u8],
         simulation: &Simulation,

@@ -6,11 +6,11 @@
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
 //! leave the tensors (`shrink`).
 
-pub mod alone;
-pub mod learned;
-pub mod rate;
+pub(crate) mod alone;
+pub(crate) mod learned;
+pub(crate) mod rate;
 mod shrink;
-pub mod simulate;
+pub(crate) mod simulate;
 #[cfg(test)]
 mod tests;
 
@@ -56,11 +56,11 @@ const SHRINKING: f32 = 0.75;
 const GRADIENT_NORM: f64 = 5.0;
 
 /// What each value's integers stand for.
-pub type Activations = BTreeMap<ValueId, Quantization>;
+pub(crate) type Activations = BTreeMap<ValueId, Quantization>;
 
 /// Everything that resuming needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     learned: Learned,
     adam: Adam<Learned>,
     average: Learned,
@@ -78,7 +78,7 @@ pub struct State {
 
 /// The network that came of it, as its integers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Quantized {
+pub(crate) struct Quantized {
     /// Biases as learned, weights as the integers stand for them.
     pub network: Graph<Affine>,
     /// ln of each layer's step.
@@ -89,14 +89,14 @@ pub struct Quantized {
 
 impl Quantized {
     /// The integers of each layer.
-    pub fn integers(&self, bits: &[u8]) -> Vec<Rows> {
+    pub(crate) fn integers(&self, bits: &[u8]) -> Vec<Rows> {
         let learned = Learned { network: self.network.clone(), log_steps: self.log_steps.clone() };
         learned.integers(bits)
     }
 }
 
 /// What the stage is given and never changes.
-pub struct TrainingContext<'a> {
+pub(crate) struct TrainingContext<'a> {
     /// `[quantize]`.
     pub config: &'a QuantizeConfig,
     /// Width of each layer's weights.
@@ -120,7 +120,7 @@ impl State {
     ///
     /// # Errors
     /// When the network can't be calibrated.
-    pub fn new(
+    pub(crate) fn new(
         network: Graph<Affine>,
         lineage: Lineage,
         context: &TrainingContext<'_>,
@@ -142,7 +142,7 @@ impl State {
     }
 
     /// The integer network of the best epoch.
-    pub fn into_best(self, bits: &[u8]) -> Quantized {
+    pub(crate) fn into_best(self, bits: &[u8]) -> Quantized {
         let best = self.best.map_or(self.average, |(_, best)| best);
         let network = best.dequantized(bits);
         Quantized { network, log_steps: best.log_steps, activations: self.activations }
@@ -173,7 +173,7 @@ impl TrainingContext<'_> {
 }
 
 /// Trains until the plan is done or the observer stops it.
-pub fn train(
+pub(crate) fn train(
     state: &mut State,
     context: &TrainingContext<'_>,
     batches: &mut TrainingBatches<'_>,
@@ -275,7 +275,7 @@ fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut
 }
 
 /// Loss and error of the integer network on `examples` (in integers).
-pub fn score(simulation: &Simulation, examples: &Examples, device: &Device) -> Score {
+pub(crate) fn score(simulation: &Simulation, examples: &Examples, device: &Device) -> Score {
     let device = device.clone().without_autodiff();
     let logits = batched(examples, &device, || {
         let tensors = simulation.tensors(&device);

@@ -13,14 +13,14 @@ const LEAST_ZERO: f64 = 0.4;
 
 /// A layer's code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rate {
+pub(crate) struct Rate {
     /// Bits of ±k, for k from 0 to the largest integer plus one.
     bits: Vec<f32>,
 }
 
 impl Rate {
     /// Fitted to `values`, none of which is beyond ±`most`.
-    pub fn fit(values: &[i16], most: i16) -> Self {
+    pub(crate) fn fit(values: &[i16], most: i16) -> Self {
         let n = values.len().max(1) as f64;
         let nonzero = values.iter().filter(|&&v| v != 0).count() as f64;
         let sum: f64 = values.iter().map(|&v| f64::from(v.unsigned_abs())).sum();
@@ -36,12 +36,12 @@ impl Rate {
     }
 
     /// Bits of all `values`.
-    pub fn of(&self, values: &[i16]) -> f64 {
+    pub(crate) fn of(&self, values: &[i16]) -> f64 {
         values.iter().map(|&v| f64::from(self.at(usize::from(v.unsigned_abs())))).sum()
     }
 
     /// Slope of the length at a weight of `steps` steps, in bits per step.
-    pub fn slope(&self, steps: f32) -> f32 {
+    pub(crate) fn slope(&self, steps: f32) -> f32 {
         let below = steps.abs().floor() as usize;
         (self.at(below + 1) - self.at(below)) * steps.signum()
     }

@@ -25,7 +25,7 @@ use crate::train::TrainError;
 use std::collections::BTreeMap;
 
 /// A network in integers: what is compiled for the device, ready to be differentiated.
-pub struct Simulation {
+pub(crate) struct Simulation {
     graph: IntegerGraph,
     /// Nodes whose operators leave it to the runtime.
     alone: Vec<Option<Alone>>,
@@ -36,7 +36,7 @@ impl Simulation {
     ///
     /// # Errors
     /// Those of lowering and compiling.
-    pub fn new(
+    pub(crate) fn new(
         network: &Graph<Affine>,
         weights: &[Rows],
         activations: &BTreeMap<ValueId, Quantization>,
@@ -56,17 +56,17 @@ impl Simulation {
     }
 
     /// Real value of one step of each layer's accumulators.
-    pub fn units(&self) -> impl Iterator<Item = f64> {
+    pub(crate) fn units(&self) -> impl Iterator<Item = f64> {
         self.layers().map(|(node, matrix)| unit(self.site(node).from(0), matrix))
     }
 
     /// What the output's integers stand for.
-    pub fn output(&self) -> Quantization {
+    pub(crate) fn output(&self) -> Quantization {
         self.graph.values[self.graph.output].quantization
     }
 
     /// The biases of all layers and their integers, as tensors.
-    pub fn tensors(&self, device: &Device) -> Vec<IntegerTensors> {
+    pub(crate) fn tensors(&self, device: &Device) -> Vec<IntegerTensors> {
         let layers = self.layers().map(|(_, matrix)| {
             let Matrix { rows, columns, values, bias, .. } = matrix;
             let weight = values.iter().map(|&w| f32::from(w)).collect();
@@ -91,7 +91,7 @@ impl Simulation {
     ///
     /// # Shapes
     /// out: `[batch, outputs]`
-    pub fn forward(&self, x: Value, layers: &[IntegerTensors]) -> Tensor<2> {
+    pub(crate) fn forward(&self, x: Value, layers: &[IntegerTensors]) -> Tensor<2> {
         let mut run =
             Run { graph: &self.graph, batch: x.batch(), device: x.device(), known: Vec::new() };
         run.known.resize(self.graph.values.len(), None);
