@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::sketches::{Numbers, graph};
+use super::random_graphs::{Numbers, graph};
 use super::{Lineage, Shrinkage, Tie, fold_constants, ties};
 use crate::graph::{Affine, Executor, Graph, Groups};
 

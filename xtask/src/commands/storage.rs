@@ -19,7 +19,7 @@ const MODELS: [&str; 2] = [
 ];
 /// What is told `bitsback import` about storage.
 const OPTIONS: [&str; 4] =
-    ["", "--goal instructions", "--goal flash --instructions 20M", "--goal flash"];
+    ["", "--goal instructions", "--goal flash --instructions 20000000", "--goal flash"];
 /// The core that instructions are counted on.
 const CORE: &str = "cortex-m4";
 
