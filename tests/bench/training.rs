@@ -71,7 +71,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let preset = if args.network == "lenet-5" { Preset::Lenet5Caffe } else { Preset::Lenet300 };
     let network = NetworkConfig { preset: Some(preset), ..NetworkConfig::default() };
     let shape = Shape::Image { height: SIDE, width: SIDE, channels: 1 };
-    let topology = network.infer(shape, CLASSES)?;
+    let structure = network.infer(shape, CLASSES)?;
     let config = VariationalConfig {
         batch: Some(args.batch),
         epochs: Some(u32::MAX),
@@ -86,7 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         (0..EXAMPLES as u32).map(|i| i.wrapping_mul(2_654_435_761) >> 8).collect::<Vec<_>>();
     let labels = labels.into_iter().map(|i| i % CLASSES as u32).collect();
     let examples = Examples { shape, inputs, labels, classes: CLASSES };
-    let start = initialize::deterministic(&topology, args.seed);
+    let start = initialize::deterministic(&structure, args.seed);
     let mut state = State::new(initialize::posterior(&start, &config));
     let device = DeviceName::default().open()?.autodiff();
     let mut clock = Clock {

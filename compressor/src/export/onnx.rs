@@ -269,14 +269,14 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::graph::ops::{BatchNorm, Crop, Dropout, Reshape, Select};
+    use crate::graph::ops::{BatchNorm, Dropout, Reshape, Select, Slice};
     use crate::graph::{Executor, Graph};
     use crate::import;
 
     /// What a network has only while it is trained and pruned: a crop, a normalisation and dropout.
     fn unfinished() -> Graph<Affine> {
         let mut graph = Graph::of_input(vec![5, 6, 2]);
-        let part = graph.push("crop", Crop { before: [1, 2] }, vec![0], vec![3, 3, 2], None);
+        let part = graph.push("crop", Slice::crop([1, 2]), vec![0], vec![3, 3, 2], None);
         let norm = BatchNorm { mean: vec![0.5, -1.0], variance: vec![4.0, 0.25] };
         let factors = Affine { weight: vec![1.5, -2.0], bias: vec![0.25, 3.0] };
         let x = graph.push("norm", norm, vec![part], vec![3, 3, 2], Some(factors));

@@ -8,7 +8,7 @@ use bitsback_runtime::{Model, Step};
 use super::ExportError;
 use super::parameters::Parameters;
 use super::scales::Scales;
-use crate::graph::ops::{Clip, IntegerSelect, Op, Reshape};
+use crate::graph::ops::{Clip, IntegerHardSigmoid, IntegerRescale, IntegerSelect, Op, Reshape};
 use crate::graph::{Affine, Computation, IntegerOp, Node, Parts, Relation, Value, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::numbers::Quantization;
@@ -28,8 +28,8 @@ const OPEN: Clip = Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
 pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     let mut recovery = Recovery::new(model);
     let steps: Vec<Step> = model.ops().collect();
-    for step in &steps {
-        recovery.enter(step, model)?;
+    for (at, step) in steps.iter().enumerate() {
+        recovery.enter(step, model, is_hard_sigmoid(step, &steps[at + 1..]))?;
     }
     let last = recovery.at(model.output());
     if let Some(output) = last {
@@ -39,6 +39,22 @@ pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     recovered.graph.output = last.or(recovery.last).unwrap_or(recovered.graph.input);
     recovered.graph.check()?;
     Ok(recovered)
+}
+
+/// Whether an operator's bytes are read as those of a hard sigmoid by one of those behind it.
+fn is_hard_sigmoid(step: &Step, behind: &[Step]) -> bool {
+    let written = step.output();
+    for reader in behind {
+        let mut reads = reader.inputs().filter(|tensor| tensor.offset == written.offset);
+        if let Some(read) = reads.find(|tensor| tensor.len() == written.len()) {
+            return IntegerHardSigmoid::is_read_as(written, read.zero_point);
+        }
+        let (start, end) = (reader.output().offset, reader.output().end());
+        if (start as usize) < written.end() && (written.offset as usize) < end {
+            return false;
+        }
+    }
+    false
 }
 
 /// What is known while operators are gone through.
@@ -97,10 +113,25 @@ impl Recovery {
     }
 
     /// Enters an operator: what it reads and writes, and how the scales of these are related.
-    fn enter(&mut self, step: &Step, model: &Model<'_>) -> Result<(), ExportError> {
+    fn enter(
+        &mut self,
+        step: &Step,
+        model: &Model<'_>,
+        hard_sigmoid: bool,
+    ) -> Result<(), ExportError> {
         let op = IntegerOp::of(step, model.section()).ok_or_else(|| refuse(step, UNKNOWN))?;
+        let op = match op {
+            IntegerOp::Rescale(IntegerRescale { multiplier, .. }) if hard_sigmoid => {
+                // Its slope is found when the scales are known.
+                IntegerHardSigmoid { multiplier, slope: 1.0 }.into()
+            }
+            op => op,
+        };
         let operands = self.operands(step, &op)?;
         let output = self.value(&format!("value_{}", step.index), step.output());
+        if hard_sigmoid {
+            self.zero_points[output] = IntegerHardSigmoid::ZERO_POINT;
+        }
         let (start, end) = (step.output().offset, step.output().end());
         let values = &self.values;
         self.places.retain(|&place, &mut id| {
@@ -241,6 +272,10 @@ impl Recovery {
             }
             parameters = Some((affine, stored.clamp));
         }
+        let op = match op {
+            IntegerOp::HardSigmoid(op) => op.reading(self.scale(inputs[0])).into(),
+            op => op,
+        };
         let (op, clamp) = op.real(self.quantization(written)).ok_or_else(unknown)?;
         let (computes, clamp) = match (parameters, op) {
             (Some((affine, clamp)), op) => (Computation::new(op, affine), clamp),

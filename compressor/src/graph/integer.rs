@@ -231,6 +231,11 @@ pub trait IntegerOperator: std::fmt::Debug {
         false
     }
 
+    /// Whether only its readers say what its bytes stand for, so that a model can't end with it.
+    fn needs_reader(&self) -> bool {
+        false
+    }
+
     /// Whether it works value by value, whatever the arrangement.
     fn one_by_one(&self) -> bool {
         false

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use super::execute::Operands;
 use super::exporter::{Exported, Exporter};
 use super::lower::{LowerError, Lowering};
+use super::ops::Op;
 use super::panels::Panels;
 #[cfg(feature = "training")]
 use super::tensor::{self, Inputs, Pass};
@@ -157,6 +158,12 @@ pub trait Operator: Debug {
 
     /// How units of the output come from those of the operands.
     fn units(&self, site: &Site<'_>) -> Units;
+
+    /// Itself when only the `kept` units of its operand are left, of one whose units are taken from them;
+    /// none where it stays as it is.
+    fn on_kept(&self, _kept: &[bool]) -> Option<Op> {
+        None
+    }
 
     /// What it makes of operands that are the same number everywhere; none where that is no such
     /// number, or depends on its parameters.

@@ -164,6 +164,8 @@ fn every_layer_is_documented() {
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
         LayerConfig::LeakyRelu { slope: 0.5 },
+        LayerConfig::HardSigmoid {},
+        LayerConfig::HardSwish {},
         LayerConfig::Logistic {},
         LayerConfig::Tanh {},
         LayerConfig::Flatten {},

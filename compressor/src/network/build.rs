@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use super::{LayerConfig, NetworkError, Shape};
 use crate::graph::ops::{
-    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
-    LeakyRelu, Logistic, MaxPool2d, Mul, Op, Reshape, Tanh,
+    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
+    HardSwish, LeakyRelu, Logistic, MaxPool2d, Mul, Op, Reshape, Slice, Tanh,
 };
 use crate::graph::{Graph, Padding, ValueId, Window};
 
@@ -210,6 +210,8 @@ impl Place<'_> {
             LayerConfig::Relu {} => self.node(Clip::RELU, shape),
             LayerConfig::Relu6 {} => self.node(Clip::RELU6, shape),
             LayerConfig::LeakyRelu { slope } => self.leaky_relu(*slope)?,
+            LayerConfig::HardSigmoid {} => self.node(HardSigmoid::SIXTH, shape),
+            LayerConfig::HardSwish {} => self.node(HardSwish {}, shape),
             LayerConfig::Logistic {} => self.node(Logistic {}, shape),
             LayerConfig::Tanh {} => self.node(Tanh {}, shape),
             LayerConfig::Flatten {} => match shape {
@@ -274,7 +276,7 @@ impl Place<'_> {
         }
         let [height, width] = size;
         let before = [rows / 2, columns / 2];
-        Ok(self.node(Crop { before }, Shape::Image { height, width, channels }))
+        Ok(self.node(Slice::crop(before), Shape::Image { height, width, channels }))
     }
 
     fn mark(&self, name: &str) -> Result<Step, NetworkError> {

@@ -138,6 +138,10 @@ pub enum LayerConfig {
         #[serde(default = "slope")]
         slope: f32,
     },
+    /// min(max(x + 3, 0), 6)/6.
+    HardSigmoid {},
+    /// x·min(max(x + 3, 0), 6)/6.
+    HardSwish {},
     /// 1/(1 + exp(−x)).
     Logistic {},
     /// The hyperbolic tangent.
@@ -191,6 +195,8 @@ impl LayerConfig {
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
             Self::LeakyRelu { .. } => "leaky-relu",
+            Self::HardSigmoid {} => "hard-sigmoid",
+            Self::HardSwish {} => "hard-swish",
             Self::Logistic {} => "logistic",
             Self::Tanh {} => "tanh",
             Self::Flatten {} => "flatten",
@@ -222,6 +228,8 @@ impl LayerConfig {
             Self::Relu {}
                 | Self::Relu6 {}
                 | Self::LeakyRelu { .. }
+                | Self::HardSigmoid {}
+                | Self::HardSwish {}
                 | Self::Logistic {}
                 | Self::Tanh {}
                 | Self::Dropout { .. }

@@ -2,8 +2,8 @@
 //! selections, borders, constants among operands, and every activation.
 
 use crate::graph::ops::{
-    Add, AvgPool2d, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, HardSwish, LeakyRelu,
-    Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
+    Add, AvgPool2d, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, HardSigmoid, HardSwish,
+    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Slice, Softmax, Tanh,
 };
 use crate::graph::{Affine, Graph, Padding, ValueId, Window};
 
@@ -160,13 +160,14 @@ impl Builder<'_> {
     }
 
     fn activation(&mut self, x: ValueId) -> ValueId {
-        let op: Op = match self.numbers.below(10) {
+        let op: Op = match self.numbers.below(11) {
             0 => Clip::RELU6.into(),
             1 => LeakyRelu { alpha: 0.1 }.into(),
             2 => Tanh {}.into(),
             3 => Logistic {}.into(),
             4 => HardSwish {}.into(),
-            5 => Clip { low: 0.25, high: 1.0 }.into(),
+            5 => HardSigmoid::SIXTH.into(),
+            6 => Clip { low: 0.25, high: 1.0 }.into(),
             _ => Clip::RELU.into(),
         };
         let dims = self.dims(x);
@@ -292,9 +293,24 @@ impl Builder<'_> {
             let before = vec![1, 0, 0];
             return self.push(Pad { before, fill }, vec![x], dims, None);
         }
-        let before = [usize::from(dims[0] > 1), 0];
-        dims[0] -= before[0];
-        self.push(Crop { before }, vec![x], dims, None)
+        self.slice(x)
+    }
+
+    /// A part: from any position on, and along the last dimension seldom with gaps.
+    fn slice(&mut self, x: ValueId) -> ValueId {
+        let mut dims = self.dims(x);
+        let (mut begin, mut stride) = (Vec::new(), Vec::new());
+        let last = dims.len() - 1;
+        for (axis, dim) in dims.iter_mut().enumerate() {
+            begin.push(self.numbers.below(*dim));
+            stride.push(if self.numbers.chance(if axis == last { 10 } else { 40 }) {
+                2
+            } else {
+                1
+            });
+            *dim = 1 + self.numbers.below((*dim - begin[axis]).div_ceil(stride[axis]));
+        }
+        self.push(Slice { begin, stride }, vec![x], dims, None)
     }
 
     /// Features of an image: all of it, means, or the image itself for a layer to read.
@@ -313,7 +329,7 @@ impl Builder<'_> {
 
     fn vector_block(&mut self, x: ValueId) -> ValueId {
         let features = self.channels(x);
-        match self.numbers.below(6) {
+        match self.numbers.below(7) {
             0 => {
                 let all = 0..features as u32;
                 let keep: Vec<u32> = all.filter(|_| self.numbers.chance(60)).collect();
@@ -333,7 +349,8 @@ impl Builder<'_> {
                 let joined = self.push(Concat { axis: 0 }, parts, vec![features + 5], None);
                 self.activation(joined)
             }
-            3 => {
+            3 => self.slice(x),
+            4 => {
                 let gate = self.dense(x, features);
                 let gate = self.activation(gate);
                 self.push(Mul {}, vec![x, gate], vec![features], None)

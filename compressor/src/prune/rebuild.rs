@@ -100,14 +100,16 @@ impl Rebuild<'_> {
         self.push_as_it_is(&Node { op, ..node.clone() }, &node.inputs);
     }
 
-    /// A flatten or join, of which a vector may have more than is needed.
+    /// A flatten, join or slice, of which a vector may have more than is needed.
     fn taken(&mut self, node: &Node<()>, from: &[(usize, usize)]) {
         let made = from.iter().map(|&(operand, unit)| self.kept[node.inputs[operand]][unit]);
         let made: Vec<bool> = made.collect();
         let constant = |input: ValueId| self.spaces.graph.values[input].constant.is_some();
         let gone = |input: ValueId| constant(input) && count(&self.kept[input]) == 0;
         let inputs: Vec<_> = node.inputs.iter().copied().filter(|&input| !gone(input)).collect();
-        self.push_as_it_is(node, &inputs);
+        let first = node.inputs.first().map(|&input| &self.kept[input]);
+        let op = first.and_then(|kept| node.op.on_kept(kept)).unwrap_or_else(|| node.op.clone());
+        self.push_as_it_is(&Node { op, ..node.clone() }, &inputs);
         self.select_behind(node.output, made);
     }
 

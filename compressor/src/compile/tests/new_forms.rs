@@ -6,7 +6,7 @@ use bitsback_runtime::format::Source;
 
 use super::*;
 use crate::graph::Executor;
-use crate::graph::ops::{Add, BatchNorm, Concat, Crop};
+use crate::graph::ops::{Add, BatchNorm, Concat, Slice};
 
 /// Integers of a graph, and how well their outputs follow its floats, in decibels.
 fn followed(net: &Graph<Affine>, offset: f32) -> (Compiled, f64, f64) {
@@ -26,8 +26,8 @@ fn followed(net: &Graph<Affine>, offset: f32) -> (Compiled, f64, f64) {
 
 #[test]
 fn a_crop_is_a_view_of_the_input() {
-    for before in [[0, 0], [0, 3], [2, 0], [2, 3], [1, 1]] {
-        let net = Draft::new().then(Crop { before }, Some(&[6, 5, 1])).conv(3, Padding::Valid);
+    for before in [[0, 0], [0, 3], [2, 0], [1, 3], [1, 1]] {
+        let net = Draft::new().then(Slice::crop(before), Some(&[6, 5, 1])).conv(3, Padding::Valid);
         let (compiled, db, _) = followed(&net.flatten().dense(4).done(), 0.0);
         let [Op::Conv2d(conv), Op::Dense(_)] = &compiled.ops[..] else { panic!("{compiled:?}") };
         let Source::At(tensor) = &conv.input else { panic!("{conv:?}") };
@@ -41,13 +41,13 @@ fn a_crop_is_a_view_of_the_input() {
 
 #[test]
 fn a_crop_that_is_read_otherwise_is_refused() {
-    let cropped = || Draft::new().then(Crop { before: [1, 1] }, Some(&[6, 5, 1]));
+    let cropped = || Draft::new().then(Slice::crop([1, 1]), Some(&[6, 5, 1]));
     for net in [cropped().flatten().dense(2), cropped().conv(1, Padding::Same), cropped()] {
         let net = net.done();
         let (n, input) = byte_input(0.0);
         let scales = calibrate(&net, &inputs(&n, 2), &input, RangeMethod::MinMax).unwrap();
         let error = lower(&net, &plan(&net, scales, &input)).unwrap_err();
-        assert!(matches!(error, LowerError::Unsupported { kind: "crop", .. }), "{error}");
+        assert!(matches!(error, LowerError::Unsupported { kind: "slice", .. }), "{error}");
     }
 }
 

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::Executor;
 use crate::graph::ops::{
-    Add, BatchNorm, Concat, HardSwish, LeakyRelu, Logistic, Mean, Mul, Pad, Select, Tanh,
+    Add, BatchNorm, Concat, HardSigmoid, HardSwish, LeakyRelu, Logistic, Mean, Mul, Pad, Select,
+    Tanh,
 };
 use crate::numbers::Range;
 
@@ -41,10 +42,11 @@ impl Sketch {
     }
 
     /// Channels times what all of them together say, from 0 to 1 each.
-    fn gate(&mut self, from: ValueId) {
+    fn gate(&mut self, from: ValueId, hard: bool) {
         let channels = self.dims(from)[2];
         let mean = self.draft.clone().then(Mean {}, Some(&[channels]));
-        self.draft = mean.dense(channels).then(Logistic {}, None);
+        let gate: Operation = if hard { HardSigmoid::SIXTH.into() } else { Logistic {}.into() };
+        self.draft = mean.dense(channels).then(gate, None);
         let gate = self.draft.0.output;
         self.two(Mul {}, [from, gate]);
     }
@@ -79,7 +81,7 @@ impl Sketch {
                 draft.then(Pad { before: vec![0, size % 2, 0], fill: 0.0 }, Some(&dims))
             }
             11 => return self.finish(|sketch| sketch.norm(from)),
-            12 => return self.finish(|sketch| sketch.gate(from)),
+            12 => return self.finish(|sketch| sketch.gate(from, size % 2 == 1)),
             13 => {
                 let Some(other) = self.partner(size, |dims| dims == [height, width, channels])
                 else {
@@ -98,6 +100,7 @@ impl Sketch {
                 draft.0.push("join", Concat { axis: 2 }, vec![from, other], dims, None);
                 draft
             }
+            15 => draft.then(HardSigmoid { slope: 0.2 }, None),
             _ => return,
         };
         self.images.push(self.draft.0.output);
@@ -143,7 +146,7 @@ proptest! {
 
     #[test]
     fn integers_follow_the_floats_of_any_graph(
-        choices in proptest::collection::vec((0u8..15, any::<u8>(), any::<u8>()), 1..9),
+        choices in proptest::collection::vec((0u8..16, any::<u8>(), any::<u8>()), 1..9),
         select in any::<bool>(), seed in 0f32..6.0,
     ) {
         let net = graph(&choices, select);

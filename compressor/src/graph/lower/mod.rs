@@ -82,6 +82,18 @@ pub fn lower(graph: &Graph<Affine>, plan: &Plan) -> Result<IntegerGraph, LowerEr
         Lowering { integers, values, residuals, .. } = lowering;
     }
     integers.output = values[graph.output].unwrap_or_default();
+    let (stored, _) = integers.storage(integers.output);
+    let writer = integers.writer(stored).map(|writer| &integers.nodes[writer]);
+    if let Some(node) = writer.filter(|node| node.op.needs_reader()) {
+        let (name, inputs) = (node.name.clone(), vec![integers.output]);
+        let same = IntegerRescale { multiplier: Multiplier::ONE, clamp: Clamp::NONE };
+        let value =
+            IntegerValue { origin: Origin::Computed, ..integers.values[integers.output].clone() };
+        integers.values.push(value);
+        integers.output = integers.values.len() - 1;
+        let (op, output) = (same.into(), integers.output);
+        integers.nodes.push(IntegerNode { name, op, inputs, output, parameters: None });
+    }
     Ok(integers)
 }
 

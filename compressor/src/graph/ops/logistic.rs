@@ -74,7 +74,7 @@ impl Elementwise for Logistic {
 /// Bits before the point of what it computes with.
 const INTEGER_BITS: i32 = 4;
 /// The output: 0 to 1 in 256ths.
-const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
+pub(super) const UNIT: Quantization = Quantization { scale: 1.0 / 256.0, zero_point: i8::MIN };
 
 /// The logistic function of integers.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,10 +11,10 @@ mod clip;
 mod concat;
 mod conv2d;
 mod conv2d_max_pool2d;
-mod crop;
 mod dense;
 mod depthwise_conv2d;
 mod dropout;
+mod hard_sigmoid;
 mod hard_swish;
 mod leaky_relu;
 mod log_softmax;
@@ -26,6 +26,7 @@ mod pad;
 mod pair;
 mod reshape;
 mod select;
+mod slice;
 mod softmax;
 mod tanh;
 mod unary;
@@ -66,10 +67,10 @@ operators! {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     Op: Operator {
         Add = Add, AvgPool2d = AvgPool2d, BatchNorm = BatchNorm, Clip = Clip, Concat = Concat,
-        Conv2d = Conv2d, Crop = Crop, Dense = Dense, DepthwiseConv2d = DepthwiseConv2d,
-        Dropout = Dropout, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
+        Conv2d = Conv2d, Dense = Dense, DepthwiseConv2d = DepthwiseConv2d,
+        Dropout = Dropout, HardSigmoid = HardSigmoid, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
         Logistic = Logistic, MaxPool2d = MaxPool2d, Mean = Mean, Mul = Mul, Pad = Pad,
-        Reshape = Reshape, Select = Select, Softmax = Softmax, Tanh = Tanh,
+        Reshape = Reshape, Select = Select, Slice = Slice, Softmax = Softmax, Tanh = Tanh,
     }
 }
 
@@ -100,7 +101,7 @@ integer_operators! {
     Add = IntegerAdd, Argmax = IntegerArgmax, AvgPool2d = IntegerAvgPool2d,
     Concat = IntegerConcat, Conv2d = IntegerConv2d, Conv2dMaxPool2d = IntegerConv2dMaxPool2d,
     Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
-    HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
+    HardSigmoid = IntegerHardSigmoid, HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
     Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
     Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect,
     Softmax = IntegerSoftmax, Tanh = IntegerTanh,
@@ -122,10 +123,10 @@ pub use clip::{Clip, IntegerLimit, IntegerRescale};
 pub use concat::{Concat, IntegerConcat};
 pub use conv2d::{Conv2d, IntegerConv2d};
 pub use conv2d_max_pool2d::IntegerConv2dMaxPool2d;
-pub use crop::Crop;
 pub use dense::{Dense, IntegerDense};
 pub use depthwise_conv2d::{DepthwiseConv2d, IntegerDepthwiseConv2d};
 pub use dropout::Dropout;
+pub use hard_sigmoid::{HardSigmoid, IntegerHardSigmoid};
 pub use hard_swish::{HardSwish, IntegerHardSwish};
 pub use leaky_relu::{IntegerLeakyRelu, LeakyRelu};
 pub use log_softmax::LogSoftmax;
@@ -136,5 +137,6 @@ pub use mul::{IntegerMul, Mul};
 pub use pad::{IntegerPad, Pad};
 pub use reshape::Reshape;
 pub use select::{IntegerSelect, Select};
+pub use slice::Slice;
 pub use softmax::{IntegerSoftmax, Softmax};
 pub use tanh::{IntegerTanh, Tanh};

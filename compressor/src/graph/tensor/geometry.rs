@@ -22,7 +22,7 @@ use crate::graph::Window;
 
 /// Geometry of windows over a batch of images (batch × height × width × channels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub(super) struct Geometry {
     batch: usize,
     input: [usize; 2],
     channels: usize,
@@ -33,7 +33,7 @@ pub struct Geometry {
 impl Geometry {
     /// Of windows over images of `[batch, height, width, channels]`, with an output of so many rows and
     /// columns.
-    pub fn new(dims: [usize; 4], window: Window, output: [usize; 2]) -> Self {
+    pub(super) fn new(dims: [usize; 4], window: Window, output: [usize; 2]) -> Self {
         let [batch, height, width, channels] = dims;
         Self { batch, input: [height, width], channels, window, output }
     }
@@ -132,7 +132,7 @@ impl Geometry {
     backend_extension(Flex: cfg(feature = "flex"), NdArray: cfg(feature = "ndarray"), Autodiff)
 )]
 #[cfg_attr(not(feature = "ndarray"), backend_extension(Flex: cfg(feature = "flex"), Autodiff))]
-pub trait WindowOps: Backend {
+pub(super) trait WindowOps: Backend {
     /// Windows as rows: `[batch, height, width, channels]` →
     /// `[batch · height' · width', size · channels]`, zero in the padding.
     fn im2col(x: FloatTensor<Self>, geometry: Geometry) -> FloatTensor<Self> {
@@ -238,12 +238,12 @@ impl<B: WindowOps, C: CheckpointStrategy> WindowOps for Autodiff<B, C> {
 }
 
 /// Windows of `x` (`[batch, height, width, channels]`) as rows.
-pub fn im2col(x: Tensor<4>, geometry: Geometry) -> Tensor<2> {
+pub(super) fn im2col(x: Tensor<4>, geometry: Geometry) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as WindowOps>::im2col(x.into_dispatch(), geometry))
 }
 
 /// Largest value of each window of `x` (`[batch, height, width, channels]`).
-pub fn max_window(x: Tensor<4>, geometry: Geometry) -> Tensor<4> {
+pub(super) fn max_window(x: Tensor<4>, geometry: Geometry) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as WindowOps>::max_window(x.into_dispatch(), geometry))
 }
 

@@ -180,17 +180,6 @@ impl Value {
         }
     }
 
-    /// The part of each image that begins at `before`.
-    ///
-    /// # Shapes
-    /// out: `[batch, size[0], size[1], channels]`
-    pub fn crop(self, [top, left]: [usize; 2], [height, width]: [usize; 2]) -> Self {
-        let x = self.image();
-        let [batch, _, _, channels] = x.dims();
-        let part = [0..batch, top..top + height, left..left + width, 0..channels];
-        Self::Image(x.slice(part))
-    }
-
     /// Keeps the listed features, in any order.
     pub fn select(self, keep: &[u32]) -> Self {
         Self::Flat(columns(self.flat(), keep.iter().map(|&column| i64::from(column)).collect()))

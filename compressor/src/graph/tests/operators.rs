@@ -1,9 +1,9 @@
 //! Every operator's forward pass, against numbers found by hand or by its definition.
 
 use crate::graph::ops::{
-    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
+    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
     HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Softmax, Tanh,
+    Slice, Softmax, Tanh,
 };
 use crate::graph::{Affine, Executor, Graph, GraphError, Padding, Window};
 
@@ -144,12 +144,21 @@ fn values_are_picked_and_arranged() {
 #[test]
 fn a_crop_keeps_the_part_that_begins_there() {
     let x: Vec<f32> = (0..80).map(|i| i as f32).collect();
-    let y = run(Crop { before: [1, 2] }, &[4, 5, 2], &[2, 3, 2], None, &x);
+    let y = run(Slice::crop([1, 2]), &[4, 5, 2], &[2, 3, 2], None, &x);
     let pixels = [7, 8, 9, 12, 13, 14];
     let all = pixels.iter().copied().chain(pixels.map(|pixel| pixel + 20));
     let expected: Vec<f32> =
         all.flat_map(|pixel| [2 * pixel, 2 * pixel + 1]).map(|x| x as f32).collect();
     assert_eq!(y, expected);
+}
+
+#[test]
+fn slices_take_values_at_equal_distances() {
+    let x: Vec<f32> = (0..24).map(|i| i as f32).collect();
+    let part = Slice { begin: vec![1, 0, 1], stride: vec![1, 2, 1] };
+    assert_eq!(run(part, &[2, 3, 4], &[1, 2, 2], None, &x), [13.0, 14.0, 21.0, 22.0]);
+    let every = Slice { begin: vec![1], stride: vec![3] };
+    assert_eq!(run(every, &[6], &[2], None, &x[..12]), [1.0, 4.0, 7.0, 10.0]);
 }
 
 #[test]
@@ -159,6 +168,8 @@ fn functions_of_single_values() {
     assert_eq!(each(Clip::RELU6, &x), [0.0, 0.0, 0.0, 1.0, 6.0]);
     assert_eq!(each(LeakyRelu { alpha: 0.25 }, &x), [-1.0, -0.25, 0.0, 1.0, 8.0]);
     near(&each(HardSwish {}, &x), &[0.0, -1.0 / 3.0, 0.0, 2.0 / 3.0, 8.0]);
+    near(&each(HardSigmoid::SIXTH, &x), &[0.0, 1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0]);
+    near(&each(HardSigmoid { slope: 0.25 }, &x), &[0.0, 0.25, 0.5, 0.75, 1.0]);
     near(&each(Logistic {}, &x), &[0.017_986_2, 0.268_941_4, 0.5, 0.731_058_6, 0.999_664_6]);
     near(&each(Tanh {}, &x), &[-0.999_329_3, -0.761_594_2, 0.0, 0.761_594_2, 0.999_999_8]);
     // What isn't a number stays so, to be seen.
@@ -222,11 +233,16 @@ fn wrong_shapes_are_named() {
     refused(Reshape {}.into(), &[4], &[5]);
     refused(Select { keep: vec![1, 0] }.into(), &[4], &[2]);
     refused(Select { keep: vec![4] }.into(), &[4], &[1]);
-    refused(Crop { before: [1, 1] }.into(), &[4, 4, 1], &[4, 3, 1]);
+    refused(Slice::crop([1, 1]).into(), &[4, 4, 1], &[4, 3, 1]);
+    refused(Slice::crop([0, 0]).into(), &[4, 4, 1], &[16]);
+    refused(Slice { begin: vec![1], stride: vec![3] }.into(), &[4], &[2]);
+    refused(Slice { begin: vec![0], stride: vec![0] }.into(), &[4], &[4]);
+    refused(Slice { begin: vec![usize::MAX], stride: vec![usize::MAX] }.into(), &[4], &[2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[4, 4, 2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[5, 4, 1]);
     refused(Clip { low: 1.0, high: 0.0 }.into(), &[4], &[4]);
     refused(Clip::RELU.into(), &[4], &[2, 2]);
+    refused(HardSigmoid { slope: 0.0 }.into(), &[4], &[4]);
     refused(Dropout { rate: 1.0 }.into(), &[4], &[4]);
     refused(Pad { before: vec![3], fill: 0.0 }.into(), &[4], &[6]);
     refused(Concat { axis: 1 }.into(), &[4], &[4]);

@@ -4,7 +4,7 @@ use super::constant::Constant;
 use super::convert::Converter;
 use super::shape::Shape;
 use super::site::{Activation, Site, Tensor};
-use crate::graph::ops::{Add, Clip, Mul};
+use crate::graph::ops::{Add, Clip, HardSigmoid, Mul};
 use crate::graph::{Affine, Computation};
 use crate::import::ImportError;
 
@@ -100,6 +100,10 @@ impl Converter<'_> {
     pub(super) fn hard_sigmoid(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
         let (alpha, beta) = (site.float("alpha", 0.2), site.float("beta", 0.5));
         let input = self.computed_rows(site, 0)?;
+        if beta == 0.5 && alpha > 0.0 {
+            let op = HardSigmoid { slope: alpha };
+            return self.push_like(site, op, vec![input.value], &input).map(drop);
+        }
         let line = self.affine_step(site, &input, alpha, beta)?;
         let kept = self.kept(&input).to_vec();
         let read = self.arranged(site, &line, kept)?;

@@ -114,7 +114,7 @@ pub static SUPPORTED: [SupportedOperator; 52] = [
     line("Gemm", Import::Gemm, "dense", "constant weights, any of the transpositions of them"),
     line("GlobalAveragePool", Import::GlobalAveragePool, "mean", ""),
     line("GlobalMaxPool", Import::GlobalMaxPool, "max_pool2d", ""),
-    line("HardSigmoid", Import::HardSigmoid, "a limit of the layer before, or depthwise_conv2d", ""),
+    line("HardSigmoid", Import::HardSigmoid, "rescale", "with another beta than ½ depthwise_conv2d, or a limit of the layer before"),
     line("HardSwish", Import::HardSwish, "hard_swish", ""),
     line("Identity", Import::Same, "nothing", ""),
     line("LeakyRelu", Import::LeakyRelu, "leaky_relu", ""),

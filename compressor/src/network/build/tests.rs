@@ -75,7 +75,7 @@ fn a_crop_is_the_middle_and_comes_first() {
         toml::from_str(&format!("layers = [{{ type = \"crop\", size = [24, 21] }}, {rest}]"))
             .unwrap();
     let graph = network.infer(MNIST, 10).unwrap();
-    assert_eq!(graph.nodes[0].op, Crop { before: [2, 3] }.into());
+    assert_eq!(graph.nodes[0].op, Slice::crop([2, 3]).into());
     assert_eq!(dims(&graph, 0), [24, 21, 1]);
     for layers in [
         format!("layers = [{{ type = \"crop\", size = 29 }}, {rest}]"),
@@ -161,7 +161,7 @@ fn products_take_a_gate_on_either_side() {
     let (_, last) = graph(&format!(r#"{image} {gate} {{ type = "mul", name = "a" }}, {rest}"#));
     let (_, first) = graph(&format!(
         r#"{image} {gate} {{ type = "mark", name = "gate" }}, {{ type = "from", name = "a" }},
-           {{ type = "tanh" }}, {{ type = "mul", name = "gate" }}, {rest}"#
+           {{ type = "hard-swish" }}, {{ type = "mul", name = "gate" }}, {rest}"#
     ));
     for (graph, mul) in [(&last, 4), (&first, 5)] {
         assert_eq!(dims(graph, mul), [26, 26, 4]);
@@ -205,11 +205,14 @@ fn taps_may_lie_apart() {
 #[test]
 fn activations_stand_anywhere() {
     let (_, graph) = graph(
-        r#"{ type = "relu" }, { type = "mark", name = "a" }, { type = "tanh" },
+        r#"{ type = "relu" }, { type = "mark", name = "a" }, { type = "hard-sigmoid" },
            { type = "mark", name = "b" }, { type = "from", name = "a" }, { type = "relu6" },
            { type = "add", name = "b" }, { type = "flatten" }, { type = "dense" }"#,
     );
-    assert_eq!(names(&graph), ["clip_1", "tanh_1", "clip_2", "add_1", "reshape_1", "dense_1"]);
+    assert_eq!(
+        names(&graph),
+        ["clip_1", "hard_sigmoid_1", "clip_2", "add_1", "reshape_1", "dense_1"]
+    );
     assert_eq!((graph.nodes[1].inputs[0], graph.nodes[2].inputs[0]), (1, 1));
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::super::evaluate::logits;
 use super::*;
 use crate::graph::ops::{
-    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, Dropout,
+    Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
     HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Softmax, Tanh,
+    Slice, Softmax, Tanh,
 };
 use crate::graph::tensor::{leaf, values};
 use crate::graph::{Executor, Window};
@@ -71,12 +71,14 @@ fn all() -> Vec<Graph<Affine>> {
         alone(Concat { axis: 0 }, &[10, 4, 2]),
         alone(Conv2d { window: same }, &[5, 4, 3]),
         alone(Conv2d { window: apart }, &[2, 3, 3]),
-        alone(Crop { before: [1, 2] }, &[3, 2, 2]),
+        alone(Slice::crop([1, 2]), &[3, 2, 2]),
+        alone(Slice { begin: vec![1, 0, 1], stride: vec![2, 3, 1] }, &[2, 2, 1]),
         alone(Dense {}, &[3]),
         alone(Dense {}, &[1, 2, 3]),
         alone(DepthwiseConv2d { window: same }, &whole),
         alone(DepthwiseConv2d { window: apart }, &[2, 3, 6]),
         alone(Dropout { rate: 0.5 }, &whole),
+        alone(HardSigmoid { slope: 0.2 }, &whole),
         alone(HardSwish {}, &whole),
         alone(LeakyRelu { alpha: 0.2 }, &whole),
         alone(LogSoftmax {}, &whole),

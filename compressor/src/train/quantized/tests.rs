@@ -6,8 +6,8 @@ use crate::compile::{self, CompileOptions, Compiled, InputQuantization};
 use crate::data::Normalization;
 use crate::device::DeviceName;
 use crate::graph::ops::{
-    Add, AvgPool2d, Clip, Concat, Conv2d, Crop, Dense, DepthwiseConv2d, HardSwish, LeakyRelu,
-    Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Softmax, Tanh,
+    Add, AvgPool2d, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, HardSigmoid, HardSwish,
+    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Slice, Softmax, Tanh,
 };
 use crate::graph::{Padding, Plan, ValueId, Window, lower};
 use crate::numbers::Shape;
@@ -94,7 +94,7 @@ fn pool(chain: &mut Chain, average: bool, size: [usize; 2], stride: usize, paddi
 fn plain(padding: Padding, average: bool, keep: usize, crop: bool) -> Graph<()> {
     let mut chain = Chain::new();
     if crop {
-        chain.push(Crop { before: [1, 1] }, vec![0], vec![6, 5, 1]);
+        chain.push(Slice::crop([1, 1]), vec![0], vec![6, 5, 1]);
     }
     chain.window(|window| Conv2d { window }, [3, 3], 1, padding, 3);
     chain.unary(Clip::RELU);
@@ -153,6 +153,7 @@ fn gated(softmax: bool) -> Graph<()> {
     chain.push(Pad { before: vec![1, 0, 0], fill: 0.25 }, vec![chain.at], vec![9, 8, 8]);
     let op = |window| DepthwiseConv2d { window };
     chain.window(op, [3, 3], 2, Padding::Valid, 16);
+    chain.unary(HardSigmoid { slope: 0.3 });
     chain.unary(Tanh {});
     let x = chain.unary(Clip { low: -0.5, high: 0.75 });
     let y = chain.push(Mean {}, vec![x], vec![16]);
