@@ -10,9 +10,9 @@ use crate::files::{self, FileError};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// Its unimportance is below the threshold.
+    /// Its prune score is below the threshold.
     BelowThreshold,
-    /// Its unimportance reached the threshold.
+    /// Its prune score reached the threshold.
     AboveThreshold,
     /// Removed during training: the loss on a held-out slice of the training set rose by less than
     /// the budget when it and everything less important were ablated.
@@ -38,8 +38,9 @@ pub struct GroupRecord {
     pub kind: GroupKind,
     /// Index in the network before any pruning.
     pub group: usize,
-    /// log α or v − m when it was decided.
-    pub unimportance: f32,
+    /// The prune score, log α or v − m, when it was decided.
+    #[serde(rename = "unimportance")]
+    pub prune_score: f32,
     /// What it was compared with.
     pub threshold: f32,
     /// Whether it is in the model.
@@ -178,7 +179,7 @@ mod tests {
             layer: "dense_1".into(),
             kind: GroupKind::Input,
             group: 3,
-            unimportance: -4.5,
+            prune_score: -4.5,
             threshold: -3.0,
             kept: true,
             reason: Reason::BelowThreshold,

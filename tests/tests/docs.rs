@@ -7,6 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use bitsback_runtime::OpKind;
+
 /// Folders whose files name paths from the top folder, when their text does.
 const TOP_FOLDERS: [&str; 7] =
     ["compressor/", "docs/", "firmware-examples/", "jobs/", "runtime/", "tests/", "xtask/"];
@@ -263,6 +265,82 @@ fn commands_and_their_options_exist() {
 fn the_page_of_results_is_fresh() {
     let output = cargo_run("xtask", &["results", "--check"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What `crate::` paths of a source file name first, without its tests.
+fn imports(text: &str) -> BTreeSet<&str> {
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or(text);
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let paths = lines.flat_map(|line| line.split("crate::").skip(1));
+    paths
+        .filter_map(|path| path.split(|c: char| !c.is_alphanumeric() && c != '_').next())
+        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect()
+}
+
+/// Source files below a folder, but those of tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    const OF_TESTS: [&str; 5] = ["tests", "checks", "documentation", "properties", "random_graphs"];
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if OF_TESTS.contains(&stem.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn the_compressors_folders_import_from_those_above() {
+    let text = fs::read_to_string(root().join("docs/ARCHITECTURE.md")).unwrap();
+    let table = text.split("| where | what it gives |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let mut levels = BTreeMap::new();
+    for (level, row) in rows.enumerate() {
+        let cell = row.split('|').nth(1).unwrap();
+        for name in cell.split('`').skip(1).step_by(2) {
+            levels.insert(name.trim_end_matches('/').trim_end_matches(".rs").to_owned(), level);
+        }
+    }
+    let folder = root().join("compressor/src");
+    let mut files = Vec::new();
+    sources(&folder, &mut files);
+    let mut wrong = BTreeSet::new();
+    for file in files {
+        let place = file.strip_prefix(&folder).unwrap();
+        let first = place.components().next().unwrap().as_os_str().to_string_lossy();
+        let own = first.trim_end_matches(".rs");
+        if ["lib", "main"].contains(&own) {
+            continue;
+        }
+        let level = levels.get(own);
+        let text = fs::read_to_string(&file).unwrap();
+        let upwards = |name: &&str| *name != own && levels.get(*name) >= level;
+        wrong.extend(
+            imports(&text)
+                .into_iter()
+                .filter(upwards)
+                .map(|name| format!("{} imports {name}, which stands no higher", place.display())),
+        );
+        if level.is_none() {
+            wrong.insert(format!("{own} has no line"));
+        }
+    }
+    let wrong: Vec<String> = wrong.into_iter().collect();
+    assert!(wrong.is_empty(), "docs/ARCHITECTURE.md and the code:\n  {}", wrong.join("\n  "));
+}
+
+#[test]
+fn every_operator_has_a_row_in_the_format() {
+    let text = fs::read_to_string(root().join("docs/FORMAT.md")).unwrap();
+    for kind in OpKind::ALL {
+        let row = format!("\n| {} | {} | ", *kind as u8, kind.name());
+        assert!(text.contains(&row), "docs/FORMAT.md lacks the row {row}");
+    }
 }
 
 #[test]

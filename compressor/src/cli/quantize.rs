@@ -182,13 +182,7 @@ impl Quantize {
         stage.set(0, "watching the ranges of all values");
         let inputs = dataset.batch(&normalization, &calibrating);
         let input = self.input(dataset, &normalization, &inputs);
-        let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
-        let scales = calibrate(graph, &inputs, &input, method).map_err(QuantizeError::from)?;
-        let mut plan = calibrate::plan(graph, scales, &input);
-        plan.means = means(graph, &inputs).map_err(QuantizeError::from)?;
-        if let Bits::All(bits) = self.bits {
-            plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
-        }
+        let mut plan = self.plan(graph, &inputs, &input)?;
         let ending = self.ending(graph, &plan, &input)?;
         let judging = self.meaning.judge(context, &source, ending, &[])?;
         self.check_labels(&source, &judging)?;
@@ -238,6 +232,23 @@ impl Quantize {
         drop(stage);
         context.result(&self.text(&summary), &summary)?;
         self.requirements(&summary)
+    }
+
+    /// Scales and means of what `inputs` make of the graph, and the widths that were asked for.
+    fn plan(
+        &self,
+        graph: &Graph<Affine>,
+        inputs: &[f32],
+        input: &InputQuantization,
+    ) -> Result<Plan, Error> {
+        let method = if self.min_max { RangeMethod::MinMax } else { RangeMethod::LeastSquares };
+        let scales = calibrate(graph, inputs, input, method).map_err(QuantizeError::from)?;
+        let mut plan = calibrate::plan(graph, scales, input);
+        plan.means = means(graph, inputs).map_err(QuantizeError::from)?;
+        if let Bits::All(bits) = self.bits {
+            plan.bits = layers(graph, &plan).iter().map(|layer| (layer.value, bits)).collect();
+        }
+        Ok(plan)
     }
 
     /// How the model ends, by the range that calibration found: as the written file is read.

@@ -177,6 +177,11 @@ fn every_layer_is_documented() {
         LayerConfig::Mul { name: name.clone() },
         LayerConfig::Concat { name },
     ];
+    // serde lists all types to whoever asks for another one.
+    let error = toml::from_str::<LayerConfig>("type = \"?\"").unwrap_err();
+    let types: BTreeSet<&str> = error.message().split('`').skip(3).step_by(2).collect();
+    let tested: BTreeSet<&str> = layers.iter().map(LayerConfig::kind).collect();
+    assert_eq!(tested, types, "layers of this test (left) and of the code (right)");
     let rows = rows("## `[[network.layers]]`");
     let mut documented = BTreeSet::new();
     for row in rows.iter().filter(|row| row[0] != "`type`") {

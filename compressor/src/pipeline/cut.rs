@@ -114,7 +114,7 @@ pub(super) fn overruled(
     for record in &mut gone {
         if let Some(before) = kept.iter().position(|k| same_group(k, record)) {
             let before = kept.swap_remove(before);
-            (record.unimportance, record.threshold) = (before.unimportance, before.threshold);
+            (record.prune_score, record.threshold) = (before.prune_score, before.threshold);
         }
     }
     (gone, kept)
@@ -136,7 +136,7 @@ mod tests {
             layer: "dense_1".into(),
             kind: GroupKind::Input,
             group,
-            unimportance: score,
+            prune_score: score,
             threshold: score + 1.0,
             kept: reason == Reason::BelowThreshold,
             reason,
@@ -147,7 +147,7 @@ mod tests {
         let kept =
             vec![record(0, Reason::BelowThreshold, -3.0), record(1, Reason::BelowThreshold, -2.0)];
         let (gone, left) = overruled(kept, vec![record(1, Reason::Constant, f32::NAN)]);
-        assert_eq!((gone[0].unimportance, gone[0].threshold), (-2.0, -1.0));
+        assert_eq!((gone[0].prune_score, gone[0].threshold), (-2.0, -1.0));
         assert!(gone[0].reason == Reason::Constant && !gone[0].kept && gone.len() == 1);
         assert!(left.len() == 1 && left[0].group == 0);
     }

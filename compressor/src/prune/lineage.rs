@@ -127,7 +127,7 @@ impl Lineage {
                 Groups::Filters | Groups::Channels => GroupKind::Filter,
             },
             group: self.original(id.layer, id.group).unwrap_or(id.group),
-            unimportance: score.copied().unwrap_or(f32::NAN),
+            prune_score: score.copied().unwrap_or(f32::NAN),
             threshold: why.thresholds.get(id.layer).copied().unwrap_or(f32::NAN),
             kept: reason == Reason::LastOfLayer,
             reason,
@@ -196,7 +196,7 @@ mod tests {
                 ("dense_2", 1, true, Reason::LastOfLayer),
             ]
         );
-        assert_eq!((removed[0].unimportance, removed[0].threshold, removed[0].step), (9.0, 1.0, 7));
+        assert_eq!((removed[0].prune_score, removed[0].threshold, removed[0].step), (9.0, 1.0, 7));
         let effects: Vec<_> = removed.iter().map(|r| r.effect).collect();
         assert_eq!(effects, [Some(0.25), Some(0.5), Some(0.5), None]);
         let kept = lineage.kept(&second, &decision);

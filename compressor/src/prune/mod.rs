@@ -27,7 +27,7 @@ pub(crate) mod weights;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
-mod sketches;
+mod random_graphs;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::sketches::{Numbers, graph};
+use super::random_graphs::{Numbers, graph};
 use super::ties::Tie;
 use super::{Lineage, Shrinkage, fold_constants, ties};
 use crate::graph::{Affine, Executor, Graph, Groups};

@@ -11,7 +11,7 @@ const BINS: usize = 36;
 #[derive(Debug, PartialEq)]
 pub(super) struct Layer {
     name: String,
-    /// Finite unimportances of kept and removed groups.
+    /// Finite prune scores of kept and removed groups.
     kept: Vec<f32>,
     removed: Vec<f32>,
     /// The one threshold, if all groups of the final pruning were compared with the same.
@@ -53,10 +53,10 @@ pub(super) fn layers(groups: &[GroupRecord]) -> Vec<Layer> {
             });
         }
         let Some(layer) = layers.last_mut() else { continue };
-        match (group.unimportance.is_finite(), group.kept) {
+        match (group.prune_score.is_finite(), group.kept) {
             (false, _) => layer.unplaced += 1,
-            (true, true) => layer.kept.push(group.unimportance),
-            (true, false) => layer.removed.push(group.unimportance),
+            (true, true) => layer.kept.push(group.prune_score),
+            (true, false) => layer.removed.push(group.prune_score),
         }
     }
     layers
@@ -169,12 +169,12 @@ mod tests {
     use super::*;
     use crate::ledger::{GroupKind, Reason};
 
-    fn group(layer: &str, unimportance: f32, threshold: f32, kept: bool) -> GroupRecord {
+    fn group(layer: &str, prune_score: f32, threshold: f32, kept: bool) -> GroupRecord {
         GroupRecord {
             layer: layer.into(),
             kind: GroupKind::Input,
             group: 0,
-            unimportance,
+            prune_score,
             threshold,
             kept,
             reason: if kept { Reason::BelowThreshold } else { Reason::AboveThreshold },

@@ -23,15 +23,15 @@ pub(crate) fn example() -> Report {
         })
         .collect();
     let group = |layer: &str, group: usize, of: usize| {
-        let unimportance = if group.is_multiple_of(3) { -5.5 } else { 1.0 }
+        let prune_score = if group.is_multiple_of(3) { -5.5 } else { 1.0 }
             + 1.5 * ((group * 7919 % of) as f32 / of as f32 - 0.5);
-        let kept = unimportance < -2.0;
+        let kept = prune_score < -2.0;
         let reason = if kept { Reason::BelowThreshold } else { Reason::AboveThreshold };
         GroupRecord {
             layer: layer.into(),
             kind: GroupKind::Input,
             group,
-            unimportance,
+            prune_score,
             threshold: -2.0,
             kept,
             reason,

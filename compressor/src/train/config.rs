@@ -193,7 +193,7 @@ fn two_digits(share: f64) -> f32 {
     ((share / unit).round() / (1.0 / unit).round()) as f32
 }
 
-/// Below any unimportance: the least that a job may state.
+/// Below any prune score: the least that a job may state.
 const NO_FLOOR: f32 = -100.0;
 
 /// `[variational]`: the Bayesian pass.
@@ -258,7 +258,7 @@ pub struct ShrinkConfig {
     pub examples: usize,
     /// By what groups are ordered, here and in `[prune]`.
     pub order: Order,
-    /// Unimportance below which a group is never tried (log α, or v − m); unset: −5 for
+    /// Prune score below which a group is never tried (log α, or v − m); unset: −5 for
     /// normal-Jeffreys, −0.2 for horseshoe, and no floor for an order by magnitude.
     pub floor: Option<f32>,
     /// Absolute rise of the loss, in nats, that one removal may cost; one value for all layers or

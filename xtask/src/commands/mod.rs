@@ -12,5 +12,6 @@ pub(crate) mod pytorch;
 pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;
+pub(crate) mod storage;
 pub(crate) mod test;
 pub(crate) mod training;

@@ -289,7 +289,7 @@ fn keep(root: &Path, rows: Vec<PytorchRow>) -> Result<(), XtaskError> {
 }
 
 /// Builds the command-line program.
-fn build(root: &Path) -> Result<PathBuf, XtaskError> {
+pub(super) fn build(root: &Path) -> Result<PathBuf, XtaskError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let options = ["build", "--release", "--quiet", "--package", "bitsback"];
     process::show_and_check(
@@ -299,7 +299,7 @@ fn build(root: &Path) -> Result<PathBuf, XtaskError> {
 }
 
 /// The JSON that stands at the end of a program's output: in its last line, or all of it.
-fn last_json<T: DeserializeOwned>(command: &mut Command) -> Result<T, XtaskError> {
+pub(super) fn last_json<T: DeserializeOwned>(command: &mut Command) -> Result<T, XtaskError> {
     let output = process::read(command, Duration::from_secs(STEP_SECONDS))?;
     let last = output.lines().last().unwrap_or_default();
     serde_json::from_str(last).or_else(|_| serde_json::from_str(&output)).map_err(|error| {

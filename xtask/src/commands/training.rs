@@ -170,7 +170,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Now, in UTC.
-fn date() -> Result<String, XtaskError> {
+pub(super) fn date() -> Result<String, XtaskError> {
     let text = process::read(
         Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
         Duration::from_secs(10),

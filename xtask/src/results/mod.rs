@@ -7,6 +7,7 @@ mod job;
 mod page;
 mod pytorch;
 mod row;
+mod storage;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::XtaskError;
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
+pub(crate) use storage::StorageRow;
 
 /// Where results are kept, in the checkout.
 pub(crate) const FOLDER: &str = "docs/results";
@@ -27,8 +29,8 @@ pub(crate) const README_FILE: &str = "README.md";
 /// The marks before and after the means in that file.
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
-/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`] and [`PYTORCH_SET`], the files
-/// that don't hold rows of jobs.
+/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], [`PYTORCH_SET`] and
+/// [`STORAGE_SET`], the files that don't hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
 /// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
@@ -54,6 +56,9 @@ pub(crate) const TRAINING_SET: &str = "training";
 
 /// What [`PytorchRow`]s are kept as.
 pub(crate) const PYTORCH_SET: &str = "pytorch";
+
+/// What [`StorageRow`]s are kept as.
+pub(crate) const STORAGE_SET: &str = "storage";
 
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -82,6 +87,7 @@ pub(crate) struct Results {
     mcu: Vec<McuRow>,
     training: Vec<TrainingRow>,
     pytorch: Vec<PytorchRow>,
+    storage: Vec<StorageRow>,
 }
 
 impl Results {
@@ -109,6 +115,8 @@ impl Results {
                 results.training = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == PYTORCH_SET {
                 results.pytorch = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == STORAGE_SET {
+                results.storage = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::row::is_as_the_job;
-use super::{McuRow, Results, Row, TrainingRow, pytorch};
+use super::{McuRow, Results, Row, TrainingRow, pytorch, storage};
 use crate::certificate::thousands;
 
 const HEAD: &str = "\
@@ -86,6 +86,7 @@ pub(super) fn render(results: &Results) -> String {
         }
     }
     page += &pytorch::section(&results.pytorch);
+    page += &storage::section(&results.storage);
     if !results.mcu.is_empty() {
         page += MCU_HEAD;
         page.extend(results.mcu.iter().map(mcu_line));

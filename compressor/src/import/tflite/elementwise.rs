@@ -11,7 +11,7 @@ use crate::graph::ops::{
     IntegerAdd, IntegerDepthwiseConv2d, IntegerHardSwish, IntegerLeakyRelu, IntegerLimit,
     IntegerLogistic, IntegerMul, IntegerRescale, IntegerSoftmax, IntegerTanh,
 };
-use crate::graph::{IntegerValue, Matrix, Origin, ValueId};
+use crate::graph::{IntegerOp, IntegerValue, Matrix, Origin, ValueId};
 use crate::import::ImportError;
 use crate::numbers::{hard_swish, multiplier};
 
@@ -131,25 +131,26 @@ impl<'a> Converter<'a> {
         Ok((input, output))
     }
 
-    fn scales(&self, input: ValueId, output: ValueId) -> (f64, f64) {
-        (
-            f64::from(self.of(input).quantization.scale),
-            f64::from(self.of(output).quantization.scale),
-        )
+    /// A function of single values that takes a factor from the input's scale to the output's; `op` also
+    /// gets the output's zero point.
+    pub(super) fn scaled<O: Into<IntegerOp>>(
+        &mut self,
+        site: &Site<'a>,
+        op: impl FnOnce(Multiplier, i8) -> O,
+    ) -> Result<(), ImportError> {
+        let (input, output) = self.unary(site)?;
+        let [from, to] = [input, output].map(|id| self.of(id).quantization);
+        let factor = multiplier(f64::from(from.scale) / f64::from(to.scale));
+        self.push(site, op(factor, to.zero_point), vec![input], output);
+        Ok(())
     }
 
     /// `RELU`: to the output's scale, not below its zero.
     pub(super) fn relu(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
-        let (input, output) = self.unary(site)?;
-        let (from, to) = self.scales(input, output);
-        let clamp = Clamp { min: self.of(output).quantization.zero_point, max: i8::MAX };
-        self.push(
-            site,
-            IntegerRescale { multiplier: multiplier(from / to), clamp },
-            vec![input],
-            output,
-        );
-        Ok(())
+        self.scaled(site, |multiplier, zero| {
+            let clamp = Clamp { min: zero, max: i8::MAX };
+            IntegerRescale { multiplier, clamp }
+        })
     }
 
     /// `RELU6`: limits by the input's quantisation, and the bytes stay as they are.
@@ -270,10 +271,8 @@ impl<'a> Converter<'a> {
         let (to_id, to) = self.output(site);
         match (from.kind, to.kind) {
             (Type::I8, Type::I8) => {
-                let (input, output) = self.unary(site)?;
-                let (from, to) = self.scales(input, output);
-                let kind = IntegerRescale { multiplier: multiplier(from / to), clamp: Clamp::NONE };
-                self.push(site, kind, vec![input], output);
+                let clamp = Clamp::NONE;
+                self.scaled(site, |multiplier, _| IntegerRescale { multiplier, clamp })?;
             }
             (Type::F32, Type::I8) if from_id == ends.0 => ends.0 = to_id,
             (Type::U8, Type::I8) if from_id == ends.0 => {

@@ -1,5 +1,7 @@
 //! What training computes is what the graph computes, and its gradients are slopes.
 
+use std::collections::BTreeSet;
+
 use super::super::evaluate::logits;
 use super::*;
 use crate::graph::ops::{
@@ -93,6 +95,17 @@ fn all() -> Vec<Graph<Affine>> {
         shifted,
         selected,
     ]
+}
+
+#[test]
+fn every_operator_is_among_them() {
+    // serde lists all variants to whoever asks for another one.
+    let error = serde_json::from_str::<Op>("\"?\"").unwrap_err().to_string();
+    let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+    let nodes: Vec<String> =
+        all().iter().flat_map(|graph| &graph.nodes).map(|node| format!("{:?}", node.op)).collect();
+    let used: BTreeSet<&str> = nodes.iter().filter_map(|node| node.split('(').next()).collect();
+    assert_eq!(used, known, "operators of `all` (left) and of the code (right)");
 }
 
 #[test]

@@ -37,8 +37,8 @@ impl Numbers {
     }
 }
 
-/// A graph while it is drawn.
-pub(super) struct Sketch<'n> {
+/// Appends random nodes to a graph.
+pub(super) struct Builder<'n> {
     pub(super) graph: Graph<Affine>,
     numbers: &'n mut Numbers,
 }
@@ -51,32 +51,32 @@ pub(super) fn graph(numbers: &mut Numbers) -> Graph<Affine> {
     } else {
         vec![1 + numbers.below(10)]
     };
-    let mut sketch = Sketch { graph: Graph::of_input(dims), numbers };
+    let mut builder = Builder { graph: Graph::of_input(dims), numbers };
     let mut x = 0;
     if image {
-        for _ in 0..1 + sketch.numbers.below(5) {
-            x = sketch.image_block(x);
+        for _ in 0..1 + builder.numbers.below(5) {
+            x = builder.image_block(x);
         }
-        if sketch.numbers.chance(10) {
+        if builder.numbers.chance(10) {
             // A network of convolutions alone.
-            x = sketch.conv(x, 2, 1, Padding::Same);
-            let dims = sketch.dims(x);
-            sketch.push(Softmax {}, vec![x], dims, None);
-            return sketch.graph;
+            x = builder.conv(x, 2, 1, Padding::Same);
+            let dims = builder.dims(x);
+            builder.push(Softmax {}, vec![x], dims, None);
+            return builder.graph;
         }
-        x = sketch.features(x);
+        x = builder.features(x);
     }
-    for _ in 0..1 + sketch.numbers.below(3) {
-        x = sketch.vector_block(x);
+    for _ in 0..1 + builder.numbers.below(3) {
+        x = builder.vector_block(x);
     }
-    if sketch.graph.output == 0 || sketch.numbers.chance(70) {
-        x = sketch.dense(x, 3);
+    if builder.graph.output == 0 || builder.numbers.chance(70) {
+        x = builder.dense(x, 3);
     }
-    sketch.graph.output = x;
-    sketch.graph
+    builder.graph.output = x;
+    builder.graph
 }
 
-impl Sketch<'_> {
+impl Builder<'_> {
     fn dims(&self, value: ValueId) -> Vec<usize> {
         self.graph.values[value].dims.clone()
     }
@@ -221,7 +221,7 @@ impl Sketch<'_> {
     fn gated(&mut self, x: ValueId) -> ValueId {
         let (channels, dims) = (self.channels(x), self.dims(x));
         let x = if self.numbers.chance(60) { self.conv(x, channels, 1, Padding::Same) } else { x };
-        let mean = |sketch: &mut Self, dims| sketch.push(Mean {}, vec![x], dims, None);
+        let mean = |builder: &mut Self, dims| builder.push(Mean {}, vec![x], dims, None);
         let gate = match self.numbers.below(4) {
             0 => {
                 let gate = self.activation(x);
