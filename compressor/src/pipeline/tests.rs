@@ -164,32 +164,39 @@ fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
 fn every_model(folder: &str, ending: &str, refused: &[(&str, &str)]) {
     let paths = files(folder, ending);
     assert!(paths.len() > refused.len() + 4);
+    let mut wrong = Vec::new();
     for (at, path) in paths.iter().enumerate() {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        eprintln!("{name}");
         let reason = refused.iter().find(|(model, _)| *model == name).map(|(_, reason)| reason);
         match (Trial::model(path), reason) {
             (Ok(trial), None) => {
                 let network = format!("model = {:?}", path.display().to_string());
                 trial.run(&trial.job(&network, &format!("per_channel = {}", at % 2 == 0)));
             }
-            (Err(error), Some(reason)) => {
-                assert!(error.to_string().contains(reason), "{name}: {error}");
-            }
-            (Err(error), None) => panic!("{name}: {error}"),
-            (Ok(_), Some(reason)) => panic!("{name} can be trained, in spite of: {reason}"),
+            (Err(error), Some(reason)) if error.to_string().contains(reason) => {}
+            (found, _) => wrong.push((name, found.err().map(|error| error.to_string()))),
         }
     }
+    assert!(wrong.is_empty(), "not as expected: {wrong:#?}");
 }
 
 #[test]
 fn every_onnx_model_is_trained_or_refused_by_name() {
-    every_model("onnx/models", "onnx", &[("image_output", "gives an image")]);
+    let transposed = "outputs would have to be transposed in memory";
+    let refused = [
+        ("image_output", "gives an image"),
+        ("poolings", transposed),
+        ("poolings_of_steps", transposed),
+        ("reductions", transposed),
+        ("softmax_of_all", "gives an image"),
+    ];
+    every_model("onnx/models", "onnx", &refused);
 }
 
 #[test]
-fn every_int8_model_is_trained_or_refused_by_name() {
+fn every_model_of_tensorflow_lite_is_trained() {
     every_model("fixtures/tflite", "tflite", &[]);
+    every_model("fixtures/tflite/floats", "tflite", &[]);
 }
 
 #[test]

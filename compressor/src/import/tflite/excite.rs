@@ -174,10 +174,8 @@ fn all_forms_of_a_gate_give_the_same() {
 #[test]
 fn a_block_comes_back_as_the_network_of_floats() {
     let bytes = inputs(20);
-    let quantization = |(scale, zero_point): Scale| Quantization {
-        scale,
-        zero_point: zero_point as i8,
-    };
+    let quantization =
+        |(scale, zero_point): Scale| Quantization { scale, zero_point: zero_point as i8 };
     let real: Vec<f32> = bytes.iter().map(|&q| quantization(INPUT).dequantize(q)).collect();
     for form in Form::all() {
         let file = form.model();

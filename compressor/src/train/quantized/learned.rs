@@ -129,7 +129,12 @@ fn stepped_mut<'a>(
 
 /// The gradient of latent weights that have a step in common into `into`, from those of their integers,
 /// and that of the step.
-fn row_gradient((latent, log_step): (&[f32], f32), grads: &[f32], most: f32, into: &mut [f32]) -> f32 {
+fn row_gradient(
+    (latent, log_step): (&[f32], f32),
+    grads: &[f32],
+    most: f32,
+    into: &mut [f32],
+) -> f32 {
     let scale = log_step.exp();
     let mut of_step = 0.0;
     for ((slot, w), g) in into.iter_mut().zip(latent).zip(grads) {
