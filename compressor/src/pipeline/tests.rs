@@ -124,7 +124,7 @@ impl Trial {
             panic!("the job didn't end with training in integers")
         };
         network.check().unwrap();
-        let [before, after] = [&dense, &network].map(|network| weight_count(network));
+        let [before, after] = [&dense, &network].map(weight_count);
         assert!(after < before, "{after} of {before} weights");
         let rows = quantized.integers(&job.quantize.widths(network.layers().count()));
         let channels = network.parameters().map(|affine| affine.bias.len());

@@ -383,15 +383,15 @@ mod tests {
         let affine = Affine { weight, bias: vec![0.0; 3] };
         net.push("dense_1", Dense {}, vec![0], vec![3], Some(affine));
         // 4 fractional bits, none, and as many as there are for a row of zeros.
-        let variance = [vec![4e-4; 3], vec![0.1; 3], vec![0.0; 3]].concat();
+        let variance = [[vec![4e-4; 3], vec![0.1; 3], vec![0.0; 3]].concat()];
         let config = BitWidthConfig { most: 16, ..Default::default() };
-        let (weights, records) = choose(&net, &[variance.clone()], &config, true).unwrap();
+        let (weights, records) = choose(&net, &variance, &config, true).unwrap();
         assert_eq!(weights[0].scales, [0.0625, 1.0, 0.03125]);
         assert_eq!(weights[0].values, [8, -4, 2, 40, -20, 0, 0, 0, 0]);
         assert_eq!((weights[0].bits, records[0].fraction), (7, 0));
         assert!(records[0].rule.contains("0 to 5 fractional bits, a step per channel"));
         // One grid for all costs 11 bits for the precision of the first row.
-        let (weights, _) = choose(&net, &[variance], &config, false).unwrap();
+        let (weights, _) = choose(&net, &variance, &config, false).unwrap();
         assert_eq!((weights[0].scales.len(), weights[0].bits), (1, 16));
     }
 
