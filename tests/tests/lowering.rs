@@ -112,7 +112,7 @@ fn uncertain_weights_take_fewer_bits_and_validation_takes_them_back() {
     let count = bench.layer().weight.len();
     let widths = |variance: f32, rule| {
         let config = BitWidthConfig { rule, ..BitWidthConfig::default() };
-        choose(&bench.network, &[vec![variance; count]], &config).unwrap()
+        choose(&bench.network, &[vec![variance; count]], &config, false).unwrap()
     };
     let certain = widths(1e-5, BitRule::Posterior).0[0].bits;
     let (mut weights, mut records): (Vec<_>, Vec<BitRecord>) = widths(3e-2, BitRule::Posterior);

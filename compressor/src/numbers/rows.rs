@@ -71,9 +71,16 @@ impl Rows {
         self.scales.iter().copied().fold(0.0, f32::max)
     }
 
-    /// Variance of the noise that rounding to the coarsest step adds: that of a uniform distribution.
+    /// The smallest step of a row.
+    pub fn finest(&self) -> f32 {
+        self.scales.iter().copied().fold(f32::INFINITY, f32::min)
+    }
+
+    /// Variance of the noise that rounding to the steps adds, over all rows: that of a uniform
+    /// distribution.
     pub fn rounding_noise(&self) -> f64 {
-        f64::from(self.coarsest()).powi(2) / 12.0
+        let squares: f64 = self.scales.iter().map(|&scale| f64::from(scale).powi(2)).sum();
+        squares / self.scales.len().max(1) as f64 / 12.0
     }
 
     fn round(&self, weight: &[f32], columns: usize, low: i16, high: i16) -> Vec<i16> {
@@ -129,6 +136,9 @@ mod tests {
         let rows = Rows::nearest(&[1.0, -0.5, 0.012, 0.02], &[0.0; 2], 8);
         assert_eq!(rows.values, [127, -64, 76, 127]);
         assert!((rows.scales[0] - 1.0 / 127.0).abs() < 1e-9);
+        assert_eq!([rows.coarsest(), rows.finest()], [rows.scales[0], rows.scales[1]]);
+        let noise = f64::from(rows.scales[0]).powi(2) / 24.0;
+        assert!(rows.rounding_noise() > noise && rows.rounding_noise() < 1.001 * noise);
         let zeros = Rows::nearest(&[0.0; 4], &[0.0; 2], 4);
         assert_eq!((zeros.values, zeros.scales[0] > 0.0), (vec![0; 4], true));
     }

@@ -180,7 +180,8 @@ impl Input<'_> {
     ) -> Result<(Vec<Rows>, Vec<BitRecord>), Error> {
         let (network, validation) = (&self.trained.network, &self.run.prepared.validation);
         let config = &self.job.bits;
-        let (mut weights, mut bits) = widths::choose(network, variance, config)?;
+        let per_channel = self.job.quantize.per_channel;
+        let (mut weights, mut bits) = widths::choose(network, variance, config, per_channel)?;
         let target =
             score(network, validation, self.run.device).error_percent + config.tolerance_points;
         widths::raise_until(network, &mut weights, &mut bits, config, target, |weights| {

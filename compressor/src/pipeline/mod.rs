@@ -11,6 +11,8 @@ mod finish;
 mod pareto_front;
 mod pretrained;
 mod stages;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod warnings;
 mod watch;

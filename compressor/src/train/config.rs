@@ -92,11 +92,14 @@ pub struct QuantizeConfig {
     pub epochs: Option<u32>,
     /// Width of the weights; one value for all layers or one per layer.
     pub bits: Vec<u8>,
+    /// Whether each output channel has a step of its own, rather than each layer; also of weights that
+    /// are only rounded.
+    pub per_channel: bool,
     /// Examples per step; unset: by the number of training examples.
     pub batch: Option<usize>,
     /// Peak learning rate of Adam for weights and biases; a cosine takes it to 1 %.
     pub learning_rate: f32,
-    /// The same for the logarithms of the layers' steps.
+    /// The same for the logarithms of the steps.
     pub step_learning_rate: f32,
     /// Weight λ of the rate: the loss gets λ·ln 2/N per bit of the weights' code. 0 leaves it out.
     /// Unset: ½ where a front is traced, else 0.
@@ -113,6 +116,7 @@ impl Default for QuantizeConfig {
         Self {
             epochs: None,
             bits: vec![4],
+            per_channel: false,
             batch: None,
             learning_rate: 2e-3,
             step_learning_rate: 5e-3,

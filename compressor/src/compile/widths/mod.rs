@@ -10,7 +10,8 @@
 //! t. It is kept as [`BitRule::Paper`], to reproduce the published widths.
 //!
 //! The step stays a power of two, the integer is round(w·2^t), and the width is the narrowest that
-//! holds the largest.
+//! holds the largest. Where each output channel has a step, the rule is applied to each row of weights,
+//! and the layer's width is the widest row's.
 
 mod raise;
 
@@ -29,6 +30,9 @@ use crate::prune::{PruneError, check_parameters};
 pub(crate) const MAX_FRACTION: i32 = 23;
 /// Fewest fractional bits: steps of 256, for layers whose weights are huge.
 pub(crate) const MIN_FRACTION: i32 = -8;
+/// Most fractional bits of a row above its layer's fewest: with finer steps than that, its bias would
+/// have many more steps than the others' and couldn't be coded together with them.
+const FINER: i32 = 5;
 /// Largest sum of |w|·255 and |bias| of one output: half of what 32 bits hold, which leaves the
 /// other half for the bias.
 const MAX_ROW_SUM: i64 = 1 << 30;
@@ -114,7 +118,8 @@ fn width_of(value: i16) -> u8 {
 /// Widths for all layers and the ledger's records of them.
 ///
 /// `variance` holds V\[w\] of every weight, per affine layer, in the order of the weights
-/// (`prune::posterior_variance` of the *shrunk* posterior).
+/// (`prune::posterior_variance` of the *shrunk* posterior). With `per_channel`, each
+/// output channel has a step of its own.
 ///
 /// # Errors
 /// When the limits are no widths or `variance` doesn't fit the network.
@@ -122,6 +127,7 @@ pub fn choose(
     network: &Graph<Affine>,
     variance: &[Vec<f32>],
     config: &BitWidthConfig,
+    per_channel: bool,
 ) -> Result<(Vec<Rows>, Vec<BitRecord>), BitWidthError> {
     check_limits(config)?;
     check_parameters(network)?;
@@ -135,18 +141,20 @@ pub fn choose(
             let what = "the weights' variances";
             return Err(PruneError::Length { layer: name, what, expected, found }.into());
         }
-        let wanted = fraction(variance, config.rule);
-        let row = affine.weight.len() / affine.bias.len().max(1);
-        let (integers, fraction) = fit(&affine.weight, row, wanted, config);
+        let columns = (affine.weight.len() / affine.bias.len().max(1)).max(1);
+        let rows = if per_channel { columns } else { variance.len().max(1) };
+        let wanted: Vec<i32> =
+            variance.chunks(rows).map(|variance| fraction(variance, config.rule)).collect();
+        let (integers, fractions) = fit_rows(&affine.weight, columns, &wanted, config);
         records.push(BitRecord {
             layer: name,
             weights: affine.weight.len(),
             mean_variance: mean(variance),
             rounding_noise: integers.rounding_noise(),
             largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
-            fraction,
+            fraction: fractions.iter().copied().min().unwrap_or(0),
             bits: integers.bits,
-            rule: explain(config, wanted, fraction),
+            rule: explain(config, &wanted, &fractions),
             effect: None,
             description_bits: None,
         });
@@ -171,11 +179,22 @@ pub(crate) fn learned(
         largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
         fraction: -integers.coarsest().log2().floor() as i32,
         bits: integers.bits,
-        rule: format!("[quantize] bits = {}; step {} learned", integers.bits, integers.coarsest()),
+        rule: format!("[quantize] bits = {}; {} learned", integers.bits, steps(integers)),
         effect: None,
         description_bits: None,
     });
     records.collect()
+}
+
+/// The step of a layer, or the range of its rows'.
+fn steps(rows: &Rows) -> String {
+    match rows.scales.as_slice() {
+        [step] => format!("step {step}"),
+        each => {
+            let (finest, coarsest) = (rows.finest(), rows.coarsest());
+            format!("{} steps of {finest} to {coarsest}, one per channel,", each.len())
+        }
+    }
 }
 
 /// Names and parameters of the layers with weights, in order.
@@ -191,7 +210,7 @@ fn mean(variance: &[f32]) -> f64 {
 /// The finest power-of-two grid on which all weights fit `bits`.
 pub fn at_width(weights: &[f32], bits: u8) -> (Rows, i32) {
     let config = BitWidthConfig { least: bits, most: bits, ..BitWidthConfig::default() };
-    fit(weights, weights.len(), MAX_FRACTION, &config)
+    fit(weights, weights.len(), MAX_FRACTION, MAX_FRACTION, &config)
 }
 
 fn check_limits(config: &BitWidthConfig) -> Result<(), BitWidthError> {
@@ -223,9 +242,43 @@ fn fraction(variance: &[f32], rule: BitRule) -> i32 {
     (sum as f64 / variance.len().max(1) as f64).ceil() as i32
 }
 
-/// Rounds to the grid that was asked for, made coarser until the width is at most `most`, or finer
-/// as long as it stays within `least`, which is paid for anyway.
-fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (Rows, i32) {
+/// Rounds all weights to one grid, or each row of `columns` weights to its own, as many as `wanted`
+/// has; and their fractional bits. The width is that of the widest row.
+fn fit_rows(
+    weights: &[f32],
+    columns: usize,
+    wanted: &[i32],
+    config: &BitWidthConfig,
+) -> (Rows, Vec<i32>) {
+    if let &[wanted] = wanted {
+        let (rows, fraction) = fit(weights, columns, wanted, MAX_FRACTION, config);
+        return (rows, vec![fraction]);
+    }
+    let rows = || weights.chunks(columns.max(1)).zip(wanted);
+    let nonzero = rows().filter(|(row, _)| row.iter().any(|&w| w != 0.0));
+    let coarsest = nonzero.map(|(row, &wanted)| fit(row, columns, wanted, MAX_FRACTION, config).1);
+    let finest = coarsest.min().unwrap_or(0).saturating_add(FINER).min(MAX_FRACTION);
+    let mut all = Rows { values: Vec::new(), bits: config.least, scales: Vec::new() };
+    let mut fractions = Vec::with_capacity(wanted.len());
+    for (row, &wanted) in rows() {
+        let (integers, fraction) = fit(row, columns, wanted.min(finest), finest, config);
+        all.values.extend(integers.values);
+        all.scales.extend(integers.scales);
+        all.bits = all.bits.max(integers.bits);
+        fractions.push(fraction);
+    }
+    (all, fractions)
+}
+
+/// Rounds to the grid that was asked for, made coarser until the width is at most `most`, or finer,
+/// up to `finest` fractional bits, as long as it stays within `least`, which is paid for anyway.
+fn fit(
+    weights: &[f32],
+    row: usize,
+    wanted: i32,
+    finest: i32,
+    config: &BitWidthConfig,
+) -> (Rows, i32) {
     let allowed = |integers: &Rows| integers.bits <= config.most && fits_accumulator(integers, row);
     let mut fraction = wanted.clamp(MIN_FRACTION, MAX_FRACTION);
     let mut best = None;
@@ -241,7 +294,7 @@ fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (Ro
     let (values, scales) = (vec![0; weights.len()], vec![1.0]);
     let zeros = Rows { values, bits: config.least, scales };
     let mut best = best.unwrap_or(zeros);
-    while best.bits < config.least && fraction < MAX_FRACTION {
+    while best.bits < config.least && fraction < finest {
         let finer = on_grid(weights, fraction + 1).filter(allowed);
         let Some(finer) = finer.filter(|f| f.bits <= config.least) else { break };
         best = finer;
@@ -251,10 +304,15 @@ fn fit(weights: &[f32], row: usize, wanted: i32, config: &BitWidthConfig) -> (Ro
     (best, fraction)
 }
 
-fn explain(config: &BitWidthConfig, wanted: i32, fraction: i32) -> String {
+fn explain(config: &BitWidthConfig, wanted: &[i32], fractions: &[i32]) -> String {
     let rule = match config.rule {
         BitRule::Posterior => "rounding noise at most the posterior variance",
         BitRule::Paper => "the paper's count of steps above twice the variance",
+    };
+    let (&[wanted], &[fraction]) = (wanted, fractions) else {
+        let (least, most) = (fractions.iter().min(), fractions.iter().max());
+        let [least, most] = [least, most].map(|end| end.copied().unwrap_or(0));
+        return format!("{rule}: {least} to {most} fractional bits, a step per channel");
     };
     match fraction.cmp(&wanted) {
         std::cmp::Ordering::Less => {
@@ -303,7 +361,7 @@ mod tests {
     fn the_largest_weight_fits_exactly() {
         let net = network(vec![0.5, -0.25, 0.1]);
         let (weights, records) =
-            choose(&net, &[vec![4e-4; 3]], &BitWidthConfig::default()).unwrap();
+            choose(&net, &[vec![4e-4; 3]], &BitWidthConfig::default(), false).unwrap();
         // Step 1/16: 8, −4, 2; 8 needs 5 bits.
         assert_eq!(weights[0].values, [8, -4, 2]);
         assert_eq!((weights[0].bits, records[0].fraction, records[0].bits), (5, 4, 5));
@@ -314,19 +372,38 @@ mod tests {
     fn most_coarsens_and_least_refines() {
         let net = network(vec![0.5, -0.25, 0.1]);
         let narrow = BitWidthConfig { least: 2, most: 3, ..Default::default() };
-        let (weights, records) = choose(&net, &[vec![4e-4; 3]], &narrow).unwrap();
+        let (weights, records) = choose(&net, &[vec![4e-4; 3]], &narrow, false).unwrap();
         assert_eq!((weights[0].bits, records[0].fraction), (3, 2));
         let wide = BitWidthConfig { least: 8, most: 8, ..Default::default() };
-        let (weights, records) = choose(&net, &[vec![4e-4; 3]], &wide).unwrap();
+        let (weights, records) = choose(&net, &[vec![4e-4; 3]], &wide, false).unwrap();
         assert_eq!((weights[0].bits, records[0].fraction), (8, 7));
         assert!(records[0].rule.contains("7 fit 8 bits"), "{}", records[0].rule);
+    }
+
+    #[test]
+    fn each_channel_has_the_grid_that_its_variance_allows() {
+        let mut net = Graph::of_input(vec![3]);
+        let weight = vec![0.5, -0.25, 0.1, 40.0, -20.0, 0.0, 0.0, 0.0, 0.0];
+        let affine = Affine { weight, bias: vec![0.0; 3] };
+        net.push("dense_1", Dense {}, vec![0], vec![3], Some(affine));
+        // 4 fractional bits, none, and as many as there are for a row of zeros.
+        let variance = [[vec![4e-4; 3], vec![0.1; 3], vec![0.0; 3]].concat()];
+        let config = BitWidthConfig { most: 16, ..Default::default() };
+        let (weights, records) = choose(&net, &variance, &config, true).unwrap();
+        assert_eq!(weights[0].scales, [0.0625, 1.0, 0.03125]);
+        assert_eq!(weights[0].values, [8, -4, 2, 40, -20, 0, 0, 0, 0]);
+        assert_eq!((weights[0].bits, records[0].fraction), (7, 0));
+        assert!(records[0].rule.contains("0 to 5 fractional bits, a step per channel"));
+        // One grid for all costs 11 bits for the precision of the first row.
+        let (weights, _) = choose(&net, &variance, &config, false).unwrap();
+        assert_eq!((weights[0].scales.len(), weights[0].bits), (1, 16));
     }
 
     #[test]
     fn sixteen_bits_stay_within_the_accumulator() {
         let net = network(vec![1.0; 500]);
         let config = BitWidthConfig { least: 16, most: 16, ..Default::default() };
-        let (weights, _) = choose(&net, &[vec![0.0; 500]], &config).unwrap();
+        let (weights, _) = choose(&net, &[vec![0.0; 500]], &config, false).unwrap();
         assert!(fits_accumulator(&weights[0], 500));
     }
 
@@ -335,10 +412,10 @@ mod tests {
         let net = network(vec![1.0; 3]);
         for (least, most) in [(0, 8), (4, 3), (2, 9), (2, 12)] {
             let config = BitWidthConfig { least, most, ..Default::default() };
-            let error = choose(&net, &[vec![1.0; 3]], &config).unwrap_err();
+            let error = choose(&net, &[vec![1.0; 3]], &config, false).unwrap_err();
             assert_eq!(error, BitWidthError::Limits { least, most });
         }
-        let error = choose(&net, &[vec![1.0; 2]], &BitWidthConfig::default()).unwrap_err();
+        let error = choose(&net, &[vec![1.0; 2]], &BitWidthConfig::default(), false).unwrap_err();
         assert!(matches!(error, BitWidthError::Network(PruneError::Length { .. })));
     }
 
@@ -352,7 +429,7 @@ mod tests {
             let config = BitWidthConfig { least, most, ..Default::default() };
             let net = network(weight.clone());
             let variance = vec![log_variance.exp(); weight.len()];
-            let (weights, _) = choose(&net, &[variance], &config).unwrap();
+            let (weights, _) = choose(&net, &[variance], &config, false).unwrap();
             prop_assert!((least..=most).contains(&weights[0].bits));
             for (w, &v) in weight.iter().zip(&weights[0].values) {
                 prop_assert!(width_of(v) <= weights[0].bits);

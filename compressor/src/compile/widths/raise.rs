@@ -1,6 +1,6 @@
 //! Wider layers where validation asks for them.
 
-use super::{BitWidthConfig, MAX_FRACTION, fit};
+use super::{BitWidthConfig, MAX_FRACTION, fit_rows};
 use crate::graph::{Affine, Graph};
 use crate::ledger::BitRecord;
 use crate::numbers::Rows;
@@ -53,7 +53,7 @@ pub fn raise_until<E>(
     Ok(current)
 }
 
-/// A layer at another width, and its fractional bits.
+/// A layer at another width, and the fewest fractional bits of its steps.
 type Wider = (Rows, i32);
 
 /// All layers at the widest that is allowed.
@@ -82,7 +82,7 @@ fn widen(weights: &mut [Rows], records: &mut [BitRecord], layer: usize, wider: W
     weights[layer] = wider;
 }
 
-/// The layer at the next width; `None` when that isn't allowed or brings no finer grid.
+/// The layer at the next width, with as many steps as it has; `None` when that isn't allowed or brings no finer grid.
 fn widened(
     network: &Graph<Affine>,
     weights: &[Rows],
@@ -98,10 +98,12 @@ fn widened(
         return None;
     }
     let affine = network.layers().nth(layer)?.parameters.as_ref()?;
-    let row = affine.weight.len() / affine.bias.len().max(1);
+    let columns = affine.weight.len() / affine.bias.len().max(1);
     let config = BitWidthConfig { least: bits, most: bits, ..config.clone() };
-    let (wider, fraction) = fit(&affine.weight, row, MAX_FRACTION, &config);
-    (wider.coarsest() < weights[layer].coarsest()).then_some((wider, fraction))
+    let wanted = vec![MAX_FRACTION; weights[layer].scales.len()];
+    let (wider, fractions) = fit_rows(&affine.weight, columns, &wanted, &config);
+    let finer = wider.rounding_noise() < weights[layer].rounding_noise();
+    finer.then(|| (wider, fractions.into_iter().min().unwrap_or(0)))
 }
 
 #[cfg(test)]

@@ -61,14 +61,14 @@ pub struct IntegerLayer<'a> {
     pub matrix: &'a Matrix,
     /// As burn has them.
     pub tensors: &'a IntegerTensors,
-    /// Steps of the output per step of the accumulator.
-    pub factor: f64,
+    /// Steps of the output per step of each row's accumulator.
+    pub factors: Vec<f64>,
 }
 
 impl IntegerLayer<'_> {
     /// Accumulators to outputs: the runtime's rounding, and a straight line's gradient within the clamp.
     pub fn requantized<const D: usize>(&self, sums: Tensor<D>, to: Quantization) -> Tensor<D> {
-        let (zero_point, factor) = (to.zero_point, self.factor as f32);
+        let zero_point = to.zero_point;
         let multipliers = &self.matrix.multipliers;
         let rows = self.matrix.rows.max(1);
         let clamp = self.matrix.clamp;
@@ -76,7 +76,8 @@ impl IntegerLayer<'_> {
         straight_through(sums, |index, acc| {
             let multiplier = multipliers.get(index % rows).copied().unwrap_or(last);
             let q = requantize(acc.round() as i32, multiplier, zero_point);
-            let slope = if holds(clamp, q) { 0.0 } else { factor };
+            let factor = self.factors.get(index % rows).copied().unwrap_or(0.0);
+            let slope = if holds(clamp, q) { 0.0 } else { factor as f32 };
             (f32::from(clamp.apply(q)) - f32::from(zero_point), slope)
         })
     }

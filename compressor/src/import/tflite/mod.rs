@@ -11,6 +11,8 @@ mod builder;
 mod convert;
 mod dilated;
 mod elementwise;
+#[cfg(test)]
+pub(crate) mod excite;
 mod floats;
 mod numbers;
 mod operands;

@@ -1,4 +1,4 @@
-//! What fine-tuning in integers learns: weights, biases, and one step per layer.
+//! What fine-tuning in integers learns: weights, biases, and one step per layer or per output channel.
 //!
 //! The step's gradient is that of Esser et al. 2020 (Learned Step Size Quantization,
 //! arXiv:1902.08153), taken with respect to its logarithm.
@@ -19,8 +19,22 @@ use burn::tensor::Gradients;
 pub(crate) struct Learned {
     /// Weights before rounding, and biases.
     pub network: Graph<Affine>,
-    /// ln of each layer's step.
-    pub log_steps: Vec<f32>,
+    /// ln of the steps of each layer: one for all its rows, or one for each.
+    pub log_steps: Vec<Vec<f32>>,
+}
+
+/// The finest step that a row starts with, as a share of its layer's: rows of hardly any weights would
+/// have biases of too many steps.
+const FINEST_START: f32 = 1.0 / 32.0;
+
+/// The rows that have a step in common, with its logarithm: a layer's weights, or one row after the
+/// other.
+pub(crate) fn stepped<'a>(
+    weight: &'a [f32],
+    log_steps: &'a [f32],
+) -> impl Iterator<Item = (&'a [f32], f32)> {
+    let columns = (weight.len() / log_steps.len().max(1)).max(1);
+    weight.chunks(columns).zip(log_steps.iter().copied())
 }
 
 /// The largest integer of a width: the same on both sides of zero.
@@ -29,14 +43,23 @@ pub(crate) fn most(bits: u8) -> i16 {
 }
 
 impl Learned {
-    /// Steps of 2·mean|w|/√most, Esser et al.'s start.
-    pub(crate) fn new(network: Graph<Affine>, bits: &[u8]) -> Self {
-        let step = |(affine, &bits): (&Affine, &u8)| {
-            let sum: f32 = affine.weight.iter().map(|w| w.abs()).sum();
-            let mean = (sum / affine.weight.len().max(1) as f32).max(1e-6);
-            (2.0 * mean / f32::from(most(bits)).sqrt()).ln()
+    /// Steps of 2·mean|w|/√most, Esser et al.'s start, over each layer or each of its rows.
+    pub(crate) fn new(network: Graph<Affine>, bits: &[u8], per_channel: bool) -> Self {
+        let steps = |(affine, &bits): (&Affine, &u8)| {
+            let start = |weight: &[f32]| {
+                let sum: f32 = weight.iter().map(|w| w.abs()).sum();
+                let mean = (sum / weight.len().max(1) as f32).max(1e-6);
+                2.0 * mean / f32::from(most(bits)).sqrt()
+            };
+            let of_layer = start(&affine.weight);
+            if !per_channel {
+                return vec![of_layer.ln()];
+            }
+            let columns = (affine.weight.len() / affine.bias.len().max(1)).max(1);
+            let rows = affine.weight.chunks(columns);
+            rows.map(|row| start(row).max(of_layer * FINEST_START).ln()).collect()
         };
-        let log_steps = network.parameters().zip(bits).map(step).collect();
+        let log_steps = network.parameters().zip(bits).map(steps).collect();
         Self { network, log_steps }
     }
 
@@ -44,11 +67,14 @@ impl Learned {
     pub(crate) fn integers(&self, bits: &[u8]) -> Vec<Rows> {
         let layers = self.network.parameters().zip(&self.log_steps).zip(bits);
         layers
-            .map(|((affine, log_step), &bits)| {
-                let (scale, most) = (log_step.exp(), f32::from(most(bits)));
-                let value = |w: &f32| (w / scale).round().clamp(-most, most) as i16;
-                let values = affine.weight.iter().map(value).collect();
-                Rows { values, scales: vec![scale], bits }
+            .map(|((affine, log_steps), &bits)| {
+                let most = f32::from(most(bits));
+                let values = stepped(&affine.weight, log_steps).flat_map(|(row, log_step)| {
+                    let scale = log_step.exp();
+                    row.iter().map(move |w| (w / scale).round().clamp(-most, most) as i16)
+                });
+                let scales = log_steps.iter().map(|log_step| log_step.exp()).collect();
+                Rows { values: values.collect(), scales, bits }
             })
             .collect()
     }
@@ -74,26 +100,17 @@ impl Learned {
         let steps = self.log_steps.iter().zip(&mut into.log_steps);
         let layers = self.network.parameters().zip(into.network.parameters_mut()).zip(steps);
         let simulated = simulation.units().zip(tensors).zip(bits);
-        for (((latent, into_layer), (log_step, into_step)), ((unit, tensors), &bits)) in
+        for (((latent, into_layer), (log_steps, into_steps)), ((units, tensors), &bits)) in
             layers.zip(simulated)
         {
-            let (scale, most) = (log_step.exp(), f32::from(most(bits)));
-            let latent = latent.weight.iter();
-            let mut of_step = 0.0;
-            for ((slot, w), g) in
-                into_layer.weight.iter_mut().zip(latent).zip(gradient(&tensors.weight, grads))
-            {
-                let steps = w / scale;
-                if steps.abs() <= most {
-                    *slot = g / scale;
-                    of_step += g * (steps.round() - steps);
-                } else {
-                    of_step += g * most.copysign(steps);
-                }
+            let weights = gradient(&tensors.weight, grads);
+            let rows = stepped(&latent.weight, log_steps).zip(stepped_mut(into_layer, into_steps));
+            let columns = (weights.len() / log_steps.len().max(1)).max(1);
+            for ((row, (into_row, into_step)), grads) in rows.zip(weights.chunks(columns)) {
+                *into_step = row_gradient(row, grads, f32::from(most(bits)), into_row);
             }
-            *into_step = of_step;
             let biases = gradient(&tensors.bias, grads);
-            for (slot, g) in into_layer.bias.iter_mut().zip(biases) {
+            for ((slot, g), unit) in into_layer.bias.iter_mut().zip(biases).zip(units) {
                 *slot = (f64::from(g) / unit) as f32;
             }
         }
@@ -101,16 +118,47 @@ impl Learned {
     }
 }
 
+/// As [`stepped`], of a gradient.
+fn stepped_mut<'a>(
+    layer: &'a mut Affine,
+    log_steps: &'a mut [f32],
+) -> impl Iterator<Item = (&'a mut [f32], &'a mut f32)> {
+    let columns = (layer.weight.len() / log_steps.len().max(1)).max(1);
+    layer.weight.chunks_mut(columns).zip(log_steps)
+}
+
+/// The gradient of latent weights that have a step in common into `into`, from those of their integers,
+/// and that of the step.
+fn row_gradient(
+    (latent, log_step): (&[f32], f32),
+    grads: &[f32],
+    most: f32,
+    into: &mut [f32],
+) -> f32 {
+    let scale = log_step.exp();
+    let mut of_step = 0.0;
+    for ((slot, w), g) in into.iter_mut().zip(latent).zip(grads) {
+        let steps = w / scale;
+        if steps.abs() <= most {
+            *slot = g / scale;
+            of_step += g * (steps.round() - steps);
+        } else {
+            of_step += g * most.copysign(steps);
+        }
+    }
+    of_step
+}
+
 impl Parameters for Learned {
     fn tensors(&self) -> Vec<(Kind, &[f32])> {
         let mut all = self.network.tensors();
-        all.push((Kind::ScaleMean, &self.log_steps));
+        all.extend(self.log_steps.iter().map(|steps| (Kind::ScaleMean, steps.as_slice())));
         all
     }
 
     fn tensors_mut(&mut self) -> Vec<&mut Vec<f32>> {
         let mut all = self.network.tensors_mut();
-        all.push(&mut self.log_steps);
+        all.extend(&mut self.log_steps);
         all
     }
 }

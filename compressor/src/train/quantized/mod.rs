@@ -1,8 +1,8 @@
 //! Fine-tuning in integers: what training sees is what the device computes.
 //!
 //! The survivors of pruning are trained with the device's arithmetic in the forward pass
-//! ([`simulate`], [`alone`]), at given widths with one learned step per layer ([`learned`]), and with the
-//! rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
+//! ([`simulate`], [`alone`]), at given widths with one learned step per layer or per output channel
+//! ([`learned`]), and with the rate of their code in the loss ([`rate`]). Activations are calibrated anew at the start of each
 //! epoch of the first half and stay fixed from there on. Rows and columns that became all zero
 //! leave the tensors (`shrink`).
 
@@ -33,7 +33,7 @@ use crate::graph::{Affine, Graph, Rows, ValueId};
 use crate::ledger::GroupRecord;
 use crate::numbers::Quantization;
 use crate::prune::Lineage;
-use learned::{Learned, most};
+use learned::{Learned, most, stepped};
 use rate::Rate;
 use simulate::Simulation;
 
@@ -81,8 +81,8 @@ pub(crate) struct State {
 pub(crate) struct Quantized {
     /// Biases as learned, weights as the integers stand for them.
     pub network: Graph<Affine>,
-    /// ln of each layer's step.
-    pub log_steps: Vec<f32>,
+    /// ln of the steps of each layer: one for all its rows, or one for each.
+    pub log_steps: Vec<Vec<f32>>,
     /// The activations that training saw.
     pub activations: Activations,
 }
@@ -126,7 +126,7 @@ impl State {
         context: &TrainingContext<'_>,
     ) -> Result<Self, TrainError> {
         let activations = context.calibrate(&network)?;
-        let learned = Learned::new(network, context.bits);
+        let learned = Learned::new(network, context.bits, context.config.per_channel);
         Ok(Self {
             adam: Adam::new(&learned),
             average: learned.clone(),
@@ -266,10 +266,13 @@ fn limit(gradient: &mut Learned) {
 /// Adds the rate's gradient.
 fn add_rate(learned: &Learned, rates: &[Rate], nats_per_bit: f32, gradient: &mut Learned) {
     let layers = learned.network.parameters().zip(&learned.log_steps).zip(rates);
-    for (((affine, log_step), rate), into) in layers.zip(gradient.network.parameters_mut()) {
-        let per_step = (-log_step).exp();
-        for (w, g) in affine.weight.iter().zip(&mut into.weight) {
-            *g += nats_per_bit * per_step * rate.slope(w * per_step);
+    for (((affine, log_steps), rate), into) in layers.zip(gradient.network.parameters_mut()) {
+        let mut gradients = into.weight.iter_mut();
+        for (row, log_step) in stepped(&affine.weight, log_steps) {
+            let per_step = (-log_step).exp();
+            for (w, g) in row.iter().zip(&mut gradients) {
+                *g += nats_per_bit * per_step * rate.slope(w * per_step);
+            }
         }
     }
 }

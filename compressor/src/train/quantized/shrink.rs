@@ -29,6 +29,15 @@ impl State {
             for network in tensors {
                 *network = step.shrinkage.apply(network)?;
             }
+            let steps = [
+                &mut self.learned.log_steps,
+                &mut self.average.log_steps,
+                &mut self.adam.first.log_steps,
+                &mut self.adam.second.log_steps,
+            ];
+            for log_steps in steps {
+                slice_steps(&step.shrinkage, log_steps)?;
+            }
             before = slices(&step.shrinkage, &before)?;
         }
         for learned in [&mut self.learned, &mut self.average] {
@@ -40,6 +49,14 @@ impl State {
 
 fn slices(step: &Shrinkage, biases: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, PruneError> {
     biases.iter().enumerate().map(|(layer, bias)| step.slice_bias(layer, bias)).collect()
+}
+
+/// Leaves the steps of rows that stay; a step of all rows stays with any of them.
+fn slice_steps(step: &Shrinkage, log_steps: &mut [Vec<f32>]) -> Result<(), PruneError> {
+    for (layer, steps) in log_steps.iter_mut().enumerate().filter(|(_, steps)| steps.len() > 1) {
+        *steps = step.slice_bias(layer, steps)?;
+    }
+    Ok(())
 }
 
 /// Adds what folding added to the biases.

@@ -55,9 +55,9 @@ impl Simulation {
         self.graph.nodes.iter().filter_map(|node| Some((node, node.parameters.as_ref()?)))
     }
 
-    /// Real value of one step of each layer's accumulators.
-    pub(crate) fn units(&self) -> impl Iterator<Item = f64> {
-        self.layers().map(|(node, matrix)| unit(self.site(node).from(0), matrix))
+    /// Real value of one step of each accumulator of each layer.
+    pub(crate) fn units(&self) -> impl Iterator<Item = Vec<f64>> {
+        self.layers().map(|(node, matrix)| units(self.site(node).from(0), matrix))
     }
 
     /// What the output's integers stand for.
@@ -104,8 +104,9 @@ impl Simulation {
                 if node.parameters.is_some() { tensors.next() } else { None },
             );
             let layer = layer.map(|(matrix, tensors)| {
-                let unit = unit(site.from(0), matrix);
-                IntegerLayer { matrix, tensors, factor: unit / f64::from(site.to().scale) }
+                let to = f64::from(site.to().scale);
+                let units = units(site.from(0), matrix).into_iter();
+                IntegerLayer { matrix, tensors, factors: units.map(|unit| unit / to).collect() }
             });
             let mut operands: Vec<Value> =
                 node.inputs.iter().filter_map(|&id| run.value(id)).collect();
@@ -126,10 +127,10 @@ impl Simulation {
     }
 }
 
-/// Real value of one step of a layer's accumulator.
-fn unit(from: Quantization, matrix: &Matrix) -> f64 {
-    let scale = matrix.scales.first().copied().unwrap_or(0.0);
-    f64::from(from.scale) * f64::from(scale)
+/// Real value of one step of each of a layer's accumulators.
+fn units(from: Quantization, matrix: &Matrix) -> Vec<f64> {
+    let scales = matrix.scales.iter().cycle().take(matrix.rows);
+    scales.map(|&scale| f64::from(from.scale) * f64::from(scale)).collect()
 }
 
 /// A forward pass.

@@ -2,6 +2,7 @@ use super::simulate::Simulation;
 use super::*;
 use crate::compile::calibrate::{calibrate, plan};
 use crate::compile::serialize::ModelInfo;
+use crate::compile::storage::{Goal, SizeConfig};
 use crate::compile::{self, CompileOptions, Compiled, InputQuantization};
 use crate::data::Normalization;
 use crate::device::DeviceName;
@@ -202,12 +203,18 @@ impl Bench {
         }
     }
 
-    fn compiled(&self, rows: &[Rows], bias_tolerance: f64) -> (Vec<u8>, Compiled) {
+    fn compiled(
+        &self,
+        rows: &[Rows],
+        bias_tolerance: f64,
+        size: Option<SizeConfig>,
+    ) -> (Vec<u8>, Compiled) {
         let rows = self.network.layers().map(|node| node.output).zip(rows.iter().cloned());
         let plan = plan(&self.network, self.activations.clone(), &self.input);
         let plan = Plan { rows: rows.collect(), bias_tolerance, ..plan };
         let integers = lower(&self.network, &plan).unwrap();
-        let (options, info) = (CompileOptions::default(), ModelInfo::default());
+        let options = CompileOptions { size, ..CompileOptions::default() };
+        let info = ModelInfo::default();
         compile::write(&integers, &self.input, &options, &info).unwrap()
     }
 
@@ -229,16 +236,22 @@ impl Bench {
         }
     }
 
-    /// Every logit, bit for bit, with and without gradients.
-    fn check(&self, bits: &[u8], tolerance: f64) {
+    /// Every logit, bit for bit, with and without gradients, however the weights are stored.
+    fn check(&self, bits: &[u8], tolerance: f64, per_channel: bool) {
         let bits = &bits[..self.network.layers().count()];
-        let integers = Learned::new(self.network.clone(), bits).integers(bits);
-        let (bytes, compiled) = self.compiled(&integers, tolerance);
+        let integers = Learned::new(self.network.clone(), bits, per_channel).integers(bits);
         let simulation =
             Simulation::new(&self.network, &integers, &self.activations, &self.input, tolerance);
         let simulation = simulation.unwrap();
         let quantized = self.input.quantize(&self.examples.inputs);
+        let sizes = [Goal::Flash, Goal::Instructions]
+            .map(|goal| Some(SizeConfig { goal, ..SizeConfig::default() }));
+        let [(bytes, compiled), coded, fast] =
+            [None, sizes[0], sizes[1]].map(|size| self.compiled(&integers, tolerance, size));
         let device_outputs = verify::run_batch(&bytes, &quantized).unwrap();
+        for (bytes, _) in [coded, fast] {
+            assert_eq!(verify::run_batch(&bytes, &quantized).unwrap(), device_outputs);
+        }
         let plain = DeviceName::default().open().unwrap();
         let examples = in_integers(&self.examples, &self.input);
         for device in [plain.clone().autodiff(), plain] {
@@ -267,7 +280,7 @@ proptest! {
         same in any::<bool>(), average in any::<bool>(), keep in 2usize..5, seed in 0u64..1000,
         bits in prop::collection::vec(2u8..=8, 7), shape in 0..3,
         crop in any::<bool>(), offset in prop::sample::select(vec![0.0, 127.5]),
-        tolerance in prop::sample::select(vec![1.0 / 64.0, 0.25, 0.5]),
+        tolerance in prop::sample::select(vec![1.0 / 64.0, 0.25, 0.5]), per_channel in any::<bool>(),
     ) {
         let padding = if same { Padding::Same } else { Padding::Valid };
         let structure = match shape {
@@ -275,26 +288,55 @@ proptest! {
             1 => gated(true),
             _ => plain(padding, average, keep, crop && !same),
         };
-        Bench::new(&structure, offset, seed).check(&bits, tolerance);
+        Bench::new(&structure, offset, seed).check(&bits, tolerance, per_channel);
     }
 }
 
 #[test]
 fn training_lowers_the_loss_and_the_rate_empties_layers() {
-    training_lowers(&plain(Padding::Valid, false, 3, false), 0.7);
+    training_lowers(&plain(Padding::Valid, false, 3, false), 0.7, false);
 }
 
 #[test]
 fn networks_with_branches_train_and_shrink_alike() {
-    training_lowers(&residual(Padding::Valid, 3), 0.85);
+    training_lowers(&residual(Padding::Valid, 3), 0.85, false);
 }
 
 #[test]
 fn networks_with_gates_train_alike() {
-    training_lowers(&gated(false), 0.95);
+    training_lowers(&gated(false), 0.95, false);
 }
 
-fn training_lowers(structure: &Graph<()>, factor: f64) {
+/// Rows that leave take their steps along.
+#[test]
+fn each_channel_learns_its_step() {
+    training_lowers(&residual(Padding::Valid, 3), 0.85, true);
+}
+
+#[test]
+fn a_row_starts_and_is_rounded_by_its_own_weights() {
+    let mut network = network(&plain(Padding::Valid, false, 3, false), 1);
+    let first = network.parameters_mut().next().unwrap();
+    let columns = first.weight.len() / first.bias.len();
+    first.weight[..columns].iter_mut().for_each(|w| *w *= 10.0);
+    let bits = vec![4; network.layers().count()];
+    let [layers, channels] = [false, true]
+        .map(|per_channel| Learned::new(network.clone(), &bits, per_channel).integers(&bits));
+    for (layer, channel) in layers.iter().zip(&channels) {
+        let outputs = channel.scales.len();
+        assert!(layer.scales.len() == 1 && outputs > 1 && channel.values.len() % outputs == 0);
+    }
+    assert!(channels[0].scales[0] > 4.0 * channels[0].scales[1]);
+    // One step for all is far too coarse for the other rows.
+    let first = network.parameters().next().unwrap();
+    let error = |rows: &[Rows]| -> f32 {
+        let weights = first.weight.iter().zip(rows[0].dequantized()).skip(columns);
+        weights.map(|(w, q)| (w - q).powi(2)).sum()
+    };
+    assert!(error(&channels) < 0.2 * error(&layers));
+}
+
+fn training_lowers(structure: &Graph<()>, factor: f64, per_channel: bool) {
     let bench = Bench::new(structure, 0.0, 5);
     let device = DeviceName::default().open().unwrap().autodiff();
     let bits = vec![4; bench.network.layers().count()];
@@ -304,6 +346,7 @@ fn training_lowers(structure: &Graph<()>, factor: f64) {
             batch: Some(8),
             rate: Some(rate),
             average: 0.9,
+            per_channel,
             learning_rate: 1e-2,
             ..Default::default()
         };
