@@ -170,6 +170,16 @@ impl Read for i32 {
     }
 }
 
+impl Read for bool {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let byte = reader.byte();
+        if byte > 1 {
+            reader.refuse();
+        }
+        byte == 1
+    }
+}
+
 impl Read for f32 {
     fn read(reader: &mut Reader<'_>) -> Self {
         Self::from_bits(u32::from_le_bytes(core::array::from_fn(|_| reader.byte())))

@@ -32,8 +32,8 @@ const MAXIMUM: i32 = 55;
 const MINIMUM: i32 = 57;
 const RELU_N1_TO_1: i32 = 20;
 /// Channels before rows and columns, and behind them.
-const FIRST: [i64; 4] = [0, 3, 1, 2];
-const LAST: [i64; 4] = [0, 2, 3, 1];
+pub(super) const FIRST: [i64; 4] = [0, 3, 1, 2];
+pub(super) const LAST: [i64; 4] = [0, 2, 3, 1];
 
 /// The graph of a model of floats.
 pub(super) fn convert(model: &Model<'_>) -> Result<FloatModel, ImportError> {
@@ -98,11 +98,16 @@ pub(super) struct Writer<'m> {
     weights: usize,
 }
 
-fn ints(name: &str, ints: &[i64]) -> schema::Attribute {
+pub(super) fn ints(name: &str, ints: &[i64]) -> schema::Attribute {
     schema::Attribute { name: name.to_owned(), ints: ints.to_vec(), ..Default::default() }
 }
 
-fn int(name: &str, int: i64) -> schema::Attribute {
+/// A word.
+pub(super) fn text(name: &str, text: &'static str) -> schema::Attribute {
+    schema::Attribute { name: name.to_owned(), text: text.as_bytes().into(), ..Default::default() }
+}
+
+pub(super) fn int(name: &str, int: i64) -> schema::Attribute {
     schema::Attribute { name: name.to_owned(), int, ..Default::default() }
 }
 
@@ -158,7 +163,11 @@ impl<'m> Writer<'m> {
         id.ok_or_else(|| site.missing("an operand"))
     }
 
-    fn tensor(&self, site: &Site<'m>, place: usize) -> Result<&'m Tensor<'m>, ImportError> {
+    pub(super) fn tensor(
+        &self,
+        site: &Site<'m>,
+        place: usize,
+    ) -> Result<&'m Tensor<'m>, ImportError> {
         Ok(&self.model.tensors[self.id(site, place)?])
     }
 
@@ -171,7 +180,7 @@ impl<'m> Writer<'m> {
     }
 
     /// The name of an operand; constants become initializers when they are met first.
-    fn operand(&mut self, site: &Site<'m>, place: usize) -> Result<String, ImportError> {
+    pub(super) fn operand(&mut self, site: &Site<'m>, place: usize) -> Result<String, ImportError> {
         let id = self.id(site, place)?;
         let tensor = &self.model.tensors[id];
         if !tensor.data.is_empty() && self.known.insert(id) {
@@ -181,7 +190,7 @@ impl<'m> Writer<'m> {
         Ok(self.names[id].clone())
     }
 
-    fn output(&self, site: &Site<'m>) -> Result<String, ImportError> {
+    pub(super) fn output(&self, site: &Site<'m>) -> Result<String, ImportError> {
         match site.operator.outputs.as_slice() {
             [id] => Ok(self.names[*id as usize].clone()),
             _ => Err(site.missing("its only output")),
@@ -235,7 +244,7 @@ impl<'m> Writer<'m> {
     }
 
     /// Integers that the file has elsewhere, as an operand.
-    fn longs(&mut self, numbers: &[i64]) -> String {
+    pub(super) fn longs(&mut self, numbers: &[i64]) -> String {
         let name = self.fresh();
         let (dims, longs) = (vec![numbers.len() as i64], numbers.to_vec());
         let tensor =
@@ -258,7 +267,7 @@ impl<'m> Writer<'m> {
         format!("\u{1}{}", self.steps)
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         site: &Site<'m>,
         operator: &str,
@@ -279,7 +288,7 @@ impl<'m> Writer<'m> {
     }
 
     /// As [`Writer::node`], of a value without a name.
-    fn step(
+    pub(super) fn step(
         &mut self,
         site: &Site<'m>,
         operator: &str,
@@ -291,7 +300,7 @@ impl<'m> Writer<'m> {
         Ok(output)
     }
 
-    fn transposed(
+    pub(super) fn transposed(
         &mut self,
         site: &Site<'m>,
         x: &str,

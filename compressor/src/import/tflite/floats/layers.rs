@@ -1,6 +1,6 @@
 //! Operators of a model of floats that become several nodes.
 
-use super::{FIRST, LAST, Writer, int, ints};
+use super::{FIRST, LAST, Writer, int, ints, text};
 use crate::import::ImportError;
 use crate::import::tflite::convert::{Site, integers};
 use crate::import::tflite::slice::{self, Part};
@@ -8,8 +8,7 @@ use crate::import::tflite::window::padding_and_stride;
 
 /// ONNX's name of the schema's border rule.
 fn auto_pad(padding: i8) -> super::schema::Attribute {
-    let text: &'static [u8] = if padding == 0 { b"SAME_UPPER" } else { b"VALID" };
-    super::schema::Attribute { text: text.into(), ..int("auto_pad", 0) }
+    text("auto_pad", if padding == 0 { "SAME_UPPER" } else { "VALID" })
 }
 
 impl<'m> Writer<'m> {
