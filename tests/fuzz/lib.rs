@@ -11,7 +11,7 @@ use bitsback_runtime::format::{
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
     Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d,
-    Mean, Mul, Pad, Rescale, Select, Slice, Softmax, Tanh,
+    Mean, Mul, Pad, Rescale, ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::writer::{model_len, write_model};
@@ -303,7 +303,7 @@ impl Draw<'_, '_> {
         let second = self.source(previous)?;
         let dilation = if self.u.ratio(3, 4)? { [1, 1] } else { [self.u.int_in_range(0..=3)?, 2] };
         let channels = previous.shape.channels() as u16;
-        Ok(match self.u.int_in_range(0..=22)? {
+        Ok(match self.u.int_in_range(0..=23)? {
             0 => {
                 let output = self.tensor_of(&[1])?;
                 Op::Dense(Dense { input, output, affine: self.affine()? })
@@ -430,6 +430,12 @@ impl Draw<'_, '_> {
                 };
                 let [begin, stride] = [each()?, each()?].map(|of| of.into_iter().collect());
                 Op::Slice(Slice { input, output, begin, stride })
+            }
+            23 => {
+                let shape = Shape::new(&[self.dim()?, self.dim()?, channels]);
+                let output = self.place(shape)?;
+                let half_pixel_centers = self.u.arbitrary()?;
+                Op::ResizeNearest(ResizeNearest { input, output, half_pixel_centers })
             }
             _ => {
                 let output = self.same(previous)?;

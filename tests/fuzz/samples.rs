@@ -7,7 +7,7 @@ use bitsback_runtime::format::{
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
     Conv2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad,
-    Rescale, Select, Slice, Softmax, Tanh,
+    Rescale, ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
@@ -151,6 +151,14 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
             output: image(32, &[6, 5, 2], 0),
             before,
             value: 0,
+        })],
+    ));
+    ops.push((
+        "resize_nearest",
+        vec![Op::ResizeNearest(ResizeNearest {
+            input: previous(),
+            output: image(32, &[7, 3, 2], 0),
+            half_pixel_centers: true,
         })],
     ));
     let [begin, stride] = [[1, 0, 1], [2, 3, 1]].map(|of| of.into_iter().collect());

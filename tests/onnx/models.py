@@ -608,6 +608,22 @@ def hard():
     return b
 
 
+def resized():
+    """Larger and smaller images of the nearest pixels, by factors and sizes, found in every way."""
+    b = Builder(37, [3, 6, 5])
+    none = np.array([], np.float32)
+    b.conv(4, 3, 3, pads=[1, 1, 1, 1])
+    b.then("Resize", none, np.array([1, 1, 2, 3], np.float32))
+    b.conv(4, 4, 3, pads=[1, 1, 1, 1])
+    corners = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    b.then("Resize", none, none, np.array([1, 4, 7, 11]), **corners)
+    b.conv(4, 4, 3, pads=[1, 1, 1, 1])
+    b.then("Resize", none, none, np.array([1, 4, 9, 6]), nearest_mode="round_prefer_ceil")
+    b.then("Flatten")
+    b.gemm(4, 4 * 9 * 6)
+    return b
+
+
 def slices():
     """Parts of channels, rows and columns, with steps, from either end."""
     b = Builder(35, [4, 8, 9])
@@ -695,7 +711,7 @@ MODELS = [
     image_output, quantized, temporal, averages, differences, flat_last, gray_last, scaled_last,
     normalised_first, step_last, image_of_sequence_last, poolings, poolings_of_steps,
     softmax_of_pixel, softmax_of_all, softmax_of_channels, rows_and_back, dense_on_pixels,
-    computed_shapes, excite_last, excite_first, broadcasts, hard, slices, reductions,
+    computed_shapes, excite_last, excite_first, broadcasts, hard, slices, reductions, resized,
 ]  # fmt: skip
 
 

@@ -163,6 +163,21 @@ def cropped(x):
     return L.Dense(3)(L.Flatten()(x[:, ::2]))
 
 
+def nearest(rows, columns, centers):
+    """Keras's own layers repeat pixels by other operators."""
+    resize = tf.compat.v1.image.resize_nearest_neighbor
+    return L.Lambda(lambda x: resize(x, (rows, columns), half_pixel_centers=centers))
+
+
+def upsampled(x):
+    """A decoder: larger images by whole factors and by others, found by centres and by corners."""
+    x = L.Conv2D(4, 3, 2, "same", activation="relu")(x)
+    x = L.Conv2D(5, 3, padding="same", activation="relu")(nearest(10, 12, True)(x))
+    x = L.Conv2D(4, 3, padding="same")(nearest(11, 10, True)(x))
+    x = L.Conv2D(4, 3, padding="same")(nearest(5, 13, False)(x))
+    return L.Dense(3)(L.GlobalAveragePooling2D()(nearest(15, 13, False)(x)))
+
+
 # Builder, shape of an example, types of the ends, whether weights have one scale per tensor.
 MODELS = [
     (sine, (1,), tf.int8, False),
@@ -179,6 +194,7 @@ MODELS = [
     (dilated, (24, 4), tf.int8, False),
     (mobile, (12, 12, 3), tf.int8, False),
     (cropped, (9, 8, 2), tf.int8, False),
+    (upsampled, (9, 8, 2), tf.int8, False),
 ]
 
 # Models that stay floats: builder, shape of an example, what the converter does with the weights.
@@ -189,6 +205,7 @@ FLOATS = [
     (series, (32, 4), "halves"),
     (rows, (5, 7), "floats"),
     (cropped, (9, 8, 2), "floats"),
+    (upsampled, (9, 8, 2), "floats"),
     (keywords, (49, 10, 1), "dynamic"),
     (anomaly, (40,), "dynamic"),
 ]

@@ -99,6 +99,7 @@ fn parts(op: &mut Op) -> Vec<&mut u32> {
         | Op::Slice(_)
         | Op::Mean(_)
         | Op::Rescale(_)
+        | Op::ResizeNearest(_)
         | Op::LeakyRelu(_)
         | Op::HardSwish(_)
         | Op::Logistic(_)

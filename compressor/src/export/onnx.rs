@@ -269,7 +269,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::graph::ops::{BatchNorm, Dropout, Reshape, Select, Slice};
+    use crate::graph::ops::{BatchNorm, Dropout, Reshape, ResizeNearest, Select, Slice};
     use crate::graph::{Executor, Graph};
     use crate::import;
 
@@ -297,6 +297,29 @@ mod tests {
         for (a, b) in direct.iter().zip(&back) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_larger_image_is_a_resize_and_another_one_its_rows_and_columns() {
+        let graph = |to: [usize; 2]| {
+            let mut graph: Graph<Affine> = Graph::of_input(vec![3, 4, 2]);
+            let op = ResizeNearest { half_pixel_centers: true };
+            let x = graph.push("resize", op, vec![0], vec![to[0], to[1], 2], None);
+            graph.push("flatten", Reshape {}, vec![x], vec![to[0] * to[1] * 2], None);
+            FloatModel { graph, ..FloatModel::default() }
+        };
+        let inputs: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let whole = graph([6, 12]);
+        let read = import::onnx::read(&onnx(&whole, false).unwrap(), None, None).unwrap();
+        let [direct, back] =
+            [&whole, &read].map(|model| Executor::new(&model.graph).unwrap().run(&inputs).unwrap());
+        assert_eq!(direct, back);
+        let file = RawModel::decode(onnx(&graph([2, 3]), false).unwrap().as_slice()).unwrap();
+        let file = RawGraph::decode(file.graph).unwrap();
+        let places = file.initializers[..2].iter().map(|raw| Tensor::decode(raw.clone()).unwrap());
+        let places: Vec<u8> = places.flat_map(|places| places.raw.to_vec()).collect();
+        let expected = [0i64, 2, 0, 2, 3].iter().flat_map(|place| place.to_le_bytes());
+        assert_eq!(places, expected.collect::<Vec<u8>>());
     }
 
     #[test]

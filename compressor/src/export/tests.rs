@@ -59,7 +59,7 @@ fn real(bytes: &[u8], outputs: &[i8]) -> Vec<f32> {
 }
 
 /// Models with every operator that can be exported.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "mlp",
     "lenet",
     "residual",
@@ -69,6 +69,7 @@ const NAMES: [&str; 9] = [
     "channels_last",
     "image_output",
     "hard",
+    "slices",
 ];
 
 #[test]

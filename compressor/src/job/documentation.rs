@@ -162,6 +162,7 @@ fn every_layer_is_documented() {
         LayerConfig::GlobalAvgPool {},
         LayerConfig::Crop { size },
         LayerConfig::Slice { begin: vec![1], size: vec![1], stride: vec![1] },
+        LayerConfig::Upsample { factor: [2; 2] },
         LayerConfig::Relu {},
         LayerConfig::Relu6 {},
         LayerConfig::LeakyRelu { slope: 0.5 },

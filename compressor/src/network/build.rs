@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::{LayerConfig, NetworkError};
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
-    HardSwish, LeakyRelu, Logistic, MaxPool2d, Mul, Op, Reshape, Slice, Tanh,
+    HardSwish, LeakyRelu, Logistic, MaxPool2d, Mul, Op, Reshape, ResizeNearest, Slice, Tanh,
 };
 use crate::graph::{Graph, Padding, ValueId, Window};
 use crate::numbers::Shape;
@@ -207,6 +207,7 @@ impl Place<'_> {
             }
             LayerConfig::Crop { size } => self.crop(*size)?,
             LayerConfig::Slice { begin, size, stride } => self.slice(begin, size, stride)?,
+            LayerConfig::Upsample { factor } => self.upsample(*factor)?,
             LayerConfig::Relu {} => self.node(Clip::RELU, shape),
             LayerConfig::Relu6 {} => self.node(Clip::RELU6, shape),
             LayerConfig::LeakyRelu { slope } => self.leaky_relu(*slope)?,
@@ -305,6 +306,14 @@ impl Place<'_> {
             }
         }
         Ok(self.node(Slice { begin, stride }, Shape::of(&sizes)))
+    }
+
+    fn upsample(&self, factor: [usize; 2]) -> Result<Step, NetworkError> {
+        let [height, width, channels] = self.image()?;
+        factor.iter().try_for_each(|&factor| self.at_least_one("factor", factor))?;
+        let (height, width) = (height.saturating_mul(factor[0]), width.saturating_mul(factor[1]));
+        let op = ResizeNearest { half_pixel_centers: false };
+        Ok(self.node(op, Shape::Image { height, width, channels }))
     }
 
     fn mark(&self, name: &str) -> Result<Step, NetworkError> {

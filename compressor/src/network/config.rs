@@ -142,6 +142,12 @@ pub enum LayerConfig {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stride: Vec<usize>,
     },
+    /// A larger image, each of whose pixels is the nearest one.
+    Upsample {
+        /// Rows and columns for each that there is; one number means both.
+        #[serde(with = "pair")]
+        factor: [usize; 2],
+    },
     /// max(x, 0).
     Relu {},
     /// min(max(x, 0), 6).
@@ -207,6 +213,7 @@ impl LayerConfig {
             Self::GlobalAvgPool {} => "global-avg-pool",
             Self::Crop { .. } => "crop",
             Self::Slice { .. } => "slice",
+            Self::Upsample { .. } => "upsample",
             Self::Relu {} => "relu",
             Self::Relu6 {} => "relu6",
             Self::LeakyRelu { .. } => "leaky-relu",

@@ -3,7 +3,8 @@
 
 use crate::graph::ops::{
     Add, AvgPool2d, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, HardSigmoid, HardSwish,
-    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select, Slice, Softmax, Tanh,
+    LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, ResizeNearest, Select, Slice,
+    Softmax, Tanh,
 };
 use crate::graph::{Affine, Graph, Padding, ValueId, Window};
 
@@ -292,6 +293,11 @@ impl Builder<'_> {
             let fill = if self.numbers.chance(70) { 0.0 } else { 0.5 };
             let before = vec![1, 0, 0];
             return self.push(Pad { before, fill }, vec![x], dims, None);
+        }
+        if self.numbers.chance(30) {
+            (dims[0], dims[1]) = (1 + self.numbers.below(9), 1 + self.numbers.below(9));
+            let half_pixel_centers = self.numbers.chance(50);
+            return self.push(ResizeNearest { half_pixel_centers }, vec![x], dims, None);
         }
         self.slice(x)
     }

@@ -28,6 +28,7 @@ mod operands;
 mod pad;
 mod pool;
 mod rescale;
+mod resize_nearest;
 mod rows;
 mod select;
 mod slice;
@@ -58,6 +59,7 @@ pub use mean::Mean;
 pub use mul::Mul;
 pub use pad::Pad;
 pub use rescale::Rescale;
+pub use resize_nearest::ResizeNearest;
 pub use select::Select;
 pub use slice::Slice;
 pub use softmax::Softmax;
@@ -323,6 +325,8 @@ operators! {
     21 HardSwish "hard_swish" reads input,
     /// some of the values, at equal distances along each dimension
     22 Slice "slice" reads input,
+    /// an image in another size, of the nearest pixels
+    23 ResizeNearest "resize_nearest" reads input,
 }
 
 impl OpKind {

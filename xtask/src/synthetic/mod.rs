@@ -12,6 +12,7 @@ mod hard_swish;
 mod operators;
 mod pairs;
 mod pooled;
+mod resized;
 mod rows;
 pub(crate) mod shapes;
 mod slices;
@@ -51,6 +52,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
         run("operators", operators::build)?,
         run("pairs", pairs::build)?,
         run("pooled", pooled::build)?,
+        run("resized", resized::build)?,
         run("rows", rows::build)?,
         run("slices", slices::build)?,
         run("squares", squares::build)?,

@@ -25,6 +25,7 @@ mod mul;
 mod pad;
 mod pair;
 mod reshape;
+mod resize_nearest;
 mod select;
 mod slice;
 mod softmax;
@@ -70,7 +71,7 @@ operators! {
         Conv2d = Conv2d, Dense = Dense, DepthwiseConv2d = DepthwiseConv2d,
         Dropout = Dropout, HardSigmoid = HardSigmoid, HardSwish = HardSwish, LeakyRelu = LeakyRelu, LogSoftmax = LogSoftmax,
         Logistic = Logistic, MaxPool2d = MaxPool2d, Mean = Mean, Mul = Mul, Pad = Pad,
-        Reshape = Reshape, Select = Select, Slice = Slice, Softmax = Softmax, Tanh = Tanh,
+        Reshape = Reshape, ResizeNearest = ResizeNearest, Select = Select, Slice = Slice, Softmax = Softmax, Tanh = Tanh,
     }
 }
 
@@ -103,7 +104,7 @@ integer_operators! {
     Dense = IntegerDense, DepthwiseConv2d = IntegerDepthwiseConv2d,
     HardSigmoid = IntegerHardSigmoid, HardSwish = IntegerHardSwish, LeakyRelu = IntegerLeakyRelu, Limit = IntegerLimit,
     Logistic = IntegerLogistic, MaxPool2d = IntegerMaxPool2d, Mean = IntegerMean,
-    Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, Select = IntegerSelect, Slice = IntegerSlice,
+    Mul = IntegerMul, Pad = IntegerPad, Rescale = IntegerRescale, ResizeNearest = IntegerResizeNearest, Select = IntegerSelect, Slice = IntegerSlice,
     Softmax = IntegerSoftmax, Tanh = IntegerTanh,
 }
 
@@ -136,6 +137,7 @@ pub use mean::{IntegerMean, Mean};
 pub use mul::{IntegerMul, Mul};
 pub use pad::{IntegerPad, Pad};
 pub use reshape::Reshape;
+pub use resize_nearest::{IntegerResizeNearest, ResizeNearest};
 pub use select::{IntegerSelect, Select};
 pub use slice::{IntegerSlice, Slice};
 pub use softmax::{IntegerSoftmax, Softmax};

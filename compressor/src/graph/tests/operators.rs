@@ -2,8 +2,8 @@
 
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
-    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Slice, Softmax, Tanh,
+    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape,
+    ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use crate::graph::{Affine, Executor, Graph, GraphError, Padding, Window};
 
@@ -162,6 +162,22 @@ fn slices_take_values_at_equal_distances() {
 }
 
 #[test]
+fn resized_images_repeat_pixels_or_leave_them_out() {
+    let x: Vec<f32> = (0..6).map(|i| i as f32).collect();
+    let resize = |half_pixel_centers, to: [usize; 2]| {
+        run(ResizeNearest { half_pixel_centers }, &[2, 3, 1], &[to[0], to[1], 1], None, &x)
+    };
+    for half in [false, true] {
+        assert_eq!(
+            resize(half, [2, 6]),
+            [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0]
+        );
+    }
+    assert_eq!(resize(false, [1, 2]), [0.0, 1.0]);
+    assert_eq!(resize(true, [1, 2]), [3.0, 5.0]);
+}
+
+#[test]
 fn functions_of_single_values() {
     let x = [-4.0, -1.0, 0.0, 1.0, 8.0];
     assert_eq!(each(Clip::RELU, &x), [0.0, 0.0, 0.0, 1.0, 8.0]);
@@ -238,6 +254,8 @@ fn wrong_shapes_are_named() {
     refused(Slice { begin: vec![1], stride: vec![3] }.into(), &[4], &[2]);
     refused(Slice { begin: vec![0], stride: vec![0] }.into(), &[4], &[4]);
     refused(Slice { begin: vec![usize::MAX], stride: vec![usize::MAX] }.into(), &[4], &[2]);
+    let half_pixel_centers = false;
+    refused(ResizeNearest { half_pixel_centers }.into(), &[4, 4, 1], &[8, 8, 2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[4, 4, 2]);
     refused(MaxPool2d { window }.into(), &[4, 4, 1], &[5, 4, 1]);
     refused(Clip { low: 1.0, high: 0.0 }.into(), &[4], &[4]);

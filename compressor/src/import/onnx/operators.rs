@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::convert::Converter;
 use super::site::Site;
-use crate::graph::ops::{Clip, HardSwish, LeakyRelu, LogSoftmax, Logistic, Softmax, Tanh};
+use crate::graph::ops::{
+    Clip, HardSwish, LeakyRelu, LogSoftmax, Logistic, ResizeNearest, Softmax, Tanh,
+};
 use crate::import::ImportError;
 
 /// How an operator of an ONNX file is imported.
@@ -24,6 +26,7 @@ pub(super) enum Import {
     Extreme,
     HardSigmoid,
     HardSwish,
+    Resize,
     Add,
     Sub,
     Mul,
@@ -92,7 +95,7 @@ const TOGETHER: &str =
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 52] = [
+pub static SUPPORTED: [SupportedOperator; 54] = [
     line("Add", Import::Add, "add", BROADCAST),
     line("AveragePool", Import::AveragePool, "avg_pool2d", "no dilation"),
     line("BatchNormalization", Import::BatchNormalization, FOLDED, "of inference; folded into the layer before"),
@@ -134,15 +137,17 @@ pub static SUPPORTED: [SupportedOperator; 52] = [
     line("ReduceProd", Import::Product, "nothing", SHAPES),
     line("Relu", Import::Relu, "a limit, or rescale", ""),
     line("Reshape", Import::Reshape, "nothing", VIEW),
+    line("Resize", Import::Resize, "resize_nearest", "nearest, with the pixels of TensorFlow Lite: asymmetric and floor, or half_pixel and round_prefer_ceil, or whatever gives the same"),
     line("Shape", Import::Shape, "nothing", SHAPES),
     line("Sigmoid", Import::Sigmoid, "logistic", ""),
-    line("Slice", Import::Slice, "nothing, or depthwise_conv2d", "of constants, or forwards along any dimension but the batch"),
+    line("Slice", Import::Slice, "nothing, or slice", "of constants, or forwards along any dimension but the batch"),
     line("Softmax", Import::Softmax, "softmax", "over dimensions that lie together in memory, as channels and features do"),
     line("Squeeze", Import::Squeeze, "nothing", VIEW),
     line("Sub", Import::Sub, "nothing, or depthwise_conv2d and add", "as Add"),
     line("Tanh", Import::Tanh, "tanh", ""),
     line("Transpose", Import::Transpose, "nothing", "only where weights or shapes can take it up"),
     line("Unsqueeze", Import::Unsqueeze, "nothing", VIEW),
+    line("Upsample", Import::Resize, "resize_nearest", "nearest"),
     line("Where", Import::Where, "nothing", SHAPES),
     line("com.microsoft.DequantizeLinear", Import::DequantizeLinear, "nothing", "as DequantizeLinear"),
 ];
@@ -171,6 +176,7 @@ impl Converter<'_> {
             Import::LeakyRelu => self.unary(site, LeakyRelu { alpha: site.float("alpha", 0.01) }),
             Import::HardSigmoid => self.hard_sigmoid(site),
             Import::HardSwish => self.unary(site, HardSwish {}),
+            Import::Resize => self.resize(site),
             Import::Sigmoid => self.unary(site, Logistic {}),
             Import::Tanh => self.unary(site, Tanh {}),
             Import::Softmax => self.softmax(site, Softmax {}),
@@ -199,6 +205,139 @@ impl Converter<'_> {
             Import::DequantizeLinear => self.dequantize_linear(site),
         }
     }
+}
+
+impl Converter<'_> {
+    /// `Resize` and `Upsample` by nearest pixels.
+    fn resize(&mut self, site: &Site<'_>) -> Result<(), ImportError> {
+        let input = self.image(site)?;
+        let is_old = self.opset < 11 || site.node.operator == "Upsample";
+        let mode = site.text("mode").unwrap_or_else(|| "nearest".to_owned());
+        if mode != "nearest" {
+            return Err(site.unsupported("mode", mode, "nearest"));
+        }
+        let whole = input.whole(self.batch);
+        let mut dims = input.dims.clone();
+        let mut axes = Vec::new();
+        for (axis, size) in self.new_sizes(site, &whole, is_old)? {
+            let from = whole[axis];
+            let output = size.output(from).filter(|&to| (1..=usize::from(u16::MAX)).contains(&to));
+            let to = output.ok_or_else(|| site.missing("sizes or factors from 1 to 65535"))?;
+            match axis.checked_sub(1) {
+                Some(at) if at > 0 => dims[at] = to,
+                _ if from == to => continue,
+                _ => {
+                    return Err(
+                        site.shape_error("the batch and channels can't be resized", &[&whole])
+                    );
+                }
+            }
+            axes.push((from, to, size.factor(from)));
+        }
+        let (of, rounding) = if is_old {
+            ("asymmetric".to_owned(), "floor".to_owned())
+        } else {
+            let or = |name, default: &str| site.text(name).unwrap_or_else(|| default.to_owned());
+            let of = or("coordinate_transformation_mode", "half_pixel");
+            (of, or("nearest_mode", "round_prefer_floor"))
+        };
+        let ops = [false, true].map(|half_pixel_centers| ResizeNearest { half_pixel_centers });
+        let fits = |op: &ResizeNearest| {
+            axes.iter().all(|&(from, to, factor)| {
+                let mut pixels = (0..to).map(|at| (at, place(&of, at, [from, to], factor)));
+                pixels.all(|(at, place)| {
+                    let pixel = place.and_then(|place| rounded(&rounding, place));
+                    pixel.map(|pixel| pixel.clamp(0.0, (from - 1) as f32) as usize)
+                        == Some(op.pixel(at, from, to))
+                })
+            })
+        };
+        let Some(op) = ops.into_iter().find(fits) else {
+            let supported = "asymmetric and floor, half_pixel and round_prefer_ceil, or what gives \
+                             the same pixels";
+            return Err(site.unsupported("its pixels", format!("{of} and {rounding}"), supported));
+        };
+        self.push_image(site, op, input.value, dims).map(drop)
+    }
+
+    /// What the file says of each dimension, with the batch as 0.
+    fn new_sizes(
+        &self,
+        site: &Site<'_>,
+        whole: &[usize],
+        is_old: bool,
+    ) -> Result<Vec<(usize, Size)>, ImportError> {
+        let scales = self.optional_parameter(site, if is_old { 1 } else { 2 })?;
+        let scales = scales.map(|scales| scales.floats()).filter(|scales| !scales.is_empty());
+        let sizes: Vec<Size> = match scales {
+            Some(scales) => scales.into_iter().map(Size::Factor).collect(),
+            None => {
+                let sizes = self.parameter(site, 3, "its sizes or factors")?;
+                let sizes =
+                    sizes.integers().ok_or_else(|| site.missing("integers as its sizes"))?;
+                sizes.iter().map(|&size| Size::Pixels(size)).collect()
+            }
+        };
+        let all: Vec<i64> = (0..whole.len() as i64).collect();
+        let rank = whole.len() as i64;
+        let axes = site.ints("axes").unwrap_or(&all).iter();
+        let axes = axes.map(|&axis| if axis < 0 { axis.saturating_add(rank) } else { axis });
+        let axes = axes.map(|axis| usize::try_from(axis).ok().filter(|&axis| axis < whole.len()));
+        let axes: Option<Vec<usize>> = axes.collect();
+        let axes = axes.filter(|axes| axes.len() == sizes.len());
+        let axes = axes.ok_or_else(|| site.missing("a size or factor for each dimension"))?;
+        Ok(axes.into_iter().zip(sizes).collect())
+    }
+}
+
+/// A new size of a dimension, as a file states it.
+#[derive(Clone, Copy, Debug)]
+enum Size {
+    Pixels(i64),
+    Factor(f32),
+}
+
+impl Size {
+    fn output(self, input: usize) -> Option<usize> {
+        match self {
+            Self::Pixels(pixels) => usize::try_from(pixels).ok(),
+            Self::Factor(factor) if factor > 0.0 => Some((input as f32 * factor) as usize),
+            Self::Factor(_) => None,
+        }
+    }
+
+    fn factor(self, input: usize) -> f32 {
+        match self {
+            Self::Pixels(pixels) => pixels as f32 / input as f32,
+            Self::Factor(factor) => factor,
+        }
+    }
+}
+
+/// Where a pixel of the output is in the input, by a `coordinate_transformation_mode`.
+fn place(of: &str, at: usize, [from, to]: [usize; 2], factor: f32) -> Option<f32> {
+    let x = at as f32;
+    Some(match of {
+        "asymmetric" => x / factor,
+        "half_pixel" => (x + 0.5) / factor - 0.5,
+        "pytorch_half_pixel" if to == 1 => 0.0,
+        "pytorch_half_pixel" => (x + 0.5) / factor - 0.5,
+        "tf_half_pixel_for_nn" => (x + 0.5) / factor,
+        "align_corners" if to == 1 => 0.0,
+        "align_corners" => x * (from - 1) as f32 / (to - 1) as f32,
+        _ => return None,
+    })
+}
+
+/// A place by a `nearest_mode`.
+fn rounded(mode: &str, place: f32) -> Option<f32> {
+    Some(match mode {
+        "floor" => place.floor(),
+        "ceil" => place.ceil(),
+        "round_prefer_floor" => (place - 0.5).ceil(),
+        "round_prefer_ceil" => (place + 0.5).floor(),
+        _ => return None,
+    })
 }
 
 /// The line of an operator.

@@ -3,8 +3,10 @@
 
 use serde::Serialize;
 
-use super::convert::{Converter, Site};
-use super::floats::Writer;
+use super::convert::{Converter, Site, integers};
+use super::floats::{FIRST, LAST, Writer, ints, text};
+use super::schema::Tensor;
+use crate::graph::ops::IntegerResizeNearest;
 use crate::import::ImportError;
 
 /// How an operator of a model of integers is imported; the last argument are the tensors at the
@@ -47,7 +49,7 @@ const fn line(
 
 /// Every operator that is supported, by name.
 #[rustfmt::skip]
-pub static SUPPORTED: [SupportedOperator; 35] = [
+pub static SUPPORTED: [SupportedOperator; 36] = [
     line(0, "ADD", 5, (|c, s, _| c.add(s), |w, s| w.binary(s, "Add")), "add", "any shapes that can be broadcast; constants allowed"),
     line(56, "ARG_MAX", 3, (|c, s, _| c.arg_max(s), |w, s| w.unary(s, "Identity")), "argmax", "the last operator, over the last dimension"),
     line(1, "AVERAGE_POOL_2D", 3, (|c, s, _| c.pool(s, false), |w, s| w.pool(s, "AveragePool")), "avg_pool2d", ""),
@@ -74,16 +76,70 @@ pub static SUPPORTED: [SupportedOperator; 35] = [
     line(19, "RELU", 3, (|c, s, _| c.relu(s), |w, s| w.rectified(s, 1)), "rescale", ""),
     line(21, "RELU6", 3, (|c, s, _| c.relu6(s), |w, s| w.rectified(s, 3)), "rescale", ""),
     line(22, "RESHAPE", 1, (|c, s, _| c.view(s), |w, s| w.view(s)), "nothing", "the batch stays 1"),
+    line(97, "RESIZE_NEAREST_NEIGHBOR", 4, (|c, s, _| c.resize_nearest(s), |w, s| w.resize_nearest(s)), "resize_nearest", "without align_corners"),
     line(77, "SHAPE", 1, (|c, s, _| c.sizes(s), |_, s| Err(sizes(s))), "nothing", "for a RESHAPE"),
-    line(65, "SLICE", 5, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "depthwise_conv2d", "along any dimension but the batch; of sizes nothing"),
+    line(65, "SLICE", 5, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "slice", "along any dimension but the batch; of sizes nothing"),
     line(25, "SOFTMAX", 3, (|c, s, _| c.softmax(s), |w, s| w.softmax(s)), "softmax", "over at most 4095 values"),
     line(38, "SPACE_TO_BATCH_ND", 4, (|c, s, _| c.space_to_batch(s), |_, s| Err(batched(s))), "nothing", "before a convolution and BATCH_TO_SPACE_ND: these become one with a dilation"),
     line(43, "SQUEEZE", 2, (|c, s, _| c.view(s), |w, s| w.view(s)), "nothing", ""),
-    line(45, "STRIDED_SLICE", 8, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "depthwise_conv2d", "forwards along any dimension but the batch; of sizes nothing"),
+    line(45, "STRIDED_SLICE", 8, (|c, s, _| c.slice(s), |w, s| w.slice(s)), "slice", "forwards along any dimension but the batch; of sizes nothing"),
     line(41, "SUB", 5, (|c, s, _| c.sub(s), |w, s| w.binary(s, "Sub")), "add, or depthwise_conv2d and add", "as ADD"),
     line(28, "TANH", 3, (|c, s, _| c.tanh(s), |w, s| w.unary(s, "Tanh")), "tanh", ""),
     line(39, "TRANSPOSE", 6, (|c, s, _| c.transpose(s), |w, s| w.transpose(s)), "nothing", "only dimensions of 1 change their places"),
 ];
+
+/// The new rows and columns of `RESIZE_NEAREST_NEIGHBOR`, and whether pixels are found by their centres.
+fn resized<'a>(site: &Site<'a>, sizes: &Tensor<'a>) -> Result<([i64; 2], bool), ImportError> {
+    let flag = |index| site.operator.options.map_or(Ok(0), |options| options.i8(index, 0));
+    if flag(0)? != 0 {
+        let (what, found) = ("align_corners", "true".to_owned());
+        return Err(ImportError::Attribute { at: site.at(), what, found, supported: "false" });
+    }
+    let sizes = integers(site, sizes)?;
+    let pair = <[i64; 2]>::try_from(sizes).map_err(|_| site.missing("its rows and columns"))?;
+    Ok((pair, flag(1)? != 0))
+}
+
+impl<'a> Converter<'a> {
+    fn resize_nearest(&mut self, site: &Site<'a>) -> Result<(), ImportError> {
+        let input = self.operand(site, 0, "its input")?;
+        let (_, sizes) = self.input(site, 1, "its rows and columns")?;
+        let ([rows, columns], half_pixel_centers) = resized(site, sizes)?;
+        let output = self.result(site)?;
+        let (from, to) = (self.of(input), self.of(output));
+        let [.., channels] = from.dims[..] else {
+            return Err(site.shape_error("it resizes images", &[&from.dims]));
+        };
+        let expected = [rows, columns, channels as i64];
+        if from.dims.len() != 3 || !to.dims.iter().map(|&dim| dim as i64).eq(expected) {
+            let problem = "the output's size doesn't follow from the rows and columns";
+            return Err(site.shape_error(problem, &[&from.dims, &to.dims]));
+        }
+        if from.quantization != to.quantization {
+            let tensor = &self.model.tensors[self.output(site).0];
+            return Err(site.quantization(tensor, "has another scale than the input"));
+        }
+        self.push(site, IntegerResizeNearest { half_pixel_centers }, vec![input], output);
+        Ok(())
+    }
+}
+
+impl<'m> Writer<'m> {
+    fn resize_nearest(&mut self, site: &Site<'m>) -> Result<(), ImportError> {
+        let (size, half_pixel_centers) = resized(site, self.tensor(site, 1)?)?;
+        let (x, output) = (self.operand(site, 0)?, self.output(site)?);
+        let x = self.transposed(site, &x, &FIRST)?;
+        let size = self.longs(&size);
+        let of = if half_pixel_centers { "tf_half_pixel_for_nn" } else { "asymmetric" };
+        let attributes = vec![
+            ints("axes", &[2, 3]),
+            text("coordinate_transformation_mode", of),
+            text("nearest_mode", "floor"),
+        ];
+        let written = self.step(site, "Resize", &[&x, "", "", &size], attributes)?;
+        self.node(site, "Transpose", &[&written], &output, vec![ints("perm", &LAST)])
+    }
+}
 
 /// Batches are no dimension of a model of floats.
 fn batched(site: &Site<'_>) -> ImportError {
@@ -113,7 +169,7 @@ const CUSTOM: i32 = 32;
 
 /// Names of operators that are not supported, by number, so that messages can name them.
 #[rustfmt::skip]
-static OTHERS: [(i32, &str); 55] = [
+static OTHERS: [(i32, &str); 54] = [
     (5, "DEPTH_TO_SPACE"), (7, "EMBEDDING_LOOKUP"), (8, "FLOOR"), (11, "L2_NORMALIZATION"),
     (12, "L2_POOL_2D"), (13, "LOCAL_RESPONSE_NORMALIZATION"), (16, "LSTM"), (20, "RELU_N1_TO_1"),
     (23, "RESIZE_BILINEAR"), (24, "RNN"), (26, "SPACE_TO_DEPTH"), (27, "SVDF"),
@@ -125,7 +181,7 @@ static OTHERS: [(i32, &str); 55] = [
     (67, "TRANSPOSE_CONV"), (69, "TILE"), (71, "EQUAL"), (72, "NOT_EQUAL"), (73, "LOG"),
     (74, "SUM"), (75, "SQRT"), (76, "RSQRT"), (78, "POW"), (79, "ARG_MIN"),
     (88, "UNPACK"), (89, "REDUCE_MIN"), (92, "SQUARE"),
-    (94, "FILL"), (97, "RESIZE_NEAREST_NEIGHBOR"), (99, "SQUARED_DIFFERENCE"),
+    (94, "FILL"), (99, "SQUARED_DIFFERENCE"),
     (100, "MIRROR_PAD"), (101, "ABS"), (111, "ELU"), (126, "BATCH_MATMUL"), (90, "FLOOR_DIV"), (93, "ZEROS_LIKE"), (96, "RANGE"), (150, "GELU"),
 ];
 

@@ -293,6 +293,8 @@ fn every_error_names_its_layer_and_what_to_do() {
         ),
         (r#"{ type = "conv2d", filters = 0, kernel = 3 }"#, "`filters` = 0"),
         (r#"{ type = "conv2d", filters = 1, kernel = 0 }"#, "`kernel` = 0"),
+        (r#"{ type = "upsample", factor = [2, 0] }"#, "`factor` = 0"),
+        (r#"{ type = "flatten" }, { type = "upsample", factor = 2 }"#, "needs an image"),
         (r#"{ type = "conv2d", filters = 1, kernel = 1, stride = 0 }"#, "`stride` = 0"),
         (r#"{ type = "conv2d", filters = 1, kernel = 1, dilation = [1, 0] }"#, "`dilation` = 0"),
         (

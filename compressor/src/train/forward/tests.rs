@@ -6,8 +6,8 @@ use super::super::evaluate::logits;
 use super::*;
 use crate::graph::ops::{
     Add, AvgPool2d, BatchNorm, Clip, Concat, Conv2d, Dense, DepthwiseConv2d, Dropout, HardSigmoid,
-    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape, Select,
-    Slice, Softmax, Tanh,
+    HardSwish, LeakyRelu, LogSoftmax, Logistic, MaxPool2d, Mean, Mul, Op, Pad, Reshape,
+    ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use crate::graph::tensor::{leaf, values};
 use crate::graph::{Executor, Window};
@@ -71,6 +71,8 @@ fn all() -> Vec<Graph<Affine>> {
         alone(Concat { axis: 0 }, &[10, 4, 2]),
         alone(Conv2d { window: same }, &[5, 4, 3]),
         alone(Conv2d { window: apart }, &[2, 3, 3]),
+        alone(ResizeNearest { half_pixel_centers: false }, &[10, 7, 2]),
+        alone(ResizeNearest { half_pixel_centers: true }, &[2, 6, 2]),
         alone(Slice::crop([1, 2]), &[3, 2, 2]),
         alone(Slice { begin: vec![1, 0, 1], stride: vec![2, 3, 1] }, &[2, 2, 1]),
         alone(Dense {}, &[3]),
