@@ -3,18 +3,20 @@
 
 use std::collections::BTreeSet;
 
-use super::ops::Op;
 #[cfg(feature = "training")]
 use super::ops::Pad;
+use super::ops::{Clip, HardSigmoid, Op};
 use super::{Affine, Graph, Node, ValueId, Window};
 
 impl Graph<Affine> {
-    /// Folds every depthwise convolution of one tap into the layer before it, or else into the one
+    /// Folds the lines of hard sigmoids into the layers before them, which leaves their limits, and every
+    /// depthwise convolution of one tap into the layer before it, or else into the one
     /// behind it, where that changes no result and nothing else reads what lies between; limits move
     /// before poolings. Values in `fixed` are kept as they are. Nodes that nothing reads are dropped.
     /// The graph must be in order ([`Graph::check`]).
     pub fn fold(&mut self, fixed: &BTreeSet<ValueId>) {
         self.drop_unused();
+        (0..self.nodes.len()).for_each(|at| self.fold_line(at, fixed));
         self.hoist_limits(fixed);
         let mut at = 0;
         while at < self.nodes.len() {
@@ -89,6 +91,21 @@ impl Graph<Affine> {
         }
     }
 
+    /// The line of a hard sigmoid into the layer before it.
+    fn fold_line(&mut self, at: usize, fixed: &BTreeSet<ValueId>) {
+        let Op::HardSigmoid(HardSigmoid { slope }) = self.nodes[at].op else { return };
+        let between = self.nodes[at].inputs[0];
+        if fixed.contains(&between) || self.only_reader(between) != Some(at) {
+            return;
+        }
+        let Some(writer) = self.writer(between) else { return };
+        let layer = self.nodes[writer].op.is_affine();
+        let Some(affine) = self.nodes[writer].parameters.as_mut().filter(|_| layer) else { return };
+        affine.weight.iter_mut().for_each(|weight| *weight *= slope);
+        affine.bias.iter_mut().for_each(|bias| *bias = *bias * slope + 0.5);
+        self.nodes[at].op = Clip { low: 0.0, high: 1.0 }.into();
+    }
+
     /// Into the layer that writes what node `at` reads: W′ = f·W, b′ = f·b + s.
     fn fold_back(&mut self, at: usize, fixed: &BTreeSet<ValueId>) -> bool {
         let Some((node, scaling)) = self.scaling(at) else { return false };
@@ -148,5 +165,48 @@ impl Graph<Affine> {
             *operand = input;
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Executor;
+    use crate::graph::ops::{Conv2d, Dense, Mul, Reshape};
+
+    /// A convolution of one tap, what `behind` appends, and a dense layer.
+    fn graph(behind: impl FnOnce(&mut Graph<Affine>, ValueId) -> ValueId) -> Graph<Affine> {
+        let wave = |len: usize| (0..len).map(|i| (i as f32 * 1.3).sin() * 3.0).collect();
+        let affine = |weights, outputs| Some(Affine { weight: wave(weights), bias: wave(outputs) });
+        let mut graph = Graph::of_input(vec![2, 2, 2]);
+        let op = Conv2d { window: Window::ONE };
+        let x = graph.push("conv", op, vec![0], vec![2, 2, 3], affine(6, 3));
+        let x = behind(&mut graph, x);
+        let x = graph.push("flatten", Reshape {}, vec![x], vec![12], None);
+        graph.push("dense", Dense {}, vec![x], vec![2], affine(24, 2));
+        graph
+    }
+
+    #[test]
+    fn a_hard_sigmoid_is_a_limit_where_the_layer_before_takes_its_line() {
+        let dims = || vec![2, 2, 3];
+        let op = HardSigmoid { slope: 0.3 };
+        let alone = graph(|graph, x| graph.push("gate", op, vec![x], dims(), None));
+        let read_twice = graph(|graph, x| {
+            let gate = graph.push("gate", op, vec![x], dims(), None);
+            graph.push("gated", Mul {}, vec![x, gate], dims(), None)
+        });
+        let inputs: Vec<f32> = (0..16).map(|i| (i as f32 * 0.7).cos()).collect();
+        for (mut graph, folds) in [(alone, true), (read_twice, false)] {
+            let before = Executor::new(&graph).unwrap().run(&inputs).unwrap();
+            graph.fold(&BTreeSet::new());
+            graph.check().unwrap();
+            let after = Executor::new(&graph).unwrap().run(&inputs).unwrap();
+            for (a, b) in before.iter().zip(&after) {
+                assert!((a - b).abs() < 1e-5, "{a} {b}");
+            }
+            let limit: Op = Clip { low: 0.0, high: 1.0 }.into();
+            assert_eq!(graph.nodes.iter().any(|node| node.op == limit), folds);
+        }
     }
 }

@@ -40,6 +40,7 @@ pub(super) struct TrainingContext<'a> {
 }
 
 /// What training came to.
+#[derive(Clone)]
 pub(super) struct Trained {
     pub(super) dense: Graph<Affine>,
     pub(super) pruned: Pruned,

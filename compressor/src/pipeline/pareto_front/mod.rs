@@ -14,6 +14,8 @@ mod measure;
 mod prune_further;
 mod sweep;
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{CHECKPOINT_FILE, Checkpoint, JobState};
@@ -46,12 +48,20 @@ pub(super) struct Tracer<'a> {
     pub(super) run: RunContext<'a>,
 }
 
+/// What a point was made of in this run.
+pub(super) struct Computed {
+    trained: Trained,
+    model: Vec<u8>,
+}
+
 /// A traced front.
 pub(super) struct ParetoFront {
     pub(super) points: Vec<Point>,
     pub(super) choice: Choice,
     /// Seconds of work on everything.
     pub(super) seconds: f64,
+    /// By the number in the plan; an earlier run's points are in their folders alone.
+    computed: BTreeMap<usize, Computed>,
 }
 
 /// The chosen point, to be finished as the job's model.
@@ -83,7 +93,13 @@ impl Tracer<'_> {
     ) -> Result<ParetoFront, Error> {
         let job = self.context.job;
         let progress = self.context.progress;
-        let (mut points, seconds) = self.sweeps(job_state, watch)?;
+        let (traced, seconds) = self.sweeps(job_state, watch)?;
+        let mut computed = BTreeMap::new();
+        let mut points = Vec::with_capacity(traced.len());
+        for (point, of_this_run) in traced {
+            computed.extend(of_this_run.map(|of_this_run| (point.plan.index, of_this_run)));
+            points.push(point);
+        }
         measure::same_basis(&mut points);
         for (left_out, same) in measure::drop_repeated(&mut points) {
             progress.note(&format!("point {left_out} is the model of point {same}: left out"));
@@ -92,21 +108,18 @@ impl Tracer<'_> {
         let choice = choose(&points, &job.requirements, job.report.megahertz);
         let choice = choice.ok_or(PipelineError::NoPoint)?;
         progress.note(&choice.why(&points, &job.requirements));
-        Ok(ParetoFront { points, choice, seconds })
+        Ok(ParetoFront { points, choice, seconds, computed })
     }
 
     /// The chosen point as it was trained.
     pub(super) fn chosen(&self, front: &ParetoFront) -> Result<Chosen, Error> {
         let point = front.points.get(front.choice.point).ok_or(PipelineError::NoPoint)?;
         let folder = self.folder(&point.plan);
-        let path = folder.join(CHECKPOINT_FILE);
-        let text = self.point_toml(&point.plan);
-        let checkpoint = Checkpoint::load(&path, &text, self.run.options.device.name())?;
-        let JobState::Trained { dense, pruned, network, quantized } = checkpoint.state else {
-            return Err(PipelineError::NoPoint.into());
+        let trained = match front.computed.get(&point.plan.index) {
+            Some(computed) => computed.trained.clone(),
+            None => self.trained(&point.plan)?,
         };
         let job = point_job(self.context.job, &point.plan);
-        let trained = Trained { dense, pruned, network, quantized };
         let common = self.run.out.join(METRICS_FILE);
         let sweep = self.sweep_folder(point.plan.temperature).map(|sweep| sweep.join(METRICS_FILE));
         let own = folder.join(METRICS_FILE);
@@ -116,6 +129,17 @@ impl Tracer<'_> {
             narrower: point.plan.narrower,
             metrics: [common].into_iter().chain(sweep).chain([own]).collect(),
         })
+    }
+
+    /// What an earlier run left of a point.
+    fn trained(&self, plan: &Plan) -> Result<Trained, Error> {
+        let path = self.folder(plan).join(CHECKPOINT_FILE);
+        let text = self.point_toml(plan);
+        let checkpoint = Checkpoint::load(&path, &text, self.run.options.device.name())?;
+        let JobState::Trained { dense, pruned, network, quantized } = checkpoint.state else {
+            return Err(PipelineError::NoPoint.into());
+        };
+        Ok(Trained { dense, pruned, network, quantized })
     }
 
     fn folder(&self, plan: &Plan) -> PathBuf {
@@ -128,11 +152,11 @@ impl Tracer<'_> {
     }
 
     /// One point: as it was found done, or trained from wherever it is, and measured.
-    fn point(&self, base: &Base, plan: &Plan) -> Result<Point, Error> {
+    fn point(&self, base: &Base, plan: &Plan) -> Result<(Point, Option<Computed>), Error> {
         let folder = self.folder(plan);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if let Some(point) = done(&folder, plan)? {
-            return Ok(point);
+            return Ok((point, None));
         }
         let job = point_job(self.context.job, plan);
         let context = TrainingContext { job: &job, ..self.context };
@@ -161,7 +185,7 @@ impl Tracer<'_> {
             Point { plan: plan.clone(), rate: job.quantize.rate(), bits, seconds, measured };
         let json = serde_json::to_vec_pretty(&point).map_err(PipelineError::Json)?;
         files::write_atomic(&folder.join(POINT_FILE), &json)?;
-        Ok(point)
+        Ok((point, Some(Computed { trained, model: model.bytes })))
     }
 
     /// Goes on in a folder whose checkpoint belongs to `text`: from that, or from `start`.
@@ -246,8 +270,15 @@ impl ParetoFront {
             FrontSummary::new(&self.points, &self.choice, &job.requirements, megahertz);
         let (dataset, labels) = (&run.prepared.dataset, run.prepared.test().labels);
         for point in &mut summary.points {
-            let path = folder(run.out, point.point).join(MODEL_FILE);
-            let model = files::read(&path, MAX_MODEL_BYTES)?;
+            let read = || {
+                let path = folder(run.out, point.point).join(MODEL_FILE);
+                files::read(&path, MAX_MODEL_BYTES)
+            };
+            let computed = point.point.checked_sub(1).and_then(|index| self.computed.get(&index));
+            let model = match computed {
+                Some(computed) => Cow::Borrowed(computed.model.as_slice()),
+                None => Cow::Owned(read()?),
+            };
             let inputs = verify::quantized_inputs(&model, dataset, &run.prepared.split.test)?;
             let found = verify::evaluate(&model, &inputs, &labels)?;
             point.test_error_percent = Some(found.error_percent());

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{FRONT_FOLDER, Tracer};
+use super::{Computed, FRONT_FOLDER, Tracer};
 use crate::error::Error;
 use crate::job::Job;
 use crate::pipeline::checkpoint::JobState;
@@ -21,7 +21,7 @@ impl Tracer<'_> {
         &self,
         job_state: JobState,
         watch: &mut Watch,
-    ) -> Result<(Vec<Point>, f64), Error> {
+    ) -> Result<(Vec<(Point, Option<Computed>)>, f64), Error> {
         let plans = self.plans();
         let mut points = Vec::with_capacity(plans.len());
         let interrupted = |error| self.run.interrupted(error);
