@@ -30,6 +30,11 @@ impl Quantization {
         (steps + f64::from(self.zero_point)).clamp(-128.0, 127.0) as i8
     }
 
+    /// Whether a number is within a step of what one of the integers stands for.
+    pub(crate) fn holds(self, x: f32) -> bool {
+        (self.dequantize(self.quantize(x)) - x).abs() <= self.scale
+    }
+
     /// The real number that an integer stands for.
     pub fn dequantize(self, q: i8) -> f32 {
         self.scale * f32::from(i16::from(q) - i16::from(self.zero_point))

@@ -6,7 +6,7 @@ use bitsback_runtime::format::Source;
 
 use super::*;
 use crate::graph::Executor;
-use crate::graph::ops::{Add, BatchNorm, Concat, Slice};
+use crate::graph::ops::{Add, BatchNorm, Concat, Pad, Slice};
 
 /// Integers of a graph, and how well their outputs follow its floats, in decibels.
 fn followed(net: &Graph<Affine>, offset: f32) -> (Compiled, f64, f64) {
@@ -53,6 +53,22 @@ fn a_crop_that_is_read_otherwise_is_copied() {
         assert!(matches!(compiled.ops[0], Op::Slice(_)), "{compiled:?}");
         assert!(db > 30.0, "{db}");
     }
+}
+
+#[test]
+fn a_border_of_any_number_is_there() {
+    for (fill, relu) in [(-1.0, true), (7.0, true), (0.25, false), (-40.0, false)] {
+        let draft = Draft::new().conv(3, Padding::Same);
+        let draft = if relu { draft.relu() } else { draft };
+        let pad = Pad { before: vec![1, 2, 0], fill };
+        let (compiled, db, _) = followed(&draft.then(pad, Some(&[10, 10, 3])).done(), 0.0);
+        assert!(db > 25.0, "{fill}: {db} {compiled:?}");
+    }
+    // Below all others it never is the largest, and costs no scale.
+    let pad = Pad { before: vec![1, 1, 0], fill: f32::MIN };
+    let draft = Draft::new().conv(3, Padding::Same).relu().then(pad, Some(&[10, 10, 3]));
+    let (_, db, _) = followed(&draft.max_pool().done(), 0.0);
+    assert!(db > 30.0, "{db}");
 }
 
 #[test]

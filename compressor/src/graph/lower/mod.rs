@@ -126,6 +126,11 @@ impl<'g> Lowering<'g> {
         self.node.inputs.get(place).map_or(&[], |&id| &self.graph.values[id].dims)
     }
 
+    /// The only node that reads the output, which isn't the graph's either.
+    pub fn reader(&self) -> Option<&'g Node<Affine>> {
+        self.graph.only_reader(self.step.output).map(|reader| &self.graph.nodes[reader])
+    }
+
     /// Whether the output is read by windows alone, and these stay within it.
     pub fn is_read_by_inner_windows(&self) -> bool {
         let graph = self.graph;

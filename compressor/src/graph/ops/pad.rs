@@ -87,10 +87,22 @@ impl Operator for Pad {
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
         let first = lowering.operand(0)?;
-        let from = lowering.quantization(first);
+        let mut to = lowering.quantization(first);
+        let reader = lowering.reader().map(|reader| &reader.op);
+        // A number below all others never is the largest, however far below it is.
+        let is_least =
+            matches!(reader, Some(Op::MaxPool2d(_))) && to.quantize(self.fill) == i8::MIN;
+        let mut input = first;
+        if !to.holds(self.fill) && !is_least {
+            to = lowering.wanted()?;
+            input = lowering.rescaled(first, to);
+        }
         let before = self.before.iter().map(|&border| lowering.small("a border", border));
         let before = before.collect::<Result<Vec<u16>, _>>()?;
-        lowering.unary(IntegerPad { before, value: from.quantize(self.fill) }, from)
+        let op = IntegerPad { before, value: to.quantize(self.fill) };
+        let dims = lowering.output_dims().to_vec();
+        lowering.write(op, vec![input], dims, to, None);
+        Ok(())
     }
 
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {

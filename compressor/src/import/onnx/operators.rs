@@ -216,6 +216,10 @@ impl Converter<'_> {
         if mode != "nearest" {
             return Err(site.unsupported("mode", mode, "nearest"));
         }
+        let policy = site.text("keep_aspect_ratio_policy").unwrap_or_default();
+        if !matches!(policy.as_str(), "" | "stretch") {
+            return Err(site.unsupported("keep_aspect_ratio_policy", policy, "stretch"));
+        }
         let whole = input.whole(self.batch);
         let mut dims = input.dims.clone();
         let mut axes = Vec::new();
@@ -244,9 +248,11 @@ impl Converter<'_> {
         let ops = [false, true].map(|half_pixel_centers| ResizeNearest { half_pixel_centers });
         let fits = |op: &ResizeNearest| {
             axes.iter().all(|&(from, to, factor)| {
+                // What ONNX Runtime does, where old versions of the standard say nothing.
+                let rounding = if is_old && factor < 1.0 { "ceil" } else { &rounding };
                 let mut pixels = (0..to).map(|at| (at, place(&of, at, [from, to], factor)));
                 pixels.all(|(at, place)| {
-                    let pixel = place.and_then(|place| rounded(&rounding, place));
+                    let pixel = place.and_then(|place| rounded(rounding, place));
                     pixel.map(|pixel| pixel.clamp(0.0, (from - 1) as f32) as usize)
                         == Some(op.pixel(at, from, to))
                 })
@@ -255,7 +261,10 @@ impl Converter<'_> {
         let Some(op) = ops.into_iter().find(fits) else {
             let supported = "asymmetric and floor, half_pixel and round_prefer_ceil, or what gives \
                              the same pixels";
-            return Err(site.unsupported("its pixels", format!("{of} and {rounding}"), supported));
+            let sizes = axes.iter().map(|(from, to, factor)| format!("{from} to {to} by {factor}"));
+            let sizes = sizes.collect::<Vec<_>>().join(" and ");
+            let found = format!("{of} and {rounding}, from {sizes}");
+            return Err(site.unsupported("its pixels", found, supported));
         };
         self.push_image(site, op, input.value, dims).map(drop)
     }
@@ -268,7 +277,9 @@ impl Converter<'_> {
         is_old: bool,
     ) -> Result<Vec<(usize, Size)>, ImportError> {
         let scales = self.optional_parameter(site, if is_old { 1 } else { 2 })?;
-        let scales = scales.map(|scales| scales.floats()).filter(|scales| !scales.is_empty());
+        let scales = scales.map(|scales| scales.floats());
+        let scales = scales.or_else(|| site.floats("scales").map(<[f32]>::to_vec));
+        let scales = scales.filter(|scales| !scales.is_empty());
         let sizes: Vec<Size> = match scales {
             Some(scales) => scales.into_iter().map(Size::Factor).collect(),
             None => {

@@ -102,6 +102,10 @@ impl<'a> Site<'a> {
         self.attribute(name).map_or(default, |attribute| attribute.float)
     }
 
+    pub(super) fn floats(&self, name: &str) -> Option<&'a [f32]> {
+        self.attribute(name).map(|attribute| attribute.floats.as_slice())
+    }
+
     pub(super) fn ints(&self, name: &str) -> Option<&'a [i64]> {
         self.attribute(name).map(|attribute| attribute.ints.as_slice())
     }

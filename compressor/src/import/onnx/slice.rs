@@ -28,9 +28,11 @@ impl Bounds {
         } else {
             (from_start(start).clamp(-1, len - 1), from_start(end).clamp(-1, len - 1))
         };
-        let distance = end.checked_sub(start)?;
-        let count = distance.checked_add(step - step.signum())?.checked_div(step)?.max(0);
-        Some((start, step, usize::try_from(count).ok()?))
+        let distance = (i128::from(end) - i128::from(start)) * i128::from(step.signum());
+        let count = distance.max(0).checked_add(i128::from(step).abs() - 1)?;
+        let count = usize::try_from(count.checked_div(i128::from(step).abs())?).ok()?;
+        // Of a single one it says nothing.
+        Some((start, if count == 1 { 1 } else { step }, count))
     }
 }
 
@@ -316,6 +318,8 @@ mod tests {
         assert_eq!(resolve(-1, i64::MIN, -1, 4), Some((3, -1, 4)));
         assert_eq!(resolve(4, 2, 1, 5), Some((4, 1, 0)));
         assert_eq!(resolve(9, 12, 1, 5), Some((5, 1, 0)));
+        assert_eq!(resolve(1, 5, i64::MAX, 5), Some((1, 1, 1)));
+        assert_eq!(resolve(3, 0, i64::MIN, 5), Some((3, 1, 1)));
     }
 
     #[test]

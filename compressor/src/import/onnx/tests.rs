@@ -9,6 +9,7 @@ use super::schema::{
     RawType, RawValue, Tensor,
 };
 use super::*;
+use crate::graph::Executor;
 use crate::import::{self, Basis};
 
 fn encoded(message: &impl Message) -> Bytes {
@@ -138,6 +139,43 @@ fn what_is_not_supported_is_named_with_its_place() {
         assert!(found.contains(words), "{operator}: {found}");
         assert!(found.contains(operator), "{found}");
     }
+}
+
+/// Factors of an `Upsample` and its like, as attributes and operands.
+#[test]
+fn images_are_resized_where_the_pixels_are_known() {
+    let numbers = |name: &str, floats: &[f32]| Attribute {
+        name: name.into(),
+        floats: floats.to_vec(),
+        ..Attribute::default()
+    };
+    let text = |name: &str, text: &'static str| Attribute {
+        name: name.into(),
+        text: text.as_bytes().into(),
+        ..Attribute::default()
+    };
+    let dims = [1, 2, 5, 4];
+    let upsample = node("Upsample", &["x"], "y", &[numbers("scales", &[1.0, 1.0, 2.0, 3.0])]);
+    let read_back = read(&file(&graph(vec![upsample], &dims)), None, None).unwrap();
+    assert_eq!(read_back.graph.values[read_back.graph.output].dims, [10, 12, 2]);
+    // Fewer pixels: each is the last of those that it stands for, as in ONNX Runtime.
+    let fewer = node("Upsample", &["x"], "y", &[numbers("scales", &[1.0, 1.0, 0.6, 1.0])]);
+    let read_back = read(&file(&graph(vec![fewer], &dims)), None, None).unwrap();
+    let x: Vec<f32> = (0..40).map(|i| i as f32).collect();
+    let y = Executor::new(&read_back.graph).unwrap().run(&x).unwrap();
+    assert_eq!([y[0], y[8], y[16]], [x[0], x[16], x[32]]);
+    let sized = |attributes: &[Attribute]| {
+        let mut graph = graph(vec![node("Resize", &["x", "", "", "s"], "y", attributes)], &dims);
+        let sizes = Tensor { name: "s".into(), dims: vec![4], kind: 7, ..Tensor::default() };
+        graph.initializers.push(encoded(&Tensor { longs: vec![1, 2, 7, 9], ..sizes }));
+        refusal(&graph)
+    };
+    let policy = sized(&[text("keep_aspect_ratio_policy", "not_larger")]);
+    assert!(policy.contains("keep_aspect_ratio_policy is not_larger"), "{policy}");
+    let corners = sized(&[text("coordinate_transformation_mode", "align_corners")]);
+    assert!(corners.contains("from 5 to 7 by 1.4"), "{corners}");
+    let linear = sized(&[text("mode", "linear")]);
+    assert!(linear.contains("mode is linear"), "{linear}");
 }
 
 /// Small files whose constants would be large.

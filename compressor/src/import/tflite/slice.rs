@@ -45,6 +45,7 @@ pub(super) fn parts(site: &Site<'_>, model: &Model<'_>) -> Result<Vec<Part>, Imp
     let steps = bounds(3)?;
     let mask = |index| site.operator.options.map_or(Ok(0), |options| options.i32(index, 0));
     let [begin, end, ellipsis, new, shrunk] = [mask(0)?, mask(1)?, mask(2)?, mask(3)?, mask(4)?];
+    let from_start = site.operator.options.map_or(Ok(0), |options| options.i8(5, 0))? != 0;
     if ellipsis != 0 || new != 0 {
         return Err(ImportError::Attribute {
             at: site.at(),
@@ -55,9 +56,10 @@ pub(super) fn parts(site: &Site<'_>, model: &Model<'_>) -> Result<Vec<Part>, Imp
     }
     let mut parts = Vec::with_capacity(shape.len());
     for (axis, &dim) in shape.iter().enumerate() {
-        let has = |mask: i32| mask >> axis & 1 == 1;
-        let len = i64::from(dim);
-        let whole = Part { start: 0, step: 1, count: len.max(0) as usize, dropped: false };
+        let has = |mask: i32| axis < 32 && mask >> axis & 1 == 1;
+        // Damaged files may say less than nothing.
+        let len = i64::from(dim.max(0));
+        let whole = Part { start: 0, step: 1, count: len as usize, dropped: false };
         let given = starts.get(axis).zip(ends.get(axis)).zip(steps.get(axis));
         let Some(((&start, &stop), &step)) = given else {
             parts.push(whole);
@@ -75,6 +77,7 @@ pub(super) fn parts(site: &Site<'_>, model: &Model<'_>) -> Result<Vec<Part>, Imp
         let stop = match () {
             () if has(shrunk) => start.saturating_add(1).min(len),
             () if has(end) => len,
+            () if from_start => place(stop.saturating_add(start)),
             () => place(stop),
         };
         let count = usize::try_from(stop - start).unwrap_or_default().div_ceil(step);
@@ -175,6 +178,10 @@ mod tests {
         assert_eq!(steps, expected(&[0, 1], &[0, 2], &[0, 3]));
         let negative = strided(&[1, 2, 3, 2], [&[0, 0, 0, -3], &[1, 2, 3, -1], &[1; 4]], vec![]);
         assert_eq!(negative, expected(&[0, 1], &[0, 1, 2], &[1, 2]));
+        // Ends that are counted from the beginnings.
+        let counted = vec![(5, Field::I8(1))];
+        let counted = strided(&[1, 1, 2, 2], [&[0, 1, 1, 1], &[1, 1, 2, 2], &[1; 4]], counted);
+        assert_eq!(counted, expected(&[1], &[1, 2], &[1, 2]));
         // Bounds that masks leave out, and a dimension that goes.
         let masks = vec![(0, Field::I32(0b1001)), (1, Field::I32(0b1111)), (4, Field::I32(0b0100))];
         let masked = strided(&[1, 1, 4], [&[9, 1, 2, 9], &all, &[1; 4]], masks);
@@ -189,6 +196,9 @@ mod tests {
             sliced(STRIDED, &[1, 2, 3, 4], &[&[0; 4], &[1, 2, 3, 4], &[1, 1, -1, 1]], vec![]);
         let error = backwards.refused().to_string();
         assert!(error.contains("STRIDED_SLICE") && error.contains("backwards"), "{error}");
+        let mut empty = sliced(STRIDED, &[1, 2, 3, 4], &[&[0; 4], &[1, 2, 3, 4], &[1; 4]], vec![]);
+        empty.tensors[0][0] = (0, Field::I32s(vec![1, 2, -3, 4]));
+        empty.refused();
         let size = sliced(STRIDED, &[1, 2, 3, 3], &[&[0; 4], &[1, 2, 3, 2], &[1; 4]], vec![]);
         let error = size.refused().to_string();
         assert!(error.contains("doesn't follow from the slice"), "{error}");
