@@ -62,7 +62,7 @@ fn every_operator_is_in_the_files_that_are_kept() {
     let bless = std::env::var_os("BLESS").is_some();
     let check = |place: &str, lacking: &[(String, Vec<u8>)]| {
         let names: Vec<&str> = lacking.iter().map(|(name, _)| name.as_str()).collect();
-        let advice = "`BLESS=1 cargo test -p bitsback-tests --test fuzz` adds these";
+        let advice = "`BLESS=1 cargo test --release -p bitsback-tests --test fuzz` adds these";
         assert!(bless || names.is_empty(), "{place} lacks {names:?}: {advice}");
     };
     for target in OF_MODELS {
