@@ -1,4 +1,4 @@
-//! Small sound models: the seeds of the corpus.
+//! Small sound models: the seeds of the corpus, where `tests/tests/fuzz.rs` puts them.
 
 use bitsback_runtime::format::{
     Affine, Bias, BiasWidth, Clamp, Layout, Meta, Requantization, Shape, Source, StoredBias,
@@ -6,8 +6,8 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{
     Add, Argmax, AvgPool2d, CodedAffine, CodedConv2d, CodedDense, CodedDepthwiseConv2d, Concat,
-    Conv2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d, Mean, Mul, Pad,
-    Rescale, ResizeNearest, Select, Slice, Softmax, Tanh,
+    Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, HardSwish, LeakyRelu, Logistic, MaxPool2d,
+    Mean, Mul, Pad, Rescale, ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op};
@@ -136,6 +136,18 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
             window: same,
             dilation: [1, 1],
             affine,
+        })],
+    ));
+    ops.push((
+        "conv2d_max_pool2d",
+        vec![Op::Conv2dMaxPool2d(Conv2dMaxPool2d {
+            input: previous(),
+            output: image(32, &[2, 2, 3], 0),
+            window: same,
+            dilation: [1, 1],
+            affine: channels,
+            positions: [4, 4],
+            pool: window,
         })],
     ));
     let concat = [previous(), previous()].into_iter().collect();

@@ -1,6 +1,6 @@
 """Small ONNX models of every supported operator, with what ONNX Runtime computes for them.
 
-    python models.py FOLDER            writes NAME.onnx, NAME.in.npy and NAME.out.npy
+    python models.py FOLDER [NAME ...] writes NAME.onnx, NAME.in.npy and NAME.out.npy
     python models.py --check FOLDER    compares NAME.out.npy with ONNX Runtime, for every model there
     python models.py --golden GOLDEN STEM
                                        runs STEM.onnx and STEM-qdq.onnx, which bitsback exported,
@@ -734,8 +734,10 @@ def is_image(path):
     return len(builder.shape) > 1 and not builder.last
 
 
-def write(folder):
+def write(folder, only):
     for build in MODELS:
+        if only and build.__name__ not in only:
+            continue
         b = build()
         path = folder / f"{build.__name__}.onnx"
         model = b.model()
@@ -800,4 +802,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "--check":
         check(Path(sys.argv[2]))
     else:
-        write(Path(sys.argv[1]))
+        write(Path(sys.argv[1]), sys.argv[2:])

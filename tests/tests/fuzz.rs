@@ -19,7 +19,9 @@ mod targets;
 mod archives;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use bitsback_runtime::{Header, Model, OpKind};
 
 use arbitrary::{Arbitrary, Unstructured};
 use targets::{CHANGES, Random};
@@ -27,9 +29,64 @@ use targets::{CHANGES, Random};
 /// Files that are made by chance: some seconds.
 const FILES: usize = 100_000;
 
+/// The targets whose inputs are models.
+const OF_MODELS: [&str; 3] = ["mutate_model", "parse_and_run", "trust_and_run"];
+/// Where `runtime/tests/old_files.rs` has its models.
+const OLD_FILES: &str = "runtime/tests/fixtures/v1";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Samples of the operators that no sound model among `files` has, by a file's name.
+fn lacking<'f>(files: impl IntoIterator<Item = &'f Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+    let kinds = |file: &[u8]| match Model::parse(file) {
+        Ok(model) => model.header().op_kinds,
+        Err(_) => 0,
+    };
+    let used = files.into_iter().fold(0, |used, file| used | kinds(file));
+    let samples = targets::samples();
+    let missing = OpKind::ALL.iter().filter(|kind| used & kind.bit() == 0);
+    let sample = |kind: &OpKind| {
+        let found = samples.iter().find(|(_, file)| kinds(file) & kind.bit() != 0);
+        let (_, file) =
+            found.unwrap_or_else(|| panic!("tests/fuzz/samples.rs lacks {}", kind.name()));
+        (format!("{}.bbk", kind.name()), file.clone())
+    };
+    missing.map(sample).collect()
+}
+
+/// With `BLESS` in the environment, files that lack are added.
+#[test]
+fn every_operator_is_in_the_files_that_are_kept() {
+    let bless = std::env::var_os("BLESS").is_some();
+    let check = |place: &str, lacking: &[(String, Vec<u8>)]| {
+        let names: Vec<&str> = lacking.iter().map(|(name, _)| name.as_str()).collect();
+        let advice = "`BLESS=1 cargo test --release -p bitsback-tests --test fuzz` adds these";
+        assert!(bless || names.is_empty(), "{place} lacks {names:?}: {advice}");
+    };
+    for target in OF_MODELS {
+        let path = root().join(archives::FOLDER).join(target).with_extension(archives::ENDING);
+        let mut inputs = archives::read(&fs::read(&path).unwrap()).unwrap();
+        let lacking = lacking(inputs.values());
+        check(target, &lacking);
+        if !lacking.is_empty() {
+            inputs.extend(lacking);
+            fs::write(&path, archives::write(&inputs).unwrap()).unwrap();
+        }
+    }
+    let folder = root().join(OLD_FILES);
+    let files = fs::read_dir(&folder).unwrap().map(|file| fs::read(file.unwrap().path()).unwrap());
+    let lacking = lacking(&files.collect::<Vec<_>>());
+    check(OLD_FILES, &lacking);
+    for (name, file) in lacking {
+        fs::write(folder.join(name), file).unwrap();
+    }
+}
+
 /// The inputs of all targets; by the archives' names and their own, so that their order is the same everywhere.
 fn corpus() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(archives::FOLDER);
+    let folder = root().join(archives::FOLDER);
     let mut paths: Vec<_> =
         fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == archives::ENDING));
@@ -66,7 +123,7 @@ fn files_of_the_corpus() {
 fn files_made_by_chance() {
     let corpus = corpus();
     let mut random = Random::new(0x9E37_79B9_7F4A_7C15);
-    let mut accepted = 0;
+    let (mut accepted, mut drawn_kinds) = (0, 0);
     for _ in 0..FILES {
         let mut file = corpus[random.below(corpus.len())].clone();
         for _ in 0..=random.below(CHANGES) {
@@ -78,9 +135,13 @@ fn files_made_by_chance() {
             && let Some(built) = drawn.write()
         {
             targets::parse_and_run(&built, drawn.fill());
+            drawn_kinds |= Header::read(&built).map_or(0, |header| header.op_kinds);
             accepted += usize::from(bitsback_runtime::Model::parse(&built).is_ok());
         }
     }
     // Otherwise the loop above has run nothing.
     assert!(accepted > FILES / 100, "{accepted} models were sound");
+    for kind in OpKind::ALL {
+        assert!(drawn_kinds & kind.bit() != 0, "tests/fuzz/lib.rs draws no {}", kind.name());
+    }
 }

@@ -82,6 +82,30 @@ fn floats_agree_with_onnx_runtime() {
     }
 }
 
+/// Those without a model: arithmetic on shapes, another name of one that is there, and a name that the
+/// standard no longer has.
+const WITHOUT_MODEL: [&str; 4] = ["Ceil", "Mod", "com.microsoft.DequantizeLinear", "Upsample"];
+
+#[test]
+fn every_operator_has_a_model() {
+    let files: Vec<Vec<u8>> = names()
+        .iter()
+        .map(|name| std::fs::read(models().join(format!("{name}.onnx"))).unwrap())
+        .collect();
+    // A node's fourth field is its operator: a tag, a length, the name.
+    let has = |file: &[u8], name: &str| {
+        let field = [&[4 << 3 | 2, name.len() as u8], name.as_bytes()].concat();
+        file.windows(field.len()).any(|bytes| bytes == field)
+    };
+    for operator in &onnx::SUPPORTED {
+        let found = files.iter().any(|file| has(file, operator.name));
+        let name = operator.name;
+        let listed = WITHOUT_MODEL.contains(&name);
+        assert!(found || listed, "no model of tests/onnx/models has {name}: add one to models.py");
+        assert!(!(found && listed), "{name} has a model: WITHOUT_MODEL needn't list it");
+    }
+}
+
 #[test]
 fn the_order_of_the_input_is_proved_or_said_to_be_assumed() {
     use Basis::{Assumed, Proved};

@@ -65,8 +65,8 @@ struct Recovery {
     /// The value that was written last at a place of the arena.
     places: HashMap<u32, ValueId>,
     entries: Vec<Entry>,
-    /// Outputs whose scale is the product of their operands' by this.
-    products: HashMap<ValueId, f64>,
+    /// Outputs whose scale is the product of those of two values by this.
+    products: HashMap<ValueId, ([ValueId; 2], f64)>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
 }
@@ -169,8 +169,8 @@ impl Recovery {
             Relation::Ratio(at, ratio) => scales.relate(read(at), output, ratio),
             Relation::Operand(at, scale) => scales.fix(read(at), scale),
             Relation::Output(scale) => scales.fix(output, scale),
-            Relation::Product(factor) => {
-                self.products.insert(output, factor);
+            Relation::Product(operands, factor) => {
+                self.products.insert(output, (operands.map(read), factor));
             }
         }
     }
@@ -257,8 +257,8 @@ impl Recovery {
             Some((Parts { first, second, .. }, between)) => (first, between, Some(second)),
             None => (op, output, None),
         };
-        if let (Some(factor), [a, b, ..]) = (self.products.get(&output), inputs.as_slice()) {
-            let product = self.scale(*a) * self.scale(*b);
+        if let Some(&([a, b], factor)) = self.products.get(&output) {
+            let product = self.scale(a) * self.scale(b);
             self.scales.fix(output, product / factor.max(f64::MIN_POSITIVE));
         }
         let mut parameters = None;

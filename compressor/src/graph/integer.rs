@@ -157,8 +157,8 @@ pub enum Relation {
     Operand(usize, f64),
     /// The output has this scale.
     Output(f64),
-    /// The product of the first two operands' scales is so many times the output's.
-    Product(f64),
+    /// The product of two operands' scales, which may be the same, is so many times the output's.
+    Product([usize; 2], f64),
 }
 
 /// Two operators in one.

@@ -108,6 +108,25 @@ integer_operators! {
     Softmax = IntegerSoftmax, Tanh = IntegerTanh,
 }
 
+/// Operators that none of these graphs has, but those of `left_out`: nothing, if a test's are complete.
+#[cfg(test)]
+pub(crate) fn missing<'g, P: 'g>(
+    graphs: impl IntoIterator<Item = &'g super::Graph<P>>,
+    left_out: &[&str],
+) -> Vec<String> {
+    let nodes = graphs.into_iter().flat_map(|graph| &graph.nodes);
+    let kinds = nodes.map(|node| format!("{:?}", node.op));
+    let kinds = kinds.filter_map(|text| text.split('(').next().map(str::to_owned));
+    let used: std::collections::BTreeSet<String> = kinds.collect();
+    // serde lists all variants to whoever asks for another one.
+    let known = serde_json::from_str::<Op>("\"?\"");
+    let known = known.map_or_else(|error| error.to_string(), |op| format!("{op:?}"));
+    let known: Vec<&str> = known.split('`').skip(3).step_by(2).collect();
+    assert!(used.iter().all(|kind| known.contains(&kind.as_str())), "{used:?} {known:?}");
+    let is_missing = |kind: &&str| !used.contains(*kind) && !left_out.contains(kind);
+    known.into_iter().filter(is_missing).map(str::to_owned).collect()
+}
+
 impl Op {
     /// Whether it is a layer whose weights the posterior is over: dense, convolution or depthwise
     /// convolution.

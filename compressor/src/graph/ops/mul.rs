@@ -111,7 +111,7 @@ impl IntegerOperator for IntegerMul {
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {
-        vec![Relation::Product(factor(self.multiplier))]
+        vec![Relation::Product([0, 1], factor(self.multiplier))]
     }
 
     fn real(&self, _to: Quantization) -> Option<(Op, Clamp)> {
