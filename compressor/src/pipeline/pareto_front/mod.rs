@@ -54,6 +54,9 @@ pub(super) struct Computed {
     model: Vec<u8>,
 }
 
+/// A point, and what it was made of if that was in this run.
+type Traced = (Point, Option<Computed>);
+
 /// A traced front.
 pub(super) struct ParetoFront {
     pub(super) points: Vec<Point>,
@@ -152,7 +155,7 @@ impl Tracer<'_> {
     }
 
     /// One point: as it was found done, or trained from wherever it is, and measured.
-    fn point(&self, base: &Base, plan: &Plan) -> Result<(Point, Option<Computed>), Error> {
+    fn point(&self, base: &Base, plan: &Plan) -> Result<Traced, Error> {
         let folder = self.folder(plan);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         if let Some(point) = done(&folder, plan)? {

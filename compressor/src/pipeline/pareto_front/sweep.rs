@@ -7,13 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Computed, FRONT_FOLDER, Tracer};
+use super::{FRONT_FOLDER, Traced, Tracer};
 use crate::error::Error;
 use crate::job::Job;
 use crate::pipeline::checkpoint::JobState;
 use crate::pipeline::stages::{Base, TrainingContext};
 use crate::pipeline::watch::Watch;
-use crate::select::{Plan, Point};
+use crate::select::Plan;
 
 impl Tracer<'_> {
     /// Every point, in the order of the plan, and the seconds of what points have in common.
@@ -21,7 +21,7 @@ impl Tracer<'_> {
         &self,
         job_state: JobState,
         watch: &mut Watch,
-    ) -> Result<(Vec<(Point, Option<Computed>)>, f64), Error> {
+    ) -> Result<(Vec<Traced>, f64), Error> {
         let plans = self.plans();
         let mut points = Vec::with_capacity(plans.len());
         let interrupted = |error| self.run.interrupted(error);
