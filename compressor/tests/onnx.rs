@@ -98,6 +98,60 @@ fn requirements_and_scalings_that_do_not_hold_are_told() {
 }
 
 #[test]
+fn what_is_read_is_never_replaced() {
+    let folder = scene();
+    json(&folder, &QUANTIZE);
+    let path = |name: &str| folder.path().join(name);
+    fs::copy(path("lenet.bbk"), path("rows.npy")).unwrap();
+    let names = ["lenet.onnx", "lenet.csv", "lenet.bbk", "quantized.onnx", "rows.npy"];
+    let all = || names.map(|name| fs::read(path(name)).unwrap());
+    let before = all();
+    for args in [
+        &["quantize", "lenet.onnx", "--data", "lenet.csv", "-o", "lenet.onnx"][..],
+        &["quantize", "lenet.onnx", "--data", "lenet.csv", "-o", "./lenet.csv"],
+        &["import", "quantized.onnx", "-o", "quantized.onnx"],
+        &["export", "lenet.bbk", "--to", "onnx", "-o", "lenet.bbk"],
+        &["run", "lenet.bbk", "rows.npy", "-o", "rows.npy"],
+        &["run", "lenet.bbk", "rows.npy", "-o", "./lenet.bbk"],
+    ] {
+        let (code, message) = failure(&folder, args);
+        assert!(code == 2 && message.contains("would replace"), "{args:?} {code} {message}");
+    }
+    assert!(all() == before);
+    // An output of before is replaced.
+    json(&folder, &QUANTIZE);
+}
+
+#[test]
+fn numbers_that_mean_nothing_are_refused() {
+    let folder = scene();
+    for (option, value) in [
+        ("--max-error", "nan"),
+        ("--max-error", "-1"),
+        ("--max-error", "101"),
+        ("--tolerance", "nan"),
+        ("--tolerance", "-5"),
+        ("--calibration", "0"),
+        ("--pixels", "0,0"),
+        ("--instructions", "2MB"),
+    ] {
+        let (code, message) = failure(&folder, &[&QUANTIZE[..], &[option, value]].concat());
+        assert!(code == 2 && message.contains(option), "{code} {message}");
+        assert!(message.contains("give a") || message.contains("such as") || option == "--pixels");
+    }
+    let limits = ["--goal", "flash", "--instructions", "2M"];
+    json(&folder, &[&QUANTIZE[..], &limits].concat());
+    json(&folder, &[&["import", "quantized.onnx", "-o", "x.bbk"][..], &limits].concat());
+    let (code, message) = failure(&folder, &[&QUANTIZE[..], &limits[..3], &["1K"]].concat());
+    assert!(code == 5 && message.contains("--instructions 1000 can't be met"), "{message}");
+    for limits in [&["--flash-bytes", "1K"][..], &["--goal", "flash", "--flash-bytes", "1K"]] {
+        let output = run(&folder, &[&QUANTIZE[..], limits].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && text.contains("explains --goal"), "{text}");
+    }
+}
+
+#[test]
 fn a_quantised_file_is_imported_and_floats_are_not() {
     let folder = scene();
     let (code, message) = failure(&folder, &["import", "lenet.onnx", "-o", "x.bbk"]);

@@ -1,15 +1,48 @@
-//! Numbers of bytes on the command line.
+//! Numbers on the command line, each with what it may be.
 
 /// A number of bytes with an optional K or M: 65536, 64K, 64KB (of 1,024), 2M.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let word = text.trim_end_matches(['B', 'b']);
-    let (digits, factor) = match word.strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1 << 10),
-        None => word.strip_suffix(['M', 'm']).map_or((text, 1), |digits| (digits, 1 << 20)),
+    let word = match text.strip_suffix(['B', 'b']) {
+        Some(word) if word.ends_with(['K', 'k', 'M', 'm']) => word,
+        _ => text,
     };
-    let number: u64 =
-        digits.parse().map_err(|_| format!("`{text}` is no number such as 65536, 64K or 2M"))?;
-    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too large"))
+    with_unit(word, 1 << 10).ok_or_else(|| wrong(text, "65536, 64K or 2M (of 1,024)"))
+}
+
+/// A number of instructions with an optional K or M: 250000, 250K (of 1,000), 2M.
+pub(super) fn instructions(text: &str) -> Result<u64, String> {
+    with_unit(text, 1000).ok_or_else(|| wrong(text, "250000, 250K or 2M (of 1,000)"))
+}
+
+/// A number whose K is `step` and whose M is that squared.
+fn with_unit(word: &str, step: u64) -> Option<u64> {
+    let (digits, factor) = match word.strip_suffix(['K', 'k']) {
+        Some(digits) => (digits, step),
+        None => word.strip_suffix(['M', 'm']).map_or((word, 1), |digits| (digits, step * step)),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn wrong(text: &str, such_as: &str) -> String {
+    format!("`{text}` is no number such as {such_as}, or too large")
+}
+
+/// From 0 to 100.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=100.0).contains(number));
+    number.ok_or_else(|| "give a number from 0 to 100".to_owned())
+}
+
+/// A finite number from 0 on.
+pub(super) fn points(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "give a number from 0 on".to_owned())
+}
+
+/// A whole number from 1 on.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.ok_or_else(|| "give a whole number from 1 on".to_owned())
 }
 
 #[cfg(test)]
@@ -21,10 +54,28 @@ mod tests {
         for (text, value) in [("64K", 65_536), ("64kB", 65_536), ("2M", 2 << 20), ("17", 17)] {
             assert_eq!(bytes(text), Ok(value), "{text}");
         }
-        for text in
-            ["", "K", "many", "-1", "1.5K", "17B5", "99999999999999999999", "9999999999999999999M"]
-        {
-            assert!(bytes(text).is_err(), "{text}");
+        for (text, value) in [("250k", 250_000), ("2M", 2_000_000), ("17", 17)] {
+            assert_eq!(instructions(text), Ok(value), "{text}");
+        }
+        let wrong =
+            ["", "K", "many", "-1", "1.5K", "17B5", "99999999999999999999", "9999999999999999999M"];
+        for text in wrong {
+            assert!(bytes(text).is_err() && instructions(text).is_err(), "{text}");
+        }
+        assert!(instructions("2MB").is_err(), "instructions are no bytes");
+    }
+
+    #[test]
+    fn numbers_are_finite_and_in_their_range() {
+        assert_eq!((percent("0"), percent("100"), percent("2.5")), (Ok(0.0), Ok(100.0), Ok(2.5)));
+        assert_eq!((points("0"), points("250")), (Ok(0.0), Ok(250.0)));
+        assert_eq!((at_least_one("1"), at_least_one("300")), (Ok(1), Ok(300)));
+        for text in ["nan", "inf", "-inf", "-5", "1e999", "", "few"] {
+            assert!(percent(text).is_err() && points(text).is_err(), "{text}");
+        }
+        assert!(percent("100.1").is_err());
+        for text in ["0", "-1", "1.5", "", "99999999999999999999"] {
+            assert!(at_least_one(text).is_err(), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::output::Context;
-use super::{child, model_file};
+use super::{amount, child, model_file};
 use crate::cost::certified;
 use crate::error::{CliError, Error};
 
@@ -39,17 +39,17 @@ pub(crate) struct Certify {
     #[arg(long)]
     per_layer: bool,
     /// Most bytes of flash, such as 65536 or 64K (of 1,024)
-    #[arg(long, value_name = "BYTES")]
-    flash: Option<String>,
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    flash: Option<u64>,
     /// Most bytes of RAM: arena, static variables and stack
-    #[arg(long, value_name = "BYTES")]
-    ram: Option<String>,
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    ram: Option<u64>,
     /// The project's checkout, where the firmware is [default: the one that this is run in]
     #[arg(long, value_name = "DIR")]
     checkout: Option<PathBuf>,
     /// Most instructions of an inference, such as 250000 or 2M (of 1,000,000)
-    #[arg(long, value_name = "COUNT")]
-    instructions: Option<String>,
+    #[arg(long, value_name = "COUNT", value_parser = amount::instructions)]
+    instructions: Option<u64>,
 }
 
 /// Exit codes of `cargo xtask certify`.
@@ -71,9 +71,9 @@ impl Certify {
         command.current_dir(checkout).args(["xtask", "certify"]).arg(model);
         command.args(["--target", &self.target]);
         for (name, value) in
-            [("--flash", &self.flash), ("--ram", &self.ram), ("--instructions", &self.instructions)]
+            [("--flash", self.flash), ("--ram", self.ram), ("--instructions", self.instructions)]
         {
-            command.args(value.iter().flat_map(|value| [name, value]));
+            command.args(value.iter().flat_map(|value| [name.to_owned(), value.to_string()]));
         }
         command.args(self.per_layer.then_some("--per-layer"));
         command.args(context.json().then_some("--json"));

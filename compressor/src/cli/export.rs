@@ -7,7 +7,7 @@ use bitsback_runtime::Model;
 use serde::Serialize;
 
 use super::model_file;
-use super::output::Context;
+use super::output::{Context, keeps_inputs};
 use crate::error::Error;
 use crate::export::{onnx, recover};
 use crate::files;
@@ -71,6 +71,7 @@ struct Summary {
 
 impl Export {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        keeps_inputs(&self.output, &[&self.model])?;
         let bytes = model_file::read(&self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let name = identifier(&self.name);

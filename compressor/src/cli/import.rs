@@ -9,7 +9,7 @@ use super::feeding;
 use super::judging::check_names;
 use super::layout::{self, LayoutOption};
 use super::model_file;
-use super::output::Context;
+use super::output::{Context, keeps_inputs};
 use super::scaling::byte_range;
 use super::storing::{self, Choice, Storing};
 use crate::compile::serialize::ModelInfo;
@@ -81,6 +81,7 @@ struct Summary {
 
 impl Import {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        keeps_inputs(&self.output, &[&self.model])?;
         let bytes = files::read(&self.model, MAX_IMPORT_BYTES)?;
         let info = ModelInfo {
             name: self.name.clone(),

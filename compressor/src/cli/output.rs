@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -77,6 +77,20 @@ impl Context {
     }
 }
 
+/// Checks that writing `output` replaces none of the files that are read, however they are named.
+///
+/// # Errors
+/// [`CliError::Overwrites`] where it would.
+pub(super) fn keeps_inputs(output: &Path, inputs: &[&PathBuf]) -> Result<(), Error> {
+    // What isn't there yet is no input; an input that isn't there is its reader's to refuse.
+    let Ok(found) = output.canonicalize() else { return Ok(()) };
+    let replaced = |input: &&&PathBuf| input.canonicalize().is_ok_and(|input| input == found);
+    match inputs.iter().find(replaced) {
+        Some(input) => Err(CliError::Overwrites { input: input.to_path_buf() }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Writes to standard output. Whoever closed the pipe has read enough.
 fn write_line(line: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
@@ -117,6 +131,28 @@ pub(super) fn quoted(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_output_is_no_input_whatever_it_is_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("model.onnx"), "m").unwrap();
+        std::fs::write(path("old.bbk"), "o").unwrap();
+        std::fs::create_dir(path("sub")).unwrap();
+        let (model, data) = (path("model.onnx"), path("sub"));
+        for output in ["new.bbk", "old.bbk", "none/new.bbk"] {
+            assert!(keeps_inputs(&path(output), &[&model, &data]).is_ok(), "{output}");
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("model.onnx", path("link.bbk")).unwrap();
+        let mut others = vec!["model.onnx", "./model.onnx", "sub/../model.onnx"];
+        others.extend(cfg!(unix).then_some("link.bbk"));
+        for output in others {
+            let refused = keeps_inputs(&path(output), &[&data, &model]).unwrap_err();
+            assert_eq!(refused.kind(), crate::error::Kind::Usage, "{output}");
+            assert!(refused.to_text().contains("model.onnx"), "{output}");
+        }
+    }
 
     #[test]
     fn commands_can_be_pasted_into_a_shell() {

@@ -9,7 +9,7 @@ use super::amount;
 use super::judging::{Judging, Meaning};
 use super::layout::LayoutOption;
 use super::model_file;
-use super::output::Context;
+use super::output::{Context, keeps_inputs};
 use super::scaling::{self, Scaling};
 use super::source::{self, DataLayout, Source, Wanted};
 use super::storing::{self, Choice, Storing};
@@ -74,7 +74,8 @@ pub(crate) struct Quantize {
     bits: Bits,
     /// Points of error on deciding examples that --bits auto may add to that of 8 bits; without labels,
     /// of disagreement with the floats; of numbers, of their spread
-    #[arg(long, default_value_t = 0.5, value_name = "POINTS")]
+    #[arg(long, default_value_t = 0.5, value_name = "POINTS", value_parser = amount::points)]
+    #[arg(allow_negative_numbers = true)]
     tolerance: f64,
     /// How raw data were scaled.
     #[command(flatten)]
@@ -83,13 +84,14 @@ pub(crate) struct Quantize {
     #[command(flatten)]
     input_layout: LayoutOption,
     /// Examples that ranges are watched on
-    #[arg(long, default_value_t = 300, value_name = "COUNT")]
+    #[arg(long, default_value_t = 300, value_name = "COUNT", value_parser = amount::at_least_one)]
     calibration: usize,
     /// Take ranges from the least to the greatest value, instead of the least squared error
     #[arg(long)]
     min_max: bool,
     /// Fail with exit code 5 if the error in percent is higher
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = amount::percent)]
+    #[arg(allow_negative_numbers = true)]
     max_error: Option<f64>,
     /// Fail with exit code 5 if the file is larger, such as 65536 or 64K (of 1,024)
     #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
@@ -165,6 +167,8 @@ fn known_truth(
 
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
+        keeps_inputs(&self.output, &[&self.model, &self.data])?;
+        let options = self.storing.options()?;
         let stage = context.progress_aside().stage("quantize", 0);
         stage.set(0, "reading the model and the data");
         let model = model_file::read_floats(context, &self.model, self.input_layout.input_layout)?;
@@ -202,7 +206,7 @@ impl Quantize {
         } else {
             (layers(graph, &plan), 0)
         };
-        let (info, options) = (self.info(&judging), self.storing.options()?);
+        let info = self.info(&judging);
         let integers = lower(graph, &plan).map_err(QuantizeError::from)?;
         let written = compile::write(&integers, &input, &options, &info);
         let (bytes, _) = written.map_err(QuantizeError::from)?;

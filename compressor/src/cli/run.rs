@@ -10,7 +10,7 @@ use super::feeding;
 use super::judging::Meaning;
 use super::layout::LayoutOption;
 use super::model_file::{self, Example};
-use super::output::Context;
+use super::output::{Context, keeps_inputs};
 use super::scaling::byte_range;
 use super::source::{DataLayout, Wanted};
 use crate::data::{InputBatch, Numbers, npy, read_image, read_npy, shape_of};
@@ -87,6 +87,9 @@ enum Outputs {
 impl Run {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         model_file::check_order(&self.model, &self.input)?;
+        if let Some(output) = &self.output {
+            keeps_inputs(output, &[&self.model, &self.input])?;
+        }
         let layout = self.input_layout.input_layout;
         let bytes = model_file::read_for_pixels(context, &self.model, self.pixels, layout)?;
         let model = model_file::parse(&self.model, &bytes)?;

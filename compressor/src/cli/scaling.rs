@@ -21,13 +21,15 @@ pub(super) struct Scaling {
     std: Vec<f32>,
 }
 
-/// Two finite numbers with a comma between them.
+/// Two finite numbers with a comma between them, which aren't equal.
 pub(super) fn byte_range(text: &str) -> Result<ByteRange, String> {
     let number = |part: &str| part.trim().parse::<f32>().ok().filter(|value| value.is_finite());
     let range = text.split_once(',').and_then(|(low, high)| number(low).zip(number(high)));
+    let apart = |&(low, high): &(f32, f32)| low != high && (high - low).is_finite();
     range
+        .filter(apart)
         .map(|(low, high)| ByteRange { low, high })
-        .ok_or_else(|| "give two numbers, as 0,1".into())
+        .ok_or_else(|| "give two numbers that differ, as 0,1".into())
 }
 
 /// Checks that data are scaled to the inputs of a model that was quantised for `model`.
@@ -139,6 +141,15 @@ mod tests {
         assert!(near(&normalised(scaling(range, &[], &[])), [-1.0, -0.6, 1.0]));
         let standard = normalised(scaling(None, &[0.5, 0.2, 0.0], &[0.5]));
         assert!(near(&standard, [-1.0, 0.0, 2.0]), "{standard:?}");
+    }
+
+    #[test]
+    fn pixels_have_a_range() {
+        let range = |low, high| Ok(ByteRange { low, high });
+        assert_eq!((byte_range("0,1"), byte_range("-1, 1")), (range(0.0, 1.0), range(-1.0, 1.0)));
+        for text in ["0,0", "1", "0,nan", "0,inf", "-3e38,3e38", "0,1,2", ","] {
+            assert!(byte_range(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub(super) struct Storing {
     /// With --goal instructions: most bytes of the file, such as 65536 or 64K (of 1,024)
     #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
     flash_bytes: Option<u64>,
-    /// With --goal flash: most instructions of an inference on a Cortex-M4, as estimated
-    #[arg(long, value_name = "COUNT")]
+    /// With --goal flash: most instructions of an inference on a Cortex-M4, as estimated, such as 250000
+    /// or 2M (of 1,000,000)
+    #[arg(long, value_name = "COUNT", value_parser = amount::instructions)]
     instructions: Option<u64>,
     /// Store weights row after row, as a Cortex-M55 and x86-64 multiply them faster, instead of in
     /// pairs of rows, which a Cortex-M4, M7 or M33 does
@@ -53,13 +54,13 @@ impl Storing {
             let reason = "--flash-bytes goes with --goal instructions, --instructions with --goal \
                           flash"
                 .to_owned();
-            return Err(CliError::Meaning { reason }.into());
+            return Err(CliError::Storing { reason }.into());
         }
         let size = self.goal.map(|goal| SizeConfig { goal, flash_bytes, instructions });
         if let Some(key) = size.as_ref().and_then(SizeConfig::contradiction) {
             let key = key.replace('_', "-");
             let reason = format!("--{key} limits what the goal makes small anyway; leave it out");
-            return Err(CliError::Meaning { reason }.into());
+            return Err(CliError::Storing { reason }.into());
         }
         let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
         Ok(CompileOptions { size, arrangement, ..CompileOptions::default() })

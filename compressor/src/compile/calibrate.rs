@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::InputQuantization;
-use crate::graph::{Affine, Executor, Graph, GraphError, Plan, ValueId};
+use crate::graph::{Affine, Executor, Graph, GraphError, Op, Plan, ValueId};
 use crate::numbers::{BINS, Quantization, Range, least_squares};
 
 /// How a range follows from the values seen.
@@ -60,6 +60,17 @@ pub enum CalibrateError {
     NotFinite {
         /// Which value.
         value: String,
+    },
+    /// A border of infinities: the graph's own number, whatever the data.
+    #[error(
+        "`{value}` has a border of {fill}, which no integer stands for; pad with a finite number, or \
+         leave it to the pooling behind it, whose own padding never wins"
+    )]
+    Border {
+        /// Which value.
+        value: String,
+        /// What the border is made of.
+        fill: f32,
     },
 }
 
@@ -124,8 +135,19 @@ fn seen(
         }
     })?;
     match broken {
-        Some(id) => Err(CalibrateError::NotFinite { value: graph.values[id].name.clone() }),
+        Some(id) => Err(not_finite(graph, id)),
         None => Ok(seen),
+    }
+}
+
+/// Why the first value that isn't finite isn't.
+fn not_finite(graph: &Graph<Affine>, id: ValueId) -> CalibrateError {
+    let value = graph.values[id].name.clone();
+    match graph.writer(id).map(|at| &graph.nodes[at].op) {
+        Some(Op::Pad(pad)) if !pad.fill.is_finite() => {
+            CalibrateError::Border { value, fill: pad.fill }
+        }
+        _ => CalibrateError::NotFinite { value },
     }
 }
 
@@ -200,7 +222,7 @@ mod tests {
     use crate::compile::serialize::ModelInfo;
     use crate::compile::{CompileOptions, write};
     use crate::graph::ops::{
-        Add, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Mean, Op, Reshape, Select,
+        Add, Clip, Conv2d, Dense, DepthwiseConv2d, MaxPool2d, Mean, Op, Pad, Reshape, Select,
     };
     use crate::graph::{Window, lower};
     use crate::verify::reals;
@@ -238,6 +260,16 @@ mod tests {
         assert_eq!(none, Err(CalibrateError::NoExamples));
         let broken = calibrate(&dense(), &[f32::NAN], &floats(), RangeMethod::MinMax);
         assert_eq!(broken, Err(CalibrateError::NotFinite { value: "input".into() }));
+        let mut padded = Graph::of_input(vec![1]);
+        let fill = f32::NEG_INFINITY;
+        push(&mut padded, Pad { before: vec![1], fill }, &[3], None);
+        for (input, expected) in [
+            (1.0, CalibrateError::Border { value: padded.values[1].name.clone(), fill }),
+            (f32::NAN, CalibrateError::NotFinite { value: "input".into() }),
+        ] {
+            let broken = calibrate(&padded, &[input], &floats(), RangeMethod::MinMax);
+            assert_eq!(broken, Err(expected));
+        }
         let odd = calibrate(&Graph::of_input(vec![2]), &[0.0; 2], &floats(), RangeMethod::MinMax);
         assert_eq!(odd, Err(CalibrateError::Graph(GraphError::NothingComputed)));
     }

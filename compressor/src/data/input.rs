@@ -55,9 +55,9 @@ pub fn read_npy(path: &Path, dims: &[usize], layout: Layout) -> Result<InputBatc
     let Array { dims: found, numbers } = npy::read(path)?;
     let width: usize = dims.iter().product();
     let first = layout == Layout::ChannelsFirst;
-    let mismatch = |remedy| DataError::ModelShape {
+    let mismatch = |example: &[usize], remedy| DataError::ModelShape {
         path: path.to_owned(),
-        found: Found(found.clone()),
+        found: Found(example.to_vec()),
         expected: Found(dims.to_vec()),
         remedy,
     };
@@ -69,13 +69,15 @@ pub fn read_npy(path: &Path, dims: &[usize], layout: Layout) -> Result<InputBatc
             Ok(moved) => (1, moved),
             // What is wrong with an example of several says more, where there are several.
             Err(alone) => {
-                let several = batch.filter(|_| found.len() > dims.len());
-                return Err(mismatch(several.and_then(|(_, wrong)| wrong.err()).unwrap_or(alone)));
+                let several = several.filter(|_| found.len() > dims.len());
+                let wrong = several.and_then(|(_, example)| Some((example, batch?.1.err()?)));
+                let (example, remedy) = wrong.unwrap_or((found.as_slice(), alone));
+                return Err(mismatch(example, remedy));
             }
         },
     };
     if numbers.is_empty() || width == 0 {
-        return Err(mismatch("it is empty: give at least one example"));
+        return Err(mismatch(&found, "it is empty: give at least one example"));
     }
     if let Numbers::Floats(values) = &numbers
         && let Some(at) = values.iter().position(|value| !value.is_finite())

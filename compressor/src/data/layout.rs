@@ -141,6 +141,10 @@ pub(super) fn fitting(
             _ if is_flat(example) => Ok(Some(channels)),
             // An image of one channel may leave that out.
             _ if channels == 1 && same => Ok(None),
+            _ if same => Err(
+                "its channels come last already: leave out --data-layout channels-first (in a job: \
+                 `layout` in [data])",
+            ),
             _ => Err(
                 "with their channels first, arrays must be that with its last dimension in front",
             ),
@@ -151,7 +155,7 @@ pub(super) fn fitting(
     }
     if example.len() == wanted.len() && significant(&rotated(example)) == significant(wanted) {
         return Err("its channels come first: say --data-layout channels-first (in a job: \
-                    `layout = \"channels-first\"` in [data]), or save it with x.transpose(0, 2, 3, 1)");
+                    `layout = \"channels-first\"` in [data]), or save it with np.moveaxis(x, 1, -1)");
     }
     Err(NEITHER)
 }
@@ -212,7 +216,8 @@ mod tests {
         assert!(fitting(&[1, 8, 8], &[8, 1, 8], false).is_err());
         // Sequences, and features that are flat anyway.
         assert_eq!(fitting(&[50, 4], &[50, 4], false), Ok(None));
-        assert!(fitting(&[4, 50], &[50, 4], false).is_err());
+        let said = fitting(&[4, 50], &[50, 4], false).unwrap_err();
+        assert!(said.contains("np.moveaxis(x, 1, -1)"), "{said}");
         assert_eq!(fitting(&[4, 50], &[200], false), Ok(None));
     }
 
@@ -223,6 +228,10 @@ mod tests {
         }
         for example in [&[8, 6, 3][..], &[3, 6, 8], &[3, 48]] {
             assert!(fitting(example, &[8, 6, 3], true).is_err(), "{example:?}");
+        }
+        for (example, remedy) in [(&[8, 6, 3], "leave out"), (&[3, 6, 8], "in front")] {
+            let said = fitting(example, &[8, 6, 3], true).unwrap_err();
+            assert!(said.contains(remedy), "{said}");
         }
         assert_eq!(fitting(&[8, 8], &[8, 8, 1], true), Ok(None));
         assert_eq!(fitting(&[1, 8, 8], &[8, 8, 1], true), Ok(Some(1)));

@@ -343,6 +343,23 @@ fn inputs_for_one_run() {
     }
 }
 
+#[test]
+fn a_batch_that_doesn_t_fit_is_told_by_its_examples() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.npy");
+    for (dims, layout, found, remedy) in [
+        ("(5, 2, 3)", Layout::ChannelsFirst, "an example is 2 × 3, ", "leave out --data-layout"),
+        ("(5, 3, 2)", Layout::ChannelsLast, "an example is 3 × 2, ", "np.moveaxis(x, 1, -1)"),
+        ("(5, 2, 4)", Layout::ChannelsLast, "an example is 2 × 4, ", "in that shape"),
+        ("(2, 4)", Layout::ChannelsLast, "an example is 2 × 4, ", "in that shape"),
+    ] {
+        let len = if dims == "(2, 4)" { 8 } else { 5 * if dims == "(5, 2, 4)" { 8 } else { 6 } };
+        std::fs::write(&path, npy_file("|i1", false, dims, &vec![5; len])).unwrap();
+        let message = read_npy(&path, &[2, 3], layout).unwrap_err().to_string();
+        assert!(message.contains(found) && message.contains(remedy), "{dims}: {message}");
+    }
+}
+
 /// One valid file per reader, to be damaged.
 fn specimens() -> Vec<Vec<u8>> {
     let npy = npy_file("<f4", true, "(2, 2)", &[0; 16]);

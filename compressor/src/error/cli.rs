@@ -18,6 +18,18 @@ pub enum CliError {
         /// The folder.
         path: PathBuf,
     },
+    /// The output is a file that is read.
+    #[error("{} is an input, which the output would replace", input.display())]
+    Overwrites {
+        /// The file.
+        input: PathBuf,
+    },
+    /// Limits on the storage of weights that don't go with the goal.
+    #[error("{reason}")]
+    Storing {
+        /// What is wrong.
+        reason: String,
+    },
     /// A file whose ending says nothing.
     #[error("can't tell what {} is by its ending; known: {known}", path.display())]
     UnknownInput {
@@ -166,6 +178,8 @@ impl CliError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::OutputExists { .. }
+            | Self::Overwrites { .. }
+            | Self::Storing { .. }
             | Self::UnknownInput { .. }
             | Self::Certificate { .. }
             | Self::Scaling { .. }
@@ -187,6 +201,10 @@ impl CliError {
         match self {
             Self::OutputExists { .. } => {
                 Some("--resume continues it, --force starts over, --out DIR writes elsewhere")
+            }
+            Self::Overwrites { .. } => Some("give another file as --output"),
+            Self::Storing { .. } => {
+                Some("`bitsback help import` explains --goal, --flash-bytes and --instructions")
             }
             Self::UnknownInput { .. } => Some("rename the file to its real format"),
             Self::Model { .. } => Some("copy it again, or write it anew with `bitsback compress`"),
@@ -231,6 +249,8 @@ mod tests {
         let json = serde_json::from_str::<u8>("x").unwrap_err();
         let table = [
             (CliError::OutputExists { path: path() }, Kind::Usage),
+            (CliError::Overwrites { input: path() }, Kind::Usage),
+            (CliError::Storing { reason: "r".into() }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
             (

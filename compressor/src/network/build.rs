@@ -433,11 +433,11 @@ impl Place<'_> {
         }
         let extent = Window { size, stride, dilation, padding: [0; 2] }.extent();
         let (layer, kind, arrives) = (self.layer, self.config.kind(), self.arrives.shape);
-        let too_large = NetworkError::WindowTooLarge { layer, kind, window: extent, arrives };
-        // A padded window more than twice the image would see mostly padding: a mistake.
+        // A mistake.
         if extent[0] > 2 * height || extent[1] > 2 * width {
-            return Err(too_large);
+            return Err(NetworkError::MostlyPadding { layer, kind, window: extent, arrives });
         }
+        let too_large = NetworkError::WindowTooLarge { layer, kind, window: extent, arrives };
         Window::with_rule(size, stride, dilation, padding, [height, width]).ok_or(too_large)
     }
 

@@ -72,6 +72,23 @@ pub enum NetworkError {
         /// What arrives.
         arrives: Shape,
     },
+    /// A window that would see mostly padding.
+    #[error(
+        "layer {layer} ({kind}) looks through a window of {} × {}, but gets only {}; whatever the \
+         padding, a window is at most twice as high and twice as wide as the image: make it smaller \
+         (two numbers are height and width), or pool less before", window[0], window[1],
+        show(*.arrives)
+    )]
+    MostlyPadding {
+        /// Which layer.
+        layer: usize,
+        /// Its type.
+        kind: &'static str,
+        /// Height and width.
+        window: [usize; 2],
+        /// What arrives.
+        arrives: Shape,
+    },
     /// A size that must be at least 1.
     #[error("layer {layer} ({kind}) has `{key}` = 0; it must be at least 1")]
     Zero {
@@ -288,6 +305,7 @@ impl NetworkError {
             Self::NeedsFlat { layer, .. }
             | Self::NeedsImage { layer, .. }
             | Self::WindowTooLarge { layer, .. }
+            | Self::MostlyPadding { layer, .. }
             | Self::Zero { layer, .. }
             | Self::TooManyActivations { layer, .. }
             | Self::TooWide { layer, .. }

@@ -162,7 +162,8 @@ impl Input<'_> {
     ) -> Result<(), Error> {
         let network = &self.trained.network;
         let input = self.run.prepared.input_quantization(self.job);
-        let simulation = Simulation::new(network, weights, activations, &input, bias_tolerance)?;
+        let simulation = Simulation::new(network, weights, activations, &input, bias_tolerance)?
+            .with_head(self.head())?;
         let validation = in_integers(&self.run.prepared.validation, &input);
         let simulated = quantized::score(&simulation, &validation, self.run.device);
         let (simulated, found) = (simulated.error_percent, verification.integer_error_percent);
@@ -199,6 +200,15 @@ impl Input<'_> {
         Ok(calibrate(&self.trained.network, &sample.inputs, &input, config.method)?)
     }
 
+    /// What the device answers with.
+    fn head(&self) -> Head {
+        match self.job.network.output {
+            Output::Logits => Head::Logits,
+            Output::Softmax => Head::Softmax,
+            Output::Argmax => Head::Argmax,
+        }
+    }
+
     /// Lowers and serialises.
     fn emit(
         &self,
@@ -206,11 +216,6 @@ impl Input<'_> {
         activations: &Activations,
         bias_tolerance: f64,
     ) -> Result<(Compiled, Vec<u8>), Error> {
-        let head = match self.job.network.output {
-            Output::Logits => Head::Logits,
-            Output::Softmax => Head::Softmax,
-            Output::Argmax => Head::Argmax,
-        };
         let classes = &self.run.prepared.dataset.classes;
         let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
         let info = ModelInfo {
@@ -223,7 +228,7 @@ impl Input<'_> {
         let rows = network.layers().map(|node| node.output).zip(weights.iter().cloned()).collect();
         let plan = plan(network, activations.clone(), &input);
         let mut integers = lower(network, &Plan { rows, bias_tolerance, ..plan })?;
-        compile::append_head(&mut integers, head);
+        compile::append_head(&mut integers, self.head());
         let options = CompileOptions { size: Some(self.job.size), ..CompileOptions::default() };
         let (bytes, compiled) = compile::write(&integers, &input, &options, &info)?;
         Ok((compiled, bytes))

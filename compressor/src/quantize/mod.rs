@@ -46,6 +46,9 @@ pub enum QuantizeError {
         /// Which value.
         value: String,
     },
+    /// What else calibration refuses.
+    #[error(transparent)]
+    Calibrate(CalibrateError),
     /// A value or operator has no integer counterpart.
     #[error(transparent)]
     Lower(#[from] LowerError),
@@ -63,6 +66,7 @@ impl From<CalibrateError> for QuantizeError {
             CalibrateError::Graph(source) => Self::Graph(source),
             CalibrateError::NoExamples => Self::NoExamples,
             CalibrateError::NotFinite { value } => Self::NotFinite { value },
+            border @ CalibrateError::Border { .. } => Self::Calibrate(border),
         }
     }
 }

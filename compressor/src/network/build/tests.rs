@@ -291,6 +291,11 @@ fn every_error_names_its_layer_and_what_to_do() {
             r#"{ type = "conv2d", filters = 1, kernel = 57, padding = "same" }"#,
             "a window of 57 × 57",
         ),
+        (
+            r#"{ type = "global-avg-pool" },
+               { type = "conv2d", filters = 8, kernel = 3, padding = "same" }"#,
+            "an image of 1 × 1 × 1; whatever the padding, a window is at most twice as high",
+        ),
         (r#"{ type = "conv2d", filters = 0, kernel = 3 }"#, "`filters` = 0"),
         (r#"{ type = "conv2d", filters = 1, kernel = 0 }"#, "`kernel` = 0"),
         (r#"{ type = "upsample", factor = [2, 0] }"#, "`factor` = 0"),

@@ -12,8 +12,8 @@
 use burn::tensor::{Device, Tensor};
 
 use super::alone::Alone;
-use crate::compile::InputQuantization;
 use crate::compile::calibrate::plan;
+use crate::compile::{Head, InputQuantization, append_head};
 use crate::graph::tensor::Inputs;
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite, IntegerTensors};
 use crate::graph::tensor::{Value, constant, leaf};
@@ -48,6 +48,21 @@ impl Simulation {
         let graph = lower(network, &Plan { rows: rows.collect(), bias_tolerance, ..plan })?;
         let alone = graph.nodes.iter().map(|node| Alone::new(&graph, node)).collect();
         Ok(Self { alone: Result::from_iter::<Vec<_>>(alone)?, graph })
+    }
+
+    /// The same with the device's head, so that its classes are the device's: probabilities in 256ths
+    /// may be equal where logits differ. An argmax takes the largest logit, as whoever counts does.
+    ///
+    /// # Errors
+    /// Those of compiling.
+    pub(crate) fn with_head(mut self, head: Head) -> Result<Self, TrainError> {
+        if head == Head::Softmax {
+            append_head(&mut self.graph, head);
+            for node in self.graph.nodes.get(self.alone.len()..).unwrap_or_default() {
+                self.alone.push(Alone::new(&self.graph, node)?);
+            }
+        }
+        Ok(self)
     }
 
     /// Each layer with weights, in order, and where it is.
@@ -87,7 +102,7 @@ impl Simulation {
         }
     }
 
-    /// The real logits of a batch of integer inputs (q − zero point).
+    /// The real outputs of a batch of integer inputs (q − zero point): logits, or what the head gives.
     ///
     /// # Shapes
     /// out: `[batch, outputs]`

@@ -3,7 +3,7 @@ use super::*;
 use crate::compile::calibrate::{calibrate, plan};
 use crate::compile::serialize::ModelInfo;
 use crate::compile::storage::{Goal, SizeConfig};
-use crate::compile::{self, CompileOptions, Compiled, InputQuantization};
+use crate::compile::{self, CompileOptions, Compiled, Head, InputQuantization};
 use crate::data::Normalization;
 use crate::device::DeviceName;
 use crate::graph::ops::{
@@ -209,10 +209,21 @@ impl Bench {
         bias_tolerance: f64,
         size: Option<SizeConfig>,
     ) -> (Vec<u8>, Compiled) {
+        self.compiled_with(rows, bias_tolerance, size, Head::Logits)
+    }
+
+    fn compiled_with(
+        &self,
+        rows: &[Rows],
+        bias_tolerance: f64,
+        size: Option<SizeConfig>,
+        head: Head,
+    ) -> (Vec<u8>, Compiled) {
         let rows = self.network.layers().map(|node| node.output).zip(rows.iter().cloned());
         let plan = plan(&self.network, self.activations.clone(), &self.input);
         let plan = Plan { rows: rows.collect(), bias_tolerance, ..plan };
-        let integers = lower(&self.network, &plan).unwrap();
+        let mut integers = lower(&self.network, &plan).unwrap();
+        compile::append_head(&mut integers, head);
         let options = CompileOptions { size, ..CompileOptions::default() };
         let info = ModelInfo::default();
         compile::write(&integers, &self.input, &options, &info).unwrap()
@@ -289,6 +300,37 @@ proptest! {
             _ => plain(padding, average, keep, crop && !same),
         };
         Bench::new(&structure, offset, seed).check(&bits, tolerance, per_channel);
+    }
+}
+
+/// Of logits that are near to one another, a softmax makes equal bytes, of which the device takes the first.
+#[test]
+fn a_softmax_s_classes_are_the_device_s() {
+    let mut bench = Bench::new(&plain(Padding::Same, false, 3, false), 0.0, 5);
+    let last = bench.network.parameters_mut().last().unwrap();
+    last.weight.iter_mut().for_each(|x| *x *= 1e-4);
+    // The first class, which takes what is equal, has the least logit.
+    last.bias = vec![-1e-4, 0.0, 0.0, 0.0];
+    let inputs = &bench.examples.inputs;
+    bench.activations =
+        calibrate(&bench.network, inputs, &bench.input, RangeMethod::LeastSquares).unwrap();
+    let quantized = bench.input.quantize(inputs);
+    let bits = vec![8; bench.network.layers().count()];
+    let integers = Learned::new(bench.network.clone(), &bits, false).integers(&bits);
+    let device = DeviceName::default().open().unwrap();
+    let mut labels = None;
+    for head in [Head::Logits, Head::Softmax, Head::Argmax] {
+        let (bytes, _) = bench.compiled_with(&integers, 0.25, None, head);
+        // What the logits say is right.
+        let labels = labels.get_or_insert_with(|| verify::predict(&bytes, &quantized).unwrap());
+        let found = verify::evaluate(&bytes, &quantized, labels).unwrap().error_percent();
+        assert_eq!(found > 0.0, head == Head::Softmax, "{head:?}: {found}");
+        bench.examples.labels.clone_from(labels);
+        let examples = in_integers(&bench.examples, &bench.input);
+        let (network, activations) = (&bench.network, &bench.activations);
+        let simulation = Simulation::new(network, &integers, activations, &bench.input, 0.25);
+        let simulation = simulation.unwrap().with_head(head).unwrap();
+        assert_eq!(score(&simulation, &examples, &device).error_percent, found, "{head:?}");
     }
 }
 
