@@ -1,5 +1,7 @@
 //! Comparing with a model of floats: what `bitsback compare` does when A or B is one.
 
+use std::collections::BTreeMap;
+
 use bitsback_runtime::Model;
 
 use super::compare::LayerDifference;
@@ -8,7 +10,7 @@ use super::model_file::Subject;
 use super::scaling::Scaling;
 use super::source::Source;
 use crate::error::Error;
-use crate::graph::{Executor, ValueId};
+use crate::graph::{Executor, IntegerOp, Parts, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::quantize::{QuantizeError, expected};
 use crate::task::{Ending, Task};
@@ -100,30 +102,43 @@ fn layers_between(
     quantized: &[i8],
 ) -> Result<Vec<LayerDifference>, Error> {
     let model = Model::parse(bytes).map_err(crate::verify::VerifyError::from)?;
-    let expected = expected(&floats.graph);
-    let same = model.op_count() == expected.len()
-        && model.ops().zip(&expected).all(|(step, (kind, value))| {
-            step.kind().name().trim_start_matches("coded_") == *kind
-                && step.output().len() == floats.graph.values[*value].len()
-        });
-    if !same {
-        return Ok(Vec::new());
-    }
+    let Some(written) = written(&model, floats) else { return Ok(Vec::new()) };
     let mut seen: Vec<Vec<f32>> = vec![Vec::new(); floats.graph.values.len()];
     let executor = Executor::new(&floats.graph).map_err(QuantizeError::from)?;
     let keep = &mut |id: ValueId, values: &[f32]| seen[id].extend_from_slice(values);
     executor.visit(inputs, keep).map_err(QuantizeError::from)?;
     let integers = layers_of(bytes, quantized)?;
-    let zeros = model.ops().map(|step| step.output().zero_point);
-    let all = expected.iter().zip(&integers).zip(zeros).enumerate();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let all = written.iter().zip(&integers).zip(model.ops()).enumerate();
     Ok(all
-        .map(|(index, (((kind, value), integers), zero))| {
-            let number = expected[..=index].iter().filter(|(other, _)| other == kind).count();
+        .map(|(index, (((label, value), integers), step))| {
+            let number = counts.entry(label).or_default();
+            *number += 1;
             let name =
-                model.op_name(index).map_or_else(|| format!("{kind}_{number}"), str::to_owned);
-            difference(name, &seen[*value], integers, zero)
+                model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
+            difference(name, &seen[*value], integers, step.output().zero_point)
         })
         .collect())
+}
+
+/// What each operator of a model is called, and the value of the floats that it writes; none where the
+/// operators aren't those that quantising the floats gives, of which one may do the work of two.
+fn written(model: &Model<'_>, floats: &FloatModel) -> Option<Vec<(&'static str, ValueId)>> {
+    let mut expected = expected(&floats.graph).into_iter();
+    let mut next = |op: &IntegerOp| expected.next().filter(|(label, _)| *label == op.label());
+    let mut all = Vec::with_capacity(model.op_count());
+    for step in model.ops() {
+        let op = IntegerOp::of(&step, model.section())?;
+        let (_, value) = match op.parts() {
+            Some(Parts { first, second, .. }) => next(&first).and_then(|_| next(&second))?,
+            None => next(&op)?,
+        };
+        if step.output().len() != floats.graph.values[value].len() {
+            return None;
+        }
+        all.push((op.label(), value));
+    }
+    expected.next().is_none().then_some(all)
 }
 
 /// The differences of a layer, in steps.
