@@ -1,5 +1,8 @@
 //! Models out and in again.
 
+mod gates;
+mod views;
+
 use bitsback_runtime::Model;
 
 use super::*;
