@@ -85,12 +85,12 @@ fn powers() -> [Graph<Affine>; 2] {
 }
 
 /// The model of a graph, its inputs, and their integers.
-pub(super) fn model(graph: &Graph<Affine>) -> (Vec<u8>, Vec<f32>, Vec<i8>) {
+fn model(graph: &Graph<Affine>, fused: bool) -> (Vec<u8>, Vec<f32>, Vec<i8>) {
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let integers = input.quantize(&noise(6 * graph.values[graph.input].len()));
     let inputs: Vec<f32> = integers.iter().map(|&q| input.quantization.dequantize(q)).collect();
     let scales = calibrate(graph, &inputs, &input, RangeMethod::MinMax).unwrap();
-    (written(graph, &plan(graph, scales, &input), &input), inputs, integers)
+    (written(graph, &plan(graph, scales, &input), &input, fused), inputs, integers)
 }
 
 /// Root mean squares of what the integers of a model give, and of how far the floats of its export are from
@@ -106,9 +106,14 @@ fn apart(bytes: &[u8], recovered: &FloatModel, inputs: &[f32], integers: &[i8]) 
 }
 
 /// Exports a graph, and demands that the floats follow the integers, and that the quantised export comes back
-/// with the same.
+/// with the same, whether or not operators become one.
 pub(super) fn exported(graph: &Graph<Affine>) -> FloatModel {
-    let (bytes, inputs, integers) = model(graph);
+    exported_of(graph, true);
+    exported_of(graph, false)
+}
+
+fn exported_of(graph: &Graph<Affine>, fused: bool) -> FloatModel {
+    let (bytes, inputs, integers) = model(graph, fused);
     let recovered = recover(&Model::parse(&bytes).unwrap()).unwrap();
     let [signal, noise] = apart(&bytes, &recovered, &inputs, &integers);
     assert!(noise < 2.0 && signal > 20.0, "{noise} of {signal} steps");
@@ -179,13 +184,14 @@ proptest! {
     #[test]
     fn floats_of_any_graph_follow_its_integers(
         choices in proptest::collection::vec((0u8..19, any::<u8>(), any::<u8>()), 1..9),
+        fused in any::<bool>(),
     ) {
         let choices: Vec<Choice> = choices;
         let graph = open_end(&choices);
         let names: Vec<&str> = graph.nodes.iter().map(|node| node.op.name()).collect();
         // A model can't end with what only its readers say what it is.
         prop_assume!(names.last().is_some_and(|&name| name != "hard_sigmoid"));
-        let (bytes, inputs, integers) = model(&graph);
+        let (bytes, inputs, integers) = model(&graph, fused);
         let recovered = recover(&Model::parse(&bytes).unwrap());
         prop_assert!(recovered.is_ok(), "{recovered:?} {names:?}");
         let [signal, noise] = apart(&bytes, &recovered.unwrap(), &inputs, &integers);

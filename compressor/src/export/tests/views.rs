@@ -25,7 +25,9 @@ fn cropped(
     if pool {
         graph.push("pool", MaxPool2d { window }, vec![part], vec![rows, columns, 2], None);
     } else {
-        layer(&mut graph, part, Conv2d { window }, vec![rows, columns, 3], 24);
+        let sums = layer(&mut graph, part, Conv2d { window }, vec![rows, columns, 3], 24);
+        let window = Window { size: [2, 1], stride: [2, 1], ..Window::ONE };
+        graph.push("pool", MaxPool2d { window }, vec![sums], vec![rows / 2, columns, 3], None);
     }
     exported(&graph)
 }
