@@ -24,7 +24,7 @@ mod section;
 pub(crate) mod serialize;
 pub(crate) mod storage;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(feature = "training")]
 pub(crate) mod widths;
 

@@ -305,6 +305,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cli(error) => error.hint(),
+            Self::Export(_) => Some("`--to c-header` and `--to rust` take every model"),
             _ => self.missing().and_then(fetching).or_else(|| self.kind().hint()),
         }
     }

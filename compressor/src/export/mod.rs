@@ -7,6 +7,7 @@
 
 mod onnx;
 mod parameters;
+mod parts;
 mod recover;
 mod scales;
 #[cfg(test)]

@@ -260,6 +260,7 @@ fn attribute(name: &str, value: Attribute) -> RawAttribute {
     match value {
         Attribute::Float(float) => RawAttribute { float, kind: 1, ..raw },
         Attribute::Int(int) => RawAttribute { int, kind: 2, ..raw },
+        Attribute::Text(text) => RawAttribute { text: text.into(), kind: 3, ..raw },
         Attribute::Ints(ints) => RawAttribute { ints, kind: 7, ..raw },
     }
 }
@@ -300,26 +301,37 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_image_is_a_resize_and_another_one_its_rows_and_columns() {
-        let graph = |to: [usize; 2]| {
-            let mut graph: Graph<Affine> = Graph::of_input(vec![3, 4, 2]);
-            let op = ResizeNearest { half_pixel_centers: true };
-            let x = graph.push("resize", op, vec![0], vec![to[0], to[1], 2], None);
-            graph.push("flatten", Reshape {}, vec![x], vec![to[0] * to[1] * 2], None);
-            FloatModel { graph, ..FloatModel::default() }
-        };
-        let inputs: Vec<f32> = (0..24).map(|i| i as f32).collect();
-        let whole = graph([6, 12]);
-        let read = import::onnx::read(&onnx(&whole, false).unwrap(), None, None).unwrap();
-        let [direct, back] =
-            [&whole, &read].map(|model| Executor::new(&model.graph).unwrap().run(&inputs).unwrap());
-        assert_eq!(direct, back);
-        let file = RawModel::decode(onnx(&graph([2, 3]), false).unwrap().as_slice()).unwrap();
+    fn an_image_in_another_size_is_a_resize_of_the_same_pixels() {
+        for half_pixel_centers in [false, true] {
+            for to in [[6, 12], [2, 3], [5, 6], [4, 5], [1, 9], [3, 2]] {
+                let model = resized([3, 4], to, half_pixel_centers);
+                let read = import::onnx::read(&onnx(&model, false).unwrap(), None, None).unwrap();
+                let inputs: Vec<f32> = (0..24).map(|i| i as f32).collect();
+                let [direct, back] = [&model, &read]
+                    .map(|model| Executor::new(&model.graph).unwrap().run(&inputs).unwrap());
+                assert_eq!(direct, back, "{to:?}");
+            }
+        }
+    }
+
+    fn resized(from: [usize; 2], to: [usize; 2], half_pixel_centers: bool) -> FloatModel {
+        let mut graph: Graph<Affine> = Graph::of_input(vec![from[0], from[1], 2]);
+        let op = ResizeNearest { half_pixel_centers };
+        let x = graph.push("resize", op, vec![0], vec![to[0], to[1], 2], None);
+        graph.push("flatten", Reshape {}, vec![x], vec![to[0] * to[1] * 2], None);
+        FloatModel { graph, ..FloatModel::default() }
+    }
+
+    /// In floats, 13 / 11 times 11 is less than 13.
+    #[test]
+    fn an_image_of_a_size_without_a_factor_is_its_rows_and_columns() {
+        let model = resized([1, 11], [2, 13], false);
+        let file = RawModel::decode(onnx(&model, false).unwrap().as_slice()).unwrap();
         let file = RawGraph::decode(file.graph).unwrap();
         let places = file.initializers[..2].iter().map(|raw| Tensor::decode(raw.clone()).unwrap());
         let places: Vec<u8> = places.flat_map(|places| places.raw.to_vec()).collect();
-        let expected = [0i64, 2, 0, 2, 3].iter().flat_map(|place| place.to_le_bytes());
-        assert_eq!(places, expected.collect::<Vec<u8>>());
+        let expected = [0i64, 0].into_iter().chain((0..13).map(|at| at * 11 / 13));
+        assert_eq!(places, expected.flat_map(i64::to_le_bytes).collect::<Vec<u8>>());
     }
 
     #[test]

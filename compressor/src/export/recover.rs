@@ -7,16 +7,21 @@ use bitsback_runtime::{Model, Step};
 
 use super::ExportError;
 use super::parameters::Parameters;
-use super::scales::Scales;
-use crate::graph::ops::{Clip, IntegerHardSigmoid, IntegerRescale, IntegerSelect, Op, Reshape};
+use super::parts::Part;
+use super::scales::{Scales, Settled};
+use crate::graph::ops::{
+    Clip, IntegerHardSigmoid, IntegerRescale, IntegerSelect, Op, Reshape, Slice,
+};
 use crate::graph::{Affine, Computation, IntegerOp, Node, Parts, Relation, Value, ValueId};
 use crate::import::onnx::FloatModel;
 use crate::numbers::Quantization;
 
-/// The largest weight of a layer whose scale nothing fixes.
-const LARGEST_WEIGHT: f64 = 1.0;
+/// The largest weight of a layer, or number of a constant, whose scale nothing fixes.
+const LARGEST: f64 = 1.0;
 /// Why an operator is refused that isn't one of those known here.
 const UNKNOWN: &str = "it is unknown";
+/// Why an operator is refused that reads what isn't a value, nor rows and columns of one.
+const PART: &str = "it reads a part of a value other than rows and columns of an image";
 /// Limits that nothing reaches.
 const OPEN: Clip = Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
 
@@ -24,7 +29,7 @@ const OPEN: Clip = Clip { low: f32::NEG_INFINITY, high: f32::INFINITY };
 /// the end is left out: the graph then gives what it chooses from.
 ///
 /// # Errors
-/// An operator that has no counterpart, by its place.
+/// An operator that has no counterpart, or whose factors contradict those of others, by its place.
 pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
     let mut recovery = Recovery::new(model);
     let steps: Vec<Step> = model.ops().collect();
@@ -32,9 +37,11 @@ pub fn recover(model: &Model<'_>) -> Result<FloatModel, ExportError> {
         recovery.enter(step, model, is_hard_sigmoid(step, &steps[at + 1..]))?;
     }
     let last = recovery.at(model.output());
-    if let Some(output) = last {
-        recovery.scales.fix(output, f64::from(model.meta().output_scale));
+    if let (Some(output), Some(step)) = (last, steps.last()) {
+        let scale = f64::from(model.meta().output_scale);
+        recovery.scales.fix(output, scale).map_err(|problem| refuse(step, problem))?;
     }
+    recovery.prefer();
     let mut recovered = recovery.layers(model, &steps)?;
     recovered.graph.output = last.or(recovery.last).unwrap_or(recovered.graph.input);
     recovered.graph.check()?;
@@ -65,8 +72,8 @@ struct Recovery {
     /// The value that was written last at a place of the arena.
     places: HashMap<u32, ValueId>,
     entries: Vec<Entry>,
-    /// Outputs whose scale is the product of those of two values by this.
-    products: HashMap<ValueId, ([ValueId; 2], f64)>,
+    /// Numbers of constants, in steps.
+    constants: HashMap<ValueId, Vec<f64>>,
     /// What the last operator but an argmax writes.
     last: Option<ValueId>,
 }
@@ -75,11 +82,20 @@ struct Recovery {
 struct Entry {
     name: String,
     op: IntegerOp,
-    /// What it reads, each as it is written and as it is read.
-    operands: Vec<[ValueId; 2]>,
+    operands: Vec<Operand>,
     output: ValueId,
     /// The two that it is, if it is two, and what is between them.
     parts: Option<(Parts, ValueId)>,
+}
+
+/// What an operator reads.
+struct Operand {
+    /// The value as it is written.
+    written: ValueId,
+    /// The value as it is read.
+    read: ValueId,
+    /// Which part of it that is, if not the whole.
+    part: Option<Slice>,
 }
 
 impl Recovery {
@@ -90,12 +106,13 @@ impl Recovery {
             scales: Scales::default(),
             places: HashMap::new(),
             entries: Vec::new(),
-            products: HashMap::new(),
+            constants: HashMap::new(),
             last: None,
         };
         let input = recovery.value("input", model.input());
         recovery.places.insert(model.input().offset, input);
-        recovery.scales.fix(input, f64::from(model.meta().input_scale));
+        // The first equation contradicts none.
+        recovery.scales.choose(input, f64::from(model.meta().input_scale));
         recovery
     }
 
@@ -127,7 +144,8 @@ impl Recovery {
             }
             op => op,
         };
-        let operands = self.operands(step, &op)?;
+        let constant = constant(step, &op, model.section());
+        let operands = if constant.is_some() { Vec::new() } else { self.operands(step, &op)? };
         let output = self.value(&format!("value_{}", step.index), step.output());
         if hard_sigmoid {
             self.zero_points[output] = IntegerHardSigmoid::ZERO_POINT;
@@ -138,49 +156,78 @@ impl Recovery {
             place as usize >= end || place as usize + values[id].len() <= start as usize
         });
         self.places.insert(start, output);
+        self.constants.extend(constant.map(|numbers| (output, numbers)));
         for relation in op.scales(step) {
-            self.relate(relation, &operands, output);
+            let related = self.relate(relation, &operands, output);
+            related.map_err(|problem| refuse(step, problem))?;
         }
         if op.chooses() {
-            self.last = operands.first().map(|[written, _]| *written);
+            self.last = operands.first().map(|operand| operand.written);
             self.places.remove(&step.output().offset);
         }
-        let parts = op.parts().map(|parts| {
-            let between = self.value("", step.output());
-            let ([height, width], filters) = (parts.between, step.output().shape.channels());
-            self.values[between].dims = vec![height.into(), width.into(), filters];
-            // The second copies bytes.
-            self.scales.relate(output, between, 1.0);
-            (parts, between)
-        });
+        let parts = match op.parts() {
+            None => None,
+            Some(parts) => {
+                let between = self.value("", step.output());
+                let ([height, width], filters) = (parts.between, step.output().shape.channels());
+                self.values[between].dims = vec![height.into(), width.into(), filters];
+                // The second copies bytes.
+                let related = self.scales.relate(output, between, 1.0);
+                related.map_err(|problem| refuse(step, problem))?;
+                Some((parts, between))
+            }
+        };
         let name = model.op_name(usize::from(step.index));
         let name = name.map_or_else(|| step.kind().name().to_owned(), str::to_owned);
         self.entries.push(Entry { name, op, operands, output, parts });
         Ok(())
     }
 
-    fn relate(&mut self, relation: Relation, operands: &[[ValueId; 2]], output: ValueId) {
-        let read = |at: usize| operands.get(at).map_or(output, |[_, read]| *read);
+    fn relate(&mut self, relation: Relation, operands: &[Operand], output: ValueId) -> Settled {
+        let read = |at: usize| operands.get(at).map_or(output, |operand| operand.read);
         let scales = &mut self.scales;
         match relation {
             Relation::Same => {
-                operands.iter().for_each(|[_, read]| scales.relate(output, *read, 1.0));
+                operands.iter().try_for_each(|operand| scales.relate(output, operand.read, 1.0))
             }
             Relation::Ratio(at, ratio) => scales.relate(read(at), output, ratio),
             Relation::Operand(at, scale) => scales.fix(read(at), scale),
             Relation::Output(scale) => scales.fix(output, scale),
-            Relation::Product(operands, factor) => {
-                self.products.insert(output, (operands.map(read), factor));
+            Relation::Product(factors, factor) => {
+                scales.multiply(factors.map(read), output, factor)
             }
         }
     }
 
+    /// Takes hard sigmoids for the usual ones where nothing says how steep they are, as a layer's scale
+    /// may be any in front of one.
+    fn prefer(&mut self) {
+        for entry in &self.entries {
+            if let (IntegerOp::HardSigmoid(op), [operand, ..]) = (&entry.op, &entry.operands[..]) {
+                self.scales.choose(operand.read, op.usual_scale());
+            }
+        }
+    }
+
+    /// The value of which windows read a part as `tensor`, and which part that is.
+    fn part(&self, step: &Step, op: &IntegerOp, tensor: &Tensor) -> Option<(ValueId, Part)> {
+        let mut read = self.places.iter().filter_map(|(&place, &id)| {
+            Some((id, Part::read(step, op, tensor, (&self.values[id], place))?))
+        });
+        read.next()
+    }
+
     /// What an operator reads: each value as it is written, and as it is read.
-    fn operands(&mut self, step: &Step, op: &IntegerOp) -> Result<Vec<[ValueId; 2]>, ExportError> {
+    fn operands(&mut self, step: &Step, op: &IntegerOp) -> Result<Vec<Operand>, ExportError> {
         let mut operands = Vec::new();
         for tensor in step.inputs() {
-            let written =
-                self.at(tensor).ok_or_else(|| refuse(step, "it reads a part of a value"))?;
+            if let Some((written, Part { slice, dims })) = self.part(step, op, tensor) {
+                let read = self.value("", tensor);
+                self.values[read].dims = dims;
+                operands.push(Operand { written, read, part: Some(slice) });
+                continue;
+            }
+            let written = self.at(tensor).ok_or_else(|| refuse(step, PART))?;
             // What works value by value may read another arrangement of them.
             let shape = if op.one_by_one() && tensor.len() == step.output().len() {
                 &step.output().shape
@@ -188,18 +235,19 @@ impl Recovery {
                 &tensor.shape
             };
             let dims: Vec<usize> = shape.dims().iter().map(|&dim| usize::from(dim)).collect();
-            if self.zero_points[written] != tensor.zero_point {
-                return Err(refuse(
-                    step,
-                    "it reads bytes in another meaning than they were written with",
-                ));
-            }
             let mut read = written;
             if self.values[written].dims != dims {
                 read = self.value("", &Tensor { shape: shape.clone(), ..tensor.clone() });
-                self.scales.relate(read, written, 1.0);
             }
-            operands.push([written, read]);
+            operands.push(Operand { written, read, part: None });
+        }
+        for (&Operand { written, read, .. }, tensor) in operands.iter().zip(step.inputs()) {
+            if self.zero_points[written] != tensor.zero_point {
+                let problem = "it reads bytes in another meaning than they were written with";
+                return Err(refuse(step, problem));
+            }
+            let related = self.scales.relate(read, written, 1.0);
+            related.map_err(|problem| refuse(step, problem))?;
         }
         Ok(operands)
     }
@@ -209,12 +257,22 @@ impl Recovery {
         let mut recovered = FloatModel::default();
         let mut selected: HashMap<ValueId, (ValueId, Vec<u32>)> = HashMap::new();
         for (step, entry) in steps.iter().zip(std::mem::take(&mut self.entries)) {
+            if self.constants.contains_key(&entry.output) {
+                continue;
+            }
             let mut inputs = Vec::with_capacity(entry.operands.len());
-            for &[written, read] in &entry.operands {
+            for &Operand { written, read, ref part } in &entry.operands {
                 let chosen = selected.contains_key(&written);
-                if read != written && !chosen {
-                    let reshape = Node::new(&entry.name, Reshape {}, vec![written], read);
-                    recovered.graph.nodes.push(reshape);
+                if let Some(numbers) = self.constants.get(&written) {
+                    let largest = numbers.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+                    self.scales
+                        .choose(written, if largest > 0.0 { LARGEST / largest } else { 1.0 });
+                    let scale = self.scale(written);
+                    let real = numbers.iter().map(|steps| (steps * scale) as f32).collect();
+                    self.values[read].constant = Some(real);
+                } else if read != written && !chosen {
+                    let op = part.clone().map_or_else(|| Reshape {}.into(), Op::from);
+                    recovered.graph.nodes.push(Node::new(&entry.name, op, vec![written], read));
                 }
                 inputs.push(if chosen { written } else { read });
             }
@@ -257,10 +315,6 @@ impl Recovery {
             Some((Parts { first, second, .. }, between)) => (first, between, Some(second)),
             None => (op, output, None),
         };
-        if let Some(&([a, b], factor)) = self.products.get(&output) {
-            let product = self.scale(a) * self.scale(b);
-            self.scales.fix(output, product / factor.max(f64::MIN_POSITIVE));
-        }
         let mut parameters = None;
         if IntegerOp::layer(step).is_some() {
             let stored = Parameters::read(step, model.section()).ok_or_else(unknown)?;
@@ -311,16 +365,18 @@ impl Recovery {
             })
             .fold(0.0, f64::max);
         // weight scale = factor · output scale / input scale.
-        let chosen = if largest > 0.0 { LARGEST_WEIGHT * from / largest } else { from };
-        self.scales.fix(output, chosen);
+        let chosen = if largest > 0.0 { LARGEST * from / largest } else { from };
+        self.scales.choose(output, chosen);
         let to = self.scales.get(output).unwrap_or(chosen);
-        // A factor of 0 makes every product 0; any scale will do for its integers.
+        // A factor of 0 makes every product 0; any scale will do for zeros.
         let scale = |factor: &f64| if *factor > 0.0 { (factor * to / from) as f32 } else { 1.0 };
         let scales: Vec<f32> = p.factors.iter().map(scale).collect();
-        let rows = p.weights.chunks_exact(p.columns.max(1)).zip(&scales);
+        let steps: Vec<f32> =
+            scales.iter().zip(&p.factors).map(|(&s, &f)| if f > 0.0 { s } else { 0.0 }).collect();
+        let rows = p.weights.chunks_exact(p.columns.max(1)).zip(&steps);
         let weight =
             rows.flat_map(|(row, &s)| row.iter().map(move |&w| f32::from(w) * s)).collect();
-        let biases = p.bias.iter().zip(&scales);
+        let biases = p.bias.iter().zip(&steps);
         let bias = biases.map(|(&b, &s)| (b as f64 * f64::from(s) * from) as f32).collect();
         (Affine { weight, bias }, scales)
     }
@@ -363,6 +419,21 @@ impl Recovery {
         recovered.graph.nodes.push(Node::new(&name, computes, inputs, before));
         recovered.graph.nodes.push(Node::new(name, limits, vec![before], output));
     }
+}
+
+/// The numbers that an operator writes whatever it reads, in steps: a constant is a depthwise convolution
+/// of biases alone, which reads some pixel.
+fn constant(step: &Step, op: &IntegerOp, section: &[u8]) -> Option<Vec<f64>> {
+    let is_pixel = step.inputs().next().is_some_and(|tensor| tensor.len() == 1);
+    if !is_pixel || !matches!(op, IntegerOp::DepthwiseConv2d(_)) {
+        return None;
+    }
+    let Parameters { weights, bias, factors, clamp, .. } = Parameters::read(step, section)?;
+    let zero = f64::from(step.output().zero_point);
+    let (low, high) = (f64::from(clamp.min) - zero, f64::from(clamp.max) - zero);
+    let numbers = bias.iter().zip(&factors);
+    let numbers = numbers.map(|(&bias, factor)| (bias as f64 * factor).round().max(low).min(high));
+    weights.iter().all(|&weight| weight == 0).then(|| numbers.collect())
 }
 
 fn refuse(step: &Step, problem: &'static str) -> ExportError {

@@ -1,5 +1,8 @@
 //! Models out and in again.
 
+mod gates;
+mod views;
+
 use bitsback_runtime::Model;
 
 use super::*;
@@ -18,9 +21,9 @@ fn noise(len: usize) -> Vec<f32> {
     (0..len).map(|i| ((i * 7919 + 13) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
-/// The file of a graph whose operators are kept apart, as export needs them.
-fn written(graph: &Graph<Affine>, plan: &Plan, input: &InputQuantization) -> Vec<u8> {
-    let options = CompileOptions { fused: false, ..CompileOptions::default() };
+/// The file of a graph, whose operators may become one where that pays.
+fn written(graph: &Graph<Affine>, plan: &Plan, input: &InputQuantization, fused: bool) -> Vec<u8> {
+    let options = CompileOptions { fused, ..CompileOptions::default() };
     quantize::write(graph, plan, input, &options, &ModelInfo::default()).unwrap().0
 }
 
@@ -35,7 +38,7 @@ fn quantised(name: &str, bits: u8) -> (Vec<u8>, InputQuantization, usize) {
     let mut plan = plan(&model.graph, scales, &input);
     let layers = quantize::widths::layers(&model.graph, &plan);
     plan.bits = layers.iter().map(|layer| (layer.value, bits)).collect();
-    let bytes = written(&model.graph, &plan, &input);
+    let bytes = written(&model.graph, &plan, &input, false);
     (bytes, input, len)
 }
 
@@ -48,7 +51,7 @@ fn limited(low: f32, high: f32) -> (Graph<Affine>, Vec<u8>) {
     let input = InputQuantization::floats(Range { low: -1.0, high: 1.0 }, None);
     let scales = calibrate(&graph, &noise(64), &input, RangeMethod::LeastSquares).unwrap();
     let plan = plan(&graph, scales, &input);
-    let bytes = written(&graph, &plan, &input);
+    let bytes = written(&graph, &plan, &input, false);
     (graph, bytes)
 }
 

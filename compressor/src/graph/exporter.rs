@@ -19,6 +19,8 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A real number.
     Float(f32),
+    /// A word.
+    Text(&'static str),
 }
 
 impl Attribute {
@@ -151,6 +153,39 @@ pub(crate) fn file_dims(dims: &[usize]) -> Vec<usize> {
 pub(crate) fn channels_first(numbers: &[f32], positions: usize, channels: usize) -> Vec<f32> {
     let place = |at: usize| at % positions * channels + at / positions;
     (0..numbers.len()).map(|at| numbers[place(at)]).collect()
+}
+
+/// Where a pixel of a resized image is in the image itself, by a `coordinate_transformation_mode`, along an
+/// axis of `from` pixels that becomes one of `to`, `factor` times as many.
+pub(crate) fn resized_from(
+    of: &str,
+    at: usize,
+    [from, to]: [usize; 2],
+    factor: f32,
+) -> Option<f32> {
+    let x = at as f32;
+    Some(match of {
+        "asymmetric" => x / factor,
+        "half_pixel" => (x + 0.5) / factor - 0.5,
+        "pytorch_half_pixel" if to == 1 => 0.0,
+        "pytorch_half_pixel" => (x + 0.5) / factor - 0.5,
+        "tf_half_pixel_for_nn" => (x + 0.5) / factor,
+        "align_corners" if to == 1 => 0.0,
+        "align_corners" => x * (from - 1) as f32 / (to - 1) as f32,
+        _ => return None,
+    })
+}
+
+/// The pixel at such a place, of `from` ones, by a `nearest_mode`.
+pub(crate) fn nearest_pixel(mode: &str, place: f32, from: usize) -> Option<usize> {
+    let pixel = match mode {
+        "floor" => place.floor(),
+        "ceil" => place.ceil(),
+        "round_prefer_floor" => (place - 0.5).ceil(),
+        "round_prefer_ceil" => place.round(),
+        _ => return None,
+    };
+    Some(pixel.clamp(0.0, from.saturating_sub(1) as f32) as usize)
 }
 
 /// Strides and borders of a window; those below and to the right follow from the output.

@@ -3,7 +3,7 @@
 mod follow;
 mod integers;
 mod new_forms;
-mod random;
+pub(crate) mod random;
 mod storages;
 
 use super::calibrate::{RangeMethod, calibrate, plan};

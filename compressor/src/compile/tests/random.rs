@@ -20,7 +20,7 @@ const CHANNELS: usize = 8;
 const KINDS: u8 = 18;
 
 /// Which operator is next, which image it reads, and its size.
-type Choice = (u8, u8, u8);
+pub(crate) type Choice = (u8, u8, u8);
 
 /// A graph in the making, with the images that may be read.
 struct Sketch {
@@ -114,6 +114,11 @@ impl Sketch {
                 let op = ResizeNearest { half_pixel_centers: size % 2 == 0 };
                 draft.then(op, Some(&[1 + size % 7, 1 + size % 11, channels]))
             }
+            18 => {
+                let other = self.partner(size, |dims| dims == [height, width, channels]);
+                let other = other.filter(|_| size % 3 > 0).unwrap_or(from);
+                return self.finish(|sketch| sketch.two(Mul {}, [from, other]));
+            }
             _ => return,
         };
         self.images.push(self.draft.0.output);
@@ -123,6 +128,15 @@ impl Sketch {
         build(self);
         self.images.push(self.draft.0.output);
     }
+}
+
+/// A graph of the drawn operators, which ends with the last of them.
+pub(crate) fn open_end(choices: &[Choice]) -> Graph<Affine> {
+    let mut sketch =
+        Sketch { draft: Draft::of(&[8, 8, 2]).conv(3, Padding::Same), images: vec![1] };
+    choices.iter().for_each(|&choice| sketch.draw(choice));
+    sketch.draft.0.output = sketch.images[sketch.images.len() - 1];
+    sketch.draft.done()
 }
 
 /// A graph of the drawn operators, with a dense layer at the end.

@@ -106,6 +106,11 @@ impl IntegerHardSigmoid {
         Self { slope: slope as f32, ..self }
     }
 
+    /// The scale of an input for which its slope is a sixth, as in MobileNetV3.
+    pub fn usual_scale(self) -> f64 {
+        factor(self.multiplier) * f64::from(UNIT.scale) / f64::from(HardSigmoid::SIXTH.slope)
+    }
+
     /// Whether a record's bytes are about the middle, and are read as about `zero_point`.
     pub fn is_read_as(written: &RuntimeTensor, zero_point: i8) -> bool {
         written.zero_point == MIDDLE && zero_point == UNIT.zero_point

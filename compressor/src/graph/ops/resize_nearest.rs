@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Affine;
 use super::super::execute::Operands;
-use super::super::exporter::{Attribute, Exported, Exporter};
+use super::super::exporter::{Attribute, Exported, Exporter, nearest_pixel, resized_from};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
@@ -21,6 +21,16 @@ use crate::numbers::Quantization;
 pub struct ResizeNearest {
     /// Whether pixels are found by their centres, not by their corners.
     pub half_pixel_centers: bool,
+}
+
+/// How ONNX finds pixels.
+struct Rule {
+    /// Its `coordinate_transformation_mode`.
+    of: &'static str,
+    /// Its `nearest_mode`.
+    mode: &'static str,
+    /// Factors of rows and columns.
+    factors: [f32; 2],
 }
 
 impl ResizeNearest {
@@ -38,6 +48,21 @@ impl ResizeNearest {
             return Default::default();
         };
         [0, 1].map(|axis| (0..to[axis]).map(|at| self.pixel(at, from[axis], to[axis])).collect())
+    }
+
+    /// ONNX's rule that picks the same pixels, in its arithmetic, with the factors along both axes; none
+    /// where they don't make the sizes.
+    fn rule(self, from: [usize; 2], to: [usize; 2]) -> Option<Rule> {
+        let factors = [0, 1].map(|axis| to[axis] as f32 / from[axis] as f32);
+        let rules = [("asymmetric", "floor"), ("half_pixel", "round_prefer_ceil")];
+        let picks = |&(of, mode): &(&str, &str), axis: usize| {
+            let (from, to, factor) = (from[axis], to[axis], factors[axis]);
+            let picked = |at| nearest_pixel(mode, resized_from(of, at, [from, to], factor)?, from);
+            (from as f32 * factor) as usize == to
+                && (0..to).all(|at| picked(at) == Some(self.pixel(at, from, to)))
+        };
+        let (of, mode) = rules.into_iter().find(|rule| picks(rule, 0) && picks(rule, 1))?;
+        Some(Rule { of, mode, factors })
     }
 
     /// Where in the input each pixel of the output is.
@@ -104,7 +129,7 @@ impl Operator for ResizeNearest {
         lowering.pooled(IntegerResizeNearest { half_pixel_centers: self.half_pixel_centers })
     }
 
-    /// By whole factors what ONNX calls so, with its defaults; otherwise the very rows and columns.
+    /// What ONNX calls so, where a rule of it picks the same pixels; otherwise the very rows and columns.
     fn export(&self, site: &Site<'_>, _: Option<&Affine>, file: &mut dyn Exporter) -> Exported {
         let (&[height, width, _], &[rows, columns, _]) =
             (&site.input().dims[..], &site.output.dims[..])
@@ -112,10 +137,16 @@ impl Operator for ResizeNearest {
             return Err("a resize of something else than an image");
         };
         let (x, output) = (file.operand(0), file.output());
-        if rows.is_multiple_of(height) && columns.is_multiple_of(width) {
-            let factors = [1.0, 1.0, (rows / height) as f32, (columns / width) as f32];
-            let factors = file.floats(&[4], &factors);
-            file.emit("Resize", &[&x, "", &factors], &output, Vec::new());
+        if let Some(rule) = self.rule([height, width], [rows, columns]) {
+            let [along_height, along_width] = rule.factors;
+            let factors = file.floats(&[4], &[1.0, 1.0, along_height, along_width]);
+            let attributes = [
+                ("mode", "nearest"),
+                ("coordinate_transformation_mode", rule.of),
+                ("nearest_mode", rule.mode),
+            ];
+            let attributes = attributes.map(|(name, text)| (name, Attribute::Text(text))).to_vec();
+            file.emit("Resize", &[&x, "", &factors], &output, attributes);
             return Ok(());
         }
         let between = file.fresh();

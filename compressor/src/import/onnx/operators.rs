@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::convert::Converter;
 use super::site::Site;
+use crate::graph::exporter::{nearest_pixel, resized_from};
 use crate::graph::ops::{
     Clip, HardSwish, LeakyRelu, LogSoftmax, Logistic, ResizeNearest, Softmax, Tanh,
 };
@@ -250,11 +251,10 @@ impl Converter<'_> {
             axes.iter().all(|&(from, to, factor)| {
                 // What ONNX Runtime does, where old versions of the standard say nothing.
                 let rounding = if is_old && factor < 1.0 { "ceil" } else { &rounding };
-                let mut pixels = (0..to).map(|at| (at, place(&of, at, [from, to], factor)));
-                pixels.all(|(at, place)| {
-                    let pixel = place.and_then(|place| rounded(rounding, place));
-                    pixel.map(|pixel| pixel.clamp(0.0, (from - 1) as f32) as usize)
-                        == Some(op.pixel(at, from, to))
+                (0..to).all(|at| {
+                    let place = resized_from(&of, at, [from, to], factor);
+                    let pixel = place.and_then(|place| nearest_pixel(rounding, place, from));
+                    pixel == Some(op.pixel(at, from, to))
                 })
             })
         };
@@ -323,32 +323,6 @@ impl Size {
             Self::Factor(factor) => factor,
         }
     }
-}
-
-/// Where a pixel of the output is in the input, by a `coordinate_transformation_mode`.
-fn place(of: &str, at: usize, [from, to]: [usize; 2], factor: f32) -> Option<f32> {
-    let x = at as f32;
-    Some(match of {
-        "asymmetric" => x / factor,
-        "half_pixel" => (x + 0.5) / factor - 0.5,
-        "pytorch_half_pixel" if to == 1 => 0.0,
-        "pytorch_half_pixel" => (x + 0.5) / factor - 0.5,
-        "tf_half_pixel_for_nn" => (x + 0.5) / factor,
-        "align_corners" if to == 1 => 0.0,
-        "align_corners" => x * (from - 1) as f32 / (to - 1) as f32,
-        _ => return None,
-    })
-}
-
-/// A place by a `nearest_mode`.
-fn rounded(mode: &str, place: f32) -> Option<f32> {
-    Some(match mode {
-        "floor" => place.floor(),
-        "ceil" => place.ceil(),
-        "round_prefer_floor" => (place - 0.5).ceil(),
-        "round_prefer_ceil" => (place + 0.5).floor(),
-        _ => return None,
-    })
 }
 
 /// The line of an operator.
