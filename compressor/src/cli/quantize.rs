@@ -20,7 +20,7 @@ use crate::compile::{self, CompileOptions, InputQuantization};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::graph::{Affine, Graph, Plan, lower};
+use crate::graph::{Affine, Graph, IntegerGraph, Plan, lower};
 use crate::import::InputLayout;
 use crate::numbers::Range;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
@@ -165,6 +165,19 @@ fn known_truth(
     })
 }
 
+/// The graph of integers, and its file.
+fn compiled(
+    graph: &Graph<Affine>,
+    plan: &Plan,
+    input: &InputQuantization,
+    options: &CompileOptions,
+    info: &ModelInfo,
+) -> Result<(IntegerGraph, Vec<u8>), QuantizeError> {
+    let integers = lower(graph, plan)?;
+    let (bytes, _) = compile::write(&integers, input, options, info)?;
+    Ok((integers, bytes))
+}
+
 impl Quantize {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         keeps_inputs(&self.output, &[&self.model, &self.data])?;
@@ -174,9 +187,9 @@ impl Quantize {
         let model = model_file::read_floats(context, &self.model, self.input_layout.input_layout)?;
         let (inputs, input_layout) = (model.input_range(), model.input_layout);
         let model = if model.is_quantized() { model.freed() } else { model };
-        let graph = &model.graph;
-        let wanted = Wanted::by_floats(graph, self.layout);
-        let (source, [calibrating, deciding]) = source::read_parts(&self.data, &wanted)?;
+        let (graph, layout) = (&model.graph, self.layout);
+        let parts = source::read_parts(&self.data, &Wanted::by_floats(graph, layout))?;
+        let (source, [calibrating, deciding]) = parts;
         let dataset = &source.dataset;
         let normalization = self.scaling.normalization(dataset)?;
         let calibrating = spread(&calibrating, self.calibration);
@@ -207,9 +220,7 @@ impl Quantize {
             (layers(graph, &plan), 0)
         };
         let info = self.info(&judging);
-        let integers = lower(graph, &plan).map_err(QuantizeError::from)?;
-        let written = compile::write(&integers, &input, &options, &info);
-        let (bytes, _) = written.map_err(QuantizeError::from)?;
+        let (integers, bytes) = compiled(graph, &plan, &input, &options, &info)?;
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let ending = ending.with_integers(Ending::of_model(&parsed));

@@ -80,7 +80,7 @@ pub struct CompileOptions {
     /// For which cores 8-bit weights are arranged.
     pub arrangement: Arrangement,
     /// Whether a convolution and the pooling behind it become one operator, where their layer is stored
-    /// for the fewest instructions. Their values can't be compared one by one, nor exported.
+    /// for the fewest instructions. Values between the two are then computed nowhere.
     pub fused: bool,
 }
 

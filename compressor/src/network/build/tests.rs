@@ -331,6 +331,10 @@ fn every_error_names_its_layer_and_what_to_do() {
         let message = fails(&list(layers)).to_string();
         assert!(message.contains(expected), "{message}\nlacks: {expected}");
     }
+}
+
+#[test]
+fn what_the_data_are_may_be_too_little_or_too_much() {
     let empty = NetworkConfig::default().infer(Shape::Flat(0), 10).unwrap_err();
     assert_eq!(empty, NetworkError::EmptyInput { input: Shape::Flat(0) });
     let vast = Shape::Image { height: usize::MAX, width: 2, channels: 1 };
