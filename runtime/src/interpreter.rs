@@ -68,6 +68,15 @@ pub struct Running<'s> {
     op: &'s dyn Operator,
 }
 
+impl<'s> Running<'s> {
+    /// An operator in its place.
+    #[cfg(any(test, feature = "std"))]
+    pub(crate) fn new(step: &'s crate::model::Step) -> Self {
+        let (index, previous, output) = (step.index, &step.previous, step.output());
+        Self { index, previous, output, kind: step.kind(), op: step.op.operator() }
+    }
+}
+
 impl Running<'_> {
     /// Which operator.
     pub fn kind(&self) -> OpKind {

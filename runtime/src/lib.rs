@@ -52,13 +52,15 @@
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 #[allow(unsafe_code)] // each block with its proof
 mod arch;
 #[doc(hidden)] // for those who write files, or take them apart
 pub mod coding;
+#[cfg(any(test, feature = "std"))]
+mod engine;
 mod error;
 mod features;
 pub mod format;
@@ -69,6 +71,10 @@ pub mod requantize;
 #[cfg(any(test, feature = "writer"))]
 pub mod writer;
 
+#[cfg(any(test, feature = "std"))]
+pub use arch::host::KernelSet;
+#[cfg(any(test, feature = "std"))]
+pub use engine::{BatchError, Engine};
 pub use error::Error;
 pub use features::Features;
 pub use format::{

@@ -1,0 +1,257 @@
+//! x86-64 with AVX-512 and VNNI: 64 products of bytes an instruction (VPDPBUSD), inputs unsigned.
+//!
+//! A vector is a line: sixteen rows, four columns. Up to four lines and eight positions are at hand,
+//! so that a weight is loaded once for all of these and an input once for 64 rows. VPDPBUSD wraps; its
+//! four products are exact.
+
+use core::arch::x86_64::*;
+
+use super::avx2;
+use super::bodies::compiled_for;
+use super::panel::{Elements, FinishLine, GROUP, LANES, Line};
+use super::walk::Job;
+
+compiled_for!("avx512f,avx512bw,avx512vl,avx512vnni");
+
+/// As [`super::KernelSet::multiply`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn multiply(job: &Job<'_>, outputs: &mut [i8]) {
+    if job.panel.elements != Elements::Flipped {
+        return avx2::multiply(job, outputs);
+    }
+    let (mut block, blocks) = (0, job.panel.starts.len());
+    while block < blocks {
+        block += match blocks - block {
+            4.. => sweep::<4, 6>(job, block, outputs),
+            2.. => sweep::<2, 8>(job, block, outputs),
+            _ => sweep::<1, 8>(job, block, outputs),
+        };
+    }
+}
+
+/// All positions of `LINES` blocks, `MOST` at a time; gives `LINES`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn sweep<const LINES: usize, const MOST: usize>(
+    job: &Job<'_>,
+    block: usize,
+    outputs: &mut [i8],
+) -> usize {
+    let (mut from, mut to) = (job.from, job.to);
+    while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
+        (from.split_first_chunk::<MOST>(), to.split_first_chunk::<MOST>())
+    {
+        tile::<LINES, MOST>(job, block, some_from, some_to, outputs);
+        (from, to) = (from_rest, to_rest);
+    }
+    if let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
+        (from.split_first_chunk::<4>(), to.split_first_chunk::<4>())
+    {
+        tile::<LINES, 4>(job, block, some_from, some_to, outputs);
+        (from, to) = (from_rest, to_rest);
+    }
+    if let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
+        (from.split_first_chunk::<2>(), to.split_first_chunk::<2>())
+    {
+        tile::<LINES, 2>(job, block, some_from, some_to, outputs);
+        (from, to) = (from_rest, to_rest);
+    }
+    if let (Some(some_from), Some(some_to)) = (from.first_chunk(), to.first_chunk()) {
+        tile::<LINES, 1>(job, block, some_from, some_to, outputs);
+    }
+    LINES
+}
+
+/// The outputs of `LINES` blocks of rows at `POSITIONS` positions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn tile<const LINES: usize, const POSITIONS: usize>(
+    job: &Job<'_>,
+    block: usize,
+    from: &[usize; POSITIONS],
+    to: &[usize; POSITIONS],
+    outputs: &mut [i8],
+) {
+    let panel = job.panel;
+    let Some(finish) = panel.finish.get(block..).and_then(<[_]>::first_chunk::<LINES>) else {
+        return;
+    };
+    let mut sums = [[_mm512_setzero_si512(); LINES]; POSITIONS];
+    for sums in &mut sums {
+        for (sum, finish) in sums.iter_mut().zip(finish) {
+            *sum = load(&finish.start);
+        }
+    }
+    let mut lines = panel.block(block).as_ptr();
+    for &segment in job.segments {
+        let mut x = [job.image.as_ptr(); POSITIONS];
+        for (x, from) in x.iter_mut().zip(from) {
+            *x = x.wrapping_add(from + segment);
+        }
+        for group in 0..job.groups {
+            let mut weights = [_mm512_setzero_si512(); LINES];
+            for (number, weights) in weights.iter_mut().enumerate() {
+                // SAFETY: `Job` has checked that each block has a line for each group of each segment, so
+                // that the line lies in the panel: `finish` shows that there are `LINES` blocks.
+                *weights = unsafe { load_line(lines.wrapping_add(number * panel.depth)) };
+            }
+            lines = lines.wrapping_add(1);
+            for (sums, x) in sums.iter_mut().zip(&x) {
+                // SAFETY: `Job` has checked that the image has all groups of all segments of all
+                // positions, of which this is one; four bytes are read, at any address.
+                let x = unsafe { x.wrapping_add(group * GROUP).cast::<i32>().read_unaligned() };
+                let x = _mm512_set1_epi32(x);
+                for (sum, weights) in sums.iter_mut().zip(&weights) {
+                    *sum = _mm512_dpbusd_epi32(*sum, x, *weights);
+                }
+            }
+        }
+    }
+    let Some(&start) = panel.starts.get(block) else { return };
+    let count = panel.rows_from(block).min(LINES * LANES);
+    for (sums, to) in sums.iter().zip(to) {
+        let mut steps = [_mm512_setzero_si512(); LINES];
+        for ((steps, sum), finish) in steps.iter_mut().zip(sums).zip(finish) {
+            *steps = scale(*sum, finish, panel.is_easy);
+        }
+        let Some(outputs) = outputs.get_mut(to + start..to + start + count) else { return };
+        store(&steps, i32::from(panel.zero_point), [panel.clamp.min, panel.clamp.max], outputs);
+    }
+}
+
+/// As [`super::KernelSet::channels`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
+    if job.panel.elements != Elements::Flipped {
+        return avx2::channels(job, outputs);
+    }
+    for block in 0..job.panel.starts.len() {
+        let (mut from, mut to) = (job.from, job.to);
+        while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
+            (from.split_first_chunk::<8>(), to.split_first_chunk::<8>())
+        {
+            channels_tile(job, block, some_from, some_to, outputs);
+            (from, to) = (from_rest, to_rest);
+        }
+        for (from, to) in from.iter().zip(to) {
+            channels_tile(job, block, &[*from], &[*to], outputs);
+        }
+    }
+}
+
+/// The outputs of a block of channels at `POSITIONS` positions.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn channels_tile<const POSITIONS: usize>(
+    job: &Job<'_>,
+    block: usize,
+    from: &[usize; POSITIONS],
+    to: &[usize; POSITIONS],
+    outputs: &mut [i8],
+) {
+    let panel = job.panel;
+    let (Some(finish), Some(&start)) = (panel.finish.get(block), panel.starts.get(block)) else {
+        return;
+    };
+    let mut sums = [load(&finish.start); POSITIONS];
+    for (line, segment) in panel.block(block).iter().zip(job.segments) {
+        // SAFETY: a line is a vector.
+        let weights = unsafe { load_line(line) };
+        for (sum, from) in sums.iter_mut().zip(from) {
+            let x = job.image.as_ptr().wrapping_add(from + segment + start * GROUP);
+            // SAFETY: `Job` has checked that the image has sixteen groups at each tap of each
+            // position, from the last block's start on.
+            let x = unsafe { _mm512_loadu_si512(x.cast()) };
+            *sum = _mm512_dpbusd_epi32(*sum, x, weights);
+        }
+    }
+    let count = panel.rows_from(block).min(LANES);
+    for (sum, to) in sums.iter().zip(to) {
+        let steps = scale(*sum, finish, panel.is_easy);
+        let Some(outputs) = outputs.get_mut(to + start..to + start + count) else { return };
+        let zero_point = i32::from(panel.zero_point);
+        store(&[steps], zero_point, [panel.clamp.min, panel.clamp.max], outputs);
+    }
+}
+
+/// [`crate::requantize::Multiplier::apply`] of sixteen sums.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn scale(sum: __m512i, finish: &FinishLine, is_easy: bool) -> __m512i {
+    let left = if is_easy { sum } else { _mm512_sllv_epi32(sum, load(&finish.left)) };
+    let half = _mm512_set1_epi64(1 << 30);
+    let even = _mm512_add_epi64(_mm512_mul_epi32(left, load(&finish.value)), half);
+    let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(left), load(&finish.odd));
+    let odd = _mm512_add_epi64(odd, half);
+    // The product, bits 31 to 62, in the place of its sum.
+    let product = _mm512_mask_blend_epi32(
+        0xAAAA,
+        _mm512_srli_epi64::<31>(even),
+        _mm512_slli_epi64::<1>(odd),
+    );
+    if is_easy {
+        let lower = _mm512_add_epi32(product, _mm512_srai_epi32::<31>(product));
+        let sum = _mm512_add_epi32(lower, load(&finish.half));
+        return _mm512_srav_epi32(sum, load(&finish.right));
+    }
+    let one = load(&finish.one);
+    // A product of a fraction below 1 isn't −2³¹, so that one less doesn't wrap.
+    let is_negative = _mm512_and_si512(_mm512_srli_epi32::<31>(product), one);
+    let lower = _mm512_sub_epi32(product, is_negative);
+    let rest = _mm512_and_si512(_mm512_srav_epi32(lower, load(&finish.less)), one);
+    _mm512_add_epi32(_mm512_srav_epi32(lower, load(&finish.right)), rest)
+}
+
+/// Zero point and activation of up to 64 outputs in a row; as many as there are places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn store<const LINES: usize>(
+    steps: &[__m512i; LINES],
+    zero_point: i32,
+    [min, max]: [i8; 2],
+    outputs: &mut [i8],
+) {
+    let zero = _mm512_set1_epi16(zero_point as i16);
+    let (first, second) = (steps[0], steps[1 % LINES]);
+    let (third, fourth) = (steps[2 % LINES], steps[3 % LINES]);
+    // Saturating, each step of which changes nothing that isn't limited at the end.
+    let low = _mm512_adds_epi16(_mm512_packs_epi32(first, second), zero);
+    let high = match LINES {
+        4 => _mm512_adds_epi16(_mm512_packs_epi32(third, fourth), zero),
+        _ => low,
+    };
+    let bytes = _mm512_packs_epi16(low, high);
+    // Packing goes by quarters of vectors: the fours of the lines are put in order.
+    let order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let bytes = _mm512_permutexvar_epi32(order, bytes);
+    let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(min));
+    let bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(max));
+    let count = outputs.len().min(LINES * LANES);
+    let to = outputs.as_mut_ptr();
+    // SAFETY: as many bytes are written as there are places.
+    unsafe {
+        match count {
+            64 => _mm512_storeu_si512(to.cast(), bytes),
+            32 => _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes)),
+            16 => _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(bytes)),
+            _ => _mm512_mask_storeu_epi8(to, u64::MAX >> (64 - count.max(1)), bytes),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(table: &[i32; LANES]) -> __m512i {
+    // SAFETY: sixteen numbers are a vector, at any address.
+    unsafe { _mm512_loadu_si512(table.as_ptr().cast()) }
+}
+
+/// # Safety
+/// `line` points to a line.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load_line(line: *const Line) -> __m512i {
+    // SAFETY: a line is a vector, aligned as one.
+    unsafe { _mm512_load_si512(line.cast()) }
+}
