@@ -1,13 +1,13 @@
 //! The operators of a model, each prepared for the machine.
 
+use std::boxed::Box;
 use std::vec::Vec;
 
 use super::channels::Channels;
 use super::pool::{Fold, Pooling};
 use super::rows::Product;
 use super::worker::Scratch;
-use crate::arch::Addition;
-use crate::arch::host::KernelSet;
+use crate::arch::host::{KernelSet, Sum};
 use crate::format::Tensor;
 use crate::interpreter::Running;
 use crate::model::{Model, Step};
@@ -105,7 +105,7 @@ enum Work {
     /// A pooling, or a mean.
     Pooling(Pooling),
     /// A sum of two tensors of one length.
-    Add(Addition),
+    Add(Box<Sum>),
     /// As the interpreter.
     Operator,
 }
@@ -151,7 +151,8 @@ impl Work {
     fn add(op: &Add, previous: &Tensor) -> Option<Self> {
         let inputs = op.inputs.each_ref().map(|input| input.resolve(previous));
         let are_alike = inputs.iter().all(|input| input.len() == op.output.len());
-        are_alike.then(|| Self::Add(op.constants(inputs.map(|input| input.zero_point.into()))))
+        let constants = op.constants(inputs.map(|input| input.zero_point.into()));
+        are_alike.then(|| Self::Add(Box::new(Sum::new(constants))))
     }
 
     fn weights_len(&self) -> usize {
@@ -196,7 +197,7 @@ impl Stage {
                     let Some(input) = step.inputs().next() else { return };
                     pooling.run(kernels, inputs.get(input), output, scratch);
                 }
-                Work::Add(addition) => add(step, kernels, addition, arena, scratch),
+                Work::Add(sum) => add(step, kernels, sum, arena, scratch),
                 Work::Operator => step.op.operator().run(&step.previous, plan.section, arena),
             }
         }
@@ -204,13 +205,7 @@ impl Stage {
 }
 
 /// The sum of two tensors, one of which may lie where the output does.
-fn add(
-    step: &Step,
-    kernels: KernelSet,
-    addition: &Addition,
-    arena: &mut [i8],
-    scratch: &mut Scratch,
-) {
+fn add(step: &Step, kernels: KernelSet, sum: &Sum, arena: &mut [i8], scratch: &mut Scratch) {
     let (inputs, output) = split(arena, step.output());
     let mut operands = step.inputs();
     let (Some(first), Some(second)) = (operands.next(), operands.next()) else { return };
@@ -220,5 +215,5 @@ fn add(
         values.copy_from_slice(output);
     }
     let operand = |tensor| if is_output(tensor) { &*values } else { inputs.get(tensor) };
-    kernels.add(addition, [operand(first), operand(second)], output);
+    kernels.add(sum, [operand(first), operand(second)], output);
 }

@@ -17,12 +17,7 @@ pub(super) enum Fold {
     /// Their mean, limited.
     Mean(Clamp),
     /// Their sum, less so many zero points, requantised.
-    Scaled {
-        input: i8,
-        multiplier: Multiplier,
-        output: i8,
-        clamp: Clamp,
-    },
+    Scaled { input: i8, multiplier: Multiplier, output: i8, clamp: Clamp },
 }
 
 /// Windows over an image.
@@ -54,14 +49,8 @@ impl Pooling {
     pub(super) fn mean(op: &Mean, input: &Tensor) -> Option<Self> {
         let channels = op.output.len();
         let positions = input.len().checked_div(channels)?;
-        let axis = |input| Axis {
-            size: input,
-            stride: 1,
-            padding: 0,
-            dilation: 1,
-            input,
-            output: 1,
-        };
+        let axis =
+            |input| Axis { size: input, stride: 1, padding: 0, dilation: 1, input, output: 1 };
         let (multiplier, clamp) = (op.multiplier, op.clamp);
         let (input, output) = (input.zero_point, op.output.zero_point);
         let fold = Fold::Scaled { input, multiplier, output, clamp };

@@ -121,9 +121,8 @@ impl Product {
         let segments = rows.size * across;
         let panel = Panel::of_rows(elements, &layer, segments);
         let at = |row: usize, column: usize| (row * frame.row() + column * channels) * bytes;
-        let taps = (0..segments).map(|tap| {
-            at(tap / across * rows.dilation, tap % across * columns.dilation)
-        });
+        let taps = (0..segments)
+            .map(|tap| at(tap / across * rows.dilation, tap % across * columns.dilation));
         let groups = len.div_ceil(elements.per_group());
         let positions = rows.output.checked_mul(columns.output)?;
         let is_joint = pooling.is_none() && positions < JOINT_BELOW;

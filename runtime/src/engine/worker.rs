@@ -70,7 +70,10 @@ impl Worker {
             profiler.before(&running);
             stage.run(plan, arenas, &mut self.scratch);
             let output = stage.step.output();
-            profiler.after(&running, arenas.get(output.offset as usize..output.end()).unwrap_or_default());
+            profiler.after(
+                &running,
+                arenas.get(output.offset as usize..output.end()).unwrap_or_default(),
+            );
         }
         for (arena, places) in arenas.chunks_exact(each).zip(outputs.chunks_exact_mut(output)) {
             let values = arena.get(plan.output.offset as usize..plan.output.end());

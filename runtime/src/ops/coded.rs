@@ -7,10 +7,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::affine::{Layer, part};
-use super::rows::{RowSource, Rows};
 #[cfg(any(test, feature = "std"))]
 use super::Unpacked;
+use super::affine::{Layer, part};
+use super::rows::{RowSource, Rows};
 use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
 use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
 use crate::coding::{CODED_BIAS_MAX, Contexts, Decoder, MEMORY, Memory, coded_limit};

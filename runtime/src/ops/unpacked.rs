@@ -56,9 +56,8 @@ impl Unpacked {
                     let mut fields = Fields::new(bytes, layer.matrix.bits(), 0);
                     unpacked.push((0..columns).map(|_| fields.take() as i16));
                 }
-                Row::Paired(block, member) => unpacked.push(
-                    (0..columns).map(|column| paired_weight(block, member, column) as i16),
-                ),
+                Row::Paired(block, member) => unpacked
+                    .push((0..columns).map(|column| paired_weight(block, member, column) as i16)),
             }
             unpacked.start(layer.finish.bias(row), zero_point);
         }

@@ -7,7 +7,10 @@ use core::arch::x86_64::*;
 
 use super::bodies::compiled_for;
 use super::panel::{FinishLine, GROUP, LANES, Line, Panel};
+use super::sum::Sum;
 use super::walk::Job;
+use crate::arch::addition::LEFT_SHIFT;
+use crate::format::Clamp;
 
 compiled_for!("avx2");
 
@@ -20,58 +23,54 @@ const NUMBERS: usize = LANES / VECTORS;
 #[target_feature(enable = "avx2")]
 pub(super) fn multiply(job: &Job<'_>, outputs: &mut [i8]) {
     for block in 0..job.panel.starts.len() {
-        let (mut from, mut to) = (job.from, job.to);
-        while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-            (from.split_first_chunk::<6>(), to.split_first_chunk::<6>())
-        {
-            tile(job, block, some_from, some_to, outputs);
-            (from, to) = (from_rest, to_rest);
+        let (mut at, count) = (0, job.from.len());
+        while count - at >= 6 {
+            tile::<6>(job, block, at, outputs);
+            at += 6;
         }
-        if let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-            (from.split_first_chunk::<3>(), to.split_first_chunk::<3>())
-        {
-            tile(job, block, some_from, some_to, outputs);
-            (from, to) = (from_rest, to_rest);
+        if count - at >= 3 {
+            tile::<3>(job, block, at, outputs);
+            at += 3;
         }
-        for (from, to) in from.iter().zip(to) {
-            tile(job, block, &[*from], &[*to], outputs);
+        while at < count {
+            tile::<1>(job, block, at, outputs);
+            at += 1;
         }
     }
 }
 
-/// The outputs of a block of rows at `POSITIONS` positions.
+/// The outputs of a block of rows at `POSITIONS` positions, from number `at` on.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn tile<const POSITIONS: usize>(
-    job: &Job<'_>,
-    block: usize,
-    from: &[usize; POSITIONS],
-    to: &[usize; POSITIONS],
-    outputs: &mut [i8],
-) {
-    let Some(finish) = job.panel.finish.get(block) else { return };
+fn tile<const POSITIONS: usize>(job: &Job<'_>, block: usize, at: usize, outputs: &mut [i8]) {
+    let image = job.image.as_ptr();
+    let positions = job.positions::<POSITIONS>(at);
+    let (Some(finish), Some([from, to])) = (job.panel.finish.get(block), positions) else { return };
     let mut sums = [halves(&finish.start); POSITIONS];
-    let mut lines = job.panel.block(block).iter();
+    let mut lines = job.panel.block(block);
     for &segment in job.segments {
-        let mut x = [job.image.as_ptr(); POSITIONS];
-        for (x, from) in x.iter_mut().zip(from) {
-            *x = x.wrapping_add(from + segment);
+        let mut x = [image; POSITIONS];
+        for position in 0..POSITIONS {
+            x[position] = image.wrapping_add(from[position] + segment);
         }
-        for (group, line) in (0..job.groups).zip(&mut lines) {
+        for group in 0..job.groups {
+            let Some((line, rest)) = lines.split_first() else { return };
+            lines = rest;
             let weights = load_line(line);
-            for (sums, x) in sums.iter_mut().zip(&x) {
+            for position in 0..POSITIONS {
+                let x = x[position].wrapping_add(group * GROUP).cast::<i32>();
                 // SAFETY: `Job` has checked that the image has all groups of all segments of all
                 // positions, of which this is one; four bytes are read, at any address.
-                let x = unsafe { x.wrapping_add(group * GROUP).cast::<i32>().read_unaligned() };
-                let x = _mm256_set1_epi32(x);
-                for (sum, weights) in sums.iter_mut().zip(&weights) {
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, *weights));
+                let x = _mm256_set1_epi32(unsafe { x.read_unaligned() });
+                for vector in 0..VECTORS {
+                    let products = _mm256_madd_epi16(x, weights[vector]);
+                    sums[position][vector] = _mm256_add_epi32(sums[position][vector], products);
                 }
             }
         }
     }
-    for (sums, to) in sums.iter().zip(to) {
-        store(*sums, job.panel, (finish, block), *to, outputs);
+    for position in 0..POSITIONS {
+        store(sums[position], job.panel, (finish, block), to[position], outputs);
     }
 }
 
@@ -79,49 +78,53 @@ fn tile<const POSITIONS: usize>(
 #[target_feature(enable = "avx2")]
 pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
     for block in 0..job.panel.starts.len() {
-        let (mut from, mut to) = (job.from, job.to);
-        while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-            (from.split_first_chunk::<4>(), to.split_first_chunk::<4>())
-        {
-            channels_tile(job, block, some_from, some_to, outputs);
-            (from, to) = (from_rest, to_rest);
+        let (mut at, count) = (0, job.from.len());
+        while count - at >= 4 {
+            channels_tile::<4>(job, block, at, outputs);
+            at += 4;
         }
-        for (from, to) in from.iter().zip(to) {
-            channels_tile(job, block, &[*from], &[*to], outputs);
+        while at < count {
+            channels_tile::<1>(job, block, at, outputs);
+            at += 1;
         }
     }
 }
 
-/// The outputs of a block of channels at `POSITIONS` positions.
+/// The outputs of a block of channels at `POSITIONS` positions, from number `at` on.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn channels_tile<const POSITIONS: usize>(
     job: &Job<'_>,
     block: usize,
-    from: &[usize; POSITIONS],
-    to: &[usize; POSITIONS],
+    at: usize,
     outputs: &mut [i8],
 ) {
     let panel = job.panel;
-    let (Some(finish), Some(&start)) = (panel.finish.get(block), panel.starts.get(block)) else {
+    let positions = job.positions::<POSITIONS>(at);
+    let (Some(finish), Some(&start), Some([from, to])) =
+        (panel.finish.get(block), panel.starts.get(block), positions)
+    else {
         return;
     };
     let mut sums = [halves(&finish.start); POSITIONS];
-    for (line, segment) in panel.block(block).iter().zip(job.segments) {
+    let lines = panel.block(block);
+    for (number, &segment) in job.segments.iter().enumerate() {
+        let Some(line) = lines.get(number) else { return };
         let weights = load_line(line);
-        for (sums, from) in sums.iter_mut().zip(from) {
-            let x = job.image.as_ptr().wrapping_add(from + segment + start * GROUP);
-            for (vector, (sum, weights)) in sums.iter_mut().zip(&weights).enumerate() {
-                let x = x.wrapping_add(vector * NUMBERS * GROUP);
+        let image = job.image.as_ptr().wrapping_add(segment + start * GROUP);
+        for position in 0..POSITIONS {
+            for vector in 0..VECTORS {
+                let x = image.wrapping_add(from[position] + vector * NUMBERS * GROUP);
                 // SAFETY: `Job` has checked that the image has sixteen groups at each tap of each
                 // position, from the last block's start on; half of them are read, at any address.
                 let x = unsafe { _mm256_loadu_si256(x.cast()) };
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(x, *weights));
+                let products = _mm256_madd_epi16(x, weights[vector]);
+                sums[position][vector] = _mm256_add_epi32(sums[position][vector], products);
             }
         }
     }
-    for (sums, to) in sums.iter().zip(to) {
-        store(*sums, panel, (finish, block), *to, outputs);
+    for position in 0..POSITIONS {
+        store(sums[position], panel, (finish, block), to[position], outputs);
     }
 }
 
@@ -140,14 +143,7 @@ fn store(
     let Some(outputs) = outputs.get_mut(to + start..to + start + count) else { return };
     let first = scale(first, finish, 0, panel.is_easy);
     let second = scale(second, finish, 1, panel.is_easy);
-    // Saturating, each step of which changes nothing that isn't limited at the end.
-    let zero = _mm256_set1_epi16(panel.zero_point.into());
-    let words = _mm256_adds_epi16(_mm256_packs_epi32(first, second), zero);
-    // Packing goes by halves of vectors.
-    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-    let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-    let bytes = _mm_max_epi8(bytes, _mm_set1_epi8(panel.clamp.min));
-    let bytes = _mm_min_epi8(bytes, _mm_set1_epi8(panel.clamp.max));
+    let bytes = narrow([first, second], panel.zero_point, panel.clamp);
     let mut all = [0i8; LANES];
     let to = if count == LANES { outputs.as_mut_ptr() } else { all.as_mut_ptr() };
     // SAFETY: there are sixteen places, of the outputs or of `all`.
@@ -155,6 +151,62 @@ fn store(
     if count < LANES {
         outputs.copy_from_slice(all.get(..count).unwrap_or_default());
     }
+}
+
+/// Zero point and activation of sixteen outputs.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn narrow([first, second]: [__m256i; VECTORS], zero_point: i8, clamp: Clamp) -> __m128i {
+    // Saturating, each step of which changes nothing that isn't limited at the end.
+    let zero = _mm256_set1_epi16(zero_point.into());
+    let words = _mm256_adds_epi16(_mm256_packs_epi32(first, second), zero);
+    // Packing goes by halves of vectors.
+    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+    let bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+    let bytes = _mm_max_epi8(bytes, _mm_set1_epi8(clamp.min));
+    _mm_min_epi8(bytes, _mm_set1_epi8(clamp.max))
+}
+
+/// As [`super::KernelSet::add`].
+#[target_feature(enable = "avx2")]
+pub(super) fn add(sum: &Sum, [a, b]: [&[i8]; 2], outputs: &mut [i8]) {
+    let count = outputs.len().min(a.len()).min(b.len());
+    let mut at = 0;
+    while count - at >= LANES {
+        let (Some(a), Some(b)) = (chunk(a, at), chunk(b, at)) else { return };
+        let Some(y) = outputs.get_mut(at..).and_then(<[_]>::first_chunk_mut::<LANES>) else {
+            return;
+        };
+        let mut steps = [_mm256_setzero_si256(); VECTORS];
+        for vector in 0..VECTORS {
+            let first = operand(a, &sum.operands[0], vector);
+            let parts = _mm256_add_epi32(first, operand(b, &sum.operands[1], vector));
+            steps[vector] = scale(parts, &sum.result, vector, sum.is_easy);
+        }
+        let bytes = narrow(steps, sum.zero_point, sum.clamp);
+        // SAFETY: there are sixteen places.
+        unsafe { _mm_storeu_si128(y.as_mut_ptr().cast(), bytes) };
+        at += LANES;
+    }
+    sum.each([a, b], outputs, at);
+}
+
+/// Sixteen values.
+#[inline]
+fn chunk(values: &[i8], at: usize) -> Option<&[i8; LANES]> {
+    values.get(at..).and_then(<[_]>::first_chunk)
+}
+
+/// An operand's part in eight sums, the first or second of sixteen.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn operand(x: &[i8; LANES], finish: &FinishLine, vector: usize) -> __m256i {
+    let at = x.as_ptr().wrapping_add(vector % VECTORS * NUMBERS);
+    // SAFETY: eight of the sixteen bytes are read, at any address.
+    let x = _mm256_cvtepi8_epi32(unsafe { _mm_loadl_epi64(at.cast()) });
+    let x = _mm256_add_epi32(x, halves(&finish.start)[vector % VECTORS]);
+    scale(_mm256_slli_epi32::<{ LEFT_SHIFT as i32 }>(x), finish, vector, false)
 }
 
 /// [`crate::requantize::Multiplier::apply`] of eight sums, the first or second of a line.
@@ -172,10 +224,8 @@ fn scale(sum: __m256i, finish: &FinishLine, vector: usize, is_easy: bool) -> __m
     let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(left), table(&finish.odd));
     let odd = _mm256_add_epi64(odd, half);
     // The product, bits 31 to 62, in the place of its sum.
-    let product = _mm256_blend_epi32::<0xAA>(
-        _mm256_srli_epi64::<31>(even),
-        _mm256_slli_epi64::<1>(odd),
-    );
+    let product =
+        _mm256_blend_epi32::<0xAA>(_mm256_srli_epi64::<31>(even), _mm256_slli_epi64::<1>(odd));
     if is_easy {
         let lower = _mm256_add_epi32(product, _mm256_srai_epi32::<31>(product));
         let sum = _mm256_add_epi32(lower, table(&finish.half));
@@ -195,9 +245,7 @@ fn scale(sum: __m256i, finish: &FinishLine, vector: usize, is_easy: bool) -> __m
 fn halves(table: &[i32; LANES]) -> [__m256i; VECTORS] {
     let at = table.as_ptr();
     // SAFETY: sixteen numbers are two vectors, at any address.
-    unsafe {
-        [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(NUMBERS).cast())]
-    }
+    unsafe { [_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.wrapping_add(NUMBERS).cast())] }
 }
 
 /// A line as vectors.

@@ -9,7 +9,10 @@ use core::arch::x86_64::*;
 use super::avx2;
 use super::bodies::compiled_for;
 use super::panel::{Elements, FinishLine, GROUP, LANES, Line};
+use super::sum::Sum;
 use super::walk::Job;
+use crate::arch::addition::LEFT_SHIFT;
+use crate::format::Clamp;
 
 compiled_for!("avx512f,avx512bw,avx512vl,avx512vnni");
 
@@ -37,85 +40,81 @@ fn sweep<const LINES: usize, const MOST: usize>(
     block: usize,
     outputs: &mut [i8],
 ) -> usize {
-    let (mut from, mut to) = (job.from, job.to);
-    while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-        (from.split_first_chunk::<MOST>(), to.split_first_chunk::<MOST>())
-    {
-        tile::<LINES, MOST>(job, block, some_from, some_to, outputs);
-        (from, to) = (from_rest, to_rest);
+    let (mut at, count) = (0, job.from.len());
+    while count - at >= MOST {
+        tile::<LINES, MOST>(job, block, at, outputs);
+        at += MOST;
     }
-    if let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-        (from.split_first_chunk::<4>(), to.split_first_chunk::<4>())
-    {
-        tile::<LINES, 4>(job, block, some_from, some_to, outputs);
-        (from, to) = (from_rest, to_rest);
+    if count - at >= 4 {
+        tile::<LINES, 4>(job, block, at, outputs);
+        at += 4;
     }
-    if let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-        (from.split_first_chunk::<2>(), to.split_first_chunk::<2>())
-    {
-        tile::<LINES, 2>(job, block, some_from, some_to, outputs);
-        (from, to) = (from_rest, to_rest);
+    if count - at >= 2 {
+        tile::<LINES, 2>(job, block, at, outputs);
+        at += 2;
     }
-    if let (Some(some_from), Some(some_to)) = (from.first_chunk(), to.first_chunk()) {
-        tile::<LINES, 1>(job, block, some_from, some_to, outputs);
+    while at < count {
+        tile::<LINES, 1>(job, block, at, outputs);
+        at += 1;
     }
     LINES
 }
 
-/// The outputs of `LINES` blocks of rows at `POSITIONS` positions.
+/// The outputs of `LINES` blocks of rows at `POSITIONS` positions, from number `at` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn tile<const LINES: usize, const POSITIONS: usize>(
     job: &Job<'_>,
     block: usize,
-    from: &[usize; POSITIONS],
-    to: &[usize; POSITIONS],
+    at: usize,
     outputs: &mut [i8],
 ) {
-    let panel = job.panel;
-    let Some(finish) = panel.finish.get(block..).and_then(<[_]>::first_chunk::<LINES>) else {
-        return;
-    };
+    let (panel, image) = (job.panel, job.image.as_ptr());
+    let finish = panel.finish.get(block..).and_then(<[_]>::first_chunk::<LINES>);
+    let positions = job.positions::<POSITIONS>(at);
+    let (Some(finish), Some([from, to])) = (finish, positions) else { return };
     let mut sums = [[_mm512_setzero_si512(); LINES]; POSITIONS];
-    for sums in &mut sums {
-        for (sum, finish) in sums.iter_mut().zip(finish) {
-            *sum = load(&finish.start);
+    for position in 0..POSITIONS {
+        for line in 0..LINES {
+            sums[position][line] = load(&finish[line].start);
         }
     }
     let mut lines = panel.block(block).as_ptr();
     for &segment in job.segments {
-        let mut x = [job.image.as_ptr(); POSITIONS];
-        for (x, from) in x.iter_mut().zip(from) {
-            *x = x.wrapping_add(from + segment);
+        let mut x = [image; POSITIONS];
+        for position in 0..POSITIONS {
+            x[position] = image.wrapping_add(from[position] + segment);
         }
         for group in 0..job.groups {
             let mut weights = [_mm512_setzero_si512(); LINES];
-            for (number, weights) in weights.iter_mut().enumerate() {
+            for line in 0..LINES {
                 // SAFETY: `Job` has checked that each block has a line for each group of each segment, so
                 // that the line lies in the panel: `finish` shows that there are `LINES` blocks.
-                *weights = unsafe { load_line(lines.wrapping_add(number * panel.depth)) };
+                weights[line] = unsafe { load_line(lines.wrapping_add(line * panel.depth)) };
             }
             lines = lines.wrapping_add(1);
-            for (sums, x) in sums.iter_mut().zip(&x) {
+            for position in 0..POSITIONS {
+                let x = x[position].wrapping_add(group * GROUP).cast::<i32>();
                 // SAFETY: `Job` has checked that the image has all groups of all segments of all
                 // positions, of which this is one; four bytes are read, at any address.
-                let x = unsafe { x.wrapping_add(group * GROUP).cast::<i32>().read_unaligned() };
-                let x = _mm512_set1_epi32(x);
-                for (sum, weights) in sums.iter_mut().zip(&weights) {
-                    *sum = _mm512_dpbusd_epi32(*sum, x, *weights);
+                let x = _mm512_set1_epi32(unsafe { x.read_unaligned() });
+                for line in 0..LINES {
+                    sums[position][line] =
+                        _mm512_dpbusd_epi32(sums[position][line], x, weights[line]);
                 }
             }
         }
     }
     let Some(&start) = panel.starts.get(block) else { return };
     let count = panel.rows_from(block).min(LINES * LANES);
-    for (sums, to) in sums.iter().zip(to) {
-        let mut steps = [_mm512_setzero_si512(); LINES];
-        for ((steps, sum), finish) in steps.iter_mut().zip(sums).zip(finish) {
-            *steps = scale(*sum, finish, panel.is_easy);
+    for position in 0..POSITIONS {
+        let mut steps = sums[position];
+        for line in 0..LINES {
+            steps[line] = scale(steps[line], &finish[line], panel.is_easy);
         }
-        let Some(outputs) = outputs.get_mut(to + start..to + start + count) else { return };
-        store(&steps, i32::from(panel.zero_point), [panel.clamp.min, panel.clamp.max], outputs);
+        let start = to[position] + start;
+        let Some(outputs) = outputs.get_mut(start..start + count) else { return };
+        store(&steps, panel.zero_point, panel.clamp, outputs);
     }
 }
 
@@ -126,52 +125,96 @@ pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
         return avx2::channels(job, outputs);
     }
     for block in 0..job.panel.starts.len() {
-        let (mut from, mut to) = (job.from, job.to);
-        while let (Some((some_from, from_rest)), Some((some_to, to_rest))) =
-            (from.split_first_chunk::<8>(), to.split_first_chunk::<8>())
-        {
-            channels_tile(job, block, some_from, some_to, outputs);
-            (from, to) = (from_rest, to_rest);
+        let (mut at, count) = (0, job.from.len());
+        while count - at >= 8 {
+            channels_tile::<8>(job, block, at, outputs);
+            at += 8;
         }
-        for (from, to) in from.iter().zip(to) {
-            channels_tile(job, block, &[*from], &[*to], outputs);
+        if count - at >= 4 {
+            channels_tile::<4>(job, block, at, outputs);
+            at += 4;
+        }
+        while at < count {
+            channels_tile::<1>(job, block, at, outputs);
+            at += 1;
         }
     }
 }
 
-/// The outputs of a block of channels at `POSITIONS` positions.
+/// The outputs of a block of channels at `POSITIONS` positions, from number `at` on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn channels_tile<const POSITIONS: usize>(
     job: &Job<'_>,
     block: usize,
-    from: &[usize; POSITIONS],
-    to: &[usize; POSITIONS],
+    at: usize,
     outputs: &mut [i8],
 ) {
     let panel = job.panel;
-    let (Some(finish), Some(&start)) = (panel.finish.get(block), panel.starts.get(block)) else {
+    let positions = job.positions::<POSITIONS>(at);
+    let (Some(finish), Some(&start), Some([from, to])) =
+        (panel.finish.get(block), panel.starts.get(block), positions)
+    else {
         return;
     };
     let mut sums = [load(&finish.start); POSITIONS];
-    for (line, segment) in panel.block(block).iter().zip(job.segments) {
+    let lines = panel.block(block);
+    for (number, &segment) in job.segments.iter().enumerate() {
+        let Some(line) = lines.get(number) else { return };
         // SAFETY: a line is a vector.
         let weights = unsafe { load_line(line) };
-        for (sum, from) in sums.iter_mut().zip(from) {
-            let x = job.image.as_ptr().wrapping_add(from + segment + start * GROUP);
+        let image = job.image.as_ptr().wrapping_add(segment + start * GROUP);
+        for position in 0..POSITIONS {
+            let x = image.wrapping_add(from[position]);
             // SAFETY: `Job` has checked that the image has sixteen groups at each tap of each
             // position, from the last block's start on.
             let x = unsafe { _mm512_loadu_si512(x.cast()) };
-            *sum = _mm512_dpbusd_epi32(*sum, x, weights);
+            sums[position] = _mm512_dpbusd_epi32(sums[position], x, weights);
         }
     }
     let count = panel.rows_from(block).min(LANES);
-    for (sum, to) in sums.iter().zip(to) {
-        let steps = scale(*sum, finish, panel.is_easy);
-        let Some(outputs) = outputs.get_mut(to + start..to + start + count) else { return };
-        let zero_point = i32::from(panel.zero_point);
-        store(&[steps], zero_point, [panel.clamp.min, panel.clamp.max], outputs);
+    for position in 0..POSITIONS {
+        let steps = scale(sums[position], finish, panel.is_easy);
+        let start = to[position] + start;
+        let Some(outputs) = outputs.get_mut(start..start + count) else { return };
+        store(&[steps], panel.zero_point, panel.clamp, outputs);
     }
+}
+
+/// As [`super::KernelSet::add`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn add(sum: &Sum, [a, b]: [&[i8]; 2], outputs: &mut [i8]) {
+    const VALUES: usize = 4 * LANES;
+    let count = outputs.len().min(a.len()).min(b.len());
+    let mut at = 0;
+    while count - at >= VALUES {
+        let (Some(a), Some(b)) = (a.get(at..at + VALUES), b.get(at..at + VALUES)) else { return };
+        let mut steps = [_mm512_setzero_si512(); 4];
+        for line in 0..4 {
+            let from = line * LANES;
+            let (Some(a), Some(b)) = (a.get(from..from + LANES), b.get(from..from + LANES)) else {
+                return;
+            };
+            let parts =
+                _mm512_add_epi32(operand(a, &sum.operands[0]), operand(b, &sum.operands[1]));
+            steps[line] = scale(parts, &sum.result, sum.is_easy);
+        }
+        let Some(outputs) = outputs.get_mut(at..at + VALUES) else { return };
+        store(&steps, sum.zero_point, sum.clamp, outputs);
+        at += VALUES;
+    }
+    sum.each([a, b], outputs, at);
+}
+
+/// An operand's part in sixteen sums.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn operand(x: &[i8], finish: &FinishLine) -> __m512i {
+    let Some(x) = x.first_chunk::<LANES>() else { return _mm512_setzero_si512() };
+    // SAFETY: sixteen bytes are read, at any address.
+    let x = _mm512_cvtepi8_epi32(unsafe { _mm_loadu_si128(x.as_ptr().cast()) });
+    let x = _mm512_add_epi32(x, load(&finish.start));
+    scale(_mm512_slli_epi32::<LEFT_SHIFT>(x), finish, false)
 }
 
 /// [`crate::requantize::Multiplier::apply`] of sixteen sums.
@@ -184,11 +227,8 @@ fn scale(sum: __m512i, finish: &FinishLine, is_easy: bool) -> __m512i {
     let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(left), load(&finish.odd));
     let odd = _mm512_add_epi64(odd, half);
     // The product, bits 31 to 62, in the place of its sum.
-    let product = _mm512_mask_blend_epi32(
-        0xAAAA,
-        _mm512_srli_epi64::<31>(even),
-        _mm512_slli_epi64::<1>(odd),
-    );
+    let product =
+        _mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64::<31>(even), _mm512_slli_epi64::<1>(odd));
     if is_easy {
         let lower = _mm512_add_epi32(product, _mm512_srai_epi32::<31>(product));
         let sum = _mm512_add_epi32(lower, load(&finish.half));
@@ -207,11 +247,11 @@ fn scale(sum: __m512i, finish: &FinishLine, is_easy: bool) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn store<const LINES: usize>(
     steps: &[__m512i; LINES],
-    zero_point: i32,
-    [min, max]: [i8; 2],
+    zero_point: i8,
+    clamp: Clamp,
     outputs: &mut [i8],
 ) {
-    let zero = _mm512_set1_epi16(zero_point as i16);
+    let zero = _mm512_set1_epi16(zero_point.into());
     let (first, second) = (steps[0], steps[1 % LINES]);
     let (third, fourth) = (steps[2 % LINES], steps[3 % LINES]);
     // Saturating, each step of which changes nothing that isn't limited at the end.
@@ -222,11 +262,10 @@ fn store<const LINES: usize>(
     };
     let bytes = _mm512_packs_epi16(low, high);
     // Packing goes by quarters of vectors: the fours of the lines are put in order.
-    let order =
-        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let bytes = _mm512_permutexvar_epi32(order, bytes);
-    let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(min));
-    let bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(max));
+    let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(clamp.min));
+    let bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(clamp.max));
     let count = outputs.len().min(LINES * LANES);
     let to = outputs.as_mut_ptr();
     // SAFETY: as many bytes are written as there are places.

@@ -1,25 +1,28 @@
 //! Loops that compilers vectorise by themselves. Each instruction set's module compiles them for it.
+//!
+//! Loops count, and slices are cut to one length before: iterators that are zipped are calls of
+//! functions where a program is built without link-time optimisation, and are never vectorised there.
+
+#![allow(clippy::needless_range_loop)] // see above
 
 use super::panel::Elements;
-use crate::arch::Addition;
 use crate::format::Clamp;
 
 #[inline(always)]
 pub(super) fn prepare(elements: Elements, from: &[i8], to: &mut [u8]) {
+    let count = from.len().min(to.len() / elements.bytes());
     match elements {
         Elements::Halves => {
-            for (to, &x) in to.as_chunks_mut().0.iter_mut().zip(from) {
-                *to = i16::from(x).to_le_bytes();
+            let (from, to) = (&from[..count], &mut to.as_chunks_mut::<2>().0[..count]);
+            for at in 0..count {
+                to[at] = i16::from(from[at]).to_le_bytes();
             }
         }
-        Elements::Bytes => {
-            for (to, &x) in to.iter_mut().zip(from) {
-                *to = x as u8;
-            }
-        }
-        Elements::Flipped => {
-            for (to, &x) in to.iter_mut().zip(from) {
-                *to = x as u8 ^ 0x80;
+        Elements::Bytes | Elements::Flipped => {
+            let flip = if elements == Elements::Flipped { 0x80 } else { 0 };
+            let (from, to) = (&from[..count], &mut to[..count]);
+            for at in 0..count {
+                to[at] = from[at] as u8 ^ flip;
             }
         }
     }
@@ -27,20 +30,23 @@ pub(super) fn prepare(elements: Elements, from: &[i8], to: &mut [u8]) {
 
 #[inline(always)]
 pub(super) fn interleave(elements: Elements, [a, b, c, d]: [&[i8]; 4], to: &mut [u8]) {
-    let groups = to.as_chunks_mut::<4>().0.iter_mut();
+    let groups = to.as_chunks_mut::<4>().0;
+    let count = groups.len().min(a.len()).min(b.len()).min(c.len()).min(d.len());
+    let (groups, a, b) = (&mut groups[..count], &a[..count], &b[..count]);
+    let (c, d) = (&c[..count], &d[..count]);
     match elements {
         Elements::Halves => {
-            for ((to, &a), &b) in groups.zip(a).zip(b) {
-                let halves = u32::from(a as i16 as u16) | u32::from(b as i16 as u16) << 16;
-                *to = halves.to_le_bytes();
+            for at in 0..count {
+                let [low, high] = [a[at], b[at]].map(|x| u32::from(i16::from(x) as u16));
+                groups[at] = (low | high << 16).to_le_bytes();
             }
         }
         Elements::Bytes | Elements::Flipped => {
             let flip = if elements == Elements::Flipped { 0x8080_8080 } else { 0 };
-            for ((((to, &a), &b), &c), &d) in groups.zip(a).zip(b).zip(c).zip(d) {
-                let low = u32::from(a as u8) | u32::from(b as u8) << 8;
-                let high = u32::from(c as u8) << 16 | u32::from(d as u8) << 24;
-                *to = ((low | high) ^ flip).to_le_bytes();
+            for at in 0..count {
+                let low = u32::from(a[at] as u8) | u32::from(b[at] as u8) << 8;
+                let high = u32::from(c[at] as u8) << 16 | u32::from(d[at] as u8) << 24;
+                groups[at] = ((low | high) ^ flip).to_le_bytes();
             }
         }
     }
@@ -48,8 +54,10 @@ pub(super) fn interleave(elements: Elements, [a, b, c, d]: [&[i8]; 4], to: &mut 
 
 #[inline(always)]
 pub(super) fn raise(most: &mut [i8], values: &[i8]) {
-    for (most, &x) in most.iter_mut().zip(values) {
-        *most = (*most).max(x);
+    let count = most.len().min(values.len());
+    let (most, values) = (&mut most[..count], &values[..count]);
+    for at in 0..count {
+        most[at] = most[at].max(values[at]);
     }
 }
 
@@ -62,16 +70,10 @@ pub(super) fn limit(values: &mut [i8], clamp: Clamp) {
 
 #[inline(always)]
 pub(super) fn accumulate(sums: &mut [i32], values: &[i8]) {
-    for (sum, &x) in sums.iter_mut().zip(values) {
-        *sum = sum.wrapping_add(i32::from(x));
-    }
-}
-
-#[inline(always)]
-pub(super) fn add(addition: &Addition, [a, b]: [&[i8]; 2], outputs: &mut [i8]) {
-    let sum = addition.of_values();
-    for ((y, &a), &b) in outputs.iter_mut().zip(a).zip(b) {
-        *y = sum(a, b);
+    let count = sums.len().min(values.len());
+    let (sums, values) = (&mut sums[..count], &values[..count]);
+    for at in 0..count {
+        sums[at] = sums[at].wrapping_add(i32::from(values[at]));
     }
 }
 
@@ -105,15 +107,6 @@ macro_rules! compiled_for {
         $(#[target_feature(enable = $features)])?
         pub(super) fn accumulate(sums: &mut [i32], values: &[i8]) {
             $crate::arch::host::bodies::accumulate(sums, values);
-        }
-
-        $(#[target_feature(enable = $features)])?
-        pub(super) fn add(
-            addition: &$crate::arch::Addition,
-            operands: [&[i8]; 2],
-            outputs: &mut [i8],
-        ) {
-            $crate::arch::host::bodies::add(addition, operands, outputs);
         }
     };
 }

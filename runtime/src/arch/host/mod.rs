@@ -11,6 +11,7 @@
 //! | `panel` | weights and finishing tables, sixteen rows a line |
 //! | `walk` | where inputs are read and outputs written; [`Job`] is the proof that both exist |
 //! | `bodies` | loops over bytes that compilers vectorise by themselves, whatever they compile for |
+//! | `sum` | what a sum of two tensors is made of |
 //! | `portable` | the reference |
 //! | `avx2`, `avx512` | x86-64: pairs of 16-bit products; four 8-bit products (VNNI) |
 //! | `neon` | AArch64: 16-bit products, or four 8-bit ones where there is SDOT |
@@ -24,13 +25,13 @@ mod bodies;
 mod neon;
 mod panel;
 mod portable;
+mod sum;
 mod walk;
 
 use std::vec::Vec;
 
-use super::Addition;
-
 pub(crate) use panel::{Elements, LANES, Panel};
+pub(crate) use sum::Sum;
 pub(crate) use walk::{Job, Walk};
 
 /// Kernels for this machine. One that it can't run has no value of this type.
@@ -169,8 +170,8 @@ impl KernelSet {
     }
 
     /// Sums of two tensors.
-    pub(crate) fn add(self, addition: &Addition, operands: [&[i8]; 2], outputs: &mut [i8]) {
-        call!(self, add(addition, operands, outputs));
+    pub(crate) fn add(self, sum: &Sum, operands: [&[i8]; 2], outputs: &mut [i8]) {
+        call!(self, add(sum, operands, outputs));
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) struct Panel {
     pub(super) clamp: Clamp,
     /// Whether all rows shift to the right alone, and sums stay so far within 32 bits that a half of
     /// what is shifted out can be added before.
+    #[cfg_attr(not(bitsback_isa = "x86_64"), allow(dead_code))]
     pub(super) is_easy: bool,
 }
 
@@ -161,7 +162,12 @@ impl Panel {
         let finish = starts.iter().map(|&start| {
             let mut finish = FinishLine::EMPTY;
             for at in 0..LANES {
-                finish.set(at, layer, lane(start, at), elements);
+                let row = lane(start, at);
+                let found = layer.row(row).zip(layer.starts.get(row));
+                let Some((weights, &start)) = found else { continue };
+                let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
+                let start = start.wrapping_sub(sum.wrapping_mul(elements.shift()));
+                finish.set(at, start, layer.multiplier(row));
             }
             finish
         });
@@ -223,15 +229,21 @@ impl FinishLine {
         half: [1; LANES],
     };
 
-    /// The table's entry of a row, if there is such a row.
-    fn set(&mut self, lane: usize, layer: &Unpacked, row: usize, elements: Elements) {
-        let (Some(weights), Some(&start)) = (layer.row(row), layer.starts.get(row)) else { return };
-        let sum = weights.iter().fold(0i32, |sum, &w| sum.wrapping_add(w.into()));
-        let multiplier = layer.multiplier(row);
+    /// The same of all.
+    pub(super) fn of_all(start: i32, multiplier: Multiplier) -> Self {
+        let mut all = Self::EMPTY;
+        for lane in 0..LANES {
+            all.set(lane, start, multiplier);
+        }
+        all
+    }
+
+    /// The table's entry of a row.
+    fn set(&mut self, lane: usize, start: i32, multiplier: Multiplier) {
         let shift = i32::from(multiplier.shift);
         let right = (-shift).clamp(0, 31);
         let less = (right - 1).max(0);
-        self.start[lane] = start.wrapping_sub(sum.wrapping_mul(elements.shift()));
+        self.start[lane] = start;
         self.value[lane] = multiplier.value;
         self.odd[lane & !1] = if lane % 2 == 1 { multiplier.value } else { self.odd[lane & !1] };
         self.left[lane] = shift.clamp(0, 31);

@@ -2,6 +2,7 @@
 
 use super::bodies::compiled_for;
 use super::panel::{Elements, GROUP, LANES, Line};
+use super::sum::Sum;
 use super::walk::Job;
 
 compiled_for!();
@@ -32,6 +33,11 @@ pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
             }
         });
     }
+}
+
+/// As [`super::KernelSet::add`].
+pub(super) fn add(sum: &Sum, operands: [&[i8]; 2], outputs: &mut [i8]) {
+    sum.each(operands, outputs, 0);
 }
 
 /// The outputs of a block at each position, whose sums `sum` makes.
@@ -68,7 +74,9 @@ fn add_products(elements: Elements, line: &Line, x: [[u8; GROUP]; LANES], sums: 
                 let half = |bytes: [u8; GROUP], at: usize| {
                     i32::from(i16::from_le_bytes([bytes[at], bytes[at + 1]]))
                 };
-                half(w, 0).wrapping_mul(half(x, 0)).wrapping_add(half(w, 2).wrapping_mul(half(x, 2)))
+                half(w, 0)
+                    .wrapping_mul(half(x, 0))
+                    .wrapping_add(half(w, 2).wrapping_mul(half(x, 2)))
             }
             Elements::Bytes => {
                 w.iter().zip(x).map(|(&w, x)| i32::from(w as i8) * i32::from(x as i8)).sum()

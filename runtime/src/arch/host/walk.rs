@@ -88,6 +88,14 @@ impl<'j> Job<'j> {
         fits.then_some(Self { panel, image, from, to, segments, groups, end })
     }
 
+    /// Where some positions from number `at` on begin, in the image and in the outputs.
+    #[cfg_attr(bitsback_isa = "portable", allow(dead_code))]
+    #[inline]
+    pub(super) fn positions<const N: usize>(&self, at: usize) -> Option<[&[usize; N]; 2]> {
+        let (from, to) = (self.from.get(at..at + N)?, self.to.get(at..at + N)?);
+        Some([from.first_chunk()?, to.first_chunk()?])
+    }
+
     /// Whether there is a place for every output.
     pub(super) fn covers(&self, outputs: &[i8]) -> bool {
         self.end <= outputs.len()
