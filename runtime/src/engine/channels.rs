@@ -15,13 +15,19 @@ use crate::ops::{Axis, DepthwiseConv2d, RowSource, Rows, geometry, split};
 
 /// Bytes of a group of taps.
 const GROUP: usize = 4;
+/// Positions that are made at once, where a row of outputs has fewer.
+const POSITIONS: usize = 32;
 
 /// A depthwise layer, prepared.
 #[derive(Debug)]
 pub(super) struct Channels {
     panel: Panel,
-    /// Over a row of outputs.
+    /// Over as many rows of outputs as are made at once.
     walk: Walk,
+    /// How many these are.
+    at_once: usize,
+    /// Positions of a row.
+    positions: usize,
     frame: Frame,
     rows: Axis,
     /// Groups of taps, one below the other.
@@ -62,12 +68,14 @@ impl Channels {
         } else {
             (columns.output, [columns.stride * channels, channels])
         };
-        let places = (0..count).map(|position| {
+        let groups = rows.size.div_ceil(elements.per_group());
+        let at_once = (POSITIONS / count.max(1)).clamp(1, rows.output.max(1));
+        let places = (0..at_once * count).map(|position| {
+            let (row, position) = (position / count, position % count);
             let last = if fills { output_row - LANES } else { usize::MAX };
             let [from, to] = step.map(|step| (position * step).min(last));
-            (from * GROUP, to)
+            ((from + row * groups * frame.row()) * GROUP, to + row * output_row)
         });
-        let groups = rows.size.div_ceil(elements.per_group());
         let tap = |group: usize, column: usize| {
             (group * frame.row() + column * columns.dilation * channels) * GROUP
         };
@@ -76,7 +84,7 @@ impl Channels {
             .map(|(group, column)| tap(group, column))
             .collect();
         let walk = Walk::new(places, segments, 1);
-        Some(Self { panel, walk, frame, rows, groups, output_row })
+        Some(Self { panel, walk, at_once, positions: count, frame, rows, groups, output_row })
     }
 
     /// Bytes of its weights.
@@ -85,7 +93,7 @@ impl Channels {
     }
 
     pub(super) fn needs(&self) -> Needs {
-        let image = (self.groups * self.frame.row() + LANES) * GROUP;
+        let image = (self.at_once * self.groups * self.frame.row() + LANES) * GROUP;
         Needs { image, ..Needs::default() }
     }
 
@@ -100,9 +108,16 @@ impl Channels {
         let Some(input) = step.inputs().next() else { return };
         let (inputs, output) = split(arena, step.output());
         let values = inputs.get(input);
-        for (down, outputs) in output.chunks_exact_mut(self.output_row).enumerate() {
-            self.interleave(kernels, values, down, &mut scratch.image);
-            if let Some(job) = Job::of_channels(&self.panel, &self.walk, &scratch.image) {
+        let some = (self.output_row * self.at_once).max(1);
+        for (number, outputs) in output.chunks_mut(some).enumerate() {
+            let rows = outputs.len() / self.output_row.max(1);
+            let len = (self.groups * self.frame.row() * GROUP).max(1);
+            for (row, image) in scratch.image.chunks_exact_mut(len).take(rows).enumerate() {
+                self.interleave(kernels, values, number * self.at_once + row, image);
+            }
+            let count = rows * self.positions;
+            let job = Job::of_channels(&self.panel, &self.walk, count, &scratch.image);
+            if let Some(job) = job {
                 kernels.channels(&job, outputs);
             }
         }
@@ -112,19 +127,17 @@ impl Channels {
     fn interleave(&self, kernels: KernelSet, values: &[i8], down: usize, image: &mut [u8]) {
         let elements = self.panel.elements();
         let padding = self.frame.padding();
-        let [left, reached, right] = self.frame.parts().map(|part| part * GROUP);
+        let [left, reached, _] = self.frame.parts();
         let lines = image.chunks_exact_mut((self.frame.row() * GROUP).max(1));
-        for (group, line) in lines.take(self.groups).enumerate() {
-            let first = group * elements.per_group();
-            let rows = [0, 1, 2, 3].map(|tap| {
-                let row = down * self.rows.stride + (first + tap) * self.rows.dilation;
-                self.frame.image_row(values, row)
-            });
-            let (before, rest) = line.split_at_mut_checked(left).unwrap_or_default();
-            let (inner, after) = rest.split_at_mut_checked(reached).unwrap_or_default();
+        for (group, line) in lines.enumerate() {
+            let first = down * self.rows.stride + group * elements.per_group() * self.rows.dilation;
+            let row = |tap| self.frame.image_row(values, first + tap * self.rows.dilation);
+            let rows = [row(0), row(1), row(2), row(3)];
+            let (before, rest) = line.split_at_mut_checked(left * GROUP).unwrap_or_default();
+            let (inner, after) = rest.split_at_mut_checked(reached * GROUP).unwrap_or_default();
             kernels.interleave(elements, [padding; 4], before);
             kernels.interleave(elements, rows, inner);
-            kernels.interleave(elements, [padding; 4], after.get_mut(..right).unwrap_or_default());
+            kernels.interleave(elements, [padding; 4], after);
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use core::arch::x86_64::*;
 
-use super::bodies::compiled_for;
-use super::panel::{FinishLine, GROUP, LANES, Line, Panel};
+use super::bodies::{self, compiled_for};
+use super::panel::{Elements, FinishLine, GROUP, LANES, Line, Panel};
 use super::sum::Sum;
 use super::walk::Job;
 use crate::arch::addition::LEFT_SHIFT;
@@ -16,8 +16,58 @@ compiled_for!("avx2");
 
 /// Vectors of a line.
 const VECTORS: usize = 2;
+/// Bytes of a vector.
+const BYTES: usize = 32;
 /// Numbers of a vector.
 const NUMBERS: usize = LANES / VECTORS;
+
+/// As [`super::KernelSet::interleave`].
+#[target_feature(enable = "avx2")]
+pub(super) fn interleave(elements: Elements, rows: [&[i8]; 4], to: &mut [u8]) {
+    let mut at = 0;
+    if elements != Elements::Halves {
+        let flip = _mm256_set1_epi8(if elements == Elements::Flipped { i8::MIN } else { 0 });
+        while let [Some(a), Some(b), Some(c), Some(d)] =
+            [chunk(rows[0], at), chunk(rows[1], at), chunk(rows[2], at), chunk(rows[3], at)]
+            && let Some(to) = chunk_mut(to, at * GROUP)
+        {
+            interleave_bytes([a, b, c, d], flip, to);
+            at += BYTES;
+        }
+    }
+    let rest = |row: usize| rows[row].get(at..).unwrap_or_default();
+    let rows = [rest(0), rest(1), rest(2), rest(3)];
+    bodies::interleave(elements, rows, to.get_mut(at * GROUP..).unwrap_or_default());
+}
+
+/// The bytes of four rows, those of one position together.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn interleave_bytes(rows: [&[i8; BYTES]; 4], flip: __m256i, to: &mut [u8; GROUP * BYTES]) {
+    let mut x = [flip; 4];
+    for row in 0..4 {
+        // SAFETY: 32 bytes are read, at any address.
+        let bytes = unsafe { _mm256_loadu_si256(rows[row].as_ptr().cast()) };
+        x[row] = _mm256_xor_si256(bytes, flip);
+    }
+    let [a, b, c, d] = x;
+    let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+    let (first, second) = (_mm256_unpacklo_epi16(ab, cd), _mm256_unpackhi_epi16(ab, cd));
+    let (ab, cd) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
+    let (third, fourth) = (_mm256_unpacklo_epi16(ab, cd), _mm256_unpackhi_epi16(ab, cd));
+    // Unpacking goes by halves of vectors, which are put in order.
+    let groups = [
+        _mm256_permute2x128_si256::<0x20>(first, second),
+        _mm256_permute2x128_si256::<0x20>(third, fourth),
+        _mm256_permute2x128_si256::<0x31>(first, second),
+        _mm256_permute2x128_si256::<0x31>(third, fourth),
+    ];
+    for number in 0..4 {
+        let to = to.as_mut_ptr().wrapping_add(number * BYTES);
+        // SAFETY: there are four times 32 places.
+        unsafe { _mm256_storeu_si256(to.cast(), groups[number]) };
+    }
+}
 
 /// As [`super::KernelSet::multiply`].
 #[target_feature(enable = "avx2")]
@@ -69,8 +119,15 @@ fn tile<const POSITIONS: usize>(job: &Job<'_>, block: usize, at: usize, outputs:
             }
         }
     }
+    // A copy, of which any can be asked for: the sums themselves stay in registers.
+    let mut done = [[_mm256_setzero_si256(); VECTORS]; POSITIONS];
     for position in 0..POSITIONS {
-        store(sums[position], job.panel, (finish, block), to[position], outputs);
+        for vector in 0..VECTORS {
+            done[position][vector] = sums[position][vector];
+        }
+    }
+    for position in 0..POSITIONS {
+        store(done[position], job.panel, (finish, block), to[position], outputs);
     }
 }
 
@@ -123,8 +180,15 @@ fn channels_tile<const POSITIONS: usize>(
             }
         }
     }
+    // A copy, of which any can be asked for: the sums themselves stay in registers.
+    let mut done = [[_mm256_setzero_si256(); VECTORS]; POSITIONS];
     for position in 0..POSITIONS {
-        store(sums[position], panel, (finish, block), to[position], outputs);
+        for vector in 0..VECTORS {
+            done[position][vector] = sums[position][vector];
+        }
+    }
+    for position in 0..POSITIONS {
+        store(done[position], panel, (finish, block), to[position], outputs);
     }
 }
 
@@ -192,10 +256,15 @@ pub(super) fn add(sum: &Sum, [a, b]: [&[i8]; 2], outputs: &mut [i8]) {
     sum.each([a, b], outputs, at);
 }
 
-/// Sixteen values.
+/// Some of the values.
 #[inline]
-fn chunk(values: &[i8], at: usize) -> Option<&[i8; LANES]> {
+fn chunk<const N: usize>(values: &[i8], at: usize) -> Option<&[i8; N]> {
     values.get(at..).and_then(<[_]>::first_chunk)
+}
+
+#[inline]
+fn chunk_mut<T, const N: usize>(values: &mut [T], at: usize) -> Option<&mut [T; N]> {
+    values.get_mut(at..).and_then(<[_]>::first_chunk_mut)
 }
 
 /// An operand's part in eight sums, the first or second of sixteen.

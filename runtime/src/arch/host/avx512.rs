@@ -16,6 +16,12 @@ use crate::format::Clamp;
 
 compiled_for!("avx512f,avx512bw,avx512vl,avx512vnni");
 
+/// As [`super::KernelSet::interleave`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn interleave(elements: Elements, rows: [&[i8]; 4], to: &mut [u8]) {
+    avx2::interleave(elements, rows, to);
+}
+
 /// As [`super::KernelSet::multiply`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn multiply(job: &Job<'_>, outputs: &mut [i8]) {
@@ -107,8 +113,15 @@ fn tile<const LINES: usize, const POSITIONS: usize>(
     }
     let Some(&start) = panel.starts.get(block) else { return };
     let count = panel.rows_from(block).min(LINES * LANES);
+    // A copy, of which any can be asked for: the sums themselves stay in registers.
+    let mut done = [[_mm512_setzero_si512(); LINES]; POSITIONS];
     for position in 0..POSITIONS {
-        let mut steps = sums[position];
+        for line in 0..LINES {
+            done[position][line] = sums[position][line];
+        }
+    }
+    for position in 0..POSITIONS {
+        let mut steps = done[position];
         for line in 0..LINES {
             steps[line] = scale(steps[line], &finish[line], panel.is_easy);
         }
@@ -173,8 +186,34 @@ fn channels_tile<const POSITIONS: usize>(
         }
     }
     let count = panel.rows_from(block).min(LANES);
+    let mut done = [_mm512_setzero_si512(); POSITIONS];
     for position in 0..POSITIONS {
-        let steps = scale(sums[position], finish, panel.is_easy);
+        done[position] = sums[position];
+    }
+    if POSITIONS.is_multiple_of(4) && count == LANES {
+        for first in (0..POSITIONS).step_by(4) {
+            let mut steps = [_mm512_setzero_si512(); 4];
+            for number in 0..4 {
+                steps[number] = scale(done[first + number], finish, panel.is_easy);
+            }
+            let bytes = narrow(&steps, panel.zero_point, panel.clamp);
+            let quarters = [
+                _mm512_castsi512_si128(bytes),
+                _mm512_extracti32x4_epi32::<1>(bytes),
+                _mm512_extracti32x4_epi32::<2>(bytes),
+                _mm512_extracti32x4_epi32::<3>(bytes),
+            ];
+            for number in 0..4 {
+                let start = to[first + number] + start;
+                let Some(outputs) = outputs.get_mut(start..start + LANES) else { return };
+                // SAFETY: there are sixteen places.
+                unsafe { _mm_storeu_si128(outputs.as_mut_ptr().cast(), quarters[number]) };
+            }
+        }
+        return;
+    }
+    for position in 0..POSITIONS {
+        let steps = scale(done[position], finish, panel.is_easy);
         let start = to[position] + start;
         let Some(outputs) = outputs.get_mut(start..start + count) else { return };
         store(&[steps], panel.zero_point, panel.clamp, outputs);
@@ -242,15 +281,10 @@ fn scale(sum: __m512i, finish: &FinishLine, is_easy: bool) -> __m512i {
     _mm512_add_epi32(_mm512_srav_epi32(lower, load(&finish.right)), rest)
 }
 
-/// Zero point and activation of up to 64 outputs in a row; as many as there are places.
+/// Zero point and activation of up to 64 outputs in a row.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn store<const LINES: usize>(
-    steps: &[__m512i; LINES],
-    zero_point: i8,
-    clamp: Clamp,
-    outputs: &mut [i8],
-) {
+fn narrow<const LINES: usize>(steps: &[__m512i; LINES], zero_point: i8, clamp: Clamp) -> __m512i {
     let zero = _mm512_set1_epi16(zero_point.into());
     let (first, second) = (steps[0], steps[1 % LINES]);
     let (third, fourth) = (steps[2 % LINES], steps[3 % LINES]);
@@ -265,7 +299,19 @@ fn store<const LINES: usize>(
     let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     let bytes = _mm512_permutexvar_epi32(order, bytes);
     let bytes = _mm512_max_epi8(bytes, _mm512_set1_epi8(clamp.min));
-    let bytes = _mm512_min_epi8(bytes, _mm512_set1_epi8(clamp.max));
+    _mm512_min_epi8(bytes, _mm512_set1_epi8(clamp.max))
+}
+
+/// Stores up to 64 outputs in a row, as many as there are places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn store<const LINES: usize>(
+    steps: &[__m512i; LINES],
+    zero_point: i8,
+    clamp: Clamp,
+    outputs: &mut [i8],
+) {
+    let bytes = narrow(steps, zero_point, clamp);
     let count = outputs.len().min(LINES * LANES);
     let to = outputs.as_mut_ptr();
     // SAFETY: as many bytes are written as there are places.
@@ -274,7 +320,8 @@ fn store<const LINES: usize>(
             64 => _mm512_storeu_si512(to.cast(), bytes),
             32 => _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(bytes)),
             16 => _mm_storeu_si128(to.cast(), _mm512_castsi512_si128(bytes)),
-            _ => _mm512_mask_storeu_epi8(to, u64::MAX >> (64 - count.max(1)), bytes),
+            0 => {}
+            _ => _mm512_mask_storeu_epi8(to, u64::MAX >> (64 - count), bytes),
         }
     }
 }

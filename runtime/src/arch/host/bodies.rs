@@ -86,15 +86,6 @@ macro_rules! compiled_for {
         }
 
         $(#[target_feature(enable = $features)])?
-        pub(super) fn interleave(
-            elements: $crate::arch::host::Elements,
-            rows: [&[i8]; 4],
-            to: &mut [u8],
-        ) {
-            $crate::arch::host::bodies::interleave(elements, rows, to);
-        }
-
-        $(#[target_feature(enable = $features)])?
         pub(super) fn raise(most: &mut [i8], values: &[i8]) {
             $crate::arch::host::bodies::raise(most, values);
         }

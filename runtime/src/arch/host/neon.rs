@@ -6,7 +6,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::bodies::compiled_for;
+use super::bodies::{self, compiled_for};
 use super::panel::{Elements, FinishLine, GROUP, LANES, Line, Panel};
 use super::sum::Sum;
 use super::walk::Job;
@@ -22,6 +22,12 @@ const NUMBERS: usize = LANES / VECTORS;
 
 /// Sums of sixteen rows.
 type Sums = [int32x4_t; VECTORS];
+
+/// As [`super::KernelSet::interleave`].
+#[target_feature(enable = "neon")]
+pub(super) fn interleave(elements: Elements, rows: [&[i8]; 4], to: &mut [u8]) {
+    bodies::interleave(elements, rows, to);
+}
 
 /// As [`super::KernelSet::multiply`]. A panel of bytes is given to no core without SDOT:
 /// [`super::KernelSet::elements`] sees to that.

@@ -1,11 +1,16 @@
 //! The reference: all that kernels do, in portable Rust.
 
-use super::bodies::compiled_for;
+use super::bodies::{self, compiled_for};
 use super::panel::{Elements, GROUP, LANES, Line};
 use super::sum::Sum;
 use super::walk::Job;
 
 compiled_for!();
+
+/// As [`super::KernelSet::interleave`].
+pub(super) fn interleave(elements: Elements, rows: [&[i8]; 4], to: &mut [u8]) {
+    bodies::interleave(elements, rows, to);
+}
 
 /// As [`super::KernelSet::multiply`].
 pub(super) fn multiply(job: &Job<'_>, outputs: &mut [i8]) {

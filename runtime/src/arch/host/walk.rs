@@ -13,19 +13,25 @@ pub(crate) struct Walk {
     to: Vec<usize>,
     /// Bytes from there to each segment, or to each tap.
     segments: Vec<usize>,
+    /// The longest way to a segment.
+    furthest: usize,
     /// Groups of a segment.
     groups: usize,
+    /// Whether positions are in ascending order in the image and in the outputs.
+    is_ascending: bool,
 }
 
 impl Walk {
-    /// Positions with the bytes where they begin and the outputs where they do.
+    /// Positions with the bytes where they begin and the outputs where they do, both ascending.
     pub(crate) fn new(
         positions: impl Iterator<Item = (usize, usize)>,
         segments: Vec<usize>,
         groups: usize,
     ) -> Self {
-        let (from, to) = positions.unzip();
-        Self { from, to, segments, groups }
+        let (from, to): (Vec<_>, Vec<_>) = positions.unzip();
+        let furthest = segments.iter().copied().max().unwrap_or_default();
+        let is_ascending = from.is_sorted() && to.is_sorted();
+        Self { from, to, segments, furthest, groups, is_ascending }
     }
 
     /// Positions.
@@ -62,10 +68,15 @@ impl<'j> Job<'j> {
 
     /// Positions of a layer of channels, as well. Each tap has a line of the panel, for sixteen lanes
     /// of the image from the block's start on.
-    pub(crate) fn of_channels(panel: &'j Panel, walk: &'j Walk, image: &'j [u8]) -> Option<Self> {
-        let last = panel.starts.iter().copied().max()?;
-        let bytes = last.checked_add(LANES)?.checked_mul(GROUP)?;
-        Self::new(panel, walk, walk.from.len(), image, walk.segments.len(), bytes)
+    pub(crate) fn of_channels(
+        panel: &'j Panel,
+        walk: &'j Walk,
+        count: usize,
+        image: &'j [u8],
+    ) -> Option<Self> {
+        // Blocks are in ascending order.
+        let bytes = panel.starts.last()?.checked_add(LANES)?.checked_mul(GROUP)?;
+        Self::new(panel, walk, count, image, walk.segments.len(), bytes)
     }
 
     /// `lines` meet each position; `bytes` are read from the start of each segment on.
@@ -78,12 +89,13 @@ impl<'j> Job<'j> {
         bytes: usize,
     ) -> Option<Self> {
         let (from, to) = (walk.from.get(..count)?, walk.to.get(..count)?);
-        let furthest = from.iter().max()?.checked_add(*walk.segments.iter().max()?)?;
-        let fits = furthest.checked_add(bytes)? <= image.len()
+        let furthest = from.last()?.checked_add(walk.furthest)?;
+        let fits = walk.is_ascending
+            && furthest.checked_add(bytes)? <= image.len()
             && lines == panel.depth
             && panel.lines.len() == panel.starts.len().checked_mul(lines)?
             && panel.finish.len() == panel.starts.len();
-        let end = to.iter().max()?.checked_add(panel.rows)?;
+        let end = to.last()?.checked_add(panel.rows)?;
         let (segments, groups) = (&walk.segments[..], walk.groups);
         fits.then_some(Self { panel, image, from, to, segments, groups, end })
     }
