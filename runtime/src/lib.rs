@@ -45,7 +45,8 @@
 //!
 //! `widths`, `pairs` and `per-channel` are on by default, and a model that needs one that is left out is
 //! refused: see [`Features`]. With `defmt`, errors can be logged by it on a device. `writer` is for hosts
-//! that write files. No feature changes a result.
+//! that write files, and `std` gives hosts `Engine`, which runs batches with the machine's vectors and all of its
+//! cores. No feature changes a result.
 //!
 //! A release build (`opt-level` 2, 3, "s" or "z", with link-time optimisation) holds no panic path
 //! of this crate.

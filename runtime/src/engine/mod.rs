@@ -67,6 +67,9 @@ impl core::error::Error for BatchError {}
 
 /// A model that is prepared for this machine.
 ///
+/// It must be one that [`Model::parse`] has accepted at some time. Of one that was only ever
+/// [trusted](Model::trust), outputs may be nonsense, and lengths that don't fit may be a panic.
+///
 /// ```
 /// use bitsback_runtime::{Engine, Model};
 ///
