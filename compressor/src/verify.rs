@@ -1,11 +1,13 @@
 //! The integer model against data and against the float network, always by the runtime itself: what
-//! is measured here is what a device computes.
+//! is measured here is what a device computes, by the runtime's engine for hosts, on all cores.
 
 use std::collections::BTreeMap;
 use std::num::NonZero;
 
 use bitsback_runtime::format::ParseError;
-use bitsback_runtime::{ArenaTooSmall, InputError, Interpreter, Model, Profiler, Running};
+use bitsback_runtime::{
+    ArenaTooSmall, BatchError, Engine, InputError, Interpreter, Model, Profiler, Running,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -15,6 +17,8 @@ use crate::graph::{Affine, Executor, Graph, GraphError, ValueId};
 
 /// Examples of which every layer's activations are compared: enough for a ratio, cheap in memory.
 const SQNR_EXAMPLES: usize = 64;
+/// Values of the inputs, or of the outputs, that the engine is given at once.
+const BATCH_VALUES: usize = 1 << 24;
 
 /// Why a model can't be evaluated.
 #[derive(Debug, Error)]
@@ -28,6 +32,9 @@ pub enum VerifyError {
     /// Raw data don't fit the model.
     #[error("the data don't fit the model: {0}")]
     Input(#[from] InputError),
+    /// A batch had another length than the model says (it is made by the model's lengths, so never).
+    #[error(transparent)]
+    Batch(#[from] BatchError),
     /// The float network can't run.
     #[error(transparent)]
     Graph(#[from] GraphError),
@@ -114,13 +121,14 @@ pub fn quantized_inputs(
 /// # Errors
 /// When the bytes are no model or `inputs` isn't a whole number of vectors.
 pub fn run_batch(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<i8>, VerifyError> {
-    let model = Model::parse(model_bytes)?;
-    let out = model.output().len();
-    let outputs = for_each(&model, inputs, |interpreter, to: &mut Vec<i8>| {
-        to.extend_from_slice(interpreter.output());
-    })?;
-    let outputs = outputs.concat();
-    debug_assert_eq!(outputs.len(), inputs.len() / model.input().len().max(1) * out);
+    run_model(&Model::parse(model_bytes)?, inputs)
+}
+
+/// As [`run_batch`], of a model that is parsed.
+pub(crate) fn run_model(model: &Model, inputs: &[i8]) -> Result<Vec<i8>, VerifyError> {
+    let examples = inputs.len() / model.input().len().max(1);
+    let mut outputs = Vec::with_capacity(examples * model.output().len());
+    for_each(model, inputs, |output| outputs.extend_from_slice(output))?;
     Ok(outputs)
 }
 
@@ -130,10 +138,9 @@ pub fn run_batch(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<i8>, VerifyErr
 /// As [`run_batch`].
 pub fn predict(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<u32>, VerifyError> {
     let model = Model::parse(model_bytes)?;
-    let classes = for_each(&model, inputs, |interpreter, to: &mut Vec<u32>| {
-        to.push(interpreter.class() as u32);
-    })?;
-    Ok(classes.concat())
+    let mut classes = Vec::new();
+    for_each(&model, inputs, |output| classes.push(model.class_of(output) as u32))?;
+    Ok(classes)
 }
 
 /// What [`predict`] and [`run_batch`] give, of one run.
@@ -142,12 +149,12 @@ pub fn predict(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<u32>, VerifyErro
 /// As [`run_batch`].
 pub fn answers(model_bytes: &[u8], inputs: &[i8]) -> Result<(Vec<u32>, Vec<i8>), VerifyError> {
     let model = Model::parse(model_bytes)?;
-    let shares = for_each(&model, inputs, |interpreter, to: &mut (Vec<u32>, Vec<i8>)| {
-        to.0.push(interpreter.class() as u32);
-        to.1.extend_from_slice(interpreter.output());
+    let (mut classes, mut outputs) = (Vec::new(), Vec::new());
+    for_each(&model, inputs, |output| {
+        classes.push(model.class_of(output) as u32);
+        outputs.extend_from_slice(output);
     })?;
-    let (classes, outputs): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
-    Ok((classes.concat(), outputs.concat()))
+    Ok((classes, outputs))
 }
 
 /// Outputs of a batch of quantised inputs in real units, on all cores.
@@ -212,40 +219,30 @@ pub fn classes_of(logits: &[f32], classes: usize) -> Vec<u32> {
     logits.chunks_exact(classes.max(1)).map(largest).collect()
 }
 
-/// Runs all inputs, split over the cores, and lets `take` gather from each; shares come in order.
-fn for_each<T: Send + Default>(
-    model: &Model,
-    inputs: &[i8],
-    take: impl Fn(&mut Interpreter, &mut T) + Sync,
-) -> Result<Vec<T>, VerifyError> {
-    let width = model.input().len();
-    if width == 0 || !inputs.len().is_multiple_of(width) {
-        let expected = inputs.len().next_multiple_of(width.max(1));
-        return Err(VerifyError::Length { what: "inputs", expected, found: inputs.len() });
-    }
+/// Runs all inputs, on all cores, and hands each output over in order.
+fn for_each(model: &Model, inputs: &[i8], mut take: impl FnMut(&[i8])) -> Result<(), VerifyError> {
+    let each = check_inputs(model, inputs)?;
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let share = (inputs.len() / width).div_ceil(threads).max(1);
-    let mut shares: Vec<Result<T, ArenaTooSmall>> =
-        inputs.chunks(share * width).map(|_| Ok(T::default())).collect();
-    std::thread::scope(|scope| {
-        for (inputs, share) in inputs.chunks(share * width).zip(&mut shares) {
-            let take = &take;
-            scope.spawn(move || {
-                let mut arena = vec![0; model.arena_len()];
-                let mut interpreter = match Interpreter::new(model, &mut arena) {
-                    Ok(interpreter) => interpreter,
-                    Err(error) => return *share = Err(error),
-                };
-                let Ok(gathered) = share else { return };
-                for input in inputs.chunks_exact(width) {
-                    interpreter.input_mut().copy_from_slice(input);
-                    interpreter.invoke();
-                    take(&mut interpreter, gathered);
-                }
-            });
-        }
-    });
-    shares.into_iter().map(|share| share.map_err(VerifyError::from)).collect()
+    let output = model.output().len().max(1);
+    let batch = (BATCH_VALUES / output.max(each)).max(threads);
+    let mut engine = Engine::new(model).with_threads(threads.min(inputs.len() / each));
+    let mut outputs = vec![0; output * batch.min(inputs.len() / each)];
+    for inputs in inputs.chunks(each * batch) {
+        let outputs = outputs.get_mut(..inputs.len() / each * output).unwrap_or_default();
+        engine.run(inputs, outputs)?;
+        outputs.chunks_exact(output).for_each(&mut take);
+    }
+    Ok(())
+}
+
+/// Values of an input, of which there must be a whole number.
+fn check_inputs(model: &Model, inputs: &[i8]) -> Result<usize, VerifyError> {
+    let each = model.input().len().max(1);
+    if inputs.len().is_multiple_of(each) {
+        return Ok(each);
+    }
+    let expected = inputs.len().next_multiple_of(each);
+    Err(VerifyError::Length { what: "inputs", expected, found: inputs.len() })
 }
 
 /// How well the integer model follows the float network.
@@ -346,18 +343,10 @@ impl Profiler for Tap<'_> {
 /// When the bytes are no model or `inputs` isn't a whole number of vectors.
 pub fn layers_of(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<Vec<i8>>, VerifyError> {
     let model = Model::parse(model_bytes)?;
-    let width = model.input().len().max(1);
-    if !inputs.len().is_multiple_of(width) {
-        let expected = inputs.len().next_multiple_of(width);
-        return Err(VerifyError::Length { what: "inputs", expected, found: inputs.len() });
-    }
+    let examples = inputs.len() / check_inputs(&model, inputs)?;
     let mut outputs = vec![Vec::new(); model.op_count()];
-    let mut arena = vec![0; model.arena_len()];
-    let mut interpreter = Interpreter::new(&model, &mut arena)?;
-    for input in inputs.chunks_exact(width) {
-        interpreter.input_mut().copy_from_slice(input);
-        interpreter.invoke_with(&mut Tap { outputs: &mut outputs });
-    }
+    let mut last = vec![0; examples * model.output().len()];
+    Engine::new(&model).run_with(inputs, &mut last, &mut Tap { outputs: &mut outputs })?;
     Ok(outputs)
 }
 
@@ -368,13 +357,10 @@ fn layer_noise(
     normalised: &[f32],
 ) -> Result<Vec<LayerNoise>, VerifyError> {
     let mut outputs = vec![Vec::new(); compiled.ops.len()];
-    let mut arena = vec![0; model.arena_len()];
-    let mut interpreter = Interpreter::new(model, &mut arena)?;
-    for input in compiled.input_quantization.quantize(normalised).chunks_exact(model.input().len())
-    {
-        interpreter.input_mut().copy_from_slice(input);
-        interpreter.invoke_with(&mut Tap { outputs: &mut outputs });
-    }
+    let inputs = compiled.input_quantization.quantize(normalised);
+    let examples = inputs.len() / check_inputs(model, &inputs)?;
+    let mut last = vec![0; examples * model.output().len()];
+    Engine::new(model).run_with(&inputs, &mut last, &mut Tap { outputs: &mut outputs })?;
     let mut floats: BTreeMap<ValueId, Vec<f32>> = BTreeMap::new();
     executor.visit(normalised, &mut |id: ValueId, values: &[f32]| {
         floats.entry(id).or_default().extend_from_slice(values);

@@ -7,7 +7,7 @@ use micromath::F32Ext;
 
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
 use crate::model::Model;
-use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor, argmax};
+use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor};
 
 /// The arena is shorter than the model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,15 @@ pub struct Running<'s> {
     pub output: &'s Tensor,
     kind: OpKind,
     op: &'s dyn Operator,
+}
+
+impl<'s> Running<'s> {
+    /// An operator in its place.
+    #[cfg(any(test, feature = "std"))]
+    pub(crate) fn new(step: &'s crate::model::Step) -> Self {
+        let (index, previous, output) = (step.index, &step.previous, step.output());
+        Self { index, previous, output, kind: step.kind(), op: step.op.operator() }
+    }
 }
 
 impl Running<'_> {
@@ -220,12 +229,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
     /// The predicted class: what the model's argmax found, or the position of the largest output,
     /// the first of equals.
     pub fn class(&self) -> usize {
-        match (self.model.last_kind(), self.output()) {
-            (OpKind::Argmax, &[low, high]) => {
-                usize::from(u16::from_le_bytes([low as u8, high as u8]))
-            }
-            (_, output) => argmax(output),
-        }
+        self.model.class_of(self.output())
     }
 
     /// The probability of a class, if the model ends with a softmax: exact, in 256ths.
@@ -238,9 +242,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
 
     /// The output as real numbers: scale · (q − zero point).
     pub fn dequantized_output(&self) -> impl Iterator<Item = f32> {
-        let scale = self.model.numbers().output_scale;
-        let zero_point = i16::from(self.model.output().zero_point);
-        self.output().iter().map(move |&q| scale * f32::from(i16::from(q).wrapping_sub(zero_point)))
+        self.model.reals_of(self.output())
     }
 
     fn input_of(&mut self, given: usize) -> Result<&mut [i8], InputError> {

@@ -45,20 +45,23 @@
 //!
 //! `widths`, `pairs` and `per-channel` are on by default, and a model that needs one that is left out is
 //! refused: see [`Features`]. With `defmt`, errors can be logged by it on a device. `writer` is for hosts
-//! that write files. No feature changes a result.
+//! that write files, and `std` gives hosts `Engine`, which runs batches with the machine's vectors and all of its
+//! cores. No feature changes a result.
 //!
 //! A release build (`opt-level` 2, 3, "s" or "z", with link-time optimisation) holds no panic path
 //! of this crate.
 #![no_std]
 #![deny(unsafe_code)]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 #[allow(unsafe_code)] // each block with its proof
 mod arch;
 #[doc(hidden)] // for those who write files, or take them apart
 pub mod coding;
+#[cfg(any(test, feature = "std"))]
+mod engine;
 mod error;
 mod features;
 pub mod format;
@@ -69,6 +72,10 @@ pub mod requantize;
 #[cfg(any(test, feature = "writer"))]
 pub mod writer;
 
+#[cfg(any(test, feature = "std"))]
+pub use arch::host::KernelSet;
+#[cfg(any(test, feature = "std"))]
+pub use engine::{BatchError, Engine};
 pub use error::Error;
 pub use features::Features;
 pub use format::{

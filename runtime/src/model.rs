@@ -10,7 +10,7 @@ use crate::format::{
     MAX_STEPS, Meta, NUMERICS_VERSION, Numbers, OpFault, ParseError, Preprocess, Reader, Source,
     Tensor, crc32,
 };
-use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, check_place};
+use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, argmax, check_place};
 
 /// What a program lets a model ask of it: see [`Model::parse_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,6 +156,24 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
     /// The operator that writes the output.
     pub fn last_kind(&self) -> OpKind {
         self.last
+    }
+
+    /// The class that an output predicts: what the model's argmax found, or the position of the largest
+    /// value, the first of equals.
+    pub fn class_of(&self, output: &[i8]) -> usize {
+        match (self.last, output) {
+            (OpKind::Argmax, &[low, high]) => {
+                usize::from(u16::from_le_bytes([low as u8, high as u8]))
+            }
+            (_, output) => argmax(output),
+        }
+    }
+
+    /// An output as real numbers: scale · (q − zero point).
+    pub fn reals_of(&self, output: &[i8]) -> impl Iterator<Item = f32> {
+        let scale = self.numbers().output_scale;
+        let zero_point = i16::from(self.output.zero_point);
+        output.iter().map(move |&q| scale * f32::from(i16::from(q).wrapping_sub(zero_point)))
     }
 
     /// Number of operators.

@@ -30,7 +30,20 @@ fn compare(folder: &Path) -> usize {
         count += 1;
     }
     assert_eq!(count * input_len, inputs.len());
+    #[cfg(feature = "std")]
+    engines_agree(&model, &inputs, &outputs);
     count
+}
+
+/// Each of this machine's kernels gives the outputs, of all vectors at once.
+#[cfg(feature = "std")]
+fn engines_agree(model: &Model<'_>, inputs: &[i8], outputs: &[i8]) {
+    for kernels in bitsback_runtime::KernelSet::available() {
+        let engine = bitsback_runtime::Engine::with_kernels(model, kernels);
+        let mut found = vec![0; outputs.len()];
+        engine.with_threads(2).run(inputs, &mut found).unwrap();
+        assert_eq!(found, outputs, "{}", kernels.name());
+    }
 }
 
 #[test]

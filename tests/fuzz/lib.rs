@@ -15,7 +15,7 @@ use bitsback_runtime::ops::{
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::writer::{model_len, write_model};
-use bitsback_runtime::{Interpreter, Model, Op, Profiler, Running};
+use bitsback_runtime::{Engine, Interpreter, KernelSet, Model, Op, Profiler, Running};
 
 pub use mutate::{CHANGES, Random, head, mend};
 pub use samples::samples;
@@ -69,8 +69,22 @@ pub fn parse_and_run(bytes: &[u8], fill: i8) {
         sum.total
     });
     // Only a model that reads what nobody wrote may depend on the arena's former contents.
-    if reads_only_what_was_written(&model) {
-        assert_eq!(results[0], results[1]);
+    let is_clean = reads_only_what_was_written(&model);
+    assert!(!is_clean || results[0] == results[1]);
+    engines_agree(&model, &input, is_clean.then_some(results[0]));
+}
+
+/// Each of this machine's kernels gives what the interpreter gives, where the sum of that is known.
+fn engines_agree(model: &Model<'_>, input: &[i8], expected: Option<u64>) {
+    for kernels in KernelSet::available() {
+        let mut engine = Engine::with_kernels(model, kernels);
+        let mut output = vec![0; model.output().len()];
+        let mut sum = Sum { total: 0, are_whole: true };
+        engine.run_with(input, &mut output, &mut sum).expect("lengths that fit");
+        assert!(expected.is_none_or(|expected| expected == sum.total), "{kernels:?}");
+        let mut outputs = vec![0; 3 * output.len()];
+        engine.run(&input.repeat(3), &mut outputs).expect("lengths that fit");
+        assert!(expected.is_none() || outputs == output.repeat(3), "{kernels:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use crate::requantize::{Multiplier, requantize};
 pub(crate) const LEFT_SHIFT: u32 = 20;
 
 /// Constants of a sum, for kernels in the order in which they load them.
+#[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Addition {
     /// Zero points of the operands.

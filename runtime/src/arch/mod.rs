@@ -20,11 +20,14 @@
 //! | `blocks` | that, a position at a time, by [`Kernels::dot_rows`] |
 //! | `matrix`, `finish`, `addition`, `depthwise` | what kernels are told of a layer |
 //! | `steps`, `quads` | what vectors of several instruction sets have in common |
+//! | `host` | what the engine for hosts multiplies with, by another order of weights |
 //! | `suite` | the tests that all pass, against an oracle that calls no kernel |
 
 mod addition;
 mod depthwise;
 mod finish;
+#[cfg(any(test, feature = "std"))]
+pub(crate) mod host;
 mod kernels;
 mod matrix;
 mod patches;

@@ -59,7 +59,8 @@ impl Operator for Add {
 }
 
 impl Add {
-    fn constants(&self, zeros: [i32; 2]) -> Addition {
+    /// What kernels are told of it, with the operands' zero points.
+    pub(crate) fn constants(&self, zeros: [i32; 2]) -> Addition {
         let [first, second] = self.multipliers;
         let factors = [first, second, self.output_multiplier];
         Addition {

@@ -1,6 +1,8 @@
 //! What weight layers share: finding their parameters, proving them sound, finishing outputs.
 
 use super::Parameters;
+#[cfg(any(test, feature = "std"))]
+use super::Unpacked;
 use super::filter::{FILTER_MAX, Filter};
 use super::rows::{RowSource, Rows};
 use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
@@ -197,6 +199,17 @@ impl RowSource for Affine {
         if let Some(layer) = Layer::find(self, section, count, columns, output) {
             take(&layer, 0);
         }
+    }
+
+    #[cfg(any(test, feature = "std"))]
+    fn unpack(
+        &self,
+        section: &[u8],
+        Rows { count, columns, .. }: Rows,
+        [zero_point, output]: [i8; 2],
+    ) -> Option<Unpacked> {
+        let layer = Layer::find(self, section, count, columns, output)?;
+        Some(Unpacked::of_layer(&layer, zero_point))
     }
 }
 

@@ -37,6 +37,8 @@ mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
+#[cfg(any(test, feature = "std"))]
+mod unpacked;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,16 @@ pub use softmax::Softmax;
 pub use tanh::Tanh;
 
 pub(crate) use argmax::argmax;
+#[cfg(any(test, feature = "std"))]
+pub(crate) use avg_pool2d::mean as average;
+#[cfg(any(test, feature = "std"))]
+pub(crate) use operands::split;
+#[cfg(any(test, feature = "std"))]
+pub(crate) use rows::{RowSource, Rows};
+#[cfg(any(test, feature = "std"))]
+pub(crate) use unpacked::Unpacked;
+#[cfg(any(test, feature = "std"))]
+pub(crate) use window::{Axis, geometry};
 
 use crate::features::Features;
 use crate::format::{OpFault, Read, Reader, Source, Tensor};
@@ -230,6 +242,12 @@ macro_rules! operators {
             /// Parameters in numbers, given the output of the operator before.
             pub fn parameters(&self, previous: &Tensor) -> Parameters {
                 match self { $(Self::$kind(op) => op.parameters(previous)),* }
+            }
+
+            /// It as what it does.
+            #[cfg(any(test, feature = "std"))]
+            pub(crate) fn operator(&self) -> &dyn Operator {
+                match self { $(Self::$kind(op) => op),* }
             }
 
             /// Elementary steps of one inference, given the output of the operator before.

@@ -1,6 +1,8 @@
 //! Where the rows of a weight layer come from: from the weight section as they are, or decoded.
 
 use super::Parameters;
+#[cfg(any(test, feature = "std"))]
+use super::Unpacked;
 use super::affine::Layer;
 use crate::features::Features;
 use crate::format::OpFault;
@@ -54,4 +56,9 @@ pub(crate) trait RowSource {
         zero_points: [i8; 2],
         take: impl FnMut(&Layer<'_>, usize),
     );
+
+    /// All of a layer's weights and what finishes its outputs, or `None` when a part lies outside the
+    /// section. Zero points are the input's and the output's.
+    #[cfg(any(test, feature = "std"))]
+    fn unpack(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Unpacked>;
 }

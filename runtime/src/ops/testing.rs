@@ -12,7 +12,7 @@ use crate::format::{
 };
 use crate::requantize::{Multiplier, requantize};
 use crate::writer::{model_len, write_model};
-use crate::{Interpreter, Model, Op};
+use crate::{Engine, Interpreter, KernelSet, Model, Op};
 
 /// A tensor.
 pub(crate) fn tensor(offset: u32, dims: &[u16], zero_point: i8) -> Tensor {
@@ -41,7 +41,21 @@ pub(crate) fn run(
     let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
     interpreter.input_mut().copy_from_slice(x);
     interpreter.invoke();
-    Ok(interpreter.output().to_vec())
+    let output = interpreter.output().to_vec();
+    engines_agree(&model, x, &output);
+    Ok(output)
+}
+
+/// Each of this machine's kernels gives the interpreter's output, for each example of a batch.
+fn engines_agree(model: &Model<'_>, x: &[i8], output: &[i8]) {
+    for kernels in KernelSet::available() {
+        let mut engine = Engine::with_kernels(model, kernels);
+        for examples in [1, 3] {
+            let mut found = vec![0; examples * output.len()];
+            engine.run(&x.repeat(examples), &mut found).unwrap();
+            assert_eq!(found, output.repeat(examples), "{kernels:?} at {model:?}");
+        }
+    }
 }
 
 /// What is wrong with the only operator of a model.

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a model costs on a core, what training costs here, what becomes of
-//! networks that come from elsewhere, and what the storage of weights costs.
+//! `cargo xtask bench`: what a model costs on a core or on this machine, what training costs here, what
+//! becomes of networks that come from elsewhere, and what the storage of weights costs.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
 use serde::Serialize;
 
-use super::{pytorch, storage, training};
+use super::{host, pytorch, storage, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -20,8 +20,8 @@ use crate::paths;
 use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 
-/// Measure inference on microcontrollers, training on this machine, networks from PyTorch, or the
-/// storage of imported weights.
+/// Measure inference on microcontrollers or on this machine, training here, networks from PyTorch, or
+/// the storage of imported weights.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -43,6 +43,7 @@ enum What {
     Training(training::Args),
     Pytorch(pytorch::Args),
     Storage(storage::Args),
+    Host(host::Args),
 }
 
 #[derive(clap::Args)]
@@ -112,6 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         What::Training(args) => training::run(args),
         What::Pytorch(args) => pytorch::run(args),
         What::Storage(args) => storage::run(args),
+        What::Host(args) => host::run(args),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod corpus;
 pub(crate) mod data;
 pub(crate) mod fuzz;
 pub(crate) mod golden;
+pub(crate) mod host;
 pub(crate) mod onnx;
 pub(crate) mod pytorch;
 pub(crate) mod qemu;

@@ -162,7 +162,7 @@ fn timed(command: &mut Command) -> Result<Timed, XtaskError> {
 }
 
 /// The middle value, or the mean of the middle two.
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);

@@ -9,6 +9,7 @@ mod coded;
 mod coded_lenet;
 mod depthwise;
 mod hard_swish;
+mod mobilenet;
 mod operators;
 mod pairs;
 mod pooled;

@@ -10,10 +10,11 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
 
 use super::builder::{Kind, ModelBuilder, ModelBuilderError, multiplier};
+use super::mobilenet;
 
 const SEED: u64 = 0x5EED_0B17_5BAC_0002;
 /// Relu is a clamp at the zero point.
-const RELU: Clamp = Clamp { min: -128, max: 127 };
+pub(super) const RELU: Clamp = Clamp { min: -128, max: 127 };
 const ZERO_POINT: i8 = -128;
 
 /// A shape by name.
@@ -32,6 +33,15 @@ pub(crate) const SHAPES: [Shape; 7] = [
     Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, 8, &AUTOENCODER) },
     Shape { name: "resnet-8", draw: resnet_8 },
     Shape { name: "ds-cnn", draw: ds_cnn },
+];
+
+/// Those that hosts are compared by.
+pub(crate) const HOST_SHAPES: [Shape; 5] = [
+    Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
+    Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
+    Shape { name: "resnet-8", draw: resnet_8 },
+    Shape { name: "ds-cnn", draw: ds_cnn },
+    Shape { name: "mobilenet-v1-0.25-96", draw: mobilenet::draw },
 ];
 
 const LENET_300_100: [u16; 4] = [784, 300, 100, 10];
@@ -61,30 +71,30 @@ pub(crate) fn least_dense() -> Result<[Vec<u8>; 3], ModelBuilderError> {
 }
 
 /// Places each tensor of a chain at the end of the arena that its predecessor leaves free.
-struct Chain {
+pub(super) struct Chain {
     arena: u32,
     at_start: bool,
 }
 
 impl Chain {
     /// The places of tensors with these lengths, in order.
-    fn new(lengths: &[usize]) -> Self {
+    pub(super) fn new(lengths: &[usize]) -> Self {
         let arena = lengths.windows(2).map(|pair| pair[0] + pair[1]).max().unwrap_or(0);
         Self { arena: arena as u32, at_start: false }
     }
 
-    fn tensor(&mut self, dims: &[u16]) -> Tensor {
+    pub(super) fn tensor(&mut self, dims: &[u16]) -> Tensor {
         self.at_start = !self.at_start;
         let length: u32 = dims.iter().copied().map(u32::from).product();
         ModelBuilder::at(if self.at_start { 0 } else { self.arena - length }, dims, ZERO_POINT)
     }
 }
 
-fn kind(layout: Layout, bits: u8, per_channel: bool) -> Kind {
+pub(super) fn kind(layout: Layout, bits: u8, per_channel: bool) -> Kind {
     Kind { bits, bias: Some(BiasWidth::I32), bias_shift: 0, folded: true, per_channel, layout }
 }
 
-fn dense(
+pub(super) fn dense(
     builder: &mut ModelBuilder,
     (layout, bits): (Layout, u8),
     columns: usize,
@@ -120,7 +130,7 @@ fn conv(
 }
 
 /// The same convolution as an operator.
-fn conv_op(
+pub(super) fn conv_op(
     builder: &mut ModelBuilder,
     layout: Layout,
     input: (Source, usize),
@@ -131,7 +141,7 @@ fn conv_op(
     Ok(builder.op(Op::Conv2d(conv)))
 }
 
-fn window(size: u16, stride: u16, padding: u16) -> Window {
+pub(super) fn window(size: u16, stride: u16, padding: u16) -> Window {
     Window { size: [size; 2], stride: [stride; 2], padding: [padding; 2] }
 }
 
@@ -245,27 +255,50 @@ fn ds_cnn(builder: &mut ModelBuilder, layout: Layout) -> Result<(), ModelBuilder
     let first = Window { size: [10, 4], stride: [2, 2], padding: [4, 1] };
     conv_op(builder, layout, (Source::Previous, 1), chain.tensor(&DIMS), first)?;
     for _ in 0..4 {
-        let mut affine = builder.affine(64, 9, kind(Layout::RowMajor, 8, true))?;
-        affine.clamp = RELU;
-        builder.op(Op::DepthwiseConv2d(DepthwiseConv2d {
-            input: Source::Previous,
-            output: chain.tensor(&DIMS),
-            window: window(3, 1, 1),
-            dilation: [1, 1],
-            affine,
-        }));
+        depthwise(builder, chain.tensor(&DIMS), 1, 1)?;
         conv_op(builder, layout, (Source::Previous, 64), chain.tensor(&DIMS), window(1, 1, 0))?;
     }
+    classes(builder, layout, &mut chain, DIMS, 12)
+}
+
+/// The end of a network: the mean over an image, a dense layer and a softmax.
+pub(super) fn classes(
+    builder: &mut ModelBuilder,
+    layout: Layout,
+    chain: &mut Chain,
+    [height, width, channels]: [u16; 3],
+    classes: u16,
+) -> Result<(), ModelBuilderError> {
+    let size = [height, width];
     builder.op(Op::AvgPool2d(AvgPool2d {
         input: Source::Previous,
-        output: chain.tensor(&[1, 1, 64]),
-        window: Window { size: [25, 5], stride: [25, 5], padding: [0; 2] },
+        output: chain.tensor(&[1, 1, channels]),
+        window: Window { size, stride: size, padding: [0; 2] },
         clamp: Clamp::NONE,
     }));
-    dense(builder, (layout, 8), 64, chain.tensor(&[12]))?;
-    let output = chain.tensor(&[12]);
+    dense(builder, (layout, 8), channels.into(), chain.tensor(&[classes]))?;
+    let output = chain.tensor(&[classes]);
     let multiplier = Multiplier { value: 1 << 30, shift: 23 };
     builder.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
+    Ok(())
+}
+
+/// A 3 × 3 depthwise convolution of an image of `output`'s channels.
+pub(super) fn depthwise(
+    builder: &mut ModelBuilder,
+    output: Tensor,
+    stride: u16,
+    padding: u16,
+) -> Result<(), ModelBuilderError> {
+    let mut affine = builder.affine(output.shape.channels(), 9, kind(Layout::RowMajor, 8, true))?;
+    affine.clamp = RELU;
+    builder.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+        input: Source::Previous,
+        output,
+        window: window(3, stride, padding),
+        dilation: [1, 1],
+        affine,
+    }));
     Ok(())
 }
 
@@ -284,6 +317,16 @@ mod tests {
                 let model = Model::parse(&bytes).map_err(|error| error.to_string());
                 assert_eq!(model.map(|model| model.macs()), Ok(macs), "{}", shape.name);
             }
+        }
+    }
+
+    #[test]
+    fn shapes_of_hosts_are_models() {
+        let expected = [266_200, 2_293_000, 12_501_632, 2_656_768, 7_489_664];
+        for (shape, macs) in HOST_SHAPES.into_iter().zip(expected) {
+            let bytes = shape.model(Layout::RowMajor).unwrap();
+            let model = Model::parse(&bytes).map_err(|error| error.to_string());
+            assert_eq!(model.map(|model| model.macs()), Ok(macs), "{}", shape.name);
         }
     }
 }

@@ -1,0 +1,105 @@
+//! Loops that compilers vectorise by themselves. Each instruction set's module compiles them for it.
+//!
+//! Loops count, and slices are cut to one length before: iterators that are zipped are calls of
+//! functions where a program is built without link-time optimisation, and are never vectorised there.
+
+#![allow(clippy::needless_range_loop)] // see above
+
+use super::panel::Elements;
+use crate::format::Clamp;
+
+#[inline(always)]
+pub(super) fn prepare(elements: Elements, from: &[i8], to: &mut [u8]) {
+    let count = from.len().min(to.len() / elements.bytes());
+    match elements {
+        Elements::Halves => {
+            let (from, to) = (&from[..count], &mut to.as_chunks_mut::<2>().0[..count]);
+            for at in 0..count {
+                to[at] = i16::from(from[at]).to_le_bytes();
+            }
+        }
+        Elements::Bytes | Elements::Flipped => {
+            let flip = if elements == Elements::Flipped { 0x80 } else { 0 };
+            let (from, to) = (&from[..count], &mut to[..count]);
+            for at in 0..count {
+                to[at] = from[at] as u8 ^ flip;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn interleave(elements: Elements, [a, b, c, d]: [&[i8]; 4], to: &mut [u8]) {
+    let groups = to.as_chunks_mut::<4>().0;
+    let count = groups.len().min(a.len()).min(b.len()).min(c.len()).min(d.len());
+    let (groups, a, b) = (&mut groups[..count], &a[..count], &b[..count]);
+    let (c, d) = (&c[..count], &d[..count]);
+    match elements {
+        Elements::Halves => {
+            for at in 0..count {
+                let [low, high] = [a[at], b[at]].map(|x| u32::from(i16::from(x) as u16));
+                groups[at] = (low | high << 16).to_le_bytes();
+            }
+        }
+        Elements::Bytes | Elements::Flipped => {
+            let flip = if elements == Elements::Flipped { 0x8080_8080 } else { 0 };
+            for at in 0..count {
+                let low = u32::from(a[at] as u8) | u32::from(b[at] as u8) << 8;
+                let high = u32::from(c[at] as u8) << 16 | u32::from(d[at] as u8) << 24;
+                groups[at] = ((low | high) ^ flip).to_le_bytes();
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn raise(most: &mut [i8], values: &[i8]) {
+    let count = most.len().min(values.len());
+    let (most, values) = (&mut most[..count], &values[..count]);
+    for at in 0..count {
+        most[at] = most[at].max(values[at]);
+    }
+}
+
+#[inline(always)]
+pub(super) fn limit(values: &mut [i8], clamp: Clamp) {
+    for x in values {
+        *x = (*x).max(clamp.min).min(clamp.max);
+    }
+}
+
+#[inline(always)]
+pub(super) fn accumulate(sums: &mut [i32], values: &[i8]) {
+    let count = sums.len().min(values.len());
+    let (sums, values) = (&mut sums[..count], &values[..count]);
+    for at in 0..count {
+        sums[at] = sums[at].wrapping_add(i32::from(values[at]));
+    }
+}
+
+/// The functions of a module that are these bodies, compiled for `$features`.
+macro_rules! compiled_for {
+    ($($features:literal)?) => {
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn prepare(elements: $crate::arch::host::Elements, from: &[i8], to: &mut [u8]) {
+            $crate::arch::host::bodies::prepare(elements, from, to);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn raise(most: &mut [i8], values: &[i8]) {
+            $crate::arch::host::bodies::raise(most, values);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn limit(values: &mut [i8], clamp: $crate::format::Clamp) {
+            $crate::arch::host::bodies::limit(values, clamp);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn accumulate(sums: &mut [i32], values: &[i8]) {
+            $crate::arch::host::bodies::accumulate(sums, values);
+        }
+    };
+}
+
+pub(super) use compiled_for;

@@ -1,0 +1,98 @@
+//! Inference on hosts: what `cargo xtask bench host` measured, and its section of the page.
+
+use serde::{Deserialize, Serialize};
+
+/// One network, by our engine and by ONNX Runtime.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HostRow {
+    pub(crate) network: String,
+    /// Examples at once.
+    pub(crate) batch: usize,
+    pub(crate) threads: usize,
+    pub(crate) rounds: u16,
+    /// Of an inference of ours.
+    pub(crate) macs: u64,
+    /// An example's, of ours: the median over rounds, as the others.
+    pub(crate) seconds: f64,
+    /// Of ONNX Runtime with floats.
+    pub(crate) float_seconds: f64,
+    /// Of ONNX Runtime with the integers.
+    pub(crate) qdq_seconds: f64,
+    /// The faster one's of these, by ours.
+    pub(crate) ratio: f64,
+    pub(crate) onnxruntime: String,
+    /// The kernels that ours ran with.
+    pub(crate) kernels: String,
+    pub(crate) command: String,
+    pub(crate) date: String,
+    pub(crate) machine: String,
+}
+
+const HEAD: &str = "
+## On hosts
+
+What an example costs our engine and ONNX Runtime on the CPU: the same network, exported with floats
+and with its integers (QDQ), timed in turn; medians over rounds. *Faster* is the better one of ONNX
+Runtime's, by ours, in one round. A *coded* network is compressed, and compared with the dense one that it
+was made of.
+
+| network | batch | threads | µs | ONNX Runtime, floats | QDQ | faster | date |
+|---|---:|---:|---:|---:|---:|---:|---|
+";
+
+/// The section, or nothing where nothing was measured.
+pub(super) fn section(rows: &[HostRow]) -> String {
+    let Some(first) = rows.first() else { return String::new() };
+    let mut text = HEAD.to_owned();
+    for row in rows {
+        text += &format!(
+            "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2}× | {} |\n",
+            row.network,
+            row.batch,
+            row.threads,
+            row.seconds * 1e6,
+            row.float_seconds * 1e6,
+            row.qdq_seconds * 1e6,
+            row.ratio,
+            row.date.get(..10).unwrap_or(&row.date),
+        );
+    }
+    let HostRow { command, machine, onnxruntime, kernels, .. } = first;
+    text + &format!(
+        "\nReproduce:\n\n```\n{command} --keep\n```\n\nMachine: {machine}; our kernels: {kernels}; ONNX \
+         Runtime {onnxruntime}.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_shows_microseconds() {
+        let row = HostRow {
+            network: "net".into(),
+            batch: 64,
+            threads: 1,
+            rounds: 3,
+            macs: 1000,
+            seconds: 25e-6,
+            float_seconds: 75e-6,
+            qdq_seconds: 50e-6,
+            ratio: 2.0,
+            onnxruntime: "1.2.3".into(),
+            kernels: "avx2".into(),
+            command: "cargo xtask bench host".into(),
+            date: "2026-01-02T03:04:05Z".into(),
+            machine: "a machine".into(),
+        };
+        let text = section(&[row]);
+        assert!(
+            text.contains("| net | 64 | 1 | 25.0 | 75.0 | 50.0 | 2.00× | 2026-01-02 |"),
+            "{text}"
+        );
+        assert!(text.contains("avx2; ONNX Runtime 1.2.3"), "{text}");
+        assert!(section(&[]).is_empty());
+    }
+}
