@@ -21,6 +21,27 @@ const TAPS_MAX: usize = 49;
 /// Most runs of a row: those of seven columns of taps, and two more.
 const RUNS_MAX: usize = 9;
 
+/// An image under windows of three rows and three columns next to each other, as a depthwise
+/// convolution moves them.
+#[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code, reason = "others take groups"))]
+pub(crate) struct Sight<'a> {
+    pub(crate) values: &'a [i8],
+    /// Rows and columns.
+    pub(crate) size: [usize; 2],
+    pub(crate) channels: usize,
+    /// Positions outside the image, above and left of it.
+    pub(crate) padding: [usize; 2],
+    /// From one window to the next, down and right.
+    pub(crate) stride: [usize; 2],
+    /// Between two rows of a window.
+    pub(crate) dilation: usize,
+    /// Rows and columns of the output.
+    pub(crate) output: [usize; 2],
+    /// What is added to each value, and what those outside are then.
+    pub(crate) offset: i16,
+    pub(crate) outside: i16,
+}
+
 /// Distances between values of images whose channels lie side by side.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Steps {

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sums, portable};
+use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sight, Sums, portable};
 
 /// The micro-kernels of an instruction set. What a method does by itself is portable and the
 /// reference; an instruction set overrides what it does better, and gives the same bits.
@@ -99,8 +99,8 @@ pub(crate) trait Kernels: Sized {
     }
 
     /// The outputs of a group of channels at `rows` rows of positions; `x` and `y` begin with the
-    /// group's first channel, of the first row of pixels that is read and written. `None` where no
-    /// kernel takes the layer.
+    /// group's first channel, of the first row of pixels that is read and written. Returns the channels
+    /// that the kernel doesn't take, a bit each; `None` where none takes the layer.
     #[inline(always)]
     fn depthwise(
         group: &Group,
@@ -108,8 +108,21 @@ pub(crate) trait Kernels: Sized {
         first: usize,
         rows: usize,
         (x, y): (&[i8], &mut [i8]),
+    ) -> Option<u64> {
+        portable::depthwise(group, finish, first, rows, (x, y)).map(|()| 0)
+    }
+
+    /// The outputs of a depthwise convolution by 3 × 3, but for the channels that `rare` is called with
+    /// and makes them of; `None` where no kernel takes the layer.
+    #[inline(always)]
+    fn depthwise_threes(
+        _sight: &Sight<'_>,
+        _matrix: &Matrix<'_>,
+        _finish: &Finish<'_>,
+        _output: &mut [i8],
+        _rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
-        portable::depthwise(group, finish, first, rows, (x, y))
+        None
     }
 
     /// The sums of two tensors that are as long as the output, all of them in the arena; operands may

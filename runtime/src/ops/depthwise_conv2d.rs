@@ -8,7 +8,7 @@ use super::operands::split;
 use super::rows::{RowSource, Rows};
 use super::window::geometry;
 use super::{Operands, Operator, Parameters};
-use crate::arch::{Group, Isa, Kernels, LANES, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, Sight, Steps};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -77,7 +77,13 @@ where
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
         self.affine.filters(section, rows, zero_points, |layer, first| {
             let are_alike = W::IS_WHOLE && channels == outputs;
-            if !are_alike || image.convolve_groups(layer, output).is_none() {
+            let rare = &mut |channel: usize, output: &mut [i8]| {
+                image.convolve_channel(layer, columns, channel, [0, outputs], output);
+            };
+            let done = are_alike
+                && (image.convolve_threes(layer, output, rare).is_some()
+                    || image.convolve_groups(layer, output, rare).is_some());
+            if !done {
                 image.convolve_channels(layer, columns, [first, outputs], output);
             }
         });
@@ -85,10 +91,45 @@ where
 }
 
 impl Image<'_> {
+    /// As many outputs as there are channels, by 3 × 3; `None` where no kernel takes the layer. `rare`
+    /// makes those of a channel that it doesn't take.
+    #[inline(always)]
+    fn convolve_threes(
+        &self,
+        layer: &Layer<'_>,
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
+    ) -> Option<()> {
+        let Self { values, axes: [rows, columns], channels, zero_point } = *self;
+        if rows.size != 3 || columns.size != 3 || columns.dilation != 1 {
+            return None;
+        }
+        let zero_point = i16::from(zero_point);
+        let offset = if layer.folded { 0 } else { zero_point.wrapping_neg() };
+        let sight = Sight {
+            values,
+            size: [rows.input, columns.input],
+            channels,
+            padding: [rows.padding, columns.padding],
+            stride: [rows.stride, columns.stride],
+            dilation: rows.dilation,
+            output: [rows.output, columns.output],
+            offset,
+            outside: zero_point.wrapping_add(offset),
+        };
+        Isa::depthwise_threes(&sight, &layer.matrix, &layer.finish, output, rare)
+    }
+
     /// As many outputs as there are channels, a group of them at a time; `None` where they are too
-    /// few or the kernels don't take the layer, which may have been noticed late.
+    /// few or the kernels don't take the layer, which may have been noticed late. `rare` makes
+    /// those of a channel that they don't take.
     #[inline(never)]
-    fn convolve_groups(&self, layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
+    fn convolve_groups(
+        &self,
+        layer: &Layer<'_>,
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
+    ) -> Option<()> {
         let Self { values, axes: [rows, columns], channels, .. } = *self;
         let steps = |[down, right]: [usize; 2], width: usize| {
             let right = right.wrapping_mul(channels);
@@ -108,13 +149,18 @@ impl Image<'_> {
         for first in (0..channels).step_by(LANES) {
             let first = first.min(last); // the last group ends with the last channel
             group.begin(&layer.matrix, &layer.finish, first, offset);
+            let mut left = 0;
             for (down, run) in rows.runs() {
                 group.arrange(&layer.matrix, first, run.taps)?;
                 let row = columns.input.wrapping_mul(channels);
                 let x = values.get(run.position.wrapping_mul(row).wrapping_add(first)..)?;
                 let to = down.wrapping_mul(steps.output[0]).wrapping_add(first);
                 let y = output.get_mut(to..)?;
-                Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+                left |= Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+            }
+            while left != 0 {
+                rare(first.wrapping_add(left.trailing_zeros() as usize), output);
+                left &= left.wrapping_sub(1);
             }
         }
         Some(())

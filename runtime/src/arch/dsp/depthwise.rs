@@ -6,11 +6,11 @@
 //! them together as it saves. Outputs are made of the four sums where they are, ten instructions each.
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
 use super::super::depthwise::{Run, Steps, Tap};
 use super::super::{Finish, Group, LANES};
-use super::finish::{Bytes, scale};
+use super::finish::{Bytes, hold};
 
 /// What the kernel is told, and where it keeps what has no register.
 #[repr(C)]
@@ -39,6 +39,10 @@ struct Task {
     end: *const i8,
 }
 
+/// Most that a channel's sum may differ from its bias by: of 49 taps, with weights of 16 bits, whether
+/// what the inputs' offset adds is in the bias or not.
+pub(super) const MOST: u32 = 49 * (1 << 15) * (255 + 128);
+
 /// As [`Kernels::depthwise`](super::Kernels::depthwise).
 #[inline(never)]
 pub(super) fn depthwise(
@@ -47,11 +51,12 @@ pub(super) fn depthwise(
     first: usize,
     rows: usize,
     (x, y): (&[i8], &mut [i8]),
-) -> Option<()> {
-    let mut scales = [[0; 2]; LANES];
-    for (held, row) in scales.iter_mut().zip(first..) {
-        *held = scale(finish.multiplier(row))?;
-    }
+) -> Option<u64> {
+    let mut held = [MaybeUninit::uninit(); LANES];
+    let rare = hold(&mut held, finish, first..usize::MAX, MOST);
+    // SAFETY: `hold` writes all places.
+    let scales =
+        held.map(|held| unsafe { held.assume_init() }).map(|held| [held.value, held.right]);
     if !group.is_within(rows, x.len(), y.len()) {
         return None;
     }
@@ -79,7 +84,7 @@ pub(super) fn depthwise(
     // taps among `taps`, that LANES bytes can be read of `x` at each tap of each position, and
     // that as many can be written of `y` at each position: `depthwise_rows`' conditions.
     unsafe { depthwise_rows(&mut task) };
-    Some(())
+    Some(rare)
 }
 
 /// A tap of four channels: sums in r4 to r7, the window at r0, the tap at r1, which moves on.

@@ -7,16 +7,16 @@
 //!
 //! A sum of 2³⁰ or more can't be doubled; QADD saturates. Behind a multiplier of at least ¼ of a
 //! shift by at most [`MAX_RIGHT`], such a sum is beyond every byte, doubled or saturated: see
-//! [`scale`]. Other multipliers, and those that don't shift to the right, are rare: the portable
-//! function takes those rows.
+//! [`usual`]. Behind others, rows are taken whose sums stay below that ([`scale`]). What remains, and
+//! those that don't shift to the right, is rare: the portable function takes those rows alone.
 
 use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
+use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums};
 use crate::features::Features;
-use crate::format::{BiasWidth, Clamp};
+use crate::format::{BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp};
 use crate::requantize::Multiplier;
 
 /// Outputs that are stored at once.
@@ -75,11 +75,11 @@ impl Constants {
     }
 }
 
-/// Fraction and shift to the right of a multiplier that kernels take.
+/// Fraction and shift to the right of a multiplier that kernels take behind any sum.
 ///
 /// Where a doubled sum saturates at ±2³¹, its product is 2²⁸ or more, and 256 or more when shifted:
 /// with any zero point that is beyond the bytes, like what the sum itself would come to.
-pub(super) fn scale(multiplier: Multiplier) -> Option<[i32; 2]> {
+fn usual(multiplier: Multiplier) -> Option<[i32; 2]> {
     let right = i32::from(multiplier.shift).wrapping_neg();
     match multiplier.value {
         0 => Some([0, 1]),
@@ -87,13 +87,29 @@ pub(super) fn scale(multiplier: Multiplier) -> Option<[i32; 2]> {
     }
 }
 
+/// As [`usual`], or of a multiplier that the kernels take behind sums that can be doubled: with
+/// this bias, where no sum of products is larger than `most`.
+fn scale(multiplier: Multiplier, bias: i32, most: u32) -> Option<[i32; 2]> {
+    usual(multiplier).or_else(|| {
+        let right = i32::from(multiplier.shift).wrapping_neg();
+        let doubles = bias.unsigned_abs().saturating_add(most) < 1 << 30;
+        let shifts = (1..=31).contains(&right) && multiplier.value >= 0;
+        (doubles && shifts).then_some([multiplier.value, right])
+    })
+}
+
+/// Most that a sum of products of so many weights of a byte comes to.
+pub(super) fn most(columns: usize) -> u32 {
+    u32::try_from(columns).map_or(u32::MAX, |columns| columns.saturating_mul(128 * 255))
+}
+
 /// What becomes of a row's sum, as the kernel loads it.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Scale {
-    bias: i32,
-    value: i32,
-    right: i32,
+pub(super) struct Scale {
+    pub(super) bias: i32,
+    pub(super) value: i32,
+    pub(super) right: i32,
 }
 
 /// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
@@ -101,55 +117,182 @@ pub(super) struct Scales {
     rows: [MaybeUninit<Scale>; CHUNK_ROWS],
     /// The first row, and how many there are.
     held: [usize; 2],
-    /// Whether there is one that the kernel doesn't take.
-    rare: bool,
+    /// Those that the kernel doesn't take, a bit each, in words.
+    rare: [u32; 2],
 }
+
+const _: () = assert!(CHUNK_ROWS <= u64::BITS as usize);
 
 impl Scales {
     pub(super) const fn new() -> Self {
-        Self { rows: [MaybeUninit::uninit(); CHUNK_ROWS], held: [0; 2], rare: false }
+        Self { rows: [MaybeUninit::uninit(); CHUNK_ROWS], held: [0; 2], rare: [0; 2] }
     }
 
-    /// The outputs of `rows`, as many as there are and the same again, from their sums of products.
+    /// The outputs of `rows`, as many as there are and the same again, from their sums of products,
+    /// none of them larger than `most`.
     #[inline(never)]
     pub(super) fn finish(
         &mut self,
         finish: &Finish<'_>,
-        rows: Range<usize>,
+        (rows, most): (Range<usize>, u32),
         sums: &Sums,
         outputs: &mut [i8],
     ) {
+        if outputs.is_empty() || outputs.len() > CHUNK_ROWS {
+            return;
+        }
         let [first, count] = self.held;
         if first != rows.start || count < outputs.len() {
             self.held = [rows.start, outputs.len()];
-            self.rare = self.hold(finish, rows.clone(), outputs.len()).is_none();
-        }
-        if self.rare || outputs.is_empty() || outputs.len() > CHUNK_ROWS {
-            let len = rows.len().max(1);
-            for (outputs, sums) in outputs.chunks_mut(len).zip(sums.chunks(len)) {
-                portable::finish_rows(finish, rows.start, sums, outputs);
-            }
-            return;
+            let held = self.rows.get_mut(..outputs.len()).unwrap_or_default();
+            let rare = hold(held, finish, rows.clone(), most);
+            self.rare = [rare as u32, (rare >> 32) as u32];
         }
         let constants = Constants::new(finish, outputs);
         // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads; as
         // many scales are held. What else a last quad has becomes outputs that aren't stored.
         unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), &constants) }
+        if self.rare != [0; 2] {
+            self.redo(finish, rows, sums, outputs);
+        }
     }
 
+    /// Makes the outputs of the rare rows again.
     #[inline(never)]
-    fn hold(&mut self, finish: &Finish<'_>, rows: Range<usize>, count: usize) -> Option<()> {
-        let mut row = rows.start;
-        for held in self.rows.iter_mut().take(count) {
-            let [value, right] = scale(finish.multiplier(row))?;
-            held.write(Scale { bias: finish.bias(row), value, right });
-            row = row.wrapping_add(1);
-            if row >= rows.end {
-                row = rows.start;
+    fn redo(&self, finish: &Finish<'_>, rows: Range<usize>, sums: &Sums, outputs: &mut [i8]) {
+        let [low, high] = self.rare.map(u64::from);
+        let mut rare = low | high << 32;
+        let len = rows.len().max(1);
+        while rare != 0 {
+            let place = rare.trailing_zeros() as usize;
+            rare &= rare.wrapping_sub(1);
+            let row = rows.start.wrapping_add(place.checked_rem(len).unwrap_or_default());
+            if let (Some(y), Some(&sum)) = (outputs.get_mut(place), sums.get(place)) {
+                *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
             }
         }
-        Some(())
     }
+}
+
+/// Holds the scales of `rows`, and of the same again, in all of these places. Returns those that the
+/// kernel doesn't take, a bit each: where no sum is larger than `most`.
+#[inline(never)]
+pub(super) fn hold(
+    places: &mut [MaybeUninit<Scale>],
+    finish: &Finish<'_>,
+    rows: Range<usize>,
+    most: u32,
+) -> u64 {
+    let (mut rare, mut place, mut row) = (0, 0usize, rows.start);
+    while let Some(left @ [_, ..]) = places.get_mut(place..) {
+        let count = left.len().min(rows.end.saturating_sub(row).max(1));
+        let left = left.get_mut(..count).unwrap_or_default();
+        let taken = hold_usual(left, finish, row);
+        (row, place) = (row.wrapping_add(taken), place.wrapping_add(taken));
+        if let Some(held) = left.get_mut(taken) {
+            let bias = finish.bias(row);
+            let scale = scale(finish.multiplier(row), bias, most);
+            if scale.is_none() {
+                rare |= 1u64.wrapping_shl(place as u32);
+            }
+            let [value, right] = scale.unwrap_or([0, 1]);
+            held.write(Scale { bias, value, right });
+            (row, place) = (row.wrapping_add(1), place.wrapping_add(1));
+        }
+        if row >= rows.end {
+            row = rows.start;
+        }
+    }
+    rare
+}
+
+/// Holds rows from number `row` on up to the first without a usual multiplier of its own, or whose bias
+/// ends near the last one's end; returns how many these were.
+fn hold_usual(places: &mut [MaybeUninit<Scale>], finish: &Finish<'_>, row: usize) -> usize {
+    let (Some((width, shift, bytes)), Multipliers::PerChannel(table)) =
+        (finish.bias, finish.multipliers)
+    else {
+        return 0;
+    };
+    let width = width.bytes();
+    let biases = bytes.get(row.wrapping_mul(width)..).unwrap_or_default();
+    let table = table.get(row..).unwrap_or_default();
+    // Of the last biases, the words reach beyond their end.
+    let behind = size_of::<u32>().saturating_sub(width);
+    let words = biases.len().saturating_sub(behind).checked_div(width).unwrap_or_default();
+    let count = places.len().min(words).min(table.len());
+    if count == 0 || !Features::BUILT.per_channel {
+        return 0;
+    }
+    let stored = Stored {
+        biases: biases.as_ptr(),
+        width,
+        unused: behind.wrapping_mul(8),
+        shift: shift.into(),
+    };
+    // SAFETY: there are `count` > 0 multipliers in `table` and `places`, and from the start of each
+    // of as many biases on, `width` bytes apart, a word can be read, `unused` bits of which aren't the
+    // bias's: `hold_rows`' conditions.
+    unsafe { hold_rows(table.as_ptr(), places.as_mut_ptr().cast(), count, &stored) }
+}
+
+/// Where biases lie, as the kernel loads it.
+#[repr(C)]
+struct Stored {
+    biases: *const u8,
+    /// Bytes of each.
+    width: usize,
+    /// Bits of a word that aren't.
+    unused: usize,
+    /// Positions that they are shifted left.
+    shift: usize,
+}
+
+/// Unpacks the scales of rows up to the first whose multiplier isn't [`usual`], or is 0; returns how many
+/// these are.
+///
+/// # Safety
+/// `count` isn't 0; so many multipliers can be read, and scales be written. From `stored.biases` on,
+/// a word can be read every `stored.width` bytes, as many times.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r11 saved and restored,
+// the stack as it was). It reads a word of biases, and a word and a byte of multipliers a step, and
+// writes three words of scales, `count` steps or fewer. LDR takes any address; STM is at
+// multiples of four, as scales consist of words.
+#[unsafe(naked)]
+unsafe extern "C" fn hold_rows(
+    multipliers: *const [u8; CHANNEL_MULTIPLIER_LEN],
+    scales: *mut Scale,
+    count: usize,
+    stored: &Stored,
+) -> usize {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r2, r4-r11}}",
+        "ldm r3, {{r8-r11}}",
+        "1:",
+        "ldr r4, [r8]",
+        "ldr r5, [r0], #4",
+        "ldrsb r6, [r0], #1",
+        "add r8, r8, r9",
+        "mvns r12, r6",
+        "cmp r12, #{max_right}", // from −1, which is 0 here, on
+        "bhs 2f",
+        "cmp r5, #{min_value}",
+        "blt 2f",
+        "lsl r4, r4, r10",
+        "asr r4, r4, r10",
+        "lsl r4, r4, r11",
+        "rsbs r6, r6, #0",
+        "stm r1!, {{r4-r6}}",
+        "subs r2, r2, #1",
+        "bne 1b",
+        "2:",
+        "pop {{r0, r4-r11}}",
+        "subs r0, r0, r2",
+        "bx lr",
+        max_right = const MAX_RIGHT,
+        min_value = const MIN_VALUE,
+    )
 }
 
 /// The multiplier of all rows, if there is one.
@@ -162,19 +305,23 @@ fn one_multiplier(finish: &Finish<'_>) -> Option<Multiplier> {
     }
 }
 
-/// As [`Kernels::finish_rows`](super::Kernels::finish_rows).
-pub(super) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    match one_multiplier(finish).map(scale) {
-        Some(Some(scale)) => finish_alike(finish, scale, first, sums, outputs),
-        Some(None) => portable::finish_rows(finish, first, sums, outputs),
-        None => finish_each(finish, first, sums, outputs),
+/// As [`Kernels::finish_rows`](super::Kernels::finish_rows), where no sum is larger than `most`.
+pub(super) fn finish_rows(
+    finish: &Finish<'_>,
+    (first, most): (usize, u32),
+    sums: &Sums,
+    outputs: &mut [i8],
+) {
+    match one_multiplier(finish).and_then(usual) {
+        Some(scale) => finish_alike(finish, scale, first, sums, outputs),
+        None => finish_each(finish, (first, most), sums, outputs),
     }
 }
 
 /// As [`finish_rows`], with a multiplier for each row; scales need a stack frame of their own.
 #[inline(never)]
-fn finish_each(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-    Scales::new().finish(finish, first..usize::MAX, sums, outputs);
+fn finish_each(finish: &Finish<'_>, (first, most): (usize, u32), sums: &Sums, outputs: &mut [i8]) {
+    Scales::new().finish(finish, (first..usize::MAX, most), sums, outputs);
 }
 
 /// As [`finish_rows`], with one multiplier.

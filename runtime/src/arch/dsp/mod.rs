@@ -14,13 +14,14 @@ mod pairs;
 mod patches;
 mod positions;
 mod squares;
+mod threes;
 mod windows;
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sums};
+use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sight, Sums};
 
 pub(crate) use patches::{Patches, Place};
 
@@ -32,6 +33,7 @@ impl Kernels for Dsp {
     const HAS_BYTES: bool = true;
     const HAS_NARROW: bool = true;
     const POSITIONS: usize = 4;
+    const PATCH_MAX: usize = usize::MAX; // in pieces
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
     const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
     type Lanes = dense::Lanes;
@@ -55,7 +57,7 @@ impl Kernels for Dsp {
 
     #[inline(always)]
     fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-        finish::finish_rows(finish, first, sums, outputs);
+        finish::finish_rows(finish, (first, u32::MAX), sums, outputs);
     }
 
     #[inline(always)]
@@ -65,8 +67,19 @@ impl Kernels for Dsp {
         first: usize,
         rows: usize,
         (x, y): (&[i8], &mut [i8]),
-    ) -> Option<()> {
+    ) -> Option<u64> {
         depthwise::depthwise(group, finish, first, rows, (x, y))
+    }
+
+    #[inline(always)]
+    fn depthwise_threes(
+        sight: &Sight<'_>,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
+    ) -> Option<()> {
+        threes::depthwise(sight, matrix, finish, output, rare)
     }
 
     #[inline(always)]
