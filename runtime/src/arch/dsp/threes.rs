@@ -12,7 +12,7 @@ use core::mem::{MaybeUninit, offset_of};
 
 use super::super::{Finish, Matrix, Sight};
 use super::depthwise::MOST;
-use super::finish::{Bytes, hold};
+use super::finish::{Bytes, Scale, hold};
 use super::twice;
 use crate::format::Fields;
 
@@ -30,20 +30,33 @@ type Column = [u32; 6];
 /// What the kernel is told; it knows the order.
 #[repr(C)]
 struct Task {
-    /// The first pixels inside of the three rows, bytes to the next ones, and what is added.
-    from: [*const i8; SIZE],
-    steps: [usize; SIZE],
+    /// The row of the image that the first window begins in; wraps where that is above it.
+    top: usize,
+    height: usize,
+    /// Bytes of a row of pixels.
+    line: usize,
+    /// The first pixel that is spread, of the first row, and what those of other rows are.
+    from: *const i8,
+    outside: *const [i8; LANES],
+    channels: usize,
+    /// Between two rows of a window.
+    dilation: usize,
+    /// What is added, twice; where pixels are spread to.
     offsets: u32,
-    /// Where these are spread.
     to: *mut Column,
     to_end: *mut Column,
+    /// Rows of positions, and rows of pixels from one to the next.
+    rows: usize,
+    down: usize,
     /// The first window, and that behind the last.
     x: *const Column,
     x_end: *const Column,
     /// Bytes from behind a window to the next one.
     next: usize,
+    /// The output, to the next one, and from behind a row to the next.
     y: *mut i8,
-    channels: usize,
+    right: usize,
+    rest: usize,
     scales: [[i32; 2]; LANES - 1],
     /// The output's zero point, above the least byte.
     zero_point: i32,
@@ -88,33 +101,40 @@ pub(super) fn depthwise(
     output: &mut [i8],
     rare: &mut dyn FnMut(usize, &mut [i8]),
 ) -> Option<()> {
-    let &Sight { values, size: [height, width], channels, stride, output: [down, right], .. } =
-        sight;
+    let &Sight { values, size: [height, width], channels, output: [down, right], .. } = sight;
     let len = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(channels);
-    if values.len() < len(height, width)? || output.len() < len(down, right)? {
+    if values.len() < len(height, width)? || output.len() < len(down, right)? || down == 0 {
         return None;
     }
     let last = channels.checked_sub(LANES)?;
-    if matrix.columns != SIZE * SIZE || stride[1] == 0 {
+    if matrix.columns != SIZE * SIZE || sight.stride[1] == 0 {
         return None;
     }
     let mut room = [const { MaybeUninit::uninit() }; ROOM];
+    let outside = [sight.outside.wrapping_sub(sight.offset) as i8; LANES];
+    let mut task = Task::new(sight, finish, &mut room, &outside);
     let mut first = 0usize;
     while first < right {
         let segment = Segment::new(sight, first);
-        let (before, rest) =
-            room.get_mut(..segment.columns)?.split_at_mut_checked(segment.before)?;
-        let behind = rest.get_mut(segment.inside..)?;
-        for column in before.iter_mut().chain(behind) {
-            column.write([twice(sight.outside); 6]);
-        }
+        task.begin(sight, &segment, &mut room)?;
         for channel in (0..channels).step_by(LANES) {
             let channel = channel.min(last); // the last group ends with the last channel
-            let mut mask =
-                columns(sight, &segment, (matrix, finish), channel, (&mut room, output))?;
-            while mask != 0 {
-                rare(channel.wrapping_add(mask.trailing_zeros() as usize), output);
-                mask &= mask.wrapping_sub(1);
+            let mut left = task.take(matrix, finish, channel)?;
+            let begin = segment.left.wrapping_mul(channels).wrapping_add(channel);
+            let to = first.wrapping_mul(channels).wrapping_add(channel);
+            task.top = 0usize.wrapping_sub(sight.padding[0]);
+            task.rows = down;
+            task.from = values.as_ptr().wrapping_add(begin);
+            task.y = output.as_mut_ptr().wrapping_add(to);
+            // SAFETY: there are as many values and outputs as the shapes say, as was just shown, and the
+            // group's channels are among them. From `from` on, `inside` pixels of each of `height` rows
+            // can be read, LANES bytes of each, and `outside`; outputs of `count` > 0 positions of each
+            // of `rows` > 0 rows be written. `room` has the segment's columns, of which `inside` are
+            // spread, and the others are written: `threes_rows`' conditions.
+            unsafe { threes_rows(&mut task) };
+            while left != 0 {
+                rare(channel.wrapping_add(left.trailing_zeros() as usize), output);
+                left &= left.wrapping_sub(1);
             }
         }
         first = first.wrapping_add(segment.count);
@@ -122,93 +142,140 @@ pub(super) fn depthwise(
     Some(())
 }
 
-/// The outputs of a group of channels at a segment of all rows; what is outside the image lies in
-/// `room` already. Returns the channels that the kernel doesn't take, a bit each.
-#[inline(never)]
-fn columns(
-    sight: &Sight<'_>,
-    segment: &Segment,
-    (matrix, finish): (&Matrix<'_>, &Finish<'_>),
-    channel: usize,
-    (room, output): (&mut [MaybeUninit<Column>; ROOM], &mut [i8]),
-) -> Option<u64> {
-    let &Sight { values, size: [height, width], channels, stride, .. } = sight;
-    let mut held = [MaybeUninit::uninit(); LANES];
-    let rare = hold(&mut held, finish, channel..usize::MAX, MOST);
-    // SAFETY: `hold` writes all places.
-    let [a, b, c, d] = held.map(|held| unsafe { held.assume_init() });
-    let room = room.as_mut_ptr().cast::<Column>();
-    let to = room.wrapping_add(segment.before);
-    let step = stride[1].wrapping_mul(size_of::<Column>());
-    let pixels = [sight.outside.wrapping_sub(sight.offset) as i8; LANES];
-    let mut task = Task {
-        from: [pixels.as_ptr().cast(); SIZE],
-        steps: [0; SIZE],
-        offsets: twice(sight.offset),
-        to,
-        to_end: to.wrapping_add(segment.inside),
-        x: room,
-        x_end: room.wrapping_add(segment.count.wrapping_mul(stride[1])),
-        next: step.wrapping_sub(size_of::<[Column; SIZE]>()),
-        y: output.as_mut_ptr(),
-        channels,
-        scales: [a, b, c].map(|scale| [scale.value, scale.right]),
-        zero_point: i32::from(finish.zero_point).wrapping_add(128),
-        last_scale: [d.value, d.right],
-        bytes: Bytes::new(finish.clamp),
-        biases: [a.bias, b.bias, c.bias, d.bias],
-        weights: weights(matrix, channel)?,
-    };
-    let line = width.wrapping_mul(channels);
-    let left = segment.left.wrapping_mul(channels).wrapping_add(channel);
-    let mut to = segment.first.wrapping_mul(channels).wrapping_add(channel);
-    let mut top = 0usize.wrapping_sub(sight.padding[0]);
-    for _ in 0..sight.output[0] {
-        let mut row = top;
-        for (from, step) in task.from.iter_mut().zip(&mut task.steps) {
-            // Where a row is above the image, its number is too great as well.
-            (*from, *step) = if row < height {
-                let at = row.wrapping_mul(line).wrapping_add(left);
-                (values.as_ptr().wrapping_add(at), channels)
-            } else {
-                (pixels.as_ptr().cast(), 0)
-            };
-            row = row.wrapping_add(sight.dilation);
+impl Task {
+    /// What is the same for all segments and groups.
+    #[inline(always)] // else it is made elsewhere and copied
+    fn new(
+        sight: &Sight<'_>,
+        finish: &Finish<'_>,
+        room: &mut [MaybeUninit<Column>; ROOM],
+        outside: &[i8; LANES],
+    ) -> Self {
+        let &Sight { size: [height, width], channels, stride: [down, right], .. } = sight;
+        let room = room.as_mut_ptr().cast::<Column>();
+        let step = right.wrapping_mul(size_of::<Column>());
+        Self {
+            top: 0,
+            height,
+            line: width.wrapping_mul(channels),
+            from: core::ptr::null(),
+            outside,
+            channels,
+            dilation: sight.dilation,
+            offsets: twice(sight.offset),
+            to: room,
+            to_end: room,
+            rows: 0,
+            down,
+            x: room,
+            x_end: room,
+            next: step.wrapping_sub(size_of::<[Column; SIZE]>()),
+            y: core::ptr::null_mut(),
+            right: channels,
+            rest: 0,
+            scales: [[0; 2]; LANES - 1],
+            zero_point: i32::from(finish.zero_point).wrapping_add(128),
+            last_scale: [0; 2],
+            bytes: Bytes::new(finish.clamp),
+            biases: [0; LANES],
+            weights: [[0; 6]; SIZE],
         }
-        task.y = output.as_mut_ptr().wrapping_add(to);
-        // SAFETY: `depthwise` has shown that there are as many values and outputs as the shapes
-        // say, and that the group's channels are among them. From `from` on, `inside` pixels of a row
-        // inside the image can be read, LANES bytes of each, or again and again those of
-        // `pixels`; outputs of `count` > 0 positions of the row be written. `room` has the
-        // segment's columns, of which `inside` are spread, and the others are written. Those are
-        // `threes_row`'s conditions.
-        unsafe { threes_row(&mut task) };
-        to = to.wrapping_add(sight.output[1].wrapping_mul(channels));
-        top = top.wrapping_add(stride[0]);
     }
-    Some(rare)
+
+    /// Goes to a segment, whose columns outside the image it writes.
+    fn begin(
+        &mut self,
+        sight: &Sight<'_>,
+        segment: &Segment,
+        room: &mut [MaybeUninit<Column>; ROOM],
+    ) -> Option<()> {
+        let columns = room.get_mut(..segment.columns)?;
+        let (before, inside) = columns.split_at_mut_checked(segment.before)?;
+        let (inside, behind) = inside.split_at_mut_checked(segment.inside)?;
+        for column in before.iter_mut().chain(behind) {
+            column.write([twice(sight.outside); 6]);
+        }
+        let ends = inside.as_mut_ptr_range();
+        (self.to, self.to_end) = (ends.start.cast(), ends.end.cast());
+        let end = segment.count.wrapping_mul(sight.stride[1]);
+        self.x_end = self.x.wrapping_add(end);
+        self.rest = sight.output[1].wrapping_sub(segment.count).wrapping_mul(self.right);
+        Some(())
+    }
+
+    /// Takes the weights of the channels from `first` on, and what makes outputs of their sums. Returns
+    /// the channels that the kernel doesn't take, a bit each.
+    fn take(&mut self, matrix: &Matrix<'_>, finish: &Finish<'_>, first: usize) -> Option<u64> {
+        let mut held = [const { MaybeUninit::uninit() }; LANES];
+        let rare = hold(&mut held, finish, first..usize::MAX, MOST);
+        // SAFETY: `hold` writes all places.
+        let [a, b, c, d] = held.map(|held: MaybeUninit<Scale>| unsafe { held.assume_init() });
+        self.biases = [a.bias, b.bias, c.bias, d.bias];
+        self.scales = [[a.value, a.right], [b.value, b.right], [c.value, c.right]];
+        self.last_scale = [d.value, d.right];
+        let row = matrix.bytes_from(first);
+        if matrix.bits() != 8 {
+            self.weights = weights(matrix, row)?;
+            return Some(rare);
+        }
+        let row_len = matrix.row_len;
+        row.get(..row_len.checked_mul(LANES - 1)?.checked_add(SIZE * SIZE)?)?;
+        // SAFETY: SIZE · SIZE bytes can be read `row_len` apart LANES times, as was just checked.
+        unsafe { take_weights(row.as_ptr(), row_len, &mut self.weights) };
+        Some(rare)
+    }
 }
 
-/// The weights of the channels from `first` on.
-fn weights(matrix: &Matrix<'_>, first: usize) -> Option<[Column; SIZE]> {
+/// The weights of rows that aren't bytes, the first of which `row` begins with.
+#[inline(never)]
+fn weights(matrix: &Matrix<'_>, mut row: &[u8]) -> Option<[Column; SIZE]> {
     let mut columns = [[[0u16; 2]; 6]; SIZE];
-    let mut row = matrix.bytes_from(first);
     for lane in 0..LANES {
-        let taps: [u16; SIZE * SIZE] = match matrix.bits() {
-            8 => row.first_chunk()?.map(|byte: u8| i16::from(byte as i8) as u16),
-            bits => {
-                let mut fields = Fields::new(row, bits, 0);
-                [(); SIZE * SIZE].map(|()| fields.take() as u16)
-            }
-        };
-        let [top, middle, bottom] = taps.as_chunks::<SIZE>().0 else { return None };
-        for (((column, &a), &b), &c) in columns.iter_mut().zip(top).zip(middle).zip(bottom) {
+        let mut fields = Fields::new(row, matrix.bits(), 0);
+        let taps = [[(); SIZE]; SIZE].map(|row| row.map(|()| fields.take() as u16));
+        let [top, middle, bottom] = taps;
+        for (((column, a), b), c) in columns.iter_mut().zip(top).zip(middle).zip(bottom) {
             *column.get_mut(lane)? = [a, b];
             *column.as_flattened_mut().get_mut(lane.wrapping_add(2 * LANES))? = c;
         }
         row = row.get(matrix.row_len..).unwrap_or_default();
     }
     Some(columns.map(|column| column.map(|[low, high]| u32::from(low) | u32::from(high) << 16)))
+}
+
+/// The weights of four rows of bytes.
+///
+/// # Safety
+/// SIZE · SIZE bytes can be read from `row` on, and each `row_len` behind it for LANES rows.
+// SAFETY: the body follows the C calling convention (arguments in r0–r2, r4 saved and restored). It
+// reads the bytes of four rows, and writes a word and a half-word of each column for each.
+#[unsafe(naked)]
+unsafe extern "C" fn take_weights(row: *const u8, row_len: usize, weights: &mut [Column; SIZE]) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro take_column column, lane",
+        "ldrsb r3, [r0, #\\column]",
+        "ldrsb r12, [r0, #\\column+3]",
+        "ldrsb r4, [r0, #\\column+6]",
+        "pkhbt r3, r3, r12, lsl #16",
+        "str r3, [r2, #24*\\column+4*\\lane]",
+        "strh r4, [r2, #24*\\column+16+2*\\lane]",
+        ".endm",
+        ".macro take_row lane",
+        "take_column 0, \\lane",
+        "take_column 1, \\lane",
+        "take_column 2, \\lane",
+        "add r0, r0, r1",
+        ".endm",
+        "push {{r4, lr}}",
+        "take_row 0",
+        "take_row 1",
+        "take_row 2",
+        "take_row 3",
+        "pop {{r4, pc}}",
+        ".purgem take_row",
+        ".purgem take_column",
+    )
 }
 
 /// A column of a window at r0, and its weights at r1: sums in r4 to r7.
@@ -274,51 +341,74 @@ macro_rules! finish {
     };
 }
 
-/// The outputs of four channels at positions of a row.
+/// The outputs of four channels at positions of rows.
 ///
 /// # Safety
-/// From `task.from` on, four bytes of each pixel can be read, `steps` apart, as many as there are
-/// columns between `to` and `to_end`, which can be written; all columns of all windows from `x` to
-/// `x_end` can be read then, and have been written. There is a window at least, and `next` leads
-/// from one to the next; for each, four bytes can be written from `y` on, `channels` apart.
+/// `task.rows` isn't 0. From `task.from` on, four bytes of as many pixels as there are columns between
+/// `to` and `to_end` can be read, `channels` apart, of each of `height` rows, `line` apart; so can `outside`.
+/// Those columns can be written; all columns of all windows from `x` to `x_end` can be read then, and
+/// have been written. There is a window at least, and `next` leads from one to the next; for each of each
+/// row, four bytes can be written from `y` on, `right` apart and `rest` behind a row.
 // SAFETY: the body follows the C calling convention (the argument in r0, r4–r11 and lr saved and
-// restored, the stack as it was). It reads a word of each row and writes six of a column a step, up
-// to `to_end`; then reads three columns and writes a word a step, up to `x_end`. LDR and STR
+// restored, the stack as it was). Of a row of positions, it reads a word of each of three rows and
+// writes six of a column a step, up to `to_end`, where rows of the window outside the image read
+// `outside` again and again; then reads three columns and writes a word a step, up to `x_end`. LDR and STR
 // take any address; LDM, LDRD and STM are at words of `task` and of columns, which consist of words.
 #[unsafe(naked)]
-unsafe extern "C" fn threes_row(task: &mut Task) {
+unsafe extern "C" fn threes_rows(task: &mut Task) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        "add r1, r0, #{scales}",
-        "push {{r1, r4-r11, lr}}",
-        "ldm r0, {{r0-r8}}", // rows, their steps, offsets, to where and its end
-        "b 2f",
-        "1:", // a column
-        "ldr r9, [r0]",
-        "ldr r11, [r1]",
-        "add r0, r0, r3",
-        "add r1, r1, r4",
-        "sxtab16 r10, r6, r9, ror #8",
-        "sxtab16 r9, r6, r9",
-        "sxtab16 r12, r6, r11, ror #8",
-        "sxtab16 r11, r6, r11",
-        "pkhtb lr, r12, r10, asr #16",
-        "pkhbt r10, r10, r12, lsl #16",
-        "pkhtb r12, r11, r9, asr #16",
-        "pkhbt r9, r9, r11, lsl #16",
-        "stm r7!, {{r9, r10, r12, lr}}",
-        "ldr r9, [r2]",
-        "add r2, r2, r5",
-        "sxtab16 r10, r6, r9, ror #8",
-        "sxtab16 r9, r6, r9",
-        "stm r7!, {{r9, r10}}",
-        "2:",
+        ".macro row_of_pixels from, step",
+        "cmp r3, r4",
+        "ittee lo",
+        "mlalo \\from, r3, r5, r6",
+        "movlo \\step, r8",
+        "movhs \\from, r7",
+        "movhs \\step, #0",
+        "add r3, r3, r9",
+        ".endm",
+        "add r12, r0, #{scales}",
+        "mov r3, r12",
+        "push {{r3-r11, lr}}",
+        "1:", // a row; r12 the scales
+        "sub r0, r12, #{scales}",
+        "ldr lr, [r12, #{down}-{scales}]",
+        "ldm r0, {{r3-r9}}",
+        "add lr, lr, r3",
+        "str lr, [r0]",
+        "row_of_pixels r0, r10",
+        "row_of_pixels r1, r11",
+        "row_of_pixels r2, lr",
+        "ldrd r6, r7, [r12, #{offsets}-{scales}]",
+        "ldr r8, [r12, #{to_end}-{scales}]",
+        "mov r12, lr",
+        "b 3f",
+        "2:", // a column
+        "ldr r3, [r0]",
+        "ldr r5, [r1]",
+        "add r0, r0, r10",
+        "add r1, r1, r11",
+        "sxtab16 r4, r6, r3, ror #8",
+        "sxtab16 r3, r6, r3",
+        "sxtab16 r9, r6, r5, ror #8",
+        "sxtab16 r5, r6, r5",
+        "pkhtb lr, r9, r4, asr #16",
+        "pkhbt r4, r4, r9, lsl #16",
+        "pkhtb r9, r5, r3, asr #16",
+        "pkhbt r3, r3, r5, lsl #16",
+        "stm r7!, {{r3, r4, r9, lr}}",
+        "ldr r3, [r2]",
+        "add r2, r2, r12",
+        "sxtab16 r4, r6, r3, ror #8",
+        "sxtab16 r3, r6, r3",
+        "stm r7!, {{r3, r4}}",
+        "3:",
         "cmp r7, r8",
-        "bne 1b",
+        "bne 2b",
         "ldr r12, [sp]",
         "ldr r0, [r12, #{x}-{scales}]",
         "add r12, r12, #{biases}-{scales}",
-        "3:", // a position; r12 the biases
+        "4:", // a position; r12 the biases
         "mov r1, r12",
         "ldm r1!, {{r4-r7}}",
         column!(),
@@ -344,10 +434,21 @@ unsafe extern "C" fn threes_row(task: &mut Task) {
         "ldrd r2, r3, [r12, #{x_end}-{biases}]",
         "add r0, r0, r3",
         "cmp r0, r2",
-        "bne 3b",
-        "pop {{r1, r4-r11, pc}}",
-        x = const offset_of!(Task, x), x_end = const offset_of!(Task, x_end),
-        y = const offset_of!(Task, y), scales = const offset_of!(Task, scales),
-        biases = const offset_of!(Task, biases),
+        "bne 4b",
+        "ldr r2, [r12, #{rest}-{biases}]",
+        "ldr r3, [r12, #{rows}-{biases}]",
+        "add r1, r1, r2",
+        "str r1, [r12, #{y}-{biases}]",
+        "subs r3, r3, #1",
+        "str r3, [r12, #{rows}-{biases}]",
+        "ldr r12, [sp]",
+        "bne 1b",
+        "pop {{r3-r11, pc}}",
+        ".purgem row_of_pixels",
+        down = const offset_of!(Task, down), offsets = const offset_of!(Task, offsets),
+        to_end = const offset_of!(Task, to_end), x = const offset_of!(Task, x),
+        x_end = const offset_of!(Task, x_end), rows = const offset_of!(Task, rows),
+        rest = const offset_of!(Task, rest), y = const offset_of!(Task, y),
+        scales = const offset_of!(Task, scales), biases = const offset_of!(Task, biases),
     )
 }
