@@ -26,6 +26,8 @@ pub(crate) trait Kernels: Sized {
     /// Weights of coded filters that are decoded at once, where there is memory: four filters of any
     /// length.
     const DECODED_MAX: usize = 2048;
+    /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
+    const HAS_DEPTHWISE: bool = false;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
     /// [`Self::depthwise`] is overridden.
     const LANES: usize = 4;
@@ -112,10 +114,10 @@ pub(crate) trait Kernels: Sized {
         portable::depthwise(group, finish, first, rows, (x, y)).map(|()| 0)
     }
 
-    /// The outputs of a depthwise convolution by 3 × 3, but for the channels that `rare` is called with
-    /// and makes them of; `None` where no kernel takes the layer.
+    /// The outputs of a depthwise convolution with an output a channel, but for the channels that `rare`
+    /// is called with and makes them of; `None` where no kernel takes whole layers.
     #[inline(always)]
-    fn depthwise_threes(
+    fn depthwise_layer(
         _sight: &Sight<'_>,
         _matrix: &Matrix<'_>,
         _finish: &Finish<'_>,
@@ -135,6 +137,14 @@ pub(crate) trait Kernels: Sized {
         _addition: &Addition,
     ) -> Option<()> {
         None
+    }
+
+    /// Σ x of as many neighbouring channels as there are sums, over `size[0]` rows of `size[1]` pixels:
+    /// `steps` apart, a row from the next and a pixel from the next. Values that aren't there count
+    /// as 0.
+    #[inline(always)]
+    fn sum_pixels(values: &[i8], size: [usize; 2], steps: [usize; 2], sums: &mut [i32]) {
+        portable::sum_pixels(values, size, steps, sums);
     }
 
     /// Copies as many values as the shorter one has.

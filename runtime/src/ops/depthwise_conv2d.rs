@@ -6,9 +6,9 @@ use super::affine::Layer;
 use super::image::Image;
 use super::operands::split;
 use super::rows::{RowSource, Rows};
-use super::window::geometry;
+use super::window::{Axis, geometry};
 use super::{Operands, Operator, Parameters};
-use crate::arch::{Group, Isa, Kernels, LANES, Sight, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, SPANS_MAX, Sight, Span, Steps};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -80,10 +80,12 @@ where
             let rare = &mut |channel: usize, output: &mut [i8]| {
                 image.convolve_channel(layer, columns, channel, [0, outputs], output);
             };
-            let done = are_alike
-                && (image.convolve_threes(layer, output, rare).is_some()
-                    || image.convolve_groups(layer, output, rare).is_some());
-            if !done {
+            let done = match are_alike {
+                true if Isa::HAS_DEPTHWISE => image.convolve_whole(layer, output, rare),
+                true => image.convolve_groups(layer, output, rare),
+                false => None,
+            };
+            if done.is_none() {
                 image.convolve_channels(layer, columns, [first, outputs], output);
             }
         });
@@ -91,33 +93,34 @@ where
 }
 
 impl Image<'_> {
-    /// As many outputs as there are channels, by 3 × 3; `None` where no kernel takes the layer. `rare`
-    /// makes those of a channel that it doesn't take.
-    #[inline(always)]
-    fn convolve_threes(
+    /// As many outputs as there are channels, by a kernel for the layer; `None` where there is none.
+    /// `rare` makes those of a channel that it doesn't take.
+    #[inline(never)]
+    fn convolve_whole(
         &self,
         layer: &Layer<'_>,
         output: &mut [i8],
         rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
-        let Self { values, axes: [rows, columns], channels, zero_point } = *self;
-        if rows.size != 3 || columns.size != 3 || columns.dilation != 1 {
-            return None;
-        }
-        let zero_point = i16::from(zero_point);
-        let offset = if layer.folded { 0 } else { zero_point.wrapping_neg() };
+        let Self { values, axes, channels, zero_point } = *self;
+        let mut room = [[Span::NONE; SPANS_MAX]; 2];
+        let [down, right] = &mut room;
+        let [rows, columns] = &axes;
+        let spans = [spans(rows, down)?, spans(columns, right)?];
         let sight = Sight {
             values,
-            size: [rows.input, columns.input],
+            input: axes.map(|axis| axis.input),
+            size: axes.map(|axis| axis.size),
+            output: axes.map(|axis| axis.output),
             channels,
-            padding: [rows.padding, columns.padding],
-            stride: [rows.stride, columns.stride],
-            dilation: rows.dilation,
-            output: [rows.output, columns.output],
-            offset,
-            outside: zero_point.wrapping_add(offset),
+            padding: axes.map(|axis| axis.padding),
+            stride: axes.map(|axis| axis.stride),
+            dilation: axes.map(|axis| axis.dilation),
+            spans,
+            zero_point,
+            folded: layer.folded,
         };
-        Isa::depthwise_threes(&sight, &layer.matrix, &layer.finish, output, rare)
+        Isa::depthwise_layer(&sight, &layer.matrix, &layer.finish, output, rare)
     }
 
     /// As many outputs as there are channels, a group of them at a time; `None` where they are too
@@ -165,6 +168,17 @@ impl Image<'_> {
         }
         Some(())
     }
+}
+
+/// The windows along an axis; `None` where there is no room.
+fn spans<'a>(axis: &Axis, room: &'a mut [Span; SPANS_MAX]) -> Option<&'a [Span]> {
+    let mut count = 0usize;
+    for (_, run) in axis.runs() {
+        let (first, len) = (run.taps.start, run.taps.len());
+        *room.get_mut(count)? = Span { first, len, position: run.position, count: run.count };
+        count = count.wrapping_add(1);
+    }
+    room.get(..count)
 }
 
 #[cfg(test)]

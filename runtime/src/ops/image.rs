@@ -355,23 +355,42 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     fn gather(&mut self, filled: usize) {
         let image = self.image;
-        // Positions that aren't there see what the first one sees.
-        let [first, ..] = *self.places;
-        let mut begins = [0; POSITIONS];
-        let mut are_inside = true;
-        for (slot, (begin, &place)) in begins.iter_mut().zip(&*self.places).enumerate() {
-            let [down, right] = if slot < filled { place } else { first };
-            match image.inside(down, right) {
-                Some(value) => *begin = value,
-                None => are_inside = false,
-            }
-        }
-        if are_inside && self.patches.fill_windows(image.values, begins) {
+        if let Some(begins) = self.begins(filled)
+            && self.patches.fill_windows(image.values, begins)
+        {
             return;
         }
         for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
             self.patches.fill(slot, |start, piece| image.gather(down, right, start, piece));
         }
+    }
+
+    /// Where the windows at the positions that were added begin, if all of them lie inside the image.
+    /// Positions that aren't there see what the first one sees.
+    #[inline(always)]
+    fn begins(&self, filled: usize) -> Option<[usize; POSITIONS]> {
+        let image = self.image;
+        let ([first, ..], [.., last]) = (*self.places, *self.places);
+        let mut begin = image.inside(first[0], first[1])?;
+        let mut begins = [begin; POSITIONS];
+        if POSITIONS == 1 {
+            return Some(begins);
+        }
+        let is_row = first[0] == last[0] && last[1].wrapping_sub(first[1]) == POSITIONS - 1;
+        if filled == POSITIONS && is_row {
+            // Neighbours, and so what is between the first and the last.
+            image.inside(last[0], last[1])?;
+            let step = image.axes[1].stride.wrapping_mul(image.channels);
+            for place in &mut begins {
+                *place = begin;
+                begin = begin.wrapping_add(step);
+            }
+            return Some(begins);
+        }
+        for (begin, &[down, right]) in begins.iter_mut().zip(&*self.places).take(filled) {
+            *begin = image.inside(down, right)?;
+        }
+        Some(begins)
     }
 
     /// The sums of a chunk of rows at the positions that were added; the first piece of what lies

@@ -50,6 +50,7 @@ impl Bytes {
 }
 
 /// What is the same for all rows, as the kernels load it.
+#[derive(Clone, Copy)]
 #[repr(C)]
 struct Constants {
     outputs: *mut i8,
@@ -63,6 +64,15 @@ struct Constants {
 }
 
 impl Constants {
+    const NONE: Self = Self {
+        outputs: core::ptr::null_mut(),
+        rows: 0,
+        zero_point: 0,
+        bytes: Bytes { above: 0, within: 0, min: 0 },
+        value: 0,
+        right: 0,
+    };
+
     fn new(finish: &Finish<'_>, outputs: &mut [i8]) -> Self {
         Self {
             outputs: outputs.as_mut_ptr(),
@@ -115,6 +125,7 @@ pub(super) struct Scale {
 /// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
 pub(super) struct Scales {
     rows: [MaybeUninit<Scale>; CHUNK_ROWS],
+    constants: Constants,
     /// The first row, and how many there are.
     held: [usize; 2],
     /// Those that the kernel doesn't take, a bit each, in words.
@@ -125,7 +136,8 @@ const _: () = assert!(CHUNK_ROWS <= u64::BITS as usize);
 
 impl Scales {
     pub(super) const fn new() -> Self {
-        Self { rows: [MaybeUninit::uninit(); CHUNK_ROWS], held: [0; 2], rare: [0; 2] }
+        let rows = [MaybeUninit::uninit(); CHUNK_ROWS];
+        Self { rows, constants: Constants::NONE, held: [0; 2], rare: [0; 2] }
     }
 
     /// The outputs of `rows`, as many as there are and the same again, from their sums of products,
@@ -138,23 +150,30 @@ impl Scales {
         sums: &Sums,
         outputs: &mut [i8],
     ) {
-        if outputs.is_empty() || outputs.len() > CHUNK_ROWS {
+        let (count, [first, held]) = (outputs.len(), self.held);
+        if count == 0 || count > CHUNK_ROWS {
             return;
         }
-        let [first, count] = self.held;
-        if first != rows.start || count < outputs.len() {
-            self.held = [rows.start, outputs.len()];
-            let held = self.rows.get_mut(..outputs.len()).unwrap_or_default();
-            let rare = hold(held, finish, rows.clone(), most);
-            self.rare = [rare as u32, (rare >> 32) as u32];
+        if first != rows.start || held < count {
+            self.held = [rows.start, count];
+            self.take(finish, rows.clone(), most, outputs);
         }
-        let constants = Constants::new(finish, outputs);
+        (self.constants.outputs, self.constants.rows) = (outputs.as_mut_ptr(), count);
         // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads; as
         // many scales are held. What else a last quad has becomes outputs that aren't stored.
-        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), &constants) }
+        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), &self.constants) }
         if self.rare != [0; 2] {
             self.redo(finish, rows, sums, outputs);
         }
+    }
+
+    /// Holds as many rows as there are outputs.
+    #[inline(never)]
+    fn take(&mut self, finish: &Finish<'_>, rows: Range<usize>, most: u32, outputs: &mut [i8]) {
+        self.constants = Constants::new(finish, outputs);
+        let held = self.rows.get_mut(..outputs.len()).unwrap_or_default();
+        let rare = hold(held, finish, rows, most);
+        self.rare = [rare as u32, (rare >> 32) as u32];
     }
 
     /// Makes the outputs of the rare rows again.

@@ -12,6 +12,7 @@ mod finish;
 mod nibbles;
 mod pairs;
 mod patches;
+mod pixels;
 mod positions;
 mod squares;
 mod threes;
@@ -32,6 +33,7 @@ impl Kernels for Dsp {
     const NAME: &'static str = "dsp";
     const HAS_BYTES: bool = true;
     const HAS_NARROW: bool = true;
+    const HAS_DEPTHWISE: bool = true;
     const POSITIONS: usize = 4;
     const PATCH_MAX: usize = usize::MAX; // in pieces
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
@@ -61,25 +63,18 @@ impl Kernels for Dsp {
     }
 
     #[inline(always)]
-    fn depthwise(
-        group: &super::Group,
-        finish: &Finish<'_>,
-        first: usize,
-        rows: usize,
-        (x, y): (&[i8], &mut [i8]),
-    ) -> Option<u64> {
-        depthwise::depthwise(group, finish, first, rows, (x, y))
-    }
-
-    #[inline(always)]
-    fn depthwise_threes(
+    fn depthwise_layer(
         sight: &Sight<'_>,
         matrix: &Matrix<'_>,
         finish: &Finish<'_>,
         output: &mut [i8],
         rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
-        threes::depthwise(sight, matrix, finish, output, rare)
+        if threes::takes(sight) {
+            threes::depthwise(sight, matrix, finish, output, rare)
+        } else {
+            depthwise::depthwise(sight, matrix, finish, output, rare)
+        }
     }
 
     #[inline(always)]
@@ -90,6 +85,11 @@ impl Kernels for Dsp {
         addition: &Addition,
     ) -> Option<()> {
         add::add(arena, operands, output, addition)
+    }
+
+    #[inline(always)]
+    fn sum_pixels(values: &[i8], size: [usize; 2], steps: [usize; 2], sums: &mut [i32]) {
+        pixels::sum_pixels(values, size, steps, sums);
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use super::{GROUP, clear, squares};
 
 /// Most columns of a piece, a multiple of four: a third of 3 × 3 × 64 or of 5 × 5 × 20, a quarter of
 /// 3 × 3 × 80.
-const PIECE_MAX: usize = 208;
+const PIECE_MAX: usize = 192;
 
 /// Room for patches, apart from [`Patches`] so that it is never moved.
 pub(crate) struct Room {
@@ -57,8 +57,11 @@ pub(crate) struct Patches<'r> {
     columns: usize,
     /// Rows of a window that lies inside the image.
     window: Stretches,
-    /// Groups of a whole piece; the last one may have fewer.
+    /// How many pieces there are; groups of a whole one, the last of which may have fewer.
+    pieces: usize,
     step: usize,
+    /// Most that a sum comes to.
+    most: u32,
     /// The piece's number.
     piece: Option<usize>,
     /// The piece's first column.
@@ -73,15 +76,17 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
 
     #[inline(always)]
     fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
-        let pieces = columns.div_ceil(PIECE_MAX).max(1);
         // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
-        let step = columns.div_ceil(GROUP).checked_div(pieces).unwrap_or_default();
-        let rest = usize::from(step.wrapping_mul(pieces) < columns.div_ceil(GROUP));
+        let (pieces, groups) = (columns.div_ceil(PIECE_MAX).max(1), columns.div_ceil(GROUP));
+        let step = groups.checked_div(pieces).unwrap_or_default();
+        let step = step.wrapping_add(usize::from(step.wrapping_mul(pieces) < groups));
         Self {
             room,
             columns,
             window,
-            step: step.wrapping_add(rest),
+            pieces: groups.div_ceil(step.max(1)),
+            step,
+            most: most(columns),
             piece: None,
             start: 0,
             recipe: Recipe::new(offset, window),
@@ -90,7 +95,7 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
     }
 
     fn pieces(&self) -> usize {
-        self.columns.div_ceil(GROUP).div_ceil(self.step.max(1))
+        self.pieces
     }
 
     #[inline(always)]
@@ -140,7 +145,7 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
 
     #[inline(always)]
     fn finish_rows(&mut self, finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-        self.room.scales.finish(finish, (first..usize::MAX, most(self.columns)), sums, outputs);
+        self.room.scales.finish(finish, (first..usize::MAX, self.most), sums, outputs);
     }
 
     fn squares(&self, matrix: &Matrix<'_>) -> usize {
@@ -161,7 +166,7 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
         if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
             return false;
         }
-        let rows = (0..matrix.rows, most(self.columns));
+        let rows = (0..matrix.rows, self.most);
         self.room.scales.finish(finish, rows, sums, outputs);
         true
     }

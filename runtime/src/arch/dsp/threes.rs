@@ -11,8 +11,8 @@ use core::arch::naked_asm;
 use core::mem::{MaybeUninit, offset_of};
 
 use super::super::{Finish, Matrix, Sight};
-use super::depthwise::MOST;
-use super::finish::{Bytes, Scale, hold};
+use super::depthwise::{MOST, byte_of, take_scales};
+use super::finish::Bytes;
 use super::twice;
 use crate::format::Fields;
 
@@ -80,7 +80,7 @@ struct Segment {
 
 impl Segment {
     fn new(sight: &Sight<'_>, first: usize) -> Self {
-        let ([_, width], [_, right]) = (sight.size, sight.stride);
+        let ([_, width], [_, right]) = (sight.input, sight.stride);
         let most = ROOM.wrapping_sub(SIZE).checked_div(right).unwrap_or_default();
         let count = sight.output[1].wrapping_sub(first).min(most.wrapping_add(1));
         let columns = count.wrapping_sub(1).wrapping_mul(right).wrapping_add(SIZE);
@@ -92,7 +92,12 @@ impl Segment {
     }
 }
 
-/// As [`Kernels::depthwise_threes`](super::Kernels::depthwise_threes).
+/// Whether these windows are the kernel's.
+pub(super) fn takes(sight: &Sight<'_>) -> bool {
+    sight.size == [SIZE; 2] && sight.dilation[1] == 1
+}
+
+/// As [`Kernels::depthwise_layer`](super::Kernels::depthwise_layer), of windows that [`takes`] says.
 #[inline(never)]
 pub(super) fn depthwise(
     sight: &Sight<'_>,
@@ -101,7 +106,7 @@ pub(super) fn depthwise(
     output: &mut [i8],
     rare: &mut dyn FnMut(usize, &mut [i8]),
 ) -> Option<()> {
-    let &Sight { values, size: [height, width], channels, output: [down, right], .. } = sight;
+    let &Sight { values, input: [height, width], channels, output: [down, right], .. } = sight;
     let len = |rows: usize, columns: usize| rows.checked_mul(columns)?.checked_mul(channels);
     if values.len() < len(height, width)? || output.len() < len(down, right)? || down == 0 {
         return None;
@@ -111,7 +116,7 @@ pub(super) fn depthwise(
         return None;
     }
     let mut room = [const { MaybeUninit::uninit() }; ROOM];
-    let outside = [sight.outside.wrapping_sub(sight.offset) as i8; LANES];
+    let outside = [sight.zero_point; LANES];
     let mut task = Task::new(sight, finish, &mut room, &outside);
     let mut first = 0usize;
     while first < right {
@@ -142,6 +147,11 @@ pub(super) fn depthwise(
     Some(())
 }
 
+/// What is added to inputs: nothing where the biases hold it, as what is outside counts as well.
+fn offset(sight: &Sight<'_>) -> i16 {
+    if sight.folded { 0 } else { i16::from(sight.zero_point).wrapping_neg() }
+}
+
 impl Task {
     /// What is the same for all segments and groups.
     #[inline(always)] // else it is made elsewhere and copied
@@ -151,7 +161,7 @@ impl Task {
         room: &mut [MaybeUninit<Column>; ROOM],
         outside: &[i8; LANES],
     ) -> Self {
-        let &Sight { size: [height, width], channels, stride: [down, right], .. } = sight;
+        let &Sight { input: [height, width], channels, stride: [down, right], .. } = sight;
         let room = room.as_mut_ptr().cast::<Column>();
         let step = right.wrapping_mul(size_of::<Column>());
         Self {
@@ -161,8 +171,8 @@ impl Task {
             from: core::ptr::null(),
             outside,
             channels,
-            dilation: sight.dilation,
-            offsets: twice(sight.offset),
+            dilation: sight.dilation[0],
+            offsets: twice(offset(sight)),
             to: room,
             to_end: room,
             rows: 0,
@@ -193,7 +203,7 @@ impl Task {
         let (before, inside) = columns.split_at_mut_checked(segment.before)?;
         let (inside, behind) = inside.split_at_mut_checked(segment.inside)?;
         for column in before.iter_mut().chain(behind) {
-            column.write([twice(sight.outside); 6]);
+            column.write([twice(i16::from(sight.zero_point).wrapping_add(offset(sight))); 6]);
         }
         let ends = inside.as_mut_ptr_range();
         (self.to, self.to_end) = (ends.start.cast(), ends.end.cast());
@@ -206,10 +216,7 @@ impl Task {
     /// Takes the weights of the channels from `first` on, and what makes outputs of their sums. Returns
     /// the channels that the kernel doesn't take, a bit each.
     fn take(&mut self, matrix: &Matrix<'_>, finish: &Finish<'_>, first: usize) -> Option<u64> {
-        let mut held = [const { MaybeUninit::uninit() }; LANES];
-        let rare = hold(&mut held, finish, first..usize::MAX, MOST);
-        // SAFETY: `hold` writes all places.
-        let [a, b, c, d] = held.map(|held: MaybeUninit<Scale>| unsafe { held.assume_init() });
+        let (rare, [a, b, c, d]) = take_scales(finish, first);
         self.biases = [a.bias, b.bias, c.bias, d.bias];
         self.scales = [[a.value, a.right], [b.value, b.right], [c.value, c.right]];
         self.last_scale = [d.value, d.right];
@@ -296,51 +303,6 @@ macro_rules! column {
     };
 }
 
-/// The byte of a sum, behind a fraction and a shift: as in `finish`.
-macro_rules! finish {
-    ($sum:literal, $value:literal, $right:literal) => {
-        concat!(
-            "qadd ",
-            $sum,
-            ", ",
-            $sum,
-            ", ",
-            $sum,
-            "\n",
-            "smmulr ",
-            $sum,
-            ", ",
-            $sum,
-            ", ",
-            $value,
-            "\n",
-            "add ",
-            $sum,
-            ", ",
-            $sum,
-            ", ",
-            $sum,
-            ", asr #31\n",
-            "asrs ",
-            $sum,
-            ", ",
-            $sum,
-            ", ",
-            $right,
-            "\n",
-            "adc ",
-            $sum,
-            ", ",
-            $sum,
-            ", r11\n",
-            "usat ",
-            $sum,
-            ", #8, ",
-            $sum,
-        )
-    };
-}
-
 /// The outputs of four channels at positions of rows.
 ///
 /// # Safety
@@ -416,11 +378,11 @@ unsafe extern "C" fn threes_rows(task: &mut Task) {
         column!(),
         "ldr r12, [sp]",
         "ldm r12!, {{r1-r3, r8-r11}}",
-        finish!("r4", "r1", "r2"),
-        finish!("r5", "r3", "r8"),
-        finish!("r6", "r9", "r10"),
+        byte_of!("r4", "r1", "r2"),
+        byte_of!("r5", "r3", "r8"),
+        byte_of!("r6", "r9", "r10"),
         "ldm r12!, {{r1-r3, r8, r9}}", // the last scale, bytes
-        finish!("r7", "r1", "r2"),
+        byte_of!("r7", "r1", "r2"),
         "bfi r4, r5, #8, #8",
         "bfi r4, r6, #16, #8",
         "bfi r4, r7, #24, #8",
