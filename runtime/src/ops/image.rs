@@ -141,13 +141,15 @@ impl Image<'_> {
         let down = rows.dilation.wrapping_mul(line);
         let end = start.wrapping_add(piece.len());
         let is_whole = piece.len() == rows.size.wrapping_mul(width);
-        // All rows at once, or those that a piece has something of.
+        // All rows at once, or those that a piece has something of; all taps of a row, or each by itself.
         let (count, at_once) = if is_whole { (1, row_taps.len()) } else { (row_taps.len(), 1) };
-        let mut copy = |tap: usize, pixel: usize, taps: usize| {
-            let len = taps.wrapping_mul(channels);
-            let mut to =
-                row_taps.start.wrapping_mul(width).wrapping_add(tap.wrapping_mul(channels));
-            let mut from = top.wrapping_mul(line).wrapping_add(pixel.wrapping_mul(channels));
+        let (apart, taps_at_once) =
+            if columns.dilation == 1 { (1, taps.len()) } else { (taps.len(), 1) };
+        let len = taps_at_once.wrapping_mul(channels);
+        let first = row_taps.start.wrapping_mul(columns.size).wrapping_add(taps.start);
+        let (mut tap, mut pixel) = (first, top.wrapping_mul(columns.input).wrapping_add(left));
+        for _ in 0..apart {
+            let (mut to, mut from) = (tap.wrapping_mul(channels), pixel.wrapping_mul(channels));
             for _ in 0..count {
                 let (first, last) = (to.max(start), to.wrapping_add(len).min(end));
                 if first < last {
@@ -158,14 +160,8 @@ impl Image<'_> {
                 }
                 (to, from) = (to.wrapping_add(width), from.wrapping_add(down));
             }
-        };
-        if columns.dilation == 1 {
-            copy(taps.start, left, taps.len());
-        } else {
-            for i in 0..taps.len() {
-                let right = i.wrapping_mul(columns.dilation);
-                copy(taps.start.wrapping_add(i), left.wrapping_add(right), 1);
-            }
+            tap = tap.wrapping_add(1);
+            pixel = pixel.wrapping_add(columns.dilation);
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) const LANES: usize = 4;
 const TAPS_MAX: usize = 49;
 /// Most that a channel's sum may differ from its bias by, with weights of 16 bits, whether what the
 /// inputs' offset adds is in the bias or not.
-pub(super) const MOST: u32 = 49 * (1 << 15) * (255 + 128);
+const MOST: u32 = 49 * (1 << 15) * (255 + 128);
 
 /// A tap of four channels; kernels know the order.
 #[derive(Clone, Copy)]
@@ -69,13 +69,30 @@ struct Task {
     biases: [i32; LANES],
 }
 
-/// What becomes of the sums of the channels from `first` on, and those that kernels don't take, a bit
-/// each.
-pub(super) fn take_scales(finish: &Finish<'_>, first: usize) -> (u64, [Scale; LANES]) {
+/// What becomes of the sums of the channels from `first` on, and whether there are some that kernels don't
+/// take.
+#[inline(always)] // else it is copied
+pub(super) fn take_scales(finish: &Finish<'_>, first: usize) -> (bool, [Scale; LANES]) {
     let mut held = [const { MaybeUninit::uninit() }; LANES];
-    let rare = hold(&mut held, finish, first..usize::MAX, MOST);
+    let rare = hold(&mut held, finish, first, MOST);
     // SAFETY: `hold` writes all places.
     (rare, held.map(|held: MaybeUninit<Scale>| unsafe { held.assume_init() }))
+}
+
+/// Calls `rare` for those of the channels from `first` on that kernels don't take.
+#[inline(never)]
+pub(super) fn redo(
+    finish: &Finish<'_>,
+    first: usize,
+    output: &mut [i8],
+    rare: &mut dyn FnMut(usize, &mut [i8]),
+) {
+    let (_, scales) = take_scales(finish, first);
+    for (scale, channel) in scales.iter().zip(first..) {
+        if scale.is_rare() {
+            rare(channel, output);
+        }
+    }
 }
 
 /// As [`Kernels::depthwise_layer`](super::Kernels::depthwise_layer).
@@ -101,7 +118,7 @@ pub(super) fn depthwise(
     let line = sight.input[1].wrapping_mul(channels);
     for channel in (0..channels).step_by(LANES) {
         let channel = channel.min(last); // the last group ends with the last channel
-        let mut left = task.take(sight, matrix, finish, channel);
+        let some_left = task.take(sight, matrix, finish, channel);
         task.y = output.as_mut_ptr().wrapping_add(channel);
         for span in rows {
             arrange(sight, matrix, channel, span, &mut taps)?;
@@ -115,9 +132,8 @@ pub(super) fn depthwise(
             // conditions.
             unsafe { depthwise_rows(&mut task) };
         }
-        while left != 0 {
-            rare(channel.wrapping_add(left.trailing_zeros() as usize), output);
-            left &= left.wrapping_sub(1);
+        if some_left {
+            redo(finish, channel, output, rare);
         }
     }
     Some(())
@@ -203,15 +219,15 @@ impl Task {
         }
     }
 
-    /// Takes what makes outputs of the sums of the channels from `first` on. Returns the channels that
-    /// the kernel doesn't take, a bit each.
+    /// Takes what makes outputs of the sums of the channels from `first` on. Returns whether there are
+    /// some that the kernel doesn't take.
     fn take(
         &mut self,
         sight: &Sight<'_>,
         matrix: &Matrix<'_>,
         finish: &Finish<'_>,
         first: usize,
-    ) -> u64 {
+    ) -> bool {
         let (rare, [a, b, c, d]) = take_scales(finish, first);
         self.biases = [a.bias, b.bias, c.bias, d.bias];
         self.scales = [[a.value, a.right], [b.value, b.right], [c.value, c.right]];

@@ -14,7 +14,7 @@ use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums};
+use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums, portable};
 use crate::features::Features;
 use crate::format::{BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp};
 use crate::requantize::Multiplier;
@@ -64,15 +64,6 @@ struct Constants {
 }
 
 impl Constants {
-    const NONE: Self = Self {
-        outputs: core::ptr::null_mut(),
-        rows: 0,
-        zero_point: 0,
-        bytes: Bytes { above: 0, within: 0, min: 0 },
-        value: 0,
-        right: 0,
-    };
-
     fn new(finish: &Finish<'_>, outputs: &mut [i8]) -> Self {
         Self {
             outputs: outputs.as_mut_ptr(),
@@ -98,11 +89,11 @@ fn usual(multiplier: Multiplier) -> Option<[i32; 2]> {
 }
 
 /// As [`usual`], or of a multiplier that the kernels take behind sums that can be doubled: with
-/// this bias, where no sum of products is larger than `most`.
-fn scale(multiplier: Multiplier, bias: i32, most: u32) -> Option<[i32; 2]> {
+/// a bias of that size, where no sum of products is larger than `most`.
+fn scale(multiplier: Multiplier, bias: u32, most: u32) -> Option<[i32; 2]> {
     usual(multiplier).or_else(|| {
         let right = i32::from(multiplier.shift).wrapping_neg();
-        let doubles = bias.unsigned_abs().saturating_add(most) < 1 << 30;
+        let doubles = bias.saturating_add(most) < 1 << 30;
         let shifts = (1..=31).contains(&right) && multiplier.value >= 0;
         (doubles && shifts).then_some([multiplier.value, right])
     })
@@ -122,24 +113,24 @@ pub(super) struct Scale {
     pub(super) right: i32,
 }
 
+impl Scale {
+    /// Whether the kernel doesn't take the row.
+    pub(super) fn is_rare(&self) -> bool {
+        self.right == RARE
+    }
+}
+
 /// What becomes of the sums of a chunk of rows: of one layer, where they serve many positions.
 pub(super) struct Scales {
     rows: [MaybeUninit<Scale>; CHUNK_ROWS],
-    constants: Constants,
-    /// The first row, and how many there are.
+    constants: MaybeUninit<Constants>,
+    /// The first row, and how many there are; none when all is zeros.
     held: [usize; 2],
-    /// Those that the kernel doesn't take, a bit each, in words.
-    rare: [u32; 2],
+    /// Whether there are rows that the kernel doesn't take.
+    rare: u32,
 }
 
-const _: () = assert!(CHUNK_ROWS <= u64::BITS as usize);
-
 impl Scales {
-    pub(super) const fn new() -> Self {
-        let rows = [MaybeUninit::uninit(); CHUNK_ROWS];
-        Self { rows, constants: Constants::NONE, held: [0; 2], rare: [0; 2] }
-    }
-
     /// The outputs of `rows`, as many as there are and the same again, from their sums of products,
     /// none of them larger than `most`.
     #[inline(never)]
@@ -156,73 +147,81 @@ impl Scales {
         }
         if first != rows.start || held < count {
             self.held = [rows.start, count];
-            self.take(finish, rows.clone(), most, outputs);
+            self.constants.write(Constants::new(finish, outputs));
+            let mut rare = false;
+            let places = self.rows.get_mut(..count).unwrap_or_default();
+            for places in places.chunks_mut(rows.len().max(1)) {
+                rare |= hold(places, finish, rows.start, most);
+            }
+            self.rare = rare.into();
         }
-        (self.constants.outputs, self.constants.rows) = (outputs.as_mut_ptr(), count);
+        // SAFETY: `held` isn't 0 any more, so that they were written, above or at an earlier call.
+        let constants = unsafe { self.constants.assume_init_mut() };
+        (constants.outputs, constants.rows) = (outputs.as_mut_ptr(), count);
         // SAFETY: there are outputs, no more of them than of sums and `rows`, which are whole quads; as
         // many scales are held. What else a last quad has becomes outputs that aren't stored.
-        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), &self.constants) }
-        if self.rare != [0; 2] {
-            self.redo(finish, rows, sums, outputs);
-        }
-    }
-
-    /// Holds as many rows as there are outputs.
-    #[inline(never)]
-    fn take(&mut self, finish: &Finish<'_>, rows: Range<usize>, most: u32, outputs: &mut [i8]) {
-        self.constants = Constants::new(finish, outputs);
-        let held = self.rows.get_mut(..outputs.len()).unwrap_or_default();
-        let rare = hold(held, finish, rows, most);
-        self.rare = [rare as u32, (rare >> 32) as u32];
-    }
-
-    /// Makes the outputs of the rare rows again.
-    #[inline(never)]
-    fn redo(&self, finish: &Finish<'_>, rows: Range<usize>, sums: &Sums, outputs: &mut [i8]) {
-        let [low, high] = self.rare.map(u64::from);
-        let mut rare = low | high << 32;
-        let len = rows.len().max(1);
-        while rare != 0 {
-            let place = rare.trailing_zeros() as usize;
-            rare &= rare.wrapping_sub(1);
-            let row = rows.start.wrapping_add(place.checked_rem(len).unwrap_or_default());
-            if let (Some(y), Some(&sum)) = (outputs.get_mut(place), sums.get(place)) {
-                *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+        unsafe { finish_by_row(sums.as_ptr(), self.rows.as_ptr().cast(), constants) }
+        if self.rare != 0 {
+            let places = self.rows.get(..count).unwrap_or_default();
+            let len = rows.len().max(1);
+            for ((places, outputs), sums) in
+                places.chunks(len).zip(outputs.chunks_mut(len)).zip(sums.chunks(len))
+            {
+                // SAFETY: all rows that are held were written.
+                unsafe { redo(places, finish, rows.start, sums, outputs) };
             }
         }
     }
 }
 
-/// Holds the scales of `rows`, and of the same again, in all of these places. Returns those that the
-/// kernel doesn't take, a bit each: where no sum is larger than `most`.
+/// Makes the outputs of the rows that the kernel doesn't take.
+///
+/// # Safety
+/// All places are written.
 #[inline(never)]
-pub(super) fn hold(
-    places: &mut [MaybeUninit<Scale>],
+unsafe fn redo(
+    places: &[MaybeUninit<Scale>],
     finish: &Finish<'_>,
-    rows: Range<usize>,
-    most: u32,
-) -> u64 {
-    let (mut rare, mut place, mut row) = (0, 0usize, rows.start);
-    while let Some(left @ [_, ..]) = places.get_mut(place..) {
-        let count = left.len().min(rows.end.saturating_sub(row).max(1));
-        let left = left.get_mut(..count).unwrap_or_default();
-        let taken = hold_usual(left, finish, row);
-        (row, place) = (row.wrapping_add(taken), place.wrapping_add(taken));
-        if let Some(held) = left.get_mut(taken) {
-            let bias = finish.bias(row);
-            let scale = scale(finish.multiplier(row), bias, most);
-            if scale.is_none() {
-                rare |= 1u64.wrapping_shl(place as u32);
-            }
-            let [value, right] = scale.unwrap_or([0, 1]);
-            held.write(Scale { bias, value, right });
-            (row, place) = (row.wrapping_add(1), place.wrapping_add(1));
-        }
-        if row >= rows.end {
-            row = rows.start;
+    first: usize,
+    sums: &[i32],
+    outputs: &mut [i8],
+) {
+    for (((place, row), sum), y) in
+        places.iter().zip(first..).zip(sums.chunks(1)).zip(outputs.chunks_mut(1))
+    {
+        // SAFETY: as promised.
+        if unsafe { place.assume_init_ref() }.is_rare() {
+            portable::finish_rows(finish, row, sum, y);
         }
     }
-    rare
+}
+
+/// The shift of a row that the kernel doesn't take.
+const RARE: i32 = 0;
+
+/// Holds the scales of rows from number `row` on in all of these places, where no sum is larger than
+/// `most`. Returns whether there is one that the kernel doesn't take, whose shift is [`RARE`].
+#[inline(never)]
+pub(super) fn hold(
+    mut places: &mut [MaybeUninit<Scale>],
+    finish: &Finish<'_>,
+    mut row: usize,
+    most: u32,
+) -> bool {
+    let mut rare = false;
+    loop {
+        let taken = hold_usual(places, finish, row);
+        let Some((place, rest)) = places.get_mut(taken..).and_then(<[_]>::split_first_mut) else {
+            return rare;
+        };
+        row = row.wrapping_add(taken);
+        let bias = finish.bias(row);
+        let scale = scale(finish.multiplier(row), bias.unsigned_abs(), most);
+        rare |= scale.is_none();
+        let [value, right] = scale.unwrap_or([0, RARE]);
+        place.write(Scale { bias, value, right });
+        (places, row) = (rest, row.wrapping_add(1));
+    }
 }
 
 /// Holds rows from number `row` on up to the first without a usual multiplier of its own, or whose bias
@@ -331,16 +330,36 @@ pub(super) fn finish_rows(
     sums: &Sums,
     outputs: &mut [i8],
 ) {
-    match one_multiplier(finish).and_then(usual) {
+    let Some(multiplier) = one_multiplier(finish) else {
+        return finish_each(finish, (first, most), sums, outputs);
+    };
+    let scale = usual(multiplier).or_else(|| {
+        let biases = outputs.iter().zip(first..).map(|(_, row)| finish.bias(row).unsigned_abs());
+        scale(multiplier, biases.max().unwrap_or_default(), most)
+    });
+    match scale {
         Some(scale) => finish_alike(finish, scale, first, sums, outputs),
-        None => finish_each(finish, (first, most), sums, outputs),
+        None => portable::finish_rows(finish, first, sums, outputs),
     }
 }
 
 /// As [`finish_rows`], with a multiplier for each row; scales need a stack frame of their own.
 #[inline(never)]
 fn finish_each(finish: &Finish<'_>, (first, most): (usize, u32), sums: &Sums, outputs: &mut [i8]) {
-    Scales::new().finish(finish, (first..usize::MAX, most), sums, outputs);
+    let mut room = [const { MaybeUninit::uninit() }; CHUNK_ROWS];
+    let Some(places) = room.get_mut(..outputs.len()) else { return };
+    if places.is_empty() {
+        return;
+    }
+    let rare = hold(places, finish, first, most);
+    let constants = Constants::new(finish, outputs);
+    // SAFETY: there are outputs, no more of them than of sums and of scales, which are whole quads and as
+    // many of which `hold` has written. What else a last quad has becomes outputs that aren't stored.
+    unsafe { finish_by_row(sums.as_ptr(), places.as_ptr().cast(), &constants) }
+    if rare {
+        // SAFETY: `hold` has written all places.
+        unsafe { redo(places, finish, first, sums, outputs) };
+    }
 }
 
 /// As [`finish_rows`], with one multiplier.

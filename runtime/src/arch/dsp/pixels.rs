@@ -3,8 +3,6 @@
 
 use core::arch::naked_asm;
 
-use super::super::{CHUNK_ROWS, portable};
-
 /// Channels that are taken at once.
 const LANES: usize = 4;
 /// Most pixels whose sums fit 16 bits.
@@ -13,53 +11,43 @@ const PIXELS_MAX: usize = 255;
 /// As [`Kernels::sum_pixels`](super::Kernels::sum_pixels).
 #[inline(never)]
 pub(super) fn sum_pixels(values: &[i8], size: [usize; 2], steps: [usize; 2], sums: &mut [i32]) {
-    let whole = sums.len() & !(LANES - 1);
-    let (fours, rest) = sums.split_at_mut_checked(whole).unwrap_or_default();
-    if sum_fours(values, size, steps, fours).is_none() {
-        portable::sum_pixels(values, size, steps, fours);
-    }
-    if !rest.is_empty() {
-        portable::sum_pixels(values.get(whole..).unwrap_or_default(), size, steps, rest);
+    let done = sum_fours(values, size, steps, sums).unwrap_or_default();
+    let ([rows, columns], [down, right]) = (size, steps);
+    for (sum, channel) in sums.iter_mut().zip(0usize..).skip(done) {
+        *sum = 0;
+        for row in 0..rows {
+            let from = row.wrapping_mul(down).wrapping_add(channel);
+            // `max(1)`: steps aren't 0, but the compiler can't know.
+            let row = values.get(from..).unwrap_or_default().iter().step_by(right.max(1));
+            *sum = row.take(columns).fold(*sum, |sum, &x| sum.wrapping_add(x.into()));
+        }
     }
 }
 
-/// Sums of whole groups of channels; `None` where values are missing or sums are too many.
+/// Sums of whole groups of channels; returns how many they are.
+#[inline(always)]
 fn sum_fours(
     values: &[i8],
     [rows, columns]: [usize; 2],
     [down, right]: [usize; 2],
     sums: &mut [i32],
-) -> Option<()> {
-    // Rows whose sums fit, or a part of one.
-    let width = columns.min(PIXELS_MAX);
-    let at_once = PIXELS_MAX.checked_div(width)?.min(rows);
-    let mut top = 0usize;
-    while top < rows {
-        let height = at_once.min(rows.wrapping_sub(top));
-        let mut left = 0usize;
-        while left < columns {
-            let width = width.min(columns.wrapping_sub(left));
-            let from = top.checked_mul(down)?.checked_add(left.checked_mul(right)?)?;
-            let values = values.get(from..)?;
-            let block = Block::new(values, [height, width], [down, right], sums.len())?;
-            if top == 0 && left == 0 {
-                block.sum(values, sums)?;
-            } else {
-                let mut others = [0; CHUNK_ROWS];
-                let others = others.get_mut(..sums.len())?;
-                block.sum(values, others)?;
-                sums.iter_mut()
-                    .zip(others)
-                    .for_each(|(sum, &mut other)| *sum = sum.wrapping_add(other));
-            }
-            left = left.wrapping_add(width);
-        }
-        top = top.wrapping_add(height);
+) -> Option<usize> {
+    let count = sums.len() & !(LANES - 1);
+    let ends = sums.get_mut(..count)?.as_mut_ptr_range();
+    let last = rows.checked_sub(1)?.checked_mul(down)?;
+    let last = last.checked_add(columns.checked_sub(1)?.checked_mul(right)?)?;
+    if columns > PIXELS_MAX || count == 0 || last.checked_add(count)? > values.len() {
+        return None;
     }
-    Some(())
+    let rest = down.wrapping_sub(columns.wrapping_mul(right));
+    let block = Block { rows, columns, right, rest, sums_end: ends.end };
+    // SAFETY: there are sums, in whole groups, rows and columns, at most PIXELS_MAX; and as many channels
+    // as sums can be read of the last pixel, so of all: `sum_block`'s conditions.
+    unsafe { sum_block(values.as_ptr(), &block, ends.start) };
+    Some(count)
 }
 
-/// Pixels that are summed at once; the kernel knows the order.
+/// What is summed; the kernel knows the order.
 #[repr(C)]
 struct Block {
     rows: usize,
@@ -70,44 +58,15 @@ struct Block {
     sums_end: *mut i32,
 }
 
-impl Block {
-    /// So many rows and columns, if all of their channels are among the values.
-    fn new(
-        values: &[i8],
-        [rows, columns]: [usize; 2],
-        [down, right]: [usize; 2],
-        channels: usize,
-    ) -> Option<Self> {
-        let bottom = rows.checked_sub(1)?.checked_mul(down)?;
-        let last = bottom.checked_add(columns.checked_sub(1)?.checked_mul(right)?)?;
-        let rest = down.wrapping_sub(columns.wrapping_mul(right));
-        let is_within = last.checked_add(channels)? <= values.len();
-        is_within.then_some(Self { rows, columns, right, rest, sums_end: core::ptr::null_mut() })
-    }
-
-    /// Sums up; `None` where there is nothing to do.
-    fn sum(mut self, values: &[i8], sums: &mut [i32]) -> Option<()> {
-        let ends = sums.as_mut_ptr_range();
-        self.sums_end = ends.end;
-        if sums.is_empty() {
-            return None;
-        }
-        // SAFETY: there are sums, in groups of LANES as `sum_pixels` cuts them; there are pixels, and `new`
-        // has shown that as many channels as sums can be read of the last, so of all. There are at
-        // most PIXELS_MAX: `sum_block`'s conditions.
-        unsafe { sum_block(values.as_ptr(), &self, ends.start) };
-        Some(())
-    }
-}
-
 /// The sums of groups of four channels.
 ///
 /// # Safety
-/// `block` has rows and columns, and at most PIXELS_MAX pixels. `sums` and `block.sums_end` bound a
-/// multiple of four sums, not none, that can be written; as many bytes of each pixel can be read.
+/// `block` has rows, and columns, at most PIXELS_MAX. `sums` and `block.sums_end` bound a multiple of
+/// four sums, not none, that can be written; as many bytes of each pixel can be read.
 // SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and
-// restored, the stack as it was). It reads a word of each pixel and writes four sums a step. LDR takes
-// any address; LDM and STM are at words of `block` and of sums.
+// restored, the stack as it was). It reads a word of each pixel, and writes four sums for every group, which it
+// adds to before there are more than PIXELS_MAX pixels in the sums of 16 bits. LDR takes any address; LDM,
+// LDRD and STRD are at words of `block` and of sums.
 #[unsafe(naked)]
 unsafe extern "C" fn sum_block(values: *const i8, block: &Block, sums: *mut i32) {
     naked_asm!(
@@ -117,9 +76,14 @@ unsafe extern "C" fn sum_block(values: *const i8, block: &Block, sums: *mut i32)
         "1:", // channels
         "mov r8, #0",
         "mov r9, #0",
+        "strd r8, r9, [r2]",
+        "strd r8, r9, [r2, #8]",
         "mov r10, r3",
         "mov r11, r0",
+        "mov r1, #{most}",
         "2:", // a row
+        "subs r1, r1, r4",
+        "bmi 5f",
         "mov r12, r4",
         "3:",
         "ldr lr, [r11]",
@@ -131,14 +95,25 @@ unsafe extern "C" fn sum_block(values: *const i8, block: &Block, sums: *mut i32)
         "add r11, r11, r6",
         "subs r10, r10, #1",
         "bne 2b",
-        "sxth r10, r8",
-        "sxth r11, r9",
-        "asr r12, r8, #16",
-        "asr lr, r9, #16",
-        "stm r2!, {{r10, r11, r12, lr}}",
+        "5:", // no more rows, or no more room
+        "ldrd r12, lr, [r2]",
+        "sxtah r12, r12, r8",
+        "sxtah lr, lr, r9",
+        "strd r12, lr, [r2]",
+        "ldrd r12, lr, [r2, #8]",
+        "add r12, r12, r8, asr #16",
+        "add lr, lr, r9, asr #16",
+        "strd r12, lr, [r2, #8]",
+        "mov r8, #0",
+        "mov r9, #0",
+        "mov r1, #{most}",
+        "cmp r10, #0",
+        "bne 2b",
+        "add r2, r2, #16",
         "add r0, r0, #4",
         "cmp r2, r7",
         "bne 1b",
         "pop {{r4-r11, pc}}",
+        most = const PIXELS_MAX,
     )
 }

@@ -11,7 +11,7 @@ use core::arch::naked_asm;
 use core::mem::{MaybeUninit, offset_of};
 
 use super::super::{Finish, Matrix, Sight};
-use super::depthwise::{MOST, byte_of, take_scales};
+use super::depthwise::{byte_of, redo, take_scales};
 use super::finish::Bytes;
 use super::twice;
 use crate::format::Fields;
@@ -124,7 +124,7 @@ pub(super) fn depthwise(
         task.begin(sight, &segment, &mut room)?;
         for channel in (0..channels).step_by(LANES) {
             let channel = channel.min(last); // the last group ends with the last channel
-            let mut left = task.take(matrix, finish, channel)?;
+            let some_left = task.take(matrix, finish, channel)?;
             let begin = segment.left.wrapping_mul(channels).wrapping_add(channel);
             let to = first.wrapping_mul(channels).wrapping_add(channel);
             task.top = 0usize.wrapping_sub(sight.padding[0]);
@@ -137,9 +137,8 @@ pub(super) fn depthwise(
             // of `rows` > 0 rows be written. `room` has the segment's columns, of which `inside` are
             // spread, and the others are written: `threes_rows`' conditions.
             unsafe { threes_rows(&mut task) };
-            while left != 0 {
-                rare(channel.wrapping_add(left.trailing_zeros() as usize), output);
-                left &= left.wrapping_sub(1);
+            if some_left {
+                redo(finish, channel, output, rare);
             }
         }
         first = first.wrapping_add(segment.count);
@@ -214,8 +213,8 @@ impl Task {
     }
 
     /// Takes the weights of the channels from `first` on, and what makes outputs of their sums. Returns
-    /// the channels that the kernel doesn't take, a bit each.
-    fn take(&mut self, matrix: &Matrix<'_>, finish: &Finish<'_>, first: usize) -> Option<u64> {
+    /// whether there are some that the kernel doesn't take.
+    fn take(&mut self, matrix: &Matrix<'_>, finish: &Finish<'_>, first: usize) -> Option<bool> {
         let (rare, [a, b, c, d]) = take_scales(finish, first);
         self.biases = [a.bias, b.bias, c.bias, d.bias];
         self.scales = [[a.value, a.right], [b.value, b.right], [c.value, c.right]];
