@@ -398,8 +398,17 @@ fn words(
     {
         return words.as_ptr().cast();
     }
-    for (word, row) in room.iter_mut().take(rows.next_multiple_of(QUAD)).zip(first..) {
-        word.write(finish.bias(row));
+    let words = room.iter_mut().take(rows.next_multiple_of(QUAD));
+    if let Some((BiasWidth::I16, shift, bytes)) = finish.bias {
+        let halves = bytes.as_chunks::<2>().0.get(first..).unwrap_or_default();
+        let biases = halves.iter().map(|&half| i32::from(i16::from_le_bytes(half)));
+        for (word, bias) in words.zip(biases.chain(core::iter::repeat(0))) {
+            word.write(bias.wrapping_shl(shift.into()));
+        }
+    } else {
+        for (word, row) in words.zip(first..) {
+            word.write(finish.bias(row));
+        }
     }
     room.as_ptr().cast()
 }
