@@ -52,13 +52,13 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
     fn fill_windows(&mut self, values: &[i8], [begin]: [usize; POSITIONS]) -> bool {
         let Stretches { rows, len, stride } = self.window;
         let from = values.get(begin..).unwrap_or_default();
-        self.fill(0, |patch| Isa::copy_rows(from, patch, rows, len, [stride, len]));
+        self.fill(0, |_, patch| Isa::copy_rows(from, patch, rows, len, [stride, len]));
         len > 0
     }
 
     #[inline(always)]
-    fn fill(&mut self, _slot: usize, gather: impl FnOnce(&mut [i8])) {
-        gather(self.room.patch.get_mut(..self.columns).unwrap_or_default());
+    fn fill(&mut self, _slot: usize, gather: impl FnOnce(usize, &mut [i8])) {
+        gather(0, self.room.patch.get_mut(..self.columns).unwrap_or_default());
     }
 
     #[inline(always)]

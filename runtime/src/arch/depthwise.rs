@@ -21,6 +21,47 @@ const TAPS_MAX: usize = 49;
 /// Most runs of a row: those of seven columns of taps, and two more.
 const RUNS_MAX: usize = 9;
 
+/// A whole depthwise convolution, as kernels that take one at once are told of it.
+#[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code, reason = "others take groups"))]
+pub(crate) struct Sight<'a> {
+    pub(crate) values: &'a [i8],
+    /// Rows and columns of the input, of a window and of the output.
+    pub(crate) input: [usize; 2],
+    pub(crate) size: [usize; 2],
+    pub(crate) output: [usize; 2],
+    pub(crate) channels: usize,
+    /// Positions outside the image, above and left of it.
+    pub(crate) padding: [usize; 2],
+    /// From one window to the next, and from one tap to the next, down and right.
+    pub(crate) stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
+    /// Windows that have the same taps inside, along both axes, in order.
+    pub(crate) spans: [&'a [Span]; 2],
+    /// The input's, and whether the biases hold what it adds to whole windows.
+    pub(crate) zero_point: i8,
+    pub(crate) folded: bool,
+}
+
+/// Windows next to each other along an axis that have the same taps inside the image.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code, reason = "others take groups"))]
+pub(crate) struct Span {
+    /// The first tap, and how many.
+    pub(crate) first: usize,
+    pub(crate) len: usize,
+    /// Where the first of them lies in the first window, and how many windows there are.
+    pub(crate) position: usize,
+    pub(crate) count: usize,
+}
+
+impl Span {
+    /// No windows.
+    pub(crate) const NONE: Self = Self { first: 0, len: 0, position: 0, count: 0 };
+}
+
+/// Most [`Span`]s of an axis.
+pub(crate) const SPANS_MAX: usize = 16;
+
 /// Distances between values of images whose channels lie side by side.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Steps {

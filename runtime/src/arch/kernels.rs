@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sums, portable};
+use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sight, Sums, portable};
 
 /// The micro-kernels of an instruction set. What a method does by itself is portable and the
 /// reference; an instruction set overrides what it does better, and gives the same bits.
@@ -26,6 +26,8 @@ pub(crate) trait Kernels: Sized {
     /// Weights of coded filters that are decoded at once, where there is memory: four filters of any
     /// length.
     const DECODED_MAX: usize = 2048;
+    /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
+    const HAS_DEPTHWISE: bool = false;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
     /// [`Self::depthwise`] is overridden.
     const LANES: usize = 4;
@@ -99,8 +101,8 @@ pub(crate) trait Kernels: Sized {
     }
 
     /// The outputs of a group of channels at `rows` rows of positions; `x` and `y` begin with the
-    /// group's first channel, of the first row of pixels that is read and written. `None` where no
-    /// kernel takes the layer.
+    /// group's first channel, of the first row of pixels that is read and written. Returns the channels
+    /// that the kernel doesn't take, a bit each; `None` where none takes the layer.
     #[inline(always)]
     fn depthwise(
         group: &Group,
@@ -108,8 +110,21 @@ pub(crate) trait Kernels: Sized {
         first: usize,
         rows: usize,
         (x, y): (&[i8], &mut [i8]),
+    ) -> Option<u64> {
+        portable::depthwise(group, finish, first, rows, (x, y)).map(|()| 0)
+    }
+
+    /// The outputs of a depthwise convolution with an output a channel, but for the channels that `rare`
+    /// is called with and makes them of; `None` where no kernel takes whole layers.
+    #[inline(always)]
+    fn depthwise_layer(
+        _sight: &Sight<'_>,
+        _matrix: &Matrix<'_>,
+        _finish: &Finish<'_>,
+        _output: &mut [i8],
+        _rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
-        portable::depthwise(group, finish, first, rows, (x, y))
+        None
     }
 
     /// The sums of two tensors that are as long as the output, all of them in the arena; operands may
@@ -122,6 +137,14 @@ pub(crate) trait Kernels: Sized {
         _addition: &Addition,
     ) -> Option<()> {
         None
+    }
+
+    /// Σ x of as many neighbouring channels as there are sums, over `size[0]` rows of `size[1]` pixels:
+    /// `steps` apart, a row from the next and a pixel from the next. Values that aren't there count
+    /// as 0.
+    #[inline(always)]
+    fn sum_pixels(values: &[i8], size: [usize; 2], steps: [usize; 2], sums: &mut [i32]) {
+        portable::sum_pixels(values, size, steps, sums);
     }
 
     /// Copies as many values as the shorter one has.

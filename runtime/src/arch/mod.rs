@@ -79,7 +79,7 @@ pub(crate) use scalar::Scalar as Isa;
 pub(crate) use x86_64::X86 as Isa;
 
 pub(crate) use addition::Addition;
-pub(crate) use depthwise::{Group, LANES, Steps};
+pub(crate) use depthwise::{Group, LANES, SPANS_MAX, Sight, Span, Steps};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use kernels::{Kernels, Lanes};
 pub(crate) use matrix::{Matrix, Row};

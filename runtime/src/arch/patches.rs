@@ -55,8 +55,9 @@ pub(crate) trait GatherPatches<'r>: Sized {
     /// aren't stretches, or too little follows one.
     fn fill_windows(&mut self, values: &[i8], begins: [usize; POSITIONS]) -> bool;
 
-    /// Lets `gather` write the patch of position number `slot`.
-    fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8]));
+    /// Lets `gather` write the piece of the patch of position number `slot` from the value on that it
+    /// is told.
+    fn fill(&mut self, slot: usize, gather: impl FnOnce(usize, &mut [i8]));
 
     /// Adds Σ w·(x + offset) over the piece to the sums of a chunk of rows for each position, or
     /// begins with it; what stands beyond the last row, or for positions that weren't filled, has no

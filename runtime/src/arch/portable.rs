@@ -329,6 +329,38 @@ fn dot_taps(taps: &[Tap], sums: [i32; 4], x: &[i8], from: usize) -> [i32; 4] {
     [a, b, c, d]
 }
 
+/// As [`Kernels::sum_pixels`], four channels at a time.
+#[inline(never)]
+pub(super) fn sum_pixels(
+    values: &[i8],
+    [rows, columns]: [usize; 2],
+    [down, right]: [usize; 2],
+    sums: &mut [i32],
+) {
+    for (sums, first) in sums.chunks_mut(4).zip((0usize..).step_by(4)) {
+        let [mut a, mut b, mut c, mut d] = [0i32; 4];
+        for row in 0..rows {
+            let from = row.wrapping_mul(down).wrapping_add(first);
+            let row = values.get(from..).unwrap_or_default();
+            // `max(1)`: steps aren't 0, but the compiler can't know.
+            for pixel in row.chunks(right.max(1)).take(columns) {
+                // Written out, as in `dot_four`.
+                if let Some(&[xa, xb, xc, xd]) = pixel.first_chunk() {
+                    a = a.wrapping_add(xa.into());
+                    b = b.wrapping_add(xb.into());
+                    c = c.wrapping_add(xc.into());
+                    d = d.wrapping_add(xd.into());
+                    continue;
+                }
+                for (sum, &x) in [&mut a, &mut b, &mut c].into_iter().zip(pixel) {
+                    *sum = sum.wrapping_add(x.into());
+                }
+            }
+        }
+        sums.iter_mut().zip([a, b, c, d]).for_each(|(sum, folded)| *sum = folded);
+    }
+}
+
 /// As [`Kernels::copy`].
 #[inline(always)]
 pub(super) fn copy(to: &mut [i8], from: &[i8]) {

@@ -77,18 +77,23 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(crate) fn varint(&mut self, bits: u32) -> u32 {
         let (mut value, mut held) = (0u32, 0u32);
-        while held < bits {
-            let byte = u32::from(self.byte());
+        let mut rest = self.rest.iter();
+        while held < bits
+            && let Some(&byte) = rest.next()
+        {
+            let byte = u32::from(byte);
             let room = bits.wrapping_sub(held);
             value |= (byte & 0x7F).wrapping_shl(held);
             if byte < 0x80 {
                 if room < 7 && byte.wrapping_shr(room) != 0 {
                     self.sound = false;
                 }
+                self.rest = rest.as_slice();
                 return value;
             }
             held = held.wrapping_add(7);
         }
+        self.rest = rest.as_slice();
         self.sound = false;
         0
     }

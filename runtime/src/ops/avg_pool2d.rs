@@ -37,8 +37,7 @@ impl Operator for AvgPool2d {
         let (inputs, output) = split(arena, &self.output);
         let values = inputs.get(input);
         let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
-        let sum = (0i32, |sum: i32, x: i8| sum.wrapping_add(i32::from(x)));
-        pool.fold(values, output, sum, |sum, count| self.clamp.apply(mean(sum, count as i32)));
+        pool.sum(values, output, |sum, count| self.clamp.apply(mean(sum, count as i32)));
     }
 }
 

@@ -6,9 +6,9 @@ use super::affine::Layer;
 use super::image::Image;
 use super::operands::split;
 use super::rows::{RowSource, Rows};
-use super::window::geometry;
+use super::window::{Axis, geometry};
 use super::{Operands, Operator, Parameters};
-use crate::arch::{Group, Isa, Kernels, LANES, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, SPANS_MAX, Sight, Span, Steps};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -77,7 +77,15 @@ where
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
         self.affine.filters(section, rows, zero_points, |layer, first| {
             let are_alike = W::IS_WHOLE && channels == outputs;
-            if !are_alike || image.convolve_groups(layer, output).is_none() {
+            let rare = &mut |channel: usize, output: &mut [i8]| {
+                image.convolve_channel(layer, columns, channel, [0, outputs], output);
+            };
+            let done = match are_alike {
+                true if Isa::HAS_DEPTHWISE => image.convolve_whole(layer, output, rare),
+                true => image.convolve_groups(layer, output, rare),
+                false => None,
+            };
+            if done.is_none() {
                 image.convolve_channels(layer, columns, [first, outputs], output);
             }
         });
@@ -85,10 +93,46 @@ where
 }
 
 impl Image<'_> {
-    /// As many outputs as there are channels, a group of them at a time; `None` where they are too
-    /// few or the kernels don't take the layer, which may have been noticed late.
+    /// As many outputs as there are channels, by a kernel for the layer; `None` where there is none.
+    /// `rare` makes those of a channel that it doesn't take.
     #[inline(never)]
-    fn convolve_groups(&self, layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
+    fn convolve_whole(
+        &self,
+        layer: &Layer<'_>,
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
+    ) -> Option<()> {
+        let Self { values, axes, channels, zero_point } = *self;
+        let mut room = [[Span::NONE; SPANS_MAX]; 2];
+        let [down, right] = &mut room;
+        let [rows, columns] = &axes;
+        let spans = [spans(rows, down)?, spans(columns, right)?];
+        let sight = Sight {
+            values,
+            input: axes.map(|axis| axis.input),
+            size: axes.map(|axis| axis.size),
+            output: axes.map(|axis| axis.output),
+            channels,
+            padding: axes.map(|axis| axis.padding),
+            stride: axes.map(|axis| axis.stride),
+            dilation: axes.map(|axis| axis.dilation),
+            spans,
+            zero_point,
+            folded: layer.folded,
+        };
+        Isa::depthwise_layer(&sight, &layer.matrix, &layer.finish, output, rare)
+    }
+
+    /// As many outputs as there are channels, a group of them at a time; `None` where they are too
+    /// few or the kernels don't take the layer, which may have been noticed late. `rare` makes
+    /// those of a channel that they don't take.
+    #[inline(never)]
+    fn convolve_groups(
+        &self,
+        layer: &Layer<'_>,
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
+    ) -> Option<()> {
         let Self { values, axes: [rows, columns], channels, .. } = *self;
         let steps = |[down, right]: [usize; 2], width: usize| {
             let right = right.wrapping_mul(channels);
@@ -108,17 +152,33 @@ impl Image<'_> {
         for first in (0..channels).step_by(LANES) {
             let first = first.min(last); // the last group ends with the last channel
             group.begin(&layer.matrix, &layer.finish, first, offset);
+            let mut left = 0;
             for (down, run) in rows.runs() {
                 group.arrange(&layer.matrix, first, run.taps)?;
                 let row = columns.input.wrapping_mul(channels);
                 let x = values.get(run.position.wrapping_mul(row).wrapping_add(first)..)?;
                 let to = down.wrapping_mul(steps.output[0]).wrapping_add(first);
                 let y = output.get_mut(to..)?;
-                Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+                left |= Isa::depthwise(&group, &layer.finish, first, run.count, (x, y))?;
+            }
+            while left != 0 {
+                rare(first.wrapping_add(left.trailing_zeros() as usize), output);
+                left &= left.wrapping_sub(1);
             }
         }
         Some(())
     }
+}
+
+/// The windows along an axis; `None` where there is no room.
+fn spans<'a>(axis: &Axis, room: &'a mut [Span; SPANS_MAX]) -> Option<&'a [Span]> {
+    let mut count = 0usize;
+    for (_, run) in axis.runs() {
+        let (first, len) = (run.taps.start, run.taps.len());
+        *room.get_mut(count)? = Span { first, len, position: run.position, count: run.count };
+        count = count.wrapping_add(1);
+    }
+    room.get(..count)
 }
 
 #[cfg(test)]

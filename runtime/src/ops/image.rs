@@ -7,7 +7,7 @@ use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
 use crate::arch::{
     CHUNK_ROWS, GatherPatches, Isa, Kernels, MakeWorkspace, OUTPUTS_MAX, PATCH_MAX, POSITIONS,
-    Patches, Place, Stretches, Sums, Workspace,
+    Patches, Place, Row, Stretches, Sums, Workspace,
 };
 
 /// Positions of a square of them, down and right.
@@ -127,37 +127,46 @@ impl Image<'_> {
         Some(pixel.wrapping_mul(self.channels))
     }
 
-    /// Copies the values under the kernel at a position of the output, in the filters' order.
+    /// Copies the values under the kernel at a position of the output, in the filters' order: those
+    /// from number `start` on.
     #[inline(never)]
-    fn gather(&self, down: usize, right: usize, patch: &mut [i8]) {
+    fn gather(&self, down: usize, right: usize, start: usize, piece: &mut [i8]) {
         let [rows, columns] = self.axes;
         let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
         if row_taps.len() < rows.size || taps.len() < columns.size {
-            Isa::fill(patch, self.zero_point);
+            Isa::fill(piece, self.zero_point);
         }
         let channels = self.channels;
-        let line = columns.input.wrapping_mul(channels);
-        let strides = [rows.dilation.wrapping_mul(line), columns.size.wrapping_mul(channels)];
-        let copy = |tap: usize, pixel: usize, taps: usize, patch: &mut [i8]| {
-            let from = top.wrapping_mul(line).wrapping_add(pixel.wrapping_mul(channels));
-            let tap = row_taps.start.wrapping_mul(columns.size).wrapping_add(tap);
-            let from = self.values.get(from..).unwrap_or_default();
-            let to = patch.get_mut(tap.wrapping_mul(channels)..).unwrap_or_default();
-            Isa::copy_rows(from, to, row_taps.len(), taps.wrapping_mul(channels), strides);
-        };
-        if columns.dilation == 1 {
-            copy(taps.start, left, taps.len(), patch);
-        } else {
-            for i in 0..taps.len() {
-                let right = i.wrapping_mul(columns.dilation);
-                copy(taps.start.wrapping_add(i), left.wrapping_add(right), 1, patch);
+        let [line, width] = [columns.input, columns.size].map(|n| n.wrapping_mul(channels));
+        let down = rows.dilation.wrapping_mul(line);
+        let end = start.wrapping_add(piece.len());
+        let is_whole = piece.len() == rows.size.wrapping_mul(width);
+        // All rows at once, or those that a piece has something of; all taps of a row, or each by itself.
+        let (count, at_once) = if is_whole { (1, row_taps.len()) } else { (row_taps.len(), 1) };
+        let (apart, taps_at_once) =
+            if columns.dilation == 1 { (1, taps.len()) } else { (taps.len(), 1) };
+        let len = taps_at_once.wrapping_mul(channels);
+        let first = row_taps.start.wrapping_mul(columns.size).wrapping_add(taps.start);
+        let (mut tap, mut pixel) = (first, top.wrapping_mul(columns.input).wrapping_add(left));
+        for _ in 0..apart {
+            let (mut to, mut from) = (tap.wrapping_mul(channels), pixel.wrapping_mul(channels));
+            for _ in 0..count {
+                let (first, last) = (to.max(start), to.wrapping_add(len).min(end));
+                if first < last {
+                    let values = self.values.get(from.wrapping_add(first.wrapping_sub(to))..);
+                    let piece = piece.get_mut(first.wrapping_sub(start)..).unwrap_or_default();
+                    let (values, len) = (values.unwrap_or_default(), last.wrapping_sub(first));
+                    Isa::copy_rows(values, piece, at_once, len, [down, width]);
+                }
+                (to, from) = (to.wrapping_add(width), from.wrapping_add(down));
             }
+            tap = tap.wrapping_add(1);
+            pixel = pixel.wrapping_add(columns.dilation);
         }
     }
 
     /// A convolution of each channel by itself, by some of `all` filters, from the `first` one on: of
     /// as many for each channel.
-    #[inline(never)]
     pub(super) fn convolve_channels(
         &self,
         layer: &Layer<'_>,
@@ -165,27 +174,41 @@ impl Image<'_> {
         [first, all]: [usize; 2],
         output: &mut [i8],
     ) {
+        for row in 0..layer.matrix.rows {
+            self.convolve_channel(layer, columns, row, [first, all], output);
+        }
+    }
+
+    /// As [`Self::convolve_channels`] by one of these filters.
+    #[inline(never)]
+    pub(super) fn convolve_channel(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        row: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
         let offset = -i16::from(self.zero_point);
         let multiplier = all.checked_div(self.channels).unwrap_or(1);
         let stride = self.axes[1].dilation.wrapping_mul(self.channels);
+        let Row::Packed(packed) = layer.matrix.row(row) else { return };
         let mut buffer = [0; FILTER_MAX];
-        for (row, packed) in layer.matrix.packed().enumerate() {
-            let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
-            let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
-            let number = first.wrapping_add(row);
-            let channel = number.checked_div(multiplier).unwrap_or_default();
-            let segment = |tap: usize, pixel: usize, taps: usize| {
-                let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
-                let x = self.values.get(start..).unwrap_or_default();
-                Isa::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
-            };
-            convolve(&self.axes, segment, |position, sum| {
-                let at = position.wrapping_mul(all).wrapping_add(number);
-                if let Some(y) = output.get_mut(at) {
-                    *y = layer.finish.output(row, sum.wrapping_add(bias));
-                }
-            });
-        }
+        let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
+        let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
+        let number = first.wrapping_add(row);
+        let channel = number.checked_div(multiplier).unwrap_or_default();
+        let segment = |tap: usize, pixel: usize, taps: usize| {
+            let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
+            let x = self.values.get(start..).unwrap_or_default();
+            Isa::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
+        };
+        convolve(&self.axes, segment, |position, sum| {
+            let at = position.wrapping_mul(all).wrapping_add(number);
+            if let Some(y) = output.get_mut(at) {
+                *y = layer.finish.output(row, sum.wrapping_add(bias));
+            }
+        });
     }
 
     /// Unpacks each filter once, if it is small enough, and moves it over the image.
@@ -328,23 +351,42 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     fn gather(&mut self, filled: usize) {
         let image = self.image;
-        // Positions that aren't there see what the first one sees.
-        let [first, ..] = *self.places;
-        let mut begins = [0; POSITIONS];
-        let mut are_inside = true;
-        for (slot, (begin, &place)) in begins.iter_mut().zip(&*self.places).enumerate() {
-            let [down, right] = if slot < filled { place } else { first };
-            match image.inside(down, right) {
-                Some(value) => *begin = value,
-                None => are_inside = false,
-            }
-        }
-        if are_inside && self.patches.fill_windows(image.values, begins) {
+        if let Some(begins) = self.begins(filled)
+            && self.patches.fill_windows(image.values, begins)
+        {
             return;
         }
         for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
-            self.patches.fill(slot, |patch| image.gather(down, right, patch));
+            self.patches.fill(slot, |start, piece| image.gather(down, right, start, piece));
         }
+    }
+
+    /// Where the windows at the positions that were added begin, if all of them lie inside the image.
+    /// Positions that aren't there see what the first one sees.
+    #[inline(always)]
+    fn begins(&self, filled: usize) -> Option<[usize; POSITIONS]> {
+        let image = self.image;
+        let ([first, ..], [.., last]) = (*self.places, *self.places);
+        let mut begin = image.inside(first[0], first[1])?;
+        let mut begins = [begin; POSITIONS];
+        if POSITIONS == 1 {
+            return Some(begins);
+        }
+        let is_row = first[0] == last[0] && last[1].wrapping_sub(first[1]) == POSITIONS - 1;
+        if filled == POSITIONS && is_row {
+            // Neighbours, and so what is between the first and the last.
+            image.inside(last[0], last[1])?;
+            let step = image.axes[1].stride.wrapping_mul(image.channels);
+            for place in &mut begins {
+                *place = begin;
+                begin = begin.wrapping_add(step);
+            }
+            return Some(begins);
+        }
+        for (begin, &[down, right]) in begins.iter_mut().zip(&*self.places).take(filled) {
+            *begin = image.inside(down, right)?;
+        }
+        Some(begins)
     }
 
     /// The sums of a chunk of rows at the positions that were added; the first piece of what lies

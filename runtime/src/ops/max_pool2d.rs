@@ -37,6 +37,6 @@ impl Operator for MaxPool2d {
         let values = inputs.get(input);
         let Some(pool) = Pool::new(&self.window, input, &self.output) else { return };
         let largest = (i8::MIN, |most: i8, x: i8| most.max(x));
-        pool.fold(values, output, largest, |most, _| self.clamp.apply(i32::from(most)));
+        pool.fold(values, output, largest, |most| self.clamp.apply(i32::from(most)));
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Operator;
 use super::operands::split;
 use super::pool::Pixels;
+use crate::arch::CHUNK_ROWS;
 use crate::format::{Clamp, OpFault, Source, Tensor, read_fields};
 use crate::requantize::{Multiplier, requantize};
 
@@ -48,10 +49,16 @@ impl Operator for Mean {
         let (inputs, output) = split(arena, &self.output);
         let values = inputs.get(input);
         let zero = i32::from(input.zero_point);
-        let positions = values.len().checked_div(output.len()).unwrap_or_default();
-        let pixels = Pixels { values, rows: 1, columns: positions, stride: 0 };
-        let difference = |sum: i32, x: i8| sum.wrapping_add(i32::from(x)).wrapping_sub(zero);
-        pixels.fold(output, 0, &difference, &|sum, _| {
+        let channels = output.len();
+        let positions = values.len().checked_div(channels).unwrap_or_default();
+        let [rows, columns] = match input.shape.image() {
+            Some([height, width, _]) => [height, width],
+            None => [1, positions],
+        };
+        let stride = columns.wrapping_mul(channels);
+        let pixels = Pixels { values, rows, columns, stride };
+        pixels.sum(output, &mut [0; CHUNK_ROWS], &|sum, count| {
+            let sum = sum.wrapping_sub((count as i32).wrapping_mul(zero));
             self.clamp.apply(requantize(sum, self.multiplier, self.output.zero_point))
         });
     }

@@ -1,6 +1,7 @@
 //! What the pooling operators share: their windows.
 
 use super::window::Axis;
+use crate::arch::{CHUNK_ROWS, Isa, Kernels, Sums};
 use crate::format::{Clamp, OpFault, Tensor, Window};
 
 /// Windows over an image, each channel apart.
@@ -50,15 +51,33 @@ impl Pool {
         (output.len() as u64).saturating_mul(h * w)
     }
 
-    /// Each output from the values of its window, `start` and `step` folding them, and their number:
-    /// several channels at a time, which are neighbours.
+    /// Each output from the values of its window, `start` and `step` folding them: several channels at a
+    /// time, which are neighbours.
     #[inline(always)]
     pub(crate) fn fold<T: Copy>(
         &self,
         image: &[i8],
         output: &mut [i8],
         (start, step): (T, impl Fn(T, i8) -> T),
-        finish: impl Fn(T, usize) -> i8,
+        finish: impl Fn(T) -> i8,
+    ) {
+        self.windows(image, output, |window, outputs| window.fold(outputs, start, &step, &finish));
+    }
+
+    /// Each output from the sum of its window and its number of pixels.
+    #[inline(always)]
+    pub(crate) fn sum(&self, image: &[i8], output: &mut [i8], finish: impl Fn(i32, usize) -> i8) {
+        let mut sums = [0; CHUNK_ROWS];
+        self.windows(image, output, |window, outputs| window.sum(outputs, &mut sums, &finish));
+    }
+
+    /// Hands over each window with its outputs.
+    #[inline(always)]
+    fn windows(
+        &self,
+        image: &[i8],
+        output: &mut [i8],
+        mut take: impl FnMut(Pixels<'_>, &mut [i8]),
     ) {
         let Self { rows, columns, channels } = self;
         let mut positions = output.chunks_exact_mut((*channels).max(1));
@@ -72,7 +91,7 @@ impl Pool {
                     columns: right.len(),
                     stride: columns.input.wrapping_mul(*channels),
                 };
-                window.fold(outputs, start, &step, &finish);
+                take(window, outputs);
             }
         }
     }
@@ -92,14 +111,36 @@ pub(crate) struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
-    /// As [`Pool::fold`], of one window: an output for each channel.
+    /// As [`Pool::sum`], of one window: an output for each channel.
     #[inline(always)]
-    pub(crate) fn fold<T: Copy>(
+    pub(crate) fn sum(
+        &self,
+        outputs: &mut [i8],
+        sums: &mut Sums,
+        finish: &impl Fn(i32, usize) -> i8,
+    ) {
+        let (channels, count) = (outputs.len(), self.rows.wrapping_mul(self.columns));
+        let size = [self.rows, self.columns];
+        let mut first = 0usize;
+        for outputs in outputs.chunks_mut(CHUNK_ROWS) {
+            let values = self.values.get(first..).unwrap_or_default();
+            let sums = sums.get_mut(..outputs.len()).unwrap_or_default();
+            Isa::sum_pixels(values, size, [self.stride, channels], sums);
+            for (y, &mut sum) in outputs.iter_mut().zip(sums) {
+                *y = finish(sum, count);
+            }
+            first = first.wrapping_add(CHUNK_ROWS);
+        }
+    }
+
+    /// As [`Pool::fold`], of one window.
+    #[inline(always)]
+    fn fold<T: Copy>(
         &self,
         outputs: &mut [i8],
         start: T,
         step: &impl Fn(T, i8) -> T,
-        finish: &impl Fn(T, usize) -> i8,
+        finish: &impl Fn(T) -> i8,
     ) {
         let channels = outputs.len();
         let mut first = 0usize;
@@ -121,10 +162,9 @@ impl Pixels<'_> {
                     }
                 }
             }
-            let count = self.rows.wrapping_mul(self.columns);
             let lanes = outputs.get_mut(first..).unwrap_or_default().iter_mut();
             for (y, folded) in lanes.zip([a, b, c, d]) {
-                *y = finish(folded, count);
+                *y = finish(folded);
             }
             first = first.wrapping_add(LANES);
         }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use bitsback_runtime::coding::{CodedRow, coded_limit, encode};
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, Clamp, Layout, Meta, PAIR_BLOCK_ROWS, PackError, Requantization,
-    Shape, StoredBias, Weights, pack_pairs, pack_row, pair_block_len, row_len,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, Meta, PAIR_BLOCK_ROWS,
+    PackError, Requantization, Shape, StoredBias, Weights, pack_pairs, pack_row, pair_block_len,
+    row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
@@ -243,6 +244,28 @@ impl ModelBuilder {
             self.section.push(one.shift as u8);
         }
         Requantization::PerChannel { offset }
+    }
+
+    /// Gives every third row that has a multiplier of its own another: shifts further to the right than a
+    /// byte needs, to the left, small fractions, and none.
+    pub(crate) fn vary_multipliers(&mut self, affine: &Affine, rows: usize) {
+        let Requantization::PerChannel { offset } = affine.requantization else { return };
+        let others = [(1_200_000_000, -23i8), (3 << 20, -1), (1_900_000_000, 1), (0, 9)];
+        let table = self.section[offset as usize..].as_chunks_mut::<CHANNEL_MULTIPLIER_LEN>().0;
+        let rare = table[..rows].iter_mut().step_by(3);
+        for (entry, (value, shift)) in rare.zip(others.into_iter().cycle()) {
+            entry[..4].copy_from_slice(&i32::to_le_bytes(value));
+            entry[4] = shift as u8;
+        }
+    }
+
+    /// Doubles all outputs of rows with multipliers of their own so many times.
+    pub(crate) fn amplify(&mut self, affine: &Affine, rows: usize, times: u8) {
+        let Requantization::PerChannel { offset } = affine.requantization else { return };
+        let table = self.section[offset as usize..].as_chunks_mut::<CHANNEL_MULTIPLIER_LEN>().0;
+        for [_, _, _, _, shift] in &mut table[..rows] {
+            *shift = shift.wrapping_add(times);
+        }
     }
 
     /// The file.

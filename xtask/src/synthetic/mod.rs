@@ -9,6 +9,7 @@ mod coded;
 mod coded_lenet;
 mod depthwise;
 mod hard_swish;
+mod long_filters;
 mod mobilenet;
 mod operators;
 mod pairs;
@@ -17,6 +18,7 @@ mod resized;
 mod rows;
 pub(crate) mod shapes;
 mod slices;
+mod small_images;
 mod squares;
 mod wide;
 mod widths;
@@ -50,12 +52,14 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
         run("coded-lenet", coded_lenet::build)?,
         run("depthwise", depthwise::build)?,
         run("hard-swish", hard_swish::build)?,
+        run("long-filters", long_filters::build)?,
         run("operators", operators::build)?,
         run("pairs", pairs::build)?,
         run("pooled", pooled::build)?,
         run("resized", resized::build)?,
         run("rows", rows::build)?,
         run("slices", slices::build)?,
+        run("small-images", small_images::build)?,
         run("squares", squares::build)?,
         run("wide-2", |builder| wide::build(builder, 2))?,
         run("wide-4", |builder| wide::build(builder, 4))?,

@@ -25,21 +25,23 @@ pub(crate) struct Shape {
 }
 
 /// All of them.
-pub(crate) const SHAPES: [Shape; 7] = [
+pub(crate) const SHAPES: [Shape; 9] = [
     Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
     Shape { name: "lenet-300-100-4-bit", draw: |s, l| dense_chain(s, l, 4, &LENET_300_100) },
     Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
     Shape { name: "lenet-5-8-13-13", draw: |s, l| lenet_5(s, l, [8, 13, 13]) },
     Shape { name: "ad-autoencoder", draw: |s, l| dense_chain(s, l, 8, &AUTOENCODER) },
-    Shape { name: "resnet-8", draw: resnet_8 },
+    Shape { name: "resnet-8", draw: |s, l| resnet(s, l, [16, 32, 64]) },
+    Shape { name: "resnet-8-40-80-160", draw: |s, l| resnet(s, l, [40, 80, 160]) },
     Shape { name: "ds-cnn", draw: ds_cnn },
+    Shape { name: "mobilenet-v1-0.25-96", draw: mobilenet::draw },
 ];
 
 /// Those that hosts are compared by.
 pub(crate) const HOST_SHAPES: [Shape; 5] = [
     Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
     Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
-    Shape { name: "resnet-8", draw: resnet_8 },
+    Shape { name: "resnet-8", draw: |s, l| resnet(s, l, [16, 32, 64]) },
     Shape { name: "ds-cnn", draw: ds_cnn },
     Shape { name: "mobilenet-v1-0.25-96", draw: mobilenet::draw },
 ];
@@ -200,18 +202,24 @@ fn lenet_5(
     dense(builder, (layout, 8), usize::from(c), output)
 }
 
-/// MLPerf Tiny's image classification: three stacks of one residual block.
-fn resnet_8(builder: &mut ModelBuilder, layout: Layout) -> Result<(), ModelBuilderError> {
-    /// The largest tensor, 32 × 32 × 16: three of them are alive in the first block.
-    const PLACE: u32 = 16_384;
-    builder.input_at(ModelBuilder::at(PLACE, &[32, 32, 3], ZERO_POINT));
-    let first = ModelBuilder::at(0, &[32, 32, 16], ZERO_POINT);
+/// MLPerf Tiny's image classification, three stacks of one residual block, and the same with other
+/// widths.
+fn resnet(
+    builder: &mut ModelBuilder,
+    layout: Layout,
+    widths: [u16; 3],
+) -> Result<(), ModelBuilderError> {
+    let [least, _, most] = widths;
+    // The largest tensor: three of them are alive in the first block.
+    let size = 32 * 32 * u32::from(least);
+    builder.input_at(ModelBuilder::at(size, &[32, 32, 3], ZERO_POINT));
+    let first = ModelBuilder::at(0, &[32, 32, least], ZERO_POINT);
     let mut skip = conv_op(builder, layout, (Source::Previous, 3), first, window(3, 1, 1))?;
-    for (stack, channels) in [16_u16, 32, 64].into_iter().enumerate() {
+    for (stack, channels) in widths.into_iter().enumerate() {
         let side = 32 >> stack;
         let dims = [side, side, channels];
         let before = usize::from(if stack == 0 { channels } else { channels / 2 });
-        let at = |place: u32| ModelBuilder::at(place * PLACE, &dims, ZERO_POINT);
+        let at = |place: u32| ModelBuilder::at(place * size, &dims, ZERO_POINT);
         let (stride, padding) = if stack == 0 { (1, 1) } else { (2, 0) };
         let strided = window(3, stride, padding);
         let inner = conv_op(builder, layout, (skip.clone(), before), at(1), strided)?;
@@ -233,12 +241,12 @@ fn resnet_8(builder: &mut ModelBuilder, layout: Layout) -> Result<(), ModelBuild
     }
     builder.op(Op::AvgPool2d(AvgPool2d {
         input: Source::Previous,
-        output: ModelBuilder::at(PLACE, &[1, 1, 64], ZERO_POINT),
+        output: ModelBuilder::at(size, &[1, 1, most], ZERO_POINT),
         window: window(8, 1, 0),
         clamp: Clamp::NONE,
     }));
-    dense(builder, (layout, 8), 64, ModelBuilder::at(0, &[10], ZERO_POINT))?;
-    let output = ModelBuilder::at(PLACE, &[10], ZERO_POINT);
+    dense(builder, (layout, 8), most.into(), ModelBuilder::at(0, &[10], ZERO_POINT))?;
+    let output = ModelBuilder::at(size, &[10], ZERO_POINT);
     let multiplier = Multiplier { value: 1 << 30, shift: 23 };
     builder.op(Op::Softmax(Softmax { input: Source::Previous, output, multiplier }));
     Ok(())
@@ -309,7 +317,10 @@ mod tests {
 
     #[test]
     fn multiply_accumulates_are_those_of_the_shapes() {
-        let expected = [266_200, 266_200, 2_293_000, 284_434, 264_192, 12_501_632, 2_656_768];
+        let expected = [
+            266_200, 266_200, 2_293_000, 284_434, 264_192, 12_501_632, 76_473_920, 2_656_768,
+            7_489_664,
+        ];
         assert_eq!(SHAPES.len(), expected.len());
         for (shape, macs) in SHAPES.into_iter().zip(expected) {
             for layout in [Layout::RowMajor, Layout::Pairs] {

@@ -9,7 +9,7 @@ use core::slice;
 
 use super::super::kernels::{self, Lanes as _};
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums, portable};
-use super::finish::finish_rows;
+use super::finish::{finish_rows, most};
 use super::pairs::{blocks as all_blocks, dot_pairs};
 use super::{Dsp, GROUP, nibbles, spread, twice};
 
@@ -69,10 +69,10 @@ impl Lanes {
     ) -> Option<()> {
         let inputs = self.prepare(matrix, x, offset);
         let mut sums = zeros();
-        let mut first = 0usize;
+        let (mut first, most) = (0usize, if matrix.bits() > 8 { u32::MAX } else { most(x.len()) });
         for outputs in output.chunks_mut(CHUNK_ROWS) {
             dot_rows(matrix, first, &inputs, &mut sums);
-            finish_rows(finish, first, &sums, outputs);
+            finish_rows(finish, (first, most), &sums, outputs);
             first = first.wrapping_add(CHUNK_ROWS);
         }
         Some(())

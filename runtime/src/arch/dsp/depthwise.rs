@@ -1,16 +1,37 @@
-//! Depthwise convolutions, four channels at a time.
+//! Depthwise convolutions, four channels at a time; those by 3 × 3 are in `threes`.
 //!
-//! Four channels of a pixel are a word, which SXTB16 spreads to two; each of the four then meets its
-//! weight in an SMLABB or one of its like: eight instructions for four products. Two of a window's taps
-//! for one channel don't lie in one word, so that SMLAD would need as many instructions to bring
-//! them together as it saves. Outputs are made of the four sums where they are, ten instructions each.
+//! Four channels of a pixel are a word, which SXTAB16 spreads to two, with the inputs' offset; each of the four
+//! then meets its weight in an SMLABB or one of its like: eight instructions for four products. Two of a
+//! window's taps for one channel don't lie in one word, so that SMLAD would need as many instructions to bring
+//! them together as it saves. Outputs are made of the four sums where they are.
+//!
+//! Weights lie channel by channel. They are arranged tap after tap, column by column, for all rows of positions that
+//! have the same rows of taps inside the image: 11 instructions a tap, the way to its pixel included.
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 
-use super::super::depthwise::{Run, Steps, Tap};
-use super::super::{Finish, Group, LANES};
-use super::finish::{Bytes, scale};
+use super::super::{Finish, Isa, Kernels, Matrix, Sight, Span};
+use super::finish::{Bytes, Scale, hold};
+use super::twice;
+use crate::format::Fields;
+
+/// Channels that are taken at once.
+pub(super) const LANES: usize = 4;
+/// Most taps of a window: 7 × 7, which take no more stack than a filter elsewhere.
+const TAPS_MAX: usize = 49;
+/// Most that a channel's sum may differ from its bias by, with weights of 16 bits, whether what the
+/// inputs' offset adds is in the bias or not.
+const MOST: u32 = 49 * (1 << 15) * (255 + 128);
+
+/// A tap of four channels; kernels know the order.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Tap {
+    /// Bytes from the window's first value inside the image, were all columns inside, to this one's.
+    at: usize,
+    weights: [i16; LANES],
+}
 
 /// What the kernel is told, and where it keeps what has no register.
 #[repr(C)]
@@ -19,76 +40,335 @@ struct Task {
     x: *const i8,
     y: *mut i8,
     rows: usize,
-    /// Bytes from a row of windows to the next, and from behind a row of outputs.
+    /// Bytes from a row of windows to the next.
     down: usize,
-    rest: usize,
-    runs: *const Run,
-    runs_end: *const Run,
+    runs: *const Span,
+    /// The next run at hand.
+    run: *const Span,
+    runs_end: *const Span,
     taps: *const Tap,
-    /// Bytes from a window to the next one, and from an output.
+    /// Bytes of the taps of a column.
+    column: usize,
+    /// Bytes from a column of taps, a window and an output to the next one.
+    tap: usize,
     right: usize,
     channels: usize,
-    /// Fraction and shift to the right of each channel.
-    scales: [[i32; 2]; LANES],
-    /// The output's zero point, above the least byte.
-    zero_point: i32,
-    bytes: Bytes,
-    /// Of the run at hand: its first tap, its number of taps modulo 3, and the window behind it.
+    /// What is added, twice.
+    offsets: u32,
+    /// Of the run at hand: the end of its taps, their beginning and their bytes modulo those of three, and
+    /// the window behind it.
+    last: *const Tap,
     first: *const Tap,
     odd: usize,
     end: *const i8,
+    scales: [[i32; 2]; LANES - 1],
+    /// The output's zero point, above the least byte.
+    zero_point: i32,
+    last_scale: [i32; 2],
+    bytes: Bytes,
+    biases: [i32; LANES],
 }
 
-/// As [`Kernels::depthwise`](super::Kernels::depthwise).
+/// What becomes of the sums of the channels from `first` on, and whether there are some that kernels don't
+/// take.
+#[inline(always)] // else it is copied
+pub(super) fn take_scales(finish: &Finish<'_>, first: usize) -> (bool, [Scale; LANES]) {
+    let mut held = [const { MaybeUninit::uninit() }; LANES];
+    let rare = hold(&mut held, finish, first, MOST);
+    // SAFETY: `hold` writes all places.
+    (rare, held.map(|held: MaybeUninit<Scale>| unsafe { held.assume_init() }))
+}
+
+/// Calls `rare` for those of the channels from `first` on that kernels don't take.
 #[inline(never)]
-pub(super) fn depthwise(
-    group: &Group,
+pub(super) fn redo(
     finish: &Finish<'_>,
     first: usize,
-    rows: usize,
-    (x, y): (&[i8], &mut [i8]),
+    output: &mut [i8],
+    rare: &mut dyn FnMut(usize, &mut [i8]),
+) {
+    let (_, scales) = take_scales(finish, first);
+    for (scale, channel) in scales.iter().zip(first..) {
+        if scale.is_rare() {
+            rare(channel, output);
+        }
+    }
+}
+
+/// As [`Kernels::depthwise_layer`](super::Kernels::depthwise_layer).
+#[inline(never)]
+pub(super) fn depthwise(
+    sight: &Sight<'_>,
+    matrix: &Matrix<'_>,
+    finish: &Finish<'_>,
+    output: &mut [i8],
+    rare: &mut dyn FnMut(usize, &mut [i8]),
 ) -> Option<()> {
-    let mut scales = [[0; 2]; LANES];
-    for (held, row) in scales.iter_mut().zip(first..) {
-        *held = scale(finish.multiplier(row))?;
+    let turned;
+    let mut sight = sight;
+    if [sight.input[1], sight.size[1], sight.output[1]] == [1; 3] {
+        turned = turned_of(sight);
+        sight = &turned;
     }
-    if !group.is_within(rows, x.len(), y.len()) {
-        return None;
+    let &Sight { values, channels, spans: [rows, columns], .. } = sight;
+    is_within(sight, matrix.columns, output.len())?;
+    let last = channels.checked_sub(LANES)?;
+    let mut taps = [const { MaybeUninit::uninit() }; TAPS_MAX];
+    let mut task = Task::new(sight, finish, &taps, columns);
+    let line = sight.input[1].wrapping_mul(channels);
+    for channel in (0..channels).step_by(LANES) {
+        let channel = channel.min(last); // the last group ends with the last channel
+        let some_left = task.take(sight, matrix, finish, channel);
+        task.y = output.as_mut_ptr().wrapping_add(channel);
+        for span in rows {
+            arrange(sight, matrix, channel, span, &mut taps)?;
+            let from = span.position.wrapping_mul(line).wrapping_add(channel);
+            task.x = values.as_ptr().wrapping_add(from);
+            task.rows = span.count;
+            task.column = span.len.wrapping_mul(size_of::<Tap>());
+            // SAFETY: the spans are those of the image's axes, whose values and outputs are all there, as
+            // `is_within` has shown, and the group's channels are among them. There are rows and runs, each
+            // run has positions, and taps inside the image, which are arranged: `depthwise_rows`'
+            // conditions.
+            unsafe { depthwise_rows(&mut task) };
+        }
+        if some_left {
+            redo(finish, channel, output, rare);
+        }
     }
-    let Steps { input: [down, right], output: [y_down, channels], .. } = *group.steps();
-    let runs = group.runs().as_ptr_range();
-    let mut task = Task {
-        x: x.as_ptr(),
-        y: y.as_mut_ptr(),
-        rows,
-        down,
-        rest: y_down.wrapping_sub(group.positions.wrapping_mul(channels)),
-        runs: runs.start,
-        runs_end: runs.end,
-        taps: group.taps().as_ptr(),
-        right,
-        channels,
-        scales,
-        zero_point: i32::from(finish.zero_point).wrapping_add(128),
-        bytes: Bytes::new(finish.clamp),
-        first: core::ptr::null(),
-        odd: 0,
-        end: core::ptr::null(),
-    };
-    // SAFETY: `is_within` has shown that there are rows and runs, that each run has positions, and
-    // taps among `taps`, that LANES bytes can be read of `x` at each tap of each position, and
-    // that as many can be written of `y` at each position: `depthwise_rows`' conditions.
-    unsafe { depthwise_rows(&mut task) };
     Some(())
 }
 
-/// A tap of four channels: sums in r4 to r7, the window at r0, the tap at r1, which moves on.
+/// A column of pixels as the row that it is in memory: then weights are arranged once.
+fn turned_of<'a>(sight: &Sight<'a>) -> Sight<'a> {
+    let turn = |[down, right]: [usize; 2]| [right, down];
+    let [rows, columns] = sight.spans;
+    Sight {
+        input: turn(sight.input),
+        size: turn(sight.size),
+        output: turn(sight.output),
+        padding: turn(sight.padding),
+        stride: turn(sight.stride),
+        dilation: turn(sight.dilation),
+        spans: [columns, rows],
+        ..*sight
+    }
+}
+
+/// Whether all that windows see is in the image, weights of so many columns and outputs of so many
+/// values are theirs.
+fn is_within(sight: &Sight<'_>, columns: usize, outputs: usize) -> Option<()> {
+    let &Sight { values, input, size, output, channels, stride, dilation, spans, .. } = sight;
+    let len = |[rows, columns]: [usize; 2]| rows.checked_mul(columns)?.checked_mul(channels);
+    let is_all = values.len() >= len(input)? && outputs >= len(output)?;
+    let taps = size[0].checked_mul(size[1])?;
+    for axis in 0..2 {
+        let mut windows = 0usize;
+        for &Span { first, len, position, count } in *spans.get(axis)? {
+            let [stride, dilation] = [*stride.get(axis)?, *dilation.get(axis)?];
+            let window = count.checked_sub(1)?.checked_mul(stride)?;
+            let tap = len.checked_sub(1)?.checked_mul(dilation)?;
+            let last = position.checked_add(window)?.checked_add(tap)?;
+            let are_taps = first.checked_add(len)? <= *size.get(axis)?;
+            (are_taps && last < *input.get(axis)?).then_some(())?;
+            windows = windows.checked_add(count)?;
+        }
+        (windows == *output.get(axis)? && windows > 0).then_some(())?;
+    }
+    (is_all && taps <= TAPS_MAX && taps == columns && stride[1] > 0).then_some(())
+}
+
+impl Task {
+    /// What is the same for all groups.
+    #[inline(always)] // else it is made elsewhere and copied
+    fn new(
+        sight: &Sight<'_>,
+        finish: &Finish<'_>,
+        taps: &[MaybeUninit<Tap>; TAPS_MAX],
+        columns: &[Span],
+    ) -> Self {
+        let &Sight { input: [_, width], channels, stride, .. } = sight;
+        let runs = columns.as_ptr_range();
+        let down = stride[0].wrapping_mul(width).wrapping_mul(channels);
+        // Whole windows' biases are taken as they are.
+        let is_plain = sight.folded && !is_clipped(sight);
+        let offset = if is_plain { 0 } else { i16::from(sight.zero_point).wrapping_neg() };
+        Self {
+            x: core::ptr::null(),
+            y: core::ptr::null_mut(),
+            rows: 0,
+            down,
+            runs: runs.start,
+            run: runs.start,
+            runs_end: runs.end,
+            taps: taps.as_ptr().cast(),
+            column: 0,
+            tap: sight.dilation[1].wrapping_mul(channels),
+            right: stride[1].wrapping_mul(channels),
+            channels,
+            offsets: twice(offset),
+            last: core::ptr::null(),
+            first: core::ptr::null(),
+            odd: 0,
+            end: core::ptr::null(),
+            scales: [[0; 2]; LANES - 1],
+            zero_point: i32::from(finish.zero_point).wrapping_add(128),
+            last_scale: [0; 2],
+            bytes: Bytes::new(finish.clamp),
+            biases: [0; LANES],
+        }
+    }
+
+    /// Takes what makes outputs of the sums of the channels from `first` on. Returns whether there are
+    /// some that the kernel doesn't take.
+    fn take(
+        &mut self,
+        sight: &Sight<'_>,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        first: usize,
+    ) -> bool {
+        let (rare, [a, b, c, d]) = take_scales(finish, first);
+        self.biases = [a.bias, b.bias, c.bias, d.bias];
+        self.scales = [[a.value, a.right], [b.value, b.right], [c.value, c.right]];
+        self.last_scale = [d.value, d.right];
+        if sight.folded && self.offsets != 0 {
+            for (bias, channel) in self.biases.iter_mut().zip(first..) {
+                let row = matrix.bytes_from(channel);
+                let sum = Isa::row_sum(matrix.bits(), row, 0, matrix.columns);
+                *bias = bias.wrapping_add(sum.wrapping_mul(sight.zero_point.into()));
+            }
+        }
+        rare
+    }
+}
+
+/// Whether there are windows with taps outside the image.
+fn is_clipped(sight: &Sight<'_>) -> bool {
+    let Sight { spans: [rows, columns], size, .. } = sight;
+    rows.iter().any(|span| span.len < size[0]) || columns.iter().any(|span| span.len < size[1])
+}
+
+/// Arranges the weights of the channels from `first` on, of a span's rows of taps; `None` where some aren't there.
+#[inline(never)]
+fn arrange(
+    sight: &Sight<'_>,
+    matrix: &Matrix<'_>,
+    first: usize,
+    rows: &Span,
+    taps: &mut [MaybeUninit<Tap>; TAPS_MAX],
+) -> Option<()> {
+    let &Sight { input, size: [_, width], channels, dilation, .. } = sight;
+    let mut row = matrix.bytes_from(first);
+    let mut order = Order {
+        index: rows.first.wrapping_mul(width),
+        at: 0,
+        columns: width,
+        tap: dilation[1].wrapping_mul(channels),
+        rows: rows.len,
+        width,
+        down: dilation[0].wrapping_mul(input[1]).wrapping_mul(channels),
+        row_len: matrix.row_len,
+    };
+    let taps = taps.get_mut(..rows.len.checked_mul(width)?)?;
+    if matrix.bits() == 8 && !taps.is_empty() {
+        row.get(..matrix.row_len.checked_mul(LANES - 1)?.checked_add(matrix.columns)?)?;
+        // SAFETY: `taps` has a place for each tap of the rows, of which there is one at least; those of
+        // four rows of weights can be read, as was just checked: `arrange_bytes`' conditions.
+        unsafe { arrange_bytes(row.as_ptr(), taps.as_mut_ptr().cast(), &mut order) };
+        return Some(());
+    }
+    for lane in 0..LANES {
+        let mut places = taps.iter_mut();
+        for column in 0..width {
+            for down in 0..rows.len {
+                let index = order.index.wrapping_add(column).wrapping_add(down.wrapping_mul(width));
+                let at = column.wrapping_mul(order.tap).wrapping_add(down.wrapping_mul(order.down));
+                let place = places.next()?;
+                if lane == 0 {
+                    place.write(Tap { at, weights: [0; LANES] });
+                }
+                // SAFETY: the first lane's turn has written all places.
+                let tap = unsafe { place.assume_init_mut() };
+                *tap.weights.get_mut(lane)? = Fields::new(row, matrix.bits(), index).take() as i16;
+            }
+        }
+        row = row.get(matrix.row_len..).unwrap_or_default();
+    }
+    Some(())
+}
+
+/// How weights are arranged; the kernel knows the order and goes on with it.
+#[repr(C)]
+struct Order {
+    /// Of a column: the first weight, the way to its pixel, and how many columns there are.
+    index: usize,
+    at: usize,
+    columns: usize,
+    /// To the next column's pixel.
+    tap: usize,
+    rows: usize,
+    /// To the next row's weight, pixel, and to the next channel's weights.
+    width: usize,
+    down: usize,
+    row_len: usize,
+}
+
+/// Arranges bytes.
+///
+/// # Safety
+/// `order` has columns and rows; so many taps can be written, and the weights that it leads to be read from
+/// `weights` on, of four channels.
+// SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and
+// restored, the stack as it was). It reads a byte of each channel and writes three words a step. LDM,
+// LDRD and STM are at words of `order` and of taps.
+#[unsafe(naked)]
+unsafe extern "C" fn arrange_bytes(weights: *const u8, taps: *mut Tap, order: &mut Order) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r2, r4-r11, lr}}",
+        "mov r5, r1",
+        "ldrd r11, r12, [r2, #20]",
+        "ldr r3, [r2, #28]",
+        "add r1, r0, r3",
+        "add r2, r1, r3",
+        "add r3, r2, r3",
+        "1:", // a column
+        "ldr r10, [sp]",
+        "ldm r10, {{r4, r6-r8, lr}}",
+        "add r8, r8, r6",
+        "add r9, r4, #1",
+        "subs r7, r7, #1",
+        "strd r9, r8, [r10]",
+        "str r7, [r10, #8]",
+        "2:",
+        "ldrsb r8, [r0, r4]",
+        "ldrsb r10, [r1, r4]",
+        "ldrsb r9, [r2, r4]",
+        "ldrsb r7, [r3, r4]",
+        "pkhbt r8, r8, r10, lsl #16",
+        "pkhbt r9, r9, r7, lsl #16",
+        "stm r5!, {{r6, r8, r9}}",
+        "add r4, r4, r11",
+        "add r6, r6, r12",
+        "subs lr, lr, #1",
+        "bne 2b",
+        "ldr r10, [sp]",
+        "ldr r7, [r10, #8]",
+        "cmp r7, #0",
+        "bne 1b",
+        "pop {{r2, r4-r11, pc}}",
+    )
+}
+
+/// A tap of four channels: sums in r4 to r7, the window at r0, the tap at r1, which moves on, the offsets
+/// in r2.
 macro_rules! tap {
     () => {
         "ldm r1!, {{r8, r10, r11}}
         ldr r8, [r0, r8]
-        sxtb16 r9, r8
-        sxtb16 r8, r8, ror #8
+        sxtab16 r9, r2, r8
+        sxtab16 r8, r2, r8, ror #8
         smlabb r4, r9, r10, r4
         smlabt r5, r8, r10, r5
         smlatb r6, r9, r11, r6
@@ -96,13 +376,11 @@ macro_rules! tap {
     };
 }
 
-/// The byte of a sum in a register, with the scale that many bytes behind the first: as in `finish`.
-macro_rules! finish {
-    ($sum:literal, $scale:literal) => {
+/// The byte of a sum in a register, behind a fraction and a shift: as in `finish`, with the zero point in
+/// r11.
+macro_rules! byte_of {
+    ($sum:literal, $value:literal, $right:literal) => {
         concat!(
-            "ldrd r8, r9, [r12, #{scales}+",
-            $scale,
-            "]\n",
             "qadd ",
             $sum,
             ", ",
@@ -114,7 +392,9 @@ macro_rules! finish {
             $sum,
             ", ",
             $sum,
-            ", r8\n",
+            ", ",
+            $value,
+            "\n",
             "add ",
             $sum,
             ", ",
@@ -126,12 +406,14 @@ macro_rules! finish {
             $sum,
             ", ",
             $sum,
-            ", r9\n",
+            ", ",
+            $right,
+            "\n",
             "adc ",
             $sum,
             ", ",
             $sum,
-            ", r10\n",
+            ", r11\n",
             "usat ",
             $sum,
             ", #8, ",
@@ -139,25 +421,28 @@ macro_rules! finish {
         )
     };
 }
+pub(super) use byte_of;
 
-/// What the positions of the run at r2 begin with.
+/// What the positions of a run begin with; it leaves its taps' end in `last`.
 macro_rules! begin_run {
     () => {
-        "ldr r0, [r12, #{x}]
-        ldrd r4, r5, [r2, #{from}]
-        add r0, r0, r4
-        ldr r6, [r12, #{right}]
-        mla r11, r5, r6, r0
-        ldrd r6, r7, [r2, #{first}]
-        ldr r8, [r12, #{taps}]
-        movs r9, #{tap}
-        mla r1, r6, r9, r8
-        mla r3, r7, r9, r8
-        subs r7, r7, r6
-        movs r9, #3
+        "ldm r2!, {{r4-r7}}
+        str r2, [r12, #{run}]
+        ldr r0, [r12, #{x}]
+        ldrd r8, r9, [r12, #{right}]
+        ldr r10, [r12, #{tap}]
+        mla r0, r6, r9, r0
+        mls r0, r4, r10, r0
+        mla r11, r7, r8, r0
+        ldrd r8, r9, [r12, #{taps}]
+        mla r1, r4, r9, r8
+        mul r7, r5, r9
+        add r3, r1, r7
+        mov r9, #3*{tap_len}
         udiv r10, r7, r9
         mls r10, r10, r9, r7
-        strd r1, r10, [r12, #{start}]
+        str r3, [r12, #{last}]
+        strd r1, r10, [r12, #{first}]
         str r11, [r12, #{end}]"
     };
 }
@@ -165,8 +450,9 @@ macro_rules! begin_run {
 /// Outputs of four channels at all positions of rows.
 ///
 /// # Safety
-/// `task.rows` isn't 0, and there are runs; each has positions, and taps of `task.taps`. At each
-/// position, four bytes can be read where each of its taps leads to, and four be written.
+/// `task.rows` isn't 0, and there are runs; each has positions, and taps, `column` bytes of each
+/// column of which are in `task.taps`. At each position, four bytes can be read where each of its taps leads to,
+/// and four be written.
 // SAFETY: the body follows the C calling convention (the argument in r0, r4–r11 and lr saved and
 // restored, the stack as it was). A turn of the inner loop reads three taps; it is entered so far
 // behind its beginning that the last one is the run's last. Each position then writes a word. LDR
@@ -183,9 +469,11 @@ unsafe extern "C" fn depthwise_rows(task: &mut Task) {
         "2:", // a run
         begin_run!(),
         "3:", // a position
-        "ldm r2, {{r4-r7}}",
-        "ldrd r1, r8, [r12, #{start}]",
-        "cmp r8, #1",
+        "add r1, r12, #{biases}",
+        "ldm r1, {{r4-r7}}",
+        "ldrd r1, r8, [r12, #{first}]",
+        "ldrd r2, r3, [r12, #{offsets}]",
+        "cmp r8, #{tap_len}",
         "beq 6f",
         "bhi 5f",
         "4:",
@@ -196,45 +484,45 @@ unsafe extern "C" fn depthwise_rows(task: &mut Task) {
         tap!(),
         "cmp r1, r3",
         "bne 4b",
-        "ldr r10, [r12, #{zero_point}]",
-        finish!("r4", "0"),
-        finish!("r5", "8"),
-        finish!("r6", "16"),
-        finish!("r7", "24"),
+        "add r12, r12, #{scales}",
+        "ldm r12!, {{r1-r3, r8-r11}}",
+        byte_of!("r4", "r1", "r2"),
+        byte_of!("r5", "r3", "r8"),
+        byte_of!("r6", "r9", "r10"),
+        "ldm r12, {{r1-r3, r8, r9}}", // the last scale, bytes
+        "sub r12, r12, #{scales}+28",
+        byte_of!("r7", "r1", "r2"),
         "bfi r4, r5, #8, #8",
         "bfi r4, r6, #16, #8",
         "bfi r4, r7, #24, #8",
-        "ldrd r8, r9, [r12, #{bytes}]",
-        "ldr r10, [r12, #{bytes}+8]",
-        "uqadd8 r4, r4, r8",
-        "uqsub8 r4, r4, r9",
+        "uqadd8 r4, r4, r3",
+        "uqsub8 r4, r4, r8",
+        "uadd8 r4, r4, r9",
         "ldrd r8, r9, [r12, #{right}]",
-        "uadd8 r4, r4, r10",
         "ldr r10, [r12, #{end}]",
         "str r4, [lr]",
         "add r0, r0, r8",
         "add lr, lr, r9",
         "cmp r0, r10",
         "bne 3b",
-        "ldr r4, [r12, #{runs_end}]",
-        "adds r2, r2, #{run}",
+        "ldrd r2, r4, [r12, #{run}]",
         "cmp r2, r4",
         "bne 2b",
-        "ldm r12, {{r4-r8}}",
+        "ldm r12, {{r4-r7}}",
         "add r4, r4, r7",
-        "add lr, lr, r8",
         "str r4, [r12, #{x}]",
         "subs r6, r6, #1",
         "str r6, [r12, #{rows}]",
         "bne 1b",
+        "str lr, [r12, #{y}]",
         "pop {{r4-r11, pc}}",
         x = const offset_of!(Task, x), y = const offset_of!(Task, y),
         rows = const offset_of!(Task, rows), runs = const offset_of!(Task, runs),
-        runs_end = const offset_of!(Task, runs_end), taps = const offset_of!(Task, taps),
-        right = const offset_of!(Task, right), scales = const offset_of!(Task, scales),
-        zero_point = const offset_of!(Task, zero_point), bytes = const offset_of!(Task, bytes),
-        start = const offset_of!(Task, first), end = const offset_of!(Task, end),
-        from = const offset_of!(Run, from), first = const offset_of!(Run, first),
-        run = const size_of::<Run>(), tap = const size_of::<Tap>(),
+        run = const offset_of!(Task, run), taps = const offset_of!(Task, taps),
+        tap = const offset_of!(Task, tap), right = const offset_of!(Task, right),
+        offsets = const offset_of!(Task, offsets), last = const offset_of!(Task, last),
+        first = const offset_of!(Task, first), end = const offset_of!(Task, end),
+        scales = const offset_of!(Task, scales), biases = const offset_of!(Task, biases),
+        tap_len = const size_of::<Tap>(),
     )
 }

@@ -12,15 +12,17 @@ mod finish;
 mod nibbles;
 mod pairs;
 mod patches;
+mod pixels;
 mod positions;
 mod squares;
+mod threes;
 mod windows;
 
 use core::arch::asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sums};
+use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sight, Sums};
 
 pub(crate) use patches::{Patches, Place};
 
@@ -31,7 +33,9 @@ impl Kernels for Dsp {
     const NAME: &'static str = "dsp";
     const HAS_BYTES: bool = true;
     const HAS_NARROW: bool = true;
+    const HAS_DEPTHWISE: bool = true;
     const POSITIONS: usize = 4;
+    const PATCH_MAX: usize = usize::MAX; // in pieces
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
     const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
     type Lanes = dense::Lanes;
@@ -55,18 +59,22 @@ impl Kernels for Dsp {
 
     #[inline(always)]
     fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-        finish::finish_rows(finish, first, sums, outputs);
+        finish::finish_rows(finish, (first, u32::MAX), sums, outputs);
     }
 
     #[inline(always)]
-    fn depthwise(
-        group: &super::Group,
+    fn depthwise_layer(
+        sight: &Sight<'_>,
+        matrix: &Matrix<'_>,
         finish: &Finish<'_>,
-        first: usize,
-        rows: usize,
-        (x, y): (&[i8], &mut [i8]),
+        output: &mut [i8],
+        rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
-        depthwise::depthwise(group, finish, first, rows, (x, y))
+        if threes::takes(sight) {
+            threes::depthwise(sight, matrix, finish, output, rare)
+        } else {
+            depthwise::depthwise(sight, matrix, finish, output, rare)
+        }
     }
 
     #[inline(always)]
@@ -77,6 +85,11 @@ impl Kernels for Dsp {
         addition: &Addition,
     ) -> Option<()> {
         add::add(arena, operands, output, addition)
+    }
+
+    #[inline(always)]
+    fn sum_pixels(values: &[i8], size: [usize; 2], steps: [usize; 2], sums: &mut [i32]) {
+        pixels::sum_pixels(values, size, steps, sums);
     }
 
     #[inline(always)]

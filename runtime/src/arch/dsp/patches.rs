@@ -1,27 +1,27 @@
 //! What lies under a convolution's kernel at four positions, gathered and spread.
 //!
 //! Spread values take eight bytes a column. To keep the stack small, patches of more than
-//! [`PIECE_MAX`] columns are gathered and multiplied in pieces.
+//! [`PIECE_MAX`] columns are gathered and multiplied in pieces, so that they may be of any length.
 
 use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 
-use super::super::{
-    Finish, GatherPatches, MakeWorkspace, Matrix, PATCH_MAX, Stretches, Sums, Workspace,
-};
-use super::finish::Scales;
+use super::super::{Finish, GatherPatches, MakeWorkspace, Matrix, Stretches, Sums, Workspace};
+use super::finish::{Scales, most};
 use super::positions::{Group, POSITIONS, dot_patches};
 use super::windows::{LEAST_ROW, Recipe, spread_patch, spread_windows};
 use super::{GROUP, clear, squares};
 
-/// Most columns of a piece, a multiple of four: a third of 5 × 5 × 20, and 3 × 3 × 16.
-const PIECE_MAX: usize = 168;
+/// Most columns of a piece, a multiple of four: a third of 3 × 3 × 64 or of 5 × 5 × 20, a quarter of
+/// 3 × 3 × 80.
+const PIECE_MAX: usize = 192;
 
 /// Room for patches, apart from [`Patches`] so that it is never moved.
 pub(crate) struct Room {
     groups: [Group; PIECE_MAX / GROUP],
-    /// A position's patch before it is spread; then a row of weights that had to be unpacked.
-    pub(super) scratch: [i8; PATCH_MAX],
+    /// A piece of a position's patch before it is spread; then that of a row of weights that had to be
+    /// unpacked.
+    pub(super) scratch: [i8; PIECE_MAX],
     scales: Scales,
 }
 
@@ -57,8 +57,11 @@ pub(crate) struct Patches<'r> {
     columns: usize,
     /// Rows of a window that lies inside the image.
     window: Stretches,
-    /// Groups of a whole piece; the last one may have fewer.
+    /// How many pieces there are; groups of a whole one, the last of which may have fewer.
+    pieces: usize,
     step: usize,
+    /// Most that a sum comes to.
+    most: u32,
     /// The piece's number.
     piece: Option<usize>,
     /// The piece's first column.
@@ -73,16 +76,17 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
 
     #[inline(always)]
     fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
-        let columns = columns.min(PATCH_MAX);
-        let pieces = columns.div_ceil(PIECE_MAX).max(1);
         // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
-        let step = columns.div_ceil(GROUP).checked_div(pieces).unwrap_or_default();
-        let rest = usize::from(step.wrapping_mul(pieces) < columns.div_ceil(GROUP));
+        let (pieces, groups) = (columns.div_ceil(PIECE_MAX).max(1), columns.div_ceil(GROUP));
+        let step = groups.checked_div(pieces).unwrap_or_default();
+        let step = step.wrapping_add(usize::from(step.wrapping_mul(pieces) < groups));
         Self {
             room,
             columns,
             window,
-            step: step.wrapping_add(rest),
+            pieces: groups.div_ceil(step.max(1)),
+            step,
+            most: most(columns),
             piece: None,
             start: 0,
             recipe: Recipe::new(offset, window),
@@ -91,7 +95,7 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
     }
 
     fn pieces(&self) -> usize {
-        self.columns.div_ceil(GROUP).div_ceil(self.step.max(1))
+        self.pieces
     }
 
     #[inline(always)]
@@ -123,23 +127,25 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
     }
 
     #[inline(always)]
-    fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [i8])) {
-        gather(self.room.scratch.get_mut(..self.columns).unwrap_or_default());
+    fn fill(&mut self, slot: usize, gather: impl FnOnce(usize, &mut [i8])) {
+        let left = self.columns.wrapping_sub(self.start);
+        let len = self.recipe.count.wrapping_mul(GROUP).min(left);
+        gather(self.start, self.room.scratch.get_mut(..len).unwrap_or_default());
         if self.recipe.count == 0 || slot >= POSITIONS {
             return;
         }
-        let from = self.room.scratch.as_ptr().wrapping_add(self.start);
+        let from = self.room.scratch.as_ptr();
         let to = self.room.groups.as_mut_ptr().cast::<u32>().wrapping_add(slot);
         // SAFETY: there are `count` > 0 groups, at most as many as `groups` has, so that from
-        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words. The
-        // piece begins `start` bytes into the patch and ends within `columns` filled up to whole
-        // groups: PATCH_MAX consists of those. These are `spread_patch`'s conditions.
+        // position `slot` of the first on there are 2 · `count` words, one every POSITIONS words.
+        // `scratch` has four bytes for each group: PIECE_MAX is the groups' number times four. These
+        // are `spread_patch`'s conditions.
         unsafe { spread_patch(from, to, self.recipe.count, &self.recipe) };
     }
 
     #[inline(always)]
     fn finish_rows(&mut self, finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-        self.room.scales.finish(finish, first..usize::MAX, sums, outputs);
+        self.room.scales.finish(finish, (first..usize::MAX, self.most), sums, outputs);
     }
 
     fn squares(&self, matrix: &Matrix<'_>) -> usize {
@@ -160,7 +166,8 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
         if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
             return false;
         }
-        self.room.scales.finish(finish, 0..matrix.rows, sums, outputs);
+        let rows = (0..matrix.rows, self.most);
+        self.room.scales.finish(finish, rows, sums, outputs);
         true
     }
 

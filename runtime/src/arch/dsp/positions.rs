@@ -115,7 +115,7 @@ fn dot_packed(
         }
         let weights = patches.room.scratch.as_ptr().cast();
         // SAFETY: as above, with `used` bytes of `scratch`, which is no shorter than the longest
-        // patch; and nothing has changed the groups.
+        // piece; and nothing has changed the groups.
         unsafe { dot(ends.start, weights, ends.end, out) };
         out = out.wrapping_add(1);
     }
