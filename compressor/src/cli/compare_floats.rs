@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use bitsback_runtime::Model;
+use bitsback_runtime::format::Tensor;
 
 use super::compare::LayerDifference;
 use super::judging::Given;
+use super::matching::{Channels, matching};
 use super::model_file::Subject;
 use super::scaling::Scaling;
 use super::source::Source;
@@ -116,9 +118,24 @@ fn layers_between(
             *number += 1;
             let name =
                 model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
-            difference(name, &seen[*value], integers, step.output().zero_point)
+            let written = step.output();
+            let all =
+                Channels { values: &seen[*value], count: floats.graph.values[*value].channels() };
+            let zero = written.zero_point;
+            difference(name, &computed(all, integers, written), integers, zero)
         })
         .collect())
+}
+
+/// The values of the channels that the integers have.
+fn computed(all: Channels<'_>, integers: &[i8], written: &Tensor) -> Vec<f32> {
+    let count = written.shape.channels();
+    if all.values.len() == integers.len() {
+        return all.values.to_vec();
+    }
+    let zero = f32::from(written.zero_point);
+    let steps: Vec<f32> = integers.iter().map(|&q| f32::from(q) - zero).collect();
+    all.some(&matching(all, Channels { values: &steps, count }))
 }
 
 /// What each operator of a model is called, and the value of the floats that it writes; none where the
@@ -133,7 +150,12 @@ fn written(model: &Model<'_>, floats: &FloatModel) -> Option<Vec<(&'static str, 
             Some(Parts { first, second, .. }) => next(&first).and_then(|_| next(&second))?,
             None => next(&op)?,
         };
-        if step.output().len() != floats.graph.values[value].len() {
+        // Channels that never change aren't computed.
+        let (written, value_of) = (step.output(), &floats.graph.values[value]);
+        let [few, whole] =
+            [written.shape.channels(), value_of.channels()].map(|count| count.max(1));
+        let same = written.len() == value_of.len();
+        if !same && (few >= whole || written.len() / few != value_of.len() / whole) {
             return None;
         }
         all.push((op.label(), value));
