@@ -30,8 +30,9 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 /// of other tools, are given what the other model's inputs stand for, unless --pixels, --mean or
 /// --std say how data were scaled. Where both have the same sequence of operators, each layer's
 /// outputs are compared, too, and the first one that differs (from floats: by more than 2 steps on
-/// average) is named. Data need no labels; where they have some, these are matched as `evaluate` does,
-/// by the class names of either model.
+/// average) is named; channels that integers leave out, as they never change, are left out there,
+/// too. Data need no labels; where they have some, these are matched as `evaluate` does, by the class
+/// names of either model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

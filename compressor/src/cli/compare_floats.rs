@@ -111,31 +111,31 @@ fn layers_between(
     executor.visit(inputs, keep).map_err(QuantizeError::from)?;
     let integers = layers_of(bytes, quantized)?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let all = written.iter().zip(&integers).zip(model.ops()).enumerate();
-    Ok(all
-        .map(|(index, (((label, value), integers), step))| {
-            let number = counts.entry(label).or_default();
-            *number += 1;
-            let name =
-                model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
-            let written = step.output();
-            let all =
-                Channels { values: &seen[*value], count: floats.graph.values[*value].channels() };
-            let zero = written.zero_point;
-            difference(name, &computed(all, integers, written), integers, zero)
-        })
-        .collect())
+    let mut layers = Vec::with_capacity(written.len());
+    for (index, (((label, value), integers), step)) in
+        written.iter().zip(&integers).zip(model.ops()).enumerate()
+    {
+        let number = counts.entry(label).or_default();
+        *number += 1;
+        let name =
+            model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
+        let count = floats.graph.values[*value].channels();
+        let all = Channels { values: &seen[*value], count };
+        let Some(floats) = computed(all, integers, step.output()) else { return Ok(Vec::new()) };
+        layers.push(difference(name, &floats, integers, step.output().zero_point));
+    }
+    Ok(layers)
 }
 
-/// The values of the channels that the integers have.
-fn computed(all: Channels<'_>, integers: &[i8], written: &Tensor) -> Vec<f32> {
-    let count = written.shape.channels();
+/// The values of the channels that the integers have; none where none fit these.
+fn computed(all: Channels<'_>, integers: &[i8], written: &Tensor) -> Option<Vec<f32>> {
     if all.values.len() == integers.len() {
-        return all.values.to_vec();
+        return Some(all.values.to_vec());
     }
     let zero = f32::from(written.zero_point);
     let steps: Vec<f32> = integers.iter().map(|&q| f32::from(q) - zero).collect();
-    all.some(&matching(all, Channels { values: &steps, count }))
+    let few = Channels { values: &steps, count: written.shape.channels() };
+    Some(all.some(&matching(all, few)?))
 }
 
 /// What each operator of a model is called, and the value of the floats that it writes; none where the

@@ -3,6 +3,9 @@
 
 /// Most values of a channel that are looked at.
 const MAX_VALUES: usize = 4096;
+/// Least mean of the cosines of channels that are taken for the same: rounding alone leaves more than 0.9,
+/// weights that were trained anew don't.
+const MIN_COSINE: f64 = 0.5;
 
 /// Several channels' values, position after position.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +34,8 @@ impl Channels<'_> {
 }
 
 /// The channel of `all` that each of `few` fits best, ascending: of all ways to keep the order, the one
-/// with the greatest sum of cosines.
-pub(super) fn matching(all: Channels<'_>, few: Channels<'_>) -> Vec<usize> {
+/// with the greatest sum of cosines. None where none fits well.
+pub(super) fn matching(all: Channels<'_>, few: Channels<'_>) -> Option<Vec<usize>> {
     let (all, few) = (all.all(), few.all());
     let width = all.len() + 1;
     // At `i·width + j`: the best sum of the first i of the few among the first j of all.
@@ -55,7 +58,8 @@ pub(super) fn matching(all: Channels<'_>, few: Channels<'_>) -> Vec<usize> {
         chosen.push(end);
     }
     chosen.reverse();
-    chosen
+    let sum = best.last().copied().unwrap_or_default();
+    (sum >= MIN_COSINE * few.len() as f64).then_some(chosen)
 }
 
 /// How alike two channels are, whatever their scales: 1 of two that are zero everywhere.
@@ -85,7 +89,15 @@ mod tests {
             let some = Channels { values: &all, count: 6 }.some(&left);
             let rounded: Vec<f32> = some.iter().map(|x| (x * 40.0).round()).collect();
             let few = Channels { values: &rounded, count: left.len() };
-            assert_eq!(matching(Channels { values: &all, count: 6 }, few), left);
+            assert_eq!(matching(Channels { values: &all, count: 6 }, few), Some(left));
         }
+    }
+
+    #[test]
+    fn others_are_not_taken_for_them() {
+        let all: Vec<f32> = (0..50).flat_map(|p| (0..4).map(move |c| value(p, c))).collect();
+        let other: Vec<f32> = (0..100).map(|at| (at as f32 * 1.93).cos()).collect();
+        let few = Channels { values: &other, count: 2 };
+        assert_eq!(matching(Channels { values: &all, count: 4 }, few), None);
     }
 }
