@@ -100,7 +100,7 @@ pub(super) struct Comparison {
     pub(super) first_divergence: Option<String>,
     /// Whether one of the models computes with floats.
     pub(super) floats: bool,
-    /// Empty where the models have other operators.
+    /// Empty where the models have other operators or, both of integers, other channels.
     pub(super) layers: Vec<LayerDifference>,
     pub(super) notes: Vec<String>,
 }
@@ -345,7 +345,7 @@ fn text(comparison: &Comparison) -> String {
         text += &format!("outputs differ by at most {largest:.4}, by {mean:.5} on average\n");
     }
     if comparison.layers.is_empty() {
-        return text + "the models have other operators: layers can't be compared\n";
+        return text + "the models have other operators or channels: layers can't be compared\n";
     }
     text += &match &comparison.first_divergence {
         Some(name) if comparison.floats => format!("the first layer that drifts: {name}\n\n"),

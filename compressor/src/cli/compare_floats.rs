@@ -117,8 +117,7 @@ fn layers_between(
     {
         let number = counts.entry(label).or_default();
         *number += 1;
-        let name =
-            model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
+        let name = model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
         let count = floats.graph.values[*value].channels();
         let all = Channels { values: &seen[*value], count };
         let Some(floats) = computed(all, integers, step.output()) else { return Ok(Vec::new()) };

@@ -9,6 +9,7 @@ use std::ops::Range;
 use bitsback_runtime::format::Clamp;
 use bitsback_runtime::requantize::{Multiplier, requantize};
 
+use super::inside::Inside;
 use super::{IntegerValue, Matrix, Site, Units, Value, Window};
 
 /// The least and the greatest byte that something can be.
@@ -149,9 +150,9 @@ impl Known<'_> {
         first.into_iter().zip(second).map(|(a, b)| rule(a, b)).collect()
     }
 
-    /// What the layer's rows make of the first operand; `reads` says which of its units a row and column
-    /// meet. Where windows are padded, every product may be 0 as well.
-    pub fn rows(&self, padded: bool, reads: impl Fn(usize, usize) -> usize) -> Vec<Span> {
+    /// What the layer's rows make of the first operand, over whose image `window` moves if there is one;
+    /// `reads` says which of its units a row and column meet.
+    pub fn rows(&self, window: Option<Window>, reads: impl Fn(usize, usize) -> usize) -> Vec<Span> {
         let (Some(matrix), Some(x)) = (self.matrix, self.inputs.first()) else {
             return self.nothing();
         };
@@ -159,23 +160,39 @@ impl Known<'_> {
         if !matrix.is_whole() || !matrix.rows.is_multiple_of(units) {
             return self.nothing();
         }
+        let insides = window.map_or_else(|| vec![Inside::All], |window| self.insides(window));
+        let taps = window.map_or(1, |window| window.taps());
+        let in_tap = (matrix.columns / taps.max(1)).max(1);
         let [from, to] = [x.value, self.output].map(|value| value.quantization.zero_point);
         let mut spans: Vec<Option<Span>> = vec![None; units];
         for (row, weights) in matrix.values.chunks_exact(matrix.columns).enumerate() {
-            let mut sums = [matrix.bias.get(row).map_or(0, |&bias| i64::from(bias)); 2];
+            let bias = matrix.bias.get(row).map_or(0, |&bias| i64::from(bias));
+            let mut all = vec![[bias; 2]; insides.len()];
             for (column, &weight) in weights.iter().enumerate().filter(|(_, w)| **w != 0) {
                 let ends = x.at(reads(row, column)).about(from).map(|x| x * i64::from(weight));
-                let [mut low, mut high] = [ends[0].min(ends[1]), ends[0].max(ends[1])];
-                if padded {
-                    (low, high) = (low.min(0), high.max(0));
+                let ends = [ends[0].min(ends[1]), ends[0].max(ends[1])];
+                for (sums, inside) in all.iter_mut().zip(&insides) {
+                    let [low, high] = inside.product(column / in_tap, ends);
+                    *sums = [sums[0].saturating_add(low), sums[1].saturating_add(high)];
                 }
-                sums = [sums[0].saturating_add(low), sums[1].saturating_add(high)];
             }
-            let span = requantized(sums, matrix.multiplier(row), to, matrix.clamp);
+            let multiplier = matrix.multiplier(row);
+            let span = all.into_iter().map(|sums| requantized(sums, multiplier, to, matrix.clamp));
             let slot = &mut spans[row % units];
-            *slot = Some(slot.map_or(span, |slot| slot.or(span)));
+            *slot = span.chain(*slot).reduce(Span::or);
         }
         spans.into_iter().map(|span| span.unwrap_or(Span::ALL)).collect()
+    }
+
+    /// Which taps of a window lie inside of the first operand's image: each way that there is.
+    fn insides(&self, window: Window) -> Vec<Inside> {
+        let from = self.inputs.first().map(|operand| operand.value.dims.as_slice());
+        match (from, self.output.dims.as_slice()) {
+            (Some(&[height, width, _]), &[rows, columns, _]) => {
+                Inside::of(window, [height, width], [rows, columns])
+            }
+            _ => vec![Inside::Any],
+        }
     }
 
     /// What an operator of floats says of values of these dimensions.

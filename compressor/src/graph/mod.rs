@@ -18,6 +18,7 @@ mod computation;
 mod execute;
 pub(crate) mod exporter;
 mod fold;
+mod inside;
 pub(crate) mod integer;
 mod kernels;
 pub(crate) mod known;

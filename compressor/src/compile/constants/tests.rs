@@ -103,11 +103,13 @@ enum Row {
     Full,
     /// Of zeros, with a bias.
     Zeros(i32),
+    /// Of the greatest alone.
+    Heavy,
     /// That vary, but have zeros for this of so many channels.
     Without(usize, usize),
 }
 
-use Row::{Dead, Full, Live, Without, Zeros};
+use Row::{Dead, Full, Heavy, Live, Without, Zeros};
 
 fn matrix(rows: &[Row], columns: usize) -> Matrix {
     // −8 to 8 without 0.
@@ -119,6 +121,7 @@ fn matrix(rows: &[Row], columns: usize) -> Matrix {
     for (number, row) in rows.iter().enumerate() {
         values.extend((0..columns).map(|column| match *row {
             Zeros(_) => 0,
+            Heavy => 8,
             Without(channel, of) if column % of == channel => 0,
             _ => weight(number * columns + column + 1),
         }));
@@ -127,7 +130,7 @@ fn matrix(rows: &[Row], columns: usize) -> Matrix {
         Dead => -1_000_000,
         Full => 1_000_000,
         Zeros(bias) => bias,
-        Live | Without(..) => 17,
+        Live | Heavy | Without(..) => 17,
     });
     let multipliers =
         (0..rows.len()).map(|row| Multiplier { value: (1 << 30) + row as i32 * 999, shift: -4 });
@@ -225,6 +228,18 @@ fn depthwise_channels_go_with_what_they_read() {
             assert_eq!(channels, expected, "{padded} {layer:?}");
         }
     }
+}
+
+#[test]
+fn windows_at_the_border_are_looked_at_one_by_one() {
+    let mut draft = Draft::new(&[4, 4, 2]);
+    let x = draft.conv(0, &[Live, Full], true, 1);
+    // Four taps at a corner are enough to saturate.
+    let y = draft.depthwise(x, &[Live, Heavy], true);
+    draft.conv(y, &[Live], true, 1);
+    let (_, left_out) = checked(&draft.0);
+    let full = vec![(1, FULL)];
+    assert_eq!(gone(&left_out), [("n0", full.clone()), ("n1", full), ("n2", vec![])]);
 }
 
 #[test]

@@ -151,7 +151,7 @@ impl IntegerOperator for IntegerConv2d {
     }
 
     fn spans(&self, known: &Known<'_>) -> Vec<Span> {
-        known.rows(self.reads_padding(known), |_, column| column)
+        known.rows(Some(Window::of(self.window, self.dilation)), |_, column| column)
     }
 
     fn reads_padding(&self, known: &Known<'_>) -> bool {

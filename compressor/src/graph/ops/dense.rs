@@ -133,7 +133,7 @@ impl IntegerOperator for IntegerDense {
     }
 
     fn spans(&self, known: &Known<'_>) -> Vec<Span> {
-        known.rows(false, |_, column| column)
+        known.rows(None, |_, column| column)
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

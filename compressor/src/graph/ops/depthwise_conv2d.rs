@@ -166,7 +166,7 @@ impl IntegerOperator for IntegerDepthwiseConv2d {
     fn spans(&self, known: &Known<'_>) -> Vec<Span> {
         let channels = known.inputs.first().map_or(1, |x| x.value.units());
         let repeats = (known.units() / channels).max(1);
-        known.rows(self.reads_padding(known), |row, _| row / repeats)
+        known.rows(Some(Window::of(self.window, self.dilation)), |row, _| row / repeats)
     }
 
     /// All outputs of a channel stay or leave with it; of a single channel, which always stays, any may.
