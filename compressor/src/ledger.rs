@@ -47,7 +47,7 @@ pub struct GroupRecord {
     pub kept: bool,
     /// Why.
     pub reason: Reason,
-    /// `training`, `pruning`, `folding` or `front`.
+    /// `training`, `pruning`, `folding`, `integers` or `front`.
     pub stage: String,
     /// Training step at which it was decided (0 after training).
     pub step: u64,

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::graph::LeftOut;
 use crate::posterior::Prior;
 use crate::select::FrontSummary;
 use crate::select::chance::Standing;
@@ -130,6 +131,9 @@ pub struct Summary {
     /// Whether the networks are better than chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<ChanceSummary>,
+    /// Channels that never change or are never read, and so aren't in the model, if there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
     /// The front that the model was chosen from, if the job traced one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<FrontSummary>,
@@ -184,6 +188,7 @@ impl Summary {
             compressed,
             layers,
             chance: None,
+            left_out: None,
             front: None,
         }
     }

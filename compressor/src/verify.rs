@@ -371,6 +371,10 @@ fn layer_noise(
             continue;
         };
         let zero_point = f32::from(op.output().zero_point);
+        let floats = match note.value {
+            Some(value) => &compiled.left_out.computed(value, floats),
+            None => floats,
+        };
         let steps: Vec<f32> = integers.iter().map(|&q| f32::from(q) - zero_point).collect();
         layers.push(LayerNoise {
             name: note.name.clone(),

@@ -30,8 +30,9 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 /// of other tools, are given what the other model's inputs stand for, unless --pixels, --mean or
 /// --std say how data were scaled. Where both have the same sequence of operators, each layer's
 /// outputs are compared, too, and the first one that differs (from floats: by more than 2 steps on
-/// average) is named. Data need no labels; where they have some, these are matched as `evaluate` does,
-/// by the class names of either model.
+/// average) is named; channels that integers leave out, as they never change, are left out there,
+/// too. Data need no labels; where they have some, these are matched as `evaluate` does, by the class
+/// names of either model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -99,7 +100,7 @@ pub(super) struct Comparison {
     pub(super) first_divergence: Option<String>,
     /// Whether one of the models computes with floats.
     pub(super) floats: bool,
-    /// Empty where the models have other operators.
+    /// Empty where the models have other operators or, both of integers, other channels.
     pub(super) layers: Vec<LayerDifference>,
     pub(super) notes: Vec<String>,
 }
@@ -344,7 +345,7 @@ fn text(comparison: &Comparison) -> String {
         text += &format!("outputs differ by at most {largest:.4}, by {mean:.5} on average\n");
     }
     if comparison.layers.is_empty() {
-        return text + "the models have other operators: layers can't be compared\n";
+        return text + "the models have other operators or channels: layers can't be compared\n";
     }
     text += &match &comparison.first_divergence {
         Some(name) if comparison.floats => format!("the first layer that drifts: {name}\n\n"),

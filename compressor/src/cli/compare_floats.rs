@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use bitsback_runtime::Model;
+use bitsback_runtime::format::Tensor;
 
 use super::compare::LayerDifference;
 use super::judging::Given;
+use super::matching::{Channels, matching};
 use super::model_file::Subject;
 use super::scaling::Scaling;
 use super::source::Source;
@@ -109,16 +111,30 @@ fn layers_between(
     executor.visit(inputs, keep).map_err(QuantizeError::from)?;
     let integers = layers_of(bytes, quantized)?;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let all = written.iter().zip(&integers).zip(model.ops()).enumerate();
-    Ok(all
-        .map(|(index, (((label, value), integers), step))| {
-            let number = counts.entry(label).or_default();
-            *number += 1;
-            let name =
-                model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
-            difference(name, &seen[*value], integers, step.output().zero_point)
-        })
-        .collect())
+    let mut layers = Vec::with_capacity(written.len());
+    for (index, (((label, value), integers), step)) in
+        written.iter().zip(&integers).zip(model.ops()).enumerate()
+    {
+        let number = counts.entry(label).or_default();
+        *number += 1;
+        let name = model.op_name(index).map_or_else(|| format!("{label}_{number}"), str::to_owned);
+        let count = floats.graph.values[*value].channels();
+        let all = Channels { values: &seen[*value], count };
+        let Some(floats) = computed(all, integers, step.output()) else { return Ok(Vec::new()) };
+        layers.push(difference(name, &floats, integers, step.output().zero_point));
+    }
+    Ok(layers)
+}
+
+/// The values of the channels that the integers have; none where none fit these.
+fn computed(all: Channels<'_>, integers: &[i8], written: &Tensor) -> Option<Vec<f32>> {
+    if all.values.len() == integers.len() {
+        return Some(all.values.to_vec());
+    }
+    let zero = f32::from(written.zero_point);
+    let steps: Vec<f32> = integers.iter().map(|&q| f32::from(q) - zero).collect();
+    let few = Channels { values: &steps, count: written.shape.channels() };
+    Some(all.some(&matching(all, few)?))
 }
 
 /// What each operator of a model is called, and the value of the floats that it writes; none where the
@@ -133,7 +149,12 @@ fn written(model: &Model<'_>, floats: &FloatModel) -> Option<Vec<(&'static str, 
             Some(Parts { first, second, .. }) => next(&first).and_then(|_| next(&second))?,
             None => next(&op)?,
         };
-        if step.output().len() != floats.graph.values[value].len() {
+        // Channels that never change aren't computed.
+        let (written, value_of) = (step.output(), &floats.graph.values[value]);
+        let [few, whole] =
+            [written.shape.channels(), value_of.channels()].map(|count| count.max(1));
+        let same = written.len() == value_of.len();
+        if !same && (few >= whole || written.len() / few != value_of.len() / whole) {
             return None;
         }
         all.push((op.label(), value));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::output::{Context, quoted};
-use super::{comparison, front};
+use super::{comparison, front, left_out};
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
 use crate::job::Job;
@@ -42,7 +42,8 @@ few validation examples to say so, or to promise what is demanded, 70 a defect o
 called program, 130 interrupted (--resume goes on).
 
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
-float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], chance{}, and with a front
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], chance{}, left_out{}
+(channels, of_channels, products, of_products, layers[]) where some are known beforehand, and with a front
 front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
     /// The job file
@@ -150,8 +151,10 @@ fn text(summary: &Summary, out: &Path) -> String {
         Some(front) => format!("\n{}", front::table(front)),
         None => String::new(),
     };
+    let known = summary.left_out.as_ref().and_then(left_out::line);
+    let known = known.map_or_else(String::new, |line| format!("\n{line}"));
     format!(
-        "{}{front}\nmodel   {}\nreport  {}",
+        "{}{known}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

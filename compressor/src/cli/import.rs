@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::feeding;
 use super::judging::check_names;
 use super::layout::{self, LayoutOption};
+use super::left_out;
 use super::model_file;
 use super::output::{Context, keeps_inputs};
 use super::scaling::byte_range;
@@ -15,6 +16,7 @@ use super::storing::{self, Choice, Storing};
 use crate::compile::serialize::ModelInfo;
 use crate::error::{CliError, Error};
 use crate::files;
+use crate::graph::LeftOut;
 use crate::import::{ByteRange, ImportOptions, Imported, InputLayout, MAX_IMPORT_BYTES, import};
 use crate::quantize::QuantizeError;
 use crate::report::number::thousands;
@@ -36,8 +38,9 @@ Examples:
   bitsback import quantized.onnx -o model.bbk
   bitsback import model.tflite -o model.bbk --goal flash      weights coded where that is shorter
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops, storage[] with goal, taken, file_bytes and
-instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, left_out with channels, of_channels, products,
+of_products and layers[] (name and left_out[] with channel and reason), storage[] with goal, taken,
+file_bytes and instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -72,6 +75,8 @@ struct Summary {
     arena_bytes: usize,
     macs: u64,
     ops: usize,
+    /// Channels that never change or are never read.
+    left_out: LeftOut,
     /// What weights take, stored for each goal.
     storage: Vec<Choice>,
     /// Of an .onnx file's input.
@@ -106,6 +111,7 @@ impl Import {
             arena_bytes: model.arena_len(),
             macs: model.macs(),
             ops: model.op_count(),
+            left_out: imported.compiled.left_out.clone(),
             storage: self.storage(&imported, &options)?,
             input_layout: imported.input_layout,
             notes: context.notes(),
@@ -117,9 +123,11 @@ impl Import {
         } else {
             ""
         };
+        let known = left_out::line(&summary.left_out);
+        let known = known.map_or_else(String::new, |line| format!("{line}\n"));
         let text = format!(
             "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates\n\
-             {}{hint}",
+             {known}{}{hint}",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.input_bytes as u64),

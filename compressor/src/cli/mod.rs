@@ -22,6 +22,8 @@ mod import;
 mod inspect;
 mod judging;
 mod layout;
+mod left_out;
+mod matching;
 mod mcu;
 mod model_file;
 mod output;

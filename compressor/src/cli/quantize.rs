@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::amount;
 use super::judging::{Judging, Meaning};
 use super::layout::LayoutOption;
+use super::left_out;
 use super::model_file;
 use super::output::{Context, keeps_inputs};
 use super::scaling::{self, Scaling};
@@ -20,7 +21,7 @@ use crate::compile::{self, CompileOptions, InputQuantization};
 use crate::data::{Dataset, Normalization, Values};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::graph::{Affine, Graph, IntegerGraph, Plan, lower};
+use crate::graph::{Affine, Graph, IntegerGraph, LeftOut, Plan, lower};
 use crate::import::InputLayout;
 use crate::numbers::Range;
 use crate::quantize::assess::{Assessment, Truth, assess, float_outputs, outputs};
@@ -59,6 +60,7 @@ With --json: task, count, float_error_percent, integer_error_percent, agreement_
 classes), float_deviation and integer_deviation (of numbers: mean_absolute_error,
 root_mean_squared_error, r_squared), distance (largest, mean, signal_to_noise_db), float_bytes,
 file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage;
+left_out with channels, of_channels, products, of_products and layers[] (name and left_out[] with channel and reason);
 storage[] with goal, taken, file_bytes, instructions; input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
@@ -144,6 +146,8 @@ struct Summary {
     calibrated_on: usize,
     decided_on: usize,
     layers: Vec<LayerWidth>,
+    /// Channels that never change or are never read.
+    left_out: LeftOut,
     /// What weights take, stored for each goal.
     storage: Vec<Choice>,
     /// Of an .onnx file's input.
@@ -165,17 +169,17 @@ fn known_truth(
     })
 }
 
-/// The graph of integers, and its file.
+/// The graph of integers, its file, and what isn't in that.
 fn compiled(
     graph: &Graph<Affine>,
     plan: &Plan,
     input: &InputQuantization,
     options: &CompileOptions,
     info: &ModelInfo,
-) -> Result<(IntegerGraph, Vec<u8>), QuantizeError> {
+) -> Result<(IntegerGraph, Vec<u8>, LeftOut), QuantizeError> {
     let integers = lower(graph, plan)?;
-    let (bytes, _) = compile::write(&integers, input, options, info)?;
-    Ok((integers, bytes))
+    let (bytes, compiled) = compile::write(&integers, input, options, info)?;
+    Ok((integers, bytes, compiled.left_out))
 }
 
 impl Quantize {
@@ -220,7 +224,7 @@ impl Quantize {
             (layers(graph, &plan), 0)
         };
         let info = self.info(&judging);
-        let (integers, bytes) = compiled(graph, &plan, &input, &options, &info)?;
+        let (integers, bytes, left_out) = compiled(graph, &plan, &input, &options, &info)?;
         stage.set(0, "counting errors, in floats and in integers");
         let parsed: Model<'_> = model_file::parse(&self.output, &bytes)?;
         let ending = ending.with_integers(Ending::of_model(&parsed));
@@ -238,6 +242,7 @@ impl Quantize {
             calibrated_on: calibrating.len(),
             decided_on,
             layers: widths,
+            left_out,
             storage: choices.map_err(QuantizeError::from)?,
             input_layout,
             notes: context.notes(),
@@ -346,7 +351,9 @@ impl Quantize {
         let right = Align::Right;
         let heads = ["Layer", "weights", "bits", "damage alone (steps²)"];
         let layers = table::layout(&heads, &[Align::Left, right, right, right], &rows);
-        format!("{text}\n\n{layers}\n{}", storing::told(&summary.storage))
+        let known = left_out::line(&summary.left_out);
+        let known = known.map_or_else(String::new, |line| format!("{line}\n"));
+        format!("{text}\n\n{layers}\n{known}{}", storing::told(&summary.storage))
     }
 }
 

@@ -19,7 +19,7 @@ use super::{Arrangement, Compiled, InputQuantization, OpNote, RawInput, place};
 use crate::graph::integer::Takes;
 use crate::graph::lower::small;
 use crate::graph::{
-    Emitter, IntegerGraph, IntegerNode, LowerError, Matrix, Storage, StoredLayer, ValueId,
+    Emitter, IntegerGraph, IntegerNode, LeftOut, LowerError, Matrix, Storage, StoredLayer, ValueId,
 };
 
 /// All operators, placed in the arena.
@@ -62,6 +62,7 @@ pub(super) fn emit(graph: &IntegerGraph, arrangement: Arrangement) -> Result<Com
             raw: RawInput::Nothing,
         },
         output_scale: graph.values[graph.output].quantization.scale,
+        left_out: LeftOut::default(),
     })
 }
 

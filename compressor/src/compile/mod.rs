@@ -1,7 +1,7 @@
 //! From a network of integers to a model file: the one compiler, whatever the network came from.
 //!
 //! 1. [`calibrate`](crate::quantize::calibrate()) watches floats and chooses scales; [`crate::graph::lower()`] makes integers;
-//! 2. `prepare` drops what the output doesn't need and gives constants an operator;
+//! 2. `constants` leaves out what is known beforehand; `prepare` drops what the output doesn't need and gives constants an operator;
 //! 3. [`SizeConfig`] says how weights are stored; `fuse` makes one operator of two where that pays;
 //! 4. `emit` makes the runtime's records and the weight section;
 //! 5. `place` lays tensors out in the arena;
@@ -14,6 +14,7 @@ mod agreement;
 mod biases;
 pub(crate) mod calibrate;
 pub(crate) mod coding;
+mod constants;
 mod emit;
 mod fuse;
 mod input;
@@ -35,8 +36,8 @@ use thiserror::Error;
 
 use crate::graph::ops::{IntegerArgmax, IntegerSoftmax};
 use crate::graph::{
-    IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LowerError, Matrix, Origin, Storage,
-    ValueId,
+    IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LeftOut, LowerError, Matrix, Origin,
+    Storage, ValueId,
 };
 use crate::numbers::Quantization;
 
@@ -105,6 +106,8 @@ pub struct Compiled {
     pub input_quantization: InputQuantization,
     /// Real value of one step of the output.
     pub output_scale: f32,
+    /// What of the network isn't in it, as it is known beforehand.
+    pub left_out: LeftOut,
 }
 
 /// What an operator is, seen from the network.
@@ -219,7 +222,8 @@ pub fn append_head(graph: &mut IntegerGraph, head: Head) {
     graph.nodes.push(IntegerNode { name, op, inputs, output: graph.output, parameters: None });
 }
 
-/// The file of a graph, each layer stored as `options` say, and what it was written from.
+/// The file of a graph without what is known beforehand, each layer stored as `options` say, and what it
+/// was written from.
 ///
 /// # Errors
 /// What doesn't fit the runtime.
@@ -229,12 +233,14 @@ pub fn write(
     options: &CompileOptions,
     info: &ModelInfo,
 ) -> Result<(Vec<u8>, Compiled), CompileError> {
+    let (graph, left_out) = constants::leave_out(graph.clone())?;
     let make = |storage: &dyn Fn(usize, &Matrix) -> Storage| {
         let mut graph = graph.clone();
         for (layer, matrix) in graph.layers_mut().enumerate() {
             matrix.storage = storage(layer, matrix);
         }
-        let compiled = compile(graph, input, options)?;
+        let mut compiled = compile(graph, input, options)?;
+        compiled.left_out = left_out.clone();
         let bytes = serialize(&compiled, info)?;
         Ok::<_, CompileError>((bytes, compiled))
     };

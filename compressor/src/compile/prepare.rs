@@ -29,7 +29,7 @@ pub(super) fn prepare(mut graph: IntegerGraph) -> Result<IntegerGraph, CompileEr
 }
 
 /// Drops nodes that the output doesn't depend on.
-fn drop_unused(graph: &mut IntegerGraph) {
+pub(super) fn drop_unused(graph: &mut IntegerGraph) {
     let mut needed = vec![false; graph.values.len()];
     let mark = |graph: &IntegerGraph, id: ValueId, needed: &mut Vec<bool>| {
         if let Some(flag) = needed.get_mut(graph.storage(id).0) {
@@ -53,7 +53,7 @@ fn name(graph: &IntegerGraph, id: ValueId) -> String {
 }
 
 /// Everything is written once, before it is read, and the last node writes the output.
-fn check_order(graph: &IntegerGraph) -> Result<(), CompileError> {
+pub(super) fn check_order(graph: &IntegerGraph) -> Result<(), CompileError> {
     if graph.input >= graph.values.len() {
         return Err(CompileError::NothingComputed { value: name(graph, graph.output) });
     }
@@ -168,9 +168,10 @@ fn split_join(graph: &mut IntegerGraph, mut node: IntegerNode, nodes: &mut Vec<I
 }
 
 /// What lives in the arena has a rank and a size that the format holds.
-fn check_values(graph: &IntegerGraph) -> Result<(), CompileError> {
+pub(super) fn check_values(graph: &IntegerGraph) -> Result<(), CompileError> {
     let outputs = graph.nodes.iter().map(|node| node.output);
-    let inputs = graph.nodes.iter().flat_map(|node| node.inputs.iter().copied());
+    let inputs = graph.nodes.iter().flat_map(|node| &node.inputs);
+    let inputs = inputs.flat_map(|&id| [id, graph.storage(id).0]);
     for id in outputs.chain(inputs).chain([graph.input]) {
         let Some(value) = graph.values.get(id) else { continue };
         let (len, limit) = (value.len(), MAX_ARENA_LEN as usize);

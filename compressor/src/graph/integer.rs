@@ -7,6 +7,7 @@ use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op as Record, Step};
 
+use super::known::{Kept, Known, Span, Ties};
 use super::lower::LowerError;
 use super::ops::{IntegerOp, Op};
 use super::{Graph, Node, ValueId};
@@ -61,6 +62,11 @@ impl IntegerValue {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Channels of an image, or features of a vector: the last dimension, at least 1.
+    pub fn units(&self) -> usize {
+        self.dims.last().copied().unwrap_or(1).max(1)
+    }
 }
 
 /// How a layer's weights are stored. Every way gives the same outputs.
@@ -97,6 +103,23 @@ pub struct Matrix {
     pub clamp: Clamp,
     /// How the weights are stored.
     pub storage: Storage,
+}
+
+impl Matrix {
+    /// Whether there is something in it and all parts have the lengths that its sizes ask for.
+    pub fn is_whole(&self) -> bool {
+        let each = |len: usize, alone: usize| len == alone || len == self.rows;
+        self.rows.checked_mul(self.columns) == Some(self.values.len())
+            && !self.values.is_empty()
+            && each(self.bias.len(), 0)
+            && each(self.multipliers.len(), 1)
+    }
+
+    /// The multiplier of a row.
+    pub fn multiplier(&self, row: usize) -> Multiplier {
+        let own = self.multipliers.get(row).or_else(|| self.multipliers.first());
+        own.copied().unwrap_or_default()
+    }
 }
 
 /// A layer's parameters in the weight section.
@@ -229,6 +252,29 @@ pub trait IntegerOperator: std::fmt::Debug {
     #[cfg(feature = "training")]
     fn trains(&self) -> bool {
         false
+    }
+
+    /// What each unit of its output can be, by the runtime's arithmetic, of what is known of its operands:
+    /// as many spans as [`Known::units`]. Functions of single values are left to the runtime itself.
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        known.nothing()
+    }
+
+    /// Which units of its operands stay or leave with those of its output: as with floats, unless it says
+    /// otherwise.
+    fn ties(&self, known: &Known<'_>) -> Ties {
+        let real = self.real(known.output.quantization);
+        real.map_or(Ties::Fixed, |(op, _)| known.on_floats(|site| op.units(site)).into())
+    }
+
+    /// Whether its windows reach beyond the image that they move over.
+    fn reads_padding(&self, _known: &Known<'_>) -> bool {
+        false
+    }
+
+    /// Itself when only these units stay, where it names some; none where it stays as it is.
+    fn on_kept(&self, _kept: Kept<'_>) -> Option<IntegerOp> {
+        None
     }
 
     /// Whether only its readers say what its bytes stand for, so that a model can't end with it.

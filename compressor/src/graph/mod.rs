@@ -18,8 +18,11 @@ mod computation;
 mod execute;
 pub(crate) mod exporter;
 mod fold;
+mod inside;
 pub(crate) mod integer;
 mod kernels;
+pub(crate) mod known;
+mod left_out;
 mod limits;
 pub(crate) mod lower;
 pub(crate) mod operator;
@@ -43,6 +46,8 @@ pub use integer::{
     Emitter, IntegerGraph, IntegerNode, IntegerOperator, IntegerValue, Matrix, Origin, Parts,
     Relation, Storage, StoredLayer, Takes,
 };
+pub use known::{Kept, Known, Operand, Span, Ties};
+pub use left_out::{LeftOut, LeftOutLayer, LeftOutUnit, Why};
 pub use lower::{LowerError, Lowering, Plan, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
 pub(crate) use ops::{IntegerOp, Op};

@@ -1,7 +1,7 @@
 //! Figures of a network before and after, layer by layer.
 
 use crate::compile::Compiled;
-use crate::graph::{Affine, Graph, Op, Weights};
+use crate::graph::{Affine, Graph, LeftOutLayer, Op, Weights};
 use crate::ledger::BitRecord;
 use crate::summary::LayerSummary;
 
@@ -22,6 +22,14 @@ fn shape(op: &Op, weights: Weights) -> Vec<usize> {
         Op::DepthwiseConv2d(conv) => vec![outputs, conv.window.size[0], conv.window.size[1]],
         _ => vec![outputs, inputs],
     }
+}
+
+/// Sizes of a layer without what the integers leave out, and the products that they don't make.
+fn in_integers(weights: Weights, left_out: Option<&LeftOutLayer>) -> (Weights, u64) {
+    let Some(left_out) = left_out else { return (weights, 0) };
+    let outputs = weights.outputs.saturating_sub(left_out.left_out.len());
+    let inputs = weights.inputs.saturating_sub(left_out.inputs_left_out.len());
+    (Weights { outputs, inputs, ..weights }, left_out.products)
 }
 
 /// Every layer with weights, before and after.
@@ -45,17 +53,18 @@ pub(super) fn layers(
                 (p.weight_bytes + p.bias_bytes + p.requantization_bytes) as u64
             })
             .sum();
+        let (weights, products) = in_integers(sizes.1, compiled.left_out.layer(&old.name));
         all.push(LayerSummary {
             op: old.op.name().to_owned(),
             shape_before: shape(&old.op, sizes.0),
-            shape_after: shape(&new.op, sizes.1),
+            shape_after: shape(&new.op, weights),
             groups_before: sizes.0.group_count(),
-            groups_after: sizes.1.group_count(),
+            groups_after: weights.group_count(),
             bits: bits.get(i).map_or(0, |b| b.bits),
             float_bytes: old.parameters.as_ref().map_or(0, bytes),
             file_bytes,
             macs_before: macs.0,
-            macs_after: macs.1,
+            macs_after: macs.1.saturating_sub(products),
             name: old.name.clone(),
         });
     }

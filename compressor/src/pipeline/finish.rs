@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::figures::{float_bytes, layers};
+use super::left_out;
 use super::pareto_front::ParetoFront;
 use super::stages::Trained;
 use super::verdict::Verdict;
@@ -58,6 +59,15 @@ pub(super) struct Model {
     pub(super) verification: Verification,
 }
 
+impl Model {
+    /// Every group's fate, and every layer's bits.
+    pub(super) fn ledger(&self, trained: &Trained) -> Ledger {
+        let mut groups = trained.pruned.groups.clone();
+        left_out::mark(&mut groups, &self.compiled.left_out);
+        Ledger { groups, bits: self.bits.clone() }
+    }
+}
+
 /// Compiles the model and judges it; then writes everything, whether or not it is good enough.
 pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let stage = input.run.progress.stage("integer model", 4);
@@ -70,7 +80,7 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
     stage.set(3, "test set and report");
-    let ledger = Ledger { groups: input.trained.pruned.groups.clone(), bits: model.bits.clone() };
+    let ledger = model.ledger(input.trained);
     ledger.write_csv(input.run.out)?;
     let mut summary = input.summary(&model)?;
     let classes = &input.run.prepared.dataset.classes;
@@ -283,6 +293,8 @@ impl Input<'_> {
         };
         let layers = layers(dense, network, &parsed, &model.compiled, &model.bits);
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
+        let left_out = &model.compiled.left_out;
+        summary.left_out = (!left_out.layers.is_empty()).then(|| left_out.clone());
         summary.front = self.front.map(|front| front.summary(self.job, &self.run)).transpose()?;
         Ok(summary)
     }

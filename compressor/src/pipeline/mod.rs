@@ -8,6 +8,7 @@ pub(crate) mod checkpoint;
 mod cut;
 mod figures;
 mod finish;
+mod left_out;
 mod pareto_front;
 mod pretrained;
 mod stages;

@@ -43,6 +43,14 @@ pub(super) fn section(report: &Report) -> String {
     if let Some(nats) = report.meta.description_length_nats {
         body += &html::remark(&description_length(nats, report.summary.compressed.file_bytes));
     }
+    if let Some(left_out) = &report.summary.left_out {
+        body += &html::remark(&format!(
+            "{} channels of the integer model never change, whatever the input is, or are never read; \
+             without them it makes {} products fewer, and gives the same bytes.",
+            super::number::thousands(left_out.channels as u64),
+            super::number::thousands(left_out.products)
+        ));
+    }
     body += &html::remark(&format!(
         "Every group's importance, threshold, fate, rule and effect (the rise of the loss by the \
          removal that it was part of) stand in <code>{GROUPS_FILE}</code>, every layer's bits and the \

@@ -17,7 +17,7 @@ const EXAMPLES: usize = 6;
 const CHANNELS: usize = 8;
 
 /// Operators to draw.
-const KINDS: u8 = 18;
+pub(crate) const KINDS: u8 = 18;
 
 /// Which operator is next, which image it reads, and its size.
 pub(crate) type Choice = (u8, u8, u8);

@@ -1,9 +1,7 @@
 //! Sums of two values.
 
 use bitsback_runtime::format::Clamp;
-use bitsback_runtime::requantize::Multiplier;
-#[cfg(feature = "training")]
-use bitsback_runtime::requantize::requantize;
+use bitsback_runtime::requantize::{Multiplier, requantize};
 use bitsback_runtime::{self as runtime, Step, ops};
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +9,7 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -112,7 +111,6 @@ pub struct IntegerAdd {
     pub clamp: Clamp,
 }
 
-#[cfg(feature = "training")]
 impl IntegerAdd {
     /// The sum of two operands less their zero points, before the clamp.
     fn sum(&self, (a, b): (i32, i32), to: Quantization) -> i32 {
@@ -136,6 +134,25 @@ impl IntegerOperator for IntegerAdd {
         let Self { multipliers, output_multiplier, clamp } = *self;
         let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
         Ok(runtime::Op::Add(ops::Add { inputs, output, multipliers, output_multiplier, clamp }))
+    }
+
+    /// The sum grows with each operand, whose factors are at most 1.
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let [a, b] = self.multipliers;
+        let sound = |multiplier: Multiplier| multiplier.is_sound() && multiplier.shift <= 0;
+        let zeros: Vec<i8> = known.inputs.iter().map(|x| x.value.quantization.zero_point).collect();
+        let &[first, second] = zeros.as_slice() else { return known.nothing() };
+        if ![a, b, self.output_multiplier].into_iter().all(sound) {
+            return known.nothing();
+        }
+        let to = known.output.quantization;
+        known.pairs(|a, b| {
+            let ends = a.about(first).into_iter().zip(b.about(second));
+            let mut ends = ends.map(|(a, b)| self.sum((a as i32, b as i32), to));
+            let ends =
+                [ends.next(), ends.next()].map(|sum| Clamp::NONE.apply(sum.unwrap_or_default()));
+            Span { low: ends[0], high: ends[1] }.clamped(self.clamp)
+        })
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -8,6 +8,7 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Attribute, Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -135,6 +136,16 @@ impl IntegerOperator for IntegerConcat {
         let inputs = (0..emitter.operands()).map(|at| emitter.bytes(at));
         let inputs = inputs.collect::<Result<_, LowerError>>()?;
         Ok(runtime::Op::Concat(ops::Concat { inputs, output, axis: self.axis as u8 }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        if self.axis + 1 == known.output.dims.len() {
+            let all = known.inputs.iter();
+            return all.flat_map(|x| (0..x.value.units()).map(|unit| x.at(unit))).collect();
+        }
+        let mut all = (0..known.inputs.len()).map(|operand| known.alike(operand, |span| span));
+        let Some(first) = all.next() else { return known.nothing() };
+        all.fold(first, |spans, more| spans.into_iter().zip(more).map(|(a, b)| a.or(b)).collect())
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -9,6 +9,7 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::super::{Affine, Window};
@@ -147,6 +148,14 @@ impl IntegerOperator for IntegerConv2d {
                 runtime::Op::CodedConv2d(coded)
             }
         })
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        known.rows(Some(Window::of(self.window, self.dilation)), |_, column| column)
+    }
+
+    fn reads_padding(&self, known: &Known<'_>) -> bool {
+        known.is_left_by(Window::of(self.window, self.dilation))
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -8,6 +8,7 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{self, Attribute, Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights};
 use super::Op;
@@ -129,6 +130,10 @@ impl IntegerOperator for IntegerDense {
                 runtime::Op::CodedDense(ops::CodedDense { input, output, affine })
             }
         })
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        known.rows(None, |_, column| column)
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -9,6 +9,7 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation, StoredLayer, Takes};
 use super::super::kernels::{self, Ends};
+use super::super::known::{Known, Span, Ties};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Groups, Operator, Prepared, Site, Units, Weights, unless};
 use super::super::{Affine, Window};
@@ -160,6 +161,30 @@ impl IntegerOperator for IntegerDepthwiseConv2d {
                 runtime::Op::CodedDepthwiseConv2d(coded)
             }
         })
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let channels = known.inputs.first().map_or(1, |x| x.value.units());
+        let repeats = (known.units() / channels).max(1);
+        known.rows(Some(Window::of(self.window, self.dilation)), |row, _| row / repeats)
+    }
+
+    /// All outputs of a channel stay or leave with it; of a single channel, which always stays, any may.
+    fn ties(&self, known: &Known<'_>) -> Ties {
+        let channels = known.inputs.first().map_or(1, |x| x.value.units());
+        let outputs = known.units();
+        if channels == 1 {
+            return Ties::Mixed;
+        }
+        if !outputs.is_multiple_of(channels) {
+            return Ties::Fixed;
+        }
+        let repeats = outputs / channels;
+        Ties::Taken((0..outputs).map(|output| Some((0, output / repeats))).collect())
+    }
+
+    fn reads_padding(&self, known: &Known<'_>) -> bool {
+        known.is_left_by(Window::of(self.window, self.dilation))
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

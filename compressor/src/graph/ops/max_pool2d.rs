@@ -8,6 +8,7 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::kernels::{self, Ends};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::super::{Affine, Window};
@@ -109,6 +110,10 @@ impl IntegerOperator for IntegerMaxPool2d {
         let Self { window, clamp } = *self;
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         Ok(runtime::Op::MaxPool2d(ops::MaxPool2d { input, output, window, clamp }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        known.alike(0, |span| span.clamped(self.clamp))
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

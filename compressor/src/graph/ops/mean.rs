@@ -11,6 +11,7 @@ use super::super::Window;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter, file_dims};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Known, Span, requantized};
 use super::super::lower::{LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
@@ -108,6 +109,16 @@ impl IntegerOperator for IntegerMean {
         let Self { multiplier, clamp } = *self;
         let (input, output) = (emitter.shaped(0)?, emitter.output()?);
         Ok(runtime::Op::Mean(ops::Mean { input, output, multiplier, clamp }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let Some(x) = known.inputs.first() else { return known.nothing() };
+        let positions = (x.value.len() / x.value.units()) as i64;
+        let [from, to] = [x.value, known.output].map(|value| value.quantization.zero_point);
+        known.alike(0, |span| {
+            let sums = span.about(from).map(|difference| difference.saturating_mul(positions));
+            requantized(sums, self.multiplier, to, self.clamp)
+        })
     }
 
     fn scales(&self, step: &Step) -> Vec<Relation> {

@@ -9,6 +9,7 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Known, Span, requantized};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
 use super::Op;
@@ -108,6 +109,20 @@ impl IntegerOperator for IntegerMul {
         let Self { multiplier, clamp } = *self;
         let (inputs, output) = ([emitter.flat(0)?, emitter.flat(1)?], emitter.output()?);
         Ok(runtime::Op::Mul(ops::Mul { inputs, output, multiplier, clamp }))
+    }
+
+    /// A product of two spans has its ends among those of theirs.
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let zeros: Vec<i8> = known.inputs.iter().map(|x| x.value.quantization.zero_point).collect();
+        let &[first, second] = zeros.as_slice() else { return known.nothing() };
+        known.pairs(|a, b| {
+            let ([a, c], [b, d]) = (a.about(first), b.about(second));
+            let products = [a * b, a * d, c * b, c * d];
+            let ends = products.iter().fold([products[0]; 2], |[low, high], &product| {
+                [low.min(product), high.max(product)]
+            });
+            requantized(ends, self.multiplier, known.output.quantization.zero_point, self.clamp)
+        })
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter, file_dims};
-use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::integer::{Emitter, IntegerOperator, IntegerValue, Relation};
+use super::super::known::{Kept, Known, Span, Ties};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
-use super::Op;
+use super::{IntegerOp, Op};
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Tensor, Value, columns, constant};
 use crate::numbers::Quantization;
@@ -130,6 +131,13 @@ pub struct IntegerPad {
     pub value: i8,
 }
 
+impl IntegerPad {
+    /// What is added before the last dimension's first unit.
+    fn units_before(&self) -> usize {
+        self.before.last().map_or(0, |&border| usize::from(border))
+    }
+}
+
 impl IntegerOperator for IntegerPad {
     fn label(&self) -> &'static str {
         "pad"
@@ -144,6 +152,33 @@ impl IntegerOperator for IntegerPad {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let before = self.before.iter().copied().collect();
         Ok(runtime::Op::Pad(ops::Pad { input, output, before, value: self.value }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let Some(x) = known.inputs.first() else { return known.nothing() };
+        let (fill, before) = (Span::of(self.value), self.units_before());
+        let pixels = |value: &IntegerValue| value.len() / value.units();
+        let framed = pixels(x.value) < pixels(known.output);
+        let span = |unit: usize| match unit.checked_sub(before) {
+            Some(unit) if unit < x.value.units() && framed => x.at(unit).or(fill),
+            Some(unit) if unit < x.value.units() => x.at(unit),
+            _ => fill,
+        };
+        (0..known.units()).map(span).collect()
+    }
+
+    /// What is added among the units is tied to nothing.
+    fn ties(&self, known: &Known<'_>) -> Ties {
+        let before = self.units_before();
+        let units = known.inputs.first().map_or(0, |x| x.value.units());
+        let of = |unit: usize| unit.checked_sub(before).filter(|&unit| unit < units);
+        Ties::Taken((0..known.units()).map(|unit| of(unit).map(|unit| (0, unit))).collect())
+    }
+
+    fn on_kept(&self, kept: Kept<'_>) -> Option<IntegerOp> {
+        let mut op = self.clone();
+        *op.before.last_mut()? = kept.outputs_within(0..self.units_before()) as u16;
+        Some(op.into())
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

@@ -8,6 +8,7 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Attribute, Exported, Exporter, nearest_pixel, resized_from};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
 use super::Op;
@@ -181,6 +182,10 @@ impl IntegerOperator for IntegerResizeNearest {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let half_pixel_centers = self.half_pixel_centers;
         Ok(runtime::Op::ResizeNearest(ops::ResizeNearest { input, output, half_pixel_centers }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        known.alike(0, |span| span)
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

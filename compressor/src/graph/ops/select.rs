@@ -8,9 +8,10 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Attribute, Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Kept, Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
-use super::Op;
+use super::{IntegerOp, Op};
 #[cfg(feature = "training")]
 use crate::graph::tensor::integer::{IntegerLayer, IntegerSite};
 #[cfg(feature = "training")]
@@ -117,6 +118,23 @@ impl IntegerOperator for IntegerSelect {
         let mask = emitter.store(&mask)?;
         let (input, output) = (emitter.flat(0)?, emitter.output()?);
         Ok(runtime::Op::Select(ops::Select { input, output, mask }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let Some(x) = known.inputs.first() else { return known.nothing() };
+        self.keep.iter().map(|&at| x.at(at as usize)).collect()
+    }
+
+    fn on_kept(&self, kept: Kept<'_>) -> Option<IntegerOp> {
+        let left = self.keep.iter().enumerate().filter(|(output, _)| kept.output(*output));
+        let (mut before, mut seen) = (0, 0);
+        let keep = left.map(|(_, &at)| {
+            let at = at as usize;
+            before += kept.inputs_within(seen..at);
+            seen = at;
+            before as u32
+        });
+        Some(Self { keep: keep.collect() }.into())
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

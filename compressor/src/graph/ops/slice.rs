@@ -8,9 +8,10 @@ use super::super::Affine;
 use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter, file_dims};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
+use super::super::known::{Kept, Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
-use super::Op;
+use super::{IntegerOp, Op};
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Value, columns};
 use crate::numbers::Quantization;
@@ -182,6 +183,23 @@ impl IntegerOperator for IntegerSlice {
         let (input, output) = (emitter.bytes(0)?, emitter.output()?);
         let [begin, stride] = [&self.begin, &self.stride].map(|of| of.iter().copied().collect());
         Ok(runtime::Op::Slice(ops::Slice { input, output, begin, stride }))
+    }
+
+    fn spans(&self, known: &Known<'_>) -> Vec<Span> {
+        let (Some(x), Some(&begin), Some(&stride)) =
+            (known.inputs.first(), self.begin.last(), self.stride.last())
+        else {
+            return known.nothing();
+        };
+        let taken = |unit| usize::from(begin) + unit * usize::from(stride);
+        (0..known.units()).map(|unit| x.at(taken(unit))).collect()
+    }
+
+    fn on_kept(&self, kept: Kept<'_>) -> Option<IntegerOp> {
+        let mut op = self.clone();
+        let begin = op.begin.last_mut()?;
+        *begin = kept.inputs_within(0..usize::from(*begin)) as u16;
+        Some(op.into())
     }
 
     fn scales(&self, _: &Step) -> Vec<Relation> {

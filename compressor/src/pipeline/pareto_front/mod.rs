@@ -26,7 +26,6 @@ use super::{METRICS_FILE, MODEL_FILE, RunContext};
 use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
 use crate::job::Job;
-use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::select::{Choice, FrontSummary, Outcome, Plan, Point, choose};
 use crate::train::deterministic;
@@ -180,8 +179,7 @@ impl Tracer<'_> {
         };
         let model = input.model()?;
         files::write_atomic(&folder.join(MODEL_FILE), &model.bytes)?;
-        let ledger = Ledger { groups: trained.pruned.groups.clone(), bits: model.bits.clone() };
-        ledger.write_csv(&folder)?;
+        model.ledger(&trained).write_csv(&folder)?;
         let measured = self.measure(&job, &trained, &model, &folder)?;
         let bits = model.bits.iter().map(|layer| layer.bits).collect();
         let point =
