@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what a model costs on a core, what training costs here, what becomes of
-//! networks that come from elsewhere, and what the storage of weights costs.
+//! networks that come from elsewhere, what the storage of weights costs, and how well that is predicted.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
 use serde::Serialize;
 
-use super::{pytorch, storage, training};
+use super::{cost, pytorch, storage, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -20,8 +20,8 @@ use crate::paths;
 use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 
-/// Measure inference on microcontrollers, training on this machine, networks from PyTorch, or the
-/// storage of imported weights.
+/// Measure inference on microcontrollers, training on this machine, networks from PyTorch, the
+/// storage of imported weights, or predictions of instructions.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -43,6 +43,7 @@ enum What {
     Training(training::Args),
     Pytorch(pytorch::Args),
     Storage(storage::Args),
+    Cost(cost::Args),
 }
 
 #[derive(clap::Args)]
@@ -112,6 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         What::Training(args) => training::run(args),
         What::Pytorch(args) => pytorch::run(args),
         What::Storage(args) => storage::run(args),
+        What::Cost(args) => cost::run(args),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
+mod cost;
 mod job;
 mod page;
 mod pytorch;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
+pub(crate) use cost::{CostRow, Missed};
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
 pub(crate) use storage::StorageRow;
@@ -29,8 +31,8 @@ pub(crate) const README_FILE: &str = "README.md";
 /// The marks before and after the means in that file.
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
-/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], [`PYTORCH_SET`] and
-/// [`STORAGE_SET`], the files that don't hold rows of jobs.
+/// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], [`PYTORCH_SET`],
+/// [`STORAGE_SET`] and [`COST_SET`], the files that don't hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
 /// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
@@ -60,6 +62,9 @@ pub(crate) const PYTORCH_SET: &str = "pytorch";
 /// What [`StorageRow`]s are kept as.
 pub(crate) const STORAGE_SET: &str = "storage";
 
+/// What [`CostRow`]s are kept as.
+pub(crate) const COST_SET: &str = "cost";
+
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +93,7 @@ pub(crate) struct Results {
     training: Vec<TrainingRow>,
     pytorch: Vec<PytorchRow>,
     storage: Vec<StorageRow>,
+    cost: Vec<CostRow>,
 }
 
 impl Results {
@@ -117,6 +123,8 @@ impl Results {
                 results.pytorch = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == STORAGE_SET {
                 results.storage = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == COST_SET {
+                results.cost = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

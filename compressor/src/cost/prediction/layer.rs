@@ -1,0 +1,508 @@
+//! A layer as its kernels see it: the path that it takes through them, and its counts.
+
+use bitsback_runtime::format::{
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Layout, PAIR_BLOCK_ROWS, Requantization,
+    Tensor, Window,
+};
+use bitsback_runtime::ops::CodedAffine;
+use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::{Op, OpKind, Source, Step};
+
+use super::cores::{Core, Kernels};
+use super::decisions;
+use super::features::{Feature, Features};
+use super::windows::Axis;
+
+/// Columns of a word and of a vector.
+const WORD: f64 = 4.0;
+const VECTOR: f64 = 16.0;
+/// Rows of a chunk: `CHUNK_ROWS` of `runtime/src/arch`.
+const CHUNK: f64 = 64.0;
+/// Most taps of a depthwise convolution that takes groups of channels.
+const GROUP_TAPS: usize = 49;
+/// Least fraction of a multiplier that is taken the fast way, but for 0.
+const COMMON_VALUE: i32 = 1 << 29;
+
+/// How weights are stored, as kernels tell it apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 8 bits, row after row.
+    Bytes,
+    /// 8 bits, in pairs of rows.
+    Pairs,
+    /// 4 bits.
+    Nibbles,
+    /// 2 bits.
+    Crumbs,
+    /// 16 bits.
+    Halves,
+    /// Other widths, read field by field.
+    Fields,
+    /// A coded stream.
+    Coded,
+}
+
+impl Form {
+    /// All of them.
+    const ALL: [Self; 7] = [
+        Self::Bytes,
+        Self::Pairs,
+        Self::Nibbles,
+        Self::Crumbs,
+        Self::Halves,
+        Self::Fields,
+        Self::Coded,
+    ];
+
+    fn of(affine: &Affine) -> Self {
+        match (affine.weights.layout, affine.weights.bits) {
+            (Layout::Pairs, _) => Self::Pairs,
+            (Layout::RowMajor, 8) => Self::Bytes,
+            (Layout::RowMajor, 4) => Self::Nibbles,
+            (Layout::RowMajor, 2) => Self::Crumbs,
+            (Layout::RowMajor, 16) => Self::Halves,
+            (Layout::RowMajor, _) => Self::Fields,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Pairs => "pairs",
+            Self::Nibbles => "nibbles",
+            Self::Crumbs => "crumbs",
+            Self::Halves => "halves",
+            Self::Fields => "fields",
+            Self::Coded => "coded",
+        }
+    }
+}
+
+/// The way that a layer with weights takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A matrix and a vector.
+    Dense,
+    /// Windows are gathered for all filters at once.
+    Conv,
+    /// Filters are longer than what is gathered.
+    LongConv,
+    /// A convolution and the largest of its outputs.
+    ConvPool,
+    /// The same of one channel, by squares of two by two.
+    Squares,
+    /// A convolution of each channel by itself, some channels at a time.
+    Depthwise,
+    /// The same one channel at a time.
+    Channels,
+}
+
+impl Way {
+    /// All of them.
+    const ALL: [Self; 7] = [
+        Self::Dense,
+        Self::Conv,
+        Self::LongConv,
+        Self::ConvPool,
+        Self::Squares,
+        Self::Depthwise,
+        Self::Channels,
+    ];
+
+    /// Whether such layers can be stored so.
+    fn takes(self, form: Form) -> bool {
+        match self {
+            Self::Dense | Self::Conv => true,
+            Self::LongConv | Self::Depthwise => !matches!(form, Form::Pairs | Form::Coded),
+            Self::ConvPool | Self::Squares => !matches!(form, Form::Halves | Form::Coded),
+            Self::Channels => form != Form::Pairs,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Conv => "conv",
+            Self::LongConv => "long-conv",
+            Self::ConvPool => "conv-pool",
+            Self::Squares => "squares",
+            Self::Depthwise => "depthwise",
+            Self::Channels => "channels",
+        }
+    }
+}
+
+/// The path that a layer takes through a core's kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Path {
+    /// Of a layer with weights.
+    Weights(Way, Form),
+    /// Of any other operator.
+    Other(OpKind),
+}
+
+impl Path {
+    /// All paths that a layer can take.
+    #[allow(dead_code)] // `cargo xtask bench cost` draws layers of them, and tests look at them
+    pub(crate) fn all() -> Vec<Self> {
+        let with_weights = [
+            OpKind::Dense,
+            OpKind::Conv2d,
+            OpKind::DepthwiseConv2d,
+            OpKind::Conv2dMaxPool2d,
+            OpKind::CodedDense,
+            OpKind::CodedConv2d,
+            OpKind::CodedDepthwiseConv2d,
+        ];
+        let forms = Way::ALL.into_iter().flat_map(|way| Form::ALL.map(|form| (way, form)));
+        let weights = forms.filter(|(way, form)| way.takes(*form));
+        let others = OpKind::ALL.iter().filter(|kind| !with_weights.contains(kind));
+        let weights = weights.map(|(way, form)| Self::Weights(way, form));
+        weights.chain(others.map(|&kind| Self::Other(kind))).collect()
+    }
+
+    /// As the table of constants has it.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Weights(way, form) => format!("{}-{}", way.name(), form.name()),
+            Self::Other(kind) => kind.name().to_owned(),
+        }
+    }
+}
+
+/// A layer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Layer {
+    pub(crate) path: Path,
+    pub(crate) features: Features,
+}
+
+impl Layer {
+    /// An operator of a model on a core; `section` is the model's weight section.
+    pub(crate) fn of(core: Core, step: &Step, section: &[u8]) -> Self {
+        let sight = Sight { kernels: core.kernels(), step, section };
+        let (input, output) = (sight.input(), step.output());
+        let mut layer = match &step.op {
+            Op::Dense(op) => sight.dense(Stored::Plain(&op.affine)),
+            Op::CodedDense(op) => sight.dense(Stored::Coded(&op.affine)),
+            Op::Conv2d(op) => {
+                sight.convolution(Stored::Plain(&op.affine), &op.window, op.dilation, None)
+            }
+            Op::CodedConv2d(op) => {
+                sight.convolution(Stored::Coded(&op.affine), &op.window, op.dilation, None)
+            }
+            Op::Conv2dMaxPool2d(op) => {
+                let pooled = Some((op.positions, op.pool));
+                sight.convolution(Stored::Plain(&op.affine), &op.window, op.dilation, pooled)
+            }
+            Op::DepthwiseConv2d(op) => {
+                sight.depthwise(Stored::Plain(&op.affine), &op.window, op.dilation)
+            }
+            Op::CodedDepthwiseConv2d(op) => {
+                sight.depthwise(Stored::Coded(&op.affine), &op.window, op.dilation)
+            }
+            Op::MaxPool2d(op) => sight.other(Some(&op.window)),
+            Op::AvgPool2d(op) => sight.other(Some(&op.window)),
+            _ => sight.other(None),
+        };
+        layer.features.set(Feature::Input, input.map_or(0, Tensor::len) as f64);
+        layer.features.set(Feature::Output, output.len() as f64);
+        layer
+    }
+
+    /// A layer of 8-bit weights that is yet to be compiled, in the core's own layout: so many `rows`
+    /// of `columns` at so many `positions`, of windows with so many rows.
+    pub(crate) fn plain(
+        core: Core,
+        [rows, columns]: [usize; 2],
+        positions: usize,
+        window_rows: usize,
+    ) -> Self {
+        let (kernels, pairs) = (core.kernels(), core.layout() == Layout::Pairs);
+        let fits = rows >= PAIR_BLOCK_ROWS && columns <= kernels.patch_max;
+        let form = if pairs && fits { Form::Pairs } else { Form::Bytes };
+        let way = match positions {
+            0 | 1 => Way::Dense,
+            _ if columns > kernels.patch_max => Way::LongConv,
+            _ => Way::Conv,
+        };
+        let mut features = Features::new();
+        let positions = positions.max(1) as f64;
+        products(&mut features, [rows, columns], positions);
+        features.set(Feature::WindowRow, positions * window_rows as f64);
+        features.set(Feature::Gathered, positions * columns as f64);
+        let vectors = columns.div_ceil(window_rows.max(1)).div_ceil(16) * window_rows;
+        features.set(Feature::GatheredVector, positions * vectors as f64);
+        features.set(Feature::Output, positions * rows as f64);
+        features.set(Feature::Input, columns as f64);
+        Self { path: Path::Weights(way, form), features }
+    }
+}
+
+/// The parameters of a layer with weights.
+#[derive(Clone, Copy)]
+enum Stored<'a> {
+    Plain(&'a Affine),
+    Coded(&'a CodedAffine),
+}
+
+impl Stored<'_> {
+    fn form(self) -> Form {
+        match self {
+            Self::Plain(affine) => Form::of(affine),
+            Self::Coded(_) => Form::Coded,
+        }
+    }
+
+    fn requantization(self) -> Requantization {
+        match self {
+            Self::Plain(affine) => affine.requantization,
+            Self::Coded(affine) => affine.requantization,
+        }
+    }
+}
+
+/// An operator in its place.
+struct Sight<'a> {
+    kernels: Kernels,
+    step: &'a Step,
+    section: &'a [u8],
+}
+
+impl Sight<'_> {
+    /// The first operand.
+    fn input(&self) -> Option<&Tensor> {
+        let source: Option<&Source> = self.step.op.inputs().first();
+        source.map(|source| source.resolve(&self.step.previous))
+    }
+
+    /// Height, width and channels; ones where there is no such image.
+    fn image(tensor: Option<&Tensor>) -> [usize; 3] {
+        match tensor.map_or(&[][..], |tensor| tensor.shape.dims()) {
+            [height, width, channels] => [height, width, channels].map(|&n| usize::from(n)),
+            dims => [1, 1, dims.iter().map(|&n| usize::from(n)).product()],
+        }
+    }
+
+    fn dense(&self, stored: Stored<'_>) -> Layer {
+        let (rows, columns) = (self.step.output().len(), self.input().map_or(0, Tensor::len));
+        let mut features = Features::new();
+        products(&mut features, [rows, columns], 1.0);
+        self.finishing(&mut features, stored, [rows, columns], 1.0);
+        Layer { path: Path::Weights(Way::Dense, stored.form()), features }
+    }
+
+    /// A convolution; `pooled` are the height and width of its image, and the pooling behind it.
+    fn convolution(
+        &self,
+        stored: Stored<'_>,
+        window: &Window,
+        dilation: [u16; 2],
+        pooled: Option<([u16; 2], Window)>,
+    ) -> Layer {
+        let [height, width, channels] = Self::image(self.input());
+        let [down, right, rows] = Self::image(Some(self.step.output()));
+        let output = pooled.map_or([down, right], |(positions, _)| positions.map(usize::from));
+        let axes = Axis::both(window, dilation, [height, width], output);
+        let [vertical, horizontal] = axes.map(|axis| axis.along());
+        let columns = axes[0].size * axes[1].size * channels;
+        let whole = vertical.windows * horizontal.windows;
+        // Positions that no pooling window sees aren't computed.
+        let positions = pooled.map_or(whole, |(_, pool)| {
+            let sides = Axis::both(&pool, [1; 2], output, [down, right]);
+            sides.map(|axis| axis.along().taps).iter().product()
+        });
+        let part = positions / whole.max(1.0);
+        let mut features = Features::new();
+        products(&mut features, [rows, columns], positions);
+        self.finishing(&mut features, stored, [rows, columns], positions);
+        let apart = if axes[1].dilation == 1 { 1.0 } else { axes[1].size as f64 };
+        let stretch = columns as f64 / (axes[0].size as f64 * apart).max(1.0);
+        let window_rows = positions * axes[0].size as f64 * apart;
+        features.set(Feature::WindowRow, window_rows);
+        features.set(Feature::Gathered, positions * columns as f64);
+        features.set(Feature::GatheredVector, window_rows * (stretch / VECTOR).ceil());
+        let inside = vertical.inside * horizontal.inside * part;
+        features.set(Feature::EdgePosition, positions - inside);
+        let pixels = vertical.taps * horizontal.taps * part;
+        features.set(Feature::Pixel, pixels);
+        features.set(Feature::PixelRow, vertical.taps * horizontal.windows * part * apart);
+        features.set(Feature::Tap, pixels * channels as f64 * rows as f64);
+        let rows_of_taps = vertical.taps * horizontal.windows * part * apart;
+        features.set(Feature::TapRow, rows_of_taps * rows as f64);
+        let way = match pooled {
+            Some((_, pool)) if channels == 1 && pool.size == [2; 2] && pool.stride == [2; 2] => {
+                Way::Squares
+            }
+            Some(_) => Way::ConvPool,
+            None if columns > self.kernels.patch_max => Way::LongConv,
+            None => Way::Conv,
+        };
+        Layer { path: Path::Weights(way, stored.form()), features }
+    }
+
+    fn depthwise(&self, stored: Stored<'_>, window: &Window, dilation: [u16; 2]) -> Layer {
+        let [height, width, channels] = Self::image(self.input());
+        let [down, right, rows] = Self::image(Some(self.step.output()));
+        let axes = Axis::both(window, dilation, [height, width], [down, right]);
+        let [vertical, horizontal] = axes.map(|axis| axis.along());
+        let columns = axes[0].size * axes[1].size;
+        let positions = vertical.windows * horizontal.windows;
+        let mut features = Features::new();
+        products(&mut features, [rows, columns], positions);
+        self.finishing(&mut features, stored, [rows, columns], positions);
+        let pixels = vertical.taps * horizontal.taps;
+        features.set(Feature::Tap, pixels * rows as f64);
+        features.set(Feature::TapRow, vertical.taps * horizontal.windows * rows as f64);
+        let lanes = self.kernels.lanes;
+        let groups = rows.div_ceil(lanes.max(1)) as f64;
+        let run_taps = vertical.run_taps * axes[1].size as f64;
+        for (feature, count) in [
+            (Feature::Group, 1.0),
+            (Feature::GroupRun, vertical.runs),
+            (Feature::GroupRunTap, run_taps),
+            (Feature::GroupRow, vertical.windows * horizontal.runs),
+            (Feature::GroupPosition, positions),
+            (Feature::GroupTap, pixels),
+        ] {
+            features.set(feature, groups * count);
+        }
+        let is_plain = stored.form() != Form::Coded;
+        let together = is_plain && rows == channels && rows >= lanes && columns <= GROUP_TAPS;
+        let way = if together { Way::Depthwise } else { Way::Channels };
+        Layer { path: Path::Weights(way, stored.form()), features }
+    }
+
+    /// An operator without weights, of images that a window may move over.
+    fn other(&self, window: Option<&Window>) -> Layer {
+        let [height, width, channels] = Self::image(self.input());
+        let [down, right, _] = Self::image(Some(self.step.output()));
+        let mut features = Features::new();
+        features.set(Feature::Row, channels as f64);
+        features.set(Feature::Position, (down * right) as f64);
+        if let Some(window) = window {
+            let axes = Axis::both(window, [1; 2], [height, width], [down, right]);
+            let [vertical, horizontal] = axes.map(|axis| axis.along());
+            let (pixels, rows) =
+                (vertical.taps * horizontal.taps, vertical.taps * horizontal.windows);
+            let blocks = channels.div_ceil(4) as f64;
+            features.set(Feature::Pixel, pixels);
+            features.set(Feature::PixelRow, rows);
+            features.set(Feature::Tap, pixels * channels as f64);
+            features.set(Feature::TapRow, rows * channels as f64);
+            features.set(Feature::GroupPosition, (down * right) as f64 * blocks);
+            features.set(Feature::GroupTap, pixels * blocks);
+            features.set(Feature::GroupRow, rows * blocks);
+        }
+        Layer { path: Path::Other(self.step.kind()), features }
+    }
+
+    /// What the weights' form, their biases and their multipliers add.
+    fn finishing(
+        &self,
+        features: &mut Features,
+        stored: Stored<'_>,
+        [rows, columns]: [usize; 2],
+        positions: f64,
+    ) {
+        let weights = (rows * columns) as f64;
+        let outputs = positions * rows as f64;
+        let zero_point = self.input().map_or(0, |input| input.zero_point);
+        let (has_offset, narrow) = match stored {
+            Stored::Coded(affine) => {
+                let per_weight = decisions(weights as u64, affine.len.into()) as f64 / 160.0;
+                features.set(Feature::Byte, affine.len.into());
+                features.set(Feature::Decision, weights * per_weight);
+                (true, false)
+            }
+            Stored::Plain(affine) => {
+                let folded = matches!(affine.bias, Bias::Folded(_));
+                let narrow = match affine.bias {
+                    Bias::None => false,
+                    Bias::Plain(bias) | Bias::Folded(bias) => bias.width != BiasWidth::I32,
+                };
+                (!folded && zero_point != 0, narrow)
+            }
+        };
+        if has_offset {
+            features.set(Feature::OffsetProduct, outputs * columns as f64);
+            features.set(Feature::OffsetWeight, weights);
+            features.set(Feature::OffsetRow, rows as f64);
+        }
+        features.set(Feature::NarrowBias, if narrow { outputs } else { 0.0 });
+        if let Requantization::PerChannel { .. } = stored.requantization() {
+            features.set(Feature::ChannelOutput, outputs);
+            features.set(Feature::ChannelRow, rows as f64);
+        }
+        let rare = self.rare_rows(stored.requantization(), rows) as f64;
+        if rare > 0.0 {
+            features.set(Feature::RareRow, rare);
+            features.set(Feature::RareOutput, positions * rare);
+            features.set(Feature::RareLayerOutput, outputs);
+            features.set(Feature::RareLayerProduct, outputs * columns as f64);
+        }
+        if rows > self.kernels.held_rows {
+            features.set(Feature::LetGo, outputs);
+            let again = if has_offset { outputs * columns as f64 } else { 0.0 };
+            features.set(Feature::LetGoWeight, again);
+        }
+    }
+
+    /// Rows whose multiplier isn't taken the fast way.
+    fn rare_rows(&self, requantization: Requantization, rows: usize) -> usize {
+        let [least, most] = self.kernels.common_shifts;
+        let is_rare = |multiplier: Multiplier| {
+            let right = -i32::from(multiplier.shift);
+            let common = multiplier.value >= COMMON_VALUE && (least..=most).contains(&right);
+            least != i32::MIN && multiplier.value != 0 && !common
+        };
+        match requantization {
+            Requantization::PerTensor(multiplier) => rows * usize::from(is_rare(multiplier)),
+            Requantization::PerChannel { offset } => {
+                let bytes = self.section.get(offset as usize..).unwrap_or_default();
+                let (entries, _) = bytes.as_chunks::<CHANNEL_MULTIPLIER_LEN>();
+                let of = |&[a, b, c, d, shift]: &[u8; CHANNEL_MULTIPLIER_LEN]| Multiplier {
+                    value: i32::from_le_bytes([a, b, c, d]),
+                    shift: shift as i8,
+                };
+                entries.iter().take(rows).filter(|&entry| is_rare(of(entry))).count()
+            }
+        }
+    }
+}
+
+/// Counts of a matrix at so many positions.
+fn products(features: &mut Features, [rows, columns]: [usize; 2], positions: f64) {
+    let blocks = (rows / PAIR_BLOCK_ROWS) as f64;
+    let rest = (rows % PAIR_BLOCK_ROWS) as f64;
+    let odd = (columns % WORD as usize) as f64;
+    let (rows, columns) = (rows as f64, columns as f64);
+    let [words, vectors] = [WORD, VECTOR].map(|lanes| (columns / lanes).ceil());
+    let fours = (positions / 4.0).ceil();
+    for (feature, count) in [
+        (Feature::Row, rows),
+        (Feature::Column, columns),
+        (Feature::Weight, rows * columns),
+        (Feature::Position, positions),
+        (Feature::Chunk, positions * (rows / CHUNK).ceil()),
+        (Feature::Block, positions * (blocks + f64::from(u8::from(rest > 0.0)))),
+        (Feature::RestRow, positions * rest),
+        (Feature::Product, positions * rows * columns),
+        (Feature::ProductWord, positions * rows * words),
+        (Feature::ProductVector, positions * rows * vectors),
+        (Feature::BlockColumn, positions * blocks * columns),
+        (Feature::BlockWord, positions * blocks * words),
+        (Feature::BlockVector, positions * (rows / 4.0).ceil() * vectors),
+        (Feature::RestProduct, positions * rest * columns),
+        (Feature::RestWord, positions * rest * words),
+        (Feature::OddColumn, positions * rows * odd),
+        (Feature::Four, fours),
+        (Feature::FourColumn, fours * columns),
+        (Feature::FourRow, fours * rows),
+        (Feature::FourBlock, fours * blocks),
+        (Feature::FourRowWord, fours * rows * words),
+        (Feature::FourBlockWord, fours * blocks * words),
+    ] {
+        features.set(feature, count);
+    }
+}
