@@ -35,9 +35,10 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
   bitsback import model.tflite -o model.bbk --goal flash      weights coded where that is shorter
+  bitsback import model.tflite -o model.bbk --target cortex-m55     weights as that core takes them fastest
 
-With --json: input_bytes, file_bytes, arena_bytes, macs, ops, storage[] with goal, taken, file_bytes and
-instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
+With --json: input_bytes, file_bytes, arena_bytes, macs, ops, storage[] with goal, taken, core,
+file_bytes and instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,
@@ -112,14 +113,9 @@ impl Import {
         };
         self.storing.check(&options.compile, &imported.bytes)?;
         files::write_atomic(&self.output, &imported.bytes)?;
-        let hint = if model.features().pairs {
-            "\nweights lie in pairs of rows, for Cortex-M4, M7 and M33; for other cores, say --rows"
-        } else {
-            ""
-        };
         let text = format!(
             "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates\n\
-             {}{hint}",
+             {}",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.input_bytes as u64),

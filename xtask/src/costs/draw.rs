@@ -178,7 +178,7 @@ fn weights(
         Way::Dense => dense(builder, random, form),
         Way::Conv | Way::LongConv => convolution(builder, random, way, form),
         Way::ConvPool | Way::Squares => pooled(builder, random, way, form),
-        Way::Depthwise | Way::Channels => depthwise(builder, random, way, form),
+        Way::Depthwise | Way::Threes | Way::Channels => depthwise(builder, random, way, form),
     }
 }
 
@@ -250,7 +250,8 @@ fn pooled(
     let parameters = Parameters::new(random, form, true);
     let squares = way == Way::Squares;
     let channels = if squares { 1 } else { random.sized(2, 64) };
-    let (size, filters) = (kernel(random), random.sized(1, 128));
+    let size = if squares { [5; 2] } else { kernel(random) };
+    let filters = random.sized(1, 128);
     let columns = size[0] * size[1] * channels;
     let pool_side = if squares { 2 } else { random.between(2, 4) as u16 };
     if columns > FILTER_MAX || (form == Form::Pairs && !pairs_pay(filters, columns)) {
@@ -258,6 +259,9 @@ fn pooled(
     }
     let most = PRODUCTS / (filters * columns);
     let Some(sight) = sight(builder, random, size, channels, most) else { return Ok(None) };
+    if squares && (sight.window.stride != [1; 2] || sight.dilation != [1; 2]) {
+        return Ok(None);
+    }
     let pool = Window { size: [pool_side; 2], stride: [pool_side; 2], padding: [0; 2] };
     let [down, right] = sight.output.map(|side| side / usize::from(pool_side));
     if down * right == 0 {
@@ -288,10 +292,10 @@ fn depthwise(
     form: Form,
 ) -> Result<Option<()>, ModelBuilderError> {
     let parameters = Parameters::new(random, form, false);
-    let size = kernel(random);
+    let size = if way == Way::Threes { [3; 2] } else { kernel(random) };
     let columns = size[0] * size[1];
     // One channel at a time go few of them, and those of several outputs each.
-    let groups = way == Way::Depthwise;
+    let groups = way != Way::Channels;
     let channels = if groups { random.sized(8, CHANNELS) } else { random.sized(1, 64) };
     let multiplier = if groups { 1 } else { random.between(1, 4) as usize };
     let apart = groups || multiplier > 1 || channels < 4 || form == Form::Coded;
@@ -302,6 +306,10 @@ fn depthwise(
     let most = PRODUCTS / (rows * columns);
     let Some(sight) = sight(builder, random, size, channels, most) else { return Ok(None) };
     let Sight { output: [down, right], window, dilation, .. } = sight;
+    let threes = form == Form::Bytes && size == [3; 2] && dilation[1] == 1;
+    if groups && threes != (way == Way::Threes) {
+        return Ok(None);
+    }
     let (input, zero_point) = (Source::Previous, random.int8());
     let output = builder.tensor(&[down, right, rows].map(|side| side as u16), zero_point);
     if form == Form::Coded {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bitsback_runtime::{Model, Step};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::boards::{self, Board};
 use crate::error::XtaskError;
@@ -79,7 +80,7 @@ pub(crate) fn count(
             return Err(XtaskError::DoesNotFit { model: IMAGE_FILE.into(), board: board.title });
         }
         let (these, others) = rest.split_at(taken);
-        for (model, instructions) in these.iter().zip(run(elf, board, &image, taken)?) {
+        for (model, instructions) in these.iter().zip(kept(elf, board, &image, taken)?) {
             counted.push(of(core, model, instructions)?);
         }
         rest = others;
@@ -108,6 +109,27 @@ fn image(models: &[Vec<u8>], slot: usize) -> (Vec<u8>, usize) {
 struct Line {
     number: usize,
     instructions: u64,
+}
+
+/// Instructions of an image's files: those of an earlier run of the same firmware on the same image, which
+/// runs repeat exactly, else of a new one.
+fn kept(elf: &File, board: &Board, image: &[u8], taken: usize) -> Result<Vec<u64>, XtaskError> {
+    let mut hash = Sha256::new();
+    hash.update(files::read(elf)?);
+    hash.update(board.core);
+    hash.update(image);
+    let name: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = elf.parent().unwrap_or(File::new("")).join("counts");
+    let path = folder.join(name + ".json");
+    let known: Option<Vec<u64>> =
+        files::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    if let Some(counts) = known.filter(|counts| counts.len() == taken) {
+        return Ok(counts);
+    }
+    let counts = run(elf, board, image, taken)?;
+    files::create(&folder)?;
+    files::write(&path, serde_json::json!(counts).to_string().as_bytes())?;
+    Ok(counts)
 }
 
 /// Runs an image of so many files.

@@ -55,8 +55,14 @@ pub enum Core {
 /// What a core's kernels distinguish: the same constants as in `runtime/src/arch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernels {
-    /// Longest filter whose windows are gathered once for all filters: `PATCH_MAX`.
-    pub(crate) patch_max: usize,
+    /// Positions of a convolution that are gathered at once: `POSITIONS`.
+    pub(crate) positions: usize,
+    /// Least values of a window's row that are gathered the fast way.
+    pub(crate) least_row: usize,
+    /// Columns of a patch that are gathered at once.
+    pub(crate) piece: usize,
+    /// Most inputs of a dense layer that are made ready at once.
+    pub(crate) inputs: usize,
     /// Neighbouring channels that a depthwise convolution takes at once: `LANES`.
     pub(crate) lanes: usize,
     /// Filters whose parameters are held for all positions.
@@ -147,14 +153,24 @@ impl Core {
     /// What its kernels distinguish.
     pub(crate) fn kernels(self) -> Kernels {
         const PORTABLE: Kernels = Kernels {
-            patch_max: 576,
+            positions: 1,
+            least_row: 1,
+            piece: usize::MAX,
+            inputs: usize::MAX,
             lanes: 4,
             held_rows: usize::MAX,
             common_shifts: [i32::MIN, i32::MAX],
         };
         match self.counted() {
-            Self::CortexM4 => Kernels { common_shifts: [1, 20], ..PORTABLE },
-            Self::CortexM55 => Kernels { patch_max: 1152, lanes: 8, held_rows: 128, ..PORTABLE },
+            Self::CortexM4 => Kernels {
+                positions: 4,
+                least_row: 3,
+                piece: 168,
+                inputs: 1024,
+                common_shifts: [1, 20],
+                ..PORTABLE
+            },
+            Self::CortexM55 => Kernels { lanes: 8, held_rows: 128, ..PORTABLE },
             _ => PORTABLE,
         }
     }

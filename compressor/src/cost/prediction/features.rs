@@ -40,8 +40,14 @@ features! {
     Weight "weight",
     /// Positions that rows are multiplied at.
     Position "position",
-    /// Positions whose window leaves the image.
-    EdgePosition "edge-position",
+    /// Gathers of positions: one at a time, or four, in pieces of a patch.
+    Gather "gather",
+    /// Those among them that are done pixel by pixel, since a window leaves the image or taps are apart,
+    EdgeGather "edge-gather",
+    /// with all rows of their windows, or pixels where taps are apart,
+    EdgeRow "edge-row",
+    /// and with all values.
+    EdgeValue "edge-value",
     /// Rows of windows that are copied, or pixels where taps are apart.
     WindowRow "window-row",
     /// Values under the windows of all positions.
@@ -90,6 +96,14 @@ features! {
     OffsetWeight "offset-weight",
     /// Rows of such inputs.
     OffsetRow "offset-row",
+    /// Weights of rows whose biases hold what the offset adds, where kernels take it out again.
+    FoldedWeight "folded-weight",
+    /// Rows of those.
+    FoldedRow "folded-row",
+    /// Products of a dense layer with more inputs than are spread.
+    BeyondProduct "beyond-product",
+    /// Rows of one.
+    BeyondRow "beyond-row",
     /// Outputs with a multiplier of their channel's own.
     ChannelOutput "channel-output",
     /// Rows with one.
@@ -112,6 +126,8 @@ features! {
     Tap "tap",
     /// Rows of taps inside, of all windows and channels.
     TapRow "tap-row",
+    /// Taps inside of weights that begin within a byte, of all windows and channels.
+    UnalignedTap "unaligned-tap",
     /// Rows of taps inside, of all windows.
     PixelRow "pixel-row",
     /// Taps inside, of all windows.
@@ -122,12 +138,22 @@ features! {
     GroupRun "group-run",
     /// with the taps of those,
     GroupRunTap "group-run-tap",
+    /// with all stretches of both rows and columns of positions,
+    GroupRuns "group-runs",
+    /// with the taps of those,
+    GroupRunsTap "group-runs-tap",
     /// with stretches of positions in all rows,
     GroupRow "group-row",
     /// with positions,
     GroupPosition "group-position",
     /// and with all taps inside.
     GroupTap "group-tap",
+    /// Stretches of values that are copied.
+    Stretch "stretch",
+    /// Values that are copied one by one.
+    Apart "apart",
+    /// Outputs of operands of different shapes.
+    Broadcast "broadcast",
     /// Bytes of a coded stream.
     Byte "byte",
     /// Decisions of its weights beyond the first ones, as their entropy has it.

@@ -4,14 +4,14 @@ use bitsback_runtime::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Layout, PAIR_BLOCK_ROWS, Requantization,
     Tensor, Window,
 };
-use bitsback_runtime::ops::CodedAffine;
+use bitsback_runtime::ops::{CodedAffine, FILTER_MAX};
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, OpKind, Source, Step};
 
 use super::cores::{Core, Kernels};
 use super::decisions;
 use super::features::{Feature, Features};
-use super::windows::Axis;
+use super::windows::{Axis, Gathers};
 
 /// Columns of a word and of a vector.
 const WORD: f64 = 4.0;
@@ -85,27 +85,30 @@ pub(crate) enum Way {
     Dense,
     /// Windows are gathered for all filters at once.
     Conv,
-    /// Filters are longer than what is gathered.
+    /// The same with filters that are longer than [`FILTER_MAX`].
     LongConv,
     /// A convolution and the largest of its outputs.
     ConvPool,
-    /// The same of one channel, by squares of two by two.
+    /// The same of one channel, 5 × 5 taps and squares of two by two.
     Squares,
-    /// A convolution of each channel by itself, some channels at a time.
+    /// A convolution of each channel by itself, some channels at a time,
     Depthwise,
+    /// and by 3 × 3 taps.
+    Threes,
     /// The same one channel at a time.
     Channels,
 }
 
 impl Way {
     /// All of them.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Dense,
         Self::Conv,
         Self::LongConv,
         Self::ConvPool,
         Self::Squares,
         Self::Depthwise,
+        Self::Threes,
         Self::Channels,
     ];
 
@@ -114,7 +117,8 @@ impl Way {
         match self {
             Self::Dense | Self::Conv => true,
             Self::LongConv | Self::Depthwise => !matches!(form, Form::Pairs | Form::Coded),
-            Self::ConvPool | Self::Squares => !matches!(form, Form::Halves | Form::Coded),
+            Self::ConvPool => !matches!(form, Form::Halves | Form::Coded),
+            Self::Squares | Self::Threes => form == Form::Bytes,
             Self::Channels => form != Form::Pairs,
         }
     }
@@ -127,6 +131,7 @@ impl Way {
             Self::ConvPool => "conv-pool",
             Self::Squares => "squares",
             Self::Depthwise => "depthwise",
+            Self::Threes => "threes",
             Self::Channels => "channels",
         }
     }
@@ -218,17 +223,19 @@ impl Layer {
         positions: usize,
         window_rows: usize,
     ) -> Self {
-        let (kernels, pairs) = (core.kernels(), core.layout() == Layout::Pairs);
-        let fits = rows >= PAIR_BLOCK_ROWS && columns <= kernels.patch_max;
+        let pairs = core.layout() == Layout::Pairs;
+        let fits = rows >= PAIR_BLOCK_ROWS && columns <= FILTER_MAX;
         let form = if pairs && fits { Form::Pairs } else { Form::Bytes };
         let way = match positions {
             0 | 1 => Way::Dense,
-            _ if columns > kernels.patch_max => Way::LongConv,
+            _ if columns > FILTER_MAX => Way::LongConv,
             _ => Way::Conv,
         };
         let mut features = Features::new();
         let positions = positions.max(1) as f64;
-        products(&mut features, [rows, columns], positions);
+        let gathers = (positions / core.kernels().positions as f64).ceil();
+        products(&mut features, [rows, columns], positions, gathers);
+        features.set(Feature::Gather, gathers);
         features.set(Feature::WindowRow, positions * window_rows as f64);
         features.set(Feature::Gathered, positions * columns as f64);
         let vectors = columns.div_ceil(window_rows.max(1)).div_ceil(16) * window_rows;
@@ -287,7 +294,11 @@ impl Sight<'_> {
     fn dense(&self, stored: Stored<'_>) -> Layer {
         let (rows, columns) = (self.step.output().len(), self.input().map_or(0, Tensor::len));
         let mut features = Features::new();
-        products(&mut features, [rows, columns], 1.0);
+        products(&mut features, [rows, columns], 1.0, 1.0);
+        if columns > self.kernels.inputs {
+            features.set(Feature::BeyondProduct, (rows * columns) as f64);
+            features.set(Feature::BeyondRow, rows as f64);
+        }
         self.finishing(&mut features, stored, [rows, columns], 1.0);
         Layer { path: Path::Weights(Way::Dense, stored.form()), features }
     }
@@ -314,7 +325,6 @@ impl Sight<'_> {
         });
         let part = positions / whole.max(1.0);
         let mut features = Features::new();
-        products(&mut features, [rows, columns], positions);
         self.finishing(&mut features, stored, [rows, columns], positions);
         let apart = if axes[1].dilation == 1 { 1.0 } else { axes[1].size as f64 };
         let stretch = columns as f64 / (axes[0].size as f64 * apart).max(1.0);
@@ -322,20 +332,48 @@ impl Sight<'_> {
         features.set(Feature::WindowRow, window_rows);
         features.set(Feature::Gathered, positions * columns as f64);
         features.set(Feature::GatheredVector, window_rows * (stretch / VECTOR).ceil());
-        let inside = vertical.inside * horizontal.inside * part;
-        features.set(Feature::EdgePosition, positions - inside);
+        let at_once = self.kernels.positions;
+        let gathers = match pooled {
+            None => Gathers::of(&axes, at_once),
+            // All positions of a window of the pooling, whose neighbours are like it.
+            Some((_, pool)) => {
+                let inside = vertical.inside * horizontal.inside / whole.max(1.0);
+                let each = pool.size.map(usize::from).iter().product::<usize>().div_ceil(at_once);
+                let all = (down * right * each) as f64;
+                Gathers { all, slow: all * (1.0 - inside) }
+            }
+        };
+        products(&mut features, [rows, columns], positions, gathers.all);
+        let pieces = columns.div_ceil(self.kernels.piece.max(1)) as f64;
+        let is_together =
+            axes[1].dilation == 1 && axes[1].size * channels >= self.kernels.least_row;
+        let slow = if is_together { gathers.slow } else { gathers.all } * pieces;
+        features.set(Feature::Gather, gathers.all * pieces);
+        features.set(Feature::EdgeGather, slow);
+        let slow_positions = slow * at_once as f64;
+        features.set(Feature::EdgeRow, slow_positions * axes[0].size as f64 * apart);
+        features.set(Feature::EdgeValue, slow_positions * columns as f64);
         let pixels = vertical.taps * horizontal.taps * part;
         features.set(Feature::Pixel, pixels);
         features.set(Feature::PixelRow, vertical.taps * horizontal.windows * part * apart);
-        features.set(Feature::Tap, pixels * channels as f64 * rows as f64);
+        let taps = pixels * channels as f64 * rows as f64;
+        features.set(Feature::Tap, taps);
+        let bits = self.step.parameters().bits.map_or(8, usize::from);
+        let unaligned = !(bits * channels).is_multiple_of(8);
+        features.set(Feature::UnalignedTap, if unaligned { taps } else { 0.0 });
         let rows_of_taps = vertical.taps * horizontal.windows * part * apart;
         features.set(Feature::TapRow, rows_of_taps * rows as f64);
         let way = match pooled {
-            Some((_, pool)) if channels == 1 && pool.size == [2; 2] && pool.stride == [2; 2] => {
+            Some((_, pool))
+                if channels == 1
+                    && stored.form() == Form::Bytes
+                    && axes.map(|axis| (axis.size, axis.stride, axis.dilation)) == [(5, 1, 1); 2]
+                    && [pool.size, pool.stride] == [[2; 2]; 2] =>
+            {
                 Way::Squares
             }
             Some(_) => Way::ConvPool,
-            None if columns > self.kernels.patch_max => Way::LongConv,
+            None if columns > FILTER_MAX => Way::LongConv,
             None => Way::Conv,
         };
         Layer { path: Path::Weights(way, stored.form()), features }
@@ -349,7 +387,7 @@ impl Sight<'_> {
         let columns = axes[0].size * axes[1].size;
         let positions = vertical.windows * horizontal.windows;
         let mut features = Features::new();
-        products(&mut features, [rows, columns], positions);
+        products(&mut features, [rows, columns], positions, positions);
         self.finishing(&mut features, stored, [rows, columns], positions);
         let pixels = vertical.taps * horizontal.taps;
         features.set(Feature::Tap, pixels * rows as f64);
@@ -357,20 +395,67 @@ impl Sight<'_> {
         let lanes = self.kernels.lanes;
         let groups = rows.div_ceil(lanes.max(1)) as f64;
         let run_taps = vertical.run_taps * axes[1].size as f64;
-        for (feature, count) in [
+        for (feature, each) in [
             (Feature::Group, 1.0),
             (Feature::GroupRun, vertical.runs),
             (Feature::GroupRunTap, run_taps),
+            (Feature::GroupRuns, vertical.runs * horizontal.runs),
+            (Feature::GroupRunsTap, vertical.run_taps * horizontal.run_taps),
             (Feature::GroupRow, vertical.windows * horizontal.runs),
             (Feature::GroupPosition, positions),
             (Feature::GroupTap, pixels),
         ] {
-            features.set(feature, groups * count);
+            features.set(feature, groups * each);
         }
         let is_plain = stored.form() != Form::Coded;
         let together = is_plain && rows == channels && rows >= lanes && columns <= GROUP_TAPS;
-        let way = if together { Way::Depthwise } else { Way::Channels };
+        let threes = axes.map(|axis| axis.size) == [3; 2] && axes[1].dilation == 1;
+        let way = match stored.form() {
+            Form::Bytes if together && threes => Way::Threes,
+            _ if together => Way::Depthwise,
+            _ => Way::Channels,
+        };
         Layer { path: Path::Weights(way, stored.form()), features }
+    }
+
+    /// What operators copy that put values elsewhere: stretches, and values one by one.
+    fn copies(&self, features: &mut Features) {
+        let dims = |tensor: Option<&Tensor>| -> Vec<usize> {
+            let dims = tensor.map_or(&[][..], |tensor| tensor.shape.dims());
+            dims.iter().map(|&side| usize::from(side)).collect()
+        };
+        let (from, to) = (dims(self.input()), dims(Some(self.step.output())));
+        let length = to.iter().product::<usize>();
+        match &self.step.op {
+            Op::Concat(op) => {
+                let before: usize = to.iter().take(op.axis.into()).product();
+                features.set(Feature::Stretch, (before * self.step.op.inputs().len()) as f64);
+            }
+            Op::Pad(_) => {
+                let rows = from.len().saturating_sub(2);
+                let stretches: usize = from.iter().take(rows + 1).product();
+                let last = from.last().copied().unwrap_or(1).max(1);
+                let whole = from.last() == to.last();
+                let count = if whole { from.iter().take(rows).product() } else { stretches };
+                features.set(Feature::Stretch, count as f64);
+                features.set(Feature::Apart, if whole { 0.0 } else { (stretches * last) as f64 });
+            }
+            Op::Slice(op) => {
+                // From the last dimension on, those that are taken whole join their stretches.
+                let mut stretch = 1;
+                let mut is_whole = true;
+                for ((from, to), stride) in from.iter().zip(&to).zip(&op.stride).rev() {
+                    if !is_whole || *stride != 1 {
+                        break;
+                    }
+                    stretch *= to;
+                    is_whole = from == to;
+                }
+                features.set(Feature::Stretch, (length / stretch.max(1)) as f64);
+                features.set(Feature::Apart, if stretch == 1 { length as f64 } else { 0.0 });
+            }
+            _ => {}
+        }
     }
 
     /// An operator without weights, of images that a window may move over.
@@ -380,6 +465,24 @@ impl Sight<'_> {
         let mut features = Features::new();
         features.set(Feature::Row, channels as f64);
         features.set(Feature::Position, (down * right) as f64);
+        self.copies(&mut features);
+        let lengths: Vec<usize> = self.step.inputs().map(Tensor::len).collect();
+        if lengths.iter().any(|&length| length != lengths[0]) {
+            features.set(Feature::Broadcast, self.step.output().len() as f64);
+        }
+        if self.step.kind() == OpKind::Mean {
+            let channels = self.step.output().len();
+            let pixels = self.input().map_or(0, Tensor::len) / channels.max(1);
+            for (feature, count) in [
+                (Feature::Pixel, pixels),
+                (Feature::Tap, pixels * channels),
+                (Feature::GroupTap, pixels * channels.div_ceil(4)),
+                (Feature::RestProduct, pixels * (channels % 4)),
+                (Feature::Group, channels.div_ceil(4)),
+            ] {
+                features.set(feature, count as f64);
+            }
+        }
         if let Some(window) = window {
             let axes = Axis::both(window, [1; 2], [height, width], [down, right]);
             let [vertical, horizontal] = axes.map(|axis| axis.along());
@@ -393,6 +496,9 @@ impl Sight<'_> {
             features.set(Feature::GroupPosition, (down * right) as f64 * blocks);
             features.set(Feature::GroupTap, pixels * blocks);
             features.set(Feature::GroupRow, rows * blocks);
+            let rest = (channels % 4) as f64;
+            features.set(Feature::RestRow, (down * right) as f64 * rest);
+            features.set(Feature::RestProduct, pixels * rest);
         }
         Layer { path: Path::Other(self.step.kind()), features }
     }
@@ -417,6 +523,10 @@ impl Sight<'_> {
             }
             Stored::Plain(affine) => {
                 let folded = matches!(affine.bias, Bias::Folded(_));
+                if folded {
+                    features.set(Feature::FoldedWeight, weights);
+                    features.set(Feature::FoldedRow, rows as f64);
+                }
                 let narrow = match affine.bias {
                     Bias::None => false,
                     Bias::Plain(bias) | Bias::Folded(bias) => bias.width != BiasWidth::I32,
@@ -471,14 +581,13 @@ impl Sight<'_> {
     }
 }
 
-/// Counts of a matrix at so many positions.
-fn products(features: &mut Features, [rows, columns]: [usize; 2], positions: f64) {
+/// Counts of a matrix at so many positions, which are gathered so many times.
+fn products(features: &mut Features, [rows, columns]: [usize; 2], positions: f64, fours: f64) {
     let blocks = (rows / PAIR_BLOCK_ROWS) as f64;
     let rest = (rows % PAIR_BLOCK_ROWS) as f64;
     let odd = (columns % WORD as usize) as f64;
     let (rows, columns) = (rows as f64, columns as f64);
     let [words, vectors] = [WORD, VECTOR].map(|lanes| (columns / lanes).ceil());
-    let fours = (positions / 4.0).ceil();
     for (feature, count) in [
         (Feature::Row, rows),
         (Feature::Column, columns),

@@ -7,6 +7,7 @@
 //!
 //! `cargo xtask` reads these files, too, so they need nothing but the runtime.
 
+pub(crate) mod advice;
 pub(crate) mod cores;
 pub(crate) mod features;
 pub(crate) mod layer;

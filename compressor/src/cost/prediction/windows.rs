@@ -74,6 +74,45 @@ impl Axis {
     }
 }
 
+/// Positions of a convolution that are gathered together, so many at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Gathers {
+    /// How often that is done.
+    pub(super) all: f64,
+    /// Among these, those with a position whose window leaves the image, or fewer positions.
+    pub(super) slow: f64,
+}
+
+impl Gathers {
+    /// Over all positions, row after row, `at_once` of them.
+    pub(super) fn of([rows, columns]: &[Axis; 2], at_once: usize) -> Self {
+        let inside: Vec<bool> =
+            (0..columns.output).map(|right| columns.taps(right) == columns.size).collect();
+        let mut gathers = Self::default();
+        let (mut filled, mut is_fast) = (0, true);
+        for down in 0..rows.output {
+            let is_row_inside = rows.taps(down) == rows.size;
+            for &is_inside in &inside {
+                is_fast &= is_row_inside && is_inside;
+                filled += 1;
+                if filled == at_once {
+                    gathers.add(is_fast);
+                    (filled, is_fast) = (0, true);
+                }
+            }
+        }
+        if filled > 0 {
+            gathers.add(false);
+        }
+        gathers
+    }
+
+    fn add(&mut self, is_fast: bool) {
+        self.all += 1.0;
+        self.slow += f64::from(u8::from(!is_fast));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +124,12 @@ mod tests {
         let along = axis.along();
         // 2 + 4 · 3 + 2 taps; the first window, those inside, the last one.
         assert_eq!(along, Along { windows: 6.0, inside: 4.0, taps: 16.0, runs: 3.0, run_taps: 7.0 });
+        // 36 positions, 16 of them inside; of the fours only those in the middle of four rows.
+        assert_eq!(Gathers::of(&[axis, axis], 1), Gathers { all: 36.0, slow: 20.0 });
+        let wide = Axis { input: 8, output: 8, ..axis };
+        assert_eq!(Gathers::of(&[axis, wide], 4), Gathers { all: 12.0, slow: 12.0 });
+        let five = Axis { size: 1, padding: 0, input: 5, output: 5, ..axis };
+        assert_eq!(Gathers::of(&[five, five], 4), Gathers { all: 7.0, slow: 1.0 });
         let far = Axis { dilation: 2, padding: 0, output: 2, ..axis };
         assert_eq!(far.along().taps, 6.0);
         let one = Axis { size: 1, padding: 0, ..axis };
