@@ -144,8 +144,7 @@ impl Certificate {
 /// What to say where the model's weights are laid out for another core than the board's.
 fn layout_note(board: &Board, model: &Path) -> Result<Option<String>, XtaskError> {
     let content = files::read(model)?;
-    let wrong =
-        |problem: String| XtaskError::Golden { path: model.to_path_buf(), problem };
+    let wrong = |problem: String| XtaskError::Golden { path: model.to_path_buf(), problem };
     let parsed = Model::<'_>::parse(&content).map_err(|error| wrong(error.to_string()))?;
     let core = board.core.trim_end_matches("-large");
     let misfit = Core::of_name(core).and_then(|core| Misfit::find(core, &parsed));

@@ -68,7 +68,10 @@ impl Mcu {
         stage: &Stage,
     ) -> Result<Self, Error> {
         let Some(checkout) = certified::checkout() else {
-            return Ok(Self::not_run(core, "not in a checkout of the project, where the firmware is"));
+            return Ok(Self::not_run(
+                core,
+                "not in a checkout of the project, where the firmware is",
+            ));
         };
         if doctor::version(QEMU, &["--version"]).is_none() {
             return Ok(Self::not_run(core, "QEMU is missing: cargo xtask setup"));

@@ -102,7 +102,8 @@ impl Storing {
     /// [`CliError::Unmet`] where it doesn't.
     pub(super) fn check(&self, options: &CompileOptions, bytes: &[u8]) -> Result<(), Error> {
         let Some(size) = &options.size else { return Ok(()) };
-        let costs = costs(options.core, bytes).map_err(|error| CompileError::Serialize(error.into()))?;
+        let costs =
+            costs(options.core, bytes).map_err(|error| CompileError::Serialize(error.into()))?;
         if size.is_met(costs) {
             return Ok(());
         }

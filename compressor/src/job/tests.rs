@@ -60,7 +60,13 @@ fn wrong_values_are_named_with_what_is_allowed() {
     );
     says(
         "[target]\ncore = 'cortex-m44'",
-        &["a.toml:2", "`target.core`", "did you mean `cortex-m4`", "\"cortex-m55\"", "\"riscv32imc\""],
+        &[
+            "a.toml:2",
+            "`target.core`",
+            "did you mean `cortex-m4`",
+            "\"cortex-m55\"",
+            "\"riscv32imc\"",
+        ],
     );
     says("[network]\npreset = 'vgg'", &["`network.preset`", "\"lenet-5-caffe\""]);
     says(

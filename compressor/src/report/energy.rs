@@ -3,8 +3,8 @@
 use super::html;
 use super::number::{significant, thousands};
 use super::{ReportConfig, tables};
-use crate::cost::{Core, Instructions};
 use crate::cost::power::SHEETS;
+use crate::cost::{Core, Instructions};
 
 /// The section; empty without a count of instructions, and for cores that none of the parts has.
 pub(super) fn section(

@@ -8,14 +8,15 @@ use crate::costs::{self, Counted, fit};
 use crate::error::XtaskError;
 use crate::prediction::Table;
 use crate::prediction::cores::Core;
-use crate::prediction::layer::Path;
+use crate::prediction::path::Path;
 use crate::results::{self, COST_SET, CostRow, FOLDER, Missed};
 use crate::{files, paths};
 
 /// Where the table is that predictions are made with.
 const TABLE: &str = "compressor/src/cost/prediction/constants.tsv";
-/// Layers of each path that costs are solved from: half again as many as there are features.
-const FITTED: usize = 80;
+/// Layers of each path that costs are solved from: about as many as there are features, of which a path
+/// keeps a dozen.
+const FITTED: usize = 60;
 /// Seed of those: others than any that are compared.
 const FITTED_SEED: u64 = 1 << 40;
 /// Shares of errors that are told.
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Solve for the costs first.
     #[arg(long)]
     fit: bool,
+    /// Layers of each path that costs are solved from.
+    #[arg(long, value_name = "COUNT", default_value_t = FITTED)]
+    from: usize,
     /// How many of the worst to show.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     worst: usize,
@@ -61,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let path = root.join(TABLE);
     let mut table = Table::parse(&files::read_text(&path)?);
     let models = costs::draw(args.seed, args.each)?;
-    let others = if args.fit { costs::draw(FITTED_SEED, FITTED)? } else { Vec::new() };
+    let others = if args.fit { costs::draw(FITTED_SEED, args.from)? } else { Vec::new() };
     let counted = Core::ALL.into_iter().filter(|core| core.counted() == *core);
     let cores = if args.cores.is_empty() { counted.collect() } else { args.cores.clone() };
     let mut rows = Vec::new();
@@ -95,12 +99,7 @@ fn solve(table: &mut Table, core: Core, counted: &[Counted]) {
 }
 
 /// Predictions of a core's layers beside their counts.
-fn row(
-    table: &Table,
-    core: Core,
-    counted: &[Counted],
-    args: &Args,
-) -> Result<CostRow, XtaskError> {
+fn row(table: &Table, core: Core, counted: &[Counted], args: &Args) -> Result<CostRow, XtaskError> {
     let mut missed: Vec<Missed> = counted
         .iter()
         .map(|counted| Missed {

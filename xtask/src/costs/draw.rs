@@ -6,14 +6,14 @@
 
 use bitsback_runtime::format::{Affine, BiasWidth, Clamp, Layout, Window, pairs_pay};
 use bitsback_runtime::ops::{
-    CodedConv2d, CodedDense, CodedDepthwiseConv2d, Conv2d, Conv2dMaxPool2d, Dense,
-    DepthwiseConv2d, FILTER_MAX, MaxPool2d,
+    CodedConv2d, CodedDense, CodedDepthwiseConv2d, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d,
+    FILTER_MAX, MaxPool2d,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op, Source, Tensor};
 
 use super::operators;
-use crate::prediction::layer::{Form, Path, Way};
+use crate::prediction::path::{Form, Path, Way};
 use crate::synthetic::{Coded, Kind, ModelBuilder, ModelBuilderError, Random};
 
 /// Most multiply-accumulates of a layer.
@@ -319,7 +319,13 @@ fn depthwise(
         builder.op(Op::CodedDepthwiseConv2d(op));
     } else {
         let affine = parameters.affine(builder, random, [rows, columns])?;
-        builder.op(Op::DepthwiseConv2d(DepthwiseConv2d { input, output, window, dilation, affine }));
+        builder.op(Op::DepthwiseConv2d(DepthwiseConv2d {
+            input,
+            output,
+            window,
+            dilation,
+            affine,
+        }));
     }
     Ok(Some(()))
 }

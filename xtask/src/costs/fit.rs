@@ -57,8 +57,11 @@ fn solve(layers: &[&Counted], features: &[Feature]) -> Costs {
             columns.iter().zip(&norms).map(|(b, other)| dot(a, b) / (norm * other)).collect()
         })
         .collect();
-    let wanted: Vec<f64> =
-        columns.iter().zip(&norms).map(|(column, norm)| column.iter().sum::<f64>() / norm).collect();
+    let wanted: Vec<f64> = columns
+        .iter()
+        .zip(&norms)
+        .map(|(column, norm)| column.iter().sum::<f64>() / norm)
+        .collect();
     let mut found = vec![0.0; features.len()];
     for _ in 0..ROUNDS {
         for at in 0..found.len() {
@@ -97,9 +100,8 @@ mod tests {
             .iter()
             .filter_map(|model| {
                 let mut counted = of(Core::CortexM4, model, 1).ok()?;
-                let cost = |&(feature, each): &(Feature, f64)| {
-                    each * counted.layer.features.get(feature)
-                };
+                let cost =
+                    |&(feature, each): &(Feature, f64)| each * counted.layer.features.get(feature);
                 counted.instructions = truth.iter().map(cost).sum::<f64>().round() as u64;
                 (counted.layer.path.name() == "conv-bytes").then_some(counted)
             })

@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use crate::boards::{self, Board};
 use crate::error::XtaskError;
 use crate::prediction::cores::Core;
-use crate::prediction::layer::{Layer, Path};
+use crate::prediction::layer::Layer;
+use crate::prediction::path::Path;
 use crate::synthetic::Random;
 use crate::{files, firmware, qemu};
 
@@ -153,8 +154,7 @@ fn run(elf: &File, board: &Board, image: &[u8], taken: usize) -> Result<Vec<u64>
 
 /// A model's layer and its count.
 fn of(core: Core, file: &[u8], instructions: u64) -> Result<Counted, XtaskError> {
-    let wrong =
-        |problem: String| XtaskError::Golden { path: PathBuf::from(IMAGE_FILE), problem };
+    let wrong = |problem: String| XtaskError::Golden { path: PathBuf::from(IMAGE_FILE), problem };
     let model = Model::<'_>::parse(file).map_err(|error| wrong(error.to_string()))?;
     let step = model.ops().next().ok_or_else(|| wrong("no layer".to_owned()))?;
     let layer = Layer::of(core, &step, model.section());
@@ -165,9 +165,7 @@ fn of(core: Core, file: &[u8], instructions: u64) -> Result<Counted, XtaskError>
 /// A layer in words: its path, its images, and of a window its size and how it moves.
 fn shape(step: &Step, path: Path) -> String {
     use bitsback_runtime::Op;
-    let dims = |dims: &[u16]| {
-        dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×")
-    };
+    let dims = |dims: &[u16]| dims.iter().map(u16::to_string).collect::<Vec<_>>().join("×");
     let input = step.inputs().next().map(|input| dims(input.shape.dims())).unwrap_or_default();
     let output = dims(step.output().shape.dims());
     let (window, dilation) = match &step.op {

@@ -110,12 +110,7 @@ fn row(builder: &mut ModelBuilder, random: &mut Random, kind: OpKind) -> Option<
 }
 
 /// Operators of two operands: of one shape, or of one and a value for each channel.
-fn two(
-    builder: &mut ModelBuilder,
-    random: &mut Random,
-    kind: OpKind,
-    input: Tensor,
-) -> Option<()> {
+fn two(builder: &mut ModelBuilder, random: &mut Random, kind: OpKind, input: Tensor) -> Option<()> {
     let dims = input.shape.dims().to_vec();
     let second = if random.one_in(3) {
         ModelBuilder::at(0, &[1, 1, *dims.last()?], input.zero_point)
@@ -185,7 +180,12 @@ fn arrange(
 }
 
 /// Functions of single values.
-fn unary(builder: &mut ModelBuilder, random: &mut Random, kind: OpKind, dims: &[u16]) -> Option<Op> {
+fn unary(
+    builder: &mut ModelBuilder,
+    random: &mut Random,
+    kind: OpKind,
+    dims: &[u16],
+) -> Option<Op> {
     let zero_point = if kind == OpKind::Tanh { 0 } else { i8::MIN };
     let (input, output) = (Source::Previous, builder.tensor(dims, zero_point));
     let step = f64::from(random.between(10, 50)) / 1000.0;

@@ -7,7 +7,9 @@ use bitsback_runtime::format::Layout;
 use serde::{Deserialize, Serialize};
 
 /// A core, as `cargo xtask qemu --core` names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 pub enum Core {
     /// Cortex-M4, M4F.
     #[default]
@@ -63,6 +65,8 @@ pub(crate) struct Kernels {
     pub(crate) piece: usize,
     /// Most inputs of a dense layer that are made ready at once.
     pub(crate) inputs: usize,
+    /// Least values of a sum of two tensors that is made by tables: `MIN_COUNT`.
+    pub(crate) tabled: usize,
     /// Neighbouring channels that a depthwise convolution takes at once: `LANES`.
     pub(crate) lanes: usize,
     /// Filters whose parameters are held for all positions.
@@ -157,6 +161,7 @@ impl Core {
             least_row: 1,
             piece: usize::MAX,
             inputs: usize::MAX,
+            tabled: 1,
             lanes: 4,
             held_rows: usize::MAX,
             common_shifts: [i32::MIN, i32::MAX],
@@ -165,6 +170,7 @@ impl Core {
             Self::CortexM4 => Kernels {
                 positions: 4,
                 least_row: 3,
+                tabled: 256,
                 piece: 168,
                 inputs: 1024,
                 common_shifts: [1, 20],

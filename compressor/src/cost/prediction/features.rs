@@ -90,6 +90,10 @@ features! {
     FourRowWord "four-row-word",
     /// and with all words of all blocks.
     FourBlockWord "four-block-word",
+    /// Products of fewer rows than a block has,
+    FewProduct "few-product",
+    /// and their outputs.
+    FewOutput "few-output",
     /// Products of inputs with an offset, which no bias holds.
     OffsetProduct "offset-product",
     /// Rows of such inputs, with their weights.
@@ -152,8 +156,20 @@ features! {
     Stretch "stretch",
     /// Values that are copied one by one.
     Apart "apart",
+    /// Words of what is copied,
+    StretchWord "stretch-word",
+    /// and bytes beyond them.
+    StretchRest "stretch-rest",
+    /// Pixels that are found by their centres.
+    Centre "centre",
     /// Outputs of operands of different shapes.
     Broadcast "broadcast",
+    /// Outputs of operands of one shape that are too short for tables.
+    Untabled "untabled",
+    /// Sums of tensors of one shape that are long enough for tables,
+    Tabled "tabled",
+    /// and their outputs.
+    TabledOutput "tabled-output",
     /// Bytes of a coded stream.
     Byte "byte",
     /// Decisions of its weights beyond the first ones, as their entropy has it.

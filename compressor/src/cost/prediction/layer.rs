@@ -6,11 +6,12 @@ use bitsback_runtime::format::{
 };
 use bitsback_runtime::ops::{CodedAffine, FILTER_MAX};
 use bitsback_runtime::requantize::Multiplier;
-use bitsback_runtime::{Op, OpKind, Source, Step};
+use bitsback_runtime::{Op, Source, Step};
 
 use super::cores::{Core, Kernels};
 use super::decisions;
 use super::features::{Feature, Features};
+use super::path::{Form, Path, Way};
 use super::windows::{Axis, Gathers};
 
 /// Columns of a word and of a vector.
@@ -22,158 +23,6 @@ const CHUNK: f64 = 64.0;
 const GROUP_TAPS: usize = 49;
 /// Least fraction of a multiplier that is taken the fast way, but for 0.
 const COMMON_VALUE: i32 = 1 << 29;
-
-/// How weights are stored, as kernels tell it apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// 8 bits, row after row.
-    Bytes,
-    /// 8 bits, in pairs of rows.
-    Pairs,
-    /// 4 bits.
-    Nibbles,
-    /// 2 bits.
-    Crumbs,
-    /// 16 bits.
-    Halves,
-    /// Other widths, read field by field.
-    Fields,
-    /// A coded stream.
-    Coded,
-}
-
-impl Form {
-    /// All of them.
-    const ALL: [Self; 7] = [
-        Self::Bytes,
-        Self::Pairs,
-        Self::Nibbles,
-        Self::Crumbs,
-        Self::Halves,
-        Self::Fields,
-        Self::Coded,
-    ];
-
-    fn of(affine: &Affine) -> Self {
-        match (affine.weights.layout, affine.weights.bits) {
-            (Layout::Pairs, _) => Self::Pairs,
-            (Layout::RowMajor, 8) => Self::Bytes,
-            (Layout::RowMajor, 4) => Self::Nibbles,
-            (Layout::RowMajor, 2) => Self::Crumbs,
-            (Layout::RowMajor, 16) => Self::Halves,
-            (Layout::RowMajor, _) => Self::Fields,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Bytes => "bytes",
-            Self::Pairs => "pairs",
-            Self::Nibbles => "nibbles",
-            Self::Crumbs => "crumbs",
-            Self::Halves => "halves",
-            Self::Fields => "fields",
-            Self::Coded => "coded",
-        }
-    }
-}
-
-/// The way that a layer with weights takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A matrix and a vector.
-    Dense,
-    /// Windows are gathered for all filters at once.
-    Conv,
-    /// The same with filters that are longer than [`FILTER_MAX`].
-    LongConv,
-    /// A convolution and the largest of its outputs.
-    ConvPool,
-    /// The same of one channel, 5 × 5 taps and squares of two by two.
-    Squares,
-    /// A convolution of each channel by itself, some channels at a time,
-    Depthwise,
-    /// and by 3 × 3 taps.
-    Threes,
-    /// The same one channel at a time.
-    Channels,
-}
-
-impl Way {
-    /// All of them.
-    const ALL: [Self; 8] = [
-        Self::Dense,
-        Self::Conv,
-        Self::LongConv,
-        Self::ConvPool,
-        Self::Squares,
-        Self::Depthwise,
-        Self::Threes,
-        Self::Channels,
-    ];
-
-    /// Whether such layers can be stored so.
-    fn takes(self, form: Form) -> bool {
-        match self {
-            Self::Dense | Self::Conv => true,
-            Self::LongConv | Self::Depthwise => !matches!(form, Form::Pairs | Form::Coded),
-            Self::ConvPool => !matches!(form, Form::Halves | Form::Coded),
-            Self::Squares | Self::Threes => form == Form::Bytes,
-            Self::Channels => form != Form::Pairs,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Dense => "dense",
-            Self::Conv => "conv",
-            Self::LongConv => "long-conv",
-            Self::ConvPool => "conv-pool",
-            Self::Squares => "squares",
-            Self::Depthwise => "depthwise",
-            Self::Threes => "threes",
-            Self::Channels => "channels",
-        }
-    }
-}
-
-/// The path that a layer takes through a core's kernels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// Of a layer with weights.
-    Weights(Way, Form),
-    /// Of any other operator.
-    Other(OpKind),
-}
-
-impl Path {
-    /// All paths that a layer can take.
-    #[allow(dead_code)] // `cargo xtask bench cost` draws layers of them, and tests look at them
-    pub(crate) fn all() -> Vec<Self> {
-        let with_weights = [
-            OpKind::Dense,
-            OpKind::Conv2d,
-            OpKind::DepthwiseConv2d,
-            OpKind::Conv2dMaxPool2d,
-            OpKind::CodedDense,
-            OpKind::CodedConv2d,
-            OpKind::CodedDepthwiseConv2d,
-        ];
-        let forms = Way::ALL.into_iter().flat_map(|way| Form::ALL.map(|form| (way, form)));
-        let weights = forms.filter(|(way, form)| way.takes(*form));
-        let others = OpKind::ALL.iter().filter(|kind| !with_weights.contains(kind));
-        let weights = weights.map(|(way, form)| Self::Weights(way, form));
-        weights.chain(others.map(|&kind| Self::Other(kind))).collect()
-    }
-
-    /// As the table of constants has it.
-    pub(crate) fn name(self) -> String {
-        match self {
-            Self::Weights(way, form) => format!("{}-{}", way.name(), form.name()),
-            Self::Other(kind) => kind.name().to_owned(),
-        }
-    }
-}
 
 /// A layer.
 #[derive(Clone, Debug, PartialEq)]
@@ -270,21 +119,21 @@ impl Stored<'_> {
 }
 
 /// An operator in its place.
-struct Sight<'a> {
-    kernels: Kernels,
-    step: &'a Step,
+pub(super) struct Sight<'a> {
+    pub(super) kernels: Kernels,
+    pub(super) step: &'a Step,
     section: &'a [u8],
 }
 
 impl Sight<'_> {
     /// The first operand.
-    fn input(&self) -> Option<&Tensor> {
+    pub(super) fn input(&self) -> Option<&Tensor> {
         let source: Option<&Source> = self.step.op.inputs().first();
         source.map(|source| source.resolve(&self.step.previous))
     }
 
     /// Height, width and channels; ones where there is no such image.
-    fn image(tensor: Option<&Tensor>) -> [usize; 3] {
+    pub(super) fn image(tensor: Option<&Tensor>) -> [usize; 3] {
         match tensor.map_or(&[][..], |tensor| tensor.shape.dims()) {
             [height, width, channels] => [height, width, channels].map(|&n| usize::from(n)),
             dims => [1, 1, dims.iter().map(|&n| usize::from(n)).product()],
@@ -332,27 +181,9 @@ impl Sight<'_> {
         features.set(Feature::WindowRow, window_rows);
         features.set(Feature::Gathered, positions * columns as f64);
         features.set(Feature::GatheredVector, window_rows * (stretch / VECTOR).ceil());
-        let at_once = self.kernels.positions;
-        let gathers = match pooled {
-            None => Gathers::of(&axes, at_once),
-            // All positions of a window of the pooling, whose neighbours are like it.
-            Some((_, pool)) => {
-                let inside = vertical.inside * horizontal.inside / whole.max(1.0);
-                let each = pool.size.map(usize::from).iter().product::<usize>().div_ceil(at_once);
-                let all = (down * right * each) as f64;
-                Gathers { all, slow: all * (1.0 - inside) }
-            }
-        };
+        let gathers = self.gathers(&axes, pooled);
         products(&mut features, [rows, columns], positions, gathers.all);
-        let pieces = columns.div_ceil(self.kernels.piece.max(1)) as f64;
-        let is_together =
-            axes[1].dilation == 1 && axes[1].size * channels >= self.kernels.least_row;
-        let slow = if is_together { gathers.slow } else { gathers.all } * pieces;
-        features.set(Feature::Gather, gathers.all * pieces);
-        features.set(Feature::EdgeGather, slow);
-        let slow_positions = slow * at_once as f64;
-        features.set(Feature::EdgeRow, slow_positions * axes[0].size as f64 * apart);
-        features.set(Feature::EdgeValue, slow_positions * columns as f64);
+        self.gathering(&mut features, &axes, columns, gathers);
         let pixels = vertical.taps * horizontal.taps * part;
         features.set(Feature::Pixel, pixels);
         features.set(Feature::PixelRow, vertical.taps * horizontal.windows * part * apart);
@@ -367,7 +198,8 @@ impl Sight<'_> {
             Some((_, pool))
                 if channels == 1
                     && stored.form() == Form::Bytes
-                    && axes.map(|axis| (axis.size, axis.stride, axis.dilation)) == [(5, 1, 1); 2]
+                    && axes.map(|axis| (axis.size, axis.stride, axis.dilation))
+                        == [(5, 1, 1); 2]
                     && [pool.size, pool.stride] == [[2; 2]; 2] =>
             {
                 Way::Squares
@@ -377,6 +209,33 @@ impl Sight<'_> {
             None => Way::Conv,
         };
         Layer { path: Path::Weights(way, stored.form()), features }
+    }
+
+    /// How often positions are gathered.
+    fn gathers(&self, axes: &[Axis; 2], pooled: Option<([u16; 2], Window)>) -> Gathers {
+        let (at_once, [down, right, _]) =
+            (self.kernels.positions, Self::image(Some(self.step.output())));
+        let Some((_, pool)) = pooled else { return Gathers::of(axes, at_once) };
+        // All positions of a window of the pooling, whose neighbours are like it.
+        let inside = axes.map(|axis| axis.along().inside / axis.output.max(1) as f64);
+        let each = pool.size.map(usize::from).iter().product::<usize>().div_ceil(at_once);
+        let all = (down * right * each) as f64;
+        Gathers { all, slow: all * (1.0 - inside[0] * inside[1]) }
+    }
+
+    /// What gathering windows of so many columns takes.
+    fn gathering(&self, features: &mut Features, axes: &[Axis; 2], columns: usize, of: Gathers) {
+        let [rows, taps] = axes;
+        let pieces = columns.div_ceil(self.kernels.piece.max(1)) as f64;
+        let row = columns.checked_div(rows.size).unwrap_or_default();
+        let is_together = taps.dilation == 1 && row >= self.kernels.least_row;
+        let slow = if is_together { of.slow } else { of.all } * pieces;
+        let apart = if taps.dilation == 1 { 1 } else { taps.size };
+        let positions = slow * self.kernels.positions as f64;
+        features.set(Feature::Gather, of.all * pieces);
+        features.set(Feature::EdgeGather, slow);
+        features.set(Feature::EdgeRow, positions * (rows.size * apart) as f64);
+        features.set(Feature::EdgeValue, positions * columns as f64);
     }
 
     fn depthwise(&self, stored: Stored<'_>, window: &Window, dilation: [u16; 2]) -> Layer {
@@ -416,91 +275,6 @@ impl Sight<'_> {
             _ => Way::Channels,
         };
         Layer { path: Path::Weights(way, stored.form()), features }
-    }
-
-    /// What operators copy that put values elsewhere: stretches, and values one by one.
-    fn copies(&self, features: &mut Features) {
-        let dims = |tensor: Option<&Tensor>| -> Vec<usize> {
-            let dims = tensor.map_or(&[][..], |tensor| tensor.shape.dims());
-            dims.iter().map(|&side| usize::from(side)).collect()
-        };
-        let (from, to) = (dims(self.input()), dims(Some(self.step.output())));
-        let length = to.iter().product::<usize>();
-        match &self.step.op {
-            Op::Concat(op) => {
-                let before: usize = to.iter().take(op.axis.into()).product();
-                features.set(Feature::Stretch, (before * self.step.op.inputs().len()) as f64);
-            }
-            Op::Pad(_) => {
-                let rows = from.len().saturating_sub(2);
-                let stretches: usize = from.iter().take(rows + 1).product();
-                let last = from.last().copied().unwrap_or(1).max(1);
-                let whole = from.last() == to.last();
-                let count = if whole { from.iter().take(rows).product() } else { stretches };
-                features.set(Feature::Stretch, count as f64);
-                features.set(Feature::Apart, if whole { 0.0 } else { (stretches * last) as f64 });
-            }
-            Op::Slice(op) => {
-                // From the last dimension on, those that are taken whole join their stretches.
-                let mut stretch = 1;
-                let mut is_whole = true;
-                for ((from, to), stride) in from.iter().zip(&to).zip(&op.stride).rev() {
-                    if !is_whole || *stride != 1 {
-                        break;
-                    }
-                    stretch *= to;
-                    is_whole = from == to;
-                }
-                features.set(Feature::Stretch, (length / stretch.max(1)) as f64);
-                features.set(Feature::Apart, if stretch == 1 { length as f64 } else { 0.0 });
-            }
-            _ => {}
-        }
-    }
-
-    /// An operator without weights, of images that a window may move over.
-    fn other(&self, window: Option<&Window>) -> Layer {
-        let [height, width, channels] = Self::image(self.input());
-        let [down, right, _] = Self::image(Some(self.step.output()));
-        let mut features = Features::new();
-        features.set(Feature::Row, channels as f64);
-        features.set(Feature::Position, (down * right) as f64);
-        self.copies(&mut features);
-        let lengths: Vec<usize> = self.step.inputs().map(Tensor::len).collect();
-        if lengths.iter().any(|&length| length != lengths[0]) {
-            features.set(Feature::Broadcast, self.step.output().len() as f64);
-        }
-        if self.step.kind() == OpKind::Mean {
-            let channels = self.step.output().len();
-            let pixels = self.input().map_or(0, Tensor::len) / channels.max(1);
-            for (feature, count) in [
-                (Feature::Pixel, pixels),
-                (Feature::Tap, pixels * channels),
-                (Feature::GroupTap, pixels * channels.div_ceil(4)),
-                (Feature::RestProduct, pixels * (channels % 4)),
-                (Feature::Group, channels.div_ceil(4)),
-            ] {
-                features.set(feature, count as f64);
-            }
-        }
-        if let Some(window) = window {
-            let axes = Axis::both(window, [1; 2], [height, width], [down, right]);
-            let [vertical, horizontal] = axes.map(|axis| axis.along());
-            let (pixels, rows) =
-                (vertical.taps * horizontal.taps, vertical.taps * horizontal.windows);
-            let blocks = channels.div_ceil(4) as f64;
-            features.set(Feature::Pixel, pixels);
-            features.set(Feature::PixelRow, rows);
-            features.set(Feature::Tap, pixels * channels as f64);
-            features.set(Feature::TapRow, rows * channels as f64);
-            features.set(Feature::GroupPosition, (down * right) as f64 * blocks);
-            features.set(Feature::GroupTap, pixels * blocks);
-            features.set(Feature::GroupRow, rows * blocks);
-            let rest = (channels % 4) as f64;
-            features.set(Feature::RestRow, (down * right) as f64 * rest);
-            features.set(Feature::RestProduct, pixels * rest);
-        }
-        Layer { path: Path::Other(self.step.kind()), features }
     }
 
     /// What the weights' form, their biases and their multipliers add.
@@ -583,6 +357,10 @@ impl Sight<'_> {
 
 /// Counts of a matrix at so many positions, which are gathered so many times.
 fn products(features: &mut Features, [rows, columns]: [usize; 2], positions: f64, fours: f64) {
+    if rows < PAIR_BLOCK_ROWS {
+        features.set(Feature::FewProduct, positions * (rows * columns) as f64);
+        features.set(Feature::FewOutput, positions * rows as f64);
+    }
     let blocks = (rows / PAIR_BLOCK_ROWS) as f64;
     let rest = (rows % PAIR_BLOCK_ROWS) as f64;
     let odd = (columns % WORD as usize) as f64;

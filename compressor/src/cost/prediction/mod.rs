@@ -11,6 +11,8 @@ pub(crate) mod advice;
 pub(crate) mod cores;
 pub(crate) mod features;
 pub(crate) mod layer;
+mod others;
+pub(crate) mod path;
 mod windows;
 
 use std::collections::HashMap;
@@ -20,7 +22,8 @@ use bitsback_runtime::{Model, Step};
 
 use self::cores::Core;
 use self::features::Feature;
-use self::layer::{Layer, Path};
+use self::layer::Layer;
+use self::path::Path;
 
 /// What was solved for: core, path, feature and instructions, a line each.
 const CONSTANTS: &str = include_str!("constants.tsv");

@@ -119,11 +119,13 @@ mod tests {
 
     #[test]
     fn taps_and_runs_are_counted() {
-        let axis =
-            Axis { size: 3, stride: 1, padding: 1, dilation: 1, input: 6, output: 6 };
+        let axis = Axis { size: 3, stride: 1, padding: 1, dilation: 1, input: 6, output: 6 };
         let along = axis.along();
         // 2 + 4 · 3 + 2 taps; the first window, those inside, the last one.
-        assert_eq!(along, Along { windows: 6.0, inside: 4.0, taps: 16.0, runs: 3.0, run_taps: 7.0 });
+        assert_eq!(
+            along,
+            Along { windows: 6.0, inside: 4.0, taps: 16.0, runs: 3.0, run_taps: 7.0 }
+        );
         // 36 positions, 16 of them inside; of the fours only those in the middle of four rows.
         assert_eq!(Gathers::of(&[axis, axis], 1), Gathers { all: 36.0, slow: 20.0 });
         let wide = Axis { input: 8, output: 8, ..axis };
@@ -133,6 +135,9 @@ mod tests {
         let far = Axis { dilation: 2, padding: 0, output: 2, ..axis };
         assert_eq!(far.along().taps, 6.0);
         let one = Axis { size: 1, padding: 0, ..axis };
-        assert_eq!(one.along(), Along { windows: 6.0, inside: 6.0, taps: 6.0, runs: 1.0, run_taps: 1.0 });
+        assert_eq!(
+            one.along(),
+            Along { windows: 6.0, inside: 6.0, taps: 6.0, runs: 1.0, run_taps: 1.0 }
+        );
     }
 }
