@@ -90,6 +90,10 @@ features! {
     FourRowWord "four-row-word",
     /// and with all words of all blocks.
     FourBlockWord "four-block-word",
+    /// Bytes of packed weights, at all positions,
+    PackedByte "packed-byte",
+    /// and once.
+    WeightByte "weight-byte",
     /// Products of fewer rows than a block has,
     FewProduct "few-product",
     /// and their outputs.
@@ -172,8 +176,12 @@ features! {
     TabledOutput "tabled-output",
     /// Bytes of a coded stream.
     Byte "byte",
-    /// Decisions of its weights beyond the first ones, as their entropy has it.
-    Decision "decision",
+    /// Its weights other than 0,
+    Used "used",
+    /// the steps that their magnitudes are told in,
+    Step "step",
+    /// and those whose magnitude is told as a number.
+    Large "large",
 }
 
 /// All counts of a layer.

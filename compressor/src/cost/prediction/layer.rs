@@ -9,9 +9,9 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Step};
 
 use super::cores::{Core, Kernels};
-use super::decisions;
 use super::features::{Feature, Features};
 use super::path::{Form, Path, Way};
+use super::stream::Stream;
 use super::windows::{Axis, Gathers};
 
 /// Columns of a word and of a vector.
@@ -287,12 +287,21 @@ impl Sight<'_> {
     ) {
         let weights = (rows * columns) as f64;
         let outputs = positions * rows as f64;
+        let bytes = self.step.parameters().weight_bytes as f64;
+        features.set(Feature::PackedByte, positions * bytes);
+        features.set(Feature::WeightByte, bytes);
         let zero_point = self.input().map_or(0, |input| input.zero_point);
         let (has_offset, narrow) = match stored {
             Stored::Coded(affine) => {
-                let per_weight = decisions(weights as u64, affine.len.into()) as f64 / 160.0;
+                let lag = match &self.step.op {
+                    Op::CodedConv2d(_) => Self::image(self.input())[2],
+                    _ => 1,
+                };
+                let stream = Stream::read(affine, self.section, [rows, columns], lag);
                 features.set(Feature::Byte, affine.len.into());
-                features.set(Feature::Decision, weights * per_weight);
+                features.set(Feature::Used, stream.used as f64);
+                features.set(Feature::Step, stream.steps as f64);
+                features.set(Feature::Large, stream.large as f64);
                 (true, false)
             }
             Stored::Plain(affine) => {

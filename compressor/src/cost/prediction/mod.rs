@@ -13,6 +13,7 @@ pub(crate) mod features;
 pub(crate) mod layer;
 mod others;
 pub(crate) mod path;
+mod stream;
 mod windows;
 
 use std::collections::HashMap;
@@ -109,21 +110,6 @@ pub(crate) fn model(core: Core, model: &Model<'_>) -> u64 {
     model.ops().map(|step| operator(core, &step, section)).fold(0, u64::saturating_add)
 }
 
-/// Decisions of each coded weight beyond the first, in tenths of sixteenths, of a stream with so many
-/// bytes: what [`DECISIONS`] says of as many bits a weight, and between.
-fn decisions(weights: u64, bytes: u64) -> u64 {
-    let sixteenths = bytes.saturating_mul(8 * 16) / weights.max(1);
-    let most = DECISIONS[DECISIONS.len() - 1];
-    let of = |bits: u64| DECISIONS.get(bits as usize).copied().unwrap_or(most);
-    let (bits, part) = (sixteenths / 16, sixteenths % 16);
-    of(bits) * (16 - part) + of(bits + 1) * part
-}
-
-/// Decisions of a weight beyond the first, in tenths, by the bits of its stream: a weight's size is told
-/// step by step up to 14, and of Laplace's distribution with an entropy of b bits the mean size is
-/// m = 2^b / 2e, and that up to 14 is m(1 − exp(−14/m)).
-const DECISIONS: [u64; 9] = [0, 0, 0, 5, 19, 44, 72, 96, 112];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,12 +133,5 @@ mod tests {
                 assert!(!costs.is_empty(), "{core}: {}", path.name());
             }
         }
-    }
-
-    #[test]
-    fn coded_weights_have_more_decisions_the_wider_they_are() {
-        assert_eq!(decisions(1000, 250), 0);
-        assert_eq!(decisions(1000, 9000), decisions(1000, 1000));
-        assert!(decisions(1000, 800) > decisions(1000, 700));
     }
 }

@@ -16,20 +16,13 @@ impl Sight<'_> {
             dims.iter().map(|&side| usize::from(side)).collect()
         };
         let (from, to) = (dims(self.input()), dims(Some(self.step.output())));
-        let length = to.iter().product::<usize>();
-        let is_one_by_one = |stretch: usize| if stretch == 1 { length as f64 } else { 0.0 };
+        let mut length = to.iter().product::<usize>();
         let last = |dims: &[usize], from: usize| dims.iter().skip(from).product::<usize>();
         let stretch = match &self.step.op {
-            Op::Concat(op) => {
-                let stretch = last(&from, op.axis.into());
-                features.set(Feature::Apart, is_one_by_one(stretch));
-                stretch
-            }
+            Op::Concat(op) => last(&from, op.axis.into()),
             Op::Pad(_) => {
                 let whole = from.last() == to.last();
-                let stretch = last(&from, from.len().saturating_sub(if whole { 2 } else { 1 }));
-                features.set(Feature::Apart, is_one_by_one(stretch));
-                stretch
+                last(&from, from.len().saturating_sub(if whole { 2 } else { 1 }))
             }
             Op::Slice(op) => {
                 // From the last dimension on, those that are taken whole join their stretches.
@@ -43,15 +36,24 @@ impl Sight<'_> {
                     is_whole = from == to;
                 }
                 if op.stride.last().is_some_and(|&stride| stride != 1) {
+                    let row = to.last().copied().unwrap_or(1).max(1);
                     features.set(Feature::Apart, length as f64);
+                    features.set(Feature::Stretch, (length / row) as f64);
                     return;
                 }
                 stretch
             }
             Op::ResizeNearest(op) => {
                 let stretch = to.last().copied().unwrap_or(1);
-                let pixels = (length / stretch.max(1)) as f64;
+                // Rows that are like the one before are copied as a whole.
+                let [rows, other] = [&to, &from].map(|dims| dims.first().copied().unwrap_or(1));
+                let line = length / rows.max(1);
+                let again = rows.saturating_sub(other);
+                features.set(Feature::WindowRow, again as f64);
+                features.set(Feature::Gathered, (again * line) as f64);
+                let pixels = ((length - again * line) / stretch.max(1)) as f64;
                 features.set(Feature::Centre, if op.half_pixel_centers { pixels } else { 0.0 });
+                length -= again * line;
                 stretch
             }
             _ => return,
