@@ -3,12 +3,16 @@
 use std::fmt::{self, Write};
 use std::path::Path;
 
+use bitsback_runtime::Model;
 use serde::Serialize;
 
 use crate::boards::Board;
 use crate::error::XtaskError;
+use crate::files;
 use crate::footprint::{self, Checked};
 use crate::measure::{self, Layer};
+use crate::prediction::advice::Misfit;
+use crate::prediction::cores::Core;
 
 /// The limits; a limit that is absent is not checked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +43,8 @@ pub(crate) struct Certificate {
     /// Instructions of the model's check, once after a reset.
     pub(crate) load_instructions: u64,
     pub(crate) layers: Vec<Layer>,
+    /// What to do where weights are laid out for another core.
+    pub(crate) layout_note: Option<String>,
     /// The names of what exceeds the budget: `flash`, `ram`, `instructions`.
     pub(crate) exceeded: Vec<&'static str>,
 }
@@ -66,6 +72,7 @@ impl Certificate {
             instructions: measured.instructions,
             load_instructions: measured.load_instructions,
             layers: measured.layers,
+            layout_note: layout_note(board, model)?,
             exceeded: Vec::new(),
         };
         certificate.exceeded = certificate.exceeds(budget);
@@ -113,6 +120,9 @@ impl Certificate {
             Limit(self.instructions, budget.instructions),
             thousands(self.load_instructions)
         );
+        if let Some(note) = &self.layout_note {
+            let _ = writeln!(text, "{note}");
+        }
         if per_layer {
             let _ = writeln!(text, "\n{:>5}  {:<18} {:>12} {:>12}", "layer", "op", "MACs", "instr");
             for layer in &self.layers {
@@ -129,6 +139,16 @@ impl Certificate {
         text + "\nInstructions are counted by QEMU and exact for this program; they are not cycles.\n\
                 Flash holds start-up and inference, without I/O; the stack is measured, by paint."
     }
+}
+
+/// What to say where the model's weights are laid out for another core than the board's.
+fn layout_note(board: &Board, model: &Path) -> Result<Option<String>, XtaskError> {
+    let content = files::read(model)?;
+    let wrong = |problem: String| XtaskError::Golden { path: model.to_path_buf(), problem };
+    let parsed = Model::<'_>::parse(&content).map_err(|error| wrong(error.to_string()))?;
+    let core = board.core.trim_end_matches("-large");
+    let misfit = Core::of_name(core).and_then(|core| Misfit::find(core, &parsed));
+    Ok(misfit.map(|misfit| misfit.advice()))
 }
 
 /// The budget beside a value.
@@ -191,6 +211,7 @@ mod tests {
             instructions: 277_040,
             load_instructions: 9_000,
             layers: vec![],
+            layout_note: None,
             exceeded: vec![],
         }
     }

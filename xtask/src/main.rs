@@ -15,6 +15,7 @@ mod c_header;
 mod certificate;
 mod commands;
 mod conformance;
+mod costs;
 mod error;
 mod exits;
 mod files;
@@ -28,6 +29,10 @@ mod packages;
 mod paths;
 mod peers;
 mod placements;
+// What predicts instructions in the compressor.
+#[allow(dead_code, unreachable_pub)] // written for that crate
+#[path = "../../compressor/src/cost/prediction/mod.rs"]
+mod prediction;
 mod process;
 mod python;
 mod qemu;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Context, quoted};
 use super::{comparison, front, left_out};
+use crate::cost::Core;
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
 use crate::job::Job;
@@ -31,6 +32,7 @@ const OUTPUT_ROOT: &str = "out";
 Examples:
   bitsback compress jobs/lenet-300-100.toml
   bitsback compress jobs/lenet-5.toml --prior horseshoe --seed 2 --out out/lenet-5-ghs-2
+  bitsback compress jobs/lenet-5.toml --target cortex-m55
   bitsback compress jobs/lenet-5.toml --resume       start, or go on where it stopped
 
 With [requirements] beyond error_rise_points, a front of [front] points is traced, and the most
@@ -73,6 +75,10 @@ pub(super) struct Overrides {
     /// Prior of the group scales, in place of the job's
     #[arg(long, value_parser = prior, value_name = "normal-jeffreys|horseshoe")]
     prior: Option<Prior>,
+    /// Core of the device, in place of the job's: weights are stored as it is fastest with, and
+    /// instructions are of it
+    #[arg(long, value_enum, value_name = "CORE")]
+    target: Option<Core>,
 }
 
 impl Compress {
@@ -96,6 +102,7 @@ impl Overrides {
     pub(super) fn apply(&self, job: &mut Job) -> Result<(), Error> {
         job.seed = self.seed.unwrap_or(job.seed);
         job.variational.prior = self.prior.unwrap_or(job.variational.prior);
+        job.target.core = self.target.unwrap_or(job.target.core);
         Ok(job.check()?)
     }
 }

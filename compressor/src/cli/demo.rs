@@ -9,7 +9,7 @@ use super::comparison;
 use super::compress::{Overrides, run_job};
 use super::mcu::Mcu;
 use super::output::{Context, quoted};
-use crate::cost::{Instructions, Provenance};
+use crate::cost::{Core, Instructions, Provenance};
 use crate::error::{CliError, Error};
 use crate::job::Job;
 use crate::pipeline;
@@ -26,7 +26,7 @@ const JOB_NAME: &str = "jobs/digits.toml";
 /// Show the whole way on the bundled 8×8 digits, in a minute or two
 ///
 /// Trains a Bayesian network, prunes it, chooses its bits, writes model.bbk, runs it in the
-/// integer runtime, and, in a checkout where QEMU is installed, on an emulated Cortex-M4 with
+/// integer runtime, and, in a checkout where QEMU is installed, on an emulated core (Cortex-M4) with
 /// every output byte compared. Prints the figures before and after, and where the report is.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,7 +46,7 @@ pub(crate) struct Demo {
     /// Go on from the last checkpoint in the output folder; without one, start
     #[arg(long)]
     resume: bool,
-    /// Leave out the emulated Cortex-M4
+    /// Leave out the emulated core
     #[arg(long)]
     no_mcu: bool,
     #[command(flatten)]
@@ -70,16 +70,17 @@ impl Demo {
         let mut job = Job::parse(Path::new(JOB_NAME), JOB)?;
         self.overrides.apply(&mut job)?;
         let progress = context.progress()?;
+        let core = job.target.core;
         let emulated = RefCell::new(None);
         let count = |_: &Path| {
-            let mcu = self.emulate(&progress);
+            let mcu = self.emulate(core, &progress);
             let count = mcu.as_ref().ok().and_then(|mcu| mcu.instructions);
             emulated.replace(Some(mcu));
             count.map(|count| Instructions { count, from: Provenance::Measured })
         };
         let made =
             run_job(&job, &self.out, self.resume, &self.overrides, context, &progress, &count)?;
-        let mcu = emulated.into_inner().unwrap_or_else(|| self.emulate(&progress))?;
+        let mcu = emulated.into_inner().unwrap_or_else(|| self.emulate(core, &progress))?;
         let summary = made.summary;
         let outcome = Outcome {
             dense: summary.dense,
@@ -89,7 +90,7 @@ impl Demo {
             report: self.out.join(REPORT_FILE),
             mcu,
         };
-        context.result(&text(&summary, &outcome), &outcome)?;
+        context.result(&text(core, &summary, &outcome), &outcome)?;
         match (outcome.mcu.mismatches, outcome.mcu.vectors) {
             (Some(mismatches), Some(vectors)) if mismatches > 0 => {
                 Err(CliError::Mismatches { core: outcome.mcu.core, mismatches, vectors }.into())
@@ -98,21 +99,22 @@ impl Demo {
         }
     }
 
-    fn emulate(&self, progress: &Progress) -> Result<Mcu, Error> {
+    fn emulate(&self, core: Core, progress: &Progress) -> Result<Mcu, Error> {
         if self.no_mcu {
-            return Ok(Mcu::not_run("left out (--no-mcu)"));
+            return Ok(Mcu::not_run(core, "left out (--no-mcu)"));
         }
-        let stage = progress.stage("cortex-m4", 0);
+        let stage = progress.stage(core.name(), 0);
         let model = self.out.join(pipeline::MODEL_FILE);
-        let mcu = Mcu::run(&model, &self.out.join(pipeline::GOLDEN_FOLDER), &stage)?;
+        let mcu = Mcu::run(core, &model, &self.out.join(pipeline::GOLDEN_FOLDER), &stage)?;
         stage.finish(&mcu_line(&mcu));
         Ok(mcu)
     }
 }
 
-fn text(summary: &Summary, outcome: &Outcome) -> String {
+fn text(core: Core, summary: &Summary, outcome: &Outcome) -> String {
+    let core = core.title();
     format!(
-        "{}\nCortex-M4  {}\nmodel      {}\nreport     {}",
+        "{}\n{core:<10} {}\nmodel      {}\nreport     {}",
         comparison::table(summary),
         mcu_line(&outcome.mcu),
         quoted(&outcome.model.display().to_string()),
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_cores_line_says_what_happened() {
-        let mut mcu = Mcu::not_run("QEMU is missing");
+        let mut mcu = Mcu::not_run(Core::CortexM4, "QEMU is missing");
         assert_eq!(mcu_line(&mcu), "not run: QEMU is missing");
         (mcu.ran, mcu.vectors, mcu.mismatches) = (true, Some(32), Some(0));
         mcu.instructions = Some(12_345);

@@ -29,7 +29,7 @@ pub(super) fn table(front: &FrontSummary) -> String {
         })
         .collect();
     let from = front.points.first().map_or("", |point| point.instructions_from.name());
-    let instructions = format!("M4 instr. ({from})");
+    let instructions = format!("Instr. ({from})");
     let mut heads = vec![
         "Point",
         "Rate",

@@ -37,9 +37,10 @@ Examples:
   bitsback import model.tflite -o model.bbk --pixels=-1,1 --classes cat,dog
   bitsback import quantized.onnx -o model.bbk
   bitsback import model.tflite -o model.bbk --goal flash      weights coded where that is shorter
+  bitsback import model.tflite -o model.bbk --target cortex-m55     weights as that core takes them fastest
 
 With --json: input_bytes, file_bytes, arena_bytes, macs, ops, left_out with channels, of_channels, products,
-of_products and layers[] (name and left_out[] with channel and reason), storage[] with goal, taken,
+of_products and layers[] (name and left_out[] with channel and reason), storage[] with goal, taken, core,
 file_bytes and instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
@@ -118,16 +119,11 @@ impl Import {
         };
         self.storing.check(&options.compile, &imported.bytes)?;
         files::write_atomic(&self.output, &imported.bytes)?;
-        let hint = if model.features().pairs {
-            "\nweights lie in pairs of rows, for Cortex-M4, M7 and M33; for other cores, say --rows"
-        } else {
-            ""
-        };
         let known = left_out::line(&summary.left_out);
         let known = known.map_or_else(String::new, |line| format!("{line}\n"));
         let text = format!(
             "{}: {} bytes (of {}), {} operators, {} bytes of arena, {} multiply-accumulates\n\
-             {known}{}{hint}",
+             {known}{}",
             self.output.display(),
             thousands(summary.file_bytes as u64),
             thousands(summary.input_bytes as u64),

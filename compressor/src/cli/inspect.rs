@@ -11,6 +11,8 @@ use super::model_file;
 use super::output::Context;
 use super::table::{self, Align};
 use crate::compile::coding::StoredWeights;
+use crate::cost::prediction::advice::Misfit;
+use crate::cost::{Core, prediction};
 use crate::error::Error;
 use crate::graph::{IntegerOp, StoredLayer};
 use crate::ledger::{self, BitRecord};
@@ -25,19 +27,25 @@ use crate::text::one_line;
 /// at the narrowest width, entropy-coded, and as stored; of the biases; and of everything. Where the
 /// job's ledger lies beside the model, the description length of each layer (bits-back: how far its
 /// posterior is from the prior) stands beside them. Multiply-accumulates (MACs) and the arena are what
-/// one inference takes. A firmware that knows its model can leave out the features of the runtime that
+/// one inference takes; instructions are predicted, for --target, and where weights are laid out for
+/// another core, that is said. A firmware that knows its model can leave out the features of the runtime that
 /// it doesn't need.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback inspect out/lenet-5/model.bbk
+  bitsback inspect model.bbk --target cortex-m55
   bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
 
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
-macs, features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
+macs, target, instructions (predicted), layout_note (null where weights lie as the target takes them
+fastest), features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
+    /// The core that instructions are predicted for
+    #[arg(long, value_enum, value_name = "CORE", default_value_t)]
+    target: Core,
 }
 
 /// A model in numbers.
@@ -51,6 +59,11 @@ struct Contents {
     float_bytes: u64,
     arena_bytes: u64,
     macs: u64,
+    target: Core,
+    /// Of an inference on the target, as predicted.
+    instructions: u64,
+    /// What to do where weights are laid out for another core.
+    layout_note: Option<String>,
     /// What it needs of the runtime's features.
     features: Vec<&'static str>,
     sections: Sections,
@@ -107,24 +120,27 @@ struct Layer {
     requantization_bytes: u64,
     mask_bytes: u64,
     macs: u64,
+    /// As predicted.
+    instructions: u64,
 }
 
 impl Inspect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = model_file::read(&self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let mut contents = contents(&model, bytes.len() as u64);
+        let mut contents = contents(self.target, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));
         describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
 }
 
-fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
+fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
     let (header, meta) = (model.header(), model.meta());
     let names = names(model);
-    let layers: Vec<Layer> =
-        model.ops().zip(names).map(|(step, name)| layer(name, &step, model.section())).collect();
+    let section = model.section();
+    let of = |(step, name)| layer(target, name, &step, section);
+    let layers: Vec<Layer> = model.ops().zip(names).map(of).collect();
     let graph = u64::from(header.graph_len);
     let start = header.weights_start() as u64;
     Contents {
@@ -135,6 +151,9 @@ fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
         float_bytes: layers.iter().map(float_bytes).sum(),
         arena_bytes: model.arena_len() as u64,
         macs: model.macs(),
+        target,
+        instructions: layers.iter().map(|layer| layer.instructions).fold(0, u64::saturating_add),
+        layout_note: Misfit::find(target, model).map(|misfit| misfit.advice()),
         features: model.features().names().collect(),
         sections: Sections {
             header: HEADER_LEN as u64,
@@ -189,7 +208,7 @@ fn describe(layers: &mut [Layer], records: &[BitRecord]) {
     }
 }
 
-fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
+fn layer(target: Core, name: String, step: &Step, section: &[u8]) -> Layer {
     let parameters = step.parameters();
     let stored = StoredWeights::read(step, section);
     let coded_bytes = stored.as_ref().and_then(|weights| Some(weights.coded_len()? as u64));
@@ -216,6 +235,7 @@ fn layer(name: String, step: &Step, section: &[u8]) -> Layer {
         requantization_bytes: parameters.requantization_bytes as u64,
         mask_bytes: parameters.mask_bytes as u64,
         macs: parameters.macs,
+        instructions: prediction::operator(target, step, section),
     }
 }
 
@@ -279,6 +299,7 @@ fn text(contents: &Contents) -> String {
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
          MACs    {}\n\
+         instr.  about {} on a {}, predicted{}\n\
          needs   {}\n\n",
         contents.format_version,
         contents.numerics_version,
@@ -295,6 +316,9 @@ fn text(contents: &Contents) -> String {
         number::times(ratio(contents.float_bytes, contents.file_bytes)),
         thousands(contents.arena_bytes),
         thousands(contents.macs),
+        thousands(contents.instructions),
+        contents.target,
+        contents.layout_note.as_ref().map_or_else(String::new, |note| format!("\n        {note}")),
         match contents.features.as_slice() {
             [] => "no feature of bitsback-runtime".to_owned(),
             features => format!("of bitsback-runtime's features: {}", features.join(", ")),

@@ -1,4 +1,4 @@
-//! A model on an emulated Cortex-M4, by way of the checkout's `cargo xtask qemu`.
+//! A model on an emulated core, by way of the checkout's `cargo xtask qemu`.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -7,12 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::child;
 use super::doctor::{self, QEMU};
-use crate::cost::certified;
+use crate::cost::{Core, certified};
 use crate::error::{CliError, Error};
 use crate::progress::Stage;
 
-/// The core that is emulated.
-const CORE: &str = "cortex-m4";
 /// Characters of a program's complaint that are passed on: its last lines.
 const MAX_REASON_CHARS: usize = 400;
 
@@ -45,10 +43,10 @@ struct Outcome {
 
 impl Mcu {
     /// It was not tried, or couldn't be.
-    pub(super) fn not_run(reason: impl Into<String>) -> Self {
+    pub(super) fn not_run(core: Core, reason: impl Into<String>) -> Self {
         Self {
             ran: false,
-            core: CORE,
+            core: core.name(),
             vectors: None,
             mismatches: None,
             instructions: None,
@@ -58,17 +56,25 @@ impl Mcu {
         }
     }
 
-    /// Runs a model's golden vectors, and shows on `stage` what is built for that. What is missing
+    /// Runs a model's golden vectors on a core, and shows on `stage` what is built for that. What is missing
     /// here is a reason, not an error: the model is made, and can be run on a core elsewhere.
     ///
     /// # Errors
     /// When `cargo` can't be started, or answers what can't be understood.
-    pub(super) fn run(model: &Path, golden: &Path, stage: &Stage) -> Result<Self, Error> {
+    pub(super) fn run(
+        core: Core,
+        model: &Path,
+        golden: &Path,
+        stage: &Stage,
+    ) -> Result<Self, Error> {
         let Some(checkout) = certified::checkout() else {
-            return Ok(Self::not_run("not in a checkout of the project, where the firmware is"));
+            return Ok(Self::not_run(
+                core,
+                "not in a checkout of the project, where the firmware is",
+            ));
         };
         if doctor::version(QEMU, &["--version"]).is_none() {
-            return Ok(Self::not_run("QEMU is missing: cargo xtask setup"));
+            return Ok(Self::not_run(core, "QEMU is missing: cargo xtask setup"));
         }
         let [model, golden] = [model, golden].map(std::path::absolute);
         let here = Error::io("find", Path::new("."));
@@ -78,31 +84,32 @@ impl Mcu {
         };
         let mut command = Command::new("cargo");
         command.current_dir(&checkout);
-        command.args(["xtask", "qemu", "--core", CORE, "--json", "--model"]);
+        command.args(["xtask", "qemu", "--core", core.name(), "--json", "--model"]);
         command.arg(model).arg("--golden").arg(golden);
         let start = "building the firmware and running it in QEMU; at first that takes minutes";
         let output = child::output(&mut command, stage, start);
         let output = output.map_err(Error::io("run", Path::new("cargo")))?;
-        Self::from_output(&output)
+        Self::from_output(core, &output)
     }
 
     /// Takes the last object of the output; without one, the program's complaint is the reason.
-    fn from_output(output: &Output) -> Result<Self, Error> {
+    fn from_output(core: Core, output: &Output) -> Result<Self, Error> {
         let text = String::from_utf8_lossy(&output.stdout);
         let Some(line) = text.lines().rev().find(|line| line.starts_with('{')) else {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            return Ok(Self::not_run(tail(complaint.trim())));
+            return Ok(Self::not_run(core, tail(complaint.trim())));
         };
         let outcome: Outcome = serde_json::from_str(line).map_err(|_| CliError::Answer {
             program: "cargo xtask qemu".to_owned(),
             answer: line.chars().take(MAX_REASON_CHARS).collect(),
         })?;
         if !outcome.ran {
-            return Ok(Self::not_run(outcome.reason.unwrap_or_else(|| "no reason given".into())));
+            let reason = outcome.reason.unwrap_or_else(|| "no reason given".into());
+            return Ok(Self::not_run(core, reason));
         }
         Ok(Self {
             ran: true,
-            core: CORE,
+            core: core.name(),
             vectors: Some(outcome.vectors),
             mismatches: Some(outcome.mismatches),
             instructions: Some(outcome.instructions),
@@ -124,6 +131,8 @@ fn tail(text: &str) -> String {
 mod tests {
     use super::*;
 
+    const CORE: Core = Core::CortexM4;
+
     fn output(stdout: &str, stderr: &str) -> Output {
         let (stdout, stderr) = (stdout.as_bytes().to_vec(), stderr.as_bytes().to_vec());
         Output { status: Default::default(), stdout, stderr }
@@ -134,7 +143,7 @@ mod tests {
         let line = r#"{"core":"cortex-m4","model":"m","ran":true,"vectors":32,"mismatches":0,
             "instructions":9,"arena_bytes":8,"stack_bytes":7}"#
             .replace('\n', "");
-        let mcu = Mcu::from_output(&output(&format!("building\n{line}\n"), "")).unwrap();
+        let mcu = Mcu::from_output(CORE, &output(&format!("building\n{line}\n"), "")).unwrap();
         assert!(mcu.ran);
         assert_eq!((mcu.vectors, mcu.mismatches), (Some(32), Some(0)));
         assert_eq!(mcu.instructions, Some(9));
@@ -142,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_complaint_is_the_reason() {
-        let mcu = Mcu::from_output(&output("", "error: no QEMU\n hint: apt\n")).unwrap();
+        let mcu = Mcu::from_output(CORE, &output("", "error: no QEMU\n hint: apt\n")).unwrap();
         assert!(!mcu.ran);
         assert_eq!(mcu.reason.as_deref(), Some("error: no QEMU / hint: apt"));
         assert_eq!(tail(&"x".repeat(1000)).len(), MAX_REASON_CHARS);
@@ -150,13 +159,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        let error = Mcu::from_output(&output("{\"core\":1}", "")).unwrap_err();
+        let error = Mcu::from_output(CORE, &output("{\"core\":1}", "")).unwrap_err();
         assert!(error.to_string().contains("can't be understood"), "{error}");
     }
 
     #[test]
     fn keys_are_stable_whether_it_ran_or_not() {
-        let value = serde_json::to_value(Mcu::not_run("left out")).unwrap();
+        let value = serde_json::to_value(Mcu::not_run(CORE, "left out")).unwrap();
         for key in ["ran", "core", "vectors", "mismatches", "instructions", "reason"] {
             assert!(value.get(key).is_some(), "{key}");
         }

@@ -13,6 +13,8 @@ use super::model_file::{self, Example};
 use super::output::{Context, keeps_inputs};
 use super::scaling::byte_range;
 use super::source::{DataLayout, Wanted};
+use crate::cost::Core;
+use crate::cost::prediction::advice::Misfit;
 use crate::data::{InputBatch, Numbers, npy, read_image, read_npy, shape_of};
 use crate::error::{CliError, Error};
 use crate::files;
@@ -52,6 +54,9 @@ pub(crate) struct Run {
     /// The order of the input's dimensions.
     #[command(flatten)]
     input_layout: LayoutOption,
+    /// The core of the device that the model is for: says so where its weights are laid out for another
+    #[arg(long, value_enum, value_name = "CORE")]
+    target: Option<Core>,
     /// Write the outputs to a NumPy file
     #[arg(long, short, value_name = "FILE.npy")]
     output: Option<PathBuf>,
@@ -94,6 +99,9 @@ impl Run {
         let layout = self.input_layout.input_layout;
         let bytes = model_file::read_for_pixels(context, &self.model, self.pixels, layout)?;
         let model = model_file::parse(&self.model, &bytes)?;
+        if let Some(misfit) = self.target.and_then(|core| Misfit::find(core, &model)) {
+            context.note(&format!("{}: {}", self.model.display(), misfit.advice()));
+        }
         let batch = self.read_input(&model)?;
         let stored = model_file::class_names(&model);
         let (task, names) = self.meaning.of_outputs(context, Ending::of_model(&model), &stored)?;

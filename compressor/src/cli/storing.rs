@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::amount;
 use crate::compile::serialize::{ModelInfo, SerializeError};
 use crate::compile::storage::{Goal, SizeConfig, costs};
-use crate::compile::{self, Arrangement, CompileError, CompileOptions, InputQuantization};
+use crate::compile::{self, CompileError, CompileOptions, Core, InputQuantization};
 use crate::error::{CliError, Error};
 use crate::graph::IntegerGraph;
 use crate::report::number::thousands;
@@ -14,20 +14,21 @@ use crate::report::number::thousands;
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct Storing {
     /// What the storage of weights is chosen for: the fewest bytes of the file, or the fewest
-    /// instructions of a Cortex-M4 [default: weights of 8 bits for instructions, others packed]
+    /// instructions of the target's core [default: weights of 8 bits for instructions, others packed]
     #[arg(long, value_enum, value_name = "GOAL")]
     goal: Option<Goal>,
     /// With --goal instructions: most bytes of the file, such as 65536 or 64K (of 1,024)
     #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
     flash_bytes: Option<u64>,
-    /// With --goal flash: most instructions of an inference on a Cortex-M4, as estimated, such as 250000
-    /// or 2M (of 1,000,000)
+    /// With --goal flash: most instructions of an inference on the target's core, as estimated, such as
+    /// 250000 or 2M (of 1,000,000)
     #[arg(long, value_name = "COUNT", value_parser = amount::instructions)]
     instructions: Option<u64>,
-    /// Store weights row after row, as a Cortex-M55 and x86-64 multiply them faster, instead of in
-    /// pairs of rows, which a Cortex-M4, M7 or M33 does
-    #[arg(long)]
-    rows: bool,
+    /// The core that the model is for: weights of 8 bits are stored as it multiplies them fastest, in
+    /// pairs of rows for a Cortex-M4, M7 or M33, row after row for others; every core gives the same
+    /// outputs from either
+    #[arg(long, value_enum, value_name = "CORE", default_value_t)]
+    target: Core,
 }
 
 /// What a model takes when its weights are stored for a goal.
@@ -37,8 +38,10 @@ pub(super) struct Choice {
     goal: &'static str,
     /// Whether it is the one that was taken.
     taken: bool,
+    /// The target's core.
+    core: Core,
     file_bytes: u64,
-    /// Of an inference on a Cortex-M4, as estimated.
+    /// Of an inference on the target's core, as estimated.
     instructions: u64,
 }
 
@@ -62,8 +65,7 @@ impl Storing {
             let reason = format!("--{key} limits what the goal makes small anyway; leave it out");
             return Err(CliError::Storing { reason }.into());
         }
-        let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
-        Ok(CompileOptions { size, arrangement, ..CompileOptions::default() })
+        Ok(CompileOptions { size, core: self.target, ..CompileOptions::default() })
     }
 
     /// What each goal takes of a graph of integers.
@@ -78,18 +80,18 @@ impl Storing {
         taken: &[u8],
     ) -> Result<Vec<Choice>, CompileError> {
         let limited = self.flash_bytes.is_some() || self.instructions.is_some();
-        let arrangement = if self.rows { Arrangement::Rows } else { Arrangement::Pairs };
+        let core = self.target;
         let goals = [None, Some(Goal::Flash), Some(Goal::Instructions)];
         let mut choices = Vec::with_capacity(goals.len() + 1);
         for goal in goals {
             let size = goal.map(|goal| SizeConfig { goal, ..SizeConfig::default() });
-            let options = CompileOptions { size, arrangement, ..CompileOptions::default() };
+            let options = CompileOptions { size, core, ..CompileOptions::default() };
             let (bytes, _) = compile::write(graph, input, &options, info)?;
             let name = goal.map_or("default", Goal::name);
-            choices.push(choice(name, goal == self.goal && !limited, &bytes)?);
+            choices.push(choice(core, name, goal == self.goal && !limited, &bytes)?);
         }
         if limited {
-            choices.push(choice("within the limit", true, taken)?);
+            choices.push(choice(core, "within the limit", true, taken)?);
         }
         Ok(choices)
     }
@@ -100,7 +102,8 @@ impl Storing {
     /// [`CliError::Unmet`] where it doesn't.
     pub(super) fn check(&self, options: &CompileOptions, bytes: &[u8]) -> Result<(), Error> {
         let Some(size) = &options.size else { return Ok(()) };
-        let costs = costs(bytes).map_err(|error| CompileError::Serialize(error.into()))?;
+        let costs =
+            costs(options.core, bytes).map_err(|error| CompileError::Serialize(error.into()))?;
         if size.is_met(costs) {
             return Ok(());
         }
@@ -114,20 +117,26 @@ impl Storing {
     }
 }
 
-fn choice(goal: &'static str, taken: bool, bytes: &[u8]) -> Result<Choice, CompileError> {
-    let costs = costs(bytes).map_err(SerializeError::from)?;
-    Ok(Choice { goal, taken, file_bytes: costs.bytes, instructions: costs.instructions })
+fn choice(
+    core: Core,
+    goal: &'static str,
+    taken: bool,
+    bytes: &[u8],
+) -> Result<Choice, CompileError> {
+    let costs = costs(core, bytes).map_err(SerializeError::from)?;
+    Ok(Choice { goal, taken, core, file_bytes: costs.bytes, instructions: costs.instructions })
 }
 
 /// The choices, a line each.
 pub(super) fn told(choices: &[Choice]) -> String {
     let line = |choice: &Choice| {
         format!(
-            "\n{} {:<16} {:>9} bytes, about {} instructions of a Cortex-M4",
+            "\n{} {:<16} {:>9} bytes, about {} instructions of a {}",
             if choice.taken { "*" } else { " " },
             choice.goal,
             thousands(choice.file_bytes),
             thousands(choice.instructions),
+            choice.core,
         )
     };
     let lines: String = choices.iter().map(line).collect();

@@ -32,3 +32,22 @@ fn a_wrong_verb_is_a_usage_error() {
     assert!(error.use_stderr());
     assert_eq!(usage(&error, &args), ExitCode::from(2));
 }
+
+#[test]
+fn an_unknown_core_is_answered_with_those_that_are_known() {
+    let model = ["model.tflite", "-o", "model.bbk"];
+    for verb in [
+        [&["bitsback", "import"][..], &model[..]].concat(),
+        [&["bitsback", "quantize"][..], &model[..], &["--data", "data"]].concat(),
+        vec!["bitsback", "compress", "job.toml"],
+        vec!["bitsback", "inspect", "model.bbk"],
+        vec!["bitsback", "run", "model.bbk", "x.npy"],
+    ] {
+        let with = |core| [&verb[..], &["--target", core]].concat();
+        assert!(Cli::try_parse_from(with("cortex-m55")).is_ok(), "{verb:?}");
+        let text = Cli::try_parse_from(with("cortex-m99")).unwrap_err().to_string();
+        for core in crate::compile::Core::ALL {
+            assert!(text.contains(core.name()), "{verb:?}: {text}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::biases::{self, Stored};
 use super::coding::CodedLayer;
 use super::pairs::{self, Candidate};
 use super::section::Section;
-use super::{Arrangement, Compiled, InputQuantization, OpNote, RawInput, place};
+use super::{Compiled, InputQuantization, OpNote, RawInput, place};
 use crate::graph::integer::Takes;
 use crate::graph::lower::small;
 use crate::graph::{
@@ -23,7 +23,7 @@ use crate::graph::{
 };
 
 /// All operators, placed in the arena.
-pub(super) fn emit(graph: &IntegerGraph, arrangement: Arrangement) -> Result<Compiled, LowerError> {
+pub(super) fn emit(graph: &IntegerGraph, layout: Layout) -> Result<Compiled, LowerError> {
     let mut input = tensor(graph, graph.input)?;
     let mut section = Section::default();
     let (mut ops, mut notes): (Vec<Op>, Vec<OpNote>) = (Vec::new(), Vec::new());
@@ -33,7 +33,7 @@ pub(super) fn emit(graph: &IntegerGraph, arrangement: Arrangement) -> Result<Com
     let mut previous = (graph.input, input.clone());
     for (index, node) in graph.nodes.iter().enumerate() {
         let mut emission =
-            Emission { graph, arrangement, node, previous: &previous, section: &mut section };
+            Emission { graph, layout, node, previous: &previous, section: &mut section };
         let op = node.op.emit(&mut emission)?;
         let storages = node.inputs.iter().map(|&id| graph.storage(id).0);
         reads.push(storages.filter_map(|id| places.get(&id).copied()).collect::<Vec<usize>>());
@@ -81,7 +81,7 @@ fn tensor(graph: &IntegerGraph, id: ValueId) -> Result<Tensor, LowerError> {
 /// One operator in the making.
 struct Emission<'g> {
     graph: &'g IntegerGraph,
-    arrangement: Arrangement,
+    layout: Layout,
     node: &'g IntegerNode,
     /// What [`Source::Previous`] means.
     previous: &'g (ValueId, Tensor),
@@ -210,9 +210,9 @@ impl Emitter for Emission<'_> {
             folded: matches!(bias, Stored::Folded(_)),
             longest: takes.paired,
         };
-        let pairs = match self.arrangement {
-            Arrangement::Pairs if fast && bits == 8 => pairs::store(self.section, &candidate)?,
-            Arrangement::Pairs | Arrangement::Rows => None,
+        let pairs = match self.layout {
+            Layout::Pairs if fast && bits == 8 => pairs::store(self.section, &candidate)?,
+            Layout::Pairs | Layout::RowMajor => None,
         };
         let weights = match pairs {
             Some(weights) => weights,

@@ -47,17 +47,7 @@ pub use input::{ByteMap, InputQuantization, RawInput};
 pub use serialize::{MAX_NAME_LEN, ModelInfo, SerializeError, serialize};
 pub use storage::{Costs, Goal, SizeConfig};
 
-pub use crate::cost::{Instructions, Provenance};
-
-/// For which cores 8-bit weights are arranged. Every core takes either, with the same results.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Arrangement {
-    /// In pairs of rows where that takes at most a sixteenth more bytes: for Cortex-M4, M7, M33.
-    #[default]
-    Pairs,
-    /// Row after row: for Cortex-M55 and x86-64.
-    Rows,
-}
+pub use crate::cost::{Core, Instructions, Provenance};
 
 /// What the model gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +68,9 @@ pub struct CompileOptions {
     /// What the storage of weights is chosen for; without it, weights of 8 bits are stored for the fewest
     /// instructions, others packed.
     pub size: Option<SizeConfig>,
-    /// For which cores 8-bit weights are arranged.
-    pub arrangement: Arrangement,
+    /// The core that weights are laid out for, and whose instructions count. Every core takes every layout,
+    /// with the same results.
+    pub core: Core,
     /// Whether a convolution and the pooling behind it become one operator, where their layer is stored
     /// for the fewest instructions. Values between the two are then computed nowhere.
     pub fused: bool,
@@ -87,7 +78,7 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { size: None, arrangement: Arrangement::Pairs, fused: true }
+        Self { size: None, core: Core::default(), fused: true }
     }
 }
 
@@ -188,7 +179,7 @@ pub fn compile(
     if options.fused {
         fuse::take_poolings(&mut graph);
     }
-    let mut compiled = emit::emit(&graph, options.arrangement)?;
+    let mut compiled = emit::emit(&graph, options.core.layout())?;
     compiled.input_quantization.raw = input.raw.clone();
     compiled.input_quantization.residual = input.residual;
     Ok(compiled)
@@ -252,7 +243,7 @@ pub fn write(
     };
     size.choose(graph.layers().count(), |chosen| {
         let made = make(&|layer, _| chosen.get(layer).copied().unwrap_or_default())?;
-        let costs = storage::costs(&made.0).map_err(SerializeError::from)?;
+        let costs = storage::costs(options.core, &made.0).map_err(SerializeError::from)?;
         Ok((made, costs))
     })
 }

@@ -10,7 +10,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::ParseError;
 use serde::{Deserialize, Serialize};
 
-use crate::cost::estimate;
+use crate::cost::{Core, estimate};
 use crate::graph::Storage;
 
 /// What the storage of weights is chosen for.
@@ -21,7 +21,7 @@ pub enum Goal {
     /// Cortex-M4 where weights are narrow, and 1,000 at 8 bits, once an inference.
     #[default]
     Flash,
-    /// The fewest instructions of a Cortex-M4, M7 or M33.
+    /// The fewest instructions of the target's core.
     Instructions,
 }
 
@@ -44,7 +44,7 @@ pub struct SizeConfig {
     /// With `goal = "instructions"`: most bytes of the model file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flash_bytes: Option<u64>,
-    /// With `goal = "flash"`: most instructions of an inference on a Cortex-M4, as estimated.
+    /// With `goal = "flash"`: most instructions of an inference on the target's core, as estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
 }
@@ -54,17 +54,17 @@ pub struct SizeConfig {
 pub struct Costs {
     /// Bytes of the model file.
     pub bytes: u64,
-    /// Estimated instructions of an inference on a Cortex-M4.
+    /// Estimated instructions of an inference on the target's core.
     pub instructions: u64,
 }
 
-/// What a model file costs.
+/// What a model file costs on a core.
 ///
 /// # Errors
 /// When the runtime refuses it.
-pub(crate) fn costs(bytes: &[u8]) -> Result<Costs, ParseError> {
+pub(crate) fn costs(core: Core, bytes: &[u8]) -> Result<Costs, ParseError> {
     let model = Model::parse(bytes)?;
-    let instructions = estimate::instructions(&model).count;
+    let instructions = estimate::instructions(core, &model).count;
     Ok(Costs { bytes: bytes.len() as u64, instructions })
 }
 

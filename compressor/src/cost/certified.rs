@@ -5,10 +5,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::{Instructions, Provenance};
-
-/// The core.
-pub(crate) const CORE: &str = "cortex-m4";
+use super::{Core, Instructions, Provenance};
 
 /// Of a certificate, what is used.
 #[derive(Debug, Deserialize)]
@@ -27,13 +24,13 @@ pub(crate) fn checkout() -> Option<PathBuf> {
     here.ancestors().find(|folder| is_checkout(folder)).map(Path::to_path_buf)
 }
 
-/// Counts an inference of a model file; `None` where that can't be done: outside of a checkout, or
+/// Counts an inference of a model file on a core; `None` where that can't be done: outside of a checkout, or
 /// without QEMU, a toolchain, or a board that holds the model.
-pub(crate) fn instructions(model: &Path) -> Option<Instructions> {
+pub(crate) fn instructions(core: Core, model: &Path) -> Option<Instructions> {
     let model = std::path::absolute(model).ok()?;
     let output = Command::new("cargo")
         .current_dir(checkout()?)
-        .args(["xtask", "certify", "--json", "--target", CORE])
+        .args(["xtask", "certify", "--json", "--target", core.name()])
         .arg(model)
         .output()
         .ok()?;
@@ -65,6 +62,6 @@ mod tests {
 
     #[test]
     fn what_is_no_model_is_not_counted() {
-        assert_eq!(instructions(Path::new("no/such/model.bbk")), None);
+        assert_eq!(instructions(Core::CortexM4, Path::new("no/such/model.bbk")), None);
     }
 }

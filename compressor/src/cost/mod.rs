@@ -1,6 +1,6 @@
 //! What an inference costs on a microcontroller, and how that is known.
 //!
-//! - [`estimate`]: instructions from the model's operators;
+//! - [`prediction`]: instructions of each operator on each core, and [`estimate`], what is said of them;
 //! - [`certified`]: instructions counted by QEMU, by way of the checkout's `cargo xtask certify`;
 //! - [`power`]: energy and battery life, from named data sheets.
 
@@ -9,8 +9,11 @@ pub(crate) mod certified;
 pub(crate) mod estimate;
 #[cfg(feature = "training")]
 pub(crate) mod power;
+pub(crate) mod prediction;
 
 use serde::{Deserialize, Serialize};
+
+pub use prediction::cores::Core;
 
 /// How a figure is known. No table or sum mixes them without saying so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ impl Provenance {
     }
 }
 
-/// Instructions of one inference on a Cortex-M4.
+/// Instructions of one inference on a core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instructions {
     /// How many.

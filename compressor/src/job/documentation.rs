@@ -121,6 +121,7 @@ fn every_key_is_documented() {
         "quantize",
         "augment",
         "bits",
+        "target",
         "size",
         "calibration",
         "golden",
@@ -140,6 +141,7 @@ fn every_key_is_documented() {
     check("quantize", fields::<QuantizeConfig>(), &[]);
     check("augment", fields::<AugmentConfig>(), &[]);
     check("bits", fields::<BitWidthConfig>(), &[]);
+    check("target", fields::<TargetConfig>(), &[]);
     check("size", fields::<SizeConfig>(), &[]);
     check("calibration", fields::<CalibrateConfig>(), &[]);
     check("golden", fields::<GoldenConfig>(), &[]);

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::disagreement;
 use crate::compile::storage::SizeConfig;
+use crate::cost::Core;
 use crate::data::{DataConfig, Dataset, Normalization, NormalizationKind, Split};
 use crate::files::{self, FileError};
 use crate::graph::{Graph, Weights};
@@ -73,7 +74,9 @@ pub struct Job {
     pub augment: AugmentConfig,
     /// How precisely weights are kept.
     pub bits: BitWidthConfig,
-    /// How they are stored.
+    /// The device.
+    pub target: TargetConfig,
+    /// How weights are stored.
     pub size: SizeConfig,
     /// Ranges of the activations.
     pub calibration: CalibrateConfig,
@@ -104,6 +107,7 @@ impl Default for Job {
             quantize: QuantizeConfig::default(),
             augment: AugmentConfig::default(),
             bits: BitWidthConfig::default(),
+            target: TargetConfig::default(),
             size: SizeConfig::default(),
             calibration: CalibrateConfig::default(),
             golden: GoldenConfig::default(),
@@ -113,6 +117,14 @@ impl Default for Job {
             origin: Origin::default(),
         }
     }
+}
+
+/// `[target]`: the device that the model is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetConfig {
+    /// Its core: weights are stored as this is fastest with, and instructions are of it.
+    pub core: Core,
 }
 
 /// `[golden]`: inputs with their expected outputs, for conformance on the device.

@@ -58,6 +58,16 @@ fn wrong_values_are_named_with_what_is_allowed() {
         "[data]\nkind = 'idex'",
         &["a.toml:2", "`data.kind` can't be \"idex\"", "did you mean `idx`", "\"images\""],
     );
+    says(
+        "[target]\ncore = 'cortex-m44'",
+        &[
+            "a.toml:2",
+            "`target.core`",
+            "did you mean `cortex-m4`",
+            "\"cortex-m55\"",
+            "\"riscv32imc\"",
+        ],
+    );
     says("[network]\npreset = 'vgg'", &["`network.preset`", "\"lenet-5-caffe\""]);
     says(
         "[[network.layers]]\ntype = 'relu'\n[[network.layers]]\ntype = 'dence'",

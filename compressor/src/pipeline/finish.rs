@@ -239,7 +239,11 @@ impl Input<'_> {
         let plan = plan(network, activations.clone(), &input);
         let mut integers = lower(network, &Plan { rows, bias_tolerance, ..plan })?;
         compile::append_head(&mut integers, self.head());
-        let options = CompileOptions { size: Some(self.job.size), ..CompileOptions::default() };
+        let options = CompileOptions {
+            size: Some(self.job.size),
+            core: self.job.target.core,
+            ..CompileOptions::default()
+        };
         let (bytes, compiled) = compile::write(&integers, &input, &options, &info)?;
         Ok((compiled, bytes))
     }
@@ -306,11 +310,11 @@ impl Input<'_> {
             return Ok(point.measured.instructions);
         }
         let counted = match self.job.report.measure {
-            true => certified::instructions(&self.run.out.join(MODEL_FILE)),
+            true => certified::instructions(self.job.target.core, &self.run.out.join(MODEL_FILE)),
             false => (self.run.count)(self.run.out),
         };
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        Ok(counted.unwrap_or_else(|| estimate::instructions(&parsed)))
+        Ok(counted.unwrap_or_else(|| estimate::instructions(self.job.target.core, &parsed)))
     }
 
     fn report(
@@ -356,11 +360,12 @@ impl Input<'_> {
         };
         let curves = metrics::read_all(self.metrics)?;
         let instructions = self.instructions(model)?;
-        let megahertz = self.job.report.megahertz;
+        let (core, megahertz) = (self.job.target.core, self.job.report.megahertz);
         Ok(Report {
+            core,
             instructions: Some(instructions),
             config: self.job.report.clone(),
-            latencies: vec![Latency::on_cortex_m4(&summary.layers, instructions, megahertz)],
+            latencies: vec![Latency::on(core, &summary.layers, instructions, megahertz)],
             summary: summary.clone(),
             curves,
             ledger,

@@ -117,7 +117,7 @@ impl Input<'_> {
             return Ok(Err(unmet));
         }
         let size = self.job.size;
-        let found = costs(&model.bytes).map_err(PipelineError::Parse)?;
+        let found = costs(self.job.target.core, &model.bytes).map_err(PipelineError::Parse)?;
         if !size.is_met(found) {
             let (what, limit, found) = size.missed(found);
             return Ok(Err(Unmet::Size { what, limit, found }));

@@ -185,7 +185,7 @@ pub(super) fn share_bar(before: u64, after: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Instructions, Provenance};
+    use crate::cost::{Core, Instructions, Provenance};
 
     #[test]
     fn what_is_slower_is_called_so() {
@@ -207,8 +207,8 @@ mod tests {
     fn a_count_is_not_divided_by_an_estimate() {
         let summary = crate::summary::tests::example();
         let at = |from| {
-            let model = Instructions { count: 64_000, from };
-            let time = Latency::on_cortex_m4(&summary.layers, model, 64.0);
+            let model = Instructions { count: 3_200, from };
+            let time = Latency::on(Core::CortexM4, &summary.layers, model, 64.0);
             cards(&summary, &[time]).rsplit("Time on").next().map(str::to_owned).unwrap()
         };
         let estimated = at(Provenance::Estimated);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportConfig {
-    /// Clock of the Cortex-M4 that times are given for.
+    /// Clock of the core that times are given for.
     pub megahertz: f64,
     /// How often the device infers.
     pub inferences_per_hour: f64,

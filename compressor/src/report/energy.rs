@@ -3,11 +3,18 @@
 use super::html;
 use super::number::{significant, thousands};
 use super::{ReportConfig, tables};
-use crate::cost::Instructions;
 use crate::cost::power::SHEETS;
+use crate::cost::{Core, Instructions};
 
-/// The section; empty without a count of instructions.
-pub(super) fn section(instructions: Option<Instructions>, config: &ReportConfig) -> String {
+/// The section; empty without a count of instructions, and for cores that none of the parts has.
+pub(super) fn section(
+    core: Core,
+    instructions: Option<Instructions>,
+    config: &ReportConfig,
+) -> String {
+    if core != Core::CortexM4 {
+        return String::new();
+    }
     let Some(Instructions { count, from }) = instructions else { return String::new() };
     let heads = [
         "Part",
@@ -36,7 +43,7 @@ pub(super) fn section(instructions: Option<Instructions>, config: &ReportConfig)
     let sources: String =
         SHEETS.iter().map(|sheet| format!("<li>{}</li>\n", sheet.source)).collect();
     let what = format!(
-        "<p>An inference takes {} instructions of a Cortex-M4 ({}).</p>\n",
+        "<p>An inference takes {} instructions of a {core} ({}).</p>\n",
         thousands(count),
         from.name()
     );
@@ -62,10 +69,12 @@ mod tests {
     use super::*;
     use crate::cost::Provenance;
 
+    const CORE: Core = Core::CortexM4;
+
     #[test]
     fn columns_say_how_they_are_known() {
         let instructions = Instructions { count: 1_000_000, from: Provenance::Measured };
-        let page = section(Some(instructions), &ReportConfig::default());
+        let page = section(CORE, Some(instructions), &ReportConfig::default());
         for text in [
             "1,000,000 instructions of a Cortex-M4 (measured)",
             "ms (estimated)",
@@ -74,6 +83,8 @@ mod tests {
         ] {
             assert!(page.contains(text), "{text}");
         }
-        assert_eq!(section(None, &ReportConfig::default()), "");
+        assert_eq!(section(CORE, None, &ReportConfig::default()), "");
+        let other = section(Core::CortexM0, Some(instructions), &ReportConfig::default());
+        assert_eq!(other, "", "the parts have another core");
     }
 }

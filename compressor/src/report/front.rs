@@ -115,7 +115,7 @@ const HEADS: &[&str] = &[
     "#at most %",
     "#Arena",
     "#MACs",
-    "#M4 instructions",
+    "#Instructions",
 ];
 
 fn row(point: &PointSummary, varies: bool) -> String {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{Instructions, Provenance, estimate};
+use crate::cost::{Core, Instructions, Provenance, estimate};
 use crate::summary::LayerSummary;
 
 /// Milliseconds an inference on one target.
@@ -23,14 +23,18 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
-    /// Both networks on a Cortex-M4 at one instruction a cycle: the dense one, taken as int8, by a
-    /// rule of thumb, the model by its own count or estimate.
-    pub(crate) fn on_cortex_m4(
+    /// Both networks on a core at one instruction a cycle: the dense one, taken as int8, as estimated, the
+    /// model by its own count or estimate.
+    pub(crate) fn on(
+        core: Core,
         layers: &[LayerSummary],
         model: Instructions,
         megahertz: f64,
     ) -> Self {
-        let before = layers.iter().map(|l| instructions(&l.shape_before, l.macs_before)).sum();
+        let before = layers
+            .iter()
+            .map(|l| estimate::layer(core, &l.shape_before, l.macs_before))
+            .fold(0, u64::saturating_add);
         let milliseconds = |instructions: u64| instructions as f64 / (megahertz * 1e3);
         let how = match model.from {
             Provenance::Measured => {
@@ -41,7 +45,7 @@ impl Latency {
             }
         };
         Self {
-            target: format!("Cortex-M4, {megahertz} MHz"),
+            target: format!("{core}, {megahertz} MHz"),
             before_ms: milliseconds(before),
             after_ms: milliseconds(model.count),
             before_from: Provenance::Estimated,
@@ -55,25 +59,19 @@ impl Latency {
     }
 }
 
-/// Instructions of one dense layer before compression; its outputs follow from its
-/// multiply-accumulates and the weights that each output takes.
-fn instructions(shape: &[usize], macs: u64) -> u64 {
-    let per_output = shape.iter().skip(1).product::<usize>().max(1) as u64;
-    estimate::layer(macs, macs / per_output)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_estimate_counts_macs_and_outputs_and_says_what_it_is() {
-        assert_eq!(instructions(&[300, 784], 235_200), 3 * 235_200 + 280 * 300);
-        // 8 × 8 positions of 7 filters over 3 × 3 × 1.
-        assert_eq!(instructions(&[7, 3, 3, 1], 4_032), 3 * 4_032 + 280 * 448);
+    fn the_estimate_is_of_all_layers_and_says_what_it_is() {
+        let layers = crate::summary::tests::example().layers;
         let model = Instructions { count: 64_000, from: Provenance::Estimated };
-        let latency = Latency::on_cortex_m4(&crate::summary::tests::example().layers, model, 64.0);
-        let before = (3 * 19_200 + 280 * 300) as f64 / 64_000.0;
+        let latency = Latency::on(Core::CortexM4, &layers, model, 64.0);
+        let of = |l: &LayerSummary| estimate::layer(Core::CortexM4, &l.shape_before, l.macs_before);
+        let before = layers.iter().map(of).sum::<u64>() as f64 / 64_000.0;
+        assert!(before > 0.1, "{before}");
+        assert!(latency.target.starts_with("Cortex-M4"));
         assert!((latency.before_ms - before).abs() < 1e-9, "{}", latency.before_ms);
         assert!((latency.after_ms - 1.0).abs() < 1e-9);
         assert_eq!((latency.before_from, latency.after_from), (Provenance::Estimated, model.from));

@@ -23,7 +23,7 @@ use std::path::Path;
 pub use config::ReportConfig;
 pub(crate) use latency::Latency;
 
-use crate::cost::Instructions;
+use crate::cost::{Core, Instructions};
 use crate::files::{self, FileError};
 use crate::ledger::Ledger;
 use crate::metrics::MetricRow;
@@ -40,7 +40,9 @@ pub(crate) struct Report {
     pub summary: Summary,
     /// Time of one inference, per target; may be empty.
     pub latencies: Vec<Latency>,
-    /// Instructions of an inference on a Cortex-M4; none where they are not known.
+    /// The core of the device.
+    pub core: Core,
+    /// Instructions of an inference on it; none where they are not known.
     pub instructions: Option<Instructions>,
     /// What figures of time and energy are for.
     pub config: ReportConfig,

@@ -1,7 +1,7 @@
 //! The page as a whole.
 
 use super::*;
-use crate::cost::{Instructions, Provenance};
+use crate::cost::{Core, Instructions, Provenance};
 use crate::ledger::{BitRecord, GroupKind, GroupRecord, Reason};
 use crate::summary;
 
@@ -56,9 +56,10 @@ pub(crate) fn example() -> Report {
     }];
     let instructions = Instructions { count: 64_000, from: Provenance::Estimated };
     Report {
+        core: Core::CortexM4,
         instructions: Some(instructions),
         config: ReportConfig::default(),
-        latencies: vec![Latency::on_cortex_m4(&summary.layers, instructions, 64.0)],
+        latencies: vec![Latency::on(Core::CortexM4, &summary.layers, instructions, 64.0)],
         summary,
         curves,
         ledger: Ledger { groups, bits },

@@ -51,7 +51,7 @@ pub(crate) struct Measured {
     pub weights: u64,
     /// Multiply-accumulates of an inference.
     pub macs: u64,
-    /// Instructions of an inference on a Cortex-M4.
+    /// Instructions of an inference on the target's core.
     pub instructions: Instructions,
     /// What the rule of thumb says of them.
     pub estimated_instructions: u64,

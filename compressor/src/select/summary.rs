@@ -50,7 +50,7 @@ pub struct PointSummary {
     pub weights: u64,
     /// Multiply-accumulates of an inference.
     pub macs: u64,
-    /// Instructions of an inference on a Cortex-M4.
+    /// Instructions of an inference on the target's core.
     pub instructions: u64,
     /// How those are known.
     pub instructions_from: Provenance,

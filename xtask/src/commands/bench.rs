@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what a model costs on a core or on this machine, what training costs here, what
-//! becomes of networks that come from elsewhere, and what the storage of weights costs.
+//! becomes of networks that come from elsewhere, what the storage of weights costs, and how well that is
+//! predicted.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +10,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
 use serde::Serialize;
 
-use super::{host, pytorch, storage, training};
+use super::{cost, host, pytorch, storage, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -20,8 +21,8 @@ use crate::paths;
 use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 
-/// Measure inference on microcontrollers or on this machine, training here, networks from PyTorch, or
-/// the storage of imported weights.
+/// Measure inference on microcontrollers or on this machine, training here, networks from PyTorch, the
+/// storage of imported weights, or predictions of instructions.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -44,6 +45,7 @@ enum What {
     Pytorch(pytorch::Args),
     Storage(storage::Args),
     Host(host::Args),
+    Cost(cost::Args),
 }
 
 #[derive(clap::Args)]
@@ -114,6 +116,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         What::Pytorch(args) => pytorch::run(args),
         What::Storage(args) => storage::run(args),
         What::Host(args) => host::run(args),
+        What::Cost(args) => cost::run(args),
     }
 }
 

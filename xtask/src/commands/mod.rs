@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod c;
 pub(crate) mod certify;
 pub(crate) mod corpus;
+mod cost;
 pub(crate) mod data;
 pub(crate) mod fuzz;
 pub(crate) mod golden;

@@ -140,7 +140,7 @@ impl Step {
 const PROJECT: &str = "stm32f411";
 const PROJECT_CORE: &str = "cortex-m4";
 /// Every program of the firmware workspace.
-const FIRMWARE: [&str; 4] = ["classify", "conformance", "exits", "mutants"];
+const FIRMWARE: [&str; 5] = ["classify", "conformance", "costs", "exits", "mutants"];
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;

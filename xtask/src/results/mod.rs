@@ -3,6 +3,7 @@
 //! The JSON files are what is measured; `README.md` beside them follows from them alone, so that a
 //! test can say whether it is fresh.
 
+mod cost;
 mod host;
 mod job;
 mod page;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
+pub(crate) use cost::{CostRow, Missed};
 pub(crate) use host::HostRow;
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
@@ -32,7 +34,7 @@ pub(crate) const README_FILE: &str = "README.md";
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
 /// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], [`PYTORCH_SET`],
-/// [`STORAGE_SET`] and [`HOST_SET`], the files that don't hold rows of jobs.
+/// [`STORAGE_SET`], [`HOST_SET`] and [`COST_SET`], the files that don't hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
 /// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
@@ -65,6 +67,9 @@ pub(crate) const STORAGE_SET: &str = "storage";
 /// What [`HostRow`]s are kept as.
 pub(crate) const HOST_SET: &str = "host";
 
+/// What [`CostRow`]s are kept as.
+pub(crate) const COST_SET: &str = "cost";
+
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +99,7 @@ pub(crate) struct Results {
     pytorch: Vec<PytorchRow>,
     storage: Vec<StorageRow>,
     host: Vec<HostRow>,
+    cost: Vec<CostRow>,
 }
 
 impl Results {
@@ -125,6 +131,8 @@ impl Results {
                 results.storage = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == HOST_SET {
                 results.host = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == COST_SET {
+                results.cost = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

@@ -5,8 +5,8 @@ use std::fmt;
 use bitsback_runtime::coding::{CodedRow, coded_limit, encode};
 use bitsback_runtime::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, Meta, PAIR_BLOCK_ROWS,
-    PackError, Requantization, Shape, StoredBias, Weights, pack_pairs, pack_row, pair_block_len,
-    row_len,
+    PAIRED_SUM_MAX, PackError, Requantization, Shape, StoredBias, Weights, pack_pairs, pack_row,
+    pair_block_len, row_len,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
@@ -20,6 +20,7 @@ pub(crate) enum ModelBuilderError {
     Pairs,
     Coded,
     Fuse,
+    NoLayer(String),
     Write(WriteError),
     Parse(ParseError),
     Arena(ArenaTooSmall),
@@ -32,6 +33,7 @@ impl fmt::Display for ModelBuilderError {
             Self::Pairs => write!(f, "weights that have no half-word"),
             Self::Coded => write!(f, "weights beyond their width"),
             Self::Fuse => write!(f, "a convolution that can't be pooled at once"),
+            Self::NoLayer(path) => write!(f, "no layer that takes the path {path} was drawn"),
             Self::Write(error) => write!(f, "{error}"),
             Self::Parse(error) => write!(f, "{error}"),
             Self::Arena(error) => write!(f, "{error}"),
@@ -54,6 +56,24 @@ impl Random {
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
+    }
+
+    /// From `low` to `high`, each size as likely as the next larger one.
+    pub(crate) fn sized(&mut self, low: usize, high: usize) -> usize {
+        let part = f64::from(self.between(0, 1 << 20)) / f64::from(1 << 20);
+        let (low, above) = (low as f64, high as f64 + 1.0);
+        let size = low * (above / low).powf(part);
+        (size as usize).clamp(low as usize, high)
+    }
+
+    /// One of the values.
+    pub(crate) fn choice<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.between(0, of.len() as i32) as usize]
+    }
+
+    /// Whether one of so many chances came true.
+    pub(crate) fn one_in(&mut self, chances: i32) -> bool {
+        self.between(0, chances) == 0
     }
 
     /// Uniform in `low..high`.
@@ -160,7 +180,7 @@ impl ModelBuilder {
         columns: usize,
         kind: Kind,
     ) -> Result<Affine, ModelBuilderError> {
-        let half = 1 << (kind.bits - 1);
+        let half = self.half(columns, kind);
         // Layouts of words begin at one; the others don't mind.
         self.section.resize(self.section.len().next_multiple_of(kind.alignment()), 0);
         let offset = self.section.len() as u32;
@@ -219,6 +239,35 @@ impl ModelBuilder {
         let requantization = self.requantization(rows, 74.0 / spread, kind.per_channel);
         let (bits, bias) = (kind.bits, kind.bias);
         Ok(CodedAffine { offset, len: len as u32, bits, bias, requantization, clamp: Clamp::NONE })
+    }
+
+    /// One more than the largest weight: what the width has, or less where sums of that many would leave
+    /// what they may be.
+    fn half(&self, columns: usize, kind: Kind) -> i32 {
+        let most = if kind.layout == Layout::Pairs { PAIRED_SUM_MAX } else { i32::MAX as u64 / 2 };
+        let each = most / (255 * columns.max(1) as u64);
+        i32::try_from(each).unwrap_or(i32::MAX).clamp(1, 1 << (kind.bits - 1))
+    }
+
+    /// Puts other multipliers in the place of those of some rows.
+    pub(crate) fn replace_multipliers(
+        &mut self,
+        requantization: &mut Requantization,
+        rows: impl Iterator<Item = usize>,
+        mut draw: impl FnMut() -> Multiplier,
+    ) {
+        match requantization {
+            Requantization::PerTensor(multiplier) => *multiplier = draw(),
+            Requantization::PerChannel { offset } => {
+                for row in rows {
+                    let one = draw();
+                    let at = *offset as usize + row * CHANNEL_MULTIPLIER_LEN;
+                    let entry = self.section.get_mut(at..).unwrap_or_default();
+                    let bytes = one.value.to_le_bytes().into_iter().chain([one.shift as u8]);
+                    entry.iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+                }
+            }
+        }
     }
 
     fn bias(&mut self, rows: usize, kind: Kind) -> Bias {

@@ -30,8 +30,7 @@ use bitsback_runtime::{Interpreter, Model};
 
 use crate::error::XtaskError;
 use crate::golden;
-pub(crate) use builder::ModelBuilderError;
-use builder::{ModelBuilder, Random};
+pub(crate) use builder::{Coded, Kind, ModelBuilder, ModelBuilderError, Random, multiplier};
 
 /// Vectors of each model: enough to meet saturation, ties and both extremes in every operator.
 const VECTORS: usize = 48;

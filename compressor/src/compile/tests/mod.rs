@@ -166,9 +166,9 @@ fn stored(
 /// operators are fused.
 fn outputs(integers: &IntegerGraph, input: &InputQuantization, values: &[i8]) -> Vec<i8> {
     let mut same: Option<Vec<i8>> = None;
-    for arrangement in [Arrangement::Pairs, Arrangement::Rows] {
+    for core in [Core::CortexM4, Core::CortexM55] {
         for fused in [false, true] {
-            let options = CompileOptions { size: None, arrangement, fused };
+            let options = CompileOptions { size: None, core, fused };
             for storage in STORAGES {
                 let (_, bytes) = stored(integers, input, &options, |_| storage);
                 let found = run_batch(&bytes, values).unwrap();

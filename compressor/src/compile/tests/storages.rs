@@ -6,6 +6,7 @@ use bitsback_runtime::requantize::Multiplier;
 use proptest::prelude::*;
 
 use super::*;
+use crate::cost::prediction::advice::Misfit;
 use crate::graph::ops::{IntegerConv2d, IntegerDense, IntegerDepthwiseConv2d, IntegerMaxPool2d};
 use crate::numbers::Range;
 
@@ -186,4 +187,24 @@ fn an_imported_layer_with_a_multiplier_per_channel_is_coded() {
     let x: Vec<f32> = values.iter().map(|&q| input.quantization.dequantize(q)).collect();
     let exact = crate::graph::Executor::new(&graph).unwrap().run(&x).unwrap();
     assert!(decibels(&exact, &reals) > 30.0, "{}", decibels(&exact, &reals));
+}
+
+#[test]
+fn weights_lie_as_the_core_takes_them() {
+    let (graph, plan) = prescribed();
+    let integers = lower(&graph, &plan).unwrap();
+    let input = input(&integers);
+    let mut sizes = Vec::new();
+    for core in Core::ALL {
+        let options = CompileOptions { core, ..CompileOptions::default() };
+        let (compiled, bytes) = stored(&integers, &input, &options, |_| Storage::Fastest);
+        let Op::Conv2d(op) = &compiled.ops[0] else { panic!("{:?}", compiled.ops) };
+        assert_eq!(op.affine.weights.layout, core.layout(), "{core}");
+        let model = bitsback_runtime::Model::parse(&bytes).unwrap();
+        assert_eq!(Misfit::find(core, &model), None, "{core}");
+        sizes.push(bytes.len());
+    }
+    // Pairs take at most a sixteenth more bytes.
+    let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+    assert!(least <= most && *most <= least + least / 8, "{least} {most}");
 }

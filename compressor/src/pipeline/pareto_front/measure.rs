@@ -29,9 +29,9 @@ impl Tracer<'_> {
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         let dense = score(&trained.dense, judged, self.context.device);
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        let estimated = estimate::instructions(&parsed);
+        let estimated = estimate::instructions(job.target.core, &parsed);
         let counted = match job.requirements.limit_time() || job.report.measure {
-            true => certified::instructions(&folder.join(MODEL_FILE)),
+            true => certified::instructions(job.target.core, &folder.join(MODEL_FILE)),
             false => None,
         };
         Ok(Measured {

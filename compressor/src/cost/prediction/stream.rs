@@ -1,0 +1,75 @@
+//! What is in a coded stream: its decoder takes a few decisions a weight, more for larger ones.
+
+use bitsback_runtime::coding::{Contexts, Decoder, Memory};
+use bitsback_runtime::ops::CodedAffine;
+
+/// Magnitudes up to this are told step by step; what is above it is told as a number.
+const COUNTED: u8 = 14;
+
+/// A stream's weights in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Stream {
+    /// Weights other than 0.
+    pub(super) used: u64,
+    /// Steps that their magnitudes are told in.
+    pub(super) steps: u64,
+    /// Weights whose magnitude is told as a number.
+    pub(super) large: u64,
+}
+
+impl Stream {
+    /// Reads a layer's stream: so many rows, with the distance to the weight before.
+    pub(super) fn read(
+        affine: &CodedAffine,
+        section: &[u8],
+        [rows, columns]: [usize; 2],
+        lag: usize,
+    ) -> Self {
+        let start = affine.offset as usize;
+        let bytes = section.get(start..).unwrap_or_default();
+        let bytes = bytes.get(..affine.len as usize).unwrap_or_default();
+        let mut decoder = Decoder::new(bytes);
+        let mut memory = Memory::NEW;
+        let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
+        let mut row = vec![0; columns];
+        let mut stream = Self::default();
+        for _ in 0..rows {
+            if affine.bias.is_some() {
+                contexts.read_bias(&mut decoder);
+            }
+            contexts.read_row(&mut decoder, &mut row);
+            for magnitude in row.iter().map(|&weight| (weight as i8).unsigned_abs()) {
+                stream.used += u64::from(magnitude > 0);
+                stream.steps += u64::from(magnitude.min(COUNTED));
+                stream.large += u64::from(magnitude > COUNTED);
+            }
+        }
+        stream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bitsback_runtime::coding::{CodedRow, encode};
+    use bitsback_runtime::format::{Clamp, Requantization};
+    use bitsback_runtime::requantize::Multiplier;
+
+    #[test]
+    fn weights_are_counted_by_their_size() {
+        let weights: [[i8; 6]; 2] = [[0, 1, -2, 0, 20, 0], [0, 0, 0, 3, 0, -14]];
+        let rows = weights.each_ref().map(|weights| CodedRow { bias: Some(7), weights });
+        let mut bytes = [0; 100];
+        let len = encode(rows, 6, 1, &mut bytes).unwrap();
+        let affine = CodedAffine {
+            offset: 0,
+            len: len as u32,
+            bits: 6,
+            bias: Some(0),
+            requantization: Requantization::PerTensor(Multiplier::ONE),
+            clamp: Clamp::NONE,
+        };
+        let stream = Stream::read(&affine, &bytes[..len], [2, 6], 1);
+        assert_eq!(stream, Stream { used: 5, steps: 1 + 2 + 14 + 3 + 14, large: 1 });
+    }
+}

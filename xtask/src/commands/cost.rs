@@ -1,0 +1,155 @@
+//! `cargo xtask bench cost`: what the compressor predicts of layers, beside what they take.
+
+use std::path::Path as File;
+
+use super::training;
+use crate::certificate::thousands;
+use crate::costs::{self, Counted, fit};
+use crate::error::XtaskError;
+use crate::prediction::Table;
+use crate::prediction::cores::Core;
+use crate::prediction::path::Path;
+use crate::results::{self, COST_SET, CostRow, FOLDER, Missed};
+use crate::{files, paths};
+
+/// Where the table is that predictions are made with.
+const TABLE: &str = "compressor/src/cost/prediction/constants.tsv";
+/// Layers of each path that costs are solved from: about as many as there are features, of which a path
+/// keeps a dozen.
+const FITTED: usize = 60;
+/// Seed of those: others than any that are compared.
+const FITTED_SEED: u64 = 1 << 40;
+/// Shares of errors that are told.
+const CLOSE: f64 = 0.1;
+const NEAR: f64 = 0.25;
+
+/// Compare predicted instructions with counted ones, over layers drawn by chance.
+///
+/// Layers of every kind, width and layout are drawn, the same for the same seed, and run in some seconds on
+/// each emulated core. The share that is predicted within a tenth is told, and the worst. With --fit,
+/// other layers are counted first, and the costs of each path through the kernels are solved from
+/// them, by least squares, and written to compressor/src/cost/prediction/constants.tsv: after a change of
+/// kernels.
+///
+/// Exit codes: 0 compared, 1 failed, 2 wrong usage, 3 QEMU or a toolchain is missing.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The core (may be repeated) [default: each whose instructions others are predicted by].
+    #[arg(long = "core", value_name = "CORE")]
+    cores: Vec<Core>,
+    /// Layers of each path.
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    each: usize,
+    /// The layers' seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Solve for the costs first.
+    #[arg(long)]
+    fit: bool,
+    /// Layers of each path that costs are solved from.
+    #[arg(long, value_name = "COUNT", default_value_t = FITTED)]
+    from: usize,
+    /// How many of the worst to show.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    worst: usize,
+    /// Print a JSON array of rows.
+    #[arg(long)]
+    json: bool,
+    /// Keep the rows in docs/results/cost.json and make the page anew.
+    #[arg(long, conflicts_with_all = ["cores", "seed"])]
+    keep: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
+    let root = paths::root()?;
+    let path = root.join(TABLE);
+    let mut table = Table::parse(&files::read_text(&path)?);
+    let models = costs::draw(args.seed, args.each)?;
+    let others = if args.fit { costs::draw(FITTED_SEED, args.from)? } else { Vec::new() };
+    let counted = Core::ALL.into_iter().filter(|core| core.counted() == *core);
+    let cores = if args.cores.is_empty() { counted.collect() } else { args.cores.clone() };
+    let mut rows = Vec::new();
+    for core in cores {
+        eprintln!("  {} layers on {core}", models.len() + others.len());
+        let elf = costs::build(&root, costs::board(core)?)?;
+        if args.fit && core.counted() == core {
+            solve(&mut table, core, &costs::count(&elf, core, &others)?);
+            files::write(&path, table.text().as_bytes())?;
+        }
+        let counted = costs::count(&elf, core, &models)?;
+        let row = row(&table, core, &counted, args)?;
+        if !args.json {
+            print!("{}", text(&row));
+        }
+        rows.push(row);
+    }
+    if args.json {
+        println!("{:#}", serde_json::json!(rows));
+    }
+    if args.keep { keep(&root, &rows) } else { Ok(()) }
+}
+
+/// Takes the costs of every path from layers that were counted.
+fn solve(table: &mut Table, core: Core, counted: &[Counted]) {
+    for path in Path::all() {
+        let layers: Vec<&Counted> =
+            counted.iter().filter(|counted| counted.layer.path == path).collect();
+        table.set(core, path, fit::costs(&layers));
+    }
+}
+
+/// Predictions of a core's layers beside their counts.
+fn row(table: &Table, core: Core, counted: &[Counted], args: &Args) -> Result<CostRow, XtaskError> {
+    let mut missed: Vec<Missed> = counted
+        .iter()
+        .map(|counted| Missed {
+            layer: counted.shape.clone(),
+            counted: counted.instructions,
+            predicted: table.instructions(core, &counted.layer).round() as u64,
+        })
+        .collect();
+    missed.sort_by(|a, b| b.error().total_cmp(&a.error()));
+    let within = |most: f64| {
+        let share = missed.iter().filter(|layer| layer.error() <= most).count();
+        (1000.0 * share as f64 / missed.len().max(1) as f64).round() / 10.0
+    };
+    let sum = |of: fn(&Missed) -> u64| missed.iter().map(of).sum::<u64>() as f64;
+    let ratio = sum(|layer| layer.predicted) / sum(|layer| layer.counted).max(1.0);
+    Ok(CostRow {
+        core: core.name().to_owned(),
+        layers: missed.len(),
+        within_10_percent: within(CLOSE),
+        within_25_percent: within(NEAR),
+        sum_ratio: (1000.0 * ratio).round() / 1000.0,
+        worst: missed.into_iter().take(args.worst).collect(),
+        seed: args.seed,
+        command: "cargo xtask bench cost --keep".to_owned(),
+        date: training::date()?,
+        machine: super::results::machine(),
+    })
+}
+
+fn text(row: &CostRow) -> String {
+    let mut text = format!(
+        "{:<12} {} layers: {} % within a tenth, {} % within a quarter; all together {} times\n",
+        row.core, row.layers, row.within_10_percent, row.within_25_percent, row.sum_ratio
+    );
+    for layer in &row.worst {
+        text += &format!(
+            "  {:>11} counted, {:>11} predicted  {}\n",
+            thousands(layer.counted),
+            thousands(layer.predicted),
+            layer.layer
+        );
+    }
+    text
+}
+
+/// Writes the rows and the page that shows them.
+fn keep(root: &File, rows: &[CostRow]) -> Result<(), XtaskError> {
+    let path = root.join(FOLDER).join(format!("{COST_SET}.json"));
+    let text = serde_json::to_string_pretty(rows)
+        .map_err(|error| XtaskError::Results { path: path.clone(), problem: error.to_string() })?;
+    results::write(&path, &(text + "\n"))?;
+    super::results::refresh(root)
+}
