@@ -142,6 +142,17 @@ fn further_models_compute_what_tensorflow_lite_micro_computes() {
 }
 
 #[test]
+fn channels_that_never_change_are_left_out() {
+    let bytes = std::fs::read(fixtures().join("constant_channels.tflite")).unwrap();
+    let imported = import(&bytes, &ImportOptions::default()).unwrap();
+    let left_out = &imported.compiled.left_out;
+    assert!(left_out.channels >= 34 && left_out.of_channels == 72, "{left_out:?}");
+    assert!(left_out.products >= 53_912 && left_out.of_products == 75_856, "{left_out:?}");
+    let macs = Model::parse(&imported.bytes).unwrap().macs();
+    assert_eq!(macs, left_out.of_products - left_out.products);
+}
+
+#[test]
 fn arenas_are_not_larger_than_those_of_tensorflow_lite_micro() {
     // TensorFlow Lite Micro's own arena of this model.
     assert!(check(&fixtures(), "lenet5_8_13_13_10_ptfc_int8") <= 7_220);
