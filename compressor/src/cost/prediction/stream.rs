@@ -60,7 +60,7 @@ mod tests {
         let weights: [[i8; 6]; 2] = [[0, 1, -2, 0, 20, 0], [0, 0, 0, 3, 0, -14]];
         let rows = weights.each_ref().map(|weights| CodedRow { bias: Some(7), weights });
         let mut bytes = [0; 100];
-        let len = encode(rows, 6, 1, &mut bytes).unwrap();
+        let len = encode(rows.into_iter(), 6, 1, &mut bytes).unwrap();
         let affine = CodedAffine {
             offset: 0,
             len: len as u32,
