@@ -3,8 +3,6 @@
 //! Loops count, and slices are cut to one length before: iterators that are zipped are calls of
 //! functions where a program is built without link-time optimisation, and are never vectorised there.
 
-#![allow(clippy::needless_range_loop)] // see above
-
 use super::panel::Elements;
 use crate::format::Clamp;
 

@@ -16,6 +16,12 @@
 //! | `avx2`, `avx512` | x86-64: pairs of 16-bit products; four 8-bit products (VNNI) |
 //! | `neon` | AArch64: 16-bit products, or four 8-bit ones where there is SDOT |
 
+#![allow(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "arrays of vectors stay in registers where every index is known, see `bodies`"
+)]
+
 #[cfg(bitsback_isa = "x86_64")]
 mod avx2;
 #[cfg(bitsback_isa = "x86_64")]
