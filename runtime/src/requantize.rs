@@ -63,9 +63,26 @@ pub fn saturating_rounding_doubling_high_mul(a: i32, b: i32) -> i32 {
     if a == i32::MIN && b == i32::MIN {
         return i32::MAX;
     }
+    if cfg!(bitsback_isa = "thumb1") {
+        return high_mul_by_halves(a, b);
+    }
     let product = i64::from(a) * i64::from(b);
     // The floor of one half more: half away from zero where positive, half up where negative.
     ((product + (1 << 30)) >> 31) as i32
+}
+
+/// The floor of a·b / 2³¹ and a half, for cores whose products have 32 bits: four of half-words.
+fn high_mul_by_halves(a: i32, b: i32) -> i32 {
+    let halves = |x: i32| (x >> 16, x & 0xFFFF);
+    let ((a, a_low), (b, b_low)) = (halves(a), halves(b));
+    let low = (a_low as u32).wrapping_mul(b_low as u32);
+    // Each carry fits: 65,535 · 32,768 + 65,535 < 2³¹.
+    let middle = a_low.wrapping_mul(b).wrapping_add((low >> 16) as i32);
+    let other = a.wrapping_mul(b_low).wrapping_add(middle & 0xFFFF);
+    let high = a.wrapping_mul(b).wrapping_add(middle >> 16).wrapping_add(other >> 16);
+    // Two bits of the lower word decide: the one below the point is the half.
+    let rounded = ((other as u32 >> 14 & 3).wrapping_add(1) >> 1) as i32;
+    high.wrapping_shl(1).wrapping_add(rounded)
 }
 
 /// x / 2^exponent, rounded to nearest, ties away from zero. Exponents beyond 31 count as 31.
@@ -124,6 +141,17 @@ mod tests {
             (i32::MIN, half, i32::MIN / 2),
         ] {
             assert_eq!(saturating_rounding_doubling_high_mul(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn halves_at_extremes() {
+        let edges = [i32::MIN, i32::MIN + 1, -65_536, -65_535, -1, 0, 1, 65_535, 1 << 30, i32::MAX];
+        for (a, b) in edges.into_iter().flat_map(|a| edges.map(|b| (a, b))) {
+            let exact = (i64::from(a) * i64::from(b) + (1 << 30)) >> 31;
+            if exact <= i64::from(i32::MAX) {
+                assert_eq!(i64::from(high_mul_by_halves(a, b)), exact, "{a} {b}");
+            }
         }
     }
 
@@ -241,6 +269,13 @@ mod tests {
             let exact = f64::from(acc) * f64::from(value) * 2f64.powi(i32::from(shift) - 31);
             let rounded = f64::from(Multiplier { value, shift }.apply(acc));
             prop_assert!((rounded - exact).abs() <= 1.0, "{rounded} for {exact}");
+        }
+
+        #[test]
+        fn halves_give_the_same_product(a: i32, b: i32) {
+            prop_assume!(a != i32::MIN || b != i32::MIN);
+            let exact = ((i64::from(a) * i64::from(b) + (1 << 30)) >> 31) as i32;
+            prop_assert_eq!(high_mul_by_halves(a, b), exact);
         }
 
         #[test]

@@ -46,6 +46,30 @@ impl Finish<'_> {
         value.unwrap_or_default().wrapping_shl(u32::from(shift))
     }
 
+    /// The biases of rows from `first` on; 0 where there are none.
+    #[inline(always)]
+    pub(crate) fn biases(&self, first: usize) -> impl Iterator<Item = i32> {
+        let (width, shift, bytes) = self.bias.unwrap_or((BiasWidth::I8, 0, &[]));
+        let mut tail = bytes.get(first.wrapping_mul(width.bytes())..).unwrap_or_default();
+        core::iter::from_fn(move || {
+            let value = match width {
+                BiasWidth::I32 => tail.split_first_chunk().map(|(&bias, rest)| {
+                    tail = rest;
+                    i32::from_le_bytes(bias)
+                }),
+                BiasWidth::I16 => tail.split_first_chunk().map(|(&bias, rest)| {
+                    tail = rest;
+                    i16::from_le_bytes(bias).into()
+                }),
+                BiasWidth::I8 => tail.split_first().map(|(&bias, rest)| {
+                    tail = rest;
+                    (bias as i8).into()
+                }),
+            };
+            Some(value.unwrap_or_default().wrapping_shl(shift.into()))
+        })
+    }
+
     /// The multiplier of a row.
     pub(crate) fn multiplier(&self, row: usize) -> Multiplier {
         match self.multipliers {

@@ -4,11 +4,12 @@
 //! Everything is iterators over slices that were cut with checks, so there is nothing to panic.
 
 use super::depthwise::{LANES, Steps, Tap};
+use super::finish::stored;
 use super::kernels::InputsOf;
-use super::{BLOCK_ROWS, Finish, Group, Kernels, Matrix, Row, Sums};
+use super::{BLOCK_ROWS, Finish, Group, Kernels, Matrix, Multipliers, Row, Sums};
 use crate::features::Features;
 use crate::format::{Fields, paired_weight, row_len};
-use crate::requantize::requantize;
+use crate::requantize::{Multiplier, requantize};
 
 /// The kernels of a core that is none of the others.
 #[cfg(any(bitsback_isa = "portable", test))]
@@ -37,8 +38,19 @@ pub(super) fn dot_rows<K: Kernels>(
 /// As [`Kernels::finish_rows`].
 #[inline(never)]
 pub(super) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &[i32], outputs: &mut [i8]) {
-    for ((y, &sum), row) in outputs.iter_mut().zip(sums).zip(first..) {
-        *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+    let mut one = Multiplier::default();
+    let mut each = [].iter();
+    match finish.multipliers.from(first) {
+        Multipliers::PerTensor(multiplier) => one = multiplier,
+        Multipliers::PerChannel(table) => each = table.iter(),
+    }
+    for ((y, &sum), bias) in outputs.iter_mut().zip(sums).zip(finish.biases(first)) {
+        let multiplier = match each.next() {
+            Some(entry) if Features::BUILT.per_channel => stored(entry),
+            _ => one,
+        };
+        let value = requantize(sum.wrapping_add(bias), multiplier, finish.zero_point);
+        *y = finish.clamp.apply(value);
     }
 }
 

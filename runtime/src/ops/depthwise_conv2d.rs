@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::affine::Layer;
+use super::filter::{FILTER_MAX, Filter};
 use super::image::Image;
 use super::operands::split;
 use super::rows::{RowSource, Rows};
-use super::window::{Axis, geometry};
+use super::window::{Axis, convolve, geometry};
 use super::{Operands, Operator, Parameters};
-use crate::arch::{Group, Isa, Kernels, LANES, SPANS_MAX, Sight, Span, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, Row, SPANS_MAX, Sight, Span, Steps};
 use crate::features::Features;
 use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
 
@@ -167,6 +168,52 @@ impl Image<'_> {
             }
         }
         Some(())
+    }
+
+    /// A convolution of each channel by itself, by some of `all` filters, from the `first` one on: of
+    /// as many for each channel.
+    fn convolve_channels(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
+        for row in 0..layer.matrix.rows {
+            self.convolve_channel(layer, columns, row, [first, all], output);
+        }
+    }
+
+    /// As [`Self::convolve_channels`] by one of these filters.
+    #[inline(never)]
+    fn convolve_channel(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        row: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
+        let offset = -i16::from(self.zero_point);
+        let multiplier = all.checked_div(self.channels).unwrap_or(1);
+        let stride = self.axes[1].dilation.wrapping_mul(self.channels);
+        let Row::Packed(packed) = layer.matrix.row(row) else { return };
+        let mut buffer = [0; FILTER_MAX];
+        let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
+        let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
+        let number = first.wrapping_add(row);
+        let channel = number.checked_div(multiplier).unwrap_or_default();
+        let segment = |tap: usize, pixel: usize, taps: usize| {
+            let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
+            let x = self.values.get(start..).unwrap_or_default();
+            Isa::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
+        };
+        convolve(&self.axes, segment, |position, sum| {
+            let at = position.wrapping_mul(all).wrapping_add(number);
+            if let Some(y) = output.get_mut(at) {
+                *y = layer.finish.output(row, sum.wrapping_add(bias));
+            }
+        });
     }
 }
 

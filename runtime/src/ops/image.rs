@@ -7,7 +7,7 @@ use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
 use crate::arch::{
     CHUNK_ROWS, GatherPatches, Isa, Kernels, MakeWorkspace, OUTPUTS_MAX, PATCH_MAX, POSITIONS,
-    Patches, Place, Row, Stretches, Sums, Workspace,
+    Patches, Place, Stretches, Sums, Workspace,
 };
 
 /// Positions of a square of them, down and right.
@@ -163,52 +163,6 @@ impl Image<'_> {
             tap = tap.wrapping_add(1);
             pixel = pixel.wrapping_add(columns.dilation);
         }
-    }
-
-    /// A convolution of each channel by itself, by some of `all` filters, from the `first` one on: of
-    /// as many for each channel.
-    pub(super) fn convolve_channels(
-        &self,
-        layer: &Layer<'_>,
-        columns: usize,
-        [first, all]: [usize; 2],
-        output: &mut [i8],
-    ) {
-        for row in 0..layer.matrix.rows {
-            self.convolve_channel(layer, columns, row, [first, all], output);
-        }
-    }
-
-    /// As [`Self::convolve_channels`] by one of these filters.
-    #[inline(never)]
-    pub(super) fn convolve_channel(
-        &self,
-        layer: &Layer<'_>,
-        columns: usize,
-        row: usize,
-        [first, all]: [usize; 2],
-        output: &mut [i8],
-    ) {
-        let offset = -i16::from(self.zero_point);
-        let multiplier = all.checked_div(self.channels).unwrap_or(1);
-        let stride = self.axes[1].dilation.wrapping_mul(self.channels);
-        let Row::Packed(packed) = layer.matrix.row(row) else { return };
-        let mut buffer = [0; FILTER_MAX];
-        let filter = Filter::unpack(packed, layer.matrix.bits(), columns, &mut buffer);
-        let bias = layer.unfolded_bias(row, &filter, columns, self.zero_point);
-        let number = first.wrapping_add(row);
-        let channel = number.checked_div(multiplier).unwrap_or_default();
-        let segment = |tap: usize, pixel: usize, taps: usize| {
-            let start = pixel.wrapping_mul(self.channels).wrapping_add(channel);
-            let x = self.values.get(start..).unwrap_or_default();
-            Isa::dot_strided(filter.bits, filter.row, tap, x, stride, taps, offset)
-        };
-        convolve(&self.axes, segment, |position, sum| {
-            let at = position.wrapping_mul(all).wrapping_add(number);
-            if let Some(y) = output.get_mut(at) {
-                *y = layer.finish.output(row, sum.wrapping_add(bias));
-            }
-        });
     }
 
     /// Unpacks each filter once, if it is small enough, and moves it over the image.

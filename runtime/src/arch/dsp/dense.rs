@@ -9,8 +9,9 @@ use core::slice;
 
 use super::super::kernels::{self, Lanes as _};
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums, portable};
-use super::finish::{finish_rows, most};
+use super::finish::finish_rows;
 use super::pairs::{blocks as all_blocks, dot_pairs};
+use super::scales::most;
 use super::{Dsp, GROUP, nibbles, spread, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.

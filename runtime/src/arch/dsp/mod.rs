@@ -14,7 +14,9 @@ mod pairs;
 mod patches;
 mod pixels;
 mod positions;
+mod scales;
 mod squares;
+mod taps;
 mod threes;
 mod windows;
 

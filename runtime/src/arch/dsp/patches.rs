@@ -7,8 +7,8 @@ use core::arch::{asm, naked_asm};
 use core::mem::MaybeUninit;
 
 use super::super::{Finish, GatherPatches, MakeWorkspace, Matrix, Stretches, Sums, Workspace};
-use super::finish::{Scales, most};
 use super::positions::{Group, POSITIONS, dot_patches};
+use super::scales::{Scales, most};
 use super::windows::{LEAST_ROW, Recipe, spread_patch, spread_windows};
 use super::{GROUP, clear, squares};
 

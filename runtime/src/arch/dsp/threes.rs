@@ -302,6 +302,56 @@ macro_rules! column {
     };
 }
 
+/// The three rows of pixels of a row of positions, to r0 to r2, and their steps, to r10, r11 and lr: `outside` without a
+/// step where the row, in r3, isn't in the image.
+macro_rules! find_rows {
+    () => {
+        ".macro row_of_pixels from, step
+        cmp r3, r4
+        ittee lo
+        mlalo \\from, r3, r5, r6
+        movlo \\step, r8
+        movhs \\from, r7
+        movhs \\step, #0
+        add r3, r3, r9
+        .endm
+        row_of_pixels r0, r10
+        row_of_pixels r1, r11
+        row_of_pixels r2, lr
+        .purgem row_of_pixels"
+    };
+}
+
+/// Spreads columns of the rows at r0 to r2, whose steps are in r10 to r12, from r7 up to r8; the offsets are in
+/// r6.
+macro_rules! spread_columns {
+    () => {
+        "b 3f
+        2:
+        ldr r3, [r0]
+        ldr r5, [r1]
+        add r0, r0, r10
+        add r1, r1, r11
+        sxtab16 r4, r6, r3, ror #8
+        sxtab16 r3, r6, r3
+        sxtab16 r9, r6, r5, ror #8
+        sxtab16 r5, r6, r5
+        pkhtb lr, r9, r4, asr #16
+        pkhbt r4, r4, r9, lsl #16
+        pkhtb r9, r5, r3, asr #16
+        pkhbt r3, r3, r5, lsl #16
+        stm r7!, {{r3, r4, r9, lr}}
+        ldr r3, [r2]
+        add r2, r2, r12
+        sxtab16 r4, r6, r3, ror #8
+        sxtab16 r3, r6, r3
+        stm r7!, {{r3, r4}}
+        3:
+        cmp r7, r8
+        bne 2b"
+    };
+}
+
 /// The outputs of four channels at positions of rows.
 ///
 /// # Safety
@@ -319,15 +369,6 @@ macro_rules! column {
 unsafe extern "C" fn threes_rows(task: &mut Task) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        ".macro row_of_pixels from, step",
-        "cmp r3, r4",
-        "ittee lo",
-        "mlalo \\from, r3, r5, r6",
-        "movlo \\step, r8",
-        "movhs \\from, r7",
-        "movhs \\step, #0",
-        "add r3, r3, r9",
-        ".endm",
         "add r12, r0, #{scales}",
         "mov r3, r12",
         "push {{r3-r11, lr}}",
@@ -337,35 +378,11 @@ unsafe extern "C" fn threes_rows(task: &mut Task) {
         "ldm r0, {{r3-r9}}",
         "add lr, lr, r3",
         "str lr, [r0]",
-        "row_of_pixels r0, r10",
-        "row_of_pixels r1, r11",
-        "row_of_pixels r2, lr",
+        find_rows!(),
         "ldrd r6, r7, [r12, #{offsets}-{scales}]",
         "ldr r8, [r12, #{to_end}-{scales}]",
         "mov r12, lr",
-        "b 3f",
-        "2:", // a column
-        "ldr r3, [r0]",
-        "ldr r5, [r1]",
-        "add r0, r0, r10",
-        "add r1, r1, r11",
-        "sxtab16 r4, r6, r3, ror #8",
-        "sxtab16 r3, r6, r3",
-        "sxtab16 r9, r6, r5, ror #8",
-        "sxtab16 r5, r6, r5",
-        "pkhtb lr, r9, r4, asr #16",
-        "pkhbt r4, r4, r9, lsl #16",
-        "pkhtb r9, r5, r3, asr #16",
-        "pkhbt r3, r3, r5, lsl #16",
-        "stm r7!, {{r3, r4, r9, lr}}",
-        "ldr r3, [r2]",
-        "add r2, r2, r12",
-        "sxtab16 r4, r6, r3, ror #8",
-        "sxtab16 r3, r6, r3",
-        "stm r7!, {{r3, r4}}",
-        "3:",
-        "cmp r7, r8",
-        "bne 2b",
+        spread_columns!(),
         "ldr r12, [sp]",
         "ldr r0, [r12, #{x}-{scales}]",
         "add r12, r12, #{biases}-{scales}",
@@ -405,7 +422,6 @@ unsafe extern "C" fn threes_rows(task: &mut Task) {
         "ldr r12, [sp]",
         "bne 1b",
         "pop {{r3-r11, pc}}",
-        ".purgem row_of_pixels",
         down = const offset_of!(Task, down), offsets = const offset_of!(Task, offsets),
         to_end = const offset_of!(Task, to_end), x = const offset_of!(Task, x),
         x_end = const offset_of!(Task, x_end), rows = const offset_of!(Task, rows),
