@@ -52,7 +52,7 @@ impl Channels {
         }
         let zero_points = [input.zero_point, op.output.zero_point];
         let shape = Rows { count: outputs, columns: taps, lag: 1 };
-        let layer = op.affine.unpack(setting.section, shape, zero_points)?;
+        let layer = op.affine.expand(setting.section, shape, zero_points)?;
         let elements = setting.kernels.elements(layer.are_bytes());
         let frame = Frame::new(axes, channels, input.zero_point)?;
         let output_row = columns.output.checked_mul(channels)?;

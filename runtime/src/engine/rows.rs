@@ -109,7 +109,7 @@ impl Product {
         }
         let zero_points = [input.zero_point, output.zero_point];
         let shape = Rows { count: filters, columns: count, lag };
-        let layer = affine.unpack(setting.section, shape, zero_points)?;
+        let layer = affine.expand(setting.section, shape, zero_points)?;
         let elements = setting.kernels.elements(layer.are_bytes());
         let frame = Frame::new(axes, channels, input.zero_point)?;
         let bytes = elements.bytes();

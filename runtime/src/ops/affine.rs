@@ -1,8 +1,8 @@
 //! What weight layers share: finding their parameters, proving them sound, finishing outputs.
 
-use super::Parameters;
 #[cfg(any(test, feature = "std"))]
-use super::Unpacked;
+use super::Expanded;
+use super::Parameters;
 use super::filter::{FILTER_MAX, Filter};
 use super::rows::{RowSource, Rows};
 use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
@@ -202,14 +202,14 @@ impl RowSource for Affine {
     }
 
     #[cfg(any(test, feature = "std"))]
-    fn unpack(
+    fn expand(
         &self,
         section: &[u8],
         Rows { count, columns, .. }: Rows,
         [zero_point, output]: [i8; 2],
-    ) -> Option<Unpacked> {
+    ) -> Option<Expanded> {
         let layer = Layer::find(self, section, count, columns, output)?;
-        Some(Unpacked::of_layer(&layer, zero_point))
+        Some(Expanded::of_layer(&layer, zero_point))
     }
 }
 

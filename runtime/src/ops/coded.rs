@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(test, feature = "std"))]
-use super::Unpacked;
+use super::Expanded;
 use super::affine::{Layer, part};
 use super::rows::{RowSource, Rows};
 use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
@@ -139,18 +139,18 @@ impl RowSource for CodedAffine {
     }
 
     #[cfg(any(test, feature = "std"))]
-    fn unpack(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Unpacked> {
+    fn expand(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Expanded> {
         let mut memory = Memory::NEW;
         let mut stream = Stream::new(self, section, &mut memory, rows, zero_points)?;
-        let mut unpacked = Unpacked::new(&stream.layer, rows.count, rows.columns);
+        let mut expanded = Expanded::new(&stream.layer, rows.count, rows.columns);
         let mut row = std::vec![0; rows.columns];
         for _ in 0..rows.count {
             let bias = stream.bias();
             stream.contexts.read_row(&mut stream.decoder, &mut row);
-            unpacked.push(row.iter().map(|&weight| i16::from(weight as i8)));
-            unpacked.start(bias, stream.zero_point);
+            expanded.push(row.iter().map(|&weight| i16::from(weight as i8)));
+            expanded.start(bias, stream.zero_point);
         }
-        Some(unpacked)
+        Some(expanded)
     }
 }
 

@@ -15,6 +15,8 @@ mod conv2d;
 mod conv2d_max_pool2d;
 mod dense;
 mod depthwise_conv2d;
+#[cfg(any(test, feature = "std"))]
+mod expanded;
 mod filter;
 mod fixed_point;
 mod hard_swish;
@@ -37,8 +39,6 @@ mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
-#[cfg(any(test, feature = "std"))]
-mod unpacked;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -71,11 +71,11 @@ pub(crate) use argmax::argmax;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use avg_pool2d::mean as average;
 #[cfg(any(test, feature = "std"))]
+pub(crate) use expanded::Expanded;
+#[cfg(any(test, feature = "std"))]
 pub(crate) use operands::split;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use rows::{RowSource, Rows};
-#[cfg(any(test, feature = "std"))]
-pub(crate) use unpacked::Unpacked;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use window::{Axis, geometry};
 

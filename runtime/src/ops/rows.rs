@@ -1,8 +1,8 @@
 //! Where the rows of a weight layer come from: from the weight section as they are, or decoded.
 
-use super::Parameters;
 #[cfg(any(test, feature = "std"))]
-use super::Unpacked;
+use super::Expanded;
+use super::Parameters;
 use super::affine::Layer;
 use crate::features::Features;
 use crate::format::OpFault;
@@ -60,5 +60,5 @@ pub(crate) trait RowSource {
     /// All of a layer's weights and what finishes its outputs, or `None` when a part lies outside the
     /// section. Zero points are the input's and the output's.
     #[cfg(any(test, feature = "std"))]
-    fn unpack(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Unpacked>;
+    fn expand(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Expanded>;
 }

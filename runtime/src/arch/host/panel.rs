@@ -4,7 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::format::Clamp;
-use crate::ops::Unpacked;
+use crate::ops::Expanded;
 use crate::requantize::{Multiplier, requantize};
 
 /// Rows, or channels, that a line has weights for.
@@ -100,7 +100,7 @@ pub(crate) struct Panel {
 impl Panel {
     /// A layer whose rows each meet all taps: rows are `segments` of equal length, each of which
     /// begins a group.
-    pub(crate) fn of_rows(elements: Elements, layer: &Unpacked, segments: usize) -> Self {
+    pub(crate) fn of_rows(elements: Elements, layer: &Expanded, segments: usize) -> Self {
         let starts = (0..layer.rows).step_by(LANES).collect();
         let len = layer.columns.checked_div(segments).unwrap_or_default();
         let groups = len.div_ceil(elements.per_group());
@@ -117,7 +117,7 @@ impl Panel {
     /// each has the next of the layer's rows.
     pub(crate) fn of_channels(
         elements: Elements,
-        layer: &Unpacked,
+        layer: &Expanded,
         size: [usize; 2],
         lanes: usize,
     ) -> Self {
@@ -140,7 +140,7 @@ impl Panel {
     /// Rows and columns are where `lane` and `column` find them.
     fn new(
         elements: Elements,
-        layer: &Unpacked,
+        layer: &Expanded,
         rows: usize,
         (starts, depth): (Vec<usize>, usize),
         lane: impl Fn(usize, usize) -> usize,
@@ -277,7 +277,7 @@ fn put(elements: Elements, group: &mut [u8; GROUP], element: usize, weight: i16)
 }
 
 /// Whether a row allows [`Panel::is_easy`].
-fn is_easy(layer: &Unpacked, row: usize) -> bool {
+fn is_easy(layer: &Expanded, row: usize) -> bool {
     let (Some(weights), Some(&start)) = (layer.row(row), layer.starts.get(row)) else {
         return false;
     };

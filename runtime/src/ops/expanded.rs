@@ -11,7 +11,7 @@ use crate::requantize::Multiplier;
 /// Weights and what finishes outputs, with all that is known before the inputs in `starts`:
 /// acc = Σ x·w + start, where padding counts as the zero point.
 #[derive(Clone, Debug)]
-pub(crate) struct Unpacked {
+pub(crate) struct Expanded {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Row after row. One of a pair may be 128.
@@ -25,7 +25,7 @@ pub(crate) struct Unpacked {
     pub(crate) clamp: Clamp,
 }
 
-impl Unpacked {
+impl Expanded {
     /// With as many rows as `layer` says what finishes them, but no weights so far.
     pub(super) fn new(layer: &Layer<'_>, rows: usize, columns: usize) -> Self {
         let mut multipliers: Vec<_> = (0..rows).map(|row| layer.finish.multiplier(row)).collect();
@@ -48,20 +48,20 @@ impl Unpacked {
     /// hold its part already.
     pub(super) fn of_layer(layer: &Layer<'_>, zero_point: i8) -> Self {
         let (rows, columns) = (layer.matrix.rows, layer.matrix.columns);
-        let mut unpacked = Self::new(layer, rows, columns);
+        let mut expanded = Self::new(layer, rows, columns);
         let zero_point = if layer.folded { 0 } else { zero_point };
         for row in 0..rows {
             match layer.matrix.row(row) {
                 Row::Packed(bytes) => {
                     let mut fields = Fields::new(bytes, layer.matrix.bits(), 0);
-                    unpacked.push((0..columns).map(|_| fields.take() as i16));
+                    expanded.push((0..columns).map(|_| fields.take() as i16));
                 }
-                Row::Paired(block, member) => unpacked
+                Row::Paired(block, member) => expanded
                     .push((0..columns).map(|column| paired_weight(block, member, column) as i16)),
             }
-            unpacked.start(layer.finish.bias(row), zero_point);
+            expanded.start(layer.finish.bias(row), zero_point);
         }
-        unpacked
+        expanded
     }
 
     /// Adds a row's weights.
