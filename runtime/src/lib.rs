@@ -66,6 +66,7 @@ mod interpreter;
 mod model;
 pub mod ops;
 pub mod requantize;
+mod unpacked;
 #[cfg(any(test, feature = "writer"))]
 pub mod writer;
 
@@ -73,10 +74,12 @@ pub use error::Error;
 pub use features::Features;
 pub use format::{
     Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
+    weights_len,
 };
 pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
 pub use model::{Limits, Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
+pub use unpacked::{Unpacked, Weights};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,
 /// `armv5te`, `rv32im` or `portable`. Which it is changes no result.

@@ -11,6 +11,7 @@ use crate::format::{
     Tensor, crc32,
 };
 use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, check_place};
+use crate::unpacked::Total;
 
 /// What a program lets a model ask of it: see [`Model::parse_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +167,11 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
     /// Bytes of RAM that inference needs.
     pub fn arena_len(&self) -> usize {
         self.header.arena_len as usize
+    }
+
+    /// Bytes that weights take unpacked, as [`crate::weights_len`] gives them at compile time.
+    pub fn weights_len(&self) -> usize {
+        Total::of(self)
     }
 
     /// The weight section.
@@ -361,7 +367,7 @@ struct Walk<'a, const PROVE: bool> {
 }
 
 impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
-    fn visit<R: Record>(&mut self, op: &R) {
+    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
         if !op.features().are_built() {
             self.sound = Err(ParseError::Op { index: self.count, fault: OpFault::LeftOut });
         } else if PROVE {

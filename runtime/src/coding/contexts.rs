@@ -202,17 +202,36 @@ impl<'m> Contexts<'m> {
         x: &[i8],
         zero_point: i8,
     ) -> i32 {
-        // The last weight of those before, and the next ones.
-        let mut window = [0; 1 + WINDOW];
-        let window = Cell::from_mut(&mut window[..]).as_slice_of_cells();
         let mut sum = 0i32;
+        let mut window = Window::new();
         for (number, x) in x.chunks(WINDOW).enumerate() {
-            let places = window.get(1..=x.len()).unwrap_or_default();
+            let (before, places) = window.cells(x.len());
             let column = number.wrapping_mul(WINDOW);
-            self.read_some(decoder, column, window, places, x, zero_point, &mut sum);
-            if let (Some(before), Some(last)) = (window.first(), places.last()) {
-                before.set(last.get());
+            self.read_some(decoder, column, before, places, x, zero_point, &mut sum);
+            window.end(x.len());
+        }
+        self.end_row();
+        sum
+    }
+
+    /// Reads a row of so many weights, each of them seeing the one before, hands each to `put` with
+    /// its column, and gives Σ w.
+    pub(crate) fn read_each(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        columns: usize,
+        mut put: impl FnMut(usize, i8),
+    ) -> i32 {
+        let mut sum = 0i32;
+        let mut window = Window::new();
+        for column in (0..columns).step_by(WINDOW) {
+            let len = columns.wrapping_sub(column).min(WINDOW);
+            let (before, places) = window.cells(len);
+            self.read_some(decoder, column, before, places, &[], -1, &mut sum);
+            for (place, column) in places.iter().zip(column..) {
+                put(column, place.get() as i8);
             }
+            window.end(len);
         }
         self.end_row();
         sum
@@ -373,6 +392,26 @@ impl Weights {
 /// Inputs that a row of any length is multiplied with at once; [`MEMORY`] is a multiple of it.
 const WINDOW: usize = 64;
 const _: () = assert!(MEMORY.is_multiple_of(WINDOW));
+/// The last weight of those before, and the next ones.
+struct Window([u8; 1 + WINDOW]);
+
+impl Window {
+    const fn new() -> Self {
+        Self([0; 1 + WINDOW])
+    }
+
+    /// What the next weights see, and where so many of them come.
+    fn cells(&mut self, len: usize) -> (&[Cell<u8>], &[Cell<u8>]) {
+        let cells = Cell::from_mut(&mut self.0[..]).as_slice_of_cells();
+        (cells, cells.get(1..=len).unwrap_or_default())
+    }
+
+    /// After so many.
+    fn end(&mut self, len: usize) {
+        self.0[0] = self.0.get(len).copied().unwrap_or_default();
+    }
+}
+
 /// States of whether a weight is 0, as a power of two.
 const STATES: usize = (4 * ACTIVITIES).next_power_of_two();
 

@@ -24,7 +24,7 @@ mod logistic;
 mod max_pool2d;
 mod mean;
 mod mul;
-mod operands;
+pub(crate) mod operands;
 mod pad;
 mod pool;
 mod rescale;
@@ -37,6 +37,7 @@ mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
+mod unpacked;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,7 @@ pub use tanh::Tanh;
 pub(crate) use argmax::argmax;
 
 use crate::features::Features;
-use crate::format::{OpFault, Read, Reader, Source, Tensor};
+use crate::format::{Form, OpFault, Read, Reader, Source, Tensor, UnpackedLayer};
 
 /// Parameters of an operator in numbers, for reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,7 +128,46 @@ pub(crate) trait Operator: Operands {
     }
 
     /// Computes the output; of a checked record it can't fail.
-    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
+    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8])
+    where
+        Self: Sized;
+
+    /// What its weights take unpacked, if they are packed or coded.
+    fn unpacked(&self, _previous: &Tensor) -> Option<UnpackedLayer> {
+        None
+    }
+
+    /// Unpacks them, into zeros.
+    fn unpack(&self, _previous: &Tensor, _section: &[u8], _to: &mut [u8])
+    where
+        Self: Sized,
+    {
+    }
+
+    /// Computes the output with weights that `bytes` begin with, as [`Self::unpack`] left them; where
+    /// [`Self::takes_in`] the maximum pooling behind it, that pooling's output, at the beginning of its
+    /// own place.
+    fn run_unpacked(&self, run: &Unpacking<'_>, _bytes: &[u8], arena: &mut [i8])
+    where
+        Self: Sized,
+    {
+        self.run(run.previous, run.section, arena);
+    }
+
+    /// Whether it can do the maximum pooling of its output itself.
+    fn takes_in(&self, _previous: &Tensor, _section: &[u8], _pool: &MaxPool2d) -> bool {
+        false
+    }
+}
+
+/// What a layer with unpacked weights runs with.
+pub(crate) struct Unpacking<'r> {
+    /// The output of the operator before.
+    pub(crate) previous: &'r Tensor,
+    /// The weight section.
+    pub(crate) section: &'r [u8],
+    /// The pooling that it does itself.
+    pub(crate) pool: Option<MaxPool2d>,
 }
 
 /// What every operator has: `operators!` writes it.
@@ -145,8 +185,8 @@ pub(crate) trait Record: Operator + Read + Clone + Into<Op> {
 
 /// Is shown operators, one after the other, each as what it is.
 pub(crate) trait Visitor {
-    /// Looks at one.
-    fn visit<R: Record>(&mut self, op: &R);
+    /// Looks at one; `rest` are the records behind it.
+    fn visit<R: Record>(&mut self, op: &R, rest: &[u8]);
 }
 
 /// A set of all kinds.
@@ -189,6 +229,9 @@ macro_rules! operators {
                 match tag { $($tag => Some(Self::$kind),)* _ => None }
             }
         }
+
+        /// What the record of each kind consists of, in the order of their tags.
+        pub(crate) const FORMS: &[Form] = &[$(<$kind as Read>::FORM),*];
 
         impl Op {
             /// Which operator.
@@ -340,7 +383,7 @@ impl OpKind {
 struct Taken(Option<Op>);
 
 impl Visitor for Taken {
-    fn visit<R: Record>(&mut self, op: &R) {
+    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
         self.0 = Some(op.clone().into());
     }
 }
@@ -364,7 +407,7 @@ fn visit_one<R: Record>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option
         return None;
     }
     *bytes = reader.rest();
-    visitor.visit(&op);
+    visitor.visit(&op, bytes);
     Some(())
 }
 
