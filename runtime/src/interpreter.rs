@@ -8,7 +8,7 @@ use micromath::F32Ext;
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
 use crate::model::Model;
 use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor, argmax};
-use crate::unpacked::{Place, Unpacked, Weights};
+use crate::unpacked::{Place, Stored, Unpacked, Weights};
 
 /// The arena is shorter than the model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,12 @@ impl fmt::Debug for Running<'_> {
 
 /// Watches inference, operator by operator. `()` watches nothing and costs nothing.
 pub trait Profiler {
+    /// Whether it looks at outputs. If not, a convolution whose weights are coded or unpacked may do the
+    /// maximum pooling behind it as well, and leaves nothing in its own output that means something.
+    fn sees_outputs(&self) -> bool {
+        true
+    }
+
     /// Called before an operator runs.
     fn before(&mut self, running: &Running<'_>) {
         let _ = running;
@@ -105,25 +111,31 @@ pub trait Profiler {
     }
 }
 
-impl Profiler for () {}
+impl Profiler for () {
+    fn sees_outputs(&self) -> bool {
+        false
+    }
+}
 
 /// Runs the operators that it is shown.
-struct Runner<'r, P, W> {
+struct Runner<'r, P, W, const KINDS: u32> {
     section: &'r [u8],
     weights: W,
+    may_pool: bool,
     arena: &'r mut [i8],
     previous: Tensor,
     index: u16,
     profiler: &'r mut P,
 }
 
-impl<P: Profiler, W: Weights> Visitor for Runner<'_, P, W> {
+impl<P: Profiler, W: Weights, const KINDS: u32> Visitor for Runner<'_, P, W, KINDS> {
     fn visit<R: Record>(&mut self, op: &R, rest: &[u8]) {
         let (index, previous, output) = (self.index, &self.previous, op.output());
         let running = Running { index, previous, output, kind: R::KIND, op };
         self.profiler.before(&running);
-        let place = Place { index, previous, section: self.section, rest };
-        self.weights.run(op, &place, self.arena);
+        let Self { section, may_pool, .. } = *self;
+        let place = Place { index, previous, section, rest, may_pool };
+        self.weights.run::<R, KINDS>(op, &place, self.arena);
         self.profiler.after(&running, slice(self.arena, output));
         self.previous = output.clone();
         self.index = index.wrapping_add(1);
@@ -133,7 +145,7 @@ impl<P: Profiler, W: Weights> Visitor for Runner<'_, P, W> {
 /// A model, the arena that it runs on, and where it has the weights of its layers from: the model's
 /// bytes, or memory where they were [unpacked](Unpacked).
 #[derive(Debug)]
-pub struct Interpreter<'r, 'a, const KINDS: u32 = ALL_KINDS, W = ()> {
+pub struct Interpreter<'r, 'a, const KINDS: u32 = ALL_KINDS, W = Stored> {
     model: &'r Model<'a, KINDS>,
     arena: &'r mut [i8],
     weights: W,
@@ -143,7 +155,7 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
     /// Takes an arena of at least [`Model::arena_len`] values; what they are doesn't matter.
     pub fn new(model: &'r Model<'a, KINDS>, arena: &'r mut [i8]) -> Result<Self, ArenaTooSmall> {
         let arena = enough(model, arena)?;
-        Ok(Self { model, arena, weights: () })
+        Ok(Self { model, arena, weights: Stored::default() })
     }
 }
 
@@ -152,10 +164,6 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS, Unpacked<'r>> {
     /// [`weights_len`](crate::weights_len) says: inference then takes as long as with plain 8-bit
     /// weights, and gives the same bits. Where `weights` is shorter, those layers are unpacked that
     /// cost most for the room they take; the others run as with `new`.
-    ///
-    /// A convolution may do the maximum pooling behind it as well. [`Profiler::after`] is then shown
-    /// what the pooling gives, at the beginning of the convolution's output, and little work in the
-    /// pooling.
     ///
     /// ```
     /// use bitsback_runtime::{Interpreter, Model, arena_len, include_model, weights_len};
@@ -264,9 +272,17 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
     pub fn invoke_with(&mut self, profiler: &mut impl Profiler) {
         let (mut records, previous) = (self.model.records(), self.model.input().clone());
         let section = self.model.section();
-        let weights = self.weights;
-        let mut runner =
-            Runner { section, weights, arena: self.arena, previous, index: 0, profiler };
+        let (weights, arena) = (self.weights, &mut *self.arena);
+        let may_pool = self.model.is_chain() && !profiler.sees_outputs();
+        let mut runner = Runner::<_, _, KINDS> {
+            section,
+            weights,
+            may_pool,
+            arena,
+            previous,
+            index: 0,
+            profiler,
+        };
         while ops::visit::<KINDS>(&mut records, &mut runner).is_some() {}
     }
 

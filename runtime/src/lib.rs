@@ -79,7 +79,7 @@ pub use format::{
 pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
 pub use model::{Limits, Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
-pub use unpacked::{Unpacked, Weights};
+pub use unpacked::{Stored, Unpacked, Weights};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,
 /// `armv5te`, `rv32im` or `portable`. Which it is changes no result.

@@ -11,7 +11,7 @@ use crate::format::{
     Tensor, crc32,
 };
 use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, check_place};
-use crate::unpacked::Total;
+use crate::unpacked;
 
 /// What a program lets a model ask of it: see [`Model::parse_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,7 @@ pub struct Model<'a, const KINDS: u32 = ALL_KINDS> {
     output: Tensor,
     last: OpKind,
     op_count: u16,
+    is_chain: bool,
 }
 
 impl<'a> Model<'a> {
@@ -126,7 +127,8 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             walk.check_header(&header)?;
         }
         let (output, op_count) = (walk.previous, walk.count);
-        Ok(Self { header, graph, ops, section, input, output, last, op_count })
+        let is_chain = walk.is_chain;
+        Ok(Self { header, graph, ops, section, input, output, last, op_count, is_chain })
     }
 
     /// The header.
@@ -171,12 +173,17 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
 
     /// Bytes that weights take unpacked, as [`crate::weights_len`] gives them at compile time.
     pub fn weights_len(&self) -> usize {
-        Total::of(self)
+        unpacked::total(self)
     }
 
     /// The weight section.
     pub fn section(&self) -> &'a [u8] {
         self.section
+    }
+
+    /// Whether each operator reads the output of the one before, and nothing else.
+    pub(crate) fn is_chain(&self) -> bool {
+        self.is_chain
     }
 
     /// The records of the operators.
@@ -364,6 +371,7 @@ struct Walk<'a, const PROVE: bool> {
     steps: u64,
     limits: Limits,
     sound: Result<(), ParseError>,
+    is_chain: bool,
 }
 
 impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
@@ -373,6 +381,7 @@ impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
         } else if PROVE {
             self.sound = self.prove(op);
         }
+        self.is_chain &= op.inputs().iter().all(|source| *source == Source::Previous);
         self.last = Some(R::KIND);
         self.count = self.count.saturating_add(1);
         self.previous = op.output().clone();
@@ -391,6 +400,7 @@ impl<'a, const PROVE: bool> Walk<'a, PROVE> {
             steps: 0,
             limits,
             sound: Ok(()),
+            is_chain: true,
         }
     }
 

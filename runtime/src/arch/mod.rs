@@ -19,6 +19,7 @@
 //! | `patches` | what a convolution gathers and multiplies: [`GatherPatches`] |
 //! | `blocks` | that, a position at a time, by [`Kernels::dot_rows`] |
 //! | `matrix`, `finish`, `addition`, `depthwise` | what kernels are told of a layer |
+//! | `decode`, `undecoded` | coded weights, where all of Thumb-2 is there, and that they have no kernel |
 //! | `steps`, `quads` | what vectors of several instruction sets have in common |
 //! | `suite` | the tests that all pass, against an oracle that calls no kernel |
 
@@ -35,6 +36,8 @@ mod suite;
 // The choice, which `build.rs` makes by the target, and what several of them share.
 #[cfg(not(bitsback_isa = "dsp"))]
 mod blocks;
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+mod decode;
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 #[cfg(bitsback_isa = "mve")]
@@ -52,6 +55,8 @@ mod quads;
 mod scalar;
 #[cfg(any(bitsback_isa = "neon", bitsback_isa = "x86_64"))]
 mod steps;
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2")))]
+mod undecoded;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
@@ -74,6 +79,11 @@ pub(crate) use portable::Portable as Isa;
 pub(crate) use scalar::Scalar as Isa;
 #[cfg(bitsback_isa = "x86_64")]
 pub(crate) use x86_64::X86 as Isa;
+
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+pub(crate) use decode::{HAS_CODED, Stretch, read_coded};
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2")))]
+pub(crate) use undecoded::{HAS_CODED, Stretch, read_coded};
 
 pub(crate) use addition::Addition;
 pub(crate) use depthwise::{Group, LANES, Steps};

@@ -216,6 +216,7 @@ impl RowSource for Affine {
 
 impl Feed for Affine {
     const IS_WHOLE: bool = true;
+    const ARE_SHORT: bool = false;
 
     fn multiply(
         &self,

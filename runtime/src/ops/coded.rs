@@ -11,7 +11,7 @@ use super::affine::{Layer, part};
 use super::rows::{Feed, RowSource, Rows};
 use super::unpacked::Places;
 use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
-use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
+use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix, PATCH_MAX};
 use crate::coding::{CODED_BIAS_MAX, Contexts, Decoder, MEMORY, Memory, coded_limit};
 use crate::features::Features;
 use crate::format::{
@@ -31,6 +31,7 @@ const FOLDED_INPUT_MAX: u64 = 128;
 const SLACK: usize = 16;
 
 const _: () = assert!(FILTERS_LEN >= MEMORY && FILTERS_MAX >= BLOCK_ROWS);
+const _: () = assert!(MEMORY <= PATCH_MAX);
 
 /// Steps of decoding a weight, as long as so many products: 140 instructions on a Cortex-M4 by
 /// `cargo xtask qemu --core cortex-m4`, model `coded`, and some products take three.
@@ -162,6 +163,7 @@ impl RowSource for CodedAffine {
 
 impl Feed for CodedAffine {
     const IS_WHOLE: bool = false;
+    const ARE_SHORT: bool = true;
 
     /// Multiplies while it decodes.
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {

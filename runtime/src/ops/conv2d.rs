@@ -87,6 +87,10 @@ where
         self.run_fed(&feed, run.previous, run.section, run.pool.as_ref(), arena);
     }
 
+    fn run_pooled(&self, run: &Unpacking<'_>, arena: &mut [i8]) {
+        self.run_fed(&self.affine, run.previous, run.section, run.pool.as_ref(), arena);
+    }
+
     fn takes_in(&self, previous: &Tensor, section: &[u8], pool: &MaxPool2d) -> bool {
         let Rows { count, columns, .. } = self.rows(self.input.resolve(previous));
         let fits = columns <= FILTER_MAX && pool.window.is_apart();
@@ -121,9 +125,9 @@ impl<W> Conv2d<W> {
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
         feed.filters(section, rows, zero_points, |layer, first| match pool {
-            Some(pool) if F::IS_WHOLE => image.pool(layer, columns, pool, output),
-            _ if F::IS_WHOLE => image.convolve(layer, columns, output),
-            _ => image.convolve_some(layer, columns, [first, filters], output),
+            Some(pool) => image.pool(layer, columns, pool, [first, filters], output),
+            None if F::ARE_SHORT => image.convolve_some(layer, columns, [first, filters], output),
+            None => image.convolve(layer, columns, output),
         });
     }
 }

@@ -144,10 +144,17 @@ pub(crate) trait Operator: Operands {
     {
     }
 
-    /// Computes the output with weights that `bytes` begin with, as [`Self::unpack`] left them; where
-    /// [`Self::takes_in`] the maximum pooling behind it, that pooling's output, at the beginning of its
-    /// own place.
+    /// Computes the output with weights that `bytes` begin with, as [`Self::unpack`] left them; or the
+    /// output of the pooling behind it, at the beginning of its own.
     fn run_unpacked(&self, run: &Unpacking<'_>, _bytes: &[u8], arena: &mut [i8])
+    where
+        Self: Sized,
+    {
+        self.run(run.previous, run.section, arena);
+    }
+
+    /// As [`Self::run_unpacked`], with weights as they are stored.
+    fn run_pooled(&self, run: &Unpacking<'_>, arena: &mut [i8])
     where
         Self: Sized,
     {
@@ -160,7 +167,7 @@ pub(crate) trait Operator: Operands {
     }
 }
 
-/// What a layer with unpacked weights runs with.
+/// What a layer runs with whose weights are unpacked, or that does the pooling behind it.
 pub(crate) struct Unpacking<'r> {
     /// The output of the operator before.
     pub(crate) previous: &'r Tensor,

@@ -19,9 +19,10 @@ pub(crate) struct Rows {
 
 /// What hands the rows of a layer over while it runs.
 pub(crate) trait Feed {
-    /// Whether all rows are there at once, as they are stored. Else some filters come at a time, of bytes
-    /// and no longer than a patch.
+    /// Whether all rows are there at once. Else some filters come at a time.
     const IS_WHOLE: bool;
+    /// Whether filters are of bytes and no longer than a patch.
+    const ARE_SHORT: bool;
 
     /// The outputs of all rows for one input; zero points are the input's and the output's.
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]);

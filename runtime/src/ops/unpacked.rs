@@ -16,6 +16,7 @@ pub(crate) struct Unpacked<'u, W> {
 
 impl<W: RowSource> Feed for Unpacked<'_, W> {
     const IS_WHOLE: bool = true;
+    const ARE_SHORT: bool = W::ARE_SHORT;
 
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {
         let [zero_point, output] = zero_points;

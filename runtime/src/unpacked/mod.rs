@@ -11,10 +11,10 @@ use crate::model::Model;
 use crate::ops::operands::split;
 use crate::ops::{self, MaxPool2d, OpKind, Record, Unpacking, Visitor};
 
-/// Where an interpreter has the weights of layers from: `()`, from the model's bytes, or [`Unpacked`].
+/// Where an interpreter has the weights of layers from: [`Stored`] or [`Unpacked`].
 pub trait Weights: Copy + sealed::Run {}
 
-impl Weights for () {}
+impl Weights for Stored {}
 impl Weights for Unpacked<'_> {}
 
 /// One operator of an inference.
@@ -24,26 +24,64 @@ pub struct Place<'p> {
     pub(crate) section: &'p [u8],
     /// The records behind it.
     pub(crate) rest: &'p [u8],
+    /// Whether nobody sees the output of an operator but the next one, which may have its work done.
+    pub(crate) may_pool: bool,
 }
 
 pub(crate) mod sealed {
     use super::Place;
     use crate::ops::Record;
 
-    /// Runs operators, one after the other.
+    /// Runs operators, one after the other, of a program that has those in `KINDS`.
     pub trait Run {
         /// Runs the next one.
         #[expect(private_bounds, reason = "nobody else calls it")]
-        fn run<R: Record>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]);
+        fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]);
     }
 }
 
-impl sealed::Run for () {
+/// The layers' weights as they are in the model's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stored {
+    /// The next operator's work is done: its output is at the beginning of what it reads.
+    done: bool,
+}
+
+impl sealed::Run for Stored {
     #[expect(private_bounds, reason = "as in the trait")]
     #[inline(always)]
-    fn run<R: Record>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
-        op.run(place.previous, place.section, arena);
+    fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
+        let &Place { previous, section, rest, .. } = place;
+        // Coded filters are at hand once: as many are finished with them as can be.
+        let pools = const { has::<KINDS>(OpKind::CodedConv2d) && has::<KINDS>(OpKind::MaxPool2d) };
+        if pools && R::KIND == OpKind::MaxPool2d && core::mem::take(&mut self.done) {
+            move_pooled(op, previous, arena);
+            return;
+        }
+        if pools
+            && R::KIND == OpKind::CodedConv2d
+            && place.may_pool
+            && let Some(pool) = pool_behind(rest)
+            && op.takes_in(previous, section, &pool)
+        {
+            op.run_pooled(&Unpacking { previous, section, pool: Some(pool) }, arena);
+            self.done = true;
+            return;
+        }
+        op.run(previous, section, arena);
     }
+}
+
+/// Whether a kind is in a set.
+const fn has<const KINDS: u32>(kind: OpKind) -> bool {
+    KINDS & kind.bit() != 0
+}
+
+/// Moves a pooling's output, which the convolution before it has left where its own would be.
+#[inline(never)]
+fn move_pooled(pool: &impl Record, previous: &Tensor, arena: &mut [i8]) {
+    let (inputs, output) = split(arena, pool.output());
+    Isa::copy(output, inputs.get(previous));
 }
 
 /// Layers whose weights were unpacked; see [`Interpreter::with_weights`](crate::Interpreter::with_weights).
@@ -96,18 +134,17 @@ impl Unpacked<'_> {
 impl sealed::Run for Unpacked<'_> {
     #[expect(private_bounds, reason = "as in the trait")]
     #[inline(always)]
-    fn run<R: Record>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
-        let &Place { index, previous, section, rest } = place;
+    fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
+        let &Place { index, previous, section, rest, may_pool } = place;
         if R::KIND == OpKind::MaxPool2d && core::mem::take(&mut self.done) {
-            let (inputs, output) = split(arena, op.output());
-            Isa::copy(output, inputs.get(previous));
+            move_pooled(op, previous, arena);
             return;
         }
         let Some((pools, bytes)) = self.next(index) else {
             op.run(previous, section, arena);
             return;
         };
-        let pool = if pools { pool_behind(rest) } else { None };
+        let pool = if pools && may_pool { pool_behind(rest) } else { None };
         let done = pool.is_some();
         op.run_unpacked(&Unpacking { previous, section, pool }, bytes, arena);
         self.done = done;
@@ -118,7 +155,8 @@ impl sealed::Run for Unpacked<'_> {
 fn pool_behind(rest: &[u8]) -> Option<MaxPool2d> {
     let (&tag, record) = rest.split_first()?;
     let mut reader = Reader::new(record);
-    (tag == OpKind::MaxPool2d as u8).then(|| reader.take()).filter(|_| reader.is_sound())
+    let pool = (tag == OpKind::MaxPool2d as u8).then(|| reader.take::<MaxPool2d>())?;
+    (reader.is_sound() && pool.input == Source::Previous).then_some(pool)
 }
 
 impl<'u> Unpacked<'u> {
@@ -128,29 +166,78 @@ impl<'u> Unpacked<'u> {
         let skip = room.as_ptr().align_offset(UNPACKED_ALIGNMENT);
         let room = room.get_mut(skip..).unwrap_or_default();
         let chosen = Chosen::of(model, room.len());
-        let mut walk = Unpack { walk: Walk::new(model), model, chosen, room, used: 0, layers: 0 };
-        let mut records = model.records();
-        while ops::visit::<KINDS>(&mut records, &mut walk).is_some() {}
-        let Unpack { room, used, layers, .. } = walk;
+        let fill = Fill { may_pool: model.is_chain(), chosen, room, used: 0, layers: 0 };
+        let Task::Fill(fill) = walk(model, Task::Fill(fill)) else { return Self::NONE };
+        let Fill { room, used, layers, .. } = fill;
         let rest: &'u [u8] = room;
         Self { rest: rest.get(..used).unwrap_or_default(), layers, done: false }
     }
+
+    /// No layer.
+    const NONE: Self = Self { rest: &[], layers: 0, done: false };
+}
+
+/// Bytes that all layers of a model take; see [`Model::weights_len`].
+pub(crate) fn total<const KINDS: u32>(model: &Model<'_, KINDS>) -> usize {
+    match walk(model, Task::Add(0)) {
+        Task::Add(len) => len,
+        _ => 0,
+    }
+}
+
+/// Goes through a model's operators once.
+#[inline(never)]
+fn walk<'t, const KINDS: u32>(model: &Model<'_, KINDS>, task: Task<'t>) -> Task<'t> {
+    let (previous, section) = (model.input().clone(), model.section());
+    let mut walk = Walk { index: 0, previous, section, task };
+    let mut records = model.records();
+    while ops::visit::<KINDS>(&mut records, &mut walk).is_some() {}
+    walk.task
+}
+
+/// What a walk is for: one type for all, so that their code is there once for each operator.
+enum Task<'t> {
+    /// Adds up what layers take.
+    Add(usize),
+    /// Looks for the layer that is the most worthwhile of those that weren't seen.
+    Find(Chosen, Option<Candidate>),
+    /// Unpacks the chosen ones.
+    Fill(Fill<'t>),
 }
 
 /// Where a walk through the operators is.
-struct Walk {
+struct Walk<'s, 't> {
     index: u16,
     previous: Tensor,
+    section: &'s [u8],
+    task: Task<'t>,
 }
 
-impl Walk {
-    fn new<const KINDS: u32>(model: &Model<'_, KINDS>) -> Self {
-        Self { index: 0, previous: model.input().clone() }
-    }
-
-    fn end(&mut self, output: &Tensor) {
-        self.previous = output.clone();
-        self.index = self.index.wrapping_add(1);
+impl Visitor for Walk<'_, '_> {
+    fn visit<R: Record>(&mut self, op: &R, rest: &[u8]) {
+        let (index, previous, section) = (self.index, &self.previous, self.section);
+        if let Some(layer) = op.unpacked(previous) {
+            match &mut self.task {
+                Task::Add(len) => *len = add_unpacked(*len, &layer),
+                Task::Find(seen, best) if !seen.has(index) => {
+                    let len = layer.len().saturating_add(UNPACKED_HEAD);
+                    let found = Candidate { index, len, steps: op.steps(previous) };
+                    if best.as_ref().is_none_or(|best| found.is_better(best)) {
+                        *best = Some(found);
+                    }
+                }
+                Task::Find(..) => {}
+                Task::Fill(fill) => {
+                    let pool = if fill.may_pool { pool_behind(rest) } else { None };
+                    let pools = pool.is_some_and(|pool| op.takes_in(previous, section, &pool));
+                    if let Some(place) = fill.place(index, layer.len(), pools) {
+                        op.unpack(previous, section, place);
+                    }
+                }
+            }
+        }
+        self.previous = op.output().clone();
+        self.index = index.wrapping_add(1);
     }
 }
 
@@ -173,22 +260,20 @@ impl Chosen {
 
     /// Those that are unpacked into so many bytes.
     fn of<const KINDS: u32>(model: &Model<'_, KINDS>, room: usize) -> Self {
-        if model.weights_len() <= room {
+        if total(model) <= room {
             return Self([u32::MAX; Self::WORDS]);
         }
         let (mut seen, mut chosen) = (Self([0; Self::WORDS]), Self([0; Self::WORDS]));
         let mut left = room;
-        loop {
-            let mut best = Best { walk: Walk::new(model), seen: &seen, found: None };
-            let mut records = model.records();
-            while ops::visit::<KINDS>(&mut records, &mut best).is_some() {}
-            let Some(Candidate { index, len, .. }) = best.found else { return chosen };
-            seen.add(index);
-            if let Some(rest) = left.checked_sub(len) {
+        while let Task::Find(before, Some(found)) = walk(model, Task::Find(seen, None)) {
+            seen = before;
+            seen.add(found.index);
+            if let Some(rest) = left.checked_sub(found.len) {
                 left = rest;
-                chosen.add(index);
+                chosen.add(found.index);
             }
         }
+        chosen
     }
 }
 
@@ -199,121 +284,34 @@ struct Candidate {
     steps: u64,
 }
 
-/// Looks for the layer that is the most worthwhile of those that weren't seen.
-struct Best<'b> {
-    walk: Walk,
-    seen: &'b Chosen,
-    found: Option<Candidate>,
-}
-
-impl Visitor for Best<'_> {
-    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
-        let Walk { index, previous } = &self.walk;
-        let index = *index;
-        if let Some(layer) = op.unpacked(previous).filter(|_| !self.seen.has(index)) {
-            let len = layer.len().saturating_add(UNPACKED_HEAD);
-            let steps = op.steps(previous);
-            // Steps a byte, without dividing.
-            let is_better = self.found.as_ref().is_none_or(|best| {
-                let product = |steps: u64, len: usize| steps.saturating_mul(len as u64);
-                product(steps, best.len) > product(best.steps, len)
-            });
-            if is_better {
-                self.found = Some(Candidate { index, len, steps });
-            }
-        }
-        self.walk.end(op.output());
+impl Candidate {
+    /// Whether it takes more steps a byte.
+    fn is_better(&self, than: &Self) -> bool {
+        let product = |steps: u64, len: usize| steps.saturating_mul(len as u64);
+        product(self.steps, than.len) > product(than.steps, self.len)
     }
 }
 
-/// Unpacks the chosen layers, one behind the other.
-struct Unpack<'m, 'a, 'u, const KINDS: u32> {
-    walk: Walk,
-    model: &'m Model<'a, KINDS>,
+/// What chosen layers are unpacked into, one behind the other.
+struct Fill<'t> {
+    may_pool: bool,
     chosen: Chosen,
-    room: &'u mut [u8],
+    room: &'t mut [u8],
     used: usize,
     layers: u16,
 }
 
-impl<const KINDS: u32> Visitor for Unpack<'_, '_, '_, KINDS> {
-    fn visit<R: Record>(&mut self, op: &R, rest: &[u8]) {
-        let Walk { index, previous } = &self.walk;
-        if let Some(layer) = op.unpacked(previous).filter(|_| self.chosen.has(*index)) {
-            let len = layer.len();
-            let end = self.used.saturating_add(UNPACKED_HEAD).saturating_add(len);
-            if let Some(place) = self.room.get_mut(self.used..end)
-                && let Some((head, place)) = place.split_first_chunk_mut()
-            {
-                let pools = does_pool(self.model, op, previous, rest);
-                *head = Head { index: *index, pools, len: len as u32 }.bytes();
-                place.fill(0);
-                op.unpack(previous, self.model.section(), place);
-                self.used = end;
-                self.layers = self.layers.wrapping_add(1);
-            }
-        }
-        self.walk.end(op.output());
-    }
-}
-
-/// Whether an operator does the maximum pooling behind it as well: that reads its output, and nobody
-/// else does.
-fn does_pool<R: Record, const KINDS: u32>(
-    model: &Model<'_, KINDS>,
-    op: &R,
-    previous: &Tensor,
-    rest: &[u8],
-) -> bool {
-    let Some(pool) = pool_behind(rest) else { return false };
-    if pool.input != Source::Previous || !op.takes_in(previous, model.section(), &pool) {
-        return false;
-    }
-    let mut readers = Readers { of: op.output(), found: false };
-    let mut records = model.records();
-    while ops::visit::<KINDS>(&mut records, &mut readers).is_some() {}
-    !readers.found
-}
-
-/// Looks for operators that read a place by its address.
-struct Readers<'t> {
-    of: &'t Tensor,
-    found: bool,
-}
-
-impl Visitor for Readers<'_> {
-    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
-        for source in op.inputs() {
-            if let Source::At(tensor) = source {
-                let (start, end) = (self.of.offset as usize, self.of.end());
-                self.found |= (tensor.offset as usize) < end && start < tensor.end();
-            }
-        }
-    }
-}
-
-/// Adds up what all layers take.
-pub(crate) struct Total {
-    walk: Walk,
-    len: usize,
-}
-
-impl Total {
-    /// Of a model.
-    pub(crate) fn of<const KINDS: u32>(model: &Model<'_, KINDS>) -> usize {
-        let mut total = Self { walk: Walk::new(model), len: 0 };
-        let mut records = model.records();
-        while ops::visit::<KINDS>(&mut records, &mut total).is_some() {}
-        total.len
-    }
-}
-
-impl Visitor for Total {
-    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
-        if let Some(layer) = op.unpacked(&self.walk.previous) {
-            self.len = add_unpacked(self.len, &layer);
-        }
-        self.walk.end(op.output());
+impl Fill<'_> {
+    /// Zeros for a layer of `len` bytes, behind its head, if it was chosen.
+    fn place(&mut self, index: u16, len: usize, pools: bool) -> Option<&mut [u8]> {
+        let end = self.used.checked_add(UNPACKED_HEAD)?.checked_add(len)?;
+        let place = self.room.get_mut(self.used..end).filter(|_| self.chosen.has(index))?;
+        let (head, place) = place.split_first_chunk_mut()?;
+        *head = Head { index, pools, len: len as u32 }.bytes();
+        place.fill(0);
+        self.used = end;
+        self.layers = self.layers.wrapping_add(1);
+        Some(place)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::format::{Clamp, Requantization, Window};
 use crate::ops::testing::{file, run, tensor};
 use crate::ops::{CodedAffine, CodedConv2d, CodedDense, Conv2d, Op};
 use crate::requantize::Multiplier;
-use crate::{Interpreter, weights_len};
+use crate::{Interpreter, Profiler, Running, weights_len};
 
 /// A coded layer of such weights, at the end of the section.
 fn coded(weights: &[i8], columns: usize, lag: usize, section: &mut Vec<u8>) -> CodedAffine {
@@ -80,6 +80,34 @@ fn unpacked(bytes: &[u8], room: usize) -> Vec<(u16, bool)> {
         (0..9).filter_map(|index| unpacked.next(index).map(|(pools, _)| (index, pools))).collect();
     assert_eq!(found.len(), layers);
     found
+}
+
+/// The outputs of all operators, one behind the other.
+#[derive(Default)]
+struct Outputs(Vec<i8>);
+
+impl Profiler for Outputs {
+    fn after(&mut self, _: &Running<'_>, output: &[i8]) {
+        self.0.extend(output);
+    }
+}
+
+#[test]
+fn who_sees_outputs_sees_all_of_them() {
+    let (input, ops, section) = network(300);
+    let bytes = file(&input, &ops, &section);
+    let model = Model::parse(&bytes).unwrap();
+    let (mut arena, mut other) = (vec![0; model.arena_len()], vec![1; model.arena_len()]);
+    let mut weights = vec![0; weights_len(&bytes)];
+    let (mut stored, mut unpacked) = (Outputs::default(), Outputs::default());
+    let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
+    interpreter.input_mut().fill(7);
+    interpreter.invoke_with(&mut stored);
+    let mut interpreter = Interpreter::with_weights(&model, &mut other, &mut weights).unwrap();
+    interpreter.input_mut().fill(7);
+    interpreter.invoke_with(&mut unpacked);
+    assert_eq!(stored.0.len(), 180 + 45 + 7);
+    assert_eq!(stored.0, unpacked.0);
 }
 
 #[test]
