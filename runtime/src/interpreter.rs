@@ -196,7 +196,8 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS, Unpacked<'r>> {
         &self.weights
     }
 
-    /// An interpreter with weights that another one has unpacked from the same model.
+    /// As [`Self::with_weights`], with weights that were unpacked before, from the same model: with those
+    /// of another one, outputs mean nothing.
     pub fn with_unpacked(
         model: &'r Model<'a, KINDS>,
         arena: &'r mut [i8],

@@ -29,6 +29,7 @@
 //! | | |
 //! |---|---|
 //! | [`include_model!`], [`arena_len`], [`input_len`], [`output_len`] | the file and its lengths, at compile time |
+//! | [`Interpreter::with_weights`], [`weights_len`] | packed and coded weights unpacked once, where there is RAM for it |
 //! | [`Model::parse`], [`Limits`] | the one check of all bytes; what a device allows of a model's work |
 //! | [`Model::parse_only`], [`op_kinds`] | the same, linking no operator that the model hasn't |
 //! | [`Interpreter`] | inputs (int8, raw bytes or features), [`invoke`](Interpreter::invoke), outputs, the class |

@@ -67,9 +67,7 @@ impl Certificate {
             ram_bytes: linked.ram + measured.stack_bytes,
             arena_bytes: measured.arena_bytes,
             weights_bytes: measured.weights_bytes,
-            static_bytes: linked
-                .ram
-                .saturating_sub(measured.arena_bytes + measured.weights_bytes),
+            static_bytes: linked.ram.saturating_sub(measured.arena_bytes + measured.weights_bytes),
             stack_bytes: measured.stack_bytes,
             instructions: measured.instructions,
             load_instructions: measured.load_instructions,

@@ -26,7 +26,7 @@ use crate::text::one_line;
 /// job's ledger lies beside the model, the description length of each layer (bits-back: how far its
 /// posterior is from the prior) stands beside them. Multiply-accumulates (MACs) and the arena are what
 /// one inference takes. A firmware that knows its model can leave out the features of the runtime that
-/// it doesn't need.
+/// it doesn't need, and one that has RAM for it can unpack its weights once instead of in every inference.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -34,7 +34,7 @@ Examples:
   bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
 
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
-macs, features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
+weights_ram_bytes (for weights that are unpacked once), macs, features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
@@ -50,6 +50,8 @@ struct Contents {
     /// 4 bytes a weight and bias, at the model's own shapes.
     float_bytes: u64,
     arena_bytes: u64,
+    /// RAM in which all weights that are coded or packed have room unpacked.
+    weights_ram_bytes: u64,
     macs: u64,
     /// What it needs of the runtime's features.
     features: Vec<&'static str>,
@@ -134,6 +136,7 @@ fn contents(model: &Model<'_>, file_bytes: u64) -> Contents {
         file_bytes,
         float_bytes: layers.iter().map(float_bytes).sum(),
         arena_bytes: model.arena_len() as u64,
+        weights_ram_bytes: model.weights_len() as u64,
         macs: model.macs(),
         features: model.features().names().collect(),
         sections: Sections {
@@ -278,6 +281,7 @@ fn text(contents: &Contents) -> String {
          file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
+         unpack  {} bytes of RAM for weights, if a program has them\n\
          MACs    {}\n\
          needs   {}\n\n",
         contents.format_version,
@@ -294,6 +298,7 @@ fn text(contents: &Contents) -> String {
         thousands(contents.float_bytes),
         number::times(ratio(contents.float_bytes, contents.file_bytes)),
         thousands(contents.arena_bytes),
+        thousands(contents.weights_ram_bytes),
         thousands(contents.macs),
         match contents.features.as_slice() {
             [] => "no feature of bitsback-runtime".to_owned(),

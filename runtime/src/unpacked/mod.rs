@@ -160,9 +160,9 @@ fn pool_behind(rest: &[u8]) -> Option<MaxPool2d> {
 }
 
 impl<'u> Unpacked<'u> {
-    /// Unpacks as many layers as there is room for: those first that cost an inference most for the
-    /// room that they take.
-    pub(crate) fn new<const KINDS: u32>(model: &Model<'_, KINDS>, room: &'u mut [u8]) -> Self {
+    /// Unpacks as many layers of a model as there is room for: those first that cost an inference most
+    /// for the room that they take.
+    pub fn new<const KINDS: u32>(model: &Model<'_, KINDS>, room: &'u mut [u8]) -> Self {
         let skip = room.as_ptr().align_offset(UNPACKED_ALIGNMENT);
         let room = room.get_mut(skip..).unwrap_or_default();
         let chosen = Chosen::of(model, room.len());
@@ -174,7 +174,7 @@ impl<'u> Unpacked<'u> {
     }
 
     /// No layer.
-    const NONE: Self = Self { rest: &[], layers: 0, done: false };
+    pub const NONE: Self = Self { rest: &[], layers: 0, done: false };
 }
 
 /// Bytes that all layers of a model take; see [`Model::weights_len`].
