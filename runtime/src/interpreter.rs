@@ -121,6 +121,7 @@ impl Profiler for () {
 struct Runner<'r, P, W, const KINDS: u32> {
     section: &'r [u8],
     weights: W,
+    is_chain: bool,
     may_pool: bool,
     arena: &'r mut [i8],
     previous: Tensor,
@@ -133,8 +134,8 @@ impl<P: Profiler, W: Weights, const KINDS: u32> Visitor for Runner<'_, P, W, KIN
         let (index, previous, output) = (self.index, &self.previous, op.output());
         let running = Running { index, previous, output, kind: R::KIND, op };
         self.profiler.before(&running);
-        let Self { section, may_pool, .. } = *self;
-        let place = Place { index, previous, section, rest, may_pool };
+        let Self { section, is_chain, may_pool, .. } = *self;
+        let place = Place { index, previous, section, rest, is_chain, may_pool };
         self.weights.run::<R, KINDS>(op, &place, self.arena);
         self.profiler.after(&running, slice(self.arena, output));
         self.previous = output.clone();
@@ -274,10 +275,12 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
         let (mut records, previous) = (self.model.records(), self.model.input().clone());
         let section = self.model.section();
         let (weights, arena) = (self.weights, &mut *self.arena);
-        let may_pool = self.model.is_chain() && !profiler.sees_outputs();
+        let is_chain = self.model.is_chain();
+        let may_pool = is_chain && !profiler.sees_outputs();
         let mut runner = Runner::<_, _, KINDS> {
             section,
             weights,
+            is_chain,
             may_pool,
             arena,
             previous,

@@ -92,6 +92,14 @@ pub(crate) use kernels::{Kernels, Lanes};
 pub(crate) use matrix::{Matrix, Row};
 pub(crate) use patches::{GatherPatches, MakeWorkspace, Stretches, Workspace};
 
+/// Values as bytes.
+pub(crate) fn bytes_of(values: &mut [i8]) -> &mut [u8] {
+    let (data, len) = (values.as_mut_ptr().cast(), values.len());
+    // SAFETY: as many bytes as there are values, which have the same size, alignment and bits, borrowed for
+    // as long.
+    unsafe { core::slice::from_raw_parts_mut(data, len) }
+}
+
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 /// Rows whose sums are held at once, so that their outputs are made in one go: 256 bytes a position.

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::filter::FILTER_MAX;
 use super::image::Image;
-use super::operands::split;
+use super::operands::{split, split_room};
 use super::rows::{Feed, RowSource, Rows};
-use super::unpacked::{Unpacked, unpacked_layer};
+use super::unpacked::{Unpacked, aligned, unpacked_layer};
 use super::window::geometry;
 use super::{MaxPool2d, Operands, Operator, Parameters, Unpacking};
+use crate::arch::bytes_of;
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
 
@@ -87,8 +88,16 @@ where
         self.run_fed(&feed, run.previous, run.section, run.pool.as_ref(), arena);
     }
 
-    fn run_pooled(&self, run: &Unpacking<'_>, arena: &mut [i8]) {
-        self.run_fed(&self.affine, run.previous, run.section, run.pool.as_ref(), arena);
+    fn run_in_room(&self, run: &Unpacking<'_>, arena: &mut [i8]) -> Option<()> {
+        let &Unpacking { previous, section, ref pool } = run;
+        let (input, layout) = (self.input.resolve(previous), Layout::RowMajor);
+        let len = self.unpacked(previous)?.len();
+        let (room, values, output) = split_room(arena, input, &self.output)?;
+        let room = aligned(bytes_of(room)).get_mut(..len)?;
+        self.affine.unpack(section, self.rows(input), input.zero_point, layout, room);
+        let feed = Unpacked { affine: &self.affine, bytes: room, layout };
+        self.run_on(&feed, (input, values), section, pool.as_ref(), output);
+        Some(())
     }
 
     fn takes_in(&self, previous: &Tensor, section: &[u8], pool: &MaxPool2d) -> bool {
@@ -117,17 +126,29 @@ impl<W> Conv2d<W> {
     ) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
+        self.run_on(feed, (input, inputs.get(input)), section, pool, output);
+    }
+
+    /// As [`Self::run_fed`], of these values.
+    #[inline(always)]
+    fn run_on<F: Feed>(
+        &self,
+        feed: &F,
+        (input, values): (&Tensor, &[i8]),
+        section: &[u8],
+        pool: Option<&MaxPool2d>,
+        output: &mut [i8],
+    ) {
         let geometry = geometry(&self.window, self.dilation, input, &self.output);
         let Some((axes, channels, filters)) = geometry else { return };
         let columns = self.columns(channels);
         let rows = Rows { count: filters, columns, lag: channels };
         let zero_points = [input.zero_point, self.output.zero_point];
-        let image =
-            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
+        let image = Image { values, zero_point: input.zero_point, axes, channels };
         feed.filters(section, rows, zero_points, |layer, first| match pool {
-            Some(pool) => image.pool(layer, columns, pool, [first, filters], output),
-            None if F::ARE_SHORT => image.convolve_some(layer, columns, [first, filters], output),
-            None => image.convolve(layer, columns, output),
+            Some(pool) if F::IS_WHOLE => image.pool(layer, columns, pool, output),
+            _ if F::ARE_SHORT => image.convolve_some(layer, columns, [first, filters], output),
+            _ => image.convolve(layer, columns, output),
         });
     }
 }

@@ -158,8 +158,7 @@ impl Conv2dMaxPool2d {
         let rows = self.rows(input);
         let zero_points = [input.zero_point, self.output.zero_point];
         feed.filters(section, rows, zero_points, |layer, _| {
-            let all = [0, rows.count];
-            image.convolve_and_pool(layer, rows.columns, &self.pool_axes(to), all, output);
+            image.convolve_and_pool(layer, rows.columns, &self.pool_axes(to), output);
         });
     }
 }

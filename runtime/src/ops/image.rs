@@ -67,7 +67,6 @@ impl Image<'_> {
         layer: &Layer<'_>,
         columns: usize,
         pool: &MaxPool2d,
-        some: [usize; 2],
         output: &mut [i8],
     ) {
         let Some([height, width, _]) = pool.output.shape.image() else { return };
@@ -77,29 +76,25 @@ impl Image<'_> {
         let clamp = layer.finish.clamp.and(pool.clamp).unwrap_or_default();
         let layer = Layer { finish: Finish { clamp, ..layer.finish }, ..*layer };
         let output = output.get_mut(..pool.output.len()).unwrap_or_default();
-        self.convolve_and_pool(&layer, columns, &axes, some, output);
+        self.convolve_and_pool(&layer, columns, &axes, output);
     }
 
     /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at
-    /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left. The layer's filters may
-    /// be some of `all`, from the `first` one on.
+    /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left.
     #[inline(never)]
     pub(crate) fn convolve_and_pool(
         &self,
         layer: &Layer<'_>,
         columns: usize,
         pool: &[Axis; 2],
-        [first, all]: [usize; 2],
         output: &mut [i8],
     ) {
         let mut place = Place::new();
         let mut sweep = Sweep::new(self, layer, columns, place.workspace());
-        sweep.all = all;
         let squares = sweep.squares(pool);
         let [rows, columns] = pool;
-        let mine = first..first.wrapping_add(layer.matrix.rows);
         // `max(1)`: there are filters, but the compiler can't know.
-        let filters = all.max(1);
+        let filters = layer.matrix.rows.max(1);
         let mut rest = output;
         for down in 0..rows.output {
             let len = columns.output.wrapping_mul(filters);
@@ -115,7 +110,6 @@ impl Image<'_> {
                     continue;
                 }
                 let (right, left) = columns.taps(right);
-                let pixel = pixel.get_mut(mine.clone()).unwrap_or_default();
                 let mut raised = false;
                 for y in 0..down.len() {
                     for x in 0..right.len() {
@@ -296,8 +290,7 @@ impl<'a> Sweep<'a> {
         let at_once = self.patches.squares(&self.layer.matrix);
         let [_, conv] = &self.image.axes;
         let mut squares = Squares { at_once, range: 0..0, left: 0 };
-        let are_all = self.all == self.layer.matrix.rows;
-        if at_once == 0 || !are_all || self.image.channels != 1 || pool.stride != SQUARE {
+        if at_once == 0 || self.image.channels != 1 || pool.stride != SQUARE {
             return squares;
         }
         for right in 0..pool.output {

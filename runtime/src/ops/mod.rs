@@ -37,7 +37,7 @@ mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
-mod unpacked;
+pub(crate) mod unpacked;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -153,12 +153,13 @@ pub(crate) trait Operator: Operands {
         self.run(run.previous, run.section, arena);
     }
 
-    /// As [`Self::run_unpacked`], with weights as they are stored.
-    fn run_pooled(&self, run: &Unpacking<'_>, arena: &mut [i8])
+    /// As [`Self::run_unpacked`], with weights that it unpacks into what neither its input nor its output
+    /// has of the arena; `None`, and nothing done, where that is too little.
+    fn run_in_room(&self, _run: &Unpacking<'_>, _arena: &mut [i8]) -> Option<()>
     where
         Self: Sized,
     {
-        self.run(run.previous, run.section, arena);
+        None
     }
 
     /// Whether it can do the maximum pooling of its output itself.

@@ -4,7 +4,7 @@ use super::affine::Layer;
 use super::rows::{Feed, RowSource, Rows};
 use crate::arch::{BLOCK_ROWS, Isa, Kernels};
 use crate::features::Features;
-use crate::format::{Layout, UnpackedLayer, pair_block_len, paired_place};
+use crate::format::{Layout, UNPACKED_ALIGNMENT, UnpackedLayer, pair_block_len, paired_place};
 
 /// A layer's parameters with the place of its unpacked biases and weights.
 pub(crate) struct Unpacked<'u, W> {
@@ -40,6 +40,12 @@ impl<W: RowSource> Feed for Unpacked<'_, W> {
             take(&layer, 0);
         }
     }
+}
+
+/// From the first byte on that a layer may begin with.
+pub(crate) fn aligned(bytes: &mut [u8]) -> &mut [u8] {
+    let skip = bytes.as_ptr().align_offset(UNPACKED_ALIGNMENT);
+    bytes.get_mut(skip..).unwrap_or_default()
 }
 
 /// What a layer takes unpacked, if it is packed or coded.

@@ -6,9 +6,10 @@
 //! read by slices: nothing relies on it but the outputs.
 
 use crate::arch::{Isa, Kernels};
-use crate::format::{Reader, Source, Tensor, UNPACKED_ALIGNMENT, UNPACKED_HEAD, add_unpacked};
+use crate::format::{Reader, Source, Tensor, UNPACKED_HEAD, add_unpacked};
 use crate::model::Model;
 use crate::ops::operands::split;
+use crate::ops::unpacked::aligned;
 use crate::ops::{self, MaxPool2d, OpKind, Record, Unpacking, Visitor};
 
 /// Where an interpreter has the weights of layers from: [`Stored`] or [`Unpacked`].
@@ -24,7 +25,9 @@ pub struct Place<'p> {
     pub(crate) section: &'p [u8],
     /// The records behind it.
     pub(crate) rest: &'p [u8],
-    /// Whether nobody sees the output of an operator but the next one, which may have its work done.
+    /// Whether each operator reads the output of the one before, and nothing else.
+    pub(crate) is_chain: bool,
+    /// Whether, besides, nobody else sees that: then the next one may have its work done.
     pub(crate) may_pool: bool,
 }
 
@@ -51,22 +54,22 @@ impl sealed::Run for Stored {
     #[expect(private_bounds, reason = "as in the trait")]
     #[inline(always)]
     fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
-        let &Place { previous, section, rest, .. } = place;
-        // Coded filters are at hand once: as many are finished with them as can be.
+        let &Place { previous, section, rest, is_chain, may_pool, .. } = place;
         let pools = const { has::<KINDS>(OpKind::CodedConv2d) && has::<KINDS>(OpKind::MaxPool2d) };
         if pools && R::KIND == OpKind::MaxPool2d && core::mem::take(&mut self.done) {
             move_pooled(op, previous, arena);
             return;
         }
-        if pools
-            && R::KIND == OpKind::CodedConv2d
-            && place.may_pool
-            && let Some(pool) = pool_behind(rest)
-            && op.takes_in(previous, section, &pool)
-        {
-            op.run_pooled(&Unpacking { previous, section, pool: Some(pool) }, arena);
-            self.done = true;
-            return;
+        if R::KIND == OpKind::CodedConv2d && is_chain {
+            // What others have written is of no use any more: all filters at once, rather than some
+            // on the stack.
+            let pool = if pools && may_pool { pool_behind(rest) } else { None };
+            let pool = pool.filter(|pool| op.takes_in(previous, section, pool));
+            let done = pool.is_some();
+            if op.run_in_room(&Unpacking { previous, section, pool }, arena).is_some() {
+                self.done = done;
+                return;
+            }
         }
         op.run(previous, section, arena);
     }
@@ -135,7 +138,7 @@ impl sealed::Run for Unpacked<'_> {
     #[expect(private_bounds, reason = "as in the trait")]
     #[inline(always)]
     fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
-        let &Place { index, previous, section, rest, may_pool } = place;
+        let &Place { index, previous, section, rest, may_pool, .. } = place;
         if R::KIND == OpKind::MaxPool2d && core::mem::take(&mut self.done) {
             move_pooled(op, previous, arena);
             return;
@@ -163,8 +166,7 @@ impl<'u> Unpacked<'u> {
     /// Unpacks as many layers of a model as there is room for: those first that cost an inference most
     /// for the room that they take.
     pub fn new<const KINDS: u32>(model: &Model<'_, KINDS>, room: &'u mut [u8]) -> Self {
-        let skip = room.as_ptr().align_offset(UNPACKED_ALIGNMENT);
-        let room = room.get_mut(skip..).unwrap_or_default();
+        let room = aligned(room);
         let chosen = Chosen::of(model, room.len());
         let fill = Fill { may_pool: model.is_chain(), chosen, room, used: 0, layers: 0 };
         let Task::Fill(fill) = walk(model, Task::Fill(fill)) else { return Self::NONE };
