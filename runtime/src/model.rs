@@ -115,7 +115,7 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             check_meta(graph, &header, section)?;
         }
         let ops = reader.rest();
-        let mut walk = Walk::<PROVE>::new(&input, section, limits);
+        let mut walk = Walk::<PROVE, KINDS>::new(&input, section, limits);
         let mut rest = ops;
         while !rest.is_empty() {
             let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
@@ -181,9 +181,11 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         self.section
     }
 
-    /// Whether each operator reads the output of the one before, and nothing else.
+    /// Whether each operator reads the output of the one before, and nothing else; false where no
+    /// operator of the program asks.
     pub(crate) fn is_chain(&self) -> bool {
-        self.is_chain
+        let asks = const { asks_for_chain(KINDS) };
+        asks && self.is_chain
     }
 
     /// The records of the operators.
@@ -268,6 +270,13 @@ impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
         self.index = index.wrapping_add(1);
         Some(Step { index, op, previous })
     }
+}
+
+/// Whether a program with these kinds needs to know: for room in the arena, and for poolings that
+/// convolutions do.
+const fn asks_for_chain(kinds: u32) -> bool {
+    let pools = OpKind::Conv2d.bit() | OpKind::MaxPool2d.bit();
+    kinds & OpKind::CodedConv2d.bit() != 0 || kinds & pools == pools
 }
 
 /// The kinds that this version knows; a bit beyond them is a mistake, not something left out.
@@ -361,7 +370,7 @@ fn check_meta(graph: &[u8], header: &Header, section: &[u8]) -> Result<(), Parse
 }
 
 /// What is gathered on the way through the operators, which are proved sound if `PROVE`.
-struct Walk<'a, const PROVE: bool> {
+struct Walk<'a, const PROVE: bool, const KINDS: u32> {
     section: &'a [u8],
     previous: Tensor,
     last: Option<OpKind>,
@@ -374,21 +383,23 @@ struct Walk<'a, const PROVE: bool> {
     is_chain: bool,
 }
 
-impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
+impl<const PROVE: bool, const KINDS: u32> Visitor for Walk<'_, PROVE, KINDS> {
     fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
         if !op.features().are_built() {
             self.sound = Err(ParseError::Op { index: self.count, fault: OpFault::LeftOut });
         } else if PROVE {
             self.sound = self.prove(op);
         }
-        self.is_chain &= op.inputs().iter().all(|source| *source == Source::Previous);
+        if const { asks_for_chain(KINDS) } {
+            self.is_chain &= op.inputs().iter().all(|source| matches!(source, Source::Previous));
+        }
         self.last = Some(R::KIND);
         self.count = self.count.saturating_add(1);
         self.previous = op.output().clone();
     }
 }
 
-impl<'a, const PROVE: bool> Walk<'a, PROVE> {
+impl<'a, const PROVE: bool, const KINDS: u32> Walk<'a, PROVE, KINDS> {
     fn new(input: &Tensor, section: &'a [u8], limits: Limits) -> Self {
         Self {
             section,
