@@ -185,9 +185,6 @@ pub(crate) unsafe fn loaded<'a>(network: *const Bitsback) -> Result<&'a Loaded, 
     Ok(unsafe { &*network.cast::<Loaded>() })
 }
 
-/// An interpreter with unpacked weights.
-type UnpackedInterpreter<'r> = Interpreter<'r, 'static, KINDS, Unpacked<'r>>;
-
 impl Loaded {
     /// The model.
     pub(crate) fn model(&self) -> &Model<'static, KINDS> {
@@ -221,7 +218,9 @@ impl Loaded {
     ///
     /// # Safety
     /// As [`Self::interpreter`]; what was given to [`unpack`] is still there and unchanged.
-    pub(crate) unsafe fn unpacked(&self) -> Result<UnpackedInterpreter<'_>, Status> {
+    pub(crate) unsafe fn unpacked(
+        &self,
+    ) -> Result<Interpreter<'_, 'static, KINDS, Unpacked<'_>>, Status> {
         // SAFETY: as in `interpreter`.
         let arena = unsafe { slice::from_raw_parts_mut(self.arena, self.arena_len) };
         Ok(Interpreter::with_unpacked(&self.model, arena, self.unpacked)?)
