@@ -110,6 +110,8 @@ fn inspect_adds_up() {
     assert_eq!(value["file_bytes"], fs::metadata(scene.path("model.bbk")).unwrap().len());
     assert_eq!(value["float_bytes"], 4 * 16);
     assert_eq!((&value["arena_bytes"], &value["macs"]), (&8.into(), &16.into()));
+    // Four rows of four bytes behind a head of eight, on a multiple of four.
+    assert_eq!(value["weights_ram_bytes"], 3 + 8 + 16);
     let layer = &value["layers"][0];
     assert_eq!((&layer["name"], &layer["op"]), (&"scores".into(), &"dense".into()));
     assert_eq!((&layer["bits"], &layer["weight_bytes"]), (&2.into(), &4.into()));

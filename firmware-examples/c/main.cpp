@@ -72,6 +72,19 @@ public:
         const BitsbackStatus status = bitsback_run(&net_);
         return status == BITSBACK_STATUS_OK ? bitsback_class(&net_, &class_index) : status;
     }
+    size_t weights_len() const
+    {
+        return bitsback_weights_len(&net_);
+    }
+    BitsbackStatus unpack(Span<uint8_t> weights)
+    {
+        return bitsback_unpack(&net_, weights.data, weights.len);
+    }
+    BitsbackStatus run_unpacked(size_t &class_index)
+    {
+        const BitsbackStatus status = bitsback_run_unpacked(&net_);
+        return status == BITSBACK_STATUS_OK ? bitsback_class(&net_, &class_index) : status;
+    }
     BitsbackStatus name(size_t class_index, Span<const char> &text) const
     {
         return bitsback_class_name(&net_, class_index, &text.data, &text.len);
@@ -83,6 +96,7 @@ private:
 };
 
 Network<1024> net;
+uint8_t weights[8192];
 uint32_t received[1024];
 
 int failed(const char *what, BitsbackStatus status)
@@ -160,6 +174,21 @@ int outputs()
     return 0;
 }
 
+int unpacked()
+{
+    size_t found = 0;
+    BitsbackStatus status = net.unpack(Span<uint8_t>{weights, sizeof weights});
+    if (status == BITSBACK_STATUS_OK)
+        status = net.set(Span<const uint8_t>{digits[0], sizeof digits[0]});
+    if (status == BITSBACK_STATUS_OK)
+        status = net.run_unpacked(found);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("unpacked", status);
+    printf("digit 0 with weights in %u bytes: %u\n", static_cast<unsigned>(net.weights_len()),
+           static_cast<unsigned>(found));
+    return 0;
+}
+
 int hurry(Span<const uint8_t> bytes)
 {
     BitsbackStatus status = net.load_within(bytes, 1000);
@@ -199,6 +228,7 @@ int main()
     const BitsbackStatus status = net.load(bytes);
     if (status != BITSBACK_STATUS_OK)
         return failed("load", status);
-    const bool wrong = classify() != 0 || inputs() != 0 || outputs() != 0 || hurry(bytes) != 0;
+    const bool wrong = classify() != 0 || inputs() != 0 || outputs() != 0 || unpacked() != 0 ||
+                       hurry(bytes) != 0;
     return wrong ? 1 : damage(bytes);
 }

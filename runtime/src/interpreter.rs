@@ -8,6 +8,7 @@ use micromath::F32Ext;
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
 use crate::model::Model;
 use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor};
+use crate::unpacked::{Place, Stored, Unpacked, Weights};
 
 /// The arena is shorter than the model needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,12 @@ impl fmt::Debug for Running<'_> {
 
 /// Watches inference, operator by operator. `()` watches nothing and costs nothing.
 pub trait Profiler {
+    /// Whether it looks at outputs. If not, a convolution whose weights are coded or unpacked may do the
+    /// maximum pooling behind it as well, and leaves nothing in its own output that means something.
+    fn sees_outputs(&self) -> bool {
+        true
+    }
+
     /// Called before an operator runs.
     fn before(&mut self, running: &Running<'_>) {
         let _ = running;
@@ -113,46 +120,105 @@ pub trait Profiler {
     }
 }
 
-impl Profiler for () {}
+impl Profiler for () {
+    fn sees_outputs(&self) -> bool {
+        false
+    }
+}
 
 /// Runs the operators that it is shown.
-struct Runner<'r, P> {
+struct Runner<'r, P, W, const KINDS: u32> {
     section: &'r [u8],
+    weights: W,
+    is_chain: bool,
+    may_pool: bool,
     arena: &'r mut [i8],
     previous: Tensor,
     index: u16,
     profiler: &'r mut P,
 }
 
-impl<P: Profiler> Visitor for Runner<'_, P> {
-    fn visit<R: Record>(&mut self, op: &R) {
+impl<P: Profiler, W: Weights, const KINDS: u32> Visitor for Runner<'_, P, W, KINDS> {
+    fn visit<R: Record>(&mut self, op: &R, rest: &[u8]) {
         let (index, previous, output) = (self.index, &self.previous, op.output());
         let running = Running { index, previous, output, kind: R::KIND, op };
         self.profiler.before(&running);
-        op.run(previous, self.section, self.arena);
+        let Self { section, is_chain, may_pool, .. } = *self;
+        let place = Place { index, previous, section, rest, is_chain, may_pool };
+        self.weights.run::<R, KINDS>(op, &place, self.arena);
         self.profiler.after(&running, slice(self.arena, output));
         self.previous = output.clone();
         self.index = index.wrapping_add(1);
     }
 }
 
-/// A model and the arena that it runs on.
+/// A model, the arena that it runs on, and where it has the weights of its layers from: the model's
+/// bytes, or memory where they were [unpacked](Unpacked).
 #[derive(Debug)]
-pub struct Interpreter<'r, 'a, const KINDS: u32 = ALL_KINDS> {
+pub struct Interpreter<'r, 'a, const KINDS: u32 = ALL_KINDS, W = Stored> {
     model: &'r Model<'a, KINDS>,
     arena: &'r mut [i8],
+    weights: W,
 }
 
 impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
     /// Takes an arena of at least [`Model::arena_len`] values; what they are doesn't matter.
     pub fn new(model: &'r Model<'a, KINDS>, arena: &'r mut [i8]) -> Result<Self, ArenaTooSmall> {
-        let (needed, given) = (model.arena_len(), arena.len());
-        match arena.get_mut(..needed) {
-            Some(arena) => Ok(Self { model, arena }),
-            None => Err(ArenaTooSmall { needed, given }),
-        }
+        let arena = enough(model, arena)?;
+        Ok(Self { model, arena, weights: Stored::default() })
+    }
+}
+
+impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS, Unpacked<'r>> {
+    /// As [`Interpreter::new`], and unpacks packed and coded weights once, into as much of `weights` as
+    /// [`weights_len`](crate::weights_len) says: inference then takes as long as with plain 8-bit
+    /// weights, and gives the same bits. Where `weights` is shorter, those layers are unpacked that
+    /// cost most for the room they take; the others run as with `new`.
+    ///
+    /// ```
+    /// use bitsback_runtime::{Interpreter, Model, arena_len, include_model, weights_len};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// static MODEL: &[u8] = include_model!(concat!(
+    ///     env!("CARGO_MANIFEST_DIR"),
+    ///     "/tests/fixtures/v1/convolutional.bbk"
+    /// ));
+    /// let mut arena = [0; arena_len(MODEL)];
+    /// let mut weights = [0; weights_len(MODEL)];
+    /// let model = Model::parse(MODEL)?;
+    /// let mut interpreter = Interpreter::with_weights(&model, &mut arena, &mut weights)?;
+    /// interpreter.input_mut().fill(5);
+    /// interpreter.invoke();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_weights(
+        model: &'r Model<'a, KINDS>,
+        arena: &'r mut [i8],
+        weights: &'r mut [u8],
+    ) -> Result<Self, ArenaTooSmall> {
+        let arena = enough(model, arena)?;
+        Ok(Self { model, arena, weights: Unpacked::new(model, weights) })
     }
 
+    /// The layers that were unpacked.
+    pub fn weights(&self) -> &Unpacked<'r> {
+        &self.weights
+    }
+
+    /// As [`Self::with_weights`], with weights that were unpacked before, from the same model: with those
+    /// of another one, outputs mean nothing.
+    pub fn with_unpacked(
+        model: &'r Model<'a, KINDS>,
+        arena: &'r mut [i8],
+        weights: Unpacked<'r>,
+    ) -> Result<Self, ArenaTooSmall> {
+        let arena = enough(model, arena)?;
+        Ok(Self { model, arena, weights })
+    }
+}
+
+impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
     /// The model.
     pub fn model(&self) -> &'r Model<'a, KINDS> {
         self.model
@@ -217,7 +283,19 @@ impl<'r, 'a, const KINDS: u32> Interpreter<'r, 'a, KINDS> {
     pub fn invoke_with(&mut self, profiler: &mut impl Profiler) {
         let (mut records, previous) = (self.model.records(), self.model.input().clone());
         let section = self.model.section();
-        let mut runner = Runner { section, arena: self.arena, previous, index: 0, profiler };
+        let (weights, arena) = (self.weights, &mut *self.arena);
+        let is_chain = self.model.is_chain();
+        let may_pool = is_chain && !profiler.sees_outputs();
+        let mut runner = Runner::<_, _, KINDS> {
+            section,
+            weights,
+            is_chain,
+            may_pool,
+            arena,
+            previous,
+            index: 0,
+            profiler,
+        };
         while ops::visit::<KINDS>(&mut records, &mut runner).is_some() {}
     }
 
@@ -259,6 +337,15 @@ pub fn quantize(x: f32, offset: f32, scale: f32, zero_point: f32) -> i8 {
     let steps = ((x - offset) * scale).clamp(-512.0, 512.0);
     // Casting limits to the range of i8.
     (F32Ext::round(steps) + zero_point) as i8
+}
+
+/// As much of the arena as the model needs.
+fn enough<'r, const KINDS: u32>(
+    model: &Model<'_, KINDS>,
+    arena: &'r mut [i8],
+) -> Result<&'r mut [i8], ArenaTooSmall> {
+    let (needed, given) = (model.arena_len(), arena.len());
+    arena.get_mut(..needed).ok_or(ArenaTooSmall { needed, given })
 }
 
 fn slice<'s>(arena: &'s [i8], tensor: &Tensor) -> &'s [i8] {

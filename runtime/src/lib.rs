@@ -29,6 +29,7 @@
 //! | | |
 //! |---|---|
 //! | [`include_model!`], [`arena_len`], [`input_len`], [`output_len`] | the file and its lengths, at compile time |
+//! | [`Interpreter::with_weights`], [`weights_len`] | packed and coded weights unpacked once, where there is RAM for it |
 //! | [`Model::parse`], [`Limits`] | the one check of all bytes; what a device allows of a model's work |
 //! | [`Model::parse_only`], [`op_kinds`] | the same, linking no operator that the model hasn't |
 //! | [`Interpreter`] | inputs (int8, raw bytes or features), [`invoke`](Interpreter::invoke), outputs, the class |
@@ -69,6 +70,7 @@ mod interpreter;
 mod model;
 pub mod ops;
 pub mod requantize;
+mod unpacked;
 #[cfg(any(test, feature = "writer"))]
 pub mod writer;
 
@@ -80,10 +82,12 @@ pub use error::Error;
 pub use features::Features;
 pub use format::{
     Header, Meta, ParseError, Source, Tensor, arena_len, input_len, op_kinds, output_len,
+    weights_len,
 };
 pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
 pub use model::{Limits, Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
+pub use unpacked::{Stored, Unpacked, Weights};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,
 /// `armv5te`, `rv32im` or `portable`. Which it is changes no result.

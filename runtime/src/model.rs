@@ -11,6 +11,7 @@ use crate::format::{
     Tensor, crc32,
 };
 use crate::ops::{self, ALL_KINDS, Op, OpKind, Parameters, Record, Visitor, argmax, check_place};
+use crate::unpacked;
 
 /// What a program lets a model ask of it: see [`Model::parse_with`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub struct Model<'a, const KINDS: u32 = ALL_KINDS> {
     output: Tensor,
     last: OpKind,
     op_count: u16,
+    is_chain: bool,
 }
 
 impl<'a> Model<'a> {
@@ -113,7 +115,7 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             check_meta(graph, &header, section)?;
         }
         let ops = reader.rest();
-        let mut walk = Walk::<PROVE>::new(&input, section, limits);
+        let mut walk = Walk::<PROVE, KINDS>::new(&input, section, limits);
         let mut rest = ops;
         while !rest.is_empty() {
             let offset = HEADER_LEN.saturating_add(graph.len().saturating_sub(rest.len()));
@@ -125,7 +127,8 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
             walk.check_header(&header)?;
         }
         let (output, op_count) = (walk.previous, walk.count);
-        Ok(Self { header, graph, ops, section, input, output, last, op_count })
+        let is_chain = walk.is_chain;
+        Ok(Self { header, graph, ops, section, input, output, last, op_count, is_chain })
     }
 
     /// The header.
@@ -186,9 +189,21 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         self.header.arena_len as usize
     }
 
+    /// Bytes that weights take unpacked, as [`crate::weights_len`] gives them at compile time.
+    pub fn weights_len(&self) -> usize {
+        unpacked::total(self)
+    }
+
     /// The weight section.
     pub fn section(&self) -> &'a [u8] {
         self.section
+    }
+
+    /// Whether each operator reads the output of the one before, and nothing else; false where no
+    /// operator of the program asks.
+    pub(crate) fn is_chain(&self) -> bool {
+        let asks = const { asks_for_chain(KINDS) };
+        asks && self.is_chain
     }
 
     /// The records of the operators.
@@ -273,6 +288,13 @@ impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
         self.index = index.wrapping_add(1);
         Some(Step { index, op, previous })
     }
+}
+
+/// Whether a program with these kinds needs to know: for room in the arena, and for poolings that
+/// convolutions do.
+const fn asks_for_chain(kinds: u32) -> bool {
+    let pools = OpKind::Conv2d.bit() | OpKind::MaxPool2d.bit();
+    kinds & OpKind::CodedConv2d.bit() != 0 || kinds & pools == pools
 }
 
 /// The kinds that this version knows; a bit beyond them is a mistake, not something left out.
@@ -366,7 +388,7 @@ fn check_meta(graph: &[u8], header: &Header, section: &[u8]) -> Result<(), Parse
 }
 
 /// What is gathered on the way through the operators, which are proved sound if `PROVE`.
-struct Walk<'a, const PROVE: bool> {
+struct Walk<'a, const PROVE: bool, const KINDS: u32> {
     section: &'a [u8],
     previous: Tensor,
     last: Option<OpKind>,
@@ -376,14 +398,18 @@ struct Walk<'a, const PROVE: bool> {
     steps: u64,
     limits: Limits,
     sound: Result<(), ParseError>,
+    is_chain: bool,
 }
 
-impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
-    fn visit<R: Record>(&mut self, op: &R) {
+impl<const PROVE: bool, const KINDS: u32> Visitor for Walk<'_, PROVE, KINDS> {
+    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
         if !op.features().are_built() {
             self.sound = Err(ParseError::Op { index: self.count, fault: OpFault::LeftOut });
         } else if PROVE {
             self.sound = self.prove(op);
+        }
+        if const { asks_for_chain(KINDS) } {
+            self.is_chain &= op.inputs().iter().all(|source| matches!(source, Source::Previous));
         }
         self.last = Some(R::KIND);
         self.count = self.count.saturating_add(1);
@@ -391,7 +417,7 @@ impl<const PROVE: bool> Visitor for Walk<'_, PROVE> {
     }
 }
 
-impl<'a, const PROVE: bool> Walk<'a, PROVE> {
+impl<'a, const PROVE: bool, const KINDS: u32> Walk<'a, PROVE, KINDS> {
     fn new(input: &Tensor, section: &'a [u8], limits: Limits) -> Self {
         Self {
             section,
@@ -403,6 +429,7 @@ impl<'a, const PROVE: bool> Walk<'a, PROVE> {
             steps: 0,
             limits,
             sound: Ok(()),
+            is_chain: true,
         }
     }
 

@@ -15,7 +15,7 @@ use bitsback_runtime::ops::{
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::writer::{model_len, write_model};
-use bitsback_runtime::{Engine, Interpreter, KernelSet, Model, Op, Profiler, Running};
+use bitsback_runtime::{Engine, Interpreter, KernelSet, Model, Op, Profiler, Running, weights_len};
 
 pub use mutate::{CHANGES, Random, head, mend};
 pub use samples::samples;
@@ -24,6 +24,9 @@ pub use samples::samples;
 const STEPS_MAX: u64 = 1 << 22;
 /// Accepted models with larger arenas aren't run.
 const ARENA_MAX: usize = 1 << 20;
+
+/// Models whose weights take more bytes unpacked aren't run with all of them.
+const WEIGHTS_MAX: usize = 1 << 20;
 
 /// Bytes of the weight section of built models.
 const SECTION_LEN: usize = 700;
@@ -72,6 +75,7 @@ pub fn parse_and_run(bytes: &[u8], fill: i8) {
     let is_clean = reads_only_what_was_written(&model);
     assert!(!is_clean || results[0] == results[1]);
     engines_agree(&model, &input, is_clean.then_some(results[0]));
+    run_unpacked(&model, &input, (bytes, results[0]));
 }
 
 /// Each of this machine's kernels gives what the interpreter gives, where the sum of that is known.
@@ -85,6 +89,38 @@ fn engines_agree(model: &Model<'_>, input: &[i8], expected: Option<u64>) {
         let mut outputs = vec![0; 3 * output.len()];
         engine.run(&input.repeat(3), &mut outputs).expect("lengths that fit");
         assert!(expected.is_none() || outputs == output.repeat(3), "{kernels:?}");
+    }
+}
+
+/// Runs with weights unpacked into buffers of several lengths: the same outputs of all operators, and the
+/// same output where nobody looks at these.
+fn run_unpacked(model: &Model<'_>, input: &[i8], (bytes, expected): (&[u8], u64)) {
+    let whole = model.weights_len();
+    assert_eq!(weights_len(bytes), whole);
+    if whole > WEIGHTS_MAX {
+        return;
+    }
+    let mut stored = vec![0; model.arena_len()];
+    let mut interpreter = Interpreter::new(model, &mut stored).expect("a sufficient arena");
+    interpreter.input_mut().copy_from_slice(input);
+    interpreter.invoke();
+    let output = interpreter.output();
+    // Of lengths between, one that the input chooses.
+    let some = input.iter().fold(7, |hash: usize, &x| hash.wrapping_mul(31) ^ usize::from(x as u8));
+    for len in [whole, whole / 2, some % (whole + 1), 0] {
+        let mut weights = vec![0xA5; len];
+        let mut arena = vec![0; model.arena_len()];
+        let made = Interpreter::with_weights(model, &mut arena, &mut weights);
+        let mut interpreter = made.expect("a sufficient arena");
+        interpreter.input_mut().copy_from_slice(input);
+        let mut sum = Sum { total: 0, are_whole: true };
+        interpreter.invoke_with(&mut sum);
+        assert_eq!(sum.total, expected, "{len} of {whole} bytes");
+        if reads_only_what_was_written(model) {
+            interpreter.input_mut().copy_from_slice(input);
+            interpreter.invoke();
+            assert_eq!(interpreter.output(), output, "{len} of {whole} bytes");
+        }
     }
 }
 
@@ -108,6 +144,11 @@ pub fn trust_and_run(bytes: &[u8], fill: i8) {
     let _ = interpreter.dequantized_output().count();
     let _ = interpreter.set_input_bytes(&[fill as u8; 4]);
     let _ = interpreter.set_input_features(&[f32::from(fill); 4]);
+    let mut weights = vec![0; model.weights_len().max(weights_len(bytes)).min(WEIGHTS_MAX)];
+    let Ok(mut interpreter) = Interpreter::with_weights(&model, &mut arena, &mut weights) else {
+        return;
+    };
+    interpreter.invoke();
 }
 
 /// Whether every operator reads its predecessor's output alone.

@@ -18,6 +18,7 @@ use bitsback::graph::ops::{AvgPool2d, Clip, Conv2d, Dense, MaxPool2d, Op, Reshap
 use bitsback::graph::{Affine, Graph, Padding, Plan, Window, lower};
 use bitsback::internals::at_width;
 use bitsback::quantize::{RangeMethod, calibrate, plan};
+use bitsback_runtime::{Interpreter, Model, weights_len};
 
 const MODEL_FILE: &str = "model.bbk";
 const VECTORS: usize = 12;
@@ -264,6 +265,37 @@ fn every_golden_folder_holds() {
             panic!("{}: {error}", folder.display());
         }
     }
+}
+
+/// The same vectors with weights unpacked: all of them, half and none.
+#[test]
+fn every_golden_folder_holds_with_unpacked_weights() {
+    let bytes = |path: PathBuf| -> Vec<i8> {
+        std::fs::read(path).unwrap().into_iter().map(|byte| byte as i8).collect()
+    };
+    let mut unpacked = 0;
+    for entry in std::fs::read_dir(folder("")).unwrap() {
+        let folder = entry.unwrap().path();
+        let file = std::fs::read(folder.join(MODEL_FILE)).unwrap();
+        let (inputs, outputs) = (bytes(folder.join(INPUTS_FILE)), bytes(folder.join(OUTPUTS_FILE)));
+        let model = Model::parse(&file).unwrap();
+        let whole = model.weights_len();
+        assert_eq!(weights_len(&file), whole, "{}", folder.display());
+        let (x_len, y_len) = (model.input().len(), model.output().len());
+        for len in [whole, whole / 2, 0] {
+            let (mut arena, mut weights) = (vec![1; model.arena_len()], vec![0xA5; len]);
+            let made = Interpreter::with_weights(&model, &mut arena, &mut weights);
+            let mut interpreter = made.unwrap();
+            unpacked += interpreter.weights().layers();
+            for (x, y) in inputs.chunks(x_len).zip(outputs.chunks(y_len)) {
+                interpreter.input_mut().copy_from_slice(x);
+                interpreter.invoke();
+                let name = folder.display();
+                assert_eq!(interpreter.output(), y, "{name}, {len} of {whole} bytes");
+            }
+        }
+    }
+    assert!(unpacked > 50, "{unpacked}");
 }
 
 // Each way in which golden vectors can fail to hold.

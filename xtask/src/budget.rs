@@ -49,6 +49,8 @@ mod tests {
             instructions,
             arena_bytes: 0,
             stack_bytes: 0,
+            unpacked_instructions: 0,
+            weights_bytes: 0,
             first_mismatch: None,
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::files;
-use crate::footprint::{self, Checked};
+use crate::footprint::{self, Checked, Weights};
 use crate::measure::{self, Layer};
 use crate::prediction::advice::Misfit;
 use crate::prediction::cores::Core;
@@ -35,13 +35,17 @@ pub(crate) struct Certificate {
     /// Static variables, the arena among them, and the deepest stack.
     pub(crate) ram_bytes: u64,
     pub(crate) arena_bytes: u64,
-    /// Static variables other than the arena.
+    /// Memory for unpacked weights; 0 where they aren't.
+    pub(crate) weights_bytes: u64,
+    /// Static variables other than arena and weights.
     pub(crate) static_bytes: u64,
     pub(crate) stack_bytes: u64,
     /// Instructions of one inference, counted by QEMU; they are not cycles.
     pub(crate) instructions: u64,
     /// Instructions of the model's check, once after a reset.
     pub(crate) load_instructions: u64,
+    /// Instructions of unpacking, as well.
+    pub(crate) unpack_instructions: u64,
     pub(crate) layers: Vec<Layer>,
     /// What to do where weights are laid out for another core.
     pub(crate) layout_note: Option<String>,
@@ -55,10 +59,11 @@ impl Certificate {
         root: &Path,
         board: &'static Board,
         model: &Path,
+        weights: Weights,
         budget: Budget,
     ) -> Result<Self, XtaskError> {
-        let linked = footprint::linked(root, board, model, Checked::Started)?;
-        let measured = measure::embedded(root, board, model)?;
+        let linked = footprint::linked(root, board, model, Checked::Started, weights)?;
+        let measured = measure::embedded(root, board, model, weights)?;
         let mut certificate = Self {
             target: board.core,
             model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -67,10 +72,12 @@ impl Certificate {
             model_bytes: linked.model,
             ram_bytes: linked.ram + measured.stack_bytes,
             arena_bytes: measured.arena_bytes,
-            static_bytes: linked.ram.saturating_sub(measured.arena_bytes),
+            weights_bytes: measured.weights_bytes,
+            static_bytes: linked.ram.saturating_sub(measured.arena_bytes + measured.weights_bytes),
             stack_bytes: measured.stack_bytes,
             instructions: measured.instructions,
             load_instructions: measured.load_instructions,
+            unpack_instructions: measured.unpack_instructions,
             layers: measured.layers,
             layout_note: layout_note(board, model)?,
             exceeded: Vec::new(),
@@ -106,19 +113,24 @@ impl Certificate {
         );
         let _ = writeln!(
             text,
-            "RAM           {:>12}{}  arena {}, static {}, stack {}",
+            "RAM           {:>12}{}  arena {}, weights {}, static {}, stack {}",
             thousands(self.ram_bytes),
             Limit(self.ram_bytes, budget.ram),
             thousands(self.arena_bytes),
+            thousands(self.weights_bytes),
             thousands(self.static_bytes),
             thousands(self.stack_bytes)
         );
         let _ = writeln!(
             text,
-            "instructions  {:>12}{}  an inference; {} once, to check the model",
+            "instructions  {:>12}{}  an inference; {} once, to check the model{}",
             thousands(self.instructions),
             Limit(self.instructions, budget.instructions),
-            thousands(self.load_instructions)
+            thousands(self.load_instructions),
+            match self.unpack_instructions {
+                0 => String::new(),
+                count => format!(", {} to unpack its weights", thousands(count)),
+            }
         );
         if let Some(note) = &self.layout_note {
             let _ = writeln!(text, "{note}");
@@ -206,10 +218,12 @@ mod tests {
             model_bytes: 1_860,
             ram_bytes: 2_000,
             arena_bytes: 960,
+            weights_bytes: 0,
             static_bytes: 0,
             stack_bytes: 1_040,
             instructions: 277_040,
             load_instructions: 9_000,
+            unpack_instructions: 0,
             layers: vec![],
             layout_note: None,
             exceeded: vec![],

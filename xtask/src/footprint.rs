@@ -42,14 +42,39 @@ pub(crate) enum Checked {
     Started,
 }
 
+/// Where a program has its layers' weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// In flash, as the model has them.
+    Stored,
+    /// In RAM, unpacked once.
+    Unpacked,
+}
+
+impl Weights {
+    /// The features of `footprint` and `certify` for it, beside those that the model needs: unpacked
+    /// dense layers are in pairs where the core is fastest with these.
+    pub(crate) fn features(self, board: &Board) -> &'static [&'static str] {
+        let has_pairs =
+            board.target.starts_with("thumbv7em") || board.target_cpu == Some("cortex-m33");
+        match self {
+            Self::Stored => &[],
+            Self::Unpacked if has_pairs => &["unpacked", "pairs"],
+            Self::Unpacked => &["unpacked"],
+        }
+    }
+}
+
 /// Links the least firmware that runs the model: start-up and inference, no output.
 pub(crate) fn linked(
     root: &Path,
     board: &Board,
     model: &Path,
     checked: Checked,
+    weights: Weights,
 ) -> Result<Linked, XtaskError> {
     let mut features: Vec<&str> = features(model)?.names().collect();
+    features.extend(weights.features(board));
     if checked == Checked::Started {
         features.push("checks");
     }
@@ -76,7 +101,8 @@ pub(crate) fn code_bytes(
     start_up: u64,
     checked: Checked,
 ) -> Result<u64, XtaskError> {
-    let Linked { flash, model, .. } = linked(root, board, model, checked)?;
+    let linked = linked(root, board, model, checked, Weights::Stored)?;
+    let Linked { flash, model, .. } = linked;
     Ok(flash.saturating_sub(start_up).saturating_sub(model))
 }
 

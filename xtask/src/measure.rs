@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
-use crate::footprint;
+use crate::footprint::{self, Weights};
 use crate::golden::MODEL_FILE;
 use crate::qemu;
 
@@ -32,6 +32,8 @@ pub(crate) struct Layer {
 struct Total {
     instructions: Option<u64>,
     load_instructions: Option<u64>,
+    unpack_instructions: Option<u64>,
+    weights_bytes: u64,
     arena_bytes: u64,
     stack_bytes: Option<u64>,
     load_stack_bytes: Option<u64>,
@@ -43,6 +45,9 @@ pub(crate) struct Measured {
     pub(crate) instructions: u64,
     /// Instructions of `Model::parse`, which runs once.
     pub(crate) load_instructions: u64,
+    /// Instructions of unpacking weights, once as well, and the bytes that they take then.
+    pub(crate) unpack_instructions: u64,
+    pub(crate) weights_bytes: u64,
     pub(crate) arena_bytes: u64,
     /// The deepest stack of loading and inference.
     pub(crate) stack_bytes: u64,
@@ -75,9 +80,15 @@ pub(crate) fn in_slot(
 ///
 /// # Errors
 /// [`XtaskError::DoesNotFit`] when the board can't hold the program.
-pub(crate) fn embedded(root: &Path, board: &Board, model: &Path) -> Result<Measured, XtaskError> {
+pub(crate) fn embedded(
+    root: &Path,
+    board: &Board,
+    model: &Path,
+    weights: Weights,
+) -> Result<Measured, XtaskError> {
     installed(board)?;
-    let features: Vec<&str> = footprint::features(model)?.names().collect();
+    let mut features: Vec<&str> = footprint::features(model)?.names().collect();
+    features.extend(weights.features(board));
     let program = Program {
         package: PACKAGE,
         features: &features,
@@ -144,6 +155,8 @@ fn read(stdout: &str) -> Option<Measured> {
     Some(Measured {
         instructions: total.instructions?,
         load_instructions: total.load_instructions?,
+        unpack_instructions: total.unpack_instructions?,
+        weights_bytes: total.weights_bytes,
         arena_bytes: total.arena_bytes,
         stack_bytes: total.stack_bytes?.max(total.load_stack_bytes?),
         layers,
@@ -156,7 +169,7 @@ mod tests {
 
     const PRINTED: &str = r#"{"layer":0,"op":"dense","macs":12,"instructions":40}
 {"layer":1,"op":"softmax","macs":0,"instructions":null}
-{"instructions":99,"load_instructions":7,"arena_bytes":8,"stack_bytes":96,"load_stack_bytes":200}
+{"instructions":99,"load_instructions":7,"unpack_instructions":5,"weights_bytes":64,"arena_bytes":8,"stack_bytes":96,"load_stack_bytes":200}
 "#;
 
     #[test]

@@ -10,11 +10,12 @@ use crate::firmware::{self, Program};
 /// A model, which must be some: the programs hold every operator, also those that it hasn't.
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
-/// Everything that the runtime can do, with the model checked when the program starts, and when it
-/// is built.
-const PROGRAMS: [&[&str]; 2] = [
+/// Everything that the runtime can do, with the model checked when the program starts and when it is
+/// built, and with weights unpacked.
+const PROGRAMS: [&[&str]; 3] = [
     &["no-panic", "pairs", "per-channel", "widths", "checks"],
     &["no-panic", "pairs", "per-channel", "widths"],
+    &["no-panic", "pairs", "per-channel", "widths", "checks", "unpacked"],
 ];
 
 /// Links the programs for every core.

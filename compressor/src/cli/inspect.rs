@@ -29,7 +29,7 @@ use crate::text::one_line;
 /// posterior is from the prior) stands beside them. Multiply-accumulates (MACs) and the arena are what
 /// one inference takes; instructions are predicted, for --target, and where weights are laid out for
 /// another core, that is said. A firmware that knows its model can leave out the features of the runtime that
-/// it doesn't need.
+/// it doesn't need, and one that has RAM for it can unpack its weights once instead of in every inference.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -38,8 +38,9 @@ Examples:
   bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
 
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
-macs, target, instructions (predicted), layout_note (null where weights lie as the target takes them
-fastest), features (of the runtime), sections, input, output, layers[] with name, op, bits, shape (of the output), and more.")]
+weights_ram_bytes (for weights that are unpacked once), macs, target, instructions (predicted), layout_note
+(null where weights lie as the target takes them fastest), features (of the runtime), sections, input, output,
+layers[] with name, op, bits, shape (of the output), and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
@@ -58,6 +59,8 @@ struct Contents {
     /// 4 bytes a weight and bias, at the model's own shapes.
     float_bytes: u64,
     arena_bytes: u64,
+    /// RAM in which all weights that are coded or packed have room unpacked.
+    weights_ram_bytes: u64,
     macs: u64,
     target: Core,
     /// Of an inference on the target, as predicted.
@@ -150,6 +153,7 @@ fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
         file_bytes,
         float_bytes: layers.iter().map(float_bytes).sum(),
         arena_bytes: model.arena_len() as u64,
+        weights_ram_bytes: model.weights_len() as u64,
         macs: model.macs(),
         target,
         instructions: layers.iter().map(|layer| layer.instructions).fold(0, u64::saturating_add),
@@ -298,6 +302,7 @@ fn text(contents: &Contents) -> String {
          file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
+         unpack  {} bytes of RAM for weights, if a program has them\n\
          MACs    {}\n\
          instr.  about {} on a {}, predicted{}\n\
          needs   {}\n\n",
@@ -315,6 +320,7 @@ fn text(contents: &Contents) -> String {
         thousands(contents.float_bytes),
         number::times(ratio(contents.float_bytes, contents.file_bytes)),
         thousands(contents.arena_bytes),
+        thousands(contents.weights_ram_bytes),
         thousands(contents.macs),
         thousands(contents.instructions),
         contents.target,

@@ -3,7 +3,8 @@
 //! The model is a part of the program, with the operators that it uses and no others: the code is
 //! that of a firmware that would be flashed. `BITSBACK_MODEL` is its absolute path at build time.
 //! With the feature `slot` one program with every operator measures whatever lies in the board's
-//! model slot, whose length it asks the host for (`model.bbk`).
+//! model slot, whose length it asks the host for (`model.bbk`). With the feature `unpacked` weights are
+//! unpacked once, before the first inference.
 //!
 //! Prints a line of JSON for each layer, and a last one for the whole.
 #![no_std]
@@ -11,7 +12,7 @@
 
 mod model;
 
-use bitsback_runtime::{Interpreter, Model, Profiler, Running};
+use bitsback_runtime::{Interpreter, Model, Profiler, Running, Weights};
 use board::{counter, println, stack};
 
 use model::{ARENA_LEN, KINDS};
@@ -31,7 +32,17 @@ fn run() -> Result<(), board::Failure> {
         stack::bytes_used(|| counter::instructions(|| Model::<KINDS>::parse_only(bytes)));
     let model = parsed?;
     let mut arena = [0; ARENA_LEN];
-    let mut interpreter = Interpreter::new(&model, &mut arena)?;
+    #[cfg(feature = "unpacked")]
+    let mut weights = [0; model::WEIGHTS_LEN];
+    #[cfg(feature = "unpacked")]
+    let (weights_bytes, (made, unpack_instructions)) = (
+        model::WEIGHTS_LEN,
+        counter::instructions(|| Interpreter::with_weights(&model, &mut arena, &mut weights)),
+    );
+    #[cfg(not(feature = "unpacked"))]
+    let (weights_bytes, (made, unpack_instructions)) =
+        (0, (Interpreter::new(&model, &mut arena), Some(0)));
+    let mut interpreter = made?;
 
     fill(&mut interpreter);
     interpreter.invoke_with(&mut Layers::default());
@@ -42,10 +53,12 @@ fn run() -> Result<(), board::Failure> {
         long => long,
     };
     println!(
-        "{{\"instructions\":{},\"load_instructions\":{},\"arena_bytes\":{},\
-         \"stack_bytes\":{},\"load_stack_bytes\":{}}}",
+        "{{\"instructions\":{},\"load_instructions\":{},\"unpack_instructions\":{},\
+         \"weights_bytes\":{weights_bytes},\"arena_bytes\":{},\"stack_bytes\":{},\
+         \"load_stack_bytes\":{}}}",
         Json(instructions),
         Json(load_instructions),
+        Json(unpack_instructions),
         model.arena_len(),
         Json(stack.map(|bytes| bytes as u64)),
         Json(load_stack.map(|bytes| bytes as u64)),
@@ -55,7 +68,7 @@ fn run() -> Result<(), board::Failure> {
 
 /// The mean of some inferences. The input's place may be reused by the first, so that the others
 /// see other inputs: costs hardly depend on them.
-fn repeated(interpreter: &mut Interpreter<'_, '_, KINDS>) -> Option<u64> {
+fn repeated<W: Weights>(interpreter: &mut Interpreter<'_, '_, KINDS, W>) -> Option<u64> {
     let (_, all) = counter::instructions(|| {
         for _ in 0..REPEATED {
             interpreter.invoke();
@@ -65,7 +78,7 @@ fn repeated(interpreter: &mut Interpreter<'_, '_, KINDS>) -> Option<u64> {
 }
 
 /// Inputs that are alike on every core, of every size, and in no order.
-fn fill(interpreter: &mut Interpreter<'_, '_, KINDS>) {
+fn fill<W: Weights>(interpreter: &mut Interpreter<'_, '_, KINDS, W>) {
     let mut state = 0x2545_F491_u32;
     for value in interpreter.input_mut() {
         state ^= state << 13;
@@ -82,6 +95,10 @@ struct Layers {
 }
 
 impl Profiler for Layers {
+    fn sees_outputs(&self) -> bool {
+        false
+    }
+
     fn before(&mut self, _: &Running<'_>) {
         self.before = Some(counter::Start::now());
     }

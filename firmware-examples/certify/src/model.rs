@@ -1,5 +1,10 @@
 //! Where the model comes from: the program itself, or with the feature `slot` the model slot.
 
+#[cfg(all(feature = "slot", feature = "unpacked"))]
+compile_error!("how long unpacked weights are is known of a model that the program holds");
+
+#[cfg(feature = "unpacked")]
+pub(crate) use embedded::WEIGHTS_LEN;
 #[cfg(not(feature = "slot"))]
 pub(crate) use embedded::{ARENA_LEN, KINDS, bytes};
 #[cfg(feature = "slot")]
@@ -14,6 +19,8 @@ mod embedded {
     static MODEL: &[u8] = include_model!(env!("BITSBACK_MODEL"));
     pub(crate) const KINDS: u32 = op_kinds(MODEL);
     pub(crate) const ARENA_LEN: usize = arena_len(MODEL);
+    #[cfg(feature = "unpacked")]
+    pub(crate) const WEIGHTS_LEN: usize = bitsback_runtime::weights_len(MODEL);
 
     /// The model. The compiler is not to know what is in it.
     pub(crate) fn bytes() -> Result<&'static [u8], board::ModelSlotError> {

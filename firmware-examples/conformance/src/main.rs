@@ -8,8 +8,12 @@
 //! More files may follow in the slot, with zeros between them: the same model in other places of a
 //! word. A few vectors are compared with each, on an arena that begins elsewhere, too.
 //!
+//! A few are compared with weights unpacked, too: all of them, or as many as the board has room for, half
+//! of that, and none.
+//!
 //! The last line printed is JSON: vectors, files in the slot, mismatches (differing bytes), the mean
-//! instructions of an inference, bytes of arena and of stack (the deepest of loading and inference).
+//! instructions of an inference, bytes of arena and of stack (the deepest of loading and inference), the
+//! mean instructions with weights unpacked, and the bytes that these have.
 //! Exits with 0 only if every byte was equal.
 #![no_std]
 #![no_main]
@@ -17,7 +21,7 @@
 mod failure;
 mod vectors;
 
-use bitsback_runtime::{Header, ISA, Interpreter, Model};
+use bitsback_runtime::{Header, ISA, Interpreter, Model, Weights};
 use board::{counter, println, stack};
 
 use failure::Failure;
@@ -27,8 +31,11 @@ use vectors::Stream;
 /// timer's last tick, and 40 ticks of 40 instructions average that out.
 const TIMED_VECTORS: u64 = 40;
 
-/// Vectors that are compared with each file but the first.
+/// Vectors that are compared with each file but the first, and with each length of unpacked weights.
 const PLACED_VECTORS: u64 = 4;
+
+/// Room for unpacked weights.
+const WEIGHTS_BYTES: usize = board::ARENA_BYTES / 8;
 
 board::main!(run);
 
@@ -60,11 +67,40 @@ fn run() -> Result<(), Failure> {
             println!("in file {files} of the slot, at {:p}", file.as_ptr());
         }
         mismatches += differing;
+        if files == 0 {
+            mismatches += compare_unpacked(&model, arena, &mut costs)?;
+        }
         files += 1;
         slot = rest;
     }
     costs.print(vectors, files, mismatches, arena_bytes);
     if mismatches > 0 { Err(Failure::Mismatches(mismatches)) } else { Ok(()) }
+}
+
+/// Runs some vectors with weights unpacked into buffers of several lengths; returns how many bytes differ.
+fn compare_unpacked(
+    model: &Model<'_>,
+    arena: &mut [i8],
+    costs: &mut Costs,
+) -> Result<u64, Failure> {
+    let mut weights = [0; WEIGHTS_BYTES];
+    let whole = model.weights_len().min(WEIGHTS_BYTES);
+    let mut mismatches = 0;
+    for len in [whole, whole / 2, 0] {
+        let room = weights.get_mut(..len).unwrap_or_default();
+        let mut interpreter = Interpreter::with_weights(model, arena, room)?;
+        let mut own = Costs::default();
+        let (_, differing) = compare(&mut interpreter, PLACED_VECTORS, Some(&mut own))?;
+        if mismatches == 0 && differing > 0 {
+            println!("with {len} bytes of unpacked weights");
+        }
+        mismatches += differing;
+        if len == whole {
+            costs.unpacked = own.mean();
+            costs.weights_bytes = len;
+        }
+    }
+    Ok(mismatches)
 }
 
 /// The first file, as long as its header says, and what lies behind it and the zeros that follow.
@@ -79,8 +115,8 @@ fn split(slot: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Runs vectors, `most` at the most; returns how many, and how many bytes differ.
-fn compare(
-    interpreter: &mut Interpreter<'_, '_>,
+fn compare<W: Weights>(
+    interpreter: &mut Interpreter<'_, '_, { bitsback_runtime::ALL_KINDS }, W>,
     most: u64,
     mut costs: Option<&mut Costs>,
 ) -> Result<(u64, u64), Failure> {
@@ -122,6 +158,9 @@ struct Costs {
     timed: u64,
     instructions: u64,
     stack_bytes: usize,
+    /// Of an inference with weights unpacked.
+    unpacked: u64,
+    weights_bytes: usize,
     /// Whether a timer ran out or the stack went below its paint: then the sums are too small.
     incomplete: bool,
 }
@@ -141,14 +180,21 @@ impl Costs {
         self.stack_bytes = self.stack_bytes.max(stack.unwrap_or(0));
     }
 
-    fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
+    /// Of an inference; 0 if it isn't known.
+    fn mean(&self) -> u64 {
         let mean = self.instructions.checked_div(self.timed).unwrap_or(0);
-        let (instructions, stack_bytes) =
-            if self.incomplete { (0, 0) } else { (mean, self.stack_bytes) };
+        if self.incomplete { 0 } else { mean }
+    }
+
+    fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
+        let instructions = self.mean();
+        let stack_bytes = if self.incomplete { 0 } else { self.stack_bytes };
+        let Self { unpacked, weights_bytes, .. } = self;
         println!(
             "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"files\":{files},\
              \"mismatches\":{mismatches},\"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
-             \"stack_bytes\":{stack_bytes}}}"
+             \"stack_bytes\":{stack_bytes},\"unpacked_instructions\":{unpacked},\
+             \"weights_bytes\":{weights_bytes}}}"
         );
     }
 }

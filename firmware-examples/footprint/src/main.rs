@@ -75,6 +75,10 @@ mod inference {
     /// Where every firmware has its arena: start-up clears it, and the linker knows whether it fits.
     static mut ARENA: [i8; arena_len(MODEL)] = [0; arena_len(MODEL)];
 
+    #[cfg(feature = "unpacked")]
+    static mut WEIGHTS: [u8; bitsback_runtime::weights_len(MODEL)] =
+        [0; bitsback_runtime::weights_len(MODEL)];
+
     /// One inference as a product would do it: parse, input, invoke, class.
     pub(crate) fn run() {
         // build.rs has checked it.
@@ -85,7 +89,15 @@ mod inference {
         let Ok(model) = model else { return };
         // SAFETY: this runs once, and nothing else names the arena.
         let arena = unsafe { (&raw mut ARENA).as_mut_unchecked() };
-        let Ok(mut interpreter) = Interpreter::new(&model, arena) else { return };
+        #[cfg(not(feature = "unpacked"))]
+        let made = Interpreter::new(&model, arena);
+        #[cfg(feature = "unpacked")]
+        let made = {
+            // SAFETY: as the arena.
+            let weights = unsafe { (&raw mut WEIGHTS).as_mut_unchecked() };
+            Interpreter::with_weights(&model, arena, weights)
+        };
+        let Ok(mut interpreter) = made else { return };
         // Value by value, as from a sensor: filling is no part of inference.
         for input in interpreter.input_mut() {
             *input = black_box(0);

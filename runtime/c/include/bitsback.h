@@ -165,6 +165,30 @@ BitsbackStatus bitsback_set_input_features(const Bitsback *network,
 // As bitsback_input.
 BitsbackStatus bitsback_run(const Bitsback *network);
 
+// Bytes that the weights of a loaded model take unpacked, for bitsback_unpack; 0 where none are packed
+// or coded, or when nothing is loaded.
+//
+// The caller promises:
+// As bitsback_input.
+size_t bitsback_weights_len(const Bitsback *network);
+
+// Unpacks packed and coded weights once, for bitsback_run_unpacked; with fewer bytes than
+// bitsback_weights_len says, those that cost most for the room they take.
+//
+// The caller promises:
+// As bitsback_input; weights points to weights_len bytes, which stay where they are and are used by
+// nobody else as long as the network is used, or until it is loaded anew.
+BitsbackStatus bitsback_unpack(Bitsback *network,
+                               uint8_t *weights,
+                               size_t weights_len);
+
+// As bitsback_run, with the weights that bitsback_unpack has unpacked: the same outputs in less time. A
+// function of its own, so that programs which don't call it don't hold its code.
+//
+// The caller promises:
+// As bitsback_input.
+BitsbackStatus bitsback_run_unpacked(const Bitsback *network);
+
 // The quantised output of the last run; its length goes to len. Null when nothing is loaded.
 //
 // The caller promises:

@@ -7,7 +7,7 @@ use core::ffi::c_char;
 
 use bitsback_runtime::Limits;
 
-use crate::pointers::{Bitsback, load, loaded, overlap, values, write};
+use crate::pointers::{Bitsback, load, loaded, overlap, unpack, values, write};
 use crate::status::BitsbackStatus as Status;
 
 /// Bytes of arena that a model needs; 0 when the bytes are no model. Only the header is read.
@@ -144,6 +144,48 @@ pub unsafe extern "C" fn bitsback_run(network: *const Bitsback) -> Status {
     // SAFETY: the caller's promise, which is that of both.
     let run = || unsafe {
         loaded(network)?.interpreter()?.invoke();
+        Ok(())
+    };
+    Status::of(run())
+}
+
+/// Bytes that the weights of a loaded model take unpacked, for bitsback_unpack; 0 where none are packed
+/// or coded, or when nothing is loaded.
+///
+/// # Safety
+/// As bitsback_input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitsback_weights_len(network: *const Bitsback) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { loaded(network) }.map_or(0, |loaded| loaded.model().weights_len())
+}
+
+/// Unpacks packed and coded weights once, for bitsback_run_unpacked; with fewer bytes than
+/// bitsback_weights_len says, those that cost most for the room they take.
+///
+/// # Safety
+/// As bitsback_input; `weights` points to `weights_len` bytes, which stay where they are and are used by
+/// nobody else as long as the network is used, or until it is loaded anew.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitsback_unpack(
+    network: *mut Bitsback,
+    weights: *mut u8,
+    weights_len: usize,
+) -> Status {
+    // SAFETY: the caller's promise.
+    Status::of(unsafe { unpack(network, weights, weights_len) })
+}
+
+/// As bitsback_run, with the weights that bitsback_unpack has unpacked: the same outputs in less time. A
+/// function of its own, so that programs which don't call it don't hold its code.
+///
+/// # Safety
+/// As bitsback_input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitsback_run_unpacked(network: *const Bitsback) -> Status {
+    // SAFETY: the caller's promise, which is that of both.
+    let run = || unsafe {
+        loaded(network)?.unpacked()?.invoke();
         Ok(())
     };
     Status::of(run())

@@ -4,7 +4,7 @@ use core::ptr;
 use core::slice;
 
 use bitsback_runtime::format::MAX_STEPS;
-use bitsback_runtime::{Interpreter, Limits, Model};
+use bitsback_runtime::{Interpreter, Limits, Model, Unpacked};
 
 use crate::kinds::KINDS;
 use crate::status::BitsbackStatus as Status;
@@ -37,6 +37,7 @@ pub(crate) struct Loaded {
     model: Model<'static, KINDS>,
     arena: *mut i8,
     arena_len: usize,
+    unpacked: Unpacked<'static>,
 }
 
 // The caller's memory is large enough and aligned enough for what is put there.
@@ -121,10 +122,43 @@ pub(crate) unsafe fn load(
         return Err(Status::ArenaTooSmall);
     }
     let arena_len = model.arena_len();
-    let loaded = Loaded { mark: LOADED, model, arena, arena_len };
+    let loaded = Loaded { mark: LOADED, model, arena, arena_len, unpacked: Unpacked::NONE };
     // SAFETY: `network` is neither null nor misaligned (checked above), large and aligned enough
     // for `Loaded` (asserted above), and the caller's to write. `Loaded` needs no drop.
     unsafe { write(network.cast::<Loaded>(), loaded) }
+}
+
+/// Unpacks weights of what is loaded in `network`.
+///
+/// # Safety
+/// `network`, unless it is null, points to a [`Bitsback`] whose bytes are initialised and which nobody
+/// else uses now; `weights`, unless null, to so many bytes, which stay there and are used by nobody else
+/// until the network is loaded anew or forgotten.
+pub(crate) unsafe fn unpack(
+    network: *mut Bitsback,
+    weights: *mut u8,
+    weights_len: usize,
+) -> Result<(), Status> {
+    // SAFETY: the caller's promise.
+    let loaded = unsafe { loaded(network) }?;
+    let model = loaded.model.section();
+    let others = [
+        (network as usize, size_of::<Bitsback>()),
+        loaded.arena(),
+        (model.as_ptr() as usize, model.len()),
+    ];
+    if others.iter().any(|&(at, len)| overlap(weights as usize, weights_len, at, len)) {
+        return Err(Status::Overlap);
+    }
+    // SAFETY: the caller's promise, null and too long excepted, which are errors.
+    unsafe { values(weights, weights_len) }?;
+    // SAFETY: neither null nor longer than an object can be (checked above), apart from all else that is
+    // used, and the caller's alone to use; any bits are a u8.
+    let weights = unsafe { slice::from_raw_parts_mut(weights, weights_len) };
+    let unpacked = Unpacked::new(&loaded.model, weights);
+    // SAFETY: `network` holds a `Loaded` (checked by `loaded`), which nobody refers to any more.
+    unsafe { (&raw mut (*network.cast::<Loaded>()).unpacked).write(unpacked) };
+    Ok(())
 }
 
 /// Whether a pointer may be one to a network.
@@ -178,6 +212,18 @@ impl Loaded {
         // written holds bits as well, from C's point of view and after `load` from ours.
         let arena = unsafe { slice::from_raw_parts_mut(self.arena, self.arena_len) };
         Ok(Interpreter::new(&self.model, arena)?)
+    }
+
+    /// As [`Self::interpreter`], with the weights that [`unpack`] has unpacked.
+    ///
+    /// # Safety
+    /// As [`Self::interpreter`]; what was given to [`unpack`] is still there and unchanged.
+    pub(crate) unsafe fn unpacked(
+        &self,
+    ) -> Result<Interpreter<'_, 'static, KINDS, Unpacked<'_>>, Status> {
+        // SAFETY: as in `interpreter`.
+        let arena = unsafe { slice::from_raw_parts_mut(self.arena, self.arena_len) };
+        Ok(Interpreter::with_unpacked(&self.model, arena, self.unpacked)?)
     }
 }
 

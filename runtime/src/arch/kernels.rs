@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sight, Sums, portable};
+use crate::format::Layout;
 
 /// The micro-kernels of an instruction set. What a method does by itself is portable and the
 /// reference; an instruction set overrides what it does better, and gives the same bits.
@@ -28,6 +29,8 @@ pub(crate) trait Kernels: Sized {
     const DECODED_MAX: usize = 2048;
     /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
     const HAS_DEPTHWISE: bool = false;
+    /// How the rows of dense layers are arranged where they are unpacked.
+    const DENSE_LAYOUT: Layout = Layout::RowMajor;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
     /// [`Self::depthwise`] is overridden.
     const LANES: usize = 4;

@@ -19,6 +19,7 @@
 //! | `patches` | what a convolution gathers and multiplies: [`GatherPatches`] |
 //! | `blocks` | that, a position at a time, by [`Kernels::dot_rows`] |
 //! | `matrix`, `finish`, `addition`, `depthwise` | what kernels are told of a layer |
+//! | `decode`, `undecoded` | coded weights, where all of Thumb-2 is there, and that they have no kernel |
 //! | `steps`, `quads` | what vectors of several instruction sets have in common |
 //! | `host` | what the engine for hosts multiplies with, by another order of weights |
 //! | `suite` | the tests that all pass, against an oracle that calls no kernel |
@@ -38,6 +39,8 @@ mod suite;
 // The choice, which `build.rs` makes by the target, and what several of them share.
 #[cfg(not(bitsback_isa = "dsp"))]
 mod blocks;
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+mod decode;
 #[cfg(bitsback_isa = "dsp")]
 mod dsp;
 #[cfg(bitsback_isa = "mve")]
@@ -55,6 +58,8 @@ mod quads;
 mod scalar;
 #[cfg(any(bitsback_isa = "neon", bitsback_isa = "x86_64"))]
 mod steps;
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2")))]
+mod undecoded;
 #[cfg(bitsback_isa = "x86_64")]
 mod x86_64;
 
@@ -78,12 +83,25 @@ pub(crate) use scalar::Scalar as Isa;
 #[cfg(bitsback_isa = "x86_64")]
 pub(crate) use x86_64::X86 as Isa;
 
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+pub(crate) use decode::{HAS_CODED, Stretch, read_coded};
+#[cfg(not(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2")))]
+pub(crate) use undecoded::{HAS_CODED, Stretch, read_coded};
+
 pub(crate) use addition::Addition;
 pub(crate) use depthwise::{Group, LANES, SPANS_MAX, Sight, Span, Steps};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use kernels::{Kernels, Lanes};
 pub(crate) use matrix::{Matrix, Row};
 pub(crate) use patches::{GatherPatches, MakeWorkspace, Stretches, Workspace};
+
+/// Values as bytes.
+pub(crate) fn bytes_of(values: &mut [i8]) -> &mut [u8] {
+    let (data, len) = (values.as_mut_ptr().cast(), values.len());
+    // SAFETY: as many bytes as there are values, which have the same size, alignment and bits, borrowed for
+    // as long.
+    unsafe { core::slice::from_raw_parts_mut(data, len) }
+}
 
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;

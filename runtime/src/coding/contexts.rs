@@ -7,6 +7,7 @@ use super::decoder::Decoder;
 #[cfg(any(test, feature = "writer"))]
 use super::encoder::Encoder;
 use super::probability::{Coder, Probability, adaptive, even, mostly};
+use crate::arch::{HAS_CODED, Stretch, read_coded};
 
 /// Columns that a stream remembers, and weights of the longest filter of a coded convolution: 5 × 5 ×
 /// 20. Longer rows share them, column c with c + 512.
@@ -32,13 +33,13 @@ pub const fn coded_limit(bits: u8) -> i8 {
 
 /// What a weight is predicted from; the first decisions of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Prediction {
+pub(crate) struct Prediction {
     /// The weight before it in the row.
-    pub(super) neighbour: bool,
+    pub(crate) neighbour: bool,
     /// The weights above it in the column.
     pub(super) column: bool,
     /// Its sign, from that of the weight before.
-    pub(super) sign: bool,
+    pub(crate) sign: bool,
 }
 
 #[cfg(any(test, feature = "writer"))]
@@ -202,17 +203,36 @@ impl<'m> Contexts<'m> {
         x: &[i8],
         zero_point: i8,
     ) -> i32 {
-        // The last weight of those before, and the next ones.
-        let mut window = [0; 1 + WINDOW];
-        let window = Cell::from_mut(&mut window[..]).as_slice_of_cells();
         let mut sum = 0i32;
+        let mut window = Window::new();
         for (number, x) in x.chunks(WINDOW).enumerate() {
-            let places = window.get(1..=x.len()).unwrap_or_default();
+            let (before, places) = window.cells(x.len());
             let column = number.wrapping_mul(WINDOW);
-            self.read_some(decoder, column, window, places, x, zero_point, &mut sum);
-            if let (Some(before), Some(last)) = (window.first(), places.last()) {
-                before.set(last.get());
+            self.read_some(decoder, column, before, places, x, zero_point, &mut sum);
+            window.end(x.len());
+        }
+        self.end_row();
+        sum
+    }
+
+    /// Reads a row of so many weights, each of them seeing the one before, hands each to `put` with
+    /// its column, and gives Σ w.
+    pub(crate) fn read_each(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        columns: usize,
+        mut put: impl FnMut(usize, i8),
+    ) -> i32 {
+        let mut sum = 0i32;
+        let mut window = Window::new();
+        for column in (0..columns).step_by(WINDOW) {
+            let len = columns.wrapping_sub(column).min(WINDOW);
+            let (before, places) = window.cells(len);
+            self.read_some(decoder, column, before, places, &[], -1, &mut sum);
+            for (place, column) in places.iter().zip(column..) {
+                put(column, place.get() as i8);
             }
+            window.end(len);
         }
         self.end_row();
         sum
@@ -235,6 +255,11 @@ impl<'m> Contexts<'m> {
         let share = self.share();
         let activities = self.memory.0.get_mut(column % MEMORY..).unwrap_or_default();
         let count = activities.len().min(places.len());
+        if HAS_CODED {
+            let activities = activities.get_mut(..count).unwrap_or_default();
+            let cells = [before, places];
+            return self.weights.read_some(decoder, cells, activities, (x, zero_point), share, sum);
+        }
         // By itself, so that it stays in registers.
         let mut own = decoder.clone();
         let mut products = 0i32;
@@ -281,14 +306,26 @@ impl<'m> Contexts<'m> {
 
 /// What has been learnt about weights.
 #[derive(Debug)]
-struct Weights {
-    prediction: Prediction,
-    limit: u8,
+#[repr(C)] // what a kernel reads is near the beginning
+pub(crate) struct Weights {
     /// By [`step`], four each: of the weight before, is it 0, 1 or more?
-    zero: [Probability; STATES],
-    negative: [Probability; 3],
-    more: [Probability; COUNTED as usize],
+    pub(crate) zero: [Probability; STATES],
+    pub(crate) negative: [Probability; 3],
+    pub(crate) more: [Probability; COUNTED as usize],
+    pub(crate) limit: u8,
+    pub(crate) prediction: Prediction,
+    pub(crate) stretch: Stretch,
     escape: Number,
+}
+
+/// Weights that a kernel has read.
+pub(crate) struct Found {
+    /// How many: all, unless one is `open`.
+    pub(crate) count: usize,
+    /// Σ w·(x − zero point), in which inputs that aren't there are 0.
+    pub(crate) sum: i32,
+    /// Whether the next one is below 0, if its magnitude goes on as a number, above [`COUNTED`].
+    pub(crate) open: Option<bool>,
 }
 
 impl Weights {
@@ -300,7 +337,47 @@ impl Weights {
             zero: [Probability::EVEN; STATES],
             negative: [Probability::EVEN; 3],
             more: [Probability::EVEN; COUNTED as usize],
+            stretch: Stretch::NEW,
             escape: Number::NEW,
+        }
+    }
+
+    /// As [`Contexts::read_some`], by a kernel up to a weight whose magnitude is a number.
+    fn read_some(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        [before, places]: [&[Cell<u8>]; 2],
+        activities: &mut [u8],
+        (x, zero_point): (&[i8], i8),
+        share: u32,
+        sum: &mut i32,
+    ) -> usize {
+        let x = x.get(..activities.len()).unwrap_or_default();
+        let mut from = 0usize;
+        loop {
+            let cells = [before, places].map(|cells| cells.get(from..).unwrap_or_default());
+            let left = activities.get_mut(from..).unwrap_or_default();
+            let x_left = x.get(from..).unwrap_or_default();
+            let Some(found) = read_coded(self, decoder, cells, left, (x_left, zero_point), share)
+            else {
+                return activities.len();
+            };
+            *sum = sum.wrapping_add(found.sum);
+            from = from.wrapping_add(found.count);
+            let Some(negative) = found.open else { return activities.len() };
+            let counted = COUNTED.wrapping_add(1);
+            let most = self.limit.saturating_sub(counted);
+            let rest = self.escape.code(decoder, 0, most.into());
+            let magnitude = counted.wrapping_add(rest as u8) as i8;
+            let weight = if negative { magnitude.wrapping_neg() } else { magnitude };
+            if let (Some(place), Some(activity)) = (places.get(from), activities.get_mut(from)) {
+                place.set(weight as u8);
+                move_to(activity, weight, share);
+            }
+            let x = i32::from(x.get(from).copied().unwrap_or_default());
+            let x = x.wrapping_sub(zero_point.into());
+            *sum = sum.wrapping_add(i32::from(weight).wrapping_mul(x));
+            from = from.wrapping_add(1);
         }
     }
 
@@ -322,22 +399,16 @@ impl Weights {
                 size = usize::from(before.unsigned_abs().min(2));
             }
         }
-        let moved = |error: u32| error.wrapping_mul(share).wrapping_shr(16) as u8;
         let used = STEPS.get(usize::from(was >> 2)).copied().unwrap_or_default();
         let state = usize::from(used).wrapping_add(size) % STATES;
         if let Some(zero) = self.zero.get_mut(state)
             && mostly(coder, zero, value == 0)
         {
-            *activity = was.wrapping_sub(moved(was.into()));
+            *activity = was.wrapping_sub(moved(was.into(), share));
             return 0;
         }
         let weight = coder.rarely(|coder| self.used(coder, before, value));
-        let target = weight.unsigned_abs().min(3).wrapping_mul(ACTIVITY_UNIT);
-        *activity = if target < was {
-            was.wrapping_sub(moved(was.wrapping_sub(target).into()))
-        } else {
-            was.wrapping_add(moved(target.wrapping_sub(was).into()))
-        };
+        move_to(activity, weight, share);
         weight
     }
 
@@ -370,14 +441,52 @@ impl Weights {
     }
 }
 
+/// The part of an error by which an activity moves.
+#[inline(always)]
+fn moved(error: u32, share: u32) -> u8 {
+    error.wrapping_mul(share).wrapping_shr(16) as u8
+}
+
+/// Moves a column's activity after a weight that isn't 0.
+#[inline(always)]
+fn move_to(activity: &mut u8, weight: i8, share: u32) {
+    let was = *activity;
+    let target = weight.unsigned_abs().min(3).wrapping_mul(ACTIVITY_UNIT);
+    *activity = if target < was {
+        was.wrapping_sub(moved(was.wrapping_sub(target).into(), share))
+    } else {
+        was.wrapping_add(moved(target.wrapping_sub(was).into(), share))
+    };
+}
+
 /// Inputs that a row of any length is multiplied with at once; [`MEMORY`] is a multiple of it.
 const WINDOW: usize = 64;
 const _: () = assert!(MEMORY.is_multiple_of(WINDOW));
+/// The last weight of those before, and the next ones.
+struct Window([u8; 1 + WINDOW]);
+
+impl Window {
+    const fn new() -> Self {
+        Self([0; 1 + WINDOW])
+    }
+
+    /// What the next weights see, and where so many of them come.
+    fn cells(&mut self, len: usize) -> (&[Cell<u8>], &[Cell<u8>]) {
+        let cells = Cell::from_mut(&mut self.0[..]).as_slice_of_cells();
+        (cells, cells.get(1..=len).unwrap_or_default())
+    }
+
+    /// After so many.
+    fn end(&mut self, len: usize) {
+        self.0[0] = self.0.get(len).copied().unwrap_or_default();
+    }
+}
+
 /// States of whether a weight is 0, as a power of two.
 const STATES: usize = (4 * ACTIVITIES).next_power_of_two();
 
 /// Four times the [`step`] of an activity, by fours.
-static STEPS: [u8; 64] = {
+pub(crate) static STEPS: [u8; 64] = {
     let mut steps = [0; 64];
     let mut i = 0;
     while i < 64 {

@@ -7,10 +7,10 @@ use super::probability::{Coder, PRECISION};
 /// The range decoder, over the bytes of one layer.
 #[derive(Clone, Debug)]
 pub struct Decoder<'a> {
-    bytes: core::slice::Iter<'a, u8>,
-    range: u32,
+    pub(crate) bytes: core::slice::Iter<'a, u8>,
+    pub(crate) range: u32,
     /// How far the stream's number lies above the range's lower end.
-    code: u32,
+    pub(crate) code: u32,
 }
 
 impl<'a> Decoder<'a> {

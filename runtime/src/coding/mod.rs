@@ -16,7 +16,10 @@ mod probability;
 
 #[cfg(any(test, feature = "writer"))]
 pub use contexts::CodedRow;
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+pub(crate) use contexts::STEPS;
 pub use contexts::{CODED_BIAS_MAX, Contexts, MEMORY, Memory, coded_limit};
+pub(crate) use contexts::{Found, Weights};
 pub use decoder::Decoder;
 #[cfg(any(test, feature = "writer"))]
 pub use encoder::encode;

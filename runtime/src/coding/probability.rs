@@ -14,7 +14,8 @@ const MARGIN: i32 = 64;
 /// The probability that a decision is `true`. It moves by 1/(n + 1.5) of its error after the
 /// n-th observation, as a count of both outcomes would, and by a fixed share once it is settled.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Probability {
+#[repr(C)] // as a kernel reads it
+pub(crate) struct Probability {
     /// In 65,536ths.
     value: u16,
     /// 2n + 3.

@@ -198,7 +198,7 @@ impl Stage {
                     pooling.run(kernels, inputs.get(input), output, scratch);
                 }
                 Work::Add(sum) => add(step, kernels, sum, arena, scratch),
-                Work::Operator => step.op.operator().run(&step.previous, plan.section, arena),
+                Work::Operator => step.op.run(&step.previous, plan.section, arena),
             }
         }
     }

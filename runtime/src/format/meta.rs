@@ -3,6 +3,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
+use super::form::Form;
 use super::reader::{Read, Reader, is_utf8, read_fields};
 use super::tensor::Tensor;
 
@@ -46,9 +47,7 @@ read_fields!(Numbers { input, input_scale, output_scale, preprocess });
 impl Numbers {
     /// Reads a `Meta`'s input and passes over the rest.
     pub(crate) fn input_of_meta(reader: &mut Reader<'_>) -> Tensor {
-        for _ in 0..TEXTS {
-            reader.text();
-        }
+        Self::skip_texts(reader);
         let input = reader.take();
         reader.bytes(2 * size_of::<f32>()); // scales
         match reader.case(3) {
@@ -72,10 +71,17 @@ impl Numbers {
 
     /// Reads a `Meta`, passing over its texts.
     pub(crate) fn of_meta(reader: &mut Reader<'_>) -> Self {
-        for _ in 0..TEXTS {
-            reader.text();
-        }
+        Self::skip_texts(reader);
         reader.take()
+    }
+
+    /// Passes over what a `Meta` begins with.
+    pub(super) const fn skip_texts(reader: &mut Reader<'_>) {
+        let mut left = TEXTS;
+        while left > 0 {
+            reader.text();
+            left -= 1;
+        }
     }
 }
 
@@ -143,6 +149,12 @@ pub enum Preprocess {
 }
 
 impl Read for Preprocess {
+    const FORM: Form = Form::Cases(&[
+        Form::NOTHING,
+        Vec::<ByteAffine, MAX_PREPROCESS_CHANNELS, u8>::FORM,
+        u32::FORM,
+    ]);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(3) {
             1 => Self::Bytes(reader.take()),

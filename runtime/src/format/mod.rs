@@ -29,16 +29,19 @@
 
 mod crc;
 mod error;
+mod form;
 mod header;
 mod meta;
 mod packing;
 mod pairs;
 mod reader;
 mod tensor;
+mod unpacked;
 mod weights;
 
 pub(crate) use crc::crc32;
 pub use error::{OpFault, ParseError};
+pub(crate) use form::Form;
 pub use header::{
     FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
     input_len, op_kinds, output_len,
@@ -51,11 +54,13 @@ pub use packing::{Fields, is_width, row_len};
 #[cfg(any(test, feature = "writer"))]
 pub use packing::{PackError, pack_row};
 pub use pairs::{PAIR_BLOCK_ROWS, PAIRED_SUM_MAX, pair_block_len};
-pub(crate) use pairs::{matrix_len, paired_magnitude, paired_weight};
+pub(crate) use pairs::{matrix_len, paired_magnitude, paired_place, paired_weight};
 #[cfg(any(test, feature = "writer"))]
 pub use pairs::{pack_pairs, paired_row, pairs_pay};
 pub(crate) use reader::{Read, Reader, read_fields};
 pub use tensor::{MAX_RANK, Shape, Source, Tensor, Window};
+pub use unpacked::weights_len;
+pub(crate) use unpacked::{UNPACKED_ALIGNMENT, UNPACKED_HEAD, UnpackedLayer, add_unpacked};
 pub use weights::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, Requantization,
     StoredBias, Weights,

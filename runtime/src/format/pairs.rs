@@ -104,11 +104,16 @@ pub fn paired_row(block: &[u8], member: usize) -> impl Iterator<Item = i16> {
     })
 }
 
+/// Where the half-word with a column of one of a block's rows begins.
+pub(crate) fn paired_place(member: usize, column: usize) -> usize {
+    let pair = (column / GROUP).wrapping_mul(2).wrapping_add(member / 2 % 2);
+    pair.wrapping_mul(GROUP).wrapping_add(column_of(column)).wrapping_mul(2)
+}
+
 /// One weight of one of a block's rows, 0 beyond its end.
 pub(crate) fn paired_weight(block: &[u8], member: usize, column: usize) -> i32 {
-    let pair = (column / GROUP).wrapping_mul(2).wrapping_add(member / 2 % 2);
-    let half = pair.wrapping_mul(GROUP).wrapping_add(column_of(column));
-    let Some(&half) = block.get(half.wrapping_mul(2)..).and_then(<[_]>::first_chunk) else {
+    let place = paired_place(member, column);
+    let Some(&half) = block.get(place..).and_then(<[_]>::first_chunk) else {
         return 0;
     };
     let [low, _] = half.map(|byte| i32::from(byte as i8));

@@ -5,6 +5,8 @@
 
 use heapless::{LenType, Vec};
 
+use super::form::Form;
+
 /// Bytes of which values are taken. One that isn't there, or isn't sound, is read as zero, and
 /// makes all of them void: see [`Reader::is_sound`].
 pub(crate) struct Reader<'a> {
@@ -14,6 +16,9 @@ pub(crate) struct Reader<'a> {
 
 /// What can be read.
 pub(crate) trait Read: Sized {
+    /// What it takes.
+    const FORM: Form;
+
     /// Takes a value.
     fn read(reader: &mut Reader<'_>) -> Self;
 }
@@ -45,7 +50,7 @@ impl<'a> Reader<'a> {
 
     /// So many bytes.
     #[inline(never)]
-    pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
+    pub(crate) const fn bytes(&mut self, len: usize) -> &'a [u8] {
         match self.rest.split_at_checked(len) {
             Some((taken, rest)) => {
                 self.rest = rest;
@@ -59,7 +64,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline(never)]
-    pub(crate) fn byte(&mut self) -> u8 {
+    pub(crate) const fn byte(&mut self) -> u8 {
         match self.rest.split_first() {
             Some((&byte, rest)) => {
                 self.rest = rest;
@@ -75,31 +80,32 @@ impl<'a> Reader<'a> {
     /// A number of at most `bits` bits, seven a byte, the least significant first; the last byte's
     /// highest bit isn't set.
     #[inline(never)]
-    pub(crate) fn varint(&mut self, bits: u32) -> u32 {
+    pub(crate) const fn varint(&mut self, bits: u32) -> u32 {
         let (mut value, mut held) = (0u32, 0u32);
-        let mut rest = self.rest.iter();
+        let mut rest = self.rest;
         while held < bits
-            && let Some(&byte) = rest.next()
+            && let Some((&byte, behind)) = rest.split_first()
         {
-            let byte = u32::from(byte);
+            rest = behind;
+            let byte = byte as u32;
             let room = bits.wrapping_sub(held);
             value |= (byte & 0x7F).wrapping_shl(held);
             if byte < 0x80 {
                 if room < 7 && byte.wrapping_shr(room) != 0 {
                     self.sound = false;
                 }
-                self.rest = rest.as_slice();
+                self.rest = rest;
                 return value;
             }
             held = held.wrapping_add(7);
         }
-        self.rest = rest.as_slice();
+        self.rest = rest;
         self.sound = false;
         0
     }
 
     /// One of `count` cases.
-    pub(crate) fn case(&mut self, count: u32) -> u32 {
+    pub(crate) const fn case(&mut self, count: u32) -> u32 {
         let case = self.varint(u32::BITS);
         if case >= count {
             self.sound = false;
@@ -109,7 +115,7 @@ impl<'a> Reader<'a> {
 
     /// The bytes of a text.
     #[inline(never)]
-    pub(crate) fn text(&mut self) -> &'a [u8] {
+    pub(crate) const fn text(&mut self) -> &'a [u8] {
         let len = self.varint(u32::BITS) as usize;
         self.bytes(len)
     }
@@ -144,30 +150,40 @@ pub(super) fn is_utf8(text: &[u8]) -> bool {
 }
 
 impl Read for u8 {
+    const FORM: Form = Form::Bytes(1);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         reader.byte()
     }
 }
 
 impl Read for i8 {
+    const FORM: Form = Form::Bytes(1);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         reader.byte() as i8
     }
 }
 
 impl Read for u16 {
+    const FORM: Form = Form::Varint;
+
     fn read(reader: &mut Reader<'_>) -> Self {
         reader.varint(Self::BITS) as Self
     }
 }
 
 impl Read for u32 {
+    const FORM: Form = Form::Varint;
+
     fn read(reader: &mut Reader<'_>) -> Self {
         reader.varint(Self::BITS)
     }
 }
 
 impl Read for i32 {
+    const FORM: Form = Form::Varint;
+
     /// The sign is the lowest bit.
     fn read(reader: &mut Reader<'_>) -> Self {
         let zigzag = reader.varint(Self::BITS);
@@ -176,6 +192,8 @@ impl Read for i32 {
 }
 
 impl Read for bool {
+    const FORM: Form = Form::Bytes(1);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         let byte = reader.byte();
         if byte > 1 {
@@ -186,12 +204,16 @@ impl Read for bool {
 }
 
 impl Read for f32 {
+    const FORM: Form = Form::Bytes(4);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         Self::from_bits(u32::from_le_bytes(core::array::from_fn(|_| reader.byte())))
     }
 }
 
 impl<T: Read> Read for Option<T> {
+    const FORM: Form = Form::Cases(&[Form::NOTHING, T::FORM]);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.byte() {
             0 => None,
@@ -205,12 +227,16 @@ impl<T: Read> Read for Option<T> {
 }
 
 impl<T: Read, const N: usize> Read for [T; N] {
+    const FORM: Form = Form::Each(N, &T::FORM);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         core::array::from_fn(|_| reader.take())
     }
 }
 
 impl<T: Read, L: LenType, const N: usize> Read for Vec<T, N, L> {
+    const FORM: Form = Form::Many(&T::FORM);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         let mut values = Self::new();
         for _ in 0..reader.varint(u32::BITS) {
@@ -229,6 +255,10 @@ impl<T: Read, L: LenType, const N: usize> Read for Vec<T, N, L> {
 macro_rules! read_fields {
     ($record:ident<$part:ident> { $($field:ident),* $(,)? }) => {
         impl<$part: $crate::format::Read> $crate::format::Read for $record<$part> {
+            const FORM: $crate::format::Form = $crate::format::Form::Fields(&[
+                $($crate::format::Form::of(|record: &Self| &record.$field)),*
+            ]);
+
             fn read(reader: &mut $crate::format::Reader<'_>) -> Self {
                 Self { $($field: reader.take()),* }
             }
@@ -236,6 +266,10 @@ macro_rules! read_fields {
     };
     ($record:ident { $($field:ident),* $(,)? }) => {
         impl $crate::format::Read for $record {
+            const FORM: $crate::format::Form = $crate::format::Form::Fields(&[
+                $($crate::format::Form::of(|record: &Self| &record.$field)),*
+            ]);
+
             fn read(reader: &mut $crate::format::Reader<'_>) -> Self {
                 Self { $($field: reader.take()),* }
             }

@@ -3,6 +3,7 @@
 use heapless::Vec;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::form::Form;
 use super::reader::{Read, Reader, read_fields};
 
 /// Most dimensions of a shape, without the batch.
@@ -18,6 +19,8 @@ pub struct Shape {
 }
 
 impl Read for Shape {
+    const FORM: Form = Form::Many(&u16::FORM);
+
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         let mut shape = Self::default();
@@ -115,6 +118,8 @@ pub struct Tensor {
 }
 
 impl Read for Tensor {
+    const FORM: Form = Form::Fields(&[u32::FORM, Shape::FORM, i8::FORM]);
+
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         Self { offset: reader.take(), shape: reader.take(), zero_point: reader.take() }
@@ -150,6 +155,8 @@ pub enum Source {
 }
 
 impl Read for Source {
+    const FORM: Form = Form::Cases(&[Form::NOTHING, Tensor::FORM]);
+
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(2) {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::form::Form;
 use super::reader::{Read, Reader, read_fields};
 use crate::requantize::Multiplier;
 
@@ -29,6 +30,8 @@ pub enum Layout {
 }
 
 impl Read for Layout {
+    const FORM: Form = Form::Varint;
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(2) {
             1 => Self::Pairs,
@@ -62,6 +65,8 @@ pub enum BiasWidth {
 }
 
 impl Read for BiasWidth {
+    const FORM: Form = Form::Varint;
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(3) {
             0 => Self::I8,
@@ -94,6 +99,8 @@ pub struct StoredBias {
 }
 
 impl Read for StoredBias {
+    const FORM: Form = Form::Fields(&[u32::FORM, BiasWidth::FORM, u8::FORM]);
+
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         Self { offset: reader.take(), width: reader.take(), shift: reader.take() }
@@ -114,6 +121,8 @@ pub enum Bias {
 }
 
 impl Read for Bias {
+    const FORM: Form = Form::Cases(&[Form::NOTHING, StoredBias::FORM, StoredBias::FORM]);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(3) {
             1 => Self::Plain(reader.take()),
@@ -137,6 +146,8 @@ pub enum Requantization {
 }
 
 impl Read for Requantization {
+    const FORM: Form = Form::Cases(&[Multiplier::FORM, u32::FORM]);
+
     fn read(reader: &mut Reader<'_>) -> Self {
         match reader.case(2) {
             1 => Self::PerChannel { offset: reader.take() },
@@ -161,7 +172,6 @@ impl Clamp {
     pub const NONE: Self = Self { min: i8::MIN, max: i8::MAX };
 
     /// What is within both, if anything is.
-    #[cfg(any(test, feature = "writer"))]
     pub fn and(self, other: Self) -> Option<Self> {
         let (min, max) = (self.min.max(other.min), self.max.min(other.max));
         (min <= max).then_some(Self { min, max })
@@ -194,6 +204,9 @@ pub struct Affine {
 }
 
 impl Read for Affine {
+    const FORM: Form =
+        Form::Fields(&[Weights::FORM, Bias::FORM, Requantization::FORM, Clamp::FORM]);
+
     #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         Self {

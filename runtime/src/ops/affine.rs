@@ -4,12 +4,13 @@
 use super::Expanded;
 use super::Parameters;
 use super::filter::{FILTER_MAX, Filter};
-use super::rows::{RowSource, Rows};
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::Places;
 use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
 use crate::features::Features;
 use crate::format::{
-    Affine, Bias, CHANNEL_MULTIPLIER_LEN, Layout, MAX_BIAS_SHIFT, OpFault, PAIRED_SUM_MAX,
-    Requantization, StoredBias, Weights, is_width, matrix_len, row_len,
+    Affine, Bias, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, Layout, MAX_BIAS_SHIFT, OpFault,
+    PAIRED_SUM_MAX, Requantization, StoredBias, Weights, is_width, matrix_len, row_len,
 };
 
 /// Parameters of a layer, found in the weight section.
@@ -113,8 +114,6 @@ impl Requantization {
 }
 
 impl RowSource for Affine {
-    const IS_WHOLE: bool = true;
-
     fn features(&self) -> Features {
         Features {
             widths: self.weights.bits != 8,
@@ -174,6 +173,64 @@ impl RowSource for Affine {
         }
     }
 
+    fn unpacks_biases(&self) -> Option<bool> {
+        (self.weights.bits < 8).then_some(false)
+    }
+
+    fn may_pair(&self, columns: usize) -> bool {
+        let weights =
+            (columns as u64).saturating_mul(1 << self.weights.bits.wrapping_sub(1).min(15));
+        weights.saturating_mul(255) <= PAIRED_SUM_MAX
+    }
+
+    fn pools(&self, section: &[u8], rows: usize, columns: usize, clamp: Clamp) -> bool {
+        self.clamp.and(clamp).is_some() && !self.shifts_left(section, rows, columns)
+    }
+
+    fn unpack(&self, section: &[u8], rows: Rows, _zero_point: i8, layout: Layout, to: &mut [u8]) {
+        let Rows { count, columns, .. } = rows;
+        let Some(layer) = Layer::find(self, section, count, columns, 0) else { return };
+        let mut places = Places { bytes: to, layout, rows: count, columns };
+        for (row, packed) in layer.matrix.packed().enumerate() {
+            let mut fields = Fields::new(packed, layer.matrix.bits(), 0);
+            for column in 0..columns {
+                places.put(row, column, fields.take() as i8);
+            }
+        }
+    }
+
+    fn unpacked<'a>(
+        &self,
+        section: &'a [u8],
+        bytes: &'a [u8],
+        rows: Rows,
+        layout: Layout,
+        zero_point: i8,
+    ) -> Option<Layer<'a>> {
+        let Rows { count, columns, .. } = rows;
+        bytes.get(..matrix_len(layout, 8, count, columns))?;
+        let mut layer = Layer::find(self, section, count, columns, zero_point)?;
+        layer.matrix =
+            Matrix { bytes, arrangement: layout, width: 8, row_len: columns, ..layer.matrix };
+        Some(layer)
+    }
+
+    #[cfg(any(test, feature = "std"))]
+    fn expand(
+        &self,
+        section: &[u8],
+        Rows { count, columns, .. }: Rows,
+        [zero_point, output]: [i8; 2],
+    ) -> Option<Expanded> {
+        let layer = Layer::find(self, section, count, columns, output)?;
+        Some(Expanded::of_layer(&layer, zero_point))
+    }
+}
+
+impl Feed for Affine {
+    const IS_WHOLE: bool = true;
+    const ARE_SHORT: bool = false;
+
     fn multiply(
         &self,
         section: &[u8],
@@ -199,17 +256,6 @@ impl RowSource for Affine {
         if let Some(layer) = Layer::find(self, section, count, columns, output) {
             take(&layer, 0);
         }
-    }
-
-    #[cfg(any(test, feature = "std"))]
-    fn expand(
-        &self,
-        section: &[u8],
-        Rows { count, columns, .. }: Rows,
-        [zero_point, output]: [i8; 2],
-    ) -> Option<Expanded> {
-        let layer = Layer::find(self, section, count, columns, output)?;
-        Some(Expanded::of_layer(&layer, zero_point))
     }
 }
 

@@ -3,31 +3,38 @@
 //! They are operators of their own, so that a program whose models aren't coded links no decoder.
 //! A dense layer's row is multiplied while it is decoded; of a convolution, some filters are decoded
 //! at once and then take the way of a layer that is stored in rows. Besides the arena, inference takes
-//! what the decoder learns and those filters on the stack: 1.9 kB, 2.5 kB on a Cortex-M4.
+//! what the decoder learns and those filters on the stack: 1.9 kB, 2.5 kB on a Cortex-M4. All of a layer can be
+//! unpacked once instead ([`crate::Unpacked`]).
 
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(test, feature = "std"))]
 use super::Expanded;
 use super::affine::{Layer, part};
-use super::rows::{RowSource, Rows};
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::Places;
 use super::{Conv2d, Dense, DepthwiseConv2d, Parameters};
-use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix};
+use crate::arch::{BLOCK_ROWS, Finish, Isa, Kernels, Matrix, PATCH_MAX};
 use crate::coding::{CODED_BIAS_MAX, Contexts, Decoder, MEMORY, Memory, coded_limit};
 use crate::features::Features;
 use crate::format::{
     Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Clamp, Layout, MAX_BIAS_SHIFT, OpFault,
-    Requantization, Weights, read_fields,
+    PAIRED_SUM_MAX, Requantization, Weights, matrix_len, read_fields,
 };
 
 /// Weights of filters that are decoded at once: a filter of any length at least.
 const FILTERS_LEN: usize = Isa::DECODED_MAX;
 /// Most filters that are decoded at once.
 const FILTERS_MAX: usize = 16;
+/// Bytes of an unpacked bias.
+const BIAS_LEN: usize = size_of::<i32>();
+/// The greatest magnitude of an input whose zero point's part is in the bias.
+const FOLDED_INPUT_MAX: u64 = 128;
 /// What kernels may read beyond the last weight.
 const SLACK: usize = 16;
 
 const _: () = assert!(FILTERS_LEN >= MEMORY && FILTERS_MAX >= BLOCK_ROWS);
+const _: () = assert!(MEMORY <= PATCH_MAX);
 
 /// Steps of decoding a weight, as long as so many products: 140 instructions on a Cortex-M4 by
 /// `cargo xtask qemu --core cortex-m4`, model `coded`, and some products take three.
@@ -66,8 +73,6 @@ impl CodedAffine {
 }
 
 impl RowSource for CodedAffine {
-    const IS_WHOLE: bool = false;
-
     /// Weights are decoded to 8 bits.
     fn features(&self) -> Features {
         self.requantization.features()
@@ -115,6 +120,69 @@ impl RowSource for CodedAffine {
     fn steps(&self, parameters: &Parameters) -> u64 {
         parameters.macs.saturating_add((parameters.weights as u64).saturating_mul(DECODING_STEPS))
     }
+
+    fn unpacks_biases(&self) -> Option<bool> {
+        Some(true)
+    }
+
+    fn may_pair(&self, columns: usize) -> bool {
+        let weights = (columns as u64).saturating_mul(coded_limit(self.bits) as u64);
+        weights.saturating_mul(FOLDED_INPUT_MAX) <= PAIRED_SUM_MAX
+    }
+
+    fn pools(&self, section: &[u8], rows: usize, _columns: usize, clamp: Clamp) -> bool {
+        self.finishing().pools(section, rows, 0, clamp)
+    }
+
+    fn unpack(&self, section: &[u8], rows: Rows, zero_point: i8, layout: Layout, to: &mut [u8]) {
+        let mut memory = Memory::NEW;
+        let stream = Stream::new(self, section, &mut memory, rows, [zero_point, 0]);
+        let len = rows.count.saturating_mul(BIAS_LEN);
+        if let (Some(mut stream), Some((biases, bytes))) = (stream, to.split_at_mut_checked(len)) {
+            let Rows { count, columns, .. } = rows;
+            stream.unpack(biases, Places { bytes, layout, rows: count, columns });
+        }
+    }
+
+    fn unpacked<'a>(
+        &self,
+        section: &'a [u8],
+        bytes: &'a [u8],
+        rows: Rows,
+        layout: Layout,
+        zero_point: i8,
+    ) -> Option<Layer<'a>> {
+        let Rows { count, columns, .. } = rows;
+        let (biases, bytes) = bytes.split_at_checked(count.checked_mul(BIAS_LEN)?)?;
+        bytes.get(..matrix_len(layout, 8, count, columns))?;
+        let mut layer = Layer::find(&self.finishing(), section, count, 0, zero_point)?;
+        layer.matrix =
+            Matrix { bytes, arrangement: layout, width: 8, rows: count, columns, row_len: columns };
+        layer.folded = true;
+        layer.finish.bias = Some((BiasWidth::I32, 0, biases));
+        Some(layer)
+    }
+
+    #[cfg(any(test, feature = "std"))]
+    fn expand(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Expanded> {
+        let mut memory = Memory::NEW;
+        let mut stream = Stream::new(self, section, &mut memory, rows, zero_points)?;
+        let mut expanded = Expanded::new(&stream.layer, rows.count, rows.columns);
+        let mut row = std::vec![0; rows.columns];
+        for _ in 0..rows.count {
+            let bias = stream.bias();
+            stream.contexts.read_row(&mut stream.decoder, &mut row);
+            expanded.push(row.iter().map(|&weight| i16::from(weight as i8)));
+            expanded.start(bias, stream.zero_point);
+        }
+        Some(expanded)
+    }
+}
+
+impl Feed for CodedAffine {
+    const IS_WHOLE: bool = false;
+    const ARE_SHORT: bool = true;
+
     /// Multiplies while it decodes.
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {
         let mut memory = Memory::NEW;
@@ -136,21 +204,6 @@ impl RowSource for CodedAffine {
         if let Some(mut stream) = Stream::new(self, section, &mut memory, rows, zero_points) {
             stream.some_at_once(&mut Filters::new(), rows, take);
         }
-    }
-
-    #[cfg(any(test, feature = "std"))]
-    fn expand(&self, section: &[u8], rows: Rows, zero_points: [i8; 2]) -> Option<Expanded> {
-        let mut memory = Memory::NEW;
-        let mut stream = Stream::new(self, section, &mut memory, rows, zero_points)?;
-        let mut expanded = Expanded::new(&stream.layer, rows.count, rows.columns);
-        let mut row = std::vec![0; rows.columns];
-        for _ in 0..rows.count {
-            let bias = stream.bias();
-            stream.contexts.read_row(&mut stream.decoder, &mut row);
-            expanded.push(row.iter().map(|&weight| i16::from(weight as i8)));
-            expanded.start(bias, stream.zero_point);
-        }
-        Some(expanded)
     }
 }
 
@@ -208,6 +261,31 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Decodes all rows, and their biases with the zero point's part in them.
+    fn unpack(&mut self, biases: &mut [u8], mut places: Places<'_>) {
+        let columns = places.columns;
+        let (biases, _) = biases.as_chunks_mut();
+        for (row, bias) in biases.iter_mut().enumerate() {
+            let whole = match places.layout {
+                Layout::RowMajor => {
+                    let start = row.wrapping_mul(columns);
+                    places.bytes.get_mut(start..start.wrapping_add(columns))
+                }
+                Layout::Pairs => None,
+            };
+            let sum = match whole {
+                Some(row) => self.take(row),
+                None => {
+                    let bias = self.bias();
+                    let put = |column, weight| places.put(row, column, weight);
+                    let sum = self.contexts.read_each(&mut self.decoder, columns, put);
+                    bias.wrapping_sub(sum.wrapping_mul(self.zero_point.into()))
+                }
+            };
+            *bias = sum.to_le_bytes();
+        }
+    }
+
     /// Decodes filters of `columns` weights (at most [`MEMORY`]), some at a
     /// time, and hands each time over: a layer of those, and the number of the first.
     #[inline(always)] // on the stack, other operators' frames are in the same place
@@ -257,13 +335,13 @@ impl<'a> Stream<'a> {
 /// Filters that are decoded, with their biases.
 struct Filters {
     weights: [u8; FILTERS_LEN + SLACK],
-    biases: [[u8; size_of::<i32>()]; FILTERS_MAX],
+    biases: [[u8; BIAS_LEN]; FILTERS_MAX],
 }
 
 impl Filters {
     #[inline(always)] // else it is made elsewhere and copied
     const fn new() -> Self {
-        Self { weights: [0; FILTERS_LEN + SLACK], biases: [[0; size_of::<i32>()]; FILTERS_MAX] }
+        Self { weights: [0; FILTERS_LEN + SLACK], biases: [[0; BIAS_LEN]; FILTERS_MAX] }
     }
 
     /// How many filters are decoded at once, when so many are left.

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::filter::FILTER_MAX;
 use super::image::Image;
-use super::operands::split;
-use super::rows::{RowSource, Rows};
+use super::operands::{split, split_room};
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::{Unpacked, aligned, unpacked_layer};
 use super::window::geometry;
-use super::{Operands, Operator, Parameters};
+use super::{MaxPool2d, Operands, Operator, Parameters, Unpacking};
+use crate::arch::bytes_of;
 use crate::features::Features;
-use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,21 +70,85 @@ where
     }
 
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        self.run_fed(&self.affine, previous, section, None, arena);
+    }
+
+    fn unpacked(&self, previous: &Tensor) -> Option<UnpackedLayer> {
+        let Rows { count, columns, .. } = self.rows(self.input.resolve(previous));
+        unpacked_layer(&self.affine, count, columns, false)
+    }
+
+    fn unpack(&self, previous: &Tensor, section: &[u8], to: &mut [u8]) {
+        let input = self.input.resolve(previous);
+        self.affine.unpack(section, self.rows(input), input.zero_point, Layout::RowMajor, to);
+    }
+
+    fn run_unpacked(&self, run: &Unpacking<'_>, bytes: &[u8], arena: &mut [i8]) {
+        let feed = Unpacked { affine: &self.affine, bytes, layout: Layout::RowMajor };
+        self.run_fed(&feed, run.previous, run.section, run.pool.as_ref(), arena);
+    }
+
+    fn run_in_room(&self, run: &Unpacking<'_>, arena: &mut [i8]) -> Option<()> {
+        let &Unpacking { previous, section, ref pool } = run;
+        let (input, layout) = (self.input.resolve(previous), Layout::RowMajor);
+        let len = self.unpacked(previous)?.len();
+        let (room, values, output) = split_room(arena, input, &self.output)?;
+        let room = aligned(bytes_of(room)).get_mut(..len)?;
+        self.affine.unpack(section, self.rows(input), input.zero_point, layout, room);
+        let feed = Unpacked { affine: &self.affine, bytes: room, layout };
+        self.run_on(&feed, (input, values), section, pool.as_ref(), output);
+        Some(())
+    }
+
+    fn takes_in(&self, previous: &Tensor, section: &[u8], pool: &MaxPool2d) -> bool {
+        let Rows { count, columns, .. } = self.rows(self.input.resolve(previous));
+        let fits = columns <= FILTER_MAX && pool.window.is_apart();
+        fits && self.affine.pools(section, count, columns, pool.clamp)
+    }
+}
+
+impl<W> Conv2d<W> {
+    /// Its filters; their sizes saturate.
+    fn rows(&self, input: &Tensor) -> Rows {
+        let lag = input.shape.channels();
+        Rows { count: self.output.shape.channels(), columns: self.columns(lag), lag }
+    }
+
+    /// Computes the output with filters from `feed`, and pools it where `pool` is there.
+    #[inline(always)]
+    fn run_fed<F: Feed>(
+        &self,
+        feed: &F,
+        previous: &Tensor,
+        section: &[u8],
+        pool: Option<&MaxPool2d>,
+        arena: &mut [i8],
+    ) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
+        self.run_on(feed, (input, inputs.get(input)), section, pool, output);
+    }
+
+    /// As [`Self::run_fed`], of these values.
+    #[inline(always)]
+    fn run_on<F: Feed>(
+        &self,
+        feed: &F,
+        (input, values): (&Tensor, &[i8]),
+        section: &[u8],
+        pool: Option<&MaxPool2d>,
+        output: &mut [i8],
+    ) {
         let geometry = geometry(&self.window, self.dilation, input, &self.output);
         let Some((axes, channels, filters)) = geometry else { return };
         let columns = self.columns(channels);
         let rows = Rows { count: filters, columns, lag: channels };
         let zero_points = [input.zero_point, self.output.zero_point];
-        let image =
-            Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        self.affine.filters(section, rows, zero_points, |layer, first| {
-            if W::IS_WHOLE {
-                image.convolve(layer, columns, output);
-            } else {
-                image.convolve_some(layer, columns, [first, filters], output);
-            }
+        let image = Image { values, zero_point: input.zero_point, axes, channels };
+        feed.filters(section, rows, zero_points, |layer, first| match pool {
+            Some(pool) if F::IS_WHOLE => image.pool(layer, columns, pool, output),
+            _ if F::ARE_SHORT => image.convolve_some(layer, columns, [first, filters], output),
+            _ => image.convolve(layer, columns, output),
         });
     }
 }

@@ -6,15 +6,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::affine::Layer;
 use super::filter::FILTER_MAX;
 use super::image::Image;
 use super::operands::split;
-use super::rows::RowSource;
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::{Unpacked, unpacked_layer};
 use super::window::Axis;
-use super::{Operator, Parameters};
+use super::{Operator, Parameters, Unpacking};
 use crate::features::Features;
-use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
 
 /// y = max over each pooling window of requantize(W ⋆ x + b).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,18 +120,46 @@ impl Operator for Conv2dMaxPool2d {
     }
 
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        self.run_fed(&self.affine, previous, section, arena);
+    }
+
+    fn unpacked(&self, previous: &Tensor) -> Option<UnpackedLayer> {
+        let Rows { count, columns, .. } = self.rows(self.input.resolve(previous));
+        unpacked_layer(&self.affine, count, columns, false)
+    }
+
+    fn unpack(&self, previous: &Tensor, section: &[u8], to: &mut [u8]) {
+        let input = self.input.resolve(previous);
+        self.affine.unpack(section, self.rows(input), input.zero_point, Layout::RowMajor, to);
+    }
+
+    fn run_unpacked(&self, run: &Unpacking<'_>, bytes: &[u8], arena: &mut [i8]) {
+        let feed = Unpacked { affine: &self.affine, bytes, layout: Layout::RowMajor };
+        self.run_fed(&feed, run.previous, run.section, arena);
+    }
+}
+
+impl Conv2dMaxPool2d {
+    /// Its filters; their sizes saturate.
+    fn rows(&self, input: &Tensor) -> Rows {
+        let lag = input.shape.channels();
+        Rows { count: self.output.shape.channels(), columns: self.columns(lag), lag }
+    }
+
+    /// Computes the output with filters from `feed`, which has all of them at once.
+    #[inline(always)]
+    fn run_fed(&self, feed: &impl Feed, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let Some([from, to]) = self.shapes(input) else { return };
-        let ([_, _, channels], [_, _, filters]) = (from, to);
-        let columns = self.columns(channels);
-        let zero_point = self.output.zero_point;
-        let Some(layer) = Layer::find(&self.affine, section, filters, columns, zero_point) else {
-            return;
-        };
+        let [_, _, channels] = from;
         let (values, axes) = (inputs.get(input), self.axes(from));
         let image = Image { values, zero_point: input.zero_point, axes, channels };
-        image.convolve_and_pool(&layer, columns, &self.pool_axes(to), output);
+        let rows = self.rows(input);
+        let zero_points = [input.zero_point, self.output.zero_point];
+        feed.filters(section, rows, zero_points, |layer, _| {
+            image.convolve_and_pool(layer, rows.columns, &self.pool_axes(to), output);
+        });
     }
 }
 

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::operands::split;
-use super::rows::RowSource;
-use super::{Operands, Operator, Parameters};
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::{Unpacked, dense_layout, unpacked_layer};
+use super::{Operands, Operator, Parameters, Unpacking};
 use crate::features::Features;
-use crate::format::{Affine, OpFault, Source, Tensor, read_fields};
+use crate::format::{Affine, OpFault, Source, Tensor, UnpackedLayer, read_fields};
 
 /// y = requantize(W·x + b). Weights: outputs × inputs; the input's shape is read as a vector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,10 +44,36 @@ where
     }
 
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        self.run_fed(&self.affine, previous, section, arena);
+    }
+
+    fn unpacked(&self, previous: &Tensor) -> Option<UnpackedLayer> {
+        let (rows, columns) = (self.output.len(), self.input.resolve(previous).len());
+        unpacked_layer(&self.affine, rows, columns, true)
+    }
+
+    fn unpack(&self, previous: &Tensor, section: &[u8], to: &mut [u8]) {
+        let input = self.input.resolve(previous);
+        let rows = Rows { count: self.output.len(), columns: input.len(), lag: 1 };
+        let layout = dense_layout(&self.affine, rows.columns);
+        self.affine.unpack(section, rows, input.zero_point, layout, to);
+    }
+
+    fn run_unpacked(&self, run: &Unpacking<'_>, bytes: &[u8], arena: &mut [i8]) {
+        let columns = self.input.resolve(run.previous).len();
+        let layout = dense_layout(&self.affine, columns);
+        let feed = Unpacked { affine: &self.affine, bytes, layout };
+        self.run_fed(&feed, run.previous, run.section, arena);
+    }
+}
+
+impl<W> Dense<W> {
+    /// Computes the output with rows from `feed`.
+    fn run_fed(&self, feed: &impl Feed, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let zero_points = [input.zero_point, self.output.zero_point];
-        self.affine.multiply(section, inputs.get(input), zero_points, output);
+        feed.multiply(section, inputs.get(input), zero_points, output);
     }
 }
 

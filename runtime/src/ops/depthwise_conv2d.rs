@@ -6,12 +6,13 @@ use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::image::Image;
 use super::operands::split;
-use super::rows::{RowSource, Rows};
+use super::rows::{Feed, RowSource, Rows};
+use super::unpacked::{Unpacked, unpacked_layer};
 use super::window::{Axis, convolve, geometry};
-use super::{Operands, Operator, Parameters};
+use super::{Operands, Operator, Parameters, Unpacking};
 use crate::arch::{Group, Isa, Kernels, LANES, Row, SPANS_MAX, Sight, Span, Steps};
 use crate::features::Features;
-use crate::format::{Affine, OpFault, Source, Tensor, Window, read_fields};
+use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
@@ -67,6 +68,35 @@ where
     }
 
     fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+        self.run_fed(&self.affine, previous, section, arena);
+    }
+
+    fn unpacked(&self, _previous: &Tensor) -> Option<UnpackedLayer> {
+        let Rows { count, columns, .. } = self.rows();
+        unpacked_layer(&self.affine, count, columns, false)
+    }
+
+    fn unpack(&self, previous: &Tensor, section: &[u8], to: &mut [u8]) {
+        let zero_point = self.input.resolve(previous).zero_point;
+        self.affine.unpack(section, self.rows(), zero_point, Layout::RowMajor, to);
+    }
+
+    fn run_unpacked(&self, run: &Unpacking<'_>, bytes: &[u8], arena: &mut [i8]) {
+        let feed = Unpacked { affine: &self.affine, bytes, layout: Layout::RowMajor };
+        self.run_fed(&feed, run.previous, run.section, arena);
+    }
+}
+
+impl<W> DepthwiseConv2d<W> {
+    /// Its kernels.
+    fn rows(&self) -> Rows {
+        let columns = self.window.positions();
+        Rows { count: self.output.shape.channels(), columns, lag: 1 }
+    }
+
+    /// Computes the output with kernels from `feed`.
+    #[inline(always)]
+    fn run_fed<F: Feed>(&self, feed: &F, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
         let input = self.input.resolve(previous);
         let (inputs, output) = split(arena, &self.output);
         let geometry = geometry(&self.window, self.dilation, input, &self.output);
@@ -76,8 +106,8 @@ where
         let zero_points = [input.zero_point, self.output.zero_point];
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
-        self.affine.filters(section, rows, zero_points, |layer, first| {
-            let are_alike = W::IS_WHOLE && channels == outputs;
+        feed.filters(section, rows, zero_points, |layer, first| {
+            let are_alike = F::IS_WHOLE && channels == outputs;
             let rare = &mut |channel: usize, output: &mut [i8]| {
                 image.convolve_channel(layer, columns, channel, [0, outputs], output);
             };

@@ -2,12 +2,13 @@
 
 use core::ops::Range;
 
+use super::MaxPool2d;
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
 use crate::arch::{
-    CHUNK_ROWS, GatherPatches, Isa, Kernels, MakeWorkspace, OUTPUTS_MAX, PATCH_MAX, POSITIONS,
-    Patches, Place, Stretches, Sums, Workspace,
+    CHUNK_ROWS, Finish, GatherPatches, Isa, Kernels, MakeWorkspace, OUTPUTS_MAX, PATCH_MAX,
+    POSITIONS, Patches, Place, Stretches, Sums, Workspace,
 };
 
 /// Positions of a square of them, down and right.
@@ -58,6 +59,24 @@ impl Image<'_> {
             }
         }
         sweep.finish(rest);
+    }
+
+    /// As [`Self::convolve_and_pool`], of a pooling that is an operator of its own, and its activation.
+    pub(super) fn pool(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        pool: &MaxPool2d,
+        output: &mut [i8],
+    ) {
+        let Some([height, width, _]) = pool.output.shape.image() else { return };
+        let [rows, across] = &self.axes;
+        let positions = [rows.output, across.output];
+        let axes = Axis::both(&pool.window, [1, 1], positions, [height, width]);
+        let clamp = layer.finish.clamp.and(pool.clamp).unwrap_or_default();
+        let layer = Layer { finish: Finish { clamp, ..layer.finish }, ..*layer };
+        let output = output.get_mut(..pool.output.len()).unwrap_or_default();
+        self.convolve_and_pool(&layer, columns, &axes, output);
     }
 
     /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at

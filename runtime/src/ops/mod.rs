@@ -26,7 +26,7 @@ mod logistic;
 mod max_pool2d;
 mod mean;
 mod mul;
-mod operands;
+pub(crate) mod operands;
 mod pad;
 mod pool;
 mod rescale;
@@ -39,6 +39,7 @@ mod tanh;
 #[cfg(test)]
 pub(crate) mod testing;
 mod unary;
+pub(crate) mod unpacked;
 mod window;
 
 use serde::{Deserialize, Serialize};
@@ -80,7 +81,7 @@ pub(crate) use rows::{RowSource, Rows};
 pub(crate) use window::{Axis, geometry};
 
 use crate::features::Features;
-use crate::format::{OpFault, Read, Reader, Source, Tensor};
+use crate::format::{Form, OpFault, Read, Reader, Source, Tensor, UnpackedLayer};
 
 /// Parameters of an operator in numbers, for reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +140,54 @@ pub(crate) trait Operator: Operands {
     }
 
     /// Computes the output; of a checked record it can't fail.
-    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]);
+    fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8])
+    where
+        Self: Sized;
+
+    /// What its weights take unpacked, if they are packed or coded.
+    fn unpacked(&self, _previous: &Tensor) -> Option<UnpackedLayer> {
+        None
+    }
+
+    /// Unpacks them, into zeros.
+    fn unpack(&self, _previous: &Tensor, _section: &[u8], _to: &mut [u8])
+    where
+        Self: Sized,
+    {
+    }
+
+    /// Computes the output with weights that `bytes` begin with, as [`Self::unpack`] left them; or the
+    /// output of the pooling behind it, at the beginning of its own.
+    fn run_unpacked(&self, run: &Unpacking<'_>, _bytes: &[u8], arena: &mut [i8])
+    where
+        Self: Sized,
+    {
+        self.run(run.previous, run.section, arena);
+    }
+
+    /// As [`Self::run_unpacked`], with weights that it unpacks into what neither its input nor its output
+    /// has of the arena; `None`, and nothing done, where that is too little.
+    fn run_in_room(&self, _run: &Unpacking<'_>, _arena: &mut [i8]) -> Option<()>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
+    /// Whether it can do the maximum pooling of its output itself.
+    fn takes_in(&self, _previous: &Tensor, _section: &[u8], _pool: &MaxPool2d) -> bool {
+        false
+    }
+}
+
+/// What a layer runs with whose weights are unpacked, or that does the pooling behind it.
+pub(crate) struct Unpacking<'r> {
+    /// The output of the operator before.
+    pub(crate) previous: &'r Tensor,
+    /// The weight section.
+    pub(crate) section: &'r [u8],
+    /// The pooling that it does itself.
+    pub(crate) pool: Option<MaxPool2d>,
 }
 
 /// What every operator has: `operators!` writes it.
@@ -157,8 +205,8 @@ pub(crate) trait Record: Operator + Read + Clone + Into<Op> {
 
 /// Is shown operators, one after the other, each as what it is.
 pub(crate) trait Visitor {
-    /// Looks at one.
-    fn visit<R: Record>(&mut self, op: &R);
+    /// Looks at one; `rest` are the records behind it.
+    fn visit<R: Record>(&mut self, op: &R, rest: &[u8]);
 }
 
 /// A set of all kinds.
@@ -201,6 +249,9 @@ macro_rules! operators {
                 match tag { $($tag => Some(Self::$kind),)* _ => None }
             }
         }
+
+        /// What the record of each kind consists of, in the order of their tags.
+        pub(crate) const FORMS: &[Form] = &[$(<$kind as Read>::FORM),*];
 
         impl Op {
             /// Which operator.
@@ -248,6 +299,12 @@ macro_rules! operators {
             #[cfg(any(test, feature = "std"))]
             pub(crate) fn operator(&self) -> &dyn Operator {
                 match self { $(Self::$kind(op) => op),* }
+            }
+
+            /// Computes its output.
+            #[cfg(any(test, feature = "std"))]
+            pub(crate) fn run(&self, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+                match self { $(Self::$kind(op) => op.run(previous, section, arena)),* }
             }
 
             /// Elementary steps of one inference, given the output of the operator before.
@@ -358,7 +415,7 @@ impl OpKind {
 struct Taken(Option<Op>);
 
 impl Visitor for Taken {
-    fn visit<R: Record>(&mut self, op: &R) {
+    fn visit<R: Record>(&mut self, op: &R, _: &[u8]) {
         self.0 = Some(op.clone().into());
     }
 }
@@ -382,7 +439,7 @@ fn visit_one<R: Record>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option
         return None;
     }
     *bytes = reader.rest();
-    visitor.visit(&op);
+    visitor.visit(&op, bytes);
     Some(())
 }
 

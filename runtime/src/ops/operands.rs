@@ -34,6 +34,29 @@ impl<'a> Inputs<'a> {
     }
 }
 
+/// Borrows the longest stretch that neither input nor output has, the input, and the output to write;
+/// `None` where these overlap.
+pub(crate) fn split_room<'a>(
+    arena: &'a mut [i8],
+    input: &Tensor,
+    output: &Tensor,
+) -> Option<(&'a mut [i8], &'a [i8], &'a mut [i8])> {
+    let is_ordered = input.offset <= output.offset;
+    let (one, two) = if is_ordered { (input, output) } else { (output, input) };
+    let (before, rest) = arena.split_at_mut_checked(one.offset as usize)?;
+    let (first, rest) = rest.split_at_mut_checked(one.len())?;
+    let between = (two.offset as usize).checked_sub(one.end())?;
+    let (between, rest) = rest.split_at_mut_checked(between)?;
+    let (second, after) = rest.split_at_mut_checked(two.len())?;
+    let mut room = before;
+    for other in [between, after] {
+        if other.len() > room.len() {
+            room = other;
+        }
+    }
+    if is_ordered { Some((room, first, second)) } else { Some((room, second, first)) }
+}
+
 /// The output, holding the input's values: the start of an operator that works in place.
 pub(crate) fn copied<'a>(arena: &'a mut [i8], input: &Tensor, output: &Tensor) -> &'a mut [i8] {
     let (inputs, out) = split(arena, output);
@@ -111,6 +134,23 @@ mod tests {
         let mut arena = [1, 2, 3, 4];
         assert_eq!(copied(&mut arena, &at(0, 2), &at(2, 2)), [1, 2]);
         assert_eq!(copied(&mut arena, &at(0, 2), &at(0, 2)), [1, 2]);
+    }
+
+    #[test]
+    fn room_is_the_longest_stretch_that_is_left() {
+        let mut arena: [i8; 12] = core::array::from_fn(|i| i as i8);
+        for (input, output, found) in
+            [((0, 2), (2, 1), (3, 9)), ((9, 3), (0, 2), (2, 7)), ((8, 1), (9, 3), (0, 8))]
+        {
+            let [x, y] = [input, output].map(|(offset, len)| tensor(offset, &[len], 0));
+            let (room, inputs, outputs) = split_room(&mut arena, &x, &y).unwrap();
+            assert_eq!((room[0], room.len()), found);
+            assert_eq!((inputs[0] as u32, inputs.len() as u16), input);
+            assert_eq!((outputs[0] as u32, outputs.len() as u16), output);
+        }
+        let [x, y] = [(0, 5), (4, 3)].map(|(offset, len)| tensor(offset, &[len], 0));
+        assert!(split_room(&mut arena, &x, &y).is_none());
+        assert!(split_room(&mut arena, &x, &tensor(9, &[5], 0)).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::format::{
 };
 use crate::requantize::{Multiplier, requantize};
 use crate::writer::{model_len, write_model};
-use crate::{Engine, Interpreter, KernelSet, Model, Op};
+use crate::{Engine, Interpreter, KernelSet, Model, Op, weights_len};
 
 /// A tensor.
 pub(crate) fn tensor(offset: u32, dims: &[u16], zero_point: i8) -> Tensor {
@@ -28,7 +28,8 @@ pub(crate) fn file(input: &Tensor, ops: &[Op], section: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The output of a model of these operators.
+/// The output of a model of these operators, which is the same with weights unpacked: all of them, some
+/// and none.
 pub(crate) fn run(
     input: &Tensor,
     ops: &[Op],
@@ -43,6 +44,17 @@ pub(crate) fn run(
     interpreter.invoke();
     let output = interpreter.output().to_vec();
     engines_agree(&model, x, &output);
+    let len = model.weights_len();
+    assert_eq!(weights_len(&bytes), len);
+    for (part, shift) in [(1, 0), (2, 1), (3, 2), (len + 1, 3)] {
+        let mut arena = vec![0x2A; model.arena_len()];
+        let mut weights = vec![0x77; len / part + shift];
+        let weights = weights.get_mut(shift..).unwrap();
+        let mut interpreter = Interpreter::with_weights(&model, &mut arena, weights).unwrap();
+        interpreter.input_mut().copy_from_slice(x);
+        interpreter.invoke();
+        assert_eq!(interpreter.output(), output, "{} of {len} bytes", len / part);
+    }
     Ok(output)
 }
 

@@ -8,6 +8,7 @@ use bitsback_runtime::Model;
 use crate::boards;
 use crate::certificate::{Budget, Certificate, amount};
 use crate::error::XtaskError;
+use crate::footprint::Weights;
 use crate::paths;
 
 /// Certify what a model costs on a core: flash, RAM, instructions.
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// The core.
     #[arg(long, value_name = "CORE", default_value = "cortex-m4")]
     target: String,
+    /// Give RAM for all packed and coded weights, which are unpacked once.
+    #[arg(long)]
+    unpacked: bool,
     /// Show the layers, too.
     #[arg(long)]
     per_layer: bool,
@@ -63,7 +67,8 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     })?;
     let model = std::path::absolute(&args.model).map_err(file)?;
     let budget = Budget { flash: args.flash, ram: args.ram, instructions: args.instructions };
-    let certificate = Certificate::issue(&root, board, &model, budget)?;
+    let weights = if args.unpacked { Weights::Unpacked } else { Weights::Stored };
+    let certificate = Certificate::issue(&root, board, &model, weights, budget)?;
     if args.json {
         println!("{}", serde_json::json!(certificate));
     } else {

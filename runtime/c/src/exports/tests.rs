@@ -83,6 +83,58 @@ fn golden_vectors_match() {
 }
 
 #[test]
+fn unpacked_weights_give_the_same() {
+    let mut net = Net::loaded();
+    let (mut input_len, mut output_len) = (0, 0);
+    // SAFETY: arguments of our own.
+    let (whole, output) = unsafe {
+        bitsback_input(&net.network, &mut input_len);
+        let output = bitsback_output(&net.network, &mut output_len).cast::<u8>();
+        (bitsback_weights_len(&net.network), output)
+    };
+    assert_eq!(whole, bitsback_runtime::weights_len(MODEL));
+    let mut weights = vec![0xA5; whole];
+    for len in [whole, whole / 2, 0] {
+        // SAFETY: memory of our own, as long as it says, that is used for nothing else.
+        let status = unsafe { bitsback_unpack(&mut net.network, weights.as_mut_ptr(), len) };
+        assert_eq!(status, Status::Ok);
+        for (x, y) in INPUTS.chunks(input_len).zip(OUTPUTS.chunks(output_len)).take(3) {
+            let x: Vec<i8> = x.iter().map(|&byte| byte as i8).collect();
+            // SAFETY: `x` has `input_len` values; the output has as many as was said.
+            unsafe {
+                assert_eq!(bitsback_set_input(&net.network, x.as_ptr(), x.len()), Status::Ok);
+                assert_eq!(bitsback_run_unpacked(&net.network), Status::Ok);
+                assert_eq!(core::slice::from_raw_parts(output, output_len), y);
+            }
+        }
+    }
+}
+
+#[test]
+fn unpacking_needs_memory_of_its_own() {
+    let mut net = Net::loaded();
+    let (arena, model) = (net.arena.as_mut_ptr().cast(), net.model.as_mut_ptr().cast());
+    let network = &raw mut net.network;
+    // SAFETY: a network of our own, and memory that is refused before it is written.
+    unsafe {
+        assert_eq!(bitsback_unpack(network, null_mut(), 9), Status::Null);
+        assert_eq!(bitsback_unpack(network, arena, 9), Status::Overlap);
+        assert_eq!(bitsback_unpack(network, model, MODEL.len()), Status::Overlap);
+        assert_eq!(bitsback_unpack(network, network.cast(), 1), Status::Overlap);
+        assert_eq!(bitsback_unpack(null_mut(), arena, 9), Status::Null);
+    }
+    let mut empty = Net::empty();
+    let mut weights = [0; 9];
+    // SAFETY: as above.
+    unsafe {
+        let status = bitsback_unpack(&mut empty.network, weights.as_mut_ptr(), 9);
+        assert_eq!(status, Status::NotLoaded);
+        assert_eq!(bitsback_run_unpacked(&empty.network), Status::NotLoaded);
+        assert_eq!(bitsback_weights_len(&empty.network), 0);
+    }
+}
+
+#[test]
 fn raw_bytes_go_through_the_preprocessing_and_scales_are_told() {
     let net = Net::loaded();
     let pixels = [128_u8; 64];

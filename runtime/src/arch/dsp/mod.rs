@@ -25,6 +25,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sight, Sums};
+use crate::format::Layout;
 
 pub(crate) use patches::{Patches, Place};
 
@@ -40,6 +41,7 @@ impl Kernels for Dsp {
     const PATCH_MAX: usize = usize::MAX; // in pieces
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
     const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
+    const DENSE_LAYOUT: Layout = Layout::Pairs;
     type Lanes = dense::Lanes;
 
     #[inline(always)]

@@ -1,0 +1,360 @@
+//! Coded weights on cores with the whole of Thumb-2: Cortex-M3 and up.
+//!
+//! What a compiler makes of the portable loop keeps half of the decoder on the stack, and takes 60 to
+//! 65 instructions for a weight that is 0, which most are. Here all that such a weight needs is in
+//! registers, 34 instructions, and the bytes that follow and what other weights need lie beside what
+//! is learnt, within reach of one base.
+
+use core::arch::naked_asm;
+use core::cell::Cell;
+use core::mem::offset_of;
+use core::ptr;
+
+use crate::coding::{Decoder, Found, STEPS, Weights};
+
+/// There is a kernel.
+pub(crate) const HAS_CODED: bool = true;
+
+/// What the kernel is told, and what it leaves.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Stretch {
+    range: u32,
+    code: u32,
+    /// The stream's next bytes.
+    next: *const u8,
+    end: *const u8,
+    /// Of the columns that are left, and of all.
+    activities: *mut u8,
+    activities_end: *mut u8,
+    first: *mut u8,
+    /// Where the next weight goes.
+    place: *mut u8,
+    /// From there to the weight that it sees.
+    before: isize,
+    /// The first column's, if there are any.
+    inputs: *const i8,
+    zero_point: i32,
+    sum: i32,
+    share: u32,
+    /// All bits, if the weight that is being read is below 0.
+    negative: u32,
+}
+
+impl Stretch {
+    /// Nothing to read.
+    pub(crate) const NEW: Self = Self {
+        range: 0,
+        code: 0,
+        next: ptr::null(),
+        end: ptr::null(),
+        activities: ptr::null_mut(),
+        activities_end: ptr::null_mut(),
+        first: ptr::null_mut(),
+        place: ptr::null_mut(),
+        before: 0,
+        inputs: ptr::null(),
+        zero_point: 0,
+        sum: 0,
+        share: 0,
+        negative: 0,
+    };
+}
+
+/// Reads a weight for each of `activities` into `places`, each of them seeing the one `before`, which may
+/// be one of those that are read. `None`: those aren't as many as activities, or there are none.
+#[inline(never)]
+pub(crate) fn read_coded(
+    weights: &mut Weights,
+    decoder: &mut Decoder<'_>,
+    [before, places]: [&[Cell<u8>]; 2],
+    activities: &mut [u8],
+    (x, zero_point): (&[i8], i8),
+    share: u32,
+) -> Option<Found> {
+    let len = activities.len();
+    if len == 0 || before.len() < len || places.len() < len || !x.is_empty() && x.len() < len {
+        return None;
+    }
+    let place = places.as_ptr().cast::<u8>().cast_mut();
+    let ends = activities.as_mut_ptr_range();
+    let bytes = decoder.bytes.as_slice();
+    let next = bytes.as_ptr_range();
+    weights.stretch = Stretch {
+        range: decoder.range,
+        code: decoder.code,
+        next: next.start,
+        end: next.end,
+        activities: ends.start,
+        activities_end: ends.end,
+        first: ends.start,
+        place,
+        before: (before.as_ptr() as isize).wrapping_sub(place as isize),
+        inputs: if x.is_empty() { ptr::null() } else { x.as_ptr() },
+        zero_point: zero_point.into(),
+        sum: 0,
+        share,
+        negative: 0,
+    };
+    // SAFETY: there is an activity, and for each of them a place, a weight before it and, unless there
+    // are none, an input. Cells are written through. Those are `read_stretch`'s conditions; the
+    // states are as many as steps name.
+    let open = unsafe { read_stretch(weights, STEPS.as_ptr()) };
+    let stretch = &weights.stretch;
+    let left = (ends.end as usize).wrapping_sub(stretch.activities as usize);
+    let taken = (stretch.next as usize).wrapping_sub(next.start as usize);
+    (decoder.range, decoder.code) = (stretch.range, stretch.code);
+    decoder.bytes = bytes.get(taken..).unwrap_or_default().iter();
+    let open = (open != 0).then_some(stretch.negative != 0);
+    // Without inputs, each counts as 1.
+    let factor = if x.is_empty() { i32::from(zero_point).wrapping_neg() } else { 1 };
+    Some(Found { count: len.wrapping_sub(left), sum: stretch.sum.wrapping_mul(factor), open })
+}
+
+/// Learns an outcome: of the decision at lr and `offset`, with its probability in r7.
+macro_rules! learn {
+    () => {
+        ".macro learn offset, target
+        ldrh r0, [lr, #\\offset + 2]
+        mov r10, #0x8000
+        udiv r10, r10, r0
+        cmp r0, #502
+        it ls
+        addls r0, r0, #2
+        strh r0, [lr, #\\offset + 2]
+        movw r0, #\\target
+        subs r0, r0, r7
+        mul r0, r0, r10
+        add r7, r7, r0, lsr #14
+        strh r7, [lr, #\\offset]
+        .endm"
+    };
+}
+
+/// The decision at lr and `offset`: its probability in r7, and the part of the range that is `true` in
+/// r10, with the flags of a comparison (lower: `true`).
+macro_rules! decide {
+    () => {
+        ".macro decide offset
+        ldrh r7, [lr, #\\offset]
+        lsr r10, r4, #12
+        lsrs r0, r7, #4
+        mul r10, r10, r0
+        cmp r5, r10
+        .endm"
+    };
+}
+
+/// Takes bytes where the range has become small.
+macro_rules! renormalise {
+    () => {
+        ".macro renormalise
+        lsrs r0, r4, #24
+        it eq
+        bleq 9f
+        .endm"
+    };
+}
+
+/// Reads weights of a row up to the last activity, or to a weight whose magnitude goes on as a number:
+/// then the result isn't 0.
+///
+/// # Safety
+/// `weights.stretch` bounds at least one activity to read and write, and for each of them there are a
+/// place to write, a weight `before` it to read and, unless `inputs` is null, an input; `next` and `end`
+/// bound bytes to read. `steps` are 64, each at most 24.
+// SAFETY: the body follows the C calling convention (arguments in r0 and r1, r4–r11 and lr saved and
+// restored, the stack as it was). Each turn reads and writes one activity, at r2, up to r11, and one
+// place, at r3; what it reads besides are the weight before, an input as far behind the first as the
+// activity is, and decisions: state 24 + 2 is one of 32, signs are 0 to 2, and of magnitudes the 14th is
+// the last before r12 is 15 and the turn ends. Bytes are read at `next` while it isn't `end`. The
+// divisors of decisions aren't 0, and if they were UDIV would give 0 unless a program wants a fault.
+#[unsafe(naked)]
+unsafe extern "C" fn read_stretch(weights: *mut Weights, steps: *const u8) -> u32 {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        learn!(),
+        decide!(),
+        renormalise!(),
+        "push {{r4-r11, lr}}",
+        "mov r9, r0",
+        "ldrd r4, r5, [r9, #{range}]",
+        "ldrd r2, r11, [r9, #{activities}]",
+        "ldrd r3, r6, [r9, #{place}]",
+        "ldr r8, [r9, #{share}]",
+        // A weight: is it 0?
+        "2:",
+        "ldrb r12, [r2]",
+        "ldrsb r7, [r3, r6]",
+        "lsr lr, r12, #2",
+        "ldrb lr, [r1, lr]",
+        "cbnz r7, 5f",
+        "3:",
+        "add lr, r9, lr, lsl #2",
+        "decide {zero}",
+        "bhs 6f",
+        "mov r4, r10",
+        "learn {zero}, 65471",
+        "mul r0, r8, r12",
+        "sub r12, r12, r0, lsr #16",
+        "strb r12, [r2], #1",
+        "movs r0, #0",
+        "strb r0, [r3], #1",
+        "lsrs r0, r4, #24",
+        "beq 4f",
+        "cmp r2, r11",
+        "bne 2b",
+        "b 20f",
+        // The weight before isn't 0.
+        "5:",
+        "ldrb r0, [r9, #{neighbour}]",
+        "cmp r0, #0",
+        "beq 3b",
+        "cmp r7, #0",
+        "it mi",
+        "rsbmi r7, r7, #0",
+        "cmp r7, #2",
+        "it hi",
+        "movhi r7, #2",
+        "add lr, lr, r7",
+        "b 3b",
+        "4:",
+        "bl 9f",
+        "cmp r2, r11",
+        "bne 2b",
+        // The end.
+        "20:",
+        "movs r0, #0",
+        "21:",
+        "strd r4, r5, [r9, #{range}]",
+        "str r2, [r9, #{activities}]",
+        "pop {{r4-r11, pc}}",
+        // It isn't 0: its sign.
+        "6:",
+        "subs r4, r4, r10",
+        "subs r5, r5, r10",
+        "learn {zero}, 64",
+        "renormalise",
+        "ldrb r0, [r9, #{sign}]",
+        "cbnz r0, 22f",
+        "lsr r10, r4, #12",
+        "lsl r10, r10, #11",
+        "subs r0, r5, r10",
+        "itee lo",
+        "movlo r4, r10",
+        "subhs r4, r4, r10",
+        "movhs r5, r0",
+        "sbc r0, r0, r0", // from the carry: -1 or 0
+        "b 25f",
+        "22:",
+        "ldrsb r7, [r3, r6]",
+        "asrs r0, r7, #31",
+        "cmp r7, #0",
+        "it gt",
+        "movgt r0, #1",
+        "add lr, r9, r0, lsl #2",
+        "decide {negative_same}",
+        "bhs 24f",
+        "mov r4, r10",
+        "learn {negative_same}, 65471",
+        "mov r0, #-1",
+        "b 25f",
+        "24:",
+        "subs r4, r4, r10",
+        "subs r5, r5, r10",
+        "learn {negative_same}, 64",
+        "movs r0, #0",
+        "25:",
+        "str r0, [r9, #{negative}]",
+        "renormalise",
+        // Its magnitude.
+        "mov r12, #1",
+        "7:",
+        "ldrb r0, [r9, #{limit}]",
+        "cmp r12, r0",
+        "bhs 8f",
+        "add lr, r9, r12, lsl #2",
+        "decide {more_before}",
+        "bhs 27f",
+        "mov r4, r10",
+        "learn {more_before}, 65471",
+        "renormalise",
+        "add r12, r12, #1",
+        "cmp r12, #15",
+        "bne 7b",
+        "ldrb r0, [r9, #{limit}]",
+        "cmp r0, #15",
+        "bhi 26f",
+        "b 8f",
+        "27:",
+        "subs r4, r4, r10",
+        "subs r5, r5, r10",
+        "learn {more_before}, 64",
+        "renormalise",
+        // It is there: the activity moves to 80 times its magnitude, up to 3.
+        "8:",
+        "usat r0, #2, r12",
+        "add r0, r0, r0, lsl #2",
+        "ldrb r7, [r2]",
+        "rsbs r0, r7, r0, lsl #4",
+        "it mi",
+        "rsbmi r0, r0, #0",
+        "mul r0, r0, r8",
+        "ite pl",
+        "addpl r7, r7, r0, lsr #16",
+        "submi r7, r7, r0, lsr #16",
+        "ldr r0, [r9, #{negative}]",
+        "eor r12, r12, r0",
+        "sub r12, r12, r0",
+        "strb r12, [r3], #1",
+        "ldr r0, [r9, #{inputs}]",
+        "cbz r0, 28f",
+        "ldr r10, [r9, #{first}]",
+        "sub r10, r2, r10",
+        "ldrsb r10, [r0, r10]",
+        "ldr r0, [r9, #{zero_point}]",
+        "sub r10, r10, r0",
+        "mul r12, r12, r10",
+        "28:",
+        "strb r7, [r2], #1",
+        "ldr r0, [r9, #{sum}]",
+        "add r0, r0, r12",
+        "str r0, [r9, #{sum}]",
+        "cmp r2, r11",
+        "bne 2b",
+        "b 20b",
+        "26:",
+        "movs r0, #1",
+        "b 21b",
+        // One byte or two, zeros behind the last: r0, r7 and r10 change.
+        "9:",
+        "ldrd r0, r7, [r9, #{next}]",
+        "29:",
+        "cmp r0, r7",
+        "ite ne",
+        "ldrbne r10, [r0], #1",
+        "moveq r10, #0",
+        "orr r5, r10, r5, lsl #8",
+        "lsls r4, r4, #8",
+        "cmp r4, #0x1000000",
+        "blo 29b",
+        "str r0, [r9, #{next}]",
+        "bx lr",
+        zero = const offset_of!(Weights, zero),
+        negative_same = const offset_of!(Weights, negative) + 4,
+        more_before = const offset_of!(Weights, more) - 4,
+        limit = const offset_of!(Weights, limit),
+        neighbour = const offset_of!(Weights, prediction.neighbour),
+        sign = const offset_of!(Weights, prediction.sign),
+        range = const offset_of!(Weights, stretch.range),
+        activities = const offset_of!(Weights, stretch.activities),
+        first = const offset_of!(Weights, stretch.first),
+        place = const offset_of!(Weights, stretch.place),
+        next = const offset_of!(Weights, stretch.next),
+        inputs = const offset_of!(Weights, stretch.inputs),
+        zero_point = const offset_of!(Weights, stretch.zero_point),
+        sum = const offset_of!(Weights, stretch.sum),
+        share = const offset_of!(Weights, stretch.share),
+        negative = const offset_of!(Weights, stretch.negative),
+    )
+}
