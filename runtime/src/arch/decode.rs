@@ -156,6 +156,187 @@ macro_rules! renormalise {
     };
 }
 
+/// A weight: is it 0? The end, at 20, and what follows a weight that isn't 0, at 5.
+macro_rules! is_zero {
+    () => {
+        "2:
+        ldrb r12, [r2]
+        ldrsb r7, [r3, r6]
+        lsr lr, r12, #2
+        ldrb lr, [r1, lr]
+        cbnz r7, 5f
+        3:
+        add lr, r9, lr, lsl #2
+        decide {zero}
+        bhs 6f
+        mov r4, r10
+        learn {zero}, 65471
+        mul r0, r8, r12
+        sub r12, r12, r0, lsr #16
+        strb r12, [r2], #1
+        movs r0, #0
+        strb r0, [r3], #1
+        lsrs r0, r4, #24
+        beq 4f
+        cmp r2, r11
+        bne 2b
+        b 20f
+        5:
+        ldrb r0, [r9, #{neighbour}]
+        cmp r0, #0
+        beq 3b
+        cmp r7, #0
+        it mi
+        rsbmi r7, r7, #0
+        cmp r7, #2
+        it hi
+        movhi r7, #2
+        add lr, lr, r7
+        b 3b
+        4:
+        bl 9f
+        cmp r2, r11
+        bne 2b
+        20:
+        movs r0, #0
+        21:
+        strd r4, r5, [r9, #{range}]
+        str r2, [r9, #{activities}]
+        pop {{r4-r11, pc}}"
+    };
+}
+
+/// It isn't 0: its sign.
+macro_rules! sign {
+    () => {
+        "6:
+        subs r4, r4, r10
+        subs r5, r5, r10
+        learn {zero}, 64
+        renormalise
+        ldrb r0, [r9, #{sign}]
+        cbnz r0, 22f
+        lsr r10, r4, #12
+        lsl r10, r10, #11
+        subs r0, r5, r10
+        itee lo
+        movlo r4, r10
+        subhs r4, r4, r10
+        movhs r5, r0
+        sbc r0, r0, r0
+        b 25f
+        22:
+        ldrsb r7, [r3, r6]
+        asrs r0, r7, #31
+        cmp r7, #0
+        it gt
+        movgt r0, #1
+        add lr, r9, r0, lsl #2
+        decide {negative_same}
+        bhs 24f
+        mov r4, r10
+        learn {negative_same}, 65471
+        mov r0, #-1
+        b 25f
+        24:
+        subs r4, r4, r10
+        subs r5, r5, r10
+        learn {negative_same}, 64
+        movs r0, #0
+        25:
+        str r0, [r9, #{negative}]
+        renormalise"
+    };
+}
+
+/// Its magnitude, in r12.
+macro_rules! magnitude {
+    () => {
+        "mov r12, #1
+        7:
+        ldrb r0, [r9, #{limit}]
+        cmp r12, r0
+        bhs 8f
+        add lr, r9, r12, lsl #2
+        decide {more_before}
+        bhs 27f
+        mov r4, r10
+        learn {more_before}, 65471
+        renormalise
+        add r12, r12, #1
+        cmp r12, #15
+        bne 7b
+        ldrb r0, [r9, #{limit}]
+        cmp r0, #15
+        bhi 26f
+        b 8f
+        27:
+        subs r4, r4, r10
+        subs r5, r5, r10
+        learn {more_before}, 64
+        renormalise"
+    };
+}
+
+/// It is there: the activity moves to 80 times its magnitude, up to 3.
+macro_rules! place {
+    () => {
+        "8:
+        usat r0, #2, r12
+        add r0, r0, r0, lsl #2
+        ldrb r7, [r2]
+        rsbs r0, r7, r0, lsl #4
+        it mi
+        rsbmi r0, r0, #0
+        mul r0, r0, r8
+        ite pl
+        addpl r7, r7, r0, lsr #16
+        submi r7, r7, r0, lsr #16
+        ldr r0, [r9, #{negative}]
+        eor r12, r12, r0
+        sub r12, r12, r0
+        strb r12, [r3], #1
+        ldr r0, [r9, #{inputs}]
+        cbz r0, 28f
+        ldr r10, [r9, #{first}]
+        sub r10, r2, r10
+        ldrsb r10, [r0, r10]
+        ldr r0, [r9, #{zero_point}]
+        sub r10, r10, r0
+        mul r12, r12, r10
+        28:
+        strb r7, [r2], #1
+        ldr r0, [r9, #{sum}]
+        add r0, r0, r12
+        str r0, [r9, #{sum}]
+        cmp r2, r11
+        bne 2b
+        b 20b"
+    };
+}
+
+/// The end where a magnitude goes on, at 26; one byte of the stream or two, zeros behind the last, at 9: r0, r7 and r10 change.
+macro_rules! bytes {
+    () => {
+        "26:
+        movs r0, #1
+        b 21b
+        9:
+        ldrd r0, r7, [r9, #{next}]
+        29:
+        cmp r0, r7
+        ite ne
+        ldrbne r10, [r0], #1
+        moveq r10, #0
+        orr r5, r10, r5, lsl #8
+        lsls r4, r4, #8
+        cmp r4, #0x1000000
+        blo 29b
+        str r0, [r9, #{next}]
+        bx lr"
+    };
+}
+
 /// Reads weights of a row up to the last activity, or to a weight whose magnitude goes on as a number:
 /// then the result isn't 0.
 ///
@@ -182,164 +363,11 @@ unsafe extern "C" fn read_stretch(weights: *mut Weights, steps: *const u8) -> u3
         "ldrd r2, r11, [r9, #{activities}]",
         "ldrd r3, r6, [r9, #{place}]",
         "ldr r8, [r9, #{share}]",
-        // A weight: is it 0?
-        "2:",
-        "ldrb r12, [r2]",
-        "ldrsb r7, [r3, r6]",
-        "lsr lr, r12, #2",
-        "ldrb lr, [r1, lr]",
-        "cbnz r7, 5f",
-        "3:",
-        "add lr, r9, lr, lsl #2",
-        "decide {zero}",
-        "bhs 6f",
-        "mov r4, r10",
-        "learn {zero}, 65471",
-        "mul r0, r8, r12",
-        "sub r12, r12, r0, lsr #16",
-        "strb r12, [r2], #1",
-        "movs r0, #0",
-        "strb r0, [r3], #1",
-        "lsrs r0, r4, #24",
-        "beq 4f",
-        "cmp r2, r11",
-        "bne 2b",
-        "b 20f",
-        // The weight before isn't 0.
-        "5:",
-        "ldrb r0, [r9, #{neighbour}]",
-        "cmp r0, #0",
-        "beq 3b",
-        "cmp r7, #0",
-        "it mi",
-        "rsbmi r7, r7, #0",
-        "cmp r7, #2",
-        "it hi",
-        "movhi r7, #2",
-        "add lr, lr, r7",
-        "b 3b",
-        "4:",
-        "bl 9f",
-        "cmp r2, r11",
-        "bne 2b",
-        // The end.
-        "20:",
-        "movs r0, #0",
-        "21:",
-        "strd r4, r5, [r9, #{range}]",
-        "str r2, [r9, #{activities}]",
-        "pop {{r4-r11, pc}}",
-        // It isn't 0: its sign.
-        "6:",
-        "subs r4, r4, r10",
-        "subs r5, r5, r10",
-        "learn {zero}, 64",
-        "renormalise",
-        "ldrb r0, [r9, #{sign}]",
-        "cbnz r0, 22f",
-        "lsr r10, r4, #12",
-        "lsl r10, r10, #11",
-        "subs r0, r5, r10",
-        "itee lo",
-        "movlo r4, r10",
-        "subhs r4, r4, r10",
-        "movhs r5, r0",
-        "sbc r0, r0, r0", // from the carry: -1 or 0
-        "b 25f",
-        "22:",
-        "ldrsb r7, [r3, r6]",
-        "asrs r0, r7, #31",
-        "cmp r7, #0",
-        "it gt",
-        "movgt r0, #1",
-        "add lr, r9, r0, lsl #2",
-        "decide {negative_same}",
-        "bhs 24f",
-        "mov r4, r10",
-        "learn {negative_same}, 65471",
-        "mov r0, #-1",
-        "b 25f",
-        "24:",
-        "subs r4, r4, r10",
-        "subs r5, r5, r10",
-        "learn {negative_same}, 64",
-        "movs r0, #0",
-        "25:",
-        "str r0, [r9, #{negative}]",
-        "renormalise",
-        // Its magnitude.
-        "mov r12, #1",
-        "7:",
-        "ldrb r0, [r9, #{limit}]",
-        "cmp r12, r0",
-        "bhs 8f",
-        "add lr, r9, r12, lsl #2",
-        "decide {more_before}",
-        "bhs 27f",
-        "mov r4, r10",
-        "learn {more_before}, 65471",
-        "renormalise",
-        "add r12, r12, #1",
-        "cmp r12, #15",
-        "bne 7b",
-        "ldrb r0, [r9, #{limit}]",
-        "cmp r0, #15",
-        "bhi 26f",
-        "b 8f",
-        "27:",
-        "subs r4, r4, r10",
-        "subs r5, r5, r10",
-        "learn {more_before}, 64",
-        "renormalise",
-        // It is there: the activity moves to 80 times its magnitude, up to 3.
-        "8:",
-        "usat r0, #2, r12",
-        "add r0, r0, r0, lsl #2",
-        "ldrb r7, [r2]",
-        "rsbs r0, r7, r0, lsl #4",
-        "it mi",
-        "rsbmi r0, r0, #0",
-        "mul r0, r0, r8",
-        "ite pl",
-        "addpl r7, r7, r0, lsr #16",
-        "submi r7, r7, r0, lsr #16",
-        "ldr r0, [r9, #{negative}]",
-        "eor r12, r12, r0",
-        "sub r12, r12, r0",
-        "strb r12, [r3], #1",
-        "ldr r0, [r9, #{inputs}]",
-        "cbz r0, 28f",
-        "ldr r10, [r9, #{first}]",
-        "sub r10, r2, r10",
-        "ldrsb r10, [r0, r10]",
-        "ldr r0, [r9, #{zero_point}]",
-        "sub r10, r10, r0",
-        "mul r12, r12, r10",
-        "28:",
-        "strb r7, [r2], #1",
-        "ldr r0, [r9, #{sum}]",
-        "add r0, r0, r12",
-        "str r0, [r9, #{sum}]",
-        "cmp r2, r11",
-        "bne 2b",
-        "b 20b",
-        "26:",
-        "movs r0, #1",
-        "b 21b",
-        // One byte or two, zeros behind the last: r0, r7 and r10 change.
-        "9:",
-        "ldrd r0, r7, [r9, #{next}]",
-        "29:",
-        "cmp r0, r7",
-        "ite ne",
-        "ldrbne r10, [r0], #1",
-        "moveq r10, #0",
-        "orr r5, r10, r5, lsl #8",
-        "lsls r4, r4, #8",
-        "cmp r4, #0x1000000",
-        "blo 29b",
-        "str r0, [r9, #{next}]",
-        "bx lr",
+        is_zero!(),
+        sign!(),
+        magnitude!(),
+        place!(),
+        bytes!(),
         zero = const offset_of!(Weights, zero),
         negative_same = const offset_of!(Weights, negative) + 4,
         more_before = const offset_of!(Weights, more) - 4,

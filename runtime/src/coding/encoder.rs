@@ -1,7 +1,8 @@
 //! Writes decisions.
 
-use super::contexts::{CodedRow, Contexts, Memory, Prediction};
+use super::contexts::{CodedRow, Contexts, Memory};
 use super::probability::{Coder, PRECISION};
+use super::weights::Prediction;
 
 /// The range encoder, into the start of a buffer. Bytes that don't fit are counted, not written.
 #[derive(Debug)]

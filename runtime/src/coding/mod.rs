@@ -13,16 +13,18 @@ mod decoder;
 #[cfg(any(test, feature = "writer"))]
 mod encoder;
 mod probability;
+mod weights;
 
 #[cfg(any(test, feature = "writer"))]
 pub use contexts::CodedRow;
-#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
-pub(crate) use contexts::STEPS;
-pub use contexts::{CODED_BIAS_MAX, Contexts, MEMORY, Memory, coded_limit};
-pub(crate) use contexts::{Found, Weights};
+pub use contexts::{CODED_BIAS_MAX, Contexts, MEMORY, Memory};
 pub use decoder::Decoder;
 #[cfg(any(test, feature = "writer"))]
 pub use encoder::encode;
+#[cfg(any(bitsback_isa = "dsp", bitsback_isa = "mve", bitsback_isa = "thumb2"))]
+pub(crate) use weights::STEPS;
+pub use weights::coded_limit;
+pub(crate) use weights::{Found, Weights};
 
 #[cfg(test)]
 mod tests;

@@ -142,15 +142,15 @@ mod tests {
         for (input, output, found) in
             [((0, 2), (2, 1), (3, 9)), ((9, 3), (0, 2), (2, 7)), ((8, 1), (9, 3), (0, 8))]
         {
-            let [x, y] = [input, output].map(|(offset, len)| tensor(offset, &[len], 0));
+            let [x, y] = [input, output].map(|(offset, len)| at(offset, len));
             let (room, inputs, outputs) = split_room(&mut arena, &x, &y).unwrap();
             assert_eq!((room[0], room.len()), found);
             assert_eq!((inputs[0] as u32, inputs.len() as u16), input);
             assert_eq!((outputs[0] as u32, outputs.len() as u16), output);
         }
-        let [x, y] = [(0, 5), (4, 3)].map(|(offset, len)| tensor(offset, &[len], 0));
+        let [x, y] = [(0, 5), (4, 3)].map(|(offset, len)| at(offset, len));
         assert!(split_room(&mut arena, &x, &y).is_none());
-        assert!(split_room(&mut arena, &x, &tensor(9, &[5], 0)).is_none());
+        assert!(split_room(&mut arena, &x, &at(9, 5)).is_none());
     }
 
     #[test]
