@@ -2,6 +2,7 @@
 
 use bitsback_runtime::Model;
 
+#[cfg(feature = "training")]
 use super::prediction::layer::Layer;
 use super::{Core, Instructions, Provenance, prediction};
 

@@ -9,6 +9,8 @@ pub(crate) mod certified;
 pub(crate) mod estimate;
 #[cfg(feature = "training")]
 pub(crate) mod power;
+#[cfg_attr(not(feature = "training"), allow(dead_code))]
+// the program and `cargo xtask` ask for more
 pub(crate) mod prediction;
 
 use serde::{Deserialize, Serialize};
