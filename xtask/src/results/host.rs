@@ -35,7 +35,8 @@ const HEAD: &str = "
 What an example costs our engine and ONNX Runtime on the CPU: the same network, exported with floats
 and with its integers (QDQ), timed in turn; medians over rounds. *Faster* is the better one of ONNX
 Runtime's, by ours, in one round. A *coded* network is compressed, and compared with the dense one that it
-was made of.
+was made of. Times are a clock's: on a machine with other work, a long call is interrupted more often than a
+short one, so that rows of one example at a time say the most.
 
 | network | batch | threads | µs | ONNX Runtime, floats | QDQ | faster | date |
 |---|---:|---:|---:|---:|---:|---:|---|
