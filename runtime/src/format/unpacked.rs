@@ -112,12 +112,16 @@ const fn layer(
     record: &mut Reader<'_>,
     previous: Dims,
 ) -> (Dims, Option<UnpackedLayer>) {
-    let weighted = match kind {
-        OpKind::Dense | OpKind::CodedDense => true,
-        OpKind::Conv2d | OpKind::CodedConv2d | OpKind::Conv2dMaxPool2d => true,
-        OpKind::DepthwiseConv2d | OpKind::CodedDepthwiseConv2d => true,
-        _ => false,
-    };
+    let weighted = matches!(
+        kind,
+        OpKind::Dense
+            | OpKind::CodedDense
+            | OpKind::Conv2d
+            | OpKind::CodedConv2d
+            | OpKind::Conv2dMaxPool2d
+            | OpKind::DepthwiseConv2d
+            | OpKind::CodedDepthwiseConv2d
+    );
     if !weighted {
         // What it reads comes first, then what it writes.
         if let Form::Fields([inputs, ..]) = form {
