@@ -65,7 +65,10 @@ pub use slice::Slice;
 pub use softmax::Softmax;
 pub use tanh::Tanh;
 
+pub(crate) use affine::Layer;
 pub(crate) use argmax::argmax;
+pub(crate) use image::Image;
+pub(crate) use window::Axis;
 
 use crate::features::Features;
 use crate::format::{OpFault, Read, Reader, Source, Tensor};
