@@ -22,7 +22,10 @@ const TAPS_MAX: usize = 49;
 const RUNS_MAX: usize = 9;
 
 /// A whole depthwise convolution, as kernels that take one at once are told of it.
-#[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code, reason = "others take groups"))]
+#[cfg_attr(
+    not(bitsback_isa = "dsp"),
+    allow(dead_code, reason = "others take groups, or need less")
+)]
 pub(crate) struct Sight<'a> {
     pub(crate) values: &'a [i8],
     /// Rows and columns of the input, of a window and of the output.
@@ -44,7 +47,10 @@ pub(crate) struct Sight<'a> {
 
 /// Windows next to each other along an axis that have the same taps inside the image.
 #[derive(Clone, Copy)]
-#[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code, reason = "others take groups"))]
+#[cfg_attr(
+    not(bitsback_isa = "dsp"),
+    allow(dead_code, reason = "others take groups, or need less")
+)]
 pub(crate) struct Span {
     /// The first tap, and how many.
     pub(crate) first: usize,

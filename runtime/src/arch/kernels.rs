@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sight, Sums, portable};
 use crate::format::Layout;
+use crate::ops::{Axis, Image, Layer};
 
 /// The micro-kernels of an instruction set. What a method does by itself is portable and the
 /// reference; an instruction set overrides what it does better, and gives the same bits.
@@ -101,6 +102,30 @@ pub(crate) trait Kernels: Sized {
     #[inline(always)]
     fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
         portable::finish_rows(finish, first, sums, outputs);
+    }
+
+    /// The outputs of a convolution by the layer's filters, some of so many, from a number on. `None` where
+    /// no kernel takes the layer.
+    #[inline(always)]
+    fn convolve(
+        _image: &Image<'_>,
+        _layer: &Layer<'_>,
+        [_first, _all]: [usize; 2],
+        _output: &mut [i8],
+    ) -> Option<()> {
+        None
+    }
+
+    /// The largest outputs in each window of a pooling, where no multiplier shifts to the left. `None`
+    /// where no kernel takes the layer.
+    #[inline(always)]
+    fn convolve_and_pool(
+        _image: &Image<'_>,
+        _layer: &Layer<'_>,
+        _pool: &[Axis; 2],
+        _output: &mut [i8],
+    ) -> Option<()> {
+        None
     }
 
     /// The outputs of a group of channels at `rows` rows of positions; `x` and `y` begin with the

@@ -47,7 +47,7 @@ mod dsp;
 mod mve;
 #[cfg(bitsback_isa = "neon")]
 mod neon;
-#[cfg(any(bitsback_isa = "mve", bitsback_isa = "neon"))]
+#[cfg(bitsback_isa = "neon")]
 mod quads;
 #[cfg(any(
     bitsback_isa = "thumb1",

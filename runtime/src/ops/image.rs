@@ -25,10 +25,28 @@ pub(crate) struct Image<'a> {
 impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
+        let rows = [0, layer.matrix.rows];
+        if Isa::convolve(self, layer, rows, output).is_some() {
+            return;
+        }
         if Isa::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
-            self.convolve_some(layer, columns, [0, layer.matrix.rows], output);
+            self.by_position(layer, columns, rows, output);
         } else {
             self.by_filter(layer, columns, output);
+        }
+    }
+
+    /// As [`Self::convolve`], for widths that kernels take directly and filters of at most [`PATCH_MAX`]
+    /// weights, which may be some of `all`, from the `first` one on.
+    pub(super) fn convolve_some(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) {
+        if Isa::convolve(self, layer, [first, all], output).is_none() {
+            self.by_position(layer, columns, [first, all], output);
         }
     }
 
@@ -38,7 +56,7 @@ impl Image<'_> {
     ///
     /// The layer's filters may be some of `all`, from the `first` one on.
     #[inline(never)]
-    pub(super) fn convolve_some(
+    fn by_position(
         &self,
         layer: &Layer<'_>,
         columns: usize,
@@ -81,8 +99,21 @@ impl Image<'_> {
 
     /// The largest output in each window of a pooling, for weights of at most 8 bits, filters of at
     /// most [`FILTER_MAX`] weights, and multipliers that shift nothing to the left.
-    #[inline(never)]
     pub(crate) fn convolve_and_pool(
+        &self,
+        layer: &Layer<'_>,
+        columns: usize,
+        pool: &[Axis; 2],
+        output: &mut [i8],
+    ) {
+        if Isa::convolve_and_pool(self, layer, pool, output).is_none() {
+            self.pool_by_position(layer, columns, pool, output);
+        }
+    }
+
+    /// As [`Self::convolve_and_pool`].
+    #[inline(never)]
+    fn pool_by_position(
         &self,
         layer: &Layer<'_>,
         columns: usize,

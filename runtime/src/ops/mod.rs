@@ -68,17 +68,20 @@ pub use slice::Slice;
 pub use softmax::Softmax;
 pub use tanh::Tanh;
 
+pub(crate) use affine::Layer;
 pub(crate) use argmax::argmax;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use avg_pool2d::mean as average;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use expanded::Expanded;
+pub(crate) use image::Image;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use operands::split;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use rows::{RowSource, Rows};
+pub(crate) use window::Axis;
 #[cfg(any(test, feature = "std"))]
-pub(crate) use window::{Axis, geometry};
+pub(crate) use window::geometry;
 
 use crate::features::Features;
 use crate::format::{Form, OpFault, Read, Reader, Source, Tensor, UnpackedLayer};

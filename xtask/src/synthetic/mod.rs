@@ -13,6 +13,7 @@ mod long_filters;
 mod mobilenet;
 mod operators;
 mod pairs;
+mod pieces;
 mod pooled;
 mod resized;
 mod rows;
@@ -54,6 +55,7 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
         run("long-filters", long_filters::build)?,
         run("operators", operators::build)?,
         run("pairs", pairs::build)?,
+        run("pieces", pieces::build)?,
         run("pooled", pooled::build)?,
         run("resized", resized::build)?,
         run("rows", rows::build)?,

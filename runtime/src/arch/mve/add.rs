@@ -25,7 +25,7 @@ pub(super) fn add(
     Some(())
 }
 
-/// Adds `count` values, with constants as [`Addition`] says; rounding is as in `quads_w8a8`.
+/// Adds `count` values, with constants as [`Addition`] says; rounding is as in `dense::quads_w8a8`.
 ///
 /// # Safety
 /// `count` isn't 0; so many bytes of `a` and `b` can be read and of `y` written. They may be the

@@ -1,219 +1,335 @@
-//! Depthwise convolutions, eight channels at a time: nine instructions for the eight products of a
-//! tap, 24 for eight outputs, with the rounding of `quads_w8a8`.
+//! Depthwise convolutions: eight taps of a channel at once.
 //!
-//! VMULLB and VMULLT multiply even and odd channels, so that sums, and all that becomes of them, are
-//! two vectors of four until their outputs are narrowed into one.
+//! Taps of a channel lie next to each other as weights, and are gathered from pixels, whose channels do: the
+//! distances of taps are in vectors and alike for all channels and positions. A channel takes three
+//! instructions for eight taps and one more, four of them 13 to become outputs: 10.75 instructions an output
+//! of 3 × 3 taps. There is nothing to arrange but the parameters of some channels, once.
+//!
+//! At the image's edge, taps beyond it are masked and replaced by the zero point, six instructions more;
+//! windows of more than sixteen taps, and rows that shift to the left, go tap vector by tap vector.
 
-use core::arch::naked_asm;
-use core::mem::offset_of;
+use core::ops::Range;
 
-use super::super::depthwise::{Run, Steps, Tap};
-use super::super::{Finish, Group, LANES};
+use super::parameters::{Quad, hold};
+use super::taps::{edge_1, edge_2, edge_any, edge_parted, edge_right, inside_1, inside_2};
+use super::windows::copy_rows;
+use super::{QUAD, sums_w8};
+use crate::arch::{Finish, Matrix, Sight};
+use crate::format::Fields;
+use crate::ops::{Axis, Image, Layer};
 
-/// Channels of a vector of sums.
-const HALF: usize = LANES / 2;
+/// Taps of a vector.
+const LANES: usize = 8;
+/// Most vectors of a window: 7 × 7 taps.
+const VECTORS: usize = 7;
+/// Most channels at once, whose parameters are at hand.
+const CHANNELS: usize = 64;
+/// Most weights of them.
+const WEIGHTS: usize = 1024;
 
-/// What becomes of every other channel's sum: positions to the left, a fraction, and positions to
-/// the right, negative.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-struct Scales {
-    left: [i32; HALF],
-    value: [i32; HALF],
-    right: [i32; HALF],
+/// Taps of a window, and which of them are inside the image: two bits each; kernels know the order.
+#[derive(Clone, Copy)]
+#[repr(C, align(4))]
+pub(super) struct Taps {
+    /// Values from the first tap on.
+    offsets: [u16; LANES],
+    mask: u32,
 }
 
-/// What the kernel is told.
-#[repr(C)]
-struct Task {
-    /// Of the first row; the kernel moves it on, and `rows` down.
-    x: *const i8,
-    rows: usize,
-    y: *mut i8,
-    /// Bytes from a row of windows to the next, and from behind a row of outputs.
-    down: usize,
-    rest: usize,
-    runs: *const Run,
-    runs_end: *const Run,
-    taps: *const Tap,
-    /// Bytes from a window to the next one, and from an output.
-    right: usize,
-    channels: usize,
-    zero_point: i32,
-    min: i32,
-    max: i32,
-    /// Of even channels, then of odd ones.
-    scales: [Scales; 2],
+impl Taps {
+    const NONE: Self = Self { offsets: [0; LANES], mask: 0 };
 }
 
-/// As [`Kernels::depthwise`](super::Kernels::depthwise).
+/// The taps of a window at the edge, where up to eight are inside the image and up to eight aren't: kernels
+/// know the order.
+#[repr(C, align(4))]
+pub(super) struct Edge {
+    /// Values from the window's first tap on, of taps inside.
+    offsets: [u16; LANES],
+    /// Their weights' numbers, and those of the others. What is left over is a weight of 0.
+    inside: [u16; LANES],
+    outside: [u16; LANES],
+}
+
+/// What kernels are told; they know the order of the first three.
+#[repr(C)]
+pub(super) struct Task {
+    pub(super) parameters: *const Quad,
+    pub(super) weights: *const u8,
+    pub(super) quads: usize,
+    /// Of the first position; kernels move them on by `next` at each of so many positions.
+    pub(super) x: *const i8,
+    pub(super) y: *mut i8,
+    pub(super) next: [usize; 2],
+    pub(super) count: usize,
+    pub(super) taps: Range<*const Taps>,
+    pub(super) edge: *const Edge,
+    /// The input's.
+    pub(super) outside: i32,
+    pub(super) zero_point: i32,
+    pub(super) min: i32,
+    pub(super) max: i32,
+}
+
+/// Parameters of some channels.
+struct Room {
+    weights: [u8; WEIGHTS],
+    quads: [Quad; CHANNELS / QUAD],
+}
+
+/// A kernel that makes outputs.
+type Kernel = unsafe extern "C" fn(&mut Task);
+
+/// The outputs of as many filters as there are channels, or `None` where these kernels don't take the layer.
 #[inline(never)]
 pub(super) fn depthwise(
-    group: &Group,
+    sight: &Sight<'_>,
+    matrix: &Matrix<'_>,
     finish: &Finish<'_>,
-    first: usize,
-    rows: usize,
-    (x, y): (&[i8], &mut [i8]),
+    output: &mut [i8],
 ) -> Option<()> {
-    if !group.is_within(rows, x.len(), y.len()) {
-        return None;
+    let Sight { values, zero_point, channels, folded, .. } = *sight;
+    let ([h, w], [kh, kw], [oh, ow]) = (sight.input, sight.size, sight.output);
+    let ([down, right], [top, left], [dh, dw]) = (sight.stride, sight.padding, sight.dilation);
+    let rows = Axis { size: kh, stride: down, padding: top, dilation: dh, input: h, output: oh };
+    let columns =
+        Axis { size: kw, stride: right, padding: left, dilation: dw, input: w, output: ow };
+    let image = &Image { values, zero_point, axes: [rows, columns], channels };
+    let layer = &Layer { matrix: *matrix, folded, finish: *finish };
+    let (mut room, mut taps) = (Room::new(), [Taps::NONE; VECTORS]);
+    let mut sweep = Sweep::new(image, layer, &mut room, &mut taps)?;
+    let mut start = 0;
+    while start < image.channels {
+        // The last ones may have been there already.
+        start = start.min(image.channels.checked_sub(QUAD)?);
+        let most =
+            CHANNELS.min(WEIGHTS.checked_div(sweep.row)?).min(image.channels.wrapping_sub(start));
+        let channels = start..start.wrapping_add(most & !(QUAD - 1));
+        sweep.hold(channels.clone())?;
+        sweep.run(&channels, output)?;
+        start = channels.end;
     }
-    let Steps { input: [down, right], output: [y_down, channels], .. } = *group.steps();
-    let runs = group.runs().as_ptr_range();
-    let mut task = Task {
-        x: x.as_ptr(),
-        rows,
-        y: y.as_mut_ptr(),
-        down,
-        rest: y_down.wrapping_sub(group.positions.wrapping_mul(channels)),
-        runs: runs.start,
-        runs_end: runs.end,
-        taps: group.taps().as_ptr(),
-        right,
-        channels,
-        zero_point: finish.zero_point.into(),
-        min: finish.clamp.min.into(),
-        max: finish.clamp.max.into(),
-        scales: [scales(finish, first), scales(finish, first.wrapping_add(1))],
-    };
-    // SAFETY: `is_within` has shown that there are rows and runs, that each run has positions, and
-    // taps among `taps`, that LANES bytes can be read of `x` at each tap of each position, and
-    // that as many can be written of `y` at each position: `depthwise_rows`' conditions.
-    unsafe { depthwise_rows(&mut task) };
     Some(())
 }
 
-/// Of every other row from `first` on.
-fn scales(finish: &Finish<'_>, first: usize) -> Scales {
-    let mut scales = Scales::default();
-    let Scales { left, value, right } = &mut scales;
-    let lanes = left.iter_mut().zip(value).zip(right);
-    for (((left, value), right), row) in lanes.zip((first..).step_by(2)) {
-        let multiplier = finish.multiplier(row);
-        let shift = i32::from(multiplier.shift);
-        (*left, *value, *right) = (shift.max(0), multiplier.value, shift.min(0));
+/// A layer over an image.
+struct Sweep<'a> {
+    image: &'a Image<'a>,
+    layer: &'a Layer<'a>,
+    room: &'a mut Room,
+    taps: &'a mut [Taps],
+    /// Weights of a channel in [`Room`], whole vectors of them.
+    row: usize,
+    are_right: bool,
+}
+
+impl Room {
+    #[inline(always)] // else it is made elsewhere and copied
+    const fn new() -> Self {
+        Self { weights: [0; WEIGHTS], quads: [Quad::ZERO; CHANNELS / QUAD] }
     }
-    scales
 }
 
-/// Rescales four sums, with the scales that many bytes behind the first.
-macro_rules! scale {
-    ($sums:literal, $at:literal) => {
-        concat!(
-            "vldrw.32 q2, [r11, #{scales}+",
-            $at,
-            "]\n",
-            "vshl.s32 ",
-            $sums,
-            ", ",
-            $sums,
-            ", q2\n",
-            "vldrw.32 q2, [r11, #{scales}+",
-            $at,
-            "+16]\n",
-            "vqrdmulh.s32 ",
-            $sums,
-            ", ",
-            $sums,
-            ", q2\n",
-            "vldrw.32 q2, [r11, #{scales}+",
-            $at,
-            "+32]\n",
-            "vand q3, ",
-            $sums,
-            ", q2\n",
-            "vshr.s32 q3, q3, #31\n",
-            "vqadd.s32 ",
-            $sums,
-            ", ",
-            $sums,
-            ", q3\n",
-            "vrshl.s32 ",
-            $sums,
-            ", ",
-            $sums,
-            ", q2",
-        )
-    };
+impl<'a> Sweep<'a> {
+    /// `None` where there are too many taps or they are too far from each other, or weights are wide.
+    #[inline(always)]
+    fn new(
+        image: &'a Image<'a>,
+        layer: &'a Layer<'a>,
+        room: &'a mut Room,
+        taps: &'a mut [Taps; VECTORS],
+    ) -> Option<Self> {
+        let [rows, columns] = image.axes;
+        let count = rows.size.checked_mul(columns.size)?;
+        let vectors = count.div_ceil(LANES);
+        if layer.matrix.bits() > 8 {
+            return None;
+        }
+        let pixels = rows.input.checked_mul(columns.input)?;
+        image.values.get(..pixels.checked_mul(image.channels)?)?;
+        let taps = taps.get_mut(..vectors)?;
+        let mut each = taps.iter_mut().flat_map(|taps| &mut taps.offsets);
+        for (y, x) in (0..rows.size).flat_map(|y| (0..columns.size).map(move |x| (y, x))) {
+            let pixel = y.wrapping_mul(rows.dilation).wrapping_mul(columns.input);
+            let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
+            *each.next()? = u16::try_from(pixel.checked_mul(image.channels)?).ok()?;
+        }
+        drop(each);
+        Some(Self { image, layer, room, taps, row: vectors.wrapping_mul(LANES), are_right: true })
+    }
+
+    /// Takes the parameters of some channels, whole fours of them.
+    #[inline(never)]
+    fn hold(&mut self, channels: Range<usize>) -> Option<()> {
+        let Layer { matrix, finish, folded } = self.layer;
+        let Room { weights, quads } = &mut *self.room;
+        let offset = if *folded { 0 } else { -i32::from(self.image.zero_point) };
+        // `max(1)` here and below: rows aren't empty, but the compiler can't know.
+        let (from, len) = (matrix.bytes_from(channels.start), matrix.row_len);
+        if matrix.bits() == 8 {
+            copy_rows(from, weights.as_mut_slice(), channels.len(), len, [len, self.row])?;
+        } else {
+            let rows = weights.chunks_exact_mut(self.row.max(1)).zip(from.chunks_exact(len.max(1)));
+            for (to, bytes) in rows.take(channels.len()) {
+                let mut fields = Fields::new(bytes, matrix.bits(), 0);
+                to.iter_mut().take(matrix.columns).for_each(|to| *to = fields.take() as u8);
+            }
+        }
+        self.are_right = hold(quads, finish, channels.start, channels.len()) < 0;
+        if offset != 0 {
+            let rows = weights.chunks_exact(self.row.wrapping_mul(QUAD).max(1));
+            for (quad, rows) in quads.iter_mut().zip(rows).take(channels.len() / QUAD) {
+                let mut sums = [0; QUAD];
+                // SAFETY: `rows` are four of `row` bytes, which aren't none, and `sums` is a live array of
+                // four: `sums_w8`'s conditions.
+                unsafe { sums_w8(rows.as_ptr(), self.row, &mut sums) };
+                for (bias, sum) in quad.bias.iter_mut().zip(sums) {
+                    *bias = bias.wrapping_add(sum.wrapping_mul(offset));
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The outputs of the channels that are held, at all positions.
+    #[inline(never)]
+    fn run(&mut self, channels: &Range<usize>, output: &mut [i8]) -> Option<()> {
+        let Image { values, axes: [rows, columns], channels: all, zero_point } = *self.image;
+        let finish = &self.layer.finish;
+        let positions = rows.output.checked_mul(columns.output)?;
+        // All outputs are there, and all pixels (`new`): what follows stays inside.
+        output.get(..positions.checked_mul(all)?)?;
+        let Room { weights, quads } = &*self.room;
+        let mut task = Task {
+            parameters: quads.as_ptr(),
+            weights: weights.as_ptr(),
+            quads: channels.len() / QUAD,
+            x: values.as_ptr(),
+            y: output.as_mut_ptr(),
+            next: [0; 2],
+            count: 1,
+            taps: self.taps.as_ptr_range(),
+            edge: core::ptr::null(),
+            outside: zero_point.into(),
+            zero_point: finish.zero_point.into(),
+            min: finish.clamp.min.into(),
+            max: finish.clamp.max.into(),
+        };
+        let (x, y) = (task.x.wrapping_add(channels.start), task.y.wrapping_add(channels.start));
+        let [inside, edge] = kernels(self.taps.len(), self.are_right);
+        for (down, row_run) in rows.runs() {
+            for (right, column_run) in columns.runs() {
+                let taps = [row_run.taps.clone(), column_run.taps.clone()];
+                mask(self.taps, columns.size, &taps);
+                let [row_taps, column_taps] = taps.map(|taps| taps.len());
+                let is_inside = row_taps == rows.size && column_taps == columns.size;
+                let mut parted = None;
+                if self.are_right && !is_inside && self.taps.len() == 2 {
+                    parted = part(self.taps, self.layer.matrix.columns);
+                }
+                task.edge = parted.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+                let edge = if parted.is_some() { edge_parted } else { edge };
+                let kernel = if is_inside { inside } else { edge };
+                // The longer side of the positions that have these taps is the inner loop's.
+                let is_high = row_run.count > column_run.count;
+                let [lines, count] = if is_high {
+                    [column_run.count, row_run.count]
+                } else {
+                    [row_run.count, column_run.count]
+                };
+                let steps = [rows, columns].map(|axis| axis.stride);
+                let down_step = [steps[0].wrapping_mul(columns.input), columns.output];
+                let right_step = [steps[1], 1];
+                let [line, next] =
+                    if is_high { [right_step, down_step] } else { [down_step, right_step] };
+                let mut pixel = begin(&rows, down).wrapping_mul(columns.input);
+                pixel = pixel.wrapping_add(begin(&columns, right));
+                let mut position = down.wrapping_mul(columns.output).wrapping_add(right);
+                task.next = next.map(|next| next.wrapping_mul(all));
+                for _ in 0..lines {
+                    task.x = x.wrapping_add(pixel.wrapping_mul(all));
+                    task.y = y.wrapping_add(position.wrapping_mul(all));
+                    task.count = count;
+                    // SAFETY: there are whole fours of channels, whose parameters are held, and positions. Taps
+                    // that aren't masked lead to pixels, which the image has, from the channels' first value on:
+                    // all of them where windows are inside, else those that are inside of all windows of the
+                    // runs. Each position has its outputs.
+                    unsafe { kernel(&mut task) };
+                    pixel = pixel.wrapping_add(line[0]);
+                    position = position.wrapping_add(line[1]);
+                }
+            }
+        }
+        Some(())
+    }
 }
 
-/// Outputs of eight channels at all positions of rows.
-///
-/// # Safety
-/// `task.rows` isn't 0, and there are runs; each has positions, and taps of `task.taps`. At each
-/// position, eight bytes can be read where each of its taps leads to, and eight be written. The core
-/// has access to its vectors.
-// SAFETY: the body follows the C calling convention (the argument in r0; r4–r11, lr and q4–q6 saved
-// and restored, the stack as it was). The inner loop reads a tap a turn, as many as the run has,
-// which aren't none, and eight bytes where it leads to; each position then writes eight bytes.
-// Loads of words and half-words are at those of `task`, of a run or of a tap.
-#[unsafe(naked)]
-unsafe extern "C" fn depthwise_rows(task: &mut Task) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        "push {{r4-r11, lr}}",
-        "vpush {{d8-d13}}",
-        "mov r11, r0",
-        "ldr r0, [r11, #{y}]",
-        "ldrd r4, r8, [r11, #{right}]",
-        "ldr r3, [r11, #{zero_point}]",
-        "ldrd r1, r2, [r11, #{min}]",
-        "vdup.16 q5, r1", "vdup.16 q6, r2",
-        "1:", // a row
-        "ldr r9, [r11, #{runs}]",
-        "2:", // a run
-        "ldrd r10, r5, [r9, #{from}]",
-        "ldr r1, [r11, #{x}]",
-        "add r10, r10, r1",
-        "ldrd r6, r7, [r9, #{first}]",
-        "subs r7, r7, r6",
-        "ldr r1, [r11, #{taps}]",
-        "movs r2, #{tap}",
-        "mla r6, r6, r2, r1",
-        "3:", // a position
-        "vld20.32 {{q0, q1}}, [r9]", "vld21.32 {{q0, q1}}, [r9]",
-        "mov r1, r6",
-        "dls lr, r7",
-        "4:",
-        "ldr r2, [r1], #4",
-        "add r2, r2, r10",
-        "vldrb.s16 q2, [r2]",
-        "vldrh.s16 q3, [r1], #16",
-        "vmullb.s16 q4, q2, q3",
-        "vadd.i32 q0, q0, q4",
-        "vmullt.s16 q4, q2, q3",
-        "vadd.i32 q1, q1, q4",
-        "le lr, 4b",
-        scale!("q0", "0"),
-        scale!("q1", "48"),
-        "vqmovnb.s32 q0, q0", "vqmovnt.s32 q0, q1",
-        "vqadd.s16 q0, q0, r3",
-        "vmax.s16 q0, q0, q5",
-        "vmin.s16 q0, q0, q6",
-        "vstrb.16 q0, [r0]",
-        "add r0, r0, r8",
-        "add r10, r10, r4",
-        "subs r5, r5, #1",
-        "bne 3b",
-        "ldr r1, [r11, #{runs_end}]",
-        "adds r9, r9, #{run}",
-        "cmp r9, r1",
-        "bne 2b",
-        "ldrd r6, r1, [r11, #{x}]",
-        "ldrd r2, r5, [r11, #{down}]",
-        "add r0, r0, r5",
-        "add r6, r6, r2",
-        "subs r1, r1, #1",
-        "strd r6, r1, [r11, #{x}]",
-        "bne 1b",
-        "vpop {{d8-d13}}",
-        "pop {{r4-r11, pc}}",
-        x = const offset_of!(Task, x), y = const offset_of!(Task, y),
-        down = const offset_of!(Task, down), runs = const offset_of!(Task, runs),
-        runs_end = const offset_of!(Task, runs_end), taps = const offset_of!(Task, taps),
-        right = const offset_of!(Task, right), zero_point = const offset_of!(Task, zero_point),
-        min = const offset_of!(Task, min), scales = const offset_of!(Task, scales),
-        from = const offset_of!(Run, from), first = const offset_of!(Run, first),
-        run = const size_of::<Run>(), tap = const size_of::<Tap>(),
-    )
+/// The kernels for windows of so many vectors inside the image and at its edge.
+fn kernels(vectors: usize, are_right: bool) -> [Kernel; 2] {
+    match (vectors, are_right) {
+        (1, true) => [inside_1, edge_1],
+        (2, true) => [inside_2, edge_2],
+        (_, true) => [edge_right; 2],
+        _ => [edge_any; 2],
+    }
+}
+
+/// Where a window begins, before the image as well, wrapping.
+fn begin(axis: &Axis, index: usize) -> usize {
+    index.wrapping_mul(axis.stride).wrapping_sub(axis.padding)
+}
+
+/// Masks all but these rows and columns of taps.
+#[inline(never)]
+fn mask(taps: &mut [Taps], width: usize, [rows, columns]: &[Range<usize>; 2]) {
+    let ones = 1u64.wrapping_shl(columns.len() as u32).wrapping_sub(1);
+    let first = rows.start.wrapping_mul(width).wrapping_add(columns.start);
+    let mut row = ones.wrapping_shl(first as u32);
+    let mut all = 0;
+    for _ in rows.clone() {
+        all |= row;
+        row = row.wrapping_shl(width as u32);
+    }
+    for taps in taps {
+        // Each bit twice.
+        let mut bits = all as u32 & 0xFF;
+        bits = (bits | bits << 4) & 0x0F0F;
+        bits = (bits | bits << 2) & 0x3333;
+        bits = (bits | bits << 1) & 0x5555;
+        taps.mask = bits | bits << 1;
+        all >>= LANES;
+    }
+}
+
+/// The taps of a window by their masks, of so many: those inside the image and the others. `None` where they
+/// are too many for a vector, or no weight is left over.
+#[inline(never)]
+fn part(taps: &[Taps], count: usize) -> Option<Edge> {
+    let none = u16::try_from(count).ok().filter(|_| count < taps.len().wrapping_mul(LANES))?;
+    let mut edge = Edge { offsets: [0; LANES], inside: [none; LANES], outside: [none; LANES] };
+    let (mut insides, mut outsides) =
+        (edge.inside.iter_mut().zip(&mut edge.offsets), edge.outside.iter_mut());
+    let mut first = None;
+    let each = taps.iter().flat_map(|taps| {
+        let mut mask = taps.mask;
+        taps.offsets.iter().map(move |&offset| {
+            let is_inside = mask & 1 == 1;
+            mask >>= 2;
+            (offset, is_inside)
+        })
+    });
+    for (number, (offset, is_inside)) in (0..none).zip(each) {
+        if is_inside {
+            first = first.or(Some(offset));
+            let (inside, to) = insides.next()?;
+            (*inside, *to) = (number, offset);
+        } else {
+            *outsides.next()? = number;
+        }
+    }
+    // What is left over sees the first tap.
+    for (_, to) in insides {
+        *to = first?;
+    }
+    Some(edge)
 }

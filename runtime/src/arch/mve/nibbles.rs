@@ -8,7 +8,8 @@
 
 use core::arch::naked_asm;
 
-use super::{Quad, Task};
+use super::dense::Task;
+use super::parameters::Quad;
 
 /// Columns of a step.
 pub(super) const STEP: usize = 32;
@@ -112,7 +113,7 @@ macro_rules! nibble_rests {
     };
 }
 
-/// From sums in q0 to outputs, as in [`super::quads_w8a8`].
+/// From sums in q0 to outputs, as in [`super::dense::quads_w8a8`].
 macro_rules! nibble_outputs {
     () => {
         concat!(
@@ -218,7 +219,7 @@ macro_rules! quads {
 }
 
 quads! {
-    /// As [`super::quads_w8a8`], with rows of nibbles.
+    /// As [`super::dense::quads_w8a8`], with rows of nibbles.
     ///
     /// # Safety
     /// `task.x` has `task.steps` times 32 and `task.rest` times two bytes to read, and one at `task.odd` if
