@@ -70,7 +70,7 @@ pub(crate) fn requantized(
     zero_point: i8,
     clamp: Clamp,
 ) -> Span {
-    let up = multiplier.shift.max(0).min(Multiplier::MAX_SHIFT);
+    let up = multiplier.shift.clamp(0, Multiplier::MAX_SHIFT);
     let fits = |&sum: &i64| {
         i32::try_from(sum).is_ok_and(|sum| i32::try_from(i64::from(sum) << up).is_ok())
     };

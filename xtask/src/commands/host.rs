@@ -151,7 +151,8 @@ fn row(
         command.args(["--batch", &batch.to_string(), "--threads", &threads.to_string()]);
         let timed: Timed = pytorch::last_json(command.args(["--seconds", &SECONDS.to_string()]))?;
         let [float, integers] = timed.seconds;
-        (floats.push(float), qdq.push(integers));
+        floats.push(float);
+        qdq.push(integers);
         version = timed.version;
     }
     let best = floats.iter().zip(&qdq).map(|(a, b): (&f64, &f64)| a.min(*b));

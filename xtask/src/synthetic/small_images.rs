@@ -70,7 +70,7 @@ fn depthwise(
         bits: layer.bits,
         bias: Some([BiasWidth::I32, BiasWidth::I16][index % 2]),
         bias_shift: (index % 3) as u8,
-        folded: index % 2 == 0,
+        folded: index.is_multiple_of(2),
         per_channel: true,
         layout: Layout::RowMajor,
     };

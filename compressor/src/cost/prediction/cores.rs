@@ -171,12 +171,12 @@ impl Core {
                 positions: 4,
                 least_row: 3,
                 tabled: 256,
-                piece: 168,
+                piece: 192,
                 inputs: 1024,
-                common_shifts: [1, 20],
+                common_shifts: [1, 31],
                 ..PORTABLE
             },
-            Self::CortexM55 => Kernels { lanes: 8, held_rows: 128, ..PORTABLE },
+            Self::CortexM55 => Kernels { positions: 3, piece: 384, lanes: 8, ..PORTABLE },
             _ => PORTABLE,
         }
     }
