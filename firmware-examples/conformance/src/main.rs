@@ -34,8 +34,9 @@ const TIMED_VECTORS: u64 = 40;
 /// Vectors that are compared with each file but the first, and with each length of unpacked weights.
 const PLACED_VECTORS: u64 = 4;
 
-/// Room for unpacked weights.
-const WEIGHTS_BYTES: usize = board::ARENA_BYTES / 8;
+/// Room for unpacked weights; on a small board, beside the arena and the painted stack.
+const WEIGHTS_BYTES: usize =
+    if board::ARENA_BYTES < 32 * 1024 { 256 } else { board::ARENA_BYTES / 8 };
 
 board::main!(run);
 
