@@ -38,7 +38,8 @@ Examples:
 Exit codes: those of `compress`, and 4 if the core computed something else than the host.
 
 With --json, the last line of standard output: dense{} and compressed{} (error_percent,
-file_bytes, macs, arena_bytes), ratio, mcu{} (ran, mismatches, vectors, reason), report, model.")]
+file_bytes, macs, arena_bytes), ratio, mcu{} (ran, mismatches, vectors, instructions,
+unpacked_instructions, weights_bytes, reason), report, model.")]
 pub(crate) struct Demo {
     /// The output folder; what is in it from an earlier demo is written over
     #[arg(long, short, value_name = "DIR", default_value = "out/demo")]
@@ -74,9 +75,10 @@ impl Demo {
         let emulated = RefCell::new(None);
         let count = |_: &Path| {
             let mcu = self.emulate(core, &progress);
-            let count = mcu.as_ref().ok().and_then(|mcu| mcu.instructions);
+            let counts = mcu.as_ref().ok().map(|mcu| (mcu.instructions, mcu.unpacked()));
             emulated.replace(Some(mcu));
-            count.map(|count| Instructions { count, from: Provenance::Measured })
+            let (count, unpacked) = counts?;
+            count.map(|count| Instructions { count, from: Provenance::Measured, unpacked })
         };
         let made =
             run_job(&job, &self.out, self.resume, &self.overrides, context, &progress, &count)?;
@@ -127,9 +129,14 @@ fn mcu_line(mcu: &Mcu) -> String {
     match (mcu.mismatches, mcu.vectors, mcu.instructions) {
         (Some(0), Some(vectors), Some(instructions)) => format!(
             "the same output bytes on all {} golden vectors under QEMU; {} instructions an \
-             inference (counted, not cycles)",
+             inference{} (counted, not cycles)",
             thousands(vectors),
-            thousands(instructions)
+            thousands(instructions),
+            mcu.unpacked().map_or_else(String::new, |unpacked| format!(
+                ", {} with its weights unpacked once into {} bytes of RAM",
+                thousands(unpacked.count),
+                thousands(unpacked.weights_bytes)
+            ))
         ),
         (Some(mismatches), Some(vectors), _) => format!(
             "{} mismatches on {} golden vectors under QEMU",

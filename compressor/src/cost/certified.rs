@@ -44,7 +44,7 @@ pub(crate) fn instructions(core: Core, model: &Path) -> Option<Instructions> {
 fn counted(text: &str) -> Option<Instructions> {
     let line = text.lines().rev().find(|line| line.starts_with('{'))?;
     let Certificate { instructions: count } = serde_json::from_str(line).ok()?;
-    Some(Instructions { count, from: Provenance::Measured })
+    Some(Instructions { count, from: Provenance::Measured, unpacked: None })
 }
 
 #[cfg(test)]

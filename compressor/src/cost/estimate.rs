@@ -8,7 +8,11 @@ use super::{Core, Instructions, Provenance, prediction};
 
 /// Estimates an inference of a model on a core.
 pub(crate) fn instructions(core: Core, model: &Model<'_>) -> Instructions {
-    Instructions { count: prediction::model(core, model), from: Provenance::Estimated }
+    Instructions {
+        count: prediction::model(core, model),
+        from: Provenance::Estimated,
+        unpacked: None,
+    }
 }
 
 /// Estimates a layer before compression, as int8: its weights' shape, outputs × inputs or filters × height

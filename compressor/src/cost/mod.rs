@@ -47,4 +47,16 @@ pub struct Instructions {
     pub count: u64,
     /// How they are known.
     pub from: Provenance,
+    /// The same with weights that are unpacked once, where that was counted, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unpacked: Option<Unpacked>,
+}
+
+/// An inference with weights that were unpacked, into RAM beside the arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unpacked {
+    /// Instructions.
+    pub count: u64,
+    /// Bytes of that RAM.
+    pub weights_bytes: u64,
 }

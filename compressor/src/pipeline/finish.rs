@@ -365,7 +365,7 @@ impl Input<'_> {
             core,
             instructions: Some(instructions),
             config: self.job.report.clone(),
-            latencies: vec![Latency::on(core, &summary.layers, instructions, megahertz)],
+            latencies: Latency::all(core, &summary.layers, instructions, megahertz),
             summary: summary.clone(),
             curves,
             ledger,

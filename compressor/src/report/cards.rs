@@ -207,7 +207,7 @@ mod tests {
     fn a_count_is_not_divided_by_an_estimate() {
         let summary = crate::summary::tests::example();
         let at = |from| {
-            let model = Instructions { count: 3_200, from };
+            let model = Instructions { count: 3_200, from, unpacked: None };
             let time = Latency::on(Core::CortexM4, &summary.layers, model, 64.0);
             cards(&summary, &[time]).rsplit("Time on").next().map(str::to_owned).unwrap()
         };

@@ -15,7 +15,7 @@ pub(super) fn section(
     if core != Core::CortexM4 {
         return String::new();
     }
-    let Some(Instructions { count, from }) = instructions else { return String::new() };
+    let Some(Instructions { count, from, unpacked }) = instructions else { return String::new() };
     let heads = [
         "Part",
         "#MHz (data sheet)",
@@ -42,8 +42,15 @@ pub(super) fn section(
         .collect();
     let sources: String =
         SHEETS.iter().map(|sheet| format!("<li>{}</li>\n", sheet.source)).collect();
+    let unpacked = unpacked.map_or_else(String::new, |unpacked| {
+        format!(
+            "; {} with its weights unpacked once into {} bytes of RAM",
+            thousands(unpacked.count),
+            thousands(unpacked.weights_bytes)
+        )
+    });
     let what = format!(
-        "<p>An inference takes {} instructions of a {core} ({}).</p>\n",
+        "<p>An inference takes {} instructions of a {core} ({}){unpacked}.</p>\n",
         thousands(count),
         from.name()
     );
@@ -73,7 +80,8 @@ mod tests {
 
     #[test]
     fn columns_say_how_they_are_known() {
-        let instructions = Instructions { count: 1_000_000, from: Provenance::Measured };
+        let instructions =
+            Instructions { count: 1_000_000, from: Provenance::Measured, unpacked: None };
         let page = section(CORE, Some(instructions), &ReportConfig::default());
         for text in [
             "1,000,000 instructions of a Cortex-M4 (measured)",

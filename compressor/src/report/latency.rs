@@ -1,8 +1,11 @@
 //! Time of one inference, and how it is known.
 
+use std::iter;
+
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{Core, Instructions, Provenance, estimate};
+use super::number::thousands;
+use crate::cost::{Core, Instructions, Provenance, Unpacked, estimate};
 use crate::summary::LayerSummary;
 
 /// Milliseconds an inference on one target.
@@ -23,9 +26,25 @@ pub(crate) struct Latency {
 }
 
 impl Latency {
+    /// Of the model as it is, and with its weights unpacked where that was counted, too.
+    pub(crate) fn all(
+        core: Core,
+        layers: &[LayerSummary],
+        model: Instructions,
+        megahertz: f64,
+    ) -> Vec<Self> {
+        let unpacked = model.unpacked.map(|Unpacked { count, weights_bytes }| {
+            let model = Instructions { count, from: model.from, unpacked: None };
+            let latency = Self::on(core, layers, model, megahertz);
+            let ram = thousands(weights_bytes);
+            Self { target: format!("{}, weights in {ram} bytes of RAM", latency.target), ..latency }
+        });
+        iter::once(Self::on(core, layers, model, megahertz)).chain(unpacked).collect()
+    }
+
     /// Both networks on a core at one instruction a cycle: the dense one, taken as int8, as estimated, the
     /// model by its own count or estimate.
-    pub(crate) fn on(
+    pub(super) fn on(
         core: Core,
         layers: &[LayerSummary],
         model: Instructions,
@@ -64,9 +83,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn weights_in_ram_are_a_latency_of_their_own() {
+        let layers = crate::summary::tests::example().layers;
+        let unpacked = Some(Unpacked { count: 16_000, weights_bytes: 1_427 });
+        let model = Instructions { count: 64_000, from: Provenance::Measured, unpacked };
+        let found = Latency::all(Core::CortexM4, &layers, model, 64.0);
+        assert_eq!(found.iter().map(|latency| latency.after_ms).collect::<Vec<_>>(), [1.0, 0.25]);
+        assert!(found[1].target.ends_with("weights in 1,427 bytes of RAM"), "{}", found[1].target);
+        assert!(found[1].basis.contains("16000 instructions"), "{}", found[1].basis);
+        let model = Instructions { unpacked: None, ..model };
+        assert_eq!(Latency::all(Core::CortexM4, &layers, model, 64.0), found[..1]);
+    }
+
+    #[test]
     fn the_estimate_is_of_all_layers_and_says_what_it_is() {
         let layers = crate::summary::tests::example().layers;
-        let model = Instructions { count: 64_000, from: Provenance::Estimated };
+        let model = Instructions { count: 64_000, from: Provenance::Estimated, unpacked: None };
         let latency = Latency::on(Core::CortexM4, &layers, model, 64.0);
         let of = |l: &LayerSummary| estimate::layer(Core::CortexM4, &l.shape_before, l.macs_before);
         let before = layers.iter().map(of).sum::<u64>() as f64 / 64_000.0;

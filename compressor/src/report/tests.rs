@@ -54,12 +54,12 @@ pub(crate) fn example() -> Report {
         effect: Some(0.0012),
         description_bits: Some(812.5),
     }];
-    let instructions = Instructions { count: 64_000, from: Provenance::Estimated };
+    let instructions = Instructions { count: 64_000, from: Provenance::Estimated, unpacked: None };
     Report {
         core: Core::CortexM4,
         instructions: Some(instructions),
         config: ReportConfig::default(),
-        latencies: vec![Latency::on(Core::CortexM4, &summary.layers, instructions, 64.0)],
+        latencies: Latency::all(Core::CortexM4, &summary.layers, instructions, 64.0),
         summary,
         curves,
         ledger: Ledger { groups, bits },

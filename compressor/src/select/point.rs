@@ -235,7 +235,11 @@ pub(crate) mod tests {
                 arena_bytes: 100,
                 weights: 1_000,
                 macs: 10_000,
-                instructions: Instructions { count: 64_000, from: Provenance::Estimated },
+                instructions: Instructions {
+                    count: 64_000,
+                    from: Provenance::Estimated,
+                    unpacked: None,
+                },
                 estimated_instructions: 64_000,
             },
         }

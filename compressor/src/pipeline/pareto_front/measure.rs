@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn counts_and_estimates_are_not_mixed() {
-        let counted = Instructions { count: 7, from: Provenance::Measured };
+        let counted = Instructions { count: 7, from: Provenance::Measured, unpacked: None };
         let mut points = [point(0, 1, 1), point(1, 1, 1)];
         points[0].measured.instructions = counted;
         same_basis(&mut points);
