@@ -142,6 +142,6 @@ fn files_made_by_chance() {
     // Otherwise the loop above has run nothing.
     assert!(accepted > FILES / 100, "{accepted} models were sound");
     for kind in OpKind::ALL {
-        assert!(drawn_kinds & kind.bit() != 0, "tests/fuzz/lib.rs draws no {}", kind.name());
+        assert!(drawn_kinds & kind.bit() != 0, "tests/fuzz/draw.rs draws no {}", kind.name());
     }
 }

@@ -64,6 +64,9 @@ pub(crate) enum XtaskError {
     )]
     NoReport { core: &'static str, status: String, output: String },
 
+    #[error("an inference is too long for the timer of {core}")]
+    Uncounted { core: &'static str },
+
     #[error("exit `{way}` on {core}: {problem}")]
     Exit { core: &'static str, way: &'static str, problem: String },
 

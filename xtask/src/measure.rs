@@ -145,13 +145,20 @@ fn run(
     if !finished.status.success() {
         return Err(missing());
     }
-    read(&finished.stdout).map(Some).ok_or_else(missing)
+    let total = total(&finished.stdout).ok_or_else(missing)?;
+    if total.instructions.is_none() {
+        return Err(XtaskError::Uncounted { core: board.core });
+    }
+    measured(&finished.stdout, total).map(Some).ok_or_else(missing)
+}
+
+fn total(stdout: &str) -> Option<Total> {
+    stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
 /// The layers and the total of what the firmware printed; `None` when a number is missing.
-fn read(stdout: &str) -> Option<Measured> {
+fn measured(stdout: &str, total: Total) -> Option<Measured> {
     let layers = stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let total: Total = stdout.lines().rev().find_map(|line| serde_json::from_str(line).ok())?;
     Some(Measured {
         instructions: total.instructions?,
         load_instructions: total.load_instructions?,
@@ -174,14 +181,16 @@ mod tests {
 
     #[test]
     fn layers_and_total_are_read() {
-        let measured = read(PRINTED).unwrap();
+        let measured = measured(PRINTED, total(PRINTED).unwrap()).unwrap();
         assert_eq!((measured.instructions, measured.stack_bytes), (99, 200));
         assert_eq!((measured.layers.len(), measured.layers[1].instructions), (2, None));
     }
 
     #[test]
     fn what_could_not_be_measured_is_no_result() {
-        assert_eq!(read(&PRINTED.replace("96", "null")), None);
-        assert_eq!(read("panicked"), None);
+        let unpainted = PRINTED.replace("96", "null");
+        assert_eq!(measured(&unpainted, total(&unpainted).unwrap()), None);
+        assert_eq!(total(&PRINTED.replace("99", "null")).unwrap().instructions, None);
+        assert!(total("panicked").is_none());
     }
 }
