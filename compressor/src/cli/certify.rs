@@ -26,8 +26,9 @@ Examples:
 Exit codes: 0 within budget, 2 usage, 4 no sound model, 5 over budget (or larger than the emulated
 board), 74 QEMU or a toolchain is missing (`bitsback doctor`), or a build failed.
 
-With --json: target, flash_bytes, code_bytes, model_bytes, ram_bytes, arena_bytes, static_bytes,
-stack_bytes, instructions, load_instructions, layers[] with op, macs, instructions, and exceeded[].")]
+With --json: target, flash_bytes, code_bytes, model_bytes, ram_bytes, arena_bytes, weights_bytes,
+static_bytes, stack_bytes, instructions, load_instructions, unpack_instructions, layout_note (null where
+weights lie as the target takes them fastest), layers[] with op, macs, instructions, and exceeded[].")]
 pub(crate) struct Certify {
     /// The model file
     model: PathBuf,

@@ -129,7 +129,7 @@ struct Layer {
 
 impl Inspect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let bytes = model_file::read(&self.model)?;
+        let bytes = model_file::read_for(self.target, &self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
         let mut contents = contents(self.target, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));

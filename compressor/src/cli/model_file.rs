@@ -14,10 +14,18 @@ use crate::files;
 use crate::import::onnx::{self, FloatModel};
 use crate::import::{self, ByteRange, ImportOptions, InputLayout};
 
+/// It runs here, where rows are as fast as on the largest of the cores.
+const HERE: Core = Core::CortexA53;
+
 /// Reads a file of at most a model's size. A model of another tool is imported: what comes back
 /// are the bytes of a `.bbk` file.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    Ok(imported(path, files::read(path, u64::from(MAX_FILE_LEN))?, None, None)?.0)
+    read_for(HERE, path)
+}
+
+/// As [`read`]; another tool's model is stored as a core takes it fastest.
+pub(super) fn read_for(core: Core, path: &Path) -> Result<Vec<u8>, Error> {
+    Ok(imported(core, path, files::read(path, u64::from(MAX_FILE_LEN))?, None, None)?.0)
 }
 
 /// As [`read`]; another tool's model is given pixels, whose least and greatest stand for `range`, and
@@ -31,7 +39,7 @@ pub(super) fn read_for_pixels(
 ) -> Result<Vec<u8>, Error> {
     let file = files::read(path, u64::from(MAX_FILE_LEN))?;
     let foreign = import::is_importable(&file);
-    let (bytes, found) = imported(path, file, range, layout)?;
+    let (bytes, found) = imported(HERE, path, file, range, layout)?;
     if foreign {
         feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
     } else if range.is_some() {
@@ -50,6 +58,7 @@ pub(super) fn read_for_pixels(
 
 /// The bytes of a `.bbk` file from those of any model's, and the order of an .onnx file's input.
 fn imported(
+    core: Core,
     path: &Path,
     bytes: Vec<u8>,
     range: Option<ByteRange>,
@@ -59,8 +68,7 @@ fn imported(
         return Ok((bytes, None));
     }
     let folder = path.parent().map(Path::to_owned);
-    // It runs here, where rows are as fast as on the largest of the cores.
-    let compile = CompileOptions { core: Core::CortexA53, ..CompileOptions::default() };
+    let compile = CompileOptions { core, ..CompileOptions::default() };
     let options =
         ImportOptions { bytes: range, folder, compile, layout, ..ImportOptions::default() };
     let imported = import::import(&bytes, &options);
@@ -120,7 +128,7 @@ impl Subject {
             return Ok(Self::Floats(Box::new(read_floats(context, path, layout)?)));
         }
         let foreign = import::is_importable(&bytes);
-        let (bytes, found) = imported(path, bytes, range, layout)?;
+        let (bytes, found) = imported(HERE, path, bytes, range, layout)?;
         if foreign {
             feeding::check_pixels(context, path, &parse(path, &bytes)?, range);
         }

@@ -17,11 +17,11 @@ use crate::graph::Storage;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
-    /// The fewest bytes of the model file. Decoding a coded weight takes some 60 to 130 instructions of a
-    /// Cortex-M4 where weights are narrow, and 1,000 at 8 bits, once an inference.
+    /// The fewest bytes of the model file. Decoding a coded weight takes some 40 to 80 instructions of a
+    /// Cortex-M4 where weights are narrow, and some 850 at 8 bits, once an inference.
     #[default]
     Flash,
-    /// The fewest instructions of the target's core.
+    /// Weights of 8 bits, as the target's core takes them fastest.
     Instructions,
 }
 

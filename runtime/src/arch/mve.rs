@@ -73,7 +73,7 @@ impl Kernels for Mve {
         rows: [usize; 2],
         output: &mut [i8],
     ) -> Option<()> {
-        if layer.matrix.bits() != 8 {
+        if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
         let is_exact = convolve::convolve(image, layer, rows, output);
@@ -87,7 +87,7 @@ impl Kernels for Mve {
         pool: &[Axis; 2],
         output: &mut [i8],
     ) -> Option<()> {
-        if layer.matrix.bits() != 8 {
+        if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
         let is_exact = convolve::convolve_and_pool(image, layer, pool, output);

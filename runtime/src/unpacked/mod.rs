@@ -6,7 +6,9 @@
 //! read by slices: nothing relies on it but the outputs.
 
 use crate::arch::{Isa, Kernels};
-use crate::format::{Reader, Source, Tensor, UNPACKED_HEAD, add_unpacked};
+use crate::format::{
+    MAX_OPS, Reader, Source, Tensor, UNPACKED_ALIGNMENT, UNPACKED_HEAD, add_unpacked,
+};
 use crate::model::Model;
 use crate::ops::operands::split;
 use crate::ops::unpacked::aligned;
@@ -221,7 +223,8 @@ impl Visitor for Walk<'_, '_> {
         if let Some(layer) = op.unpacked(previous) {
             match &mut self.task {
                 Task::Add(len) => *len = add_unpacked(*len, &layer),
-                Task::Find(seen, best) if !seen.has(index) => {
+                // A model that was only trusted may have more operators than are kept here.
+                Task::Find(seen, best) if index < MAX_OPS && !seen.has(index) => {
                     let len = layer.len().saturating_add(UNPACKED_HEAD);
                     let found = Candidate { index, len, steps: op.steps(previous) };
                     if best.as_ref().is_none_or(|best| found.is_better(best)) {
@@ -247,7 +250,7 @@ impl Visitor for Walk<'_, '_> {
 struct Chosen([u32; Self::WORDS]);
 
 impl Chosen {
-    const WORDS: usize = crate::format::MAX_OPS as usize / 32;
+    const WORDS: usize = MAX_OPS as usize / 32;
 
     fn has(&self, index: u16) -> bool {
         let word = self.0.get(usize::from(index / 32)).copied().unwrap_or_default();
@@ -262,7 +265,8 @@ impl Chosen {
 
     /// Those that are unpacked into so many bytes.
     fn of<const KINDS: u32>(model: &Model<'_, KINDS>, room: usize) -> Self {
-        if total(model) <= room {
+        // The room begins aligned already.
+        if total(model).saturating_sub(UNPACKED_ALIGNMENT - 1) <= room {
             return Self([u32::MAX; Self::WORDS]);
         }
         let (mut seen, mut chosen) = (Self([0; Self::WORDS]), Self([0; Self::WORDS]));
@@ -307,9 +311,10 @@ impl Fill<'_> {
     /// Zeros for a layer of `len` bytes, behind its head, if it was chosen.
     fn place(&mut self, index: u16, len: usize, pools: bool) -> Option<&mut [u8]> {
         let end = self.used.checked_add(UNPACKED_HEAD)?.checked_add(len)?;
+        let len = u32::try_from(len).ok()?;
         let place = self.room.get_mut(self.used..end).filter(|_| self.chosen.has(index))?;
         let (head, place) = place.split_first_chunk_mut()?;
-        *head = Head { index, pools, len: len as u32 }.bytes();
+        *head = Head { index, pools, len }.bytes();
         place.fill(0);
         self.used = end;
         self.layers = self.layers.wrapping_add(1);

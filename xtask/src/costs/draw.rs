@@ -296,7 +296,7 @@ fn depthwise(
     let columns = size[0] * size[1];
     // One channel at a time go few of them, and those of several outputs each.
     let groups = way != Way::Channels;
-    let channels = if groups { random.sized(8, CHANNELS) } else { random.sized(1, 64) };
+    let channels = if groups { random.sized(4, CHANNELS) } else { random.sized(1, 64) };
     let multiplier = if groups { 1 } else { random.between(1, 4) as usize };
     let apart = groups || multiplier > 1 || channels < 4 || form == Form::Coded;
     let rows = channels * multiplier;

@@ -45,9 +45,14 @@ impl Misfit {
             Layout::Pairs => "in pairs of rows, for Cortex-M4, M7 and M33",
             Layout::RowMajor => "row by row",
         };
+        // Rows are also what the fewest bytes are stored as.
+        let goal = match layout {
+            Layout::Pairs => "",
+            Layout::RowMajor => ", and not for --goal flash",
+        };
         format!(
             "weights lie {lie}; on the {core} this takes about {times:.1} times the instructions; store \
-             the model with --target {}",
+             the model with --target {}{goal}",
             core.name()
         )
     }

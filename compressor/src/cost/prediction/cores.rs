@@ -69,8 +69,6 @@ pub(crate) struct Kernels {
     pub(crate) tabled: usize,
     /// Neighbouring channels that a depthwise convolution takes at once: `LANES`.
     pub(crate) lanes: usize,
-    /// Filters whose parameters are held for all positions.
-    pub(crate) held_rows: usize,
     /// Multipliers that shift to the right by so many positions take the fast way.
     pub(crate) common_shifts: [i32; 2],
 }
@@ -163,7 +161,6 @@ impl Core {
             inputs: usize::MAX,
             tabled: 1,
             lanes: 4,
-            held_rows: usize::MAX,
             common_shifts: [i32::MIN, i32::MAX],
         };
         match self.counted() {

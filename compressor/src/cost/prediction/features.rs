@@ -126,10 +126,6 @@ features! {
     RareLayerOutput "rare-layer-output",
     /// Products of one.
     RareLayerProduct "rare-layer-product",
-    /// Rows beyond those whose parameters are held, at each position.
-    LetGo "let-go",
-    /// The same with their weights, where inputs have an offset.
-    LetGoWeight "let-go-weight",
     /// Taps inside the image, of all windows and channels.
     Tap "tap",
     /// Rows of taps inside, of all windows and channels.

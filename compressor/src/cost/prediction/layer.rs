@@ -19,6 +19,8 @@ const WORD: f64 = 4.0;
 const VECTOR: f64 = 16.0;
 /// Rows of a chunk: `CHUNK_ROWS` of `runtime/src/arch`.
 const CHUNK: f64 = 64.0;
+/// Fewest channels that a depthwise convolution's kernels take.
+const GROUP_CHANNELS: usize = 4;
 /// Most taps of a depthwise convolution that takes groups of channels.
 const GROUP_TAPS: usize = 49;
 /// Least fraction of a multiplier that is taken the fast way, but for 0.
@@ -267,7 +269,8 @@ impl Sight<'_> {
             features.set(feature, groups * each);
         }
         let is_plain = stored.form() != Form::Coded;
-        let together = is_plain && rows == channels && rows >= lanes && columns <= GROUP_TAPS;
+        let together =
+            is_plain && rows == channels && rows >= GROUP_CHANNELS && columns <= GROUP_TAPS;
         let threes = axes.map(|axis| axis.size) == [3; 2] && axes[1].dilation == 1;
         let way = match stored.form() {
             Form::Bytes if together && threes => Way::Threes,
@@ -333,11 +336,6 @@ impl Sight<'_> {
             features.set(Feature::RareOutput, positions * rare);
             features.set(Feature::RareLayerOutput, outputs);
             features.set(Feature::RareLayerProduct, outputs * columns as f64);
-        }
-        if rows > self.kernels.held_rows {
-            features.set(Feature::LetGo, outputs);
-            let again = if has_offset { outputs * columns as f64 } else { 0.0 };
-            features.set(Feature::LetGoWeight, again);
         }
     }
 

@@ -142,7 +142,8 @@ impl<'a> Sweep<'a> {
         let [rows, columns] = image.axes;
         let count = rows.size.checked_mul(columns.size)?;
         let vectors = count.div_ceil(LANES);
-        if layer.matrix.bits() > 8 {
+        // Of a model that was only trusted: windows are then not where `Axis` says.
+        if layer.matrix.bits() > 8 || rows.dilation == 0 || columns.dilation == 0 {
             return None;
         }
         let pixels = rows.input.checked_mul(columns.input)?;
