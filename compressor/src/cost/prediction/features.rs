@@ -1,6 +1,6 @@
 //! What of a layer costs instructions: counts that its kernels' loops follow.
 //!
-//! Every count is computed for every layer; [constants](super::constants) say which of them a kernel
+//! Every count is computed for every layer; `constants.tsv` says which of them a kernel
 //! path takes instructions for, and how many. Those were solved for, and a kernel that changes its
 //! loops finds others.
 

@@ -65,7 +65,7 @@ pub(crate) enum Way {
     Dense,
     /// Windows are gathered for all filters at once.
     Conv,
-    /// The same with filters that are longer than [`FILTER_MAX`].
+    /// The same with filters that are longer than `FILTER_MAX`.
     LongConv,
     /// A convolution and the largest of its outputs.
     ConvPool,
