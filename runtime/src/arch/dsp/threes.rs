@@ -68,8 +68,7 @@ struct Task {
 
 /// Neighbouring positions that are spread at once, the same of each row.
 struct Segment {
-    /// The first, and how many.
-    first: usize,
+    /// How many.
     count: usize,
     /// Columns that they see, how many of them are before the image, and in it, the first of which.
     columns: usize,
@@ -88,7 +87,7 @@ impl Segment {
         let before = sight.padding[1].saturating_sub(begin).min(columns);
         let left = begin.wrapping_add(before).saturating_sub(sight.padding[1]);
         let inside = width.saturating_sub(left).min(columns.wrapping_sub(before));
-        Self { first, count, columns, before, inside, left }
+        Self { count, columns, before, inside, left }
     }
 }
 

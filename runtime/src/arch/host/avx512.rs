@@ -7,7 +7,7 @@
 use core::arch::x86_64::*;
 
 use super::avx2;
-use super::bodies::compiled_for;
+use super::bodies::{compiled_for, in_tiles};
 use super::panel::{Elements, FinishLine, GROUP, LANES, Line};
 use super::sum::Sum;
 use super::walk::Job;
@@ -46,22 +46,12 @@ fn sweep<const LINES: usize, const MOST: usize>(
     block: usize,
     outputs: &mut [i8],
 ) -> usize {
-    let (mut at, count) = (0, job.from.len());
-    while count - at >= MOST {
-        tile::<LINES, MOST>(job, block, at, outputs);
-        at += MOST;
-    }
-    if count - at >= 4 {
-        tile::<LINES, 4>(job, block, at, outputs);
-        at += 4;
-    }
-    if count - at >= 2 {
-        tile::<LINES, 2>(job, block, at, outputs);
-        at += 2;
-    }
-    while at < count {
-        tile::<LINES, 1>(job, block, at, outputs);
-        at += 1;
+    in_tiles! {
+        job, at,
+        MOST => tile::<LINES, MOST>(job, block, at, outputs),
+        4 => tile::<LINES, 4>(job, block, at, outputs),
+        2 => tile::<LINES, 2>(job, block, at, outputs),
+        1 => tile::<LINES, 1>(job, block, at, outputs),
     }
     LINES
 }
@@ -138,18 +128,11 @@ pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
         return avx2::channels(job, outputs);
     }
     for block in 0..job.panel.starts.len() {
-        let (mut at, count) = (0, job.from.len());
-        while count - at >= 8 {
-            channels_tile::<8>(job, block, at, outputs);
-            at += 8;
-        }
-        if count - at >= 4 {
-            channels_tile::<4>(job, block, at, outputs);
-            at += 4;
-        }
-        while at < count {
-            channels_tile::<1>(job, block, at, outputs);
-            at += 1;
+        in_tiles! {
+            job, at,
+            8 => channels_tile::<8>(job, block, at, outputs),
+            4 => channels_tile::<4>(job, block, at, outputs),
+            1 => channels_tile::<1>(job, block, at, outputs),
         }
     }
 }

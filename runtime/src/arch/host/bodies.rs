@@ -100,4 +100,16 @@ macro_rules! compiled_for {
     };
 }
 
-pub(super) use compiled_for;
+/// Goes through a job's positions, `$at` being the next: each call makes so many as its number says, as
+/// long as so many are left. The last number is 1.
+macro_rules! in_tiles {
+    ($job:ident, $at:ident, $($positions:expr => $call:expr),+ $(,)?) => {
+        let (mut $at, count) = (0, $job.from.len());
+        $(while count - $at >= $positions {
+            $call;
+            $at += $positions;
+        })+
+    };
+}
+
+pub(super) use {compiled_for, in_tiles};

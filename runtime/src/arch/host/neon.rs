@@ -6,7 +6,7 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use super::bodies::{self, compiled_for};
+use super::bodies::{self, compiled_for, in_tiles};
 use super::panel::{Elements, FinishLine, GROUP, LANES, Line, Panel};
 use super::sum::Sum;
 use super::walk::Job;
@@ -34,18 +34,11 @@ pub(super) fn interleave(elements: Elements, rows: [&[i8]; 4], to: &mut [u8]) {
 #[target_feature(enable = "neon")]
 pub(super) fn multiply(job: &Job<'_>, outputs: &mut [i8]) {
     for block in 0..job.panel.starts.len() {
-        let (mut at, count) = (0, job.from.len());
-        while count - at >= 6 {
-            tile::<6>(job, block, at, outputs);
-            at += 6;
-        }
-        if count - at >= 3 {
-            tile::<3>(job, block, at, outputs);
-            at += 3;
-        }
-        while at < count {
-            tile::<1>(job, block, at, outputs);
-            at += 1;
+        in_tiles! {
+            job, at,
+            6 => tile::<6>(job, block, at, outputs),
+            3 => tile::<3>(job, block, at, outputs),
+            1 => tile::<1>(job, block, at, outputs),
         }
     }
 }
@@ -86,14 +79,10 @@ fn tile<const POSITIONS: usize>(job: &Job<'_>, block: usize, at: usize, outputs:
 #[target_feature(enable = "neon")]
 pub(super) fn channels(job: &Job<'_>, outputs: &mut [i8]) {
     for block in 0..job.panel.starts.len() {
-        let (mut at, count) = (0, job.from.len());
-        while count - at >= 4 {
-            channels_tile::<4>(job, block, at, outputs);
-            at += 4;
-        }
-        while at < count {
-            channels_tile::<1>(job, block, at, outputs);
-            at += 1;
+        in_tiles! {
+            job, at,
+            4 => channels_tile::<4>(job, block, at, outputs),
+            1 => channels_tile::<1>(job, block, at, outputs),
         }
     }
 }
