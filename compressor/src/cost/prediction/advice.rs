@@ -26,9 +26,11 @@ impl Misfit {
         let section = model.section();
         let (mut now, mut own) = (0u64, 0u64);
         for mut step in model.ops() {
-            now = now.saturating_add(operator(core, &step, section));
-            arrange(&mut step, core.layout());
-            own = own.saturating_add(operator(core, &step, section));
+            let stored = operator(core, &step, section);
+            now = now.saturating_add(stored);
+            // Coded weights would be decoded for the count again.
+            let changed = arrange(&mut step, core.layout());
+            own = own.saturating_add(if changed { operator(core, &step, section) } else { stored });
         }
         let times = now as f64 / own.max(1) as f64;
         let layout = match core.layout() {
@@ -58,20 +60,25 @@ impl Misfit {
     }
 }
 
-/// Has the operator's 8-bit weights lie so, where the compiler would lay them so.
-fn arrange(step: &mut Step, wanted: Layout) {
+/// Has the operator's 8-bit weights lie so, where the compiler would lay them so; tells whether that changes
+/// it.
+fn arrange(step: &mut Step, wanted: Layout) -> bool {
     let (rows, weights) = (step.output().shape.channels(), step.parameters().weights);
     let columns = weights.checked_div(rows).unwrap_or_default();
     let (affine, longest) = match &mut step.op {
         Op::Dense(op) => (&mut op.affine, usize::MAX),
         Op::Conv2d(op) => (&mut op.affine, FILTER_MAX),
         Op::Conv2dMaxPool2d(op) => (&mut op.affine, FILTER_MAX),
-        _ => return,
+        _ => return false,
     };
     let fits = rows >= PAIR_BLOCK_ROWS && pairs_pay(rows, columns) && columns <= longest;
-    if affine.weights.bits == 8 && (fits || wanted == Layout::RowMajor) {
+    let changes = affine.weights.bits == 8
+        && affine.weights.layout != wanted
+        && (fits || wanted == Layout::RowMajor);
+    if changes {
         affine.weights.layout = wanted;
     }
+    changes
 }
 
 #[cfg(test)]
