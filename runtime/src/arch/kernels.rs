@@ -32,6 +32,8 @@ pub(crate) trait Kernels: Sized {
     const HAS_DEPTHWISE: bool = false;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
+    /// Whether filters may be put as lists of what isn't 0.
+    const HAS_LISTS: bool = false;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
     /// [`Self::depthwise`] is overridden.
     const LANES: usize = 4;
@@ -186,6 +188,15 @@ pub(crate) trait Kernels: Sized {
     #[inline(always)]
     fn copy_rows(from: &[i8], to: &mut [i8], rows: usize, len: usize, strides: [usize; 2]) {
         portable::copy_rows::<Self>(from, to, rows, len, strides);
+    }
+
+    /// Puts a filter's weights, decoded ones and so none of them −128, into the place of its row, as a
+    /// list where that is faster. They are followed by zeros up to a multiple of four.
+    #[inline(always)]
+    fn put_filter(weights: &[u8], row: &mut [u8]) {
+        for (to, &from) in row.iter_mut().zip(weights) {
+            *to = from;
+        }
     }
 
     /// Sets all values.

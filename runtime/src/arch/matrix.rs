@@ -19,6 +19,9 @@ pub(crate) struct Matrix<'a> {
     pub(crate) columns: usize,
     /// Bytes of a packed row.
     pub(crate) row_len: usize,
+    /// Whether rows were put by [`Kernels::put_filter`](super::Kernels::put_filter).
+    #[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code))] // others have no lists
+    pub(crate) listed: bool,
 }
 
 /// Where a row is.

@@ -51,7 +51,7 @@ impl Channels {
             return None;
         }
         let zero_points = [input.zero_point, op.output.zero_point];
-        let shape = Rows { count: outputs, columns: taps, lag: 1 };
+        let shape = Rows { count: outputs, columns: taps, lag: 1, listed: false };
         let layer = op.affine.expand(setting.section, shape, zero_points)?;
         let elements = setting.kernels.elements(layer.are_bytes());
         let frame = Frame::new(axes, channels, input.zero_point)?;

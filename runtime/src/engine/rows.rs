@@ -108,7 +108,7 @@ impl Product {
             return None;
         }
         let zero_points = [input.zero_point, output.zero_point];
-        let shape = Rows { count: filters, columns: count, lag };
+        let shape = Rows { count: filters, columns: count, lag, listed: false };
         let layer = affine.expand(setting.section, shape, zero_points)?;
         let elements = setting.kernels.elements(layer.are_bytes());
         let frame = Frame::new(axes, channels, input.zero_point)?;

@@ -140,7 +140,8 @@ impl RowSource for CodedAffine {
         let len = rows.count.saturating_mul(BIAS_LEN);
         if let (Some(mut stream), Some((biases, bytes))) = (stream, to.split_at_mut_checked(len)) {
             let Rows { count, columns, .. } = rows;
-            stream.unpack(biases, Places { bytes, layout, rows: count, columns });
+            let places = Places { bytes, layout, rows: count, columns };
+            stream.unpack(biases, places, rows.listed);
         }
     }
 
@@ -157,7 +158,15 @@ impl RowSource for CodedAffine {
         bytes.get(..matrix_len(layout, 8, count, columns))?;
         let mut layer = Layer::find(&self.finishing(), section, count, 0, zero_point)?;
         layer.matrix =
-            Matrix { bytes, arrangement: layout, width: 8, rows: count, columns, row_len: columns };
+            Matrix {
+                bytes,
+                arrangement: layout,
+                width: 8,
+                rows: count,
+                columns,
+                row_len: columns,
+                listed: rows.listed,
+            };
         layer.folded = true;
         layer.finish.bias = Some((BiasWidth::I32, 0, biases));
         Some(layer)
@@ -186,7 +195,7 @@ impl Feed for CodedAffine {
     /// Multiplies while it decodes.
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {
         let mut memory = Memory::NEW;
-        let rows = Rows { count: outputs.len(), columns: x.len(), lag: 1 };
+        let rows = Rows { count: outputs.len(), columns: x.len(), lag: 1, listed: false };
         if let Some(mut stream) = Stream::new(self, section, &mut memory, rows, zero_points) {
             stream.multiply(x, outputs);
         }
@@ -262,8 +271,9 @@ impl<'a> Stream<'a> {
     }
 
     /// Decodes all rows, and their biases with the zero point's part in them.
-    fn unpack(&mut self, biases: &mut [u8], mut places: Places<'_>) {
+    fn unpack(&mut self, biases: &mut [u8], mut places: Places<'_>, listed: bool) {
         let columns = places.columns;
+        let mut own = Own::new();
         let (biases, _) = biases.as_chunks_mut();
         for (row, bias) in biases.iter_mut().enumerate() {
             let whole = match places.layout {
@@ -274,7 +284,7 @@ impl<'a> Stream<'a> {
                 Layout::Pairs => None,
             };
             let sum = match whole {
-                Some(row) => self.take(row),
+                Some(row) => self.take(row, own.of(columns, listed)),
                 None => {
                     let bias = self.bias();
                     let put = |column, weight| places.put(row, column, weight);
@@ -292,13 +302,13 @@ impl<'a> Stream<'a> {
     fn some_at_once(
         &mut self,
         filters: &mut Filters,
-        Rows { count, columns, .. }: Rows,
+        Rows { count, columns, listed, .. }: Rows,
         mut take: impl FnMut(&Layer<'_>, usize),
     ) {
         let mut first = 0usize;
         while first < count {
             let rows = Filters::at_once(columns, count.wrapping_sub(first));
-            self.decode(filters, rows, columns);
+            self.decode(filters, rows, columns, listed);
             let matrix = Matrix {
                 bytes: &filters.weights,
                 arrangement: Layout::RowMajor,
@@ -306,6 +316,7 @@ impl<'a> Stream<'a> {
                 rows,
                 columns,
                 row_len: columns,
+                listed,
             };
             let bias = Some((BiasWidth::I32, 0, filters.biases.as_flattened()));
             let multipliers = self.layer.finish.multipliers.from(first);
@@ -316,19 +327,44 @@ impl<'a> Stream<'a> {
     }
 
     #[inline(never)]
-    fn decode(&mut self, filters: &mut Filters, rows: usize, columns: usize) {
+    fn decode(&mut self, filters: &mut Filters, rows: usize, columns: usize, listed: bool) {
+        let mut own = Own::new();
         // `max(1)`: there are columns, but the compiler can't know.
         let places = filters.weights.chunks_exact_mut(columns.max(1)).zip(&mut filters.biases);
         for (row, bias) in places.take(rows) {
-            *bias = self.take(row).to_le_bytes();
+            *bias = self.take(row, own.of(columns, listed)).to_le_bytes();
         }
     }
 
-    /// Decodes the next row; gives its bias with the zero point's part in it, *folded*.
-    fn take(&mut self, row: &mut [u8]) -> i32 {
+    /// Decodes the next row, by way of `own` if it is there; gives its bias with the zero point's part in
+    /// it, *folded*.
+    fn take(&mut self, row: &mut [u8], own: Option<&mut [u8]>) -> i32 {
         let bias = self.bias();
-        let part = self.contexts.read_and_multiply(&mut self.decoder, row, &[], self.zero_point);
+        let part = match own {
+            None => self.contexts.read_and_multiply(&mut self.decoder, row, &[], self.zero_point),
+            Some(own) => {
+                let weights = own.get_mut(..row.len()).unwrap_or_default();
+                let (decoder, zero_point) = (&mut self.decoder, self.zero_point);
+                let part = self.contexts.read_and_multiply(decoder, weights, &[], zero_point);
+                Isa::put_filter(own, row);
+                part
+            }
+        };
         bias.wrapping_add(part)
+    }
+}
+
+/// Room for a row before it is put into its place, where there are lists.
+struct Own([u8; if Isa::HAS_LISTS { MEMORY } else { 0 }]);
+
+impl Own {
+    const fn new() -> Self {
+        Self([0; _])
+    }
+
+    /// Room for a row of `columns` weights and zeros up to a multiple of four, if it may become a list.
+    fn of(&mut self, columns: usize, listed: bool) -> Option<&mut [u8]> {
+        self.0.get_mut(..columns.next_multiple_of(4)).filter(|_| listed)
     }
 }
 

@@ -9,9 +9,12 @@ use super::rows::{Feed, RowSource, Rows};
 use super::unpacked::{Unpacked, aligned, unpacked_layer};
 use super::window::geometry;
 use super::{MaxPool2d, Operands, Operator, Parameters, Unpacking};
-use crate::arch::bytes_of;
+use crate::arch::{Isa, Kernels, bytes_of};
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
+
+/// Least positions for which lists are made of decoded filters.
+const LISTED_POSITIONS: usize = 16;
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +114,11 @@ impl<W> Conv2d<W> {
     /// Its filters; their sizes saturate.
     fn rows(&self, input: &Tensor) -> Rows {
         let lag = input.shape.channels();
-        Rows { count: self.output.shape.channels(), columns: self.columns(lag), lag }
+        let count = self.output.shape.channels();
+        // `max(1)`: there are filters, but the compiler can't know.
+        let positions = self.output.len() / count.max(1);
+        let listed = Isa::HAS_LISTS && positions >= LISTED_POSITIONS;
+        Rows { count, columns: self.columns(lag), lag, listed }
     }
 
     /// Computes the output with filters from `feed`, and pools it where `pool` is there.
@@ -142,7 +149,7 @@ impl<W> Conv2d<W> {
         let geometry = geometry(&self.window, self.dilation, input, &self.output);
         let Some((axes, channels, filters)) = geometry else { return };
         let columns = self.columns(channels);
-        let rows = Rows { count: filters, columns, lag: channels };
+        let rows = self.rows(input);
         let zero_points = [input.zero_point, self.output.zero_point];
         let image = Image { values, zero_point: input.zero_point, axes, channels };
         feed.filters(section, rows, zero_points, |layer, first| match pool {

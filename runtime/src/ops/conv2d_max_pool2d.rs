@@ -143,7 +143,7 @@ impl Conv2dMaxPool2d {
     /// Its filters; their sizes saturate.
     fn rows(&self, input: &Tensor) -> Rows {
         let lag = input.shape.channels();
-        Rows { count: self.output.shape.channels(), columns: self.columns(lag), lag }
+        Rows { count: self.output.shape.channels(), columns: self.columns(lag), lag, listed: false }
     }
 
     /// Computes the output with filters from `feed`, which has all of them at once.

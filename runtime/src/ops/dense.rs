@@ -54,7 +54,7 @@ where
 
     fn unpack(&self, previous: &Tensor, section: &[u8], to: &mut [u8]) {
         let input = self.input.resolve(previous);
-        let rows = Rows { count: self.output.len(), columns: input.len(), lag: 1 };
+        let rows = Rows { count: self.output.len(), columns: input.len(), lag: 1, listed: false };
         let layout = dense_layout(&self.affine, rows.columns);
         self.affine.unpack(section, rows, input.zero_point, layout, to);
     }

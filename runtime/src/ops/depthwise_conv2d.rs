@@ -91,7 +91,7 @@ impl<W> DepthwiseConv2d<W> {
     /// Its kernels.
     fn rows(&self) -> Rows {
         let columns = self.window.positions();
-        Rows { count: self.output.shape.channels(), columns, lag: 1 }
+        Rows { count: self.output.shape.channels(), columns, lag: 1, listed: false }
     }
 
     /// Computes the output with kernels from `feed`.
@@ -102,7 +102,7 @@ impl<W> DepthwiseConv2d<W> {
         let geometry = geometry(&self.window, self.dilation, input, &self.output);
         let Some((axes, channels, outputs)) = geometry else { return };
         let columns = self.window.positions();
-        let rows = Rows { count: outputs, columns, lag: 1 };
+        let rows = Rows { count: outputs, columns, lag: 1, listed: false };
         let zero_points = [input.zero_point, self.output.zero_point];
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };

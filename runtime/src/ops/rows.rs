@@ -17,6 +17,8 @@ pub(crate) struct Rows {
     pub(crate) columns: usize,
     /// Distance in a row to the weight before: the channels of a convolution, else 1.
     pub(crate) lag: usize,
+    /// Whether they meet so many positions that lists of what isn't 0 may pay.
+    pub(crate) listed: bool,
 }
 
 /// What hands the rows of a layer over while it runs.

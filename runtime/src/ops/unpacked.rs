@@ -20,7 +20,7 @@ impl<W: RowSource> Feed for Unpacked<'_, W> {
 
     fn multiply(&self, section: &[u8], x: &[i8], zero_points: [i8; 2], outputs: &mut [i8]) {
         let [zero_point, output] = zero_points;
-        let rows = Rows { count: outputs.len(), columns: x.len(), lag: 1 };
+        let rows = Rows { count: outputs.len(), columns: x.len(), lag: 1, listed: false };
         let layer = self.affine.unpacked(section, self.bytes, rows, self.layout, output);
         let Some(layer) = layer else { return };
         let offset = if layer.folded { 0 } else { -i16::from(zero_point) };

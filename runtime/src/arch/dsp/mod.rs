@@ -9,6 +9,7 @@ mod add;
 mod dense;
 mod depthwise;
 mod finish;
+mod lists;
 mod nibbles;
 mod pairs;
 mod patches;
@@ -42,6 +43,7 @@ impl Kernels for Dsp {
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
     const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
     const DENSE_LAYOUT: Layout = Layout::Pairs;
+    const HAS_LISTS: bool = true;
     type Lanes = dense::Lanes;
 
     #[inline(always)]
@@ -99,6 +101,11 @@ impl Kernels for Dsp {
     #[inline(always)]
     fn copy_rows(from: &[i8], to: &mut [i8], rows: usize, len: usize, strides: [usize; 2]) {
         patches::copy_rows(from, to, rows, len, strides);
+    }
+
+    #[inline(always)]
+    fn put_filter(weights: &[u8], row: &mut [u8]) {
+        lists::put_filter(weights, row);
     }
 
     #[inline(always)]

@@ -14,9 +14,10 @@ use super::{GROUP, clear, squares};
 
 /// Most columns of a piece, a multiple of four: a third of 3 × 3 × 64 or of 5 × 5 × 20, a quarter of
 /// 3 × 3 × 80.
-const PIECE_MAX: usize = 192;
+pub(super) const PIECE_MAX: usize = 192;
 
 /// Room for patches, apart from [`Patches`] so that it is never moved.
+#[repr(C)] // groups come first
 pub(crate) struct Room {
     groups: [Group; PIECE_MAX / GROUP],
     /// A piece of a position's patch before it is spread; then that of a row of weights that had to be
@@ -50,6 +51,15 @@ impl Room {
     }
 }
 
+/// How many pieces patches of so many columns are gathered in, and the groups of each but the last:
+/// pieces of almost the same size, none of them over [`PIECE_MAX`], which is whole groups.
+pub(super) fn pieces(columns: usize) -> (usize, usize) {
+    let (pieces, groups) = (columns.div_ceil(PIECE_MAX).max(1), columns.div_ceil(GROUP));
+    let step = groups.checked_div(pieces).unwrap_or_default();
+    let step = step.wrapping_add(usize::from(step.wrapping_mul(pieces) < groups));
+    (groups.div_ceil(step.max(1)), step)
+}
+
 /// A piece of what lies under the kernel at each position, spread and with its offset.
 pub(crate) struct Patches<'r> {
     pub(super) room: &'r mut Room,
@@ -76,15 +86,12 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
 
     #[inline(always)]
     fn new(room: &'r mut Room, columns: usize, offset: i16, window: Stretches) -> Self {
-        // Pieces of almost the same size, none of them over PIECE_MAX, which is whole groups.
-        let (pieces, groups) = (columns.div_ceil(PIECE_MAX).max(1), columns.div_ceil(GROUP));
-        let step = groups.checked_div(pieces).unwrap_or_default();
-        let step = step.wrapping_add(usize::from(step.wrapping_mul(pieces) < groups));
+        let (pieces, step) = pieces(columns);
         Self {
             room,
             columns,
             window,
-            pieces: groups.div_ceil(step.max(1)),
+            pieces,
             step,
             most: most(columns),
             piece: None,
@@ -205,6 +212,11 @@ impl Patches<'_> {
             self.recipe.left = len.wrapping_sub(skip);
             self.reach = [top.saturating_mul(stride).saturating_add(skip), reach];
         }
+    }
+
+    /// The piece's number.
+    pub(super) fn number(&self) -> usize {
+        self.piece.unwrap_or_default()
     }
 
     /// The piece's groups.

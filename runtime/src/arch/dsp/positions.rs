@@ -13,6 +13,7 @@ use core::arch::naked_asm;
 use core::ops::Range;
 
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Kernels, Matrix, Sums};
+use super::lists::dot_listed;
 use super::pairs::blocks;
 use super::patches::Patches;
 use super::{Dsp, GROUP};
@@ -34,7 +35,9 @@ pub(super) fn dot_patches(
 ) {
     let done = dot_pairs(matrix, first, patches, sums);
     let rows = matrix.rows.saturating_sub(first).min(CHUNK_ROWS);
-    if done < rows {
+    if matrix.listed {
+        dot_listed(matrix, first, done..rows, patches, sums);
+    } else if done < rows {
         dot_packed(matrix, first, done..rows, patches, sums);
     }
 }
@@ -74,7 +77,7 @@ fn dot_pairs(
 
 /// Some of a chunk's rows that are packed, each by itself.
 #[inline(never)]
-fn dot_packed(
+pub(super) fn dot_packed(
     matrix: &Matrix<'_>,
     first: usize,
     rows: Range<usize>,

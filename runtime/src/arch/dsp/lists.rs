@@ -1,0 +1,281 @@
+//! Filters of which most weights are 0, as lists of those that aren't.
+//!
+//! An entry is a weight and the number of the words that it meets, which hold two columns at four
+//! positions: 8.5 instructions for four products, of which a row that is stored plainly takes 3.4 and
+//! its zeros as many. Entries are in pairs, so that one load and one SXTB16 serve two; those of columns
+//! in lower halves of words come first, those of upper halves behind them.
+//!
+//! A list takes the place of its row, and is shorter. Each piece of a patch (see `patches`) has one of
+//! its own, behind a head of four bytes: [`LISTED`], which no coded weight is, 0, and how many pairs
+//! there are of each half.
+
+use core::arch::naked_asm;
+use core::ops::Range;
+
+use super::super::{CHUNK_ROWS, Matrix, Sums};
+use super::GROUP;
+use super::patches::{PIECE_MAX, Patches, Room, pieces};
+use super::positions::{POSITIONS, dot_packed};
+
+/// What a row that is a list begins with.
+const LISTED: u8 = 0x80;
+/// Bytes of a head, and of two entries.
+const PAIR: usize = 4;
+/// Least weights of a row that becomes a list: those of shorter ones are few enough.
+const LEAST_COLUMNS: usize = 64;
+/// Bits of the number of words, whatever an entry says.
+const SLOT_BITS: u32 = 7;
+
+const _: () = assert!(PIECE_MAX / 2 <= 1 << SLOT_BITS, "every column has a number");
+const _: () = assert!(size_of::<Room>() >= 16 << SLOT_BITS, "every number has words in the room");
+
+/// As [`Kernels::put_filter`](super::Kernels::put_filter).
+pub(super) fn put_filter(weights: &[u8], row: &mut [u8]) {
+    if list(weights, row).is_none() {
+        for (to, &from) in row.iter_mut().zip(weights) {
+            *to = from;
+        }
+    }
+}
+
+/// Makes a list of a row's weights, unless it would be slower, or longer; then `row` has no meaning.
+fn list(weights: &[u8], row: &mut [u8]) -> Option<()> {
+    let columns = row.len();
+    if columns < LEAST_COLUMNS {
+        return None;
+    }
+    // An entry takes as long as 2.4 of all columns.
+    let limit = columns / 16 * 13 & !(PAIR - 1);
+    let mut room = row.get_mut(..limit)?;
+    let (_, step) = pieces(columns);
+    // `max(1)`: there are columns, but the compiler can't know.
+    for piece in weights.chunks(step.wrapping_mul(GROUP).max(1)) {
+        let groups = piece.len() / GROUP;
+        if groups == 0 {
+            return None;
+        }
+        let (head, mut rest) = room.split_first_chunk_mut::<PAIR>()?;
+        let mut pairs = [0; 2];
+        for (half, pairs) in pairs.iter_mut().enumerate() {
+            let ends = rest.as_mut_ptr_range();
+            let from = piece.as_ptr().wrapping_add(half.wrapping_mul(2));
+            // SAFETY: `piece` has `groups` > 0 whole groups, of which `from` is at the first or second half;
+            // `ends` bound what can be written, a multiple of PAIR bytes, as `limit` and heads are.
+            // Those are `list_half`'s conditions.
+            let end = unsafe { list_half(from, groups, ends.start, ends.end) };
+            let used = (end as usize).checked_sub(ends.start as usize)?;
+            *pairs = u8::try_from(used / PAIR).ok()?;
+            rest = rest.get_mut(used..)?;
+        }
+        *head = [LISTED, 0, pairs[0], pairs[1]];
+        room = rest;
+    }
+    Some(())
+}
+
+/// The list of a piece, if a row begins with one and has all of it.
+#[inline(always)]
+fn list_of(row: &[u8], piece: usize) -> Option<&[u8]> {
+    let mut rest = row;
+    for left in (0..=piece).rev() {
+        let &[mark, _, low, high] = rest.first_chunk()?;
+        if mark != LISTED {
+            return None;
+        }
+        let pairs = usize::from(low).wrapping_add(high.into()).wrapping_add(1);
+        let (list, behind) = rest.split_at_checked(pairs.wrapping_mul(PAIR))?;
+        if left == 0 {
+            return Some(list);
+        }
+        rest = behind;
+    }
+    None
+}
+
+/// As [`dot_packed`], of rows that may be lists.
+#[inline(never)]
+pub(super) fn dot_listed(
+    matrix: &Matrix<'_>,
+    first: usize,
+    rows: Range<usize>,
+    patches: &mut Patches<'_>,
+    sums: &mut [Sums; POSITIONS],
+) {
+    let mut bytes = matrix.bytes_from(first.wrapping_add(rows.start));
+    let dot = if patches.start == 0 { dot_list } else { add_dot_list };
+    for row in rows.start..rows.end.min(CHUNK_ROWS) {
+        let (own, rest) = bytes.split_at_checked(matrix.row_len).unwrap_or_default();
+        bytes = rest;
+        let Some(list) = list_of(own, patches.number()) else {
+            dot_packed(matrix, first, row..row.wrapping_add(1), patches, sums);
+            continue;
+        };
+        let to = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
+        // SAFETY: the list has a head and all entries that the head tells of; from `to` on, at a row of a
+        // chunk, each position has a sum. Those are `dot_list`'s conditions.
+        unsafe { dot(patches.room, list.as_ptr(), to) };
+    }
+}
+
+/// Writes entries of the weights of half of each group that aren't 0, an even number of them, and
+/// returns their end; null where there isn't enough room.
+///
+/// # Safety
+/// `groups` isn't 0; of so many groups from `from` on, four bytes apart, two weights can be read. `to`
+/// and `end` bound a multiple of four bytes to write.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r6 saved and restored, the
+// stack as it was). It reads two bytes a group, and writes two at r2 where that isn't r3: both are
+// multiples of two from the beginning, and one that is no multiple of four isn't r3 either. LDRH and STRH
+// take any address.
+#[unsafe(naked)]
+unsafe extern "C" fn list_half(
+    from: *const u8,
+    groups: usize,
+    to: *mut u8,
+    end: *mut u8,
+) -> *mut u8 {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro list_entry word",
+        "cmp r2, r3",
+        "beq 5f",
+        "strh \\word, [r2], #2",
+        ".endm",
+        "push {{r4-r6}}",
+        "mov r12, r2",
+        "movs r4, #0", // the number of the words, above a weight
+        "1:",
+        "ldrh r5, [r0], #4",
+        "cbz r5, 3f",
+        "lsls r6, r5, #24",
+        "beq 2f",
+        "orr r6, r4, r6, lsr #24",
+        "list_entry r6",
+        "2:",
+        "lsrs r5, r5, #8",
+        "beq 3f",
+        "add r6, r4, #0x100",
+        "orrs r6, r6, r5",
+        "list_entry r6",
+        "3:",
+        "add r4, r4, #0x200",
+        "subs r1, r1, #1",
+        "bne 1b",
+        "subs r12, r2, r12",
+        "lsls r12, r12, #30",
+        "beq 4f",
+        "strh r1, [r2], #2", // an entry of 0
+        "4:",
+        "mov r0, r2",
+        "pop {{r4-r6}}",
+        "bx lr",
+        "5:",
+        "movs r0, #0",
+        "pop {{r4-r6}}",
+        "bx lr",
+        ".purgem list_entry",
+    )
+}
+
+/// The sums of a list's products at four positions, CHUNK_ROWS words apart.
+///
+/// # Safety
+/// From `list` on, a head and as many pairs of entries as it tells of can be read, at any address; a sum
+/// can be written every 256 bytes.
+// SAFETY: as `dot_list_body`, which it goes on with; here, registers are saved and set.
+#[unsafe(naked)]
+unsafe extern "C" fn dot_list(room: &Room, list: *const u8, sums: *mut i32) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r2, r4-r11, lr}}",
+        "movs r4, #0",
+        "movs r5, #0",
+        "movs r6, #0",
+        "movs r7, #0",
+        "b {body}",
+        body = sym dot_list_body,
+    )
+}
+
+/// As [`dot_list`], added to the sums that are there.
+///
+/// # Safety
+/// As there, and the sums can be read.
+// SAFETY: as there.
+#[unsafe(naked)]
+unsafe extern "C" fn add_dot_list(room: &Room, list: *const u8, sums: *mut i32) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r2, r4-r11, lr}}",
+        "ldr r4, [r2]",
+        "ldr r5, [r2, #256]",
+        "ldr r6, [r2, #512]",
+        "ldr r7, [r2, #768]",
+        "b {body}",
+        body = sym dot_list_body,
+    )
+}
+
+/// The rest of [`dot_list`].
+// SAFETY: reached by a branch from `dot_list` and `add_dot_list` alone, with their arguments in r0–r2, r2,
+// r4–r11 and lr on the stack, and sums in r4–r7. It ends those functions by the C calling convention
+// (r4–r11 and the stack as they were), reads the list's head and pairs by words, and for each entry four words
+// of the room, whose number has SLOT_BITS bits: no more than the room has. LDM is at multiples of four,
+// as a room begins with words; LDR and LDRB take any address.
+#[unsafe(naked)]
+unsafe extern "C" fn dot_list_body() {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro list_products at, product",
+        "ubfx r8, r12, #\\at, #{bits}",
+        "add r8, r0, r8, lsl #4",
+        "ldm r8, {{r8-r11}}",
+        "\\product r4, r8, lr, r4",
+        "\\product r5, r9, lr, r5",
+        "\\product r6, r10, lr, r6",
+        "\\product r7, r11, lr, r7",
+        ".endm",
+        ".macro list_pair first, second",
+        "ldr r12, [r1], #4",
+        "sxtb16 lr, r12",
+        "list_products 8, \\first",
+        "list_products 24, \\second",
+        ".endm",
+        "ldrb r2, [r1, #2]",
+        "ldrb r3, [r1, #3]",
+        "adds r1, r1, #4",
+        "add r2, r1, r2, lsl #2",
+        "add r3, r2, r3, lsl #2",
+        "subs r12, r2, r1",
+        "beq 3f",
+        "tst r12, #4", // an odd number of pairs starts at the second one
+        "bne 2f",
+        "1:",
+        "list_pair smlabb, smlabt",
+        "2:",
+        "list_pair smlabb, smlabt",
+        "cmp r1, r2",
+        "bne 1b",
+        "3:",
+        "subs r12, r3, r1",
+        "beq 6f",
+        "tst r12, #4",
+        "bne 5f",
+        "4:",
+        "list_pair smlatb, smlatt",
+        "5:",
+        "list_pair smlatb, smlatt",
+        "cmp r1, r3",
+        "bne 4b",
+        "6:",
+        "pop {{r2}}",
+        "str r4, [r2]",
+        "str r5, [r2, #256]",
+        "str r6, [r2, #512]",
+        "str r7, [r2, #768]",
+        "pop {{r4-r11, pc}}",
+        ".purgem list_pair",
+        ".purgem list_products",
+        bits = const SLOT_BITS,
+    )
+}
