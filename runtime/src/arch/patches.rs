@@ -79,11 +79,11 @@ pub(crate) trait GatherPatches<'r>: Sized {
     /// at each call.
     fn finish_rows(&mut self, finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]);
 
-    /// How many neighbouring squares of positions [`Self::finish_squares`] takes at once; 0: none.
-    /// Windows are of one channel, and a step apart.
+    /// Whether [`Self::finish_squares`] takes layers like this one, if windows are of one channel and a
+    /// step apart.
     #[inline(always)]
-    fn squares(&self, _matrix: &Matrix<'_>) -> usize {
-        0
+    fn takes_squares(&self, _matrix: &Matrix<'_>) -> bool {
+        false
     }
 
     /// The largest outputs of neighbouring squares of 2 × 2 positions, all rows of one after the

@@ -23,7 +23,7 @@ pub(crate) struct Room {
     /// A piece of a position's patch before it is spread; then that of a row of weights that had to be
     /// unpacked.
     pub(super) scratch: [i8; PIECE_MAX],
-    scales: Scales,
+    pub(super) scales: Scales,
 }
 
 /// Where a convolution works.
@@ -46,8 +46,8 @@ impl MakeWorkspace for Place {
 
 impl Room {
     /// The room for groups, as words.
-    pub(super) fn words(&mut self) -> &mut [[u32; POSITIONS]] {
-        self.groups.as_flattened_mut()
+    pub(super) fn words(&mut self) -> &mut [u32] {
+        self.groups.as_flattened_mut().as_flattened_mut()
     }
 }
 
@@ -77,6 +77,8 @@ pub(crate) struct Patches<'r> {
     /// The piece's first column.
     pub(super) start: usize,
     recipe: Recipe,
+    /// Of squares: all of them, in the room.
+    filters_are_spread: bool,
     /// Bytes from a window's first to the piece's, and those that are read from there on.
     reach: [usize; 2],
 }
@@ -97,6 +99,7 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
             piece: None,
             start: 0,
             recipe: Recipe::new(offset, window),
+            filters_are_spread: false,
             reach: [0, usize::MAX],
         }
     }
@@ -155,8 +158,8 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
         self.room.scales.finish(finish, (first..usize::MAX, self.most), sums, outputs);
     }
 
-    fn squares(&self, matrix: &Matrix<'_>) -> usize {
-        squares::at_once(matrix, self.window)
+    fn takes_squares(&self, matrix: &Matrix<'_>) -> bool {
+        squares::takes(matrix, self.window)
     }
 
     #[inline(always)]
@@ -168,14 +171,9 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
         sums: &mut Sums,
         outputs: &mut [i8],
     ) -> bool {
-        let count = outputs.len().checked_div(matrix.rows).unwrap_or_default();
-        let image = (from, self.window.stride);
-        if squares::largest(matrix, self.room, self.recipe.offsets, image, count, sums).is_none() {
-            return false;
-        }
-        let rows = (0..matrix.rows, self.most);
-        self.room.scales.finish(finish, rows, sums, outputs);
-        true
+        let how = (self.recipe.offsets, &mut self.filters_are_spread);
+        let (image, finish) = ((from, self.window.stride), (finish, sums));
+        squares::finish(matrix, self.room, how, image, finish, outputs).is_some()
     }
 
     #[inline(always)]

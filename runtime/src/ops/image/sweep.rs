@@ -13,9 +13,7 @@ const SQUARE: usize = 2;
 /// Neighbouring windows of a pooling that a kernel takes at once: each of two by two positions, which
 /// see nothing but the image.
 pub(super) struct Squares {
-    /// How many the kernel takes.
-    at_once: usize,
-    /// Which of a row there are.
+    /// Which of a row there are; none where no kernel takes them.
     range: Range<usize>,
     /// Where the first begins.
     left: usize,
@@ -55,16 +53,16 @@ impl<'a> Sweep<'a> {
     /// The windows of a row of the pooling that [`Self::finish_squares`] takes.
     #[inline(always)]
     pub(super) fn squares(&self, [_, pool]: &[Axis; 2]) -> Squares {
-        let at_once = self.patches.squares(&self.layer.matrix);
+        let takes = self.patches.takes_squares(&self.layer.matrix);
         let [_, conv] = &self.image.axes;
-        let mut squares = Squares { at_once, range: 0..0, left: 0 };
-        if at_once == 0 || self.image.channels != 1 || pool.stride != SQUARE {
+        let mut squares = Squares { range: 0..0, left: 0 };
+        if !takes || self.image.channels != 1 || pool.stride != SQUARE {
             return squares;
         }
         for right in 0..pool.output {
             let Some(left) = sight(conv, pool, right) else { continue };
             if squares.range.is_empty() {
-                squares = Squares { range: right..right, left, ..squares };
+                squares = Squares { range: right..right, left };
             }
             squares.range.end = right.wrapping_add(1);
         }
@@ -81,25 +79,19 @@ impl<'a> Sweep<'a> {
         line: &mut [i8],
     ) -> Range<usize> {
         let none = 0..0;
-        let &Squares { at_once, ref range, left } = squares;
+        let &Squares { ref range, left } = squares;
         let ([rows, columns], matrix) = (&self.image.axes, &self.layer.matrix);
-        if at_once == 0 || range.is_empty() {
+        if range.is_empty() {
             return none;
         }
         let Some(top) = sight(rows, pool, down) else { return none };
         let [start, end] = [range.start, range.end].map(|n| n.wrapping_mul(matrix.rows));
         let line = line.get_mut(start..end).unwrap_or_default();
-        let mut from = top.wrapping_mul(columns.input).wrapping_add(left);
-        // `max(1)`: there are filters, but the compiler can't know.
-        for outputs in line.chunks_mut(at_once.wrapping_mul(matrix.rows).max(1)) {
-            let image = self.image.values.get(from..).unwrap_or_default();
-            let [sums, ..] = &mut *self.sums;
-            if !self.patches.finish_squares(matrix, &self.layer.finish, image, sums, outputs) {
-                return none;
-            }
-            from = from.wrapping_add(at_once.wrapping_mul(SQUARE));
-        }
-        range.clone()
+        let from = top.wrapping_mul(columns.input).wrapping_add(left);
+        let image = self.image.values.get(from..).unwrap_or_default();
+        let [sums, ..] = &mut *self.sums;
+        let done = self.patches.finish_squares(matrix, &self.layer.finish, image, sums, line);
+        if done { range.clone() } else { none }
     }
 
     /// Adds a position.
