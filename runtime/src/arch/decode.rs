@@ -27,13 +27,11 @@ pub(crate) struct Stretch {
     /// Of the columns that are left, and of all.
     activities: *mut u8,
     activities_end: *mut u8,
-    first: *mut u8,
-    /// Where the next weight goes.
-    place: *mut u8,
-    /// From there to the weight that it sees.
+    /// From an activity to where its weight goes, and to the weight that it sees.
+    place: isize,
     before: isize,
-    /// The first column's, if there are any.
-    inputs: *const i8,
+    /// To its input; 0: there are none.
+    inputs: isize,
     zero_point: i32,
     sum: i32,
     share: u32,
@@ -50,10 +48,9 @@ impl Stretch {
         end: ptr::null(),
         activities: ptr::null_mut(),
         activities_end: ptr::null_mut(),
-        first: ptr::null_mut(),
-        place: ptr::null_mut(),
+        place: 0,
         before: 0,
-        inputs: ptr::null(),
+        inputs: 0,
         zero_point: 0,
         sum: 0,
         share: 0,
@@ -61,8 +58,8 @@ impl Stretch {
     };
 }
 
-/// Reads a weight for each of `activities` into `places`, each of them seeing the one `before`, which may
-/// be one of those that are read. `None`: those aren't as many as activities, or there are none.
+/// Reads a weight for each of `activities` into `places`, which are 0, each of them seeing the one `before`,
+/// which may be one of those that are read. `None`: those aren't as many as activities, or there are none.
 #[inline(never)]
 pub(crate) fn read_coded(
     weights: &mut Weights,
@@ -76,8 +73,8 @@ pub(crate) fn read_coded(
     if len == 0 || before.len() < len || places.len() < len || !x.is_empty() && x.len() < len {
         return None;
     }
-    let place = places.as_ptr().cast::<u8>().cast_mut();
     let ends = activities.as_mut_ptr_range();
+    let from_activities = |to: usize| to.wrapping_sub(ends.start as usize) as isize;
     let bytes = decoder.bytes.as_slice();
     let next = bytes.as_ptr_range();
     weights.stretch = Stretch {
@@ -87,10 +84,10 @@ pub(crate) fn read_coded(
         end: next.end,
         activities: ends.start,
         activities_end: ends.end,
-        first: ends.start,
-        place,
-        before: (before.as_ptr() as isize).wrapping_sub(place as isize),
-        inputs: if x.is_empty() { ptr::null() } else { x.as_ptr() },
+        place: from_activities(places.as_ptr() as usize),
+        before: from_activities(before.as_ptr() as usize),
+        // Not 0 where there are inputs, as the activities are elsewhere.
+        inputs: if x.is_empty() { 0 } else { from_activities(x.as_ptr() as usize) },
         zero_point: zero_point.into(),
         sum: 0,
         share,
@@ -114,7 +111,7 @@ pub(crate) fn read_coded(
 /// Learns an outcome: of the decision at lr and `offset`, with its probability in r7.
 macro_rules! learn {
     () => {
-        ".macro learn offset, target
+        ".macro learn offset, outcome
         ldrh r0, [lr, #\\offset + 2]
         mov r10, #0x8000
         udiv r10, r10, r0
@@ -122,8 +119,12 @@ macro_rules! learn {
         it ls
         addls r0, r0, #2
         strh r0, [lr, #\\offset + 2]
-        movw r0, #\\target
+        .if \\outcome
+        movw r0, #65471
         subs r0, r0, r7
+        .else
+        rsb r0, r7, #64
+        .endif
         mul r0, r0, r10
         add r7, r7, r0, lsr #14
         strh r7, [lr, #\\offset]
@@ -145,13 +146,13 @@ macro_rules! decide {
     };
 }
 
-/// Takes bytes where the range has become small.
+/// Takes bytes where the range has become small, elsewhere: from `away` on, and back to `back`.
 macro_rules! renormalise {
     () => {
-        ".macro renormalise
+        ".macro renormalise away, back
         lsrs r0, r4, #24
-        it eq
-        bleq 9f
+        beq \\away\\()f
+        \\back:
         .endm"
     };
 }
@@ -161,7 +162,7 @@ macro_rules! is_zero {
     () => {
         "2:
         ldrb r12, [r2]
-        ldrsb r7, [r3, r6]
+        ldrsb r7, [r2, r6]
         lsr lr, r12, #2
         ldrb lr, [r1, lr]
         cbnz r7, 5f
@@ -170,12 +171,10 @@ macro_rules! is_zero {
         decide {zero}
         bhs 6f
         mov r4, r10
-        learn {zero}, 65471
+        learn {zero}, 1
         mul r0, r8, r12
         sub r12, r12, r0, lsr #16
         strb r12, [r2], #1
-        movs r0, #0
-        strb r0, [r3], #1
         lsrs r0, r4, #24
         beq 4f
         cmp r2, r11
@@ -212,8 +211,8 @@ macro_rules! sign {
         "6:
         subs r4, r4, r10
         subs r5, r5, r10
-        learn {zero}, 64
-        renormalise
+        learn {zero}, 0
+        renormalise 31, 41
         ldrb r0, [r9, #{sign}]
         cbnz r0, 22f
         lsr r10, r4, #12
@@ -226,7 +225,7 @@ macro_rules! sign {
         sbc r0, r0, r0
         b 25f
         22:
-        ldrsb r7, [r3, r6]
+        ldrsb r7, [r2, r6]
         asrs r0, r7, #31
         cmp r7, #0
         it gt
@@ -235,37 +234,41 @@ macro_rules! sign {
         decide {negative_same}
         bhs 24f
         mov r4, r10
-        learn {negative_same}, 65471
+        learn {negative_same}, 1
         mov r0, #-1
         b 25f
         24:
         subs r4, r4, r10
         subs r5, r5, r10
-        learn {negative_same}, 64
+        learn {negative_same}, 0
         movs r0, #0
         25:
         str r0, [r9, #{negative}]
-        renormalise"
+        renormalise 32, 42"
     };
 }
 
-/// Its magnitude, in r12.
+/// Its magnitude, in r12: up to what is counted, beyond which it may go on.
 macro_rules! magnitude {
     () => {
-        "mov r12, #1
+        "ldrb r0, [r9, #{counted}]
+        mov r12, #1
+        cmp r0, #1
+        beq 8f
+        add lr, r9, #4
         7:
-        ldrb r0, [r9, #{limit}]
-        cmp r12, r0
-        bhs 8f
-        add lr, r9, r12, lsl #2
         decide {more_before}
         bhs 27f
         mov r4, r10
-        learn {more_before}, 65471
-        renormalise
+        learn {more_before}, 1
+        renormalise 33, 43
+        ldrb r0, [r9, #{counted}]
         add r12, r12, #1
-        cmp r12, #15
+        add lr, r9, r12, lsl #2
+        cmp r12, r0
         bne 7b
+        cmp r0, #15
+        bne 8f
         ldrb r0, [r9, #{limit}]
         cmp r0, #15
         bhi 26f
@@ -273,8 +276,8 @@ macro_rules! magnitude {
         27:
         subs r4, r4, r10
         subs r5, r5, r10
-        learn {more_before}, 64
-        renormalise"
+        learn {more_before}, 0
+        renormalise 34, 44"
     };
 }
 
@@ -295,12 +298,10 @@ macro_rules! place {
         ldr r0, [r9, #{negative}]
         eor r12, r12, r0
         sub r12, r12, r0
-        strb r12, [r3], #1
+        strb r12, [r2, r3]
         ldr r0, [r9, #{inputs}]
         cbz r0, 28f
-        ldr r10, [r9, #{first}]
-        sub r10, r2, r10
-        ldrsb r10, [r0, r10]
+        ldrsb r10, [r2, r0]
         ldr r0, [r9, #{zero_point}]
         sub r10, r10, r0
         mul r12, r12, r10
@@ -315,12 +316,25 @@ macro_rules! place {
     };
 }
 
-/// The end where a magnitude goes on, at 26; one byte of the stream or two, zeros behind the last, at 9: r0, r7 and r10 change.
+/// The end where a magnitude goes on, at 26; one byte of the stream or two, zeros behind the last, at 9:
+/// r0, r7 and r10 change.
 macro_rules! bytes {
     () => {
         "26:
         movs r0, #1
         b 21b
+        31:
+        bl 9f
+        b 41b
+        32:
+        bl 9f
+        b 42b
+        33:
+        bl 9f
+        b 43b
+        34:
+        bl 9f
+        b 44b
         9:
         ldrd r0, r7, [r9, #{next}]
         29:
@@ -342,13 +356,13 @@ macro_rules! bytes {
 ///
 /// # Safety
 /// `weights.stretch` bounds at least one activity to read and write, and for each of them there are a
-/// place to write, a weight `before` it to read and, unless `inputs` is null, an input; `next` and `end`
+/// place to write, a weight `before` it to read and, unless `inputs` is 0, an input; `next` and `end`
 /// bound bytes to read. `steps` are 64, each at most 24.
 // SAFETY: the body follows the C calling convention (arguments in r0 and r1, r4–r11 and lr saved and
-// restored, the stack as it was). Each turn reads and writes one activity, at r2, up to r11, and one
-// place, at r3; what it reads besides are the weight before, an input as far behind the first as the
-// activity is, and decisions: state 24 + 2 is one of 32, signs are 0 to 2, and of magnitudes the 14th is
-// the last before r12 is 15 and the turn ends. Bytes are read at `next` while it isn't `end`. The
+// restored, the stack as it was). Each turn reads and writes one activity, at r2, up to r11, and may write one
+// place, r3 from there; what it reads besides are the weight before and an input, as far from the
+// activity as it was told, and decisions: state 24 + 2 is one of 32, signs are 0 to 2, and of magnitudes the 14th is
+// the last before r12 is 15, as `counted` is no more, and the turn ends. Bytes are read at `next` while it isn't `end`. The
 // divisors of decisions aren't 0, and if they were UDIV would give 0 unless a program wants a fault.
 #[unsafe(naked)]
 unsafe extern "C" fn read_stretch(weights: *mut Weights, steps: *const u8) -> u32 {
@@ -372,11 +386,11 @@ unsafe extern "C" fn read_stretch(weights: *mut Weights, steps: *const u8) -> u3
         negative_same = const offset_of!(Weights, negative) + 4,
         more_before = const offset_of!(Weights, more) - 4,
         limit = const offset_of!(Weights, limit),
+        counted = const offset_of!(Weights, counted),
         neighbour = const offset_of!(Weights, prediction.neighbour),
         sign = const offset_of!(Weights, prediction.sign),
         range = const offset_of!(Weights, stretch.range),
         activities = const offset_of!(Weights, stretch.activities),
-        first = const offset_of!(Weights, stretch.first),
         place = const offset_of!(Weights, stretch.place),
         next = const offset_of!(Weights, stretch.next),
         inputs = const offset_of!(Weights, stretch.inputs),

@@ -103,6 +103,13 @@ pub(crate) fn bytes_of(values: &mut [i8]) -> &mut [u8] {
     unsafe { core::slice::from_raw_parts_mut(data, len) }
 }
 
+/// Makes all bytes 0.
+pub(crate) fn clear(bytes: &mut [u8]) {
+    let (data, len) = (bytes.as_mut_ptr().cast(), bytes.len());
+    // SAFETY: as in `bytes_of`, the other way round.
+    Isa::fill(unsafe { core::slice::from_raw_parts_mut(data, len) }, 0);
+}
+
 /// Rows that kernels go through at once: as many as a block of pairs has.
 pub(crate) const BLOCK_ROWS: usize = crate::format::PAIR_BLOCK_ROWS;
 /// Rows whose sums are held at once, so that their outputs are made in one go: 256 bytes a position.

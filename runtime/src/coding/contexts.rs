@@ -7,7 +7,7 @@ use super::decoder::Decoder;
 use super::encoder::Encoder;
 use super::probability::{Coder, Probability, adaptive, even};
 use super::weights::{Number, Prediction, Weights};
-use crate::arch::HAS_CODED;
+use crate::arch::{HAS_CODED, clear};
 
 /// Columns that a stream remembers, and weights of the longest filter of a coded convolution: 5 × 5 ×
 /// 20. Longer rows share them, column c with c + 512.
@@ -137,9 +137,11 @@ impl<'m> Contexts<'m> {
         x: &[i8],
         zero_point: i8,
     ) -> i32 {
+        // The first weights have none before them: they see themselves, who are 0 still. Kernels write no
+        // zeros.
+        let zeros = if HAS_CODED { row.len() } else { self.lag.min(row.len()) };
+        clear(row.get_mut(..zeros).unwrap_or_default());
         let row = Cell::from_mut(row).as_slice_of_cells();
-        // The first weights have none before them: they see themselves, who are 0 still.
-        row.iter().take(self.lag).for_each(|weight| weight.set(0));
         let (mut sum, mut column) = (0i32, 0);
         while column < row.len() {
             let (back, end) = if column < self.lag { (0, self.lag) } else { (self.lag, row.len()) };
@@ -275,6 +277,9 @@ impl Window {
 
     /// What the next weights see, and where so many of them come.
     fn cells(&mut self, len: usize) -> (&[Cell<u8>], &[Cell<u8>]) {
+        if HAS_CODED {
+            clear(self.0.get_mut(1..=len).unwrap_or_default());
+        }
         let cells = Cell::from_mut(&mut self.0[..]).as_slice_of_cells();
         (cells, cells.get(1..=len).unwrap_or_default())
     }

@@ -58,6 +58,8 @@ pub(crate) struct Weights {
     pub(crate) negative: [Probability; 3],
     pub(crate) more: [Probability; COUNTED as usize],
     pub(crate) limit: u8,
+    /// Up to which magnitudes are counted.
+    pub(crate) counted: u8,
     pub(crate) prediction: Prediction,
     pub(crate) stretch: Stretch,
     escape: Number,
@@ -79,6 +81,7 @@ impl Weights {
         Self {
             prediction,
             limit: coded_limit(bits) as u8,
+            counted: (coded_limit(bits) as u8).min(COUNTED + 1),
             zero: [Probability::EVEN; STATES],
             negative: [Probability::EVEN; 3],
             more: [Probability::EVEN; COUNTED as usize],

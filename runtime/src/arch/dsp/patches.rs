@@ -227,10 +227,20 @@ impl Patches<'_> {
 #[inline(never)]
 pub(super) fn fill(values: &mut [i8], value: i8) {
     let word = u32::from(value as u8).wrapping_mul(0x0101_0101);
-    // SAFETY: a word is written while four bytes or more are left, then bytes while there are any:
-    // all of `values`, and nothing else. STR takes any address.
+    // SAFETY: four words are written while sixteen bytes or more are left, then a word while four are, then
+    // bytes while there are any: all of `values`, and nothing else. STR takes any address.
     unsafe {
         asm!(
+            "b 5f",
+            "4:",
+            "str {word}, [{to}], #4",
+            "str {word}, [{to}], #4",
+            "str {word}, [{to}], #4",
+            "str {word}, [{to}], #4",
+            "5:",
+            "subs {left}, {left}, #16",
+            "bhs 4b",
+            "add {left}, {left}, #16",
             "1:",
             "subs {left}, {left}, #4",
             "it hs",
