@@ -265,7 +265,7 @@ impl<'m> Contexts<'m> {
 }
 
 /// Inputs that a row of any length is multiplied with at once; [`MEMORY`] is a multiple of it.
-const WINDOW: usize = 64;
+const WINDOW: usize = 128;
 const _: () = assert!(MEMORY.is_multiple_of(WINDOW));
 /// The last weight of those before, and the next ones.
 struct Window([u8; 1 + WINDOW]);

@@ -100,19 +100,34 @@ impl Weights {
         share: u32,
         sum: &mut i32,
     ) -> usize {
-        let x = x.get(..activities.len()).unwrap_or_default();
-        let mut from = 0usize;
+        let len = activities.len();
+        let x = x.get(..len).unwrap_or_default();
+        let found = read_coded(self, decoder, [before, places], activities, (x, zero_point), share);
+        let Some(found) = found else { return len };
+        *sum = sum.wrapping_add(found.sum);
+        if let Some(negative) = found.open {
+            let cells = [before, places];
+            let from = (found.count, negative);
+            self.read_rest(decoder, cells, activities, (x, zero_point), share, from, sum);
+        }
+        len
+    }
+
+    /// As [`Self::read_some`], from a weight on whose magnitude is a number.
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::too_many_arguments)] // as there, and where it begins
+    fn read_rest(
+        &mut self,
+        decoder: &mut Decoder<'_>,
+        [before, places]: [&[Cell<u8>]; 2],
+        activities: &mut [u8],
+        (x, zero_point): (&[i8], i8),
+        share: u32,
+        (mut from, mut negative): (usize, bool),
+        sum: &mut i32,
+    ) {
         loop {
-            let cells = [before, places].map(|cells| cells.get(from..).unwrap_or_default());
-            let left = activities.get_mut(from..).unwrap_or_default();
-            let x_left = x.get(from..).unwrap_or_default();
-            let Some(found) = read_coded(self, decoder, cells, left, (x_left, zero_point), share)
-            else {
-                return activities.len();
-            };
-            *sum = sum.wrapping_add(found.sum);
-            from = from.wrapping_add(found.count);
-            let Some(negative) = found.open else { return activities.len() };
             let counted = COUNTED.wrapping_add(1);
             let most = self.limit.saturating_sub(counted);
             let rest = self.escape.code(decoder, 0, most.into());
@@ -122,10 +137,19 @@ impl Weights {
                 place.set(weight as u8);
                 move_to(activity, weight, share);
             }
-            let x = i32::from(x.get(from).copied().unwrap_or_default());
-            let x = x.wrapping_sub(zero_point.into());
-            *sum = sum.wrapping_add(i32::from(weight).wrapping_mul(x));
+            let factor = i32::from(x.get(from).copied().unwrap_or_default());
+            let factor = factor.wrapping_sub(zero_point.into());
+            *sum = sum.wrapping_add(i32::from(weight).wrapping_mul(factor));
             from = from.wrapping_add(1);
+            let cells = [before, places].map(|cells| cells.get(from..).unwrap_or_default());
+            let left = activities.get_mut(from..).unwrap_or_default();
+            let x = x.get(from..).unwrap_or_default();
+            let found = read_coded(self, decoder, cells, left, (x, zero_point), share);
+            let Some(found) = found else { return };
+            *sum = sum.wrapping_add(found.sum);
+            from = from.wrapping_add(found.count);
+            let Some(open) = found.open else { return };
+            negative = open;
         }
     }
 

@@ -73,25 +73,6 @@ fn list(weights: &[u8], row: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// The list of a piece, if a row begins with one and has all of it.
-#[inline(always)]
-fn list_of(row: &[u8], piece: usize) -> Option<&[u8]> {
-    let mut rest = row;
-    for left in (0..=piece).rev() {
-        let &[mark, _, low, high] = rest.first_chunk()?;
-        if mark != LISTED {
-            return None;
-        }
-        let pairs = usize::from(low).wrapping_add(high.into()).wrapping_add(1);
-        let (list, behind) = rest.split_at_checked(pairs.wrapping_mul(PAIR))?;
-        if left == 0 {
-            return Some(list);
-        }
-        rest = behind;
-    }
-    None
-}
-
 /// As [`dot_packed`], of rows that may be lists.
 #[inline(never)]
 pub(super) fn dot_listed(
@@ -101,20 +82,40 @@ pub(super) fn dot_listed(
     patches: &mut Patches<'_>,
     sums: &mut [Sums; POSITIONS],
 ) {
-    let mut bytes = matrix.bytes_from(first.wrapping_add(rows.start));
-    let dot = if patches.start == 0 { dot_list } else { add_dot_list };
-    for row in rows.start..rows.end.min(CHUNK_ROWS) {
-        let (own, rest) = bytes.split_at_checked(matrix.row_len).unwrap_or_default();
-        bytes = rest;
-        let Some(list) = list_of(own, patches.number()) else {
+    let (mut row, end) = (rows.start, rows.end.min(CHUNK_ROWS));
+    let len = matrix.row_len;
+    let bytes = matrix.bytes_from(first.wrapping_add(row));
+    let count = end.saturating_sub(row).min(bytes.len().checked_div(len).unwrap_or_default());
+    let mut next = bytes.as_ptr();
+    let last = next.wrapping_add(count.wrapping_mul(len));
+    while row < end {
+        if next < last && len >= PAIR {
+            let lists = Lists { next, last, len, piece: patches.number() };
+            let to = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
+            // SAFETY: from `next` to `last` are whole rows of `len` bytes, PAIR at least, within `bytes`; from
+            // `to` on, at a row of a chunk that has as many, each position has sums, which were begun
+            // unless this is the first piece. Those are `dot_lists`' conditions.
+            let done = unsafe { dot_lists(patches.room, &lists, to) };
+            row = row.wrapping_add(done.checked_div(len).unwrap_or_default());
+            next = next.wrapping_add(done);
+        }
+        // A row that is no list, if any are left.
+        if row < end {
             dot_packed(matrix, first, row..row.wrapping_add(1), patches, sums);
-            continue;
-        };
-        let to = sums.as_mut_ptr().cast::<i32>().wrapping_add(row);
-        // SAFETY: the list has a head and all entries that the head tells of; from `to` on, at a row of a
-        // chunk, each position has a sum. Those are `dot_list`'s conditions.
-        unsafe { dot(patches.room, list.as_ptr(), to) };
+            (row, next) = (row.wrapping_add(1), next.wrapping_add(len));
+        }
     }
+}
+
+/// Rows as the kernel loads them.
+#[repr(C)]
+struct Lists {
+    next: *const u8,
+    last: *const u8,
+    /// Bytes of each.
+    len: usize,
+    /// Lists of a row before the one that is wanted.
+    piece: usize,
 }
 
 /// Writes entries of the weights of half of each group that aren't 0, an even number of them, and
@@ -177,53 +178,20 @@ unsafe extern "C" fn list_half(
     )
 }
 
-/// The sums of a list's products at four positions, CHUNK_ROWS words apart.
+/// The sums of products of rows that are lists at four positions, CHUNK_ROWS words apart; returns how many
+/// bytes these are, up to the first that isn't one, or that isn't whole.
 ///
 /// # Safety
-/// From `list` on, a head and as many pairs of entries as it tells of can be read, at any address; a sum
-/// can be written every 256 bytes.
-// SAFETY: as `dot_list_body`, which it goes on with; here, registers are saved and set.
+/// From `lists.next` to `last` are rows of `len` bytes to read, one at least; `len` is no less than PAIR.
+/// A sum for each can be written every 256 bytes; unless `piece` is 0, they can be read.
+// SAFETY: the body follows the C calling convention (arguments in r0–r2, r4–r11 and lr saved and restored,
+// the stack as it was). Of a row up to r3 it reads a head, skips as many words as that tells of while lists
+// come before, and compares with the row's end before it reads the next head, or the list's pairs. For each
+// entry it reads four words of the room, whose number has SLOT_BITS bits: no more than the room
+// has. It adds to four sums, or writes them, at words. LDM is at multiples of four, as a room begins with
+// words; LDR and LDRB take any address.
 #[unsafe(naked)]
-unsafe extern "C" fn dot_list(room: &Room, list: *const u8, sums: *mut i32) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        "push {{r2, r4-r11, lr}}",
-        "movs r4, #0",
-        "movs r5, #0",
-        "movs r6, #0",
-        "movs r7, #0",
-        "b {body}",
-        body = sym dot_list_body,
-    )
-}
-
-/// As [`dot_list`], added to the sums that are there.
-///
-/// # Safety
-/// As there, and the sums can be read.
-// SAFETY: as there.
-#[unsafe(naked)]
-unsafe extern "C" fn add_dot_list(room: &Room, list: *const u8, sums: *mut i32) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        "push {{r2, r4-r11, lr}}",
-        "ldr r4, [r2]",
-        "ldr r5, [r2, #256]",
-        "ldr r6, [r2, #512]",
-        "ldr r7, [r2, #768]",
-        "b {body}",
-        body = sym dot_list_body,
-    )
-}
-
-/// The rest of [`dot_list`].
-// SAFETY: reached by a branch from `dot_list` and `add_dot_list` alone, with their arguments in r0–r2, r2,
-// r4–r11 and lr on the stack, and sums in r4–r7. It ends those functions by the C calling convention
-// (r4–r11 and the stack as they were), reads the list's head and pairs by words, and for each entry four words
-// of the room, whose number has SLOT_BITS bits: no more than the room has. LDM is at multiples of four,
-// as a room begins with words; LDR and LDRB take any address.
-#[unsafe(naked)]
-unsafe extern "C" fn dot_list_body() {
+unsafe extern "C" fn dot_lists(room: &Room, lists: &Lists, sums: *mut i32) -> usize {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         ".macro list_products at, product",
@@ -241,41 +209,88 @@ unsafe extern "C" fn dot_list_body() {
         "list_products 8, \\first",
         "list_products 24, \\second",
         ".endm",
-        "ldrb r2, [r1, #2]",
-        "ldrb r3, [r1, #3]",
-        "adds r1, r1, #4",
-        "add r2, r1, r2, lsl #2",
-        "add r3, r2, r3, lsl #2",
+        "push {{r1, r2, r4-r11, lr}}",
+        "ldr r9, [r1]",
+        "mov r10, r1",
+        "1:", // a row, at r9, of the lists at r10
+        "ldrd r11, r12, [r10, #8]", // the bytes of a row; lists before
+        "mov r1, r9",
+        "add r11, r9, r11",
+        "b 3f",
+        "2:", // to the list behind this one
+        "subs r12, r12, #1",
+        "mov r1, r3",
+        "3:",
+        "adds r2, r1, #4",
+        "cmp r2, r11",
+        "bhi 12f",
+        "ldrb r3, [r1]",
+        "cmp r3, #{listed}",
+        "bne 12f",
+        "ldrb r3, [r1, #2]",
+        "ldrb r4, [r1, #3]",
+        "mov r1, r2",
+        "add r2, r2, r3, lsl #2", // the ends of lower and upper halves
+        "add r3, r2, r4, lsl #2",
+        "cmp r3, r11",
+        "bhi 12f",
+        "cmp r12, #0",
+        "bne 2b",
+        "ldr r12, [r10, #12]",
+        "ldr lr, [sp, #4]",
+        "movs r4, #0",
+        "movs r5, #0",
+        "movs r6, #0",
+        "movs r7, #0",
+        "cmp r12, #0",
+        "beq 4f",
+        "ldr r4, [lr]",
+        "ldr r5, [lr, #256]",
+        "ldr r6, [lr, #512]",
+        "ldr r7, [lr, #768]",
+        "4:",
+        "push {{r11}}", // the next row
         "subs r12, r2, r1",
-        "beq 3f",
+        "beq 7f",
         "tst r12, #4", // an odd number of pairs starts at the second one
-        "bne 2f",
-        "1:",
+        "bne 6f",
+        "5:",
         "list_pair smlabb, smlabt",
-        "2:",
+        "6:",
         "list_pair smlabb, smlabt",
         "cmp r1, r2",
-        "bne 1b",
-        "3:",
+        "bne 5b",
+        "7:",
         "subs r12, r3, r1",
-        "beq 6f",
+        "beq 10f",
         "tst r12, #4",
-        "bne 5f",
-        "4:",
+        "bne 9f",
+        "8:",
         "list_pair smlatb, smlatt",
-        "5:",
+        "9:",
         "list_pair smlatb, smlatt",
         "cmp r1, r3",
-        "bne 4b",
-        "6:",
-        "pop {{r2}}",
-        "str r4, [r2]",
-        "str r5, [r2, #256]",
-        "str r6, [r2, #512]",
-        "str r7, [r2, #768]",
+        "bne 8b",
+        "10:",
+        "pop {{r9, r10}}", // where it begins; the lists
+        "ldr r1, [sp]",
+        "str r4, [r1], #4",
+        "str r5, [r1, #252]",
+        "str r6, [r1, #508]",
+        "str r7, [r1, #764]",
+        "str r1, [sp]",
+        "push {{r10}}",
+        "ldr r11, [r10, #4]",
+        "cmp r9, r11",
+        "bne 1b",
+        "12:",
+        "pop {{r1, r2}}",
+        "ldr r1, [r1]",
+        "subs r0, r9, r1",
         "pop {{r4-r11, pc}}",
         ".purgem list_pair",
         ".purgem list_products",
         bits = const SLOT_BITS,
+        listed = const LISTED,
     )
 }
