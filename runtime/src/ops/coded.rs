@@ -134,6 +134,7 @@ impl RowSource for CodedAffine {
         self.finishing().pools(section, rows, 0, clamp)
     }
 
+    #[inline(never)] // its stack is free again before the layer runs
     fn unpack(&self, section: &[u8], rows: Rows, zero_point: i8, layout: Layout, to: &mut [u8]) {
         let mut memory = Memory::NEW;
         let stream = Stream::new(self, section, &mut memory, rows, [zero_point, 0]);
