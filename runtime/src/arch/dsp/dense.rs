@@ -167,52 +167,74 @@ pub(super) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     let blocks = blocks.get_mut(..rows).unwrap_or_default();
     let done = nibbles.max(dot_pairs(all_blocks(matrix, first), groups, blocks));
     let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
+    let blocks = blocks.get_mut(done..).unwrap_or_default();
+    let done = if matrix.bits() == 8 { dot_packed(matrix, first, groups, blocks) } else { None };
+    let done = done.unwrap_or_default();
+    first = first.wrapping_add(done.wrapping_mul(ROWS));
     for sums in blocks.get_mut(done..).unwrap_or_default() {
-        let packed = if matrix.bits() == 8 { dot_packed(matrix, first, groups) } else { None };
-        *sums = match packed {
-            Some(sums) => sums,
-            None => portable::dot_block::<Dsp>(matrix, first, inputs.x, inputs.offset),
-        };
+        *sums = portable::dot_block::<Dsp>(matrix, first, inputs.x, inputs.offset);
         first = first.wrapping_add(ROWS);
     }
 }
 
-/// Four packed rows, or the last one again where there are fewer, unless their words reach beyond
-/// the weight section. Within it, they meet zeros of `groups` where they reach into what follows.
-fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group]) -> Option<[i32; ROWS]> {
-    let bytes = matrix.bytes_from(first);
-    let rows_after = matrix.rows.saturating_sub(first).saturating_sub(1);
-    let start = |row: usize| row.min(rows_after).saturating_mul(matrix.row_len);
-    let starts = [0, start(1), start(2), start(3)];
-    let len = size_of_val(groups) / 2;
-    if groups.is_empty() || bytes.len() < starts[3].checked_add(len)? {
+/// Blocks of packed rows, the last of which may be fewer; returns how many these were: all, unless words
+/// that rows end within reach beyond the weight section. Within it, they meet zeros of `groups`.
+fn dot_packed(
+    matrix: &Matrix<'_>,
+    first: usize,
+    groups: &[Group],
+    blocks: &mut [[i32; ROWS]],
+) -> Option<usize> {
+    let (bytes, len) = (matrix.bytes_from(first), size_of_val(groups) / 2);
+    let left = matrix.rows.saturating_sub(first);
+    let within = bytes.len().checked_sub(len)?.checked_div(matrix.row_len)?.checked_add(1)?;
+    let (count, rows) = if within >= left {
+        (blocks.len(), left)
+    } else {
+        let count = blocks.len().min(within / ROWS);
+        (count, count.wrapping_mul(ROWS))
+    };
+    if groups.is_empty() || count == 0 {
         return None;
     }
-    let rows = starts.map(|start| bytes.as_ptr().wrapping_add(start));
-    let (mut sums, ends) = ([0; ROWS], groups.as_ptr_range());
-    // SAFETY: `groups` isn't empty and `ends` bound it; from each start there are four bytes per
-    // group within `bytes`: from the last one as just checked, and none is greater, as
-    // saturated products keep their factors' order; `sums` is a
-    // live array of four. Those are `dot4_w8a8`'s conditions.
-    unsafe { dot4_w8a8(ends.start, ends.end, &rows, &mut sums) };
-    Some(sums)
+    let next = bytes.as_ptr();
+    let last = next.wrapping_add(rows.checked_sub(1)?.wrapping_mul(matrix.row_len));
+    let mut rows = Rows { next, last, len: matrix.row_len };
+    let (x, to) = (groups.as_ptr_range(), blocks.get_mut(..count)?.as_mut_ptr_range());
+    // SAFETY: `groups` aren't empty and `x` bounds them; `to` bounds at least one block, and there is a row for
+    // the first of each: four for all but the last one, as blocks are no more than rows have. From each row,
+    // up to `last`, four bytes per group can be read: `within` of them. Those are `dot4_w8a8`'s conditions.
+    unsafe { dot4_w8a8(x.start, x.end, &mut rows, to.start, to.end) };
+    Some(count)
 }
 
-/// The sums of products of four rows of bytes and the groups from `x` to `end`.
+/// Rows of bytes as the kernel goes through them.
+#[repr(C)]
+struct Rows {
+    next: *const u8,
+    last: *const u8,
+    /// From one to the next.
+    len: usize,
+}
+
+/// The sums of products of blocks of rows and the groups from `x` to `end`. Where fewer than four rows are left
+/// for the last block, other sums have no meaning.
 ///
 /// # Safety
-/// `x` and `end` bound at least one group, each of the four rows has four bytes per group to read,
-/// and the results can be written. No alignment of rows is needed: LDR takes any.
-// SAFETY: the body follows the C calling convention (four arguments in r0–r3, r4–r11 and lr saved
-// and restored, the stack as it was), reads `x` up to `end` by eight bytes a step and each row by
-// four, and writes 16 bytes to `sums` alone. LDRD and STM are at addresses that are multiples of
-// four, since groups and sums consist of words.
+/// `x` and `end` bound at least one group, `sums` and `sums_end` at least one block of sums to write. There are
+/// rows up to `last` for all blocks, four each, but for the last block, for which there is one at least; each
+/// row has four bytes per group to read, at any address.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r11 and lr saved
+// and restored, the stack as it was). It reads `x` up to `end` by eight bytes a step and rows by four, those
+// behind the last one being the last one again, and writes 16 or 8 bytes of each block's sums. LDRD, STRD and
+// STM are at addresses that are multiples of four, since groups and sums consist of words.
 #[unsafe(naked)]
 unsafe extern "C" fn dot4_w8a8(
     x: *const Group,
     end: *const Group,
-    rows: *const [*const u8; ROWS],
+    rows: &mut Rows,
     sums: *mut [i32; ROWS],
+    sums_end: *mut [i32; ROWS],
 ) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
@@ -223,32 +245,70 @@ unsafe extern "C" fn dot4_w8a8(
         "smlad \\sum, lr, r10, \\sum",
         "smlad \\sum, r12, r11, \\sum",
         ".endm",
-        ".macro dot4_group",
+        ".macro dot2_group",
         "ldrd r10, r11, [r0], #8",
         "dot4_row r2, r6",
         "dot4_row r3, r7",
+        ".endm",
+        ".macro dot4_group",
+        "dot2_group",
         "dot4_row r4, r8",
         "dot4_row r5, r9",
         ".endm",
-        "push {{r3-r11, lr}}",
-        "ldm r2, {{r2-r5}}",
+        "push {{r0-r11, lr}}",
+        "1:", // a block
+        "ldr r12, [sp, #8]",
+        "ldm r12, {{r2, r9, r10}}",
+        "ldrd r0, r1, [sp]",
         "movs r6, #0",
         "movs r7, #0",
+        "add r3, r2, r10",
+        "cmp r3, r9",
+        "bhs 4f",
+        "add r4, r3, r10",
+        "cmp r4, r9",
+        "it hi",
+        "movhi r4, r9",
+        "add r5, r4, r10",
+        "cmp r5, r9",
+        "it hi",
+        "movhi r5, r9",
+        "add r8, r5, r10",
+        "str r8, [r12]",
         "mov r8, r6",
         "mov r9, r6",
         "sub r12, r1, r0",
         "tst r12, #8", // an odd number of groups starts at the second half
-        "bne 2f",
-        "1:",
-        "dot4_group",
+        "bne 3f",
         "2:",
         "dot4_group",
+        "3:",
+        "dot4_group",
         "cmp r0, r1",
+        "bne 2b",
+        "ldr r3, [sp, #12]",
+        "ldr r2, [sp, #52]",
+        "stm r3!, {{r6-r9}}",
+        "str r3, [sp, #12]",
+        "cmp r3, r2",
         "bne 1b",
-        "pop {{r3}}",
-        "stm r3, {{r6-r9}}",
-        "pop {{r4-r11, pc}}",
+        "pop {{r0-r11, pc}}",
+        "4:", // two rows or one
+        "mov r3, r9",
+        "sub r12, r1, r0",
+        "tst r12, #8",
+        "bne 6f",
+        "5:",
+        "dot2_group",
+        "6:",
+        "dot2_group",
+        "cmp r0, r1",
+        "bne 5b",
+        "ldr r3, [sp, #12]",
+        "strd r6, r7, [r3]",
+        "pop {{r0-r11, pc}}",
         ".purgem dot4_row",
+        ".purgem dot2_group",
         ".purgem dot4_group",
     )
 }

@@ -176,33 +176,38 @@ pub(super) fn hold(
     }
 }
 
+/// What is read, again and again, where there are no biases.
+static NO_BIAS: u32 = 0;
+
 /// Holds rows from number `row` on up to the first without a usual multiplier of its own, or whose bias
 /// ends near the last one's end; returns how many these were.
 fn hold_usual(places: &mut [MaybeUninit<Scale>], finish: &Finish<'_>, row: usize) -> usize {
-    let (Some((width, shift, bytes)), Multipliers::PerChannel(table)) =
-        (finish.bias, finish.multipliers)
-    else {
-        return 0;
-    };
-    let width = width.bytes();
-    let biases = bytes.get(row.wrapping_mul(width)..).unwrap_or_default();
+    let Multipliers::PerChannel(table) = finish.multipliers else { return 0 };
     let table = table.get(row..).unwrap_or_default();
-    // Of the last biases, the words reach beyond their end.
-    let behind = size_of::<u32>().saturating_sub(width);
-    let words = biases.len().saturating_sub(behind).checked_div(width).unwrap_or_default();
+    let (biases, width, shift, words) = match finish.bias {
+        None => ((&raw const NO_BIAS).cast(), 0, 0, usize::MAX),
+        Some((width, shift, bytes)) => {
+            let width = width.bytes();
+            let biases = bytes.get(row.wrapping_mul(width)..).unwrap_or_default();
+            // Of the last biases, the words reach beyond their end.
+            let behind = size_of::<u32>().saturating_sub(width);
+            let words = biases.len().saturating_sub(behind).checked_div(width);
+            (biases.as_ptr(), width, shift, words.unwrap_or_default())
+        }
+    };
     let count = places.len().min(words).min(table.len());
     if count == 0 || !Features::BUILT.per_channel {
         return 0;
     }
     let stored = Stored {
-        biases: biases.as_ptr(),
+        biases,
         width,
-        unused: behind.wrapping_mul(8),
+        unused: if width == 0 { 0 } else { size_of::<u32>().saturating_sub(width).wrapping_mul(8) },
         shift: shift.into(),
     };
     // SAFETY: there are `count` > 0 multipliers in `table` and `places`, and from the start of each
-    // of as many biases on, `width` bytes apart, a word can be read, `unused` bits of which aren't the
-    // bias's: `hold_rows`' conditions.
+    // of as many biases on, `width` bytes apart, a word can be read, or the same again where there are
+    // none, `unused` bits of which aren't the bias's: `hold_rows`' conditions.
     unsafe { hold_rows(table.as_ptr(), places.as_mut_ptr().cast(), count, &stored) }
 }
 
