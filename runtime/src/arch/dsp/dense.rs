@@ -12,7 +12,7 @@ use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums, portabl
 use super::finish::finish_rows;
 use super::pairs::{blocks as all_blocks, dot_pairs};
 use super::scales::most;
-use super::{Dsp, GROUP, nibbles, spread, twice};
+use super::{Dsp, GROUP, nibbles, twice};
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
@@ -68,9 +68,13 @@ impl Lanes {
         finish: &Finish<'_>,
         output: &mut [i8],
     ) -> Option<()> {
-        let inputs = self.prepare(matrix, x, offset);
         let mut sums = zeros();
         let (mut first, most) = (0usize, if matrix.bits() > 8 { u32::MAX } else { most(x.len()) });
+        if dot_few(matrix, x, offset, &mut sums).is_some() {
+            finish_rows(finish, (first, most), &sums, output);
+            return Some(());
+        }
+        let inputs = self.prepare(matrix, x, offset);
         for outputs in output.chunks_mut(CHUNK_ROWS) {
             dot_rows(matrix, first, &inputs, &mut sums);
             finish_rows(finish, (first, most), &sums, outputs);
@@ -85,11 +89,11 @@ impl Lanes {
     fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
         let (words, rest) = x.as_chunks::<GROUP>();
         let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
-        let offsets = twice(offset);
         let (whole, last) = groups.split_at_mut_checked(words.len())?;
-        for (group, &word) in whole.iter_mut().zip(words) {
-            group.write(spread(offsets, u32::from_le_bytes(word.map(|x| x as u8))));
-        }
+        let ends = words.as_ptr_range();
+        // SAFETY: `words` are as many as groups in `whole`, and their ends bound them: `spread_words`'
+        // conditions.
+        unsafe { spread_words(ends.start, ends.end, whole.as_mut_ptr().cast(), twice(offset)) };
         if let Some(last) = last.first_mut() {
             let mut lanes =
                 rest.iter().map(|&x| u32::from(i16::from(x).wrapping_add(offset) as u16));
@@ -97,7 +101,7 @@ impl Lanes {
             let [x0, x1, x2] = [lane(), lane(), lane()];
             last.write([x0 | x2 << 16, x1]);
         }
-        // SAFETY: `groups` has one group for each whole word of `x`, which the loop wrote, and one
+        // SAFETY: `groups` has one group for each whole word of `x`, which were written, and one
         // more where values remain, which the branch wrote; so all of them are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
@@ -127,6 +131,47 @@ impl Lanes {
         // more where values remain, which the branch wrote; so all of them are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
+}
+
+/// Spreads words.
+///
+/// # Safety
+/// `x` and `end` bound words to read, at any address; as many groups can be written.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r7 saved and restored, the stack as
+// it was). It reads a word for each group that it writes, one if they are odd in number, then two a step up
+// to `end`. LDR takes any address; STRD and STM are at multiples of four, as groups consist of words.
+#[unsafe(naked)]
+unsafe extern "C" fn spread_words(
+    x: *const [i8; GROUP],
+    end: *const [i8; GROUP],
+    to: *mut Group,
+    offsets: u32,
+) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        "push {{r4-r7}}",
+        "subs r12, r1, r0",
+        "tst r12, #4",
+        "beq 2f",
+        "ldr r4, [r0], #4",
+        "sxtab16 r5, r3, r4, ror #8",
+        "sxtab16 r4, r3, r4",
+        "strd r4, r5, [r2], #8",
+        "b 2f",
+        "1:",
+        "ldr r4, [r0], #4",
+        "ldr r6, [r0], #4",
+        "sxtab16 r5, r3, r4, ror #8",
+        "sxtab16 r7, r3, r6, ror #8",
+        "sxtab16 r4, r3, r4",
+        "sxtab16 r6, r3, r6",
+        "stm r2!, {{r4-r7}}",
+        "2:",
+        "cmp r0, r1",
+        "bne 1b",
+        "pop {{r4-r7}}",
+        "bx lr",
+    )
 }
 
 /// Sums to begin with, in 18 instructions: what the compiler calls takes 360 where it compiles for
@@ -206,6 +251,68 @@ fn dot_packed(
     // up to `last`, four bytes per group can be read: `within` of them. Those are `dot4_w8a8`'s conditions.
     unsafe { dot4_w8a8(x.start, x.end, &mut rows, to.start, to.end) };
     Some(count)
+}
+
+/// The sums of one row or two of a layer that has no more, over inputs that aren't spread; `None` where
+/// there are more, or they aren't whole groups of bytes.
+fn dot_few(matrix: &Matrix<'_>, x: &[i8], offset: i16, sums: &mut Sums) -> Option<()> {
+    let is_taken = matrix.rows <= 2 && matrix.bits() == 8 && x.len().is_multiple_of(GROUP);
+    if !is_taken || x.is_empty() || matrix.columns != x.len() {
+        return None;
+    }
+    let last = matrix.rows.checked_sub(1)?.wrapping_mul(matrix.row_len);
+    let bytes = matrix.bytes.get(..last.checked_add(x.len())?)?;
+    let rows = [bytes.as_ptr(), bytes.as_ptr().wrapping_add(last)];
+    let ends = x.as_ptr_range();
+    // SAFETY: `ends` bound inputs, whole groups and one at least; from the first row's beginning, and from the
+    // last one's, as many bytes can be read. Those are `dot2_bytes`' conditions.
+    unsafe { dot2_bytes(ends.start, ends.end, &rows, sums, twice(offset)) };
+    Some(())
+}
+
+/// The sums of products of two rows of bytes and the inputs from `x` to `end`, plus their offset.
+///
+/// # Safety
+/// `x` and `end` bound whole groups, one at least; each of `rows` has as many bytes to read. No alignment is
+/// needed: LDR takes any.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r8 and lr saved and
+// restored, the stack as it was). It reads a word of `x` and of both rows a step, up to `end`, and writes two
+// sums, which are words.
+#[unsafe(naked)]
+unsafe extern "C" fn dot2_bytes(
+    x: *const i8,
+    end: *const i8,
+    rows: &[*const u8; 2],
+    sums: &mut Sums,
+    offsets: u32,
+) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro dot2_bytes_row row, sum",
+        "ldr r12, [\\row], #4",
+        "sxtb16 lr, r12",
+        "sxtb16 r12, r12, ror #8",
+        "smlad \\sum, lr, r8, \\sum",
+        "smlad \\sum, r12, r9, \\sum",
+        ".endm",
+        "push {{r3-r10, lr}}",
+        "ldr r10, [sp, #36]",
+        "ldrd r2, r3, [r2]",
+        "movs r4, #0",
+        "movs r5, #0",
+        "1:",
+        "ldr r9, [r0], #4",
+        "sxtab16 r8, r10, r9",
+        "sxtab16 r9, r10, r9, ror #8",
+        "dot2_bytes_row r2, r4",
+        "dot2_bytes_row r3, r5",
+        "cmp r0, r1",
+        "bne 1b",
+        "pop {{r3}}",
+        "strd r4, r5, [r3]",
+        "pop {{r4-r10, pc}}",
+        ".purgem dot2_bytes_row",
+    )
 }
 
 /// Rows of bytes as the kernel goes through them.

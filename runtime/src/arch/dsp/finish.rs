@@ -79,6 +79,7 @@ fn one_multiplier(finish: &Finish<'_>) -> Option<Multiplier> {
 }
 
 /// As [`Kernels::finish_rows`](super::Kernels::finish_rows), where no sum is larger than `most`.
+#[inline(never)]
 pub(super) fn finish_rows(
     finish: &Finish<'_>,
     (first, most): (usize, u32),
