@@ -22,13 +22,24 @@ pub(crate) enum Multipliers<'a> {
     PerChannel(&'a [[u8; CHANNEL_MULTIPLIER_LEN]]),
 }
 
-impl Multipliers<'_> {
+impl<'a> Multipliers<'a> {
     /// Those of the rows from `first` on.
-    pub(crate) fn from(&self, first: usize) -> Self {
+    pub(crate) fn from(&self, first: usize) -> Multipliers<'a> {
         match *self {
             Self::PerTensor(multiplier) => Self::PerTensor(multiplier),
             Self::PerChannel(table) => Self::PerChannel(table.get(first..).unwrap_or_default()),
         }
+    }
+}
+
+impl<'a> Finish<'a> {
+    /// That of the rows from `first` on.
+    pub(crate) fn from(&self, first: usize) -> Finish<'a> {
+        let bias = self.bias.map(|(width, shift, bytes)| {
+            let behind = bytes.get(first.wrapping_mul(width.bytes())..);
+            (width, shift, behind.unwrap_or_default())
+        });
+        Finish { bias, multipliers: self.multipliers.from(first), ..*self }
     }
 }
 

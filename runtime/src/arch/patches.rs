@@ -79,6 +79,18 @@ pub(crate) trait GatherPatches<'r>: Sized {
     /// at each call.
     fn finish_rows(&mut self, finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]);
 
+    /// The outputs of all rows, a few, at each position, one position after the other; so are the sums.
+    #[inline(always)]
+    fn finish_positions(
+        &mut self,
+        finish: &Finish<'_>,
+        _rows: usize,
+        sums: &Sums,
+        outputs: &mut [i8],
+    ) {
+        self.finish_rows(finish, 0, sums, outputs); // there is one position
+    }
+
     /// Whether [`Self::finish_squares`] takes layers like this one, if windows are of one channel and a
     /// step apart.
     #[inline(always)]

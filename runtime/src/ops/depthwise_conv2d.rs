@@ -10,9 +10,14 @@ use super::rows::{Feed, RowSource, Rows};
 use super::unpacked::{Unpacked, unpacked_layer};
 use super::window::{Axis, convolve, geometry};
 use super::{Operands, Operator, Parameters, Unpacking};
-use crate::arch::{Group, Isa, Kernels, LANES, Row, SPANS_MAX, Sight, Span, Steps};
+use crate::arch::{Group, Isa, Kernels, LANES, Matrix, Row, SPANS_MAX, Sight, Span, Steps};
 use crate::features::Features;
-use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
+use crate::format::{
+    Affine, Fields, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields,
+};
+
+/// What kernels may read behind the last weight.
+const WORD: usize = size_of::<u32>();
 
 /// y = requantize(w ⋆ x + b), channel by channel. With a multiplier m, output channels m·c to
 /// m·c + m − 1 read input channel c. Weights: output channels × kernel height × kernel width.
@@ -107,6 +112,12 @@ impl<W> DepthwiseConv2d<W> {
         let image =
             Image { values: inputs.get(input), zero_point: input.zero_point, axes, channels };
         feed.filters(section, rows, zero_points, |layer, first| {
+            if Isa::HAS_DEPTHWISE && channels < LANES {
+                let done = image.convolve_few(layer, columns, [first, outputs], output);
+                if done.is_some() {
+                    return;
+                }
+            }
             let are_alike = F::IS_WHOLE && channels == outputs;
             let rare = &mut |channel: usize, output: &mut [i8]| {
                 image.convolve_channel(layer, columns, channel, [0, outputs], output);
@@ -124,6 +135,44 @@ impl<W> DepthwiseConv2d<W> {
 }
 
 impl Image<'_> {
+    /// Of few channels: a convolution of all of them, by filters that are 0 but for their own. These are some of
+    /// `all`, from the `first` one on. `None` where weights have more than 8 bits, or there are too many taps.
+    #[inline(never)]
+    fn convolve_few(
+        &self,
+        layer: &Layer<'_>,
+        taps: usize,
+        [first, all]: [usize; 2],
+        output: &mut [i8],
+    ) -> Option<()> {
+        let matrix = &layer.matrix;
+        if matrix.bits() > 8 {
+            return None;
+        }
+        let columns = taps.checked_mul(self.channels)?;
+        let at_once = FILTER_MAX.checked_div(columns).filter(|&rows| rows > 0)?;
+        let multiplier = all.checked_div(self.channels)?;
+        for begin in (0..matrix.rows).step_by(at_once) {
+            let rows = matrix.rows.wrapping_sub(begin).min(at_once);
+            let mut bytes = [0; FILTER_MAX + WORD];
+            let number = first.wrapping_add(begin);
+            for (row, filter) in (0..rows).zip(bytes.chunks_exact_mut(columns)) {
+                let Row::Packed(packed) = matrix.row(begin.wrapping_add(row)) else { return None };
+                let mut weights = Fields::new(packed, matrix.bits(), 0);
+                let channel = number.wrapping_add(row).checked_div(multiplier)?;
+                for pixel in filter.chunks_exact_mut(self.channels) {
+                    *pixel.get_mut(channel)? = weights.take() as u8;
+                }
+            }
+            let (bytes, arrangement, listed) = (&bytes, Layout::RowMajor, false);
+            let matrix =
+                Matrix { bytes, arrangement, width: 8, rows, columns, row_len: columns, listed };
+            let layer = Layer { matrix, folded: layer.folded, finish: layer.finish.from(begin) };
+            self.convolve_some(&layer, columns, [number, all], output);
+        }
+        Some(())
+    }
+
     /// As many outputs as there are channels, by a kernel for the layer; `None` where there is none.
     /// `rare` makes those of a channel that it doesn't take.
     #[inline(never)]

@@ -158,6 +158,17 @@ impl<'r> GatherPatches<'r> for Patches<'r> {
         self.room.scales.finish(finish, (first..usize::MAX, self.most), sums, outputs);
     }
 
+    #[inline(always)]
+    fn finish_positions(
+        &mut self,
+        finish: &Finish<'_>,
+        rows: usize,
+        sums: &Sums,
+        outputs: &mut [i8],
+    ) {
+        self.room.scales.finish(finish, (0..rows, self.most), sums, outputs);
+    }
+
     fn takes_squares(&self, matrix: &Matrix<'_>) -> bool {
         squares::takes(matrix, self.window)
     }

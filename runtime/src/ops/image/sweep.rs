@@ -7,6 +7,11 @@ use super::super::window::Axis;
 use super::Image;
 use crate::arch::{CHUNK_ROWS, GatherPatches, OUTPUTS_MAX, POSITIONS, Patches, Sums, Workspace};
 
+/// Most rows whose outputs are made at all positions in one go.
+const FEW_ROWS: usize = 8;
+
+const _: () = assert!(FEW_ROWS * POSITIONS <= CHUNK_ROWS);
+
 /// Positions of a square of them, down and right.
 const SQUARE: usize = 2;
 
@@ -112,9 +117,36 @@ impl<'a> Sweep<'a> {
         {
             return;
         }
-        for (slot, &[down, right]) in self.places.iter().take(filled).enumerate() {
+        let mut left = [true; POSITIONS];
+        if POSITIONS > 1
+            && let Some((begins, outside)) = self.begins_inside(filled)
+            && self.patches.fill_windows(image.values, begins)
+        {
+            left = outside;
+        }
+        let places = self.places.iter().take(filled).zip(left);
+        for (slot, (&[down, right], _)) in places.enumerate().filter(|(_, (_, left))| *left) {
             self.patches.fill(slot, |start, piece| image.gather(down, right, start, piece));
         }
+    }
+
+    /// As [`Self::begins`], where the first row and those at some positions lie inside, and which don't: these see what another one
+    /// sees, for now.
+    fn begins_inside(&self, filled: usize) -> Option<([usize; POSITIONS], [bool; POSITIONS])> {
+        let (mut begins, mut outside, mut any) = ([0; POSITIONS], [true; POSITIONS], None);
+        let ([first, ..], [rows, _]) = (*self.places, self.image.axes);
+        rows.inside(first[0])?; // mostly they are in one row
+        let slots = begins.iter_mut().zip(&mut outside).zip(&*self.places).take(filled);
+        for ((begin, outside), &[down, right]) in slots {
+            if let Some(inside) = self.image.inside(down, right) {
+                (*begin, *outside, any) = (inside, false, Some(inside));
+            }
+        }
+        let any = any?;
+        for (begin, _) in begins.iter_mut().zip(outside).filter(|(_, outside)| *outside) {
+            *begin = any;
+        }
+        Some((begins, outside))
     }
 
     /// Where the windows at the positions that were added begin, if all of them lie inside the image.
@@ -175,6 +207,13 @@ impl<'a> Sweep<'a> {
         if self.patches.finish(matrix, &self.layer.finish, position).is_some() {
             return rest;
         }
+        if POSITIONS > 1 && matrix.rows == self.all && matrix.rows <= FEW_ROWS {
+            self.sum(0, filled);
+            gather_sums(self.sums, matrix.rows);
+            let [sums, ..] = &*self.sums;
+            self.patches.finish_positions(&self.layer.finish, matrix.rows, sums, output);
+            return rest;
+        }
         for first in (0..matrix.rows).step_by(CHUNK_ROWS) {
             self.sum(first, filled);
             // `max(1)`: there are filters, but the compiler can't know.
@@ -224,6 +263,17 @@ impl<'a> Sweep<'a> {
         self.patches.finish(matrix, finish, fresh)?;
         raise(pixel, fresh);
         Some(())
+    }
+}
+
+/// Brings the first sums of each position, so many, behind those of the position before.
+fn gather_sums(sums: &mut [Sums; POSITIONS], rows: usize) {
+    let [first, others @ ..] = sums;
+    let places = first.chunks_mut(rows.max(1)).skip(1);
+    for (places, others) in places.zip(others) {
+        for (place, &sum) in places.iter_mut().zip(&*others) {
+            *place = sum;
+        }
     }
 }
 
