@@ -5,11 +5,17 @@ use bitsback_runtime::{Interpreter, Model, Profiler, Running};
 /// Of a file that is refused.
 pub const REFUSED: u32 = 0;
 
+/// Most steps, and values that are moved, of a file that is run although it is refused.
+const TRUSTED_STEPS_MAX: u64 = 1 << 15;
+
 /// Loads a file and runs it once on an arena of zeros, of exactly the bytes that it needs, with an
 /// input that begins with `fill`: a checksum of all operators' outputs, or [`REFUSED`]. `None` where
 /// the arena is too short.
 pub fn of(file: &[u8], arena: &mut [i8], fill: i8) -> Option<u32> {
-    let Ok(model) = Model::parse(file) else { return Some(REFUSED) };
+    let Ok(model) = Model::parse(file) else {
+        trust(file, arena, fill);
+        return Some(REFUSED);
+    };
     let arena = arena.get_mut(..model.arena_len())?;
     arena.fill(0);
     let mut interpreter = Interpreter::new(&model, arena).ok()?;
@@ -20,6 +26,26 @@ pub fn of(file: &[u8], arena: &mut [i8], fill: i8) -> Option<u32> {
     interpreter.invoke_with(&mut sum);
     sum.byte(interpreter.class() as u8);
     Some(sum.0 | 1)
+}
+
+/// Runs a file that no check has accepted, if its shapes say that it ends soon: what it computes means
+/// nothing, but kernels must end, and stay where they belong.
+fn trust(file: &[u8], arena: &mut [i8], fill: i8) {
+    let Ok(model) = Model::trust(file) else { return };
+    let steps = model.ops().fold(0, |sum: u64, step| {
+        let read = step.inputs().fold(0, |sum: usize, input| sum.saturating_add(input.len()));
+        let moved = read.saturating_add(step.output().len()) as u64;
+        sum.saturating_add(step.op.steps(&step.previous)).saturating_add(moved)
+    });
+    if steps > TRUSTED_STEPS_MAX {
+        return;
+    }
+    if let Some(arena) = arena.get_mut(..model.arena_len())
+        && let Ok(mut interpreter) = Interpreter::new(&model, arena)
+    {
+        interpreter.input_mut().fill(fill);
+        interpreter.invoke();
+    }
 }
 
 /// FNV-1a over the outputs of all operators.

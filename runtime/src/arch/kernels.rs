@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Addition, BLOCK_ROWS, Finish, Group, Matrix, Sight, Sums, portable};
+use super::{Addition, BLOCK_ROWS, DotListed, Finish, Group, Matrix, Sight, Sums, portable};
 use crate::format::Layout;
 use crate::ops::{Axis, Image, Layer};
 
@@ -32,8 +32,8 @@ pub(crate) trait Kernels: Sized {
     const HAS_DEPTHWISE: bool = false;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
-    /// Whether filters may be put as lists of what isn't 0.
-    const HAS_LISTS: bool = false;
+    /// What multiplies filters that may be lists of what isn't 0, if there are such.
+    const DOT_LISTED: Option<DotListed> = None;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
     /// [`Self::depthwise`] is overridden.
     const LANES: usize = 4;

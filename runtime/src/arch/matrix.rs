@@ -1,7 +1,14 @@
 //! A layer's weights as kernels see them.
 
+use core::ops::Range;
+
+use super::{POSITIONS, Patches, Sums};
 use crate::features::Features;
 use crate::format::{Fields, Layout, PAIR_BLOCK_ROWS, pair_block_len, paired_magnitude};
+
+/// As [`GatherPatches::dot`](super::GatherPatches::dot), of some rows of a chunk that may be lists.
+pub(crate) type DotListed =
+    fn(&Matrix<'_>, usize, Range<usize>, &mut Patches<'_>, &mut [Sums; POSITIONS]);
 
 /// Weights of a layer, one row per output.
 #[derive(Clone, Copy)]
@@ -19,9 +26,10 @@ pub(crate) struct Matrix<'a> {
     pub(crate) columns: usize,
     /// Bytes of a packed row.
     pub(crate) row_len: usize,
-    /// Whether rows were put by [`Kernels::put_filter`](super::Kernels::put_filter).
+    /// What multiplies rows that were put by [`Kernels::put_filter`](super::Kernels::put_filter): told by those
+    /// who did, so that a program in which nobody does has no code for it.
     #[cfg_attr(not(bitsback_isa = "dsp"), allow(dead_code))] // others have no lists
-    pub(crate) listed: bool,
+    pub(crate) listed: Option<DotListed>,
 }
 
 /// Where a row is.

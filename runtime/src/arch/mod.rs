@@ -92,7 +92,7 @@ pub(crate) use addition::Addition;
 pub(crate) use depthwise::{Group, LANES, SPANS_MAX, Sight, Span, Steps};
 pub(crate) use finish::{Finish, Multipliers};
 pub(crate) use kernels::{Kernels, Lanes};
-pub(crate) use matrix::{Matrix, Row};
+pub(crate) use matrix::{DotListed, Matrix, Row};
 pub(crate) use patches::{GatherPatches, MakeWorkspace, Stretches, Workspace};
 
 /// Values as bytes.

@@ -191,7 +191,7 @@ macro_rules! kernel_suite {
                     let x = placed(&x, x_at * 5 + weights_at);
                     let row_len = row_len(bits, columns);
                     let matrix =
-                        Matrix { bytes: &bytes, arrangement, width: bits, rows, columns, row_len, listed: false };
+                        Matrix { bytes: &bytes, arrangement, width: bits, rows, columns, row_len, listed: None };
                     let mut lanes = <K as Kernels>::Lanes::new();
                     for offset in [0, 77] {
                         let inputs = lanes.prepare(&matrix, &x, offset);
@@ -295,7 +295,7 @@ macro_rules! kernel_suite {
                 let layout = if in_pairs { Layout::Pairs } else { Layout::RowMajor };
                 let (columns, row_len) = (x.len(), row_len(bits, x.len()));
                 let matrix =
-                    Matrix { bytes: &bytes, arrangement: layout, width: bits, rows, columns, row_len, listed: false };
+                    Matrix { bytes: &bytes, arrangement: layout, width: bits, rows, columns, row_len, listed: None };
                 let mut lanes = <K as Kernels>::Lanes::new();
                 let inputs = lanes.prepare(&matrix, &x, offset);
                 for (block, rows) in weights.chunks(BLOCK_ROWS).enumerate() {
@@ -336,7 +336,7 @@ macro_rules! kernel_suite {
                     rows: channels,
                     columns,
                     row_len: row_len(case.bits, columns),
-                    listed: false,
+                    listed: None,
                 };
                 let multiplier = Multiplier { value: 1_500_000_000, shift: -i8::try_from(case.bits).unwrap() };
                 let multipliers = Multipliers::PerTensor(multiplier);

@@ -44,7 +44,15 @@ impl<'a> Layer<'a> {
         let row_len = row_len(bits, columns);
         part(section, affine.weights.offset, matrix_len(layout, bits, rows, columns))?;
         let bytes = section.get(affine.weights.offset as usize..)?;
-        let matrix = Matrix { bytes, arrangement: layout, width: bits, rows, columns, row_len, listed: false };
+        let matrix = Matrix {
+            bytes,
+            arrangement: layout,
+            width: bits,
+            rows,
+            columns,
+            row_len,
+            listed: None,
+        };
         let bias = match stored(affine.bias) {
             None => None,
             Some(bias) => {

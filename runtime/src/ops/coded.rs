@@ -158,16 +158,15 @@ impl RowSource for CodedAffine {
         let (biases, bytes) = bytes.split_at_checked(count.checked_mul(BIAS_LEN)?)?;
         bytes.get(..matrix_len(layout, 8, count, columns))?;
         let mut layer = Layer::find(&self.finishing(), section, count, 0, zero_point)?;
-        layer.matrix =
-            Matrix {
-                bytes,
-                arrangement: layout,
-                width: 8,
-                rows: count,
-                columns,
-                row_len: columns,
-                listed: rows.listed,
-            };
+        layer.matrix = Matrix {
+            bytes,
+            arrangement: layout,
+            width: 8,
+            rows: count,
+            columns,
+            row_len: columns,
+            listed: Isa::DOT_LISTED.filter(|_| rows.listed),
+        };
         layer.folded = true;
         layer.finish.bias = Some((BiasWidth::I32, 0, biases));
         Some(layer)
@@ -317,7 +316,7 @@ impl<'a> Stream<'a> {
                 rows,
                 columns,
                 row_len: columns,
-                listed,
+                listed: Isa::DOT_LISTED.filter(|_| listed),
             };
             let bias = Some((BiasWidth::I32, 0, filters.biases.as_flattened()));
             let multipliers = self.layer.finish.multipliers.from(first);
@@ -356,7 +355,7 @@ impl<'a> Stream<'a> {
 }
 
 /// Room for a row before it is put into its place, where there are lists.
-struct Own([u8; if Isa::HAS_LISTS { MEMORY } else { 0 }]);
+struct Own([u8; if Isa::DOT_LISTED.is_some() { MEMORY } else { 0 }]);
 
 impl Own {
     const fn new() -> Self {

@@ -117,7 +117,7 @@ impl<W> Conv2d<W> {
         let count = self.output.shape.channels();
         // `max(1)`: there are filters, but the compiler can't know.
         let positions = self.output.len() / count.max(1);
-        let listed = Isa::HAS_LISTS && positions >= LISTED_POSITIONS;
+        let listed = Isa::DOT_LISTED.is_some() && positions >= LISTED_POSITIONS;
         Rows { count, columns: self.columns(lag), lag, listed }
     }
 

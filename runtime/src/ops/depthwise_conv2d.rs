@@ -164,7 +164,7 @@ impl Image<'_> {
                     *pixel.get_mut(channel)? = weights.take() as u8;
                 }
             }
-            let (bytes, arrangement, listed) = (&bytes, Layout::RowMajor, false);
+            let (bytes, arrangement, listed) = (&bytes, Layout::RowMajor, None);
             let matrix =
                 Matrix { bytes, arrangement, width: 8, rows, columns, row_len: columns, listed };
             let layer = Layer { matrix, folded: layer.folded, finish: layer.finish.from(begin) };

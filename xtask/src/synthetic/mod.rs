@@ -8,7 +8,9 @@ mod builder;
 mod coded;
 mod coded_lenet;
 mod depthwise;
+mod few_channels;
 mod hard_swish;
+mod lists;
 mod long_filters;
 mod mobilenet;
 mod operators;
@@ -51,7 +53,9 @@ pub(crate) fn all() -> Result<Vec<Synthetic>, ModelBuilderError> {
         run("coded", coded::build)?,
         run("coded-lenet", coded_lenet::build)?,
         run("depthwise", depthwise::build)?,
+        run("few-channels", few_channels::build)?,
         run("hard-swish", hard_swish::build)?,
+        run("lists", lists::build)?,
         run("long-filters", long_filters::build)?,
         run("operators", operators::build)?,
         run("pairs", pairs::build)?,

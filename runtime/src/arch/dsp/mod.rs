@@ -25,7 +25,7 @@ use core::arch::asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use super::{Addition, CHUNK_ROWS, Finish, Kernels, Matrix, Sight, Sums};
+use super::{Addition, CHUNK_ROWS, DotListed, Finish, Kernels, Matrix, Sight, Sums};
 use crate::format::Layout;
 
 pub(crate) use patches::{Patches, Place};
@@ -43,7 +43,7 @@ impl Kernels for Dsp {
     const OUTPUTS_MAX: usize = CHUNK_ROWS; // sums are compared
     const DECODED_MAX: usize = 1200; // four filters of 5 × 5 × 12
     const DENSE_LAYOUT: Layout = Layout::Pairs;
-    const HAS_LISTS: bool = true;
+    const DOT_LISTED: Option<DotListed> = Some(lists::dot_listed);
     type Lanes = dense::Lanes;
 
     #[inline(always)]

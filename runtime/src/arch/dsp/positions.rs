@@ -13,7 +13,6 @@ use core::arch::naked_asm;
 use core::ops::Range;
 
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Kernels, Matrix, Sums};
-use super::lists::dot_listed;
 use super::pairs::blocks;
 use super::patches::Patches;
 use super::{Dsp, GROUP};
@@ -35,7 +34,7 @@ pub(super) fn dot_patches(
 ) {
     let done = dot_pairs(matrix, first, patches, sums);
     let rows = matrix.rows.saturating_sub(first).min(CHUNK_ROWS);
-    if matrix.listed {
+    if let Some(dot_listed) = matrix.listed {
         dot_listed(matrix, first, done..rows, patches, sums);
     } else if done < rows {
         dot_packed(matrix, first, done..rows, patches, sums);
