@@ -36,7 +36,6 @@ use core::ops::Range;
 
 use self::dense::Lanes;
 use super::{Addition, BLOCK_ROWS, Finish, Kernels, Matrix, Sight, portable};
-use crate::format::Layout;
 use crate::ops::{Axis, Image, Layer};
 
 /// Positions of a convolution that are multiplied at once.
@@ -76,8 +75,7 @@ impl Kernels for Mve {
         if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
-        let is_exact = convolve::convolve(image, layer, rows, output);
-        (layer.matrix.layout() == Layout::RowMajor || is_exact).then_some(())
+        convolve::convolve(image, layer, rows, output)
     }
 
     #[inline(always)]
@@ -90,8 +88,7 @@ impl Kernels for Mve {
         if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
-        let is_exact = convolve::convolve_and_pool(image, layer, pool, output);
-        (layer.matrix.layout() == Layout::RowMajor || is_exact).then_some(())
+        convolve::convolve_and_pool(image, layer, pool, output)
     }
 
     #[inline(always)]

@@ -8,11 +8,12 @@
 //! At the image's edge, taps beyond it are masked and replaced by the zero point, six instructions more;
 //! windows of more than sixteen taps, and rows that shift to the left, go tap vector by tap vector.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::parameters::{Quad, hold};
 use super::taps::{edge_1, edge_2, edge_any, edge_parted, edge_right, inside_1, inside_2};
-use super::windows::copy_rows;
+use super::windows::{copy_rows, fill};
 use super::{QUAD, sums_w8};
 use crate::arch::{Finish, Matrix, Sight};
 use crate::format::Fields;
@@ -71,10 +72,10 @@ pub(super) struct Task {
     pub(super) max: i32,
 }
 
-/// Parameters of some channels.
+/// Parameters of some channels, as far as they are held.
 struct Room {
-    weights: [u8; WEIGHTS],
-    quads: [Quad; CHANNELS / QUAD],
+    weights: [MaybeUninit<u8>; WEIGHTS],
+    quads: [MaybeUninit<Quad>; CHANNELS / QUAD],
 }
 
 /// A kernel that makes outputs.
@@ -126,7 +127,10 @@ struct Sweep<'a> {
 impl Room {
     #[inline(always)] // else it is made elsewhere and copied
     const fn new() -> Self {
-        Self { weights: [0; WEIGHTS], quads: [Quad::ZERO; CHANNELS / QUAD] }
+        Self {
+            weights: [const { MaybeUninit::uninit() }; WEIGHTS],
+            quads: [const { MaybeUninit::uninit() }; CHANNELS / QUAD],
+        }
     }
 }
 
@@ -165,25 +169,30 @@ impl<'a> Sweep<'a> {
         let Layer { matrix, finish, folded } = self.layer;
         let Room { weights, quads } = &mut *self.room;
         let offset = if *folded { 0 } else { -i32::from(self.image.zero_point) };
+        let weights = weights.get_mut(..channels.len().checked_mul(self.row)?)?;
+        fill(weights, 0); // what is left over of vectors
         // `max(1)` here and below: rows aren't empty, but the compiler can't know.
         let (from, len) = (matrix.bytes_from(channels.start), matrix.row_len);
         if matrix.bits() == 8 {
-            copy_rows(from, weights.as_mut_slice(), channels.len(), len, [len, self.row])?;
+            copy_rows(from, weights, channels.len(), len, [len, self.row])?;
         } else {
             let rows = weights.chunks_exact_mut(self.row.max(1)).zip(from.chunks_exact(len.max(1)));
             for (to, bytes) in rows.take(channels.len()) {
                 let mut fields = Fields::new(bytes, matrix.bits(), 0);
-                to.iter_mut().take(matrix.columns).for_each(|to| *to = fields.take() as u8);
+                for to in to.iter_mut().take(matrix.columns) {
+                    to.write(fields.take() as u8);
+                }
             }
         }
-        self.are_right = hold(quads, finish, channels.start, channels.len()) < 0;
+        let (quads, shift) = hold(quads, finish, channels.start, channels.len());
+        self.are_right = shift < 0;
         if offset != 0 {
             let rows = weights.chunks_exact(self.row.wrapping_mul(QUAD).max(1));
             for (quad, rows) in quads.iter_mut().zip(rows).take(channels.len() / QUAD) {
                 let mut sums = [0; QUAD];
-                // SAFETY: `rows` are four of `row` bytes, which aren't none, and `sums` is a live array of
-                // four: `sums_w8`'s conditions.
-                unsafe { sums_w8(rows.as_ptr(), self.row, &mut sums) };
+                // SAFETY: `rows` are four of `row` bytes, which aren't none and are set, and `sums` is a live
+                // array of four: `sums_w8`'s conditions.
+                unsafe { sums_w8(rows.as_ptr().cast(), self.row, &mut sums) };
                 for (bias, sum) in quad.bias.iter_mut().zip(sums) {
                     *bias = bias.wrapping_add(sum.wrapping_mul(offset));
                 }
@@ -202,8 +211,8 @@ impl<'a> Sweep<'a> {
         output.get(..positions.checked_mul(all)?)?;
         let Room { weights, quads } = &*self.room;
         let mut task = Task {
-            parameters: quads.as_ptr(),
-            weights: weights.as_ptr(),
+            parameters: quads.as_ptr().cast(),
+            weights: weights.as_ptr().cast(),
             quads: channels.len() / QUAD,
             x: values.as_ptr(),
             y: output.as_mut_ptr(),

@@ -1,6 +1,7 @@
 //! What lies under a convolution's kernel, a piece of it at a time.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::{PIECE, POSITIONS};
@@ -59,6 +60,9 @@ impl Window {
         (self.begin != OUTSIDE).then_some(self.begin)
     }
 }
+
+/// What lies under a piece at a position, as far as it was gathered.
+pub(super) type Patch = [MaybeUninit<i8>; PIECE];
 
 /// Most values of a window that is small.
 const SMALL: usize = 64;
@@ -235,7 +239,7 @@ impl<'a> Windows<'a> {
         &self,
         piece: &Piece,
         places: &[*const i8; POSITIONS],
-        patches: &mut [[i8; PIECE]; POSITIONS],
+        patches: &mut [Patch; POSITIONS],
     ) -> [*const i8; POSITIONS] {
         let places = places.map(|place| place.wrapping_add(piece.begin));
         if piece.stretches.rows == 1 {
@@ -249,7 +253,7 @@ impl<'a> Windows<'a> {
                 let (to, offsets) = (patches.as_mut_ptr().cast(), self.offsets.as_ptr());
                 gather_small_i8(to, places.start, places.end, offsets, piece.columns);
             }
-            return patches.each_ref().map(|patch| patch.as_ptr());
+            return patches.each_ref().map(|patch| patch.as_ptr().cast());
         }
         // SAFETY: a piece has rows and values, no more than a patch has room for, and the image has them from
         // each place on, says the caller: `gather_i8`'s conditions.
@@ -257,7 +261,7 @@ impl<'a> Windows<'a> {
             let to = patches.as_mut_ptr().cast();
             gather_i8(to, places.start, places.end, &piece.stretches);
         }
-        patches.each_ref().map(|patch| patch.as_ptr())
+        patches.each_ref().map(|patch| patch.as_ptr().cast())
     }
 
     /// Gathers a window under a piece: what of it is inside the image, and what isn't as the zero point.
@@ -266,7 +270,7 @@ impl<'a> Windows<'a> {
         &self,
         piece: &Piece,
         &Window { begin, place: [down, right] }: &Window,
-        patch: &mut [i8; PIECE],
+        patch: &mut Patch,
     ) -> Option<()> {
         if begin != OUTSIDE {
             let from = self.image.values.get(begin.wrapping_add(piece.begin)..)?;
@@ -304,14 +308,14 @@ impl<'a> Windows<'a> {
 }
 
 /// Sets all values.
-pub(super) fn fill(values: &mut [i8], value: i8) {
+pub(super) fn fill<T: Byte>(values: &mut [MaybeUninit<T>], value: i8) {
     if !values.is_empty() {
         // SAFETY: there are as many bytes, which aren't none: `fill_i8`'s conditions.
-        unsafe { fill_i8(values.as_mut_ptr(), value.into(), values.len()) }
+        unsafe { fill_i8(values.as_mut_ptr().cast(), value.into(), values.len()) }
     }
 }
 
-/// A value of one byte.
+/// A value of one byte, whose bits may be any.
 pub(super) trait Byte {}
 
 impl Byte for i8 {}
@@ -322,7 +326,7 @@ impl Byte for u8 {}
 #[inline(never)]
 pub(super) fn copy_rows<T: Byte>(
     from: &[T],
-    to: &mut [T],
+    to: &mut [MaybeUninit<T>],
     rows: usize,
     len: usize,
     strides: [usize; 2],
