@@ -39,6 +39,13 @@ impl<const QUADS: usize> Room<QUADS> {
     }
 }
 
+/// All values of an image, if they are there: sizes whose product fits no number have none.
+fn all_values<'a>(image: &Image<'a>) -> Option<&'a [i8]> {
+    let [rows, columns] = &image.axes;
+    let count = rows.input.checked_mul(columns.input)?.checked_mul(image.channels)?;
+    image.values.get(..count)
+}
+
 /// The outputs of a layer's rows at all positions; its rows may be some of `all`, from the `first` one
 /// on. `None` where a weight is no byte, or values or weights are missing.
 #[inline(never)]
@@ -48,8 +55,9 @@ pub(super) fn convolve(
     [first, all]: [usize; 2],
     output: &mut [i8],
 ) -> Option<()> {
+    all_values(image)?;
     let mut room = Room::<{ ROWS / QUAD }>::new();
-    let (mut sweep, sums) = Sweep::new(image, layer, &mut room)?;
+    let (mut sweep, sums) = Sweep::new(image, layer, &mut room);
     // Windows at the image's edge are slower, and wait for one another.
     let (mut inside, mut edge) = (Spots::default(), Spots::default());
     while sweep.next_rows(sums)? {
@@ -103,9 +111,10 @@ pub(super) fn convolve_and_pool(
     if rows.size == 0 || columns.size == 0 {
         return None;
     }
+    all_values(image)?;
     let mut room = Room::<{ POOLED_ROWS / QUAD }>::new();
     let mut largest = [const { MaybeUninit::uninit() }; POOLED_ROWS / 2];
-    let (mut sweep, sums) = Sweep::new(image, layer, &mut room)?;
+    let (mut sweep, sums) = Sweep::new(image, layer, &mut room);
     while sweep.next_rows(sums)? {
         let mut pixels = Pixels::default();
         let mut at = sweep.start;
@@ -187,24 +196,19 @@ struct Sweep<'a> {
     /// Rows, from which on.
     start: usize,
     rows: usize,
-    /// How they are multiplied, and how those of the first piece are.
+    /// How they are multiplied: those of the first piece, if there is one piece.
     calls: Calls<'a>,
-    first: Calls<'a>,
     /// Whether all rows shift to the right.
     are_right: bool,
 }
 
 impl<'a> Sweep<'a> {
-    /// `None` where the image isn't there.
     #[inline(always)]
     fn new<const QUADS: usize>(
         image: &'a Image<'a>,
         layer: &'a Layer<'a>,
         room: &'a mut Room<QUADS>,
-    ) -> Option<(Self, &'a mut Sums)> {
-        let [rows, columns] = image.axes;
-        let values = rows.input.checked_mul(columns.input)?.checked_mul(image.channels)?;
-        image.values.get(..values)?;
+    ) -> (Self, &'a mut Sums) {
         // SAFETY: it changes a flag alone, which says no more what came before.
         unsafe { pairs_are_bytes() };
         let Room { patches, biases, sums, quads } = room;
@@ -218,10 +222,9 @@ impl<'a> Sweep<'a> {
             start: 0,
             rows: 0,
             calls: Calls::default(),
-            first: Calls::default(),
             are_right: true,
         };
-        Some((sweep, sums.as_flattened_mut()))
+        (sweep, sums.as_flattened_mut())
     }
 
     /// Whether all weights were bytes.
@@ -242,9 +245,7 @@ impl<'a> Sweep<'a> {
         if self.rows == 0 {
             return Some(false);
         }
-        self.calls = Calls::of(&self.layer.matrix, [self.start, self.rows])?;
-        self.first = self.calls.clone();
-        self.first.aim(self.windows.first())?;
+        self.calls.take(&self.layer.matrix, [self.start, self.rows])?;
         let (calls, mut are_aimed) = (&mut self.calls, Some(()));
         self.windows.for_pieces(|piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
         are_aimed?;
@@ -278,7 +279,7 @@ impl<'a> Sweep<'a> {
         self.windows.for_pieces(|piece| {
             if calls.aim(piece).is_some() {
                 // SAFETY: a piece has at most PIECE columns, and sums have a value.
-                unsafe { calls.multiply([ones.as_ptr().cast(); POSITIONS], None, sums) };
+                unsafe { calls.multiply_apart([ones.as_ptr().cast(); POSITIONS], None, sums) };
             }
         });
         for (bias, sum) in self.biases.iter_mut().zip(sums).take(pairs) {
@@ -387,13 +388,18 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     unsafe fn sum_inside(&mut self, places: &[*const i8; POSITIONS], sums: &mut Sums) {
         let (windows, piece) = (&self.windows, self.windows.first());
+        let is_whole = piece.columns == self.layer.matrix.columns;
+        if !is_whole && self.calls.aim(piece).is_none() {
+            return;
+        }
         // SAFETY: the caller says so, and `ordered` has as many values at each position as the piece has
-        // columns; biases of all rows are set, and there is room for as many sums.
+        // columns, which the calls are aimed at (`next_rows`, if it is the only one); biases of all rows are set,
+        // and there is room for as many sums.
         unsafe {
             let x = windows.ordered(piece, places, self.patches);
-            self.first.multiply(x, Some(self.biases), sums);
+            self.calls.multiply(x, Some(self.biases), sums);
         }
-        if piece.columns < self.layer.matrix.columns {
+        if !is_whole {
             // SAFETY: the caller says so.
             unsafe { self.sum_rest(places, sums) }
         }
@@ -411,7 +417,7 @@ impl<'a> Sweep<'a> {
                 // SAFETY: as above; the first piece has set the sums.
                 unsafe {
                     let x = windows.ordered(piece, places, patches);
-                    calls.multiply(x, None, sums);
+                    calls.multiply_apart(x, None, sums);
                 }
             }
         });
@@ -431,7 +437,7 @@ impl<'a> Sweep<'a> {
             if calls.aim(piece).is_some() {
                 // SAFETY: a piece has at most PIECE columns; biases of all rows are set, there is room for as
                 // many sums, and the first piece sets them.
-                unsafe { calls.multiply(x, init.take(), sums) };
+                unsafe { calls.multiply_apart(x, init.take(), sums) };
             }
         });
     }

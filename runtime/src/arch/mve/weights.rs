@@ -27,7 +27,7 @@ impl Default for Call<'_> {
 }
 
 /// All calls for a piece of some rows.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Calls<'a> {
     calls: [Call<'a>; 3],
     count: usize,
@@ -40,38 +40,47 @@ pub(super) struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    /// Those of `rows` rows from `start` on, of which the first begins a block if it is in one; `None` where
-    /// weights are missing.
+    /// Makes them those of `rows` rows from `start` on, of which the first begins a block if it is in one; `None`
+    /// where weights are missing.
     #[inline(never)]
-    pub(super) fn of(matrix: &Matrix<'a>, [start, rows]: [usize; 2]) -> Option<Self> {
-        let columns = matrix.columns;
+    pub(super) fn take(&mut self, matrix: &Matrix<'a>, [start, rows]: [usize; 2]) -> Option<()> {
         let paired = matrix.paired_rows().saturating_sub(start).min(rows);
-        let (block, row) = (pair_block_len(matrix.columns), matrix.row_len);
-        let mut calls = Self { columns, row, block, is_paired: paired > 0, ..Self::default() };
-        let mut each = calls.calls.iter_mut();
-        let mut add = |kernel, weights, row, at: usize, end: usize| {
-            let len = end.wrapping_sub(at).wrapping_mul(size_of::<Six>());
-            let task = Task { row, len, ..Call::default().task };
-            *each.next()? = Call { kernel, weights, from: 0, task, at };
-            calls.count = calls.count.wrapping_add(1);
-            Some(())
-        };
+        self.is_paired = paired > 0;
+        self.columns = matrix.columns;
+        (self.block, self.row) = (pair_block_len(matrix.columns), matrix.row_len);
+        self.count = 0;
         if paired > 0 {
-            let from = (start / PAIR_BLOCK_ROWS).wrapping_mul(block);
-            let len = (paired / PAIR_BLOCK_ROWS).wrapping_mul(block);
+            let from = (start / PAIR_BLOCK_ROWS).wrapping_mul(self.block);
+            let len = (paired / PAIR_BLOCK_ROWS).wrapping_mul(self.block);
             let weights = matrix.bytes.get(from..from.wrapping_add(len))?;
-            add(pairs_w8, weights, 0, 0, paired / 2)?;
+            self.add(pairs_w8, weights, [0, paired], 0)?;
         }
         // Pairs of rows, and the last one where their number is odd.
         let even = (rows & !1).max(paired);
-        for (first, end, next) in [(paired, even, row), (even, rows, 0)] {
+        for (first, end, next) in [(paired, even, self.row), (even, rows, 0)] {
             if first < end {
                 let bytes = matrix.bytes_from(start.wrapping_add(first));
-                let weights = bytes.get(..end.wrapping_sub(first).checked_mul(row)?)?;
-                add(rows_w8, weights, next, first / 2, end.div_ceil(2))?;
+                let weights = bytes.get(..end.wrapping_sub(first).checked_mul(self.row)?)?;
+                self.add(rows_w8, weights, [first, end], next)?;
             }
         }
-        Some(calls)
+        Some(())
+    }
+
+    /// Adds the call of some rows.
+    fn add(
+        &mut self,
+        kernel: Kernel,
+        weights: &'a [u8],
+        [first, end]: [usize; 2],
+        row: usize,
+    ) -> Option<()> {
+        let call = self.calls.get_mut(self.count)?;
+        let at = first / 2;
+        (call.kernel, call.weights, call.at, call.task.row) = (kernel, weights, at, row);
+        call.task.len = end.div_ceil(2).wrapping_sub(at).wrapping_mul(size_of::<Six>());
+        self.count = self.count.wrapping_add(1);
+        Some(())
     }
 
     /// Makes them the calls for a piece; `None` where it isn't of these rows, or begins within a group of a
@@ -97,6 +106,21 @@ impl<'a> Calls<'a> {
             }
         }
         Some(())
+    }
+
+    /// As [`Self::multiply`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(never)]
+    pub(super) unsafe fn multiply_apart(
+        &mut self,
+        x: [*const i8; POSITIONS],
+        init: Option<&Sums>,
+        sums: &mut Sums,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { self.multiply(x, init, sums) }
     }
 
     /// Adds the sums of products of the piece that calls are for to `init`, or to `sums` themselves.

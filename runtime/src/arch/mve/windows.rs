@@ -111,15 +111,8 @@ impl<'a> Windows<'a> {
         let right = columns.stride.wrapping_mul(image.channels);
         let down = rows.stride.wrapping_mul(columns.input).wrapping_mul(image.channels);
         let next = [down, right];
-        let mut offsets = [0; SMALL];
         let count = rows.size.wrapping_mul(len);
         let is_small = rows.size > 1 && count <= SMALL && reach <= usize::from(u8::MAX);
-        if is_small {
-            let taps = (0..rows.size).flat_map(|row| (0..len).map(move |value| (row, value)));
-            for (to, (row, value)) in offsets.iter_mut().zip(taps) {
-                *to = row.wrapping_mul(stride).wrapping_add(value) as u8;
-            }
-        }
         let mut windows = Self {
             image,
             len,
@@ -127,13 +120,19 @@ impl<'a> Windows<'a> {
             step,
             first,
             reach,
-            offsets,
+            offsets: [0; SMALL],
             is_small,
             lines,
             inside,
             positions,
             next,
         };
+        if is_small {
+            let taps = (0..rows.size).flat_map(|row| (0..len).map(move |value| (row, value)));
+            for (to, (row, value)) in windows.offsets.iter_mut().zip(taps) {
+                *to = row.wrapping_mul(stride).wrapping_add(value) as u8;
+            }
+        }
         windows.first = windows.piece(0, 0);
         windows
     }
