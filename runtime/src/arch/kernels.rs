@@ -14,6 +14,9 @@ pub(crate) trait Kernels: Sized {
     /// Whether there are kernels for rows of bytes. Then the portable loops are left with what is
     /// rare, and short.
     const HAS_BYTES: bool = false;
+    /// Whether [`Self::finish`], [`Self::convolve`] and [`Self::convolve_and_pool`] take every layer of bytes
+    /// that lie in rows.
+    const TAKES_ROWS: bool = false;
     /// Whether there are kernels for four rows of pairs, and of 4 bits.
     const HAS_NARROW: bool = false;
     /// Whether the core divides.

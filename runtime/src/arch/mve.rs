@@ -49,6 +49,7 @@ pub(crate) struct Mve;
 impl Kernels for Mve {
     const NAME: &'static str = "mve";
     const HAS_BYTES: bool = true;
+    const TAKES_ROWS: bool = true;
     const HAS_DEPTHWISE: bool = true;
     const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
     type Lanes = Lanes;
