@@ -33,6 +33,8 @@ pub(crate) trait Kernels: Sized {
     const DECODED_MAX: usize = 2048;
     /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
     const HAS_DEPTHWISE: bool = false;
+    /// Whether that looks at [`Sight::spans`].
+    const SEES_SPANS: bool = true;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then

@@ -51,6 +51,7 @@ impl Kernels for Mve {
     const HAS_BYTES: bool = true;
     const TAKES_ROWS: bool = true;
     const HAS_DEPTHWISE: bool = true;
+    const SEES_SPANS: bool = false;
     const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
     type Lanes = Lanes;
 

@@ -247,7 +247,7 @@ impl<'a> Sweep<'a> {
         }
         self.calls.take(&self.layer.matrix, [self.start, self.rows])?;
         let (calls, mut are_aimed) = (&mut self.calls, Some(()));
-        self.windows.for_pieces(|piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
+        self.windows.for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
         are_aimed?;
         self.hold_parameters();
         if self.offset != 0 {
@@ -276,7 +276,7 @@ impl<'a> Sweep<'a> {
             sum.write([[0; 2]; POSITIONS]);
         }
         let calls = &mut self.calls;
-        self.windows.for_pieces(|piece| {
+        self.windows.for_few_pieces(&mut |piece| {
             if calls.aim(piece).is_some() {
                 // SAFETY: a piece has at most PIECE columns, and sums have a value.
                 unsafe { calls.multiply_apart([ones.as_ptr().cast(); POSITIONS], None, sums) };
@@ -284,10 +284,9 @@ impl<'a> Sweep<'a> {
         });
         for (bias, sum) in self.biases.iter_mut().zip(sums).take(pairs) {
             // SAFETY: `hold_parameters` has set those of all rows, and the loop above the sums.
-            let (bias, sum) = unsafe { (bias.assume_init_mut(), sum.assume_init_ref()) };
-            for (bias, sum) in bias.as_flattened_mut().iter_mut().zip(sum.as_flattened()) {
-                *bias = bias.wrapping_add(sum.wrapping_mul(self.offset));
-            }
+            let ([sums, ..], [biases, ..]) = unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
+            let [a, b] = sums.map(|sum| sum.wrapping_mul(self.offset));
+            bias.write([[biases[0].wrapping_add(a), biases[1].wrapping_add(b)]; POSITIONS]);
         }
     }
 
@@ -429,7 +428,7 @@ impl<'a> Sweep<'a> {
         let (patches, biases) = (&mut *self.patches, &*self.biases);
         let (windows, calls) = (&self.windows, &mut self.calls);
         let mut init = Some(biases);
-        windows.for_pieces(|piece| {
+        windows.for_few_pieces(&mut |piece| {
             for (window, patch) in seen.iter().zip(&mut *patches) {
                 windows.gather(piece, window, patch);
             }

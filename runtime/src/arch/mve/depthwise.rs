@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::parameters::{Quad, hold};
-use super::taps::{edge_1, edge_2, edge_any, edge_parted, edge_right, inside_1, inside_2};
+use super::taps::{edge_any, edge_parted, edge_right, inside_1, inside_2};
 use super::windows::{copy_rows, fill};
 use super::{QUAD, sums_w8};
 use crate::arch::{Finish, Matrix, Sight};
@@ -77,9 +77,6 @@ struct Room {
     weights: [MaybeUninit<u8>; WEIGHTS],
     quads: [MaybeUninit<Quad>; CHANNELS / QUAD],
 }
-
-/// A kernel that makes outputs.
-type Kernel = unsafe extern "C" fn(&mut Task);
 
 /// The outputs of as many filters as there are channels, or `None` where these kernels don't take the layer.
 #[inline(never)]
@@ -226,20 +223,27 @@ impl<'a> Sweep<'a> {
             max: finish.clamp.max.into(),
         };
         let (x, y) = (task.x.wrapping_add(channels.start), task.y.wrapping_add(channels.start));
-        let [inside, edge] = kernels(self.taps.len(), self.are_right);
         for (down, row_run) in rows.runs() {
             for (right, column_run) in columns.runs() {
                 let taps = [row_run.taps.clone(), column_run.taps.clone()];
-                mask(self.taps, columns.size, &taps);
-                let [row_taps, column_taps] = taps.map(|taps| taps.len());
+                let [row_taps, column_taps] = taps.clone().map(|taps| taps.len());
                 let is_inside = row_taps == rows.size && column_taps == columns.size;
-                let mut parted = None;
-                if self.are_right && !is_inside && self.taps.len() == 2 {
-                    parted = part(self.taps, self.layer.matrix.columns);
-                }
+                let parted = match self.taps {
+                    [a, b] if self.are_right && !is_inside => {
+                        part([a.offsets, b.offsets], [rows.size, columns.size], &taps)
+                    }
+                    _ => None,
+                };
                 task.edge = parted.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-                let edge = if parted.is_some() { edge_parted } else { edge };
-                let kernel = if is_inside { inside } else { edge };
+                let kernel = match self.taps.len() {
+                    1 if self.are_right && is_inside => inside_1,
+                    2 if self.are_right && is_inside => inside_2,
+                    _ if parted.is_some() => edge_parted,
+                    _ => {
+                        mask(self.taps, columns.size, &taps);
+                        if self.are_right { edge_right } else { edge_any }
+                    }
+                };
                 // The longer side of the positions that have these taps is the inner loop's.
                 let is_high = row_run.count > column_run.count;
                 let [lines, count] = if is_high {
@@ -274,16 +278,6 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The kernels for windows of so many vectors inside the image and at its edge.
-fn kernels(vectors: usize, are_right: bool) -> [Kernel; 2] {
-    match (vectors, are_right) {
-        (1, true) => [inside_1, edge_1],
-        (2, true) => [inside_2, edge_2],
-        (_, true) => [edge_right; 2],
-        _ => [edge_any; 2],
-    }
-}
-
 /// Where a window begins, before the image as well, wrapping.
 fn begin(axis: &Axis, index: usize) -> usize {
     index.wrapping_mul(axis.stride).wrapping_sub(axis.padding)
@@ -311,35 +305,35 @@ fn mask(taps: &mut [Taps], width: usize, [rows, columns]: &[Range<usize>; 2]) {
     }
 }
 
-/// The taps of a window by their masks, of so many: those inside the image and the others. `None` where they
-/// are too many for a vector, or no weight is left over.
+/// The taps of a window of this height and width, of which these rows and columns are inside the image: those and
+/// the others. `None` where they are too many for a vector, or no weight is left over.
 #[inline(never)]
-fn part(taps: &[Taps], count: usize) -> Option<Edge> {
-    let none = u16::try_from(count).ok().filter(|_| count < taps.len().wrapping_mul(LANES))?;
+fn part(
+    offsets: [[u16; LANES]; 2],
+    [height, width]: [usize; 2],
+    [rows, columns]: &[Range<usize>; 2],
+) -> Option<Edge> {
+    let count = height.wrapping_mul(width);
+    let none = u16::try_from(count).ok().filter(|_| count < 2 * LANES)?;
+    let offsets = offsets.as_flattened();
     let mut edge = Edge { offsets: [0; LANES], inside: [none; LANES], outside: [none; LANES] };
-    let (mut insides, mut outsides) =
-        (edge.inside.iter_mut().zip(&mut edge.offsets), edge.outside.iter_mut());
-    let mut first = None;
-    let each = taps.iter().flat_map(|taps| {
-        let mut mask = taps.mask;
-        taps.offsets.iter().map(move |&offset| {
-            let is_inside = mask & 1 == 1;
-            mask >>= 2;
-            (offset, is_inside)
-        })
-    });
-    for (number, (offset, is_inside)) in (0..none).zip(each) {
-        if is_inside {
-            first = first.or(Some(offset));
-            let (inside, to) = insides.next()?;
-            (*inside, *to) = (number, offset);
-        } else {
-            *outsides.next()? = number;
+    let (mut number, mut inside, mut outside) = (0u16, 0usize, 0usize);
+    for y in 0..height {
+        let is_there = rows.contains(&y);
+        for x in 0..width {
+            if is_there && columns.contains(&x) {
+                *edge.inside.get_mut(inside)? = number;
+                *edge.offsets.get_mut(inside)? = *offsets.get(usize::from(number))?;
+                inside = inside.wrapping_add(1);
+            } else {
+                *edge.outside.get_mut(outside)? = number;
+                outside = outside.wrapping_add(1);
+            }
+            number = number.wrapping_add(1);
         }
     }
     // What is left over sees the first tap.
-    for (_, to) in insides {
-        *to = first?;
-    }
-    Some(edge)
+    let [first, ..] = edge.offsets;
+    edge.offsets.iter_mut().skip(inside.max(1)).for_each(|to| *to = first);
+    (inside > 0).then_some(edge)
 }

@@ -158,6 +158,12 @@ impl<'a> Windows<'a> {
         }
     }
 
+    /// As [`Self::for_pieces`], in less code.
+    #[inline(never)]
+    pub(super) fn for_few_pieces(&self, take: &mut dyn FnMut(&Piece)) {
+        self.for_pieces(take);
+    }
+
     /// Takes the pieces, in the order of the weights.
     #[inline(always)]
     pub(super) fn for_pieces(&self, mut take: impl FnMut(&Piece)) {
@@ -322,7 +328,7 @@ impl Byte for u8 {}
 
 /// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; `None` where they
 /// don't fit.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn copy_rows<T: Byte>(
     from: &[T],
     to: &mut [MaybeUninit<T>],
@@ -330,22 +336,35 @@ pub(super) fn copy_rows<T: Byte>(
     len: usize,
     strides: [usize; 2],
 ) -> Option<()> {
+    let room = [from.len(), to.len()];
+    // SAFETY: the slices have as many bytes, and one is borrowed exclusively.
+    unsafe { copy_bytes(from.as_ptr().cast(), to.as_mut_ptr().cast(), room, [rows, len], strides) }
+}
+
+/// As [`copy_rows`], of bytes.
+///
+/// # Safety
+/// `room[0]` bytes of `from` can be read and `room[1]` of `to` written, and they don't overlap.
+#[inline(never)]
+unsafe fn copy_bytes(
+    from: *const i8,
+    to: *mut i8,
+    room: [usize; 2],
+    [rows, len]: [usize; 2],
+    strides: [usize; 2],
+) -> Option<()> {
     let Some(last) = rows.checked_sub(1).filter(|_| len > 0) else { return Some(()) };
-    let fits = |stride: usize, room: usize| {
-        let end = last.checked_mul(stride).and_then(|last| last.checked_add(len));
-        end.is_some_and(|end| end <= room)
-    };
-    if !fits(strides[0], from.len()) || !fits(strides[1], to.len()) {
-        return None;
+    for (stride, room) in strides.into_iter().zip(room) {
+        last.checked_mul(stride)?.checked_add(len).filter(|&end| end <= room)?;
     }
     let gone = len.next_multiple_of(16);
     let steps = strides.map(|stride| stride.wrapping_sub(gone));
     let task = Stretches { len, rows, steps, next: 0 };
-    let from = [from.as_ptr().cast()];
+    let from = [from];
     let places = from.as_ptr_range();
-    // SAFETY: neither rows nor values are none, and all stretches lie within the slices, as just checked, of
-    // which one is borrowed exclusively: `gather_i8`'s conditions.
-    unsafe { gather_i8(to.as_mut_ptr().cast(), places.start, places.end, &task) }
+    // SAFETY: neither rows nor values are none, and all stretches lie within the bytes, as just checked, which
+    // don't overlap, says the caller: `gather_i8`'s conditions.
+    unsafe { gather_i8(to, places.start, places.end, &task) }
     Some(())
 }
 
