@@ -114,7 +114,8 @@ fn unpacked_weights_give_the_same() {
 #[test]
 fn unpacking_needs_memory_of_its_own() {
     let mut net = Net::loaded();
-    let (arena, model) = (net.arena.as_mut_ptr().cast(), net.model.as_mut_ptr().cast());
+    let arena: *mut u8 = net.arena.as_mut_ptr().cast();
+    let model: *mut u8 = net.model.as_mut_ptr().cast();
     let network = &raw mut net.network;
     // SAFETY: a network of our own, and memory that is refused before it is written.
     unsafe {

@@ -52,7 +52,7 @@ pub(super) struct Offset {
     value: i32,
     /// What inputs are combined with.
     flip: i32,
-    /// What biases were multiplied with, and sums will be.
+    /// What biases and sums are multiplied with.
     sign: i32,
 }
 
@@ -127,8 +127,6 @@ impl Lanes {
                 self.hold(first, count, rows, finish);
                 if matrix.bits() != 8 {
                     self.fold(first, rows, matrix, columns, offset.into());
-                } else if task.offset.sign < 0 {
-                    self.negate();
                 }
             }
             let quads = &*self.there();
@@ -161,9 +159,6 @@ impl Lanes {
         self.held = 0..0;
         hold(self.quads.get_mut(..1)?, finish, first, outputs.len());
         self.held = 0..1;
-        if task.offset.sign < 0 {
-            self.negate();
-        }
         let task = Task { row_len: 0, beyond: task.steps.next_multiple_of(16), ..task };
         let kernel = if task.offset.value == 0 { quads_w8a8 } else { quads_offset_w8a8 };
         for (number, y) in outputs.iter_mut().enumerate() {
@@ -202,13 +197,6 @@ impl Lanes {
         let (quads, count) = (self.quads.as_mut_ptr().cast(), self.held.len().min(MAX_QUADS));
         // SAFETY: so many have been set (see `hold`); borrowed for as long.
         unsafe { slice::from_raw_parts_mut(quads, count) }
-    }
-
-    /// Makes the biases those of negated sums.
-    fn negate(&mut self) {
-        for quad in self.there() {
-            quad.bias = quad.bias.map(i32::wrapping_neg);
-        }
     }
 
     /// Adds offset·Σ w to the biases, so that the kernel needs no offset.
@@ -371,7 +359,7 @@ unsafe extern "C" fn quads_w8a8(
 /// well.
 ///
 /// # Safety
-/// As there, and biases were multiplied with the offset's sign.
+/// As there.
 // SAFETY: as there.
 #[unsafe(naked)]
 unsafe extern "C" fn quads_offset_w8a8(
@@ -395,11 +383,12 @@ unsafe extern "C" fn quads_offset_w8a8(
         "ldrd r2, r3, [r11, #{offset}]",
         "vdup.8 q3, r2", "vdup.32 q7, r3",
         "1:",
+        "ldr r3, [r11, #{offset}+8]",
+        "vldrw.32 q0, [r4]", "vmul.i32 q0, q0, r3",
+        "vmov r8, r12, q0[2], q0[0]", "vmov r10, r2, q0[3], q0[1]",
         "ldrd r9, r7, [r11]",
         "adds r3, r1, r7", "adds r5, r3, r7",
         "adds r7, r5, r7",
-        "ldrd r8, r10, [r4]",
-        "ldrd r12, r2, [r4, #8]",
         "dlstp.8 lr, r6",
         "2:",
         "vldrb.u8 q0, [r9], #16", "veor q0, q0, q7",
