@@ -107,7 +107,7 @@ impl Lanes {
         } else {
             crate::format::row_len(matrix.bits(), columns)
         };
-        let task = Task {
+        let mut task = Task {
             x: x.as_ptr(),
             row_len,
             beyond: columns.wrapping_neg() % 16,
@@ -142,15 +142,17 @@ impl Lanes {
         if rest.is_empty() {
             return Some(());
         }
-        let offset = Offset::new(offset);
-        self.finish_rest(Task { offset, ..task }, matrix, finish, rows, rest)
+        (task.row_len, task.beyond) = (0, columns.next_multiple_of(16));
+        task.offset = Offset::new(offset);
+        self.finish_rest(&task, matrix, finish, rows, rest)
     }
 
-    /// The outputs of fewer than four rows of bytes, from a row on: each as four times the same.
+    /// The outputs of fewer than four rows of bytes, from a row on: each as four times the same, which the task is
+    /// made for.
     #[inline(never)]
     fn finish_rest(
         &mut self,
-        task: Task,
+        task: &Task,
         matrix: &Matrix<'_>,
         finish: &Finish<'_>,
         first: usize,
@@ -159,7 +161,6 @@ impl Lanes {
         self.held = 0..0;
         hold(self.quads.get_mut(..1)?, finish, first, outputs.len());
         self.held = 0..1;
-        let task = Task { row_len: 0, beyond: task.steps.next_multiple_of(16), ..task };
         let kernel = if task.offset.value == 0 { quads_w8a8 } else { quads_offset_w8a8 };
         for (number, y) in outputs.iter_mut().enumerate() {
             let weights = matrix.bytes_from(first.wrapping_add(number)).get(..task.steps)?;
@@ -169,7 +170,7 @@ impl Lanes {
             // SAFETY: `task` holds the address of inputs, as many as `steps`, and of the weights there are as many
             // (checked above), which are the rows of one quad, the next no bytes behind the one before; there are
             // four outputs.
-            unsafe { kernel(&task, weights.as_ptr(), quad, ends.start, ends.end) };
+            unsafe { kernel(task, weights.as_ptr(), quad, ends.start, ends.end) };
             *y = *four.get(number)?;
         }
         self.held = 0..0;
