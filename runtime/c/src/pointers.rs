@@ -34,6 +34,8 @@ const LOADED: u32 = 0x4B42_424C;
 #[repr(C)]
 pub(crate) struct Loaded {
     mark: u32,
+    /// The file's.
+    bytes: &'static [u8],
     model: Model<'static, KINDS>,
     arena: *mut i8,
     arena_len: usize,
@@ -122,7 +124,7 @@ pub(crate) unsafe fn load(
         return Err(Status::ArenaTooSmall);
     }
     let arena_len = model.arena_len();
-    let loaded = Loaded { mark: LOADED, model, arena, arena_len, unpacked: Unpacked::NONE };
+    let loaded = Loaded { mark: LOADED, bytes, model, arena, arena_len, unpacked: Unpacked::NONE };
     // SAFETY: `network` is neither null nor misaligned (checked above), large and aligned enough
     // for `Loaded` (asserted above), and the caller's to write. `Loaded` needs no drop.
     unsafe { write(network.cast::<Loaded>(), loaded) }
@@ -141,11 +143,10 @@ pub(crate) unsafe fn unpack(
 ) -> Result<(), Status> {
     // SAFETY: the caller's promise.
     let loaded = unsafe { loaded(network) }?;
-    let model = loaded.model.section();
     let others = [
         (network as usize, size_of::<Bitsback>()),
         loaded.arena(),
-        (model.as_ptr() as usize, model.len()),
+        (loaded.bytes.as_ptr() as usize, loaded.bytes.len()),
     ];
     if others.iter().any(|&(at, len)| overlap(weights as usize, weights_len, at, len)) {
         return Err(Status::Overlap);

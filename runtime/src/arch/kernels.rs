@@ -14,6 +14,9 @@ pub(crate) trait Kernels: Sized {
     /// Whether there are kernels for rows of bytes. Then the portable loops are left with what is
     /// rare, and short.
     const HAS_BYTES: bool = false;
+    /// Whether [`Self::finish`], [`Self::convolve`] and [`Self::convolve_and_pool`] take every layer of bytes
+    /// that lie in rows.
+    const TAKES_ROWS: bool = false;
     /// Whether there are kernels for four rows of pairs, and of 4 bits.
     const HAS_NARROW: bool = false;
     /// Whether the core divides.
@@ -30,6 +33,8 @@ pub(crate) trait Kernels: Sized {
     const DECODED_MAX: usize = 2048;
     /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
     const HAS_DEPTHWISE: bool = false;
+    /// Whether that looks at [`Sight::spans`].
+    const SEES_SPANS: bool = true;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
     /// What multiplies filters that may be lists of what isn't 0, if there are such.

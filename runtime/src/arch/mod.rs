@@ -36,6 +36,8 @@ mod portable;
 #[cfg(test)]
 mod suite;
 
+use crate::features::Features;
+
 // The choice, which `build.rs` makes by the target, and what several of them share.
 #[cfg(not(bitsback_isa = "dsp"))]
 mod blocks;
@@ -117,6 +119,10 @@ pub(crate) const CHUNK_ROWS: usize = 64;
 /// Sums of a chunk of rows.
 pub(crate) type Sums = [i32; CHUNK_ROWS];
 
+/// Whether kernels take all dense layers and convolutions that the crate was built for, so that nothing else is
+/// linked: see [`Kernels::TAKES_ROWS`].
+pub(crate) const TAKES_ALL: bool =
+    Isa::TAKES_ROWS && !Features::BUILT.widths && !Features::BUILT.pairs;
 /// See [`Kernels::POSITIONS`].
 pub(crate) const POSITIONS: usize = Isa::POSITIONS;
 /// See [`Kernels::PATCH_MAX`].

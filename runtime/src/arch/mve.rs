@@ -36,7 +36,6 @@ use core::ops::Range;
 
 use self::dense::Lanes;
 use super::{Addition, BLOCK_ROWS, Finish, Kernels, Matrix, Sight, portable};
-use crate::format::Layout;
 use crate::ops::{Axis, Image, Layer};
 
 /// Positions of a convolution that are multiplied at once.
@@ -50,7 +49,9 @@ pub(crate) struct Mve;
 impl Kernels for Mve {
     const NAME: &'static str = "mve";
     const HAS_BYTES: bool = true;
+    const TAKES_ROWS: bool = true;
     const HAS_DEPTHWISE: bool = true;
+    const SEES_SPANS: bool = false;
     const PATCH_MAX: usize = 1152; // 3 × 3 × 128: such cores have the memory
     type Lanes = Lanes;
 
@@ -76,8 +77,7 @@ impl Kernels for Mve {
         if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
-        let is_exact = convolve::convolve(image, layer, rows, output);
-        (layer.matrix.layout() == Layout::RowMajor || is_exact).then_some(())
+        convolve::convolve(image, layer, rows, output)
     }
 
     #[inline(always)]
@@ -90,8 +90,7 @@ impl Kernels for Mve {
         if layer.matrix.bits() != 8 || layer.matrix.columns == 0 {
             return None;
         }
-        let is_exact = convolve::convolve_and_pool(image, layer, pool, output);
-        (layer.matrix.layout() == Layout::RowMajor || is_exact).then_some(())
+        convolve::convolve_and_pool(image, layer, pool, output)
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@ use super::Parameters;
 use super::filter::{FILTER_MAX, Filter};
 use super::rows::{Feed, RowSource, Rows};
 use super::unpacked::Places;
-use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers};
+use crate::arch::{CHUNK_ROWS, Finish, Isa, Kernels, Lanes, Matrix, Multipliers, TAKES_ALL};
 use crate::features::Features;
 use crate::format::{
     Affine, Bias, CHANNEL_MULTIPLIER_LEN, Clamp, Fields, Layout, MAX_BIAS_SHIFT, OpFault,
@@ -92,7 +92,8 @@ impl<'a> Layer<'a> {
     /// The outputs of all rows for one input, in order.
     pub(crate) fn apply(&self, x: &[i8], offset: i16, output: &mut [i8]) {
         let mut lanes = <Isa as Kernels>::Lanes::new();
-        if Isa::finish(&mut lanes, &self.matrix, x, offset, &self.finish, output).is_some() {
+        let finished = Isa::finish(&mut lanes, &self.matrix, x, offset, &self.finish, output);
+        if finished.is_some() || TAKES_ALL {
             return;
         }
         let inputs = lanes.prepare(&self.matrix, x, offset);

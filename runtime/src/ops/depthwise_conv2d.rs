@@ -186,7 +186,11 @@ impl Image<'_> {
         let mut room = [[Span::NONE; SPANS_MAX]; 2];
         let [down, right] = &mut room;
         let [rows, columns] = &axes;
-        let spans = [spans(rows, down)?, spans(columns, right)?];
+        let spans = if Isa::SEES_SPANS {
+            [spans(rows, down)?, spans(columns, right)?]
+        } else {
+            [&*down, &*right].map(|room| room.get(..0).unwrap_or_default())
+        };
         let sight = Sight {
             values,
             input: axes.map(|axis| axis.input),

@@ -6,7 +6,9 @@ use super::MaxPool2d;
 use super::affine::Layer;
 use super::filter::{FILTER_MAX, Filter};
 use super::window::{Axis, convolve};
-use crate::arch::{Finish, Isa, Kernels, MakeWorkspace, PATCH_MAX, POSITIONS, Place, Stretches};
+use crate::arch::{
+    Finish, Isa, Kernels, MakeWorkspace, PATCH_MAX, POSITIONS, Place, Stretches, TAKES_ALL,
+};
 use sweep::Sweep;
 
 /// The input of a convolution and how the kernel moves over it.
@@ -21,7 +23,7 @@ impl Image<'_> {
     /// The convolution's outputs, position after position.
     pub(crate) fn convolve(&self, layer: &Layer<'_>, columns: usize, output: &mut [i8]) {
         let rows = [0, layer.matrix.rows];
-        if Isa::convolve(self, layer, rows, output).is_some() {
+        if Isa::convolve(self, layer, rows, output).is_some() || TAKES_ALL {
             return;
         }
         if Isa::is_direct(layer.matrix.bits()) && columns <= PATCH_MAX {
@@ -40,7 +42,7 @@ impl Image<'_> {
         [first, all]: [usize; 2],
         output: &mut [i8],
     ) {
-        if Isa::convolve(self, layer, [first, all], output).is_none() {
+        if Isa::convolve(self, layer, [first, all], output).is_none() && !TAKES_ALL {
             self.by_position(layer, columns, [first, all], output);
         }
     }
@@ -101,7 +103,7 @@ impl Image<'_> {
         pool: &[Axis; 2],
         output: &mut [i8],
     ) {
-        if Isa::convolve_and_pool(self, layer, pool, output).is_none() {
+        if Isa::convolve_and_pool(self, layer, pool, output).is_none() && !TAKES_ALL {
             self.pool_by_position(layer, columns, pool, output);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_WORDS, BitsbackStatus};
+use bitsback_runtime::format::HEADER_LEN;
 use bitsback_runtime::include_model;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
@@ -113,13 +114,16 @@ fn unpacked_weights_give_the_same() {
 #[test]
 fn unpacking_needs_memory_of_its_own() {
     let mut net = Net::loaded();
-    let (arena, model) = (net.arena.as_mut_ptr().cast(), net.model.as_mut_ptr().cast());
+    let arena: *mut u8 = net.arena.as_mut_ptr().cast();
+    let model: *mut u8 = net.model.as_mut_ptr().cast();
     let network = &raw mut net.network;
     // SAFETY: a network of our own, and memory that is refused before it is written.
     unsafe {
         assert_eq!(bitsback_unpack(network, null_mut(), 9), Status::Null);
         assert_eq!(bitsback_unpack(network, arena, 9), Status::Overlap);
-        assert_eq!(bitsback_unpack(network, model, MODEL.len()), Status::Overlap);
+        for at in [0, HEADER_LEN, MODEL.len() - 1] {
+            assert_eq!(bitsback_unpack(network, model.add(at), 1), Status::Overlap, "byte {at}");
+        }
         assert_eq!(bitsback_unpack(network, network.cast(), 1), Status::Overlap);
         assert_eq!(bitsback_unpack(null_mut(), arena, 9), Status::Null);
     }

@@ -4,53 +4,63 @@
 //! with all of these rows and made outputs. Filters longer than a [`PIECE`] are gathered and multiplied in
 //! pieces; there is no limit to their length or number. What lies in one row of pixels isn't gathered.
 
+use core::mem::MaybeUninit;
+
 use super::outputs::{self, outputs_any, outputs_right, raise};
 use super::parameters::{Quad, hold};
-use super::products::Six;
-use super::weights::{Calls, ZERO};
-use super::windows::{Window, Windows, fill};
+use super::products::{Six, Sums, pairs_are_bytes};
+use super::weights::Calls;
+use super::windows::{Patch, Window, Windows, fill};
 use super::{PIECE, POSITIONS, QUAD};
-use crate::format::PAIR_BLOCK_ROWS;
+use crate::format::{Layout, PAIR_BLOCK_ROWS};
 use crate::ops::{Axis, Image, Layer};
 
 /// Most rows at a time, a multiple of a block's, and fewer where sums are compared: less stack.
 const ROWS: usize = 40;
 const POOLED_ROWS: usize = 32;
 
-/// Room for what is at hand of some rows.
+/// Room for what is at hand of some rows; kernels write it before they read it.
 struct Room<const QUADS: usize> {
-    patches: [[i8; PIECE]; POSITIONS],
-    biases: [[Six; 2]; QUADS],
-    sums: [[Six; 2]; QUADS],
-    quads: [Quad; QUADS],
+    patches: [Patch; POSITIONS],
+    biases: [[MaybeUninit<Six>; 2]; QUADS],
+    sums: [[MaybeUninit<Six>; 2]; QUADS],
+    quads: [MaybeUninit<Quad>; QUADS],
 }
 
 impl<const QUADS: usize> Room<QUADS> {
     #[inline(always)] // else it is made elsewhere and copied
     const fn new() -> Self {
         Self {
-            patches: [[0; PIECE]; POSITIONS],
-            biases: [[ZERO; 2]; QUADS],
-            sums: [[ZERO; 2]; QUADS],
-            quads: [Quad::ZERO; QUADS],
+            patches: [const { [const { MaybeUninit::uninit() }; PIECE] }; POSITIONS],
+            biases: [[const { MaybeUninit::uninit() }; 2]; QUADS],
+            sums: [[const { MaybeUninit::uninit() }; 2]; QUADS],
+            quads: [const { MaybeUninit::uninit() }; QUADS],
         }
     }
 }
 
+/// All values of an image, if they are there: sizes whose product fits no number have none.
+fn all_values<'a>(image: &Image<'a>) -> Option<&'a [i8]> {
+    let [rows, columns] = &image.axes;
+    let count = rows.input.checked_mul(columns.input)?.checked_mul(image.channels)?;
+    image.values.get(..count)
+}
+
 /// The outputs of a layer's rows at all positions; its rows may be some of `all`, from the `first` one
-/// on. False where a weight is no byte.
+/// on. `None` where a weight is no byte, or values or weights are missing.
 #[inline(never)]
 pub(super) fn convolve(
     image: &Image<'_>,
     layer: &Layer<'_>,
     [first, all]: [usize; 2],
     output: &mut [i8],
-) -> bool {
+) -> Option<()> {
+    all_values(image)?;
     let mut room = Room::<{ ROWS / QUAD }>::new();
     let (mut sweep, sums) = Sweep::new(image, layer, &mut room);
     // Windows at the image's edge are slower, and wait for one another.
     let (mut inside, mut edge) = (Spots::default(), Spots::default());
-    while sweep.next_rows(sums) {
+    while sweep.next_rows(sums)? {
         let mut at = first.wrapping_add(sweep.start);
         for down in 0..sweep.windows.lines {
             let line = sweep.windows.line(down);
@@ -60,7 +70,9 @@ pub(super) fn convolve(
                 let mut done = 1;
                 if let Some(begin) = window.begin() {
                     let count = sweep.windows.inside.end.wrapping_sub(right);
-                    done = sweep.run(begin, count, [at, all], sums, output);
+                    let [_, next] = sweep.windows.next;
+                    let both = [&mut *sums, &mut []];
+                    done = sweep.run::<false>([begin, next, count], [1; 2], [at, all], both, output);
                     if done == 0 {
                         inside.add(window, at);
                         done = 1;
@@ -82,33 +94,40 @@ pub(super) fn convolve(
                 sweep.finish(spots, sums, output);
             }
         }
-        if !sweep.is_exact {
-            return false;
-        }
     }
-    true
+    sweep.is_exact()
 }
 
-/// The largest outputs in each window of a pooling, of rows that shift nothing to the left. False where a
-/// weight is no byte.
+/// The largest outputs in each window of a pooling, of rows that shift nothing to the left. `None` where a
+/// weight is no byte, or values or weights are missing.
 #[inline(never)]
 pub(super) fn convolve_and_pool(
     image: &Image<'_>,
     layer: &Layer<'_>,
     pool: &[Axis; 2],
     output: &mut [i8],
-) -> bool {
-    let mut room = Room::<{ POOLED_ROWS / QUAD }>::new();
-    let mut largest = [ZERO; POOLED_ROWS / 2];
-    let (mut sweep, sums) = Sweep::new(image, layer, &mut room);
+) -> Option<()> {
     let [rows, columns] = pool;
-    while sweep.next_rows(sums) {
+    if rows.size == 0 || columns.size == 0 {
+        return None;
+    }
+    all_values(image)?;
+    let mut room = Room::<{ POOLED_ROWS / QUAD }>::new();
+    let mut largest = [const { MaybeUninit::uninit() }; POOLED_ROWS / 2];
+    let (mut sweep, sums) = Sweep::new(image, layer, &mut room);
+    while sweep.next_rows(sums)? {
         let mut pixels = Pixels::default();
         let mut at = sweep.start;
         for down in 0..rows.output {
-            for right in 0..columns.output {
-                pixels.add(pool, [down, right], at);
-                at = at.wrapping_add(layer.matrix.rows);
+            let mut right = 0usize;
+            while right < columns.output {
+                let both = [&mut largest, &mut *sums];
+                let done = sweep.pool_run(pool, [down, right], at, both, output);
+                if done == 0 {
+                    pixels.add(pool, [down, right], at);
+                }
+                right = right.wrapping_add(done.max(1));
+                at = at.wrapping_add(layer.matrix.rows.wrapping_mul(done.max(1)));
                 if pixels.count == POSITIONS {
                     sweep.pool(&mut pixels, [&mut largest, &mut *sums], output);
                 }
@@ -117,11 +136,8 @@ pub(super) fn convolve_and_pool(
         if pixels.count > 0 {
             sweep.pool(&mut pixels, [&mut largest, &mut *sums], output);
         }
-        if !sweep.is_exact {
-            return false;
-        }
     }
-    true
+    sweep.is_exact()
 }
 
 /// Positions at once, and where their outputs begin.
@@ -174,18 +190,16 @@ struct Sweep<'a> {
     windows: Windows<'a>,
     layer: &'a Layer<'a>,
     offset: i32,
-    patches: &'a mut [[i8; PIECE]; POSITIONS],
-    biases: &'a mut [Six],
-    quads: &'a mut [Quad],
+    patches: &'a mut [Patch; POSITIONS],
+    biases: &'a mut Sums,
+    quads: &'a mut [MaybeUninit<Quad>],
     /// Rows, from which on.
     start: usize,
     rows: usize,
-    /// How the first piece is multiplied.
+    /// How they are multiplied: those of the first piece, if there is one piece.
     calls: Calls<'a>,
     /// Whether all rows shift to the right.
     are_right: bool,
-    /// Whether all weights were bytes.
-    is_exact: bool,
 }
 
 impl<'a> Sweep<'a> {
@@ -194,7 +208,9 @@ impl<'a> Sweep<'a> {
         image: &'a Image<'a>,
         layer: &'a Layer<'a>,
         room: &'a mut Room<QUADS>,
-    ) -> (Self, &'a mut [Six]) {
+    ) -> (Self, &'a mut Sums) {
+        // SAFETY: it changes a flag alone, which says no more what came before.
+        unsafe { pairs_are_bytes() };
         let Room { patches, biases, sums, quads } = room;
         let sweep = Self {
             windows: Windows::new(image),
@@ -207,89 +223,117 @@ impl<'a> Sweep<'a> {
             rows: 0,
             calls: Calls::default(),
             are_right: true,
-            is_exact: true,
         };
         (sweep, sums.as_flattened_mut())
     }
 
-    /// Takes the next rows, if there are any: their parameters, and what the inputs' offset adds.
+    /// Whether all weights were bytes.
+    fn is_exact(&self) -> Option<()> {
+        // SAFETY: it changes a flag alone.
+        let is_exact = self.layer.matrix.layout() == Layout::RowMajor || unsafe { pairs_are_bytes() } != 0;
+        is_exact.then_some(())
+    }
+
+    /// Takes the next rows, if there are any: their parameters, and what the inputs' offset adds. There is room
+    /// for the sums of all of them. `None` where weights are missing.
     #[inline(never)]
-    fn next_rows(&mut self, sums: &mut [Six]) -> bool {
+    fn next_rows(&mut self, sums: &mut Sums) -> Option<bool> {
         self.start = self.start.wrapping_add(self.rows);
         let left = self.layer.matrix.rows.saturating_sub(self.start);
         let chunks = left.div_ceil(self.quads.len().wrapping_mul(QUAD).max(1)).max(1);
         self.rows = left.div_ceil(chunks).next_multiple_of(PAIR_BLOCK_ROWS).min(left);
         if self.rows == 0 {
-            return false;
+            return Some(false);
         }
+        self.calls.take(&self.layer.matrix, [self.start, self.rows])?;
+        let (calls, mut are_aimed) = (&mut self.calls, Some(()));
+        self.windows.for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
+        are_aimed?;
         self.hold_parameters();
-        self.calls = Calls::of(&self.layer.matrix, [self.start, self.rows]);
         if self.offset != 0 {
             self.fold(sums);
         }
-        true
+        Some(true)
     }
 
     /// Puts parameters of the rows into vectors.
     fn hold_parameters(&mut self) {
-        self.are_right = hold(self.quads, &self.layer.finish, self.start, self.rows) < 0;
-        let pairs = self.quads.iter().flat_map(|quad| quad.bias.as_chunks::<2>().0);
+        let (quads, shift) = hold(self.quads, &self.layer.finish, self.start, self.rows);
+        self.are_right = shift < 0;
+        let pairs = quads.iter().flat_map(|quad| quad.bias.as_chunks::<2>().0);
         for (six, &pair) in self.biases.iter_mut().zip(pairs) {
-            *six = [pair; POSITIONS];
+            six.write([pair; POSITIONS]);
         }
     }
 
     /// Adds offset·Σ w to the biases: what inputs of one make, times the offset.
     #[inline(never)]
-    fn fold(&mut self, sums: &mut [Six]) {
+    fn fold(&mut self, sums: &mut Sums) {
         let [ones, ..] = &mut *self.patches;
         fill(ones, 1);
-        sums.fill(ZERO);
-        let (calls, mut is_exact) = (&self.calls, true);
-        self.windows.for_pieces(|piece| {
-            // SAFETY: a piece has at most PIECE columns.
-            is_exact &=
-                unsafe { calls.multiply_apart(piece, [ones.as_ptr(); POSITIONS], None, sums) };
+        let pairs = self.rows.div_ceil(2);
+        for sum in sums.iter_mut().take(pairs) {
+            sum.write([[0; 2]; POSITIONS]);
+        }
+        let calls = &mut self.calls;
+        self.windows.for_few_pieces(&mut |piece| {
+            if calls.aim(piece).is_some() {
+                // SAFETY: a piece has at most PIECE columns, and sums have a value.
+                unsafe { calls.multiply_apart([ones.as_ptr().cast(); POSITIONS], None, sums) };
+            }
         });
-        self.is_exact &= is_exact;
-        let sums = sums.as_flattened().iter().flatten();
-        for (bias, sum) in self.biases.as_flattened_mut().iter_mut().flatten().zip(sums) {
-            *bias = bias.wrapping_add(sum.wrapping_mul(self.offset));
+        for (bias, sum) in self.biases.iter_mut().zip(sums).take(pairs) {
+            // SAFETY: `hold_parameters` has set those of all rows, and the loop above the sums.
+            let ([sums, ..], [biases, ..]) = unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
+            let [a, b] = sums.map(|sum| sum.wrapping_mul(self.offset));
+            bias.write([[biases[0].wrapping_add(a), biases[1].wrapping_add(b)]; POSITIONS]);
         }
     }
 
-    /// The outputs at `count` neighbouring positions, as far as they fall into threes, from a window inside
-    /// the image on: that many.
+    /// The outputs at `count` neighbouring positions, `next` values apart, as far as they fall into threes, from
+    /// a window inside the image on: that many. If `POOLS`, the largest ones of `size` positions from each on.
     #[inline(never)]
-    fn run(
+    fn run<const POOLS: bool>(
         &mut self,
-        begin: usize,
-        count: usize,
+        [begin, next, count]: [usize; 3],
+        size: [usize; 2],
         [at, all]: [usize; 2],
-        sums: &mut [Six],
+        [largest, sums]: [&mut Sums; 2],
         output: &mut [i8],
     ) -> usize {
         let count = count.wrapping_sub(count % POSITIONS);
-        let [_, next] = self.windows.next;
-        let threes = [0, next, next.wrapping_mul(2)];
+        let [below, beside] = self.windows.next;
+        let [height, width] = size.map(|size| size.wrapping_sub(1));
+        let last = begin.wrapping_add(height.wrapping_mul(below)).wrapping_add(width.wrapping_mul(beside));
         let first = self.windows.inside([begin; POSITIONS], count, next);
-        let places = [at; POSITIONS];
-        let (Some([first, ..]), Some(mut task)) =
-            (first, self.task(places, [count, all], sums, output))
-        else {
+        let (Some([first, ..]), Some(_), Some(mut task)) = (
+            first,
+            self.windows.inside([last; POSITIONS], count, next),
+            self.task([at; POSITIONS], [count, all], largest, output),
+        ) else {
             return 0;
         };
         let kernel = if self.are_right { outputs_right } else { outputs_any };
+        let threes = [0, next, next.wrapping_mul(2)];
         let mut places = threes.map(|next| first.wrapping_add(next));
         let [y, ..] = task.y;
         task.y = [0, all, all.wrapping_mul(2)].map(|next| y.wrapping_add(next));
         let step = next.wrapping_mul(POSITIONS);
         let output_step = all.wrapping_mul(POSITIONS);
+        let words = self.words();
         for _ in 0..count / POSITIONS {
-            // SAFETY: windows of `count` positions, from `begin` on and `next` apart, are inside the image, says
-            // `inside`, and so many outputs of all rows are there, `all` apart, says `task`.
+            // SAFETY: windows of `count` positions, from `begin` on and `next` apart, are inside the image, and those
+            // of the last ones of a pooling, says `inside`; so many outputs of all rows are there, `all` apart,
+            // says `task`. There is room for all rows' sums.
             unsafe {
-                self.sum_inside(&places, sums);
+                self.sum_inside(&places, largest);
+                for y in 0..if POOLS { size[0] } else { 0 } {
+                    for x in usize::from(y == 0)..size[1] {
+                        let next = y.wrapping_mul(below).wrapping_add(x.wrapping_mul(beside));
+                        self.sum_inside(&places.map(|place| place.wrapping_add(next)), sums);
+                        raise(largest.as_mut_ptr().cast(), sums.as_ptr().cast(), words);
+                    }
+                }
                 kernel(&task);
             }
             places = places.map(|place| place.wrapping_add(step));
@@ -298,9 +342,35 @@ impl<'a> Sweep<'a> {
         count
     }
 
+    /// As [`Self::run`], from a window of a pooling on: how many of them.
+    #[inline(never)]
+    fn pool_run(
+        &mut self,
+        [rows, columns]: &[Axis; 2],
+        [down, right]: [usize; 2],
+        at: usize,
+        sums: [&mut Sums; 2],
+        output: &mut [i8],
+    ) -> usize {
+        let size = [rows.size, columns.size];
+        let find = || {
+            let (top, left) = (rows.inside(down)?, columns.inside(right)?);
+            let bottom = top.wrapping_add(rows.size).wrapping_sub(1);
+            self.windows.position(bottom, left).begin()?;
+            let begin = self.windows.position(top, left).begin()?;
+            // What is left of the windows that are as wide as the kernel.
+            let room = self.windows.inside.end.min(columns.input).wrapping_sub(left);
+            let following = room.checked_sub(columns.size)?.checked_div(columns.stride)?;
+            let count = following.wrapping_add(1).min(columns.output.wrapping_sub(right));
+            Some([begin, columns.stride.wrapping_mul(self.windows.next[1]), count])
+        };
+        let Some(windows) = find() else { return 0 };
+        self.run::<true>(windows, size, [at, self.layer.matrix.rows], sums, output)
+    }
+
     /// The sums at three windows.
     #[inline(never)]
-    fn sum(&mut self, windows: &[Window; POSITIONS], sums: &mut [Six]) {
+    fn sum(&mut self, windows: &[Window; POSITIONS], sums: &mut Sums) {
         let begins = windows.each_ref().map(|window| window.begin().unwrap_or(usize::MAX));
         if let Some(places) = self.windows.inside(begins, 1, 0) {
             // SAFETY: `inside` says so.
@@ -315,15 +385,20 @@ impl<'a> Sweep<'a> {
     /// # Safety
     /// Windows inside the image begin at `places`.
     #[inline(never)]
-    unsafe fn sum_inside(&mut self, places: &[*const i8; POSITIONS], sums: &mut [Six]) {
+    unsafe fn sum_inside(&mut self, places: &[*const i8; POSITIONS], sums: &mut Sums) {
         let (windows, piece) = (&self.windows, self.windows.first());
+        let is_whole = piece.columns == self.layer.matrix.columns;
+        if !is_whole && self.calls.aim(piece).is_none() {
+            return;
+        }
         // SAFETY: the caller says so, and `ordered` has as many values at each position as the piece has
-        // columns.
-        self.is_exact &= unsafe {
+        // columns, which the calls are aimed at (`next_rows`, if it is the only one); biases of all rows are set,
+        // and there is room for as many sums.
+        unsafe {
             let x = windows.ordered(piece, places, self.patches);
-            self.calls.multiply(piece, x, Some(self.biases), sums)
-        };
-        if piece.columns < self.layer.matrix.columns {
+            self.calls.multiply(x, Some(self.biases), sums);
+        }
+        if !is_whole {
             // SAFETY: the caller says so.
             unsafe { self.sum_rest(places, sums) }
         }
@@ -334,108 +409,89 @@ impl<'a> Sweep<'a> {
     /// # Safety
     /// As [`Self::sum_inside`].
     #[inline(never)]
-    unsafe fn sum_rest(&mut self, places: &[*const i8; POSITIONS], sums: &mut [Six]) {
-        let (patches, windows, calls) = (&mut *self.patches, &self.windows, &self.calls);
-        let mut is_exact = true;
+    unsafe fn sum_rest(&mut self, places: &[*const i8; POSITIONS], sums: &mut Sums) {
+        let (patches, windows, calls) = (&mut *self.patches, &self.windows, &mut self.calls);
         windows.for_pieces(|piece| {
-            if piece.start > 0 {
-                // SAFETY: as above.
-                is_exact &= unsafe {
+            if piece.start > 0 && calls.aim(piece).is_some() {
+                // SAFETY: as above; the first piece has set the sums.
+                unsafe {
                     let x = windows.ordered(piece, places, patches);
-                    calls.multiply_apart(piece, x, None, sums)
-                };
+                    calls.multiply_apart(x, None, sums);
+                }
             }
         });
-        self.is_exact &= is_exact;
     }
 
     /// The sums at three windows, of which some are partly beyond the image.
     #[inline(never)]
-    fn sum_edge(&mut self, seen: &[Window; POSITIONS], sums: &mut [Six]) {
+    fn sum_edge(&mut self, seen: &[Window; POSITIONS], sums: &mut Sums) {
         let (patches, biases) = (&mut *self.patches, &*self.biases);
-        let (windows, calls, mut is_exact) = (&self.windows, &self.calls, true);
+        let (windows, calls) = (&self.windows, &mut self.calls);
         let mut init = Some(biases);
-        windows.for_pieces(|piece| {
+        windows.for_few_pieces(&mut |piece| {
             for (window, patch) in seen.iter().zip(&mut *patches) {
                 windows.gather(piece, window, patch);
             }
-            let x = patches.each_ref().map(|patch| patch.as_ptr());
-            // SAFETY: a piece has at most PIECE columns.
-            is_exact &= unsafe { calls.multiply_apart(piece, x, init.take(), sums) };
+            let x = patches.each_ref().map(|patch| patch.as_ptr().cast());
+            if calls.aim(piece).is_some() {
+                // SAFETY: a piece has at most PIECE columns; biases of all rows are set, there is room for as
+                // many sums, and the first piece sets them.
+                unsafe { calls.multiply_apart(x, init.take(), sums) };
+            }
         });
-        self.is_exact &= is_exact;
     }
 
     /// Writes the outputs at some positions, of which there is one at least.
     #[inline(never)]
-    fn finish(&mut self, spots: &mut Spots, sums: &mut [Six], output: &mut [i8]) {
+    fn finish(&mut self, spots: &mut Spots, sums: &mut Sums, output: &mut [i8]) {
         spots.count = 0;
         self.sum(&spots.windows, sums);
         self.write(&spots.places, sums, output);
     }
 
+    /// Words of all rows' sums.
+    fn words(&self) -> usize {
+        self.rows.next_multiple_of(2).wrapping_mul(POSITIONS)
+    }
+
     /// Writes the largest outputs of windows of a pooling, of which there is one at least.
     #[inline(never)]
-    fn pool(&mut self, pixels: &mut Pixels, [largest, sums]: [&mut [Six]; 2], output: &mut [i8]) {
+    fn pool(&mut self, pixels: &mut Pixels, [largest, sums]: [&mut Sums; 2], output: &mut [i8]) {
         pixels.count = 0;
         let [[_, a], [_, b], [_, c]] = pixels.windows;
         let [down, right] = [a[0].max(b[0]).max(c[0]), a[1].max(b[1]).max(c[1])];
-        let words = self.rows.next_multiple_of(2).wrapping_mul(POSITIONS);
-        let words = words.min(largest.len().min(sums.len()).wrapping_mul(2 * POSITIONS));
-        let inside = self.pool_inside(&pixels.windows);
+        if down == 0 || right == 0 {
+            return;
+        }
         for y in 0..down {
             for x in 0..right {
                 let is_first = y == 0 && x == 0;
                 let to = if is_first { &mut *largest } else { &mut *sums };
-                if let Some(places) = inside {
-                    let [down, right] = self.windows.next;
-                    let next = y.wrapping_mul(down).wrapping_add(x.wrapping_mul(right));
-                    // SAFETY: the windows at all of the poolings' positions are inside, says `pool_inside`.
-                    unsafe { self.sum_inside(&places.map(|place| place.wrapping_add(next)), to) }
-                } else {
-                    // The last position of a smaller window is seen again.
-                    let windows = pixels.windows.map(|[[top, left], [rows, columns]]| {
-                        let y = y.min(rows.wrapping_sub(1));
-                        let x = x.min(columns.wrapping_sub(1));
-                        self.windows.position(top.wrapping_add(y), left.wrapping_add(x))
-                    });
-                    self.sum(&windows, to);
-                }
+                // The last position of a smaller window is seen again.
+                let windows = pixels.windows.map(|[[top, left], [rows, columns]]| {
+                    let y = y.min(rows.wrapping_sub(1));
+                    let x = x.min(columns.wrapping_sub(1));
+                    self.windows.position(top.wrapping_add(y), left.wrapping_add(x))
+                });
+                self.sum(&windows, to);
                 if !is_first {
-                    // SAFETY: there are rows, no more than there is room for in both: `raise`'s conditions.
-                    unsafe { raise(largest.as_mut_ptr(), sums.as_ptr(), words) }
+                    let [largest, sums] = [largest.as_mut_ptr().cast(), sums.as_mut_ptr().cast()];
+                    // SAFETY: there are rows, no more than there is room for in both, which the loop has set:
+                    // `raise`'s conditions.
+                    unsafe { raise(largest, sums, self.words()) }
                 }
             }
         }
         self.write(&pixels.places, largest, output);
     }
 
-    /// Where the windows at the first positions begin, if these windows of a pooling are alike and those at
-    /// all of their positions are inside the image.
-    #[inline(never)]
-    fn pool_inside(
-        &self,
-        windows: &[[[usize; 2]; 2]; POSITIONS],
-    ) -> Option<[*const i8; POSITIONS]> {
-        let [[_, size], ..] = windows;
-        let [mut first, mut last] = [[0; POSITIONS]; 2];
-        for ((first, last), [[top, left], rows]) in first.iter_mut().zip(&mut last).zip(windows) {
-            let [bottom, right] = [(top, rows[0]), (left, rows[1])]
-                .map(|(first, count)| first.wrapping_add(count).wrapping_sub(1));
-            *last = self.windows.position(bottom, right).begin().filter(|_| rows == size)?;
-            *first = self.windows.position(*top, *left).begin()?;
-        }
-        self.windows.inside(last, 1, 0)?;
-        self.windows.inside(first, 1, 0)
-    }
-
     /// Writes the outputs of sums at three places.
     #[inline(never)]
-    fn write(&self, places: &[usize; POSITIONS], sums: &[Six], output: &mut [i8]) {
+    fn write(&self, places: &[usize; POSITIONS], sums: &Sums, output: &mut [i8]) {
         let Some(task) = self.task(*places, [1, 0], sums, output) else { return };
         let kernel = if self.are_right { outputs_right } else { outputs_any };
         // SAFETY: there are rows (`next_rows`), no more than there is room for, so that there are sums and
-        // quads, and as many outputs at each position, says `task`: the kernels' conditions.
+        // quads, which are set, and as many outputs at each position, says `task`: the kernels' conditions.
         unsafe { kernel(&task) }
     }
 
@@ -446,7 +502,7 @@ impl<'a> Sweep<'a> {
         &self,
         places: [usize; POSITIONS],
         [count, next]: [usize; 2],
-        sums: &[Six],
+        sums: &Sums,
         output: &mut [i8],
     ) -> Option<outputs::Task> {
         let finish = &self.layer.finish;
@@ -454,8 +510,8 @@ impl<'a> Sweep<'a> {
         let last = output.len().checked_sub(reach)?;
         let y = output.as_mut_ptr();
         places.iter().all(|&at| at <= last).then(|| outputs::Task {
-            sums: sums.as_ptr(),
-            quads: self.quads.as_ptr(),
+            sums: sums.as_ptr().cast(),
+            quads: self.quads.as_ptr().cast(),
             rows: self.rows,
             zero_point: finish.zero_point.into(),
             y: places.map(|at| y.wrapping_add(at)),

@@ -1,45 +1,45 @@
 //! Rows of weights times one vector of inputs: four rows and sixteen columns in ten instructions.
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 use core::ops::Range;
+use core::slice;
 
-use super::pairs::{pairs_are_bytes, quads_pairs_w8a8};
 use super::parameters::{Quad, hold};
-use super::{Mve, QUAD, nibbles};
-use crate::arch::{Finish, Kernels, Matrix, kernels};
+use super::{QUAD, nibbles, pairs};
+use crate::arch::{Finish, Matrix, kernels};
 use crate::format::{Layout, pair_block_len};
 
 /// A kernel that makes outputs of quads of rows.
-type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
+pub(super) type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
 
 /// Quads whose parameters are prepared at once: 1.5 KiB of stack.
 const MAX_QUADS: usize = 32;
 
 /// Parameters of some of a layer's rows, in vectors: of one layer from the beginning on.
 pub(crate) struct Lanes {
-    quads: [Quad; MAX_QUADS],
-    /// The number of the first quad, if there are any yet.
-    held: Option<usize>,
+    quads: [MaybeUninit<Quad>; MAX_QUADS],
+    /// The numbers of those that are there, from the first place on.
+    held: Range<usize>,
 }
 
 /// What the kernel is told; it knows the order.
 #[repr(C)]
 pub(super) struct Task {
     x: *const i8,
-    /// Bytes of a row.
+    /// Bytes from a row to the next.
     row_len: usize,
     /// How far a row's last sixteen bytes reach beyond it.
     beyond: usize,
     min: i32,
     max: i32,
     zero_point: i32,
-    /// Of pairs, columns. Of nibbles: whole steps, pairs of columns behind them, and the last column's input if it is in
+    /// Of bytes, columns. Of nibbles: whole steps, pairs of columns behind them, and the last column's input if it is in
     /// no pair.
     steps: usize,
     rest: usize,
     odd: *const i8,
-    /// Of bytes whose offset isn't 0: see [`Offset`].
+    /// Of bytes: see [`Offset`] and `pairs`.
     pub(super) offset: Offset,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Offset {
     value: i32,
     /// What inputs are combined with.
     flip: i32,
-    /// What biases were multiplied with, and sums will be.
+    /// What biases and sums are multiplied with.
     sign: i32,
 }
 
@@ -71,7 +71,7 @@ impl kernels::Lanes for Lanes {
 
     #[inline(always)]
     fn new() -> Self {
-        Self { quads: [Quad::ZERO; MAX_QUADS], held: None }
+        Self { quads: [const { MaybeUninit::uninit() }; MAX_QUADS], held: 0..0 }
     }
 
     /// As they are, for rows that [`Lanes::finish`] doesn't take.
@@ -93,81 +93,111 @@ impl Lanes {
         outputs: &mut [i8],
     ) -> Option<()> {
         let (rows, columns) = (outputs.len(), x.len());
+        // What is left of blocks follows them.
         let is_paired = matrix.layout() == Layout::Pairs;
-        // What is left of blocks follows them, and is short.
-        let rest = if is_paired { rows % QUAD } else { 0 };
-        let (outputs, rest) = outputs.split_at_mut_checked(rows.wrapping_sub(rest))?;
-        let rows = outputs.len();
-        if columns == 0 || rows < QUAD {
+        let rest = if is_paired || rows < QUAD { rows % QUAD } else { 0 };
+        if columns == 0 || (rest > 0 && matrix.bits() != 8) {
             return None;
         }
-        let kernel = kernel(matrix, x, offset)?;
-        let (row_len, steps) = if is_paired {
-            (pair_block_len(columns) / QUAD, columns)
+        let (outputs, rest) = outputs.split_at_mut_checked(rows.wrapping_sub(rest))?;
+        let rows = outputs.len();
+        let (kernel, multiplied) = kernel(matrix, x, offset)?;
+        let row_len = if is_paired {
+            pair_block_len(columns) / QUAD
         } else {
-            (crate::format::row_len(matrix.bits(), columns), columns / nibbles::STEP)
+            crate::format::row_len(matrix.bits(), columns)
         };
-        let task = Task {
+        let mut task = Task {
             x: x.as_ptr(),
             row_len,
             beyond: columns.wrapping_neg() % 16,
-            steps,
+            steps: if matrix.bits() == 8 { columns } else { columns / nibbles::STEP },
             rest: columns % nibbles::STEP / 2,
             odd: if columns.is_multiple_of(2) { core::ptr::null() } else { x.last()? },
             min: finish.clamp.min.into(),
             max: finish.clamp.max.into(),
             zero_point: finish.zero_point.into(),
-            offset: Offset::new(offset),
+            offset: multiplied,
         };
-        let bytes = matrix.bytes;
-        // SAFETY: it changes a flag alone, which says no more what came before.
-        unsafe { pairs_are_bytes() };
+        let end = rows.wrapping_mul(row_len);
+        let weights = matrix.bytes.get(..end)?;
         for first in (0..rows.div_ceil(QUAD)).step_by(MAX_QUADS) {
-            if self.held != Some(first) {
-                self.hold(first, rows, finish);
+            let count = rows.div_ceil(QUAD).wrapping_sub(first).min(MAX_QUADS);
+            if self.held != (first..first.wrapping_add(count)) {
+                self.hold(first, count, rows, finish);
                 if matrix.bits() != 8 {
                     self.fold(first, rows, matrix, columns, offset.into());
-                } else if task.offset.sign < 0 {
-                    let held = rows.div_ceil(QUAD).wrapping_sub(first);
-                    for quad in self.quads.iter_mut().take(held) {
-                        quad.bias = quad.bias.map(i32::wrapping_neg);
-                    }
                 }
-                self.held = Some(first);
             }
+            let quads = &*self.there();
             let start = first.wrapping_mul(QUAD);
             let whole = rows.wrapping_sub(start) / QUAD;
-            let (quads, last) = self.quads.split_at_checked(whole).unwrap_or((&self.quads, &[]));
+            let (quads, last) = quads.split_at_checked(whole).unwrap_or((quads, &[]));
             let end = start.wrapping_add(quads.len().wrapping_mul(QUAD));
-            run(kernel, &task, bytes, quads, outputs, start..end)?;
-            if let (Some(last), true) = (last.first(), end < rows) {
-                let rows = rows.wrapping_sub(QUAD)..rows;
-                run(kernel, &task, bytes, core::slice::from_ref(last), outputs, rows)?;
+            run(kernel, &task, weights, quads, outputs, start..end)?;
+            if !last.is_empty() {
+                run(kernel, &task, weights, last, outputs, rows.wrapping_sub(QUAD)..rows)?;
             }
         }
-        for (y, row) in rest.iter_mut().zip(rows..) {
-            let sum = Mve::dot(8, matrix.bytes_from(row), 0, x, offset);
-            *y = finish.output(row, sum.wrapping_add(finish.bias(row)));
+        if rest.is_empty() {
+            return Some(());
         }
-        // SAFETY: it changes a flag alone.
-        (!is_paired || unsafe { pairs_are_bytes() } != 0).then_some(())
+        (task.row_len, task.beyond) = (0, columns.next_multiple_of(16));
+        task.offset = Offset::new(offset);
+        self.finish_rest(&task, matrix, finish, rows, rest)
     }
 
-    /// Puts parameters of `rows` rows, from a quad's on, into vectors. The last quad ends with the
+    /// The outputs of fewer than four rows of bytes, from a row on: each as four times the same, which the task is
+    /// made for.
+    #[inline(never)]
+    fn finish_rest(
+        &mut self,
+        task: &Task,
+        matrix: &Matrix<'_>,
+        finish: &Finish<'_>,
+        first: usize,
+        outputs: &mut [i8],
+    ) -> Option<()> {
+        self.held = 0..0;
+        hold(self.quads.get_mut(..1)?, finish, first, outputs.len());
+        self.held = 0..1;
+        let kernel = if task.offset.value == 0 { quads_w8a8 } else { quads_offset_w8a8 };
+        for (number, y) in outputs.iter_mut().enumerate() {
+            let weights = matrix.bytes_from(first.wrapping_add(number)).get(..task.steps)?;
+            let mut four = [0; QUAD];
+            let ends = four.as_mut_ptr_range();
+            let quad = self.there().as_ptr();
+            // SAFETY: `task` holds the address of inputs, as many as `steps`, and of the weights there are as many
+            // (checked above), which are the rows of one quad, the next no bytes behind the one before; there are
+            // four outputs.
+            unsafe { kernel(task, weights.as_ptr(), quad, ends.start, ends.end) };
+            *y = *four.get(number)?;
+        }
+        self.held = 0..0;
+        Some(())
+    }
+
+    /// Puts parameters of `rows` rows, from a quad's on, into so many vectors. The last quad ends with the
     /// last row, so it may share rows with the one before.
-    fn hold(&mut self, first: usize, rows: usize, finish: &Finish<'_>) {
+    fn hold(&mut self, first: usize, count: usize, rows: usize, finish: &Finish<'_>) {
+        self.held = 0..0;
         let start = first.wrapping_mul(QUAD);
-        let count = rows.wrapping_sub(start);
-        let (whole, last) = self.quads.split_at_mut_checked(count / QUAD).unwrap_or_default();
-        if whole.is_empty() && last.is_empty() {
-            // There are more rows than fit.
-            hold(&mut self.quads, finish, start, count);
-            return;
+        let left = rows.wrapping_sub(start);
+        let whole = self.quads.get_mut(..count.min(left / QUAD)).unwrap_or_default();
+        let (held, _) = hold(whole, finish, start, left);
+        let mut held = held.len();
+        if let (Some(last), true) = (self.quads.get_mut(held..count), held < count) {
+            let (last, _) = hold(last, finish, rows.wrapping_sub(QUAD), QUAD);
+            held = held.wrapping_add(last.len());
         }
-        hold(whole, finish, start, count);
-        if let (Some(last), false) = (last.first_mut(), count.is_multiple_of(QUAD)) {
-            hold(core::slice::from_mut(last), finish, rows.wrapping_sub(QUAD), QUAD);
-        }
+        self.held = first..first.wrapping_add(held);
+    }
+
+    /// The quads that are held.
+    fn there(&mut self) -> &mut [Quad] {
+        let (quads, count) = (self.quads.as_mut_ptr().cast(), self.held.len().min(MAX_QUADS));
+        // SAFETY: so many have been set (see `hold`); borrowed for as long.
+        unsafe { slice::from_raw_parts_mut(quads, count) }
     }
 
     /// Adds offset·Σ w to the biases, so that the kernel needs no offset.
@@ -183,7 +213,7 @@ impl Lanes {
         if offset == 0 {
             return;
         }
-        for (start, quad) in starts(first, rows).zip(&mut self.quads) {
+        for (start, quad) in starts(first, rows).zip(self.there()) {
             let sums = [0, 1, 2, 3]
                 .map(|row| nibbles::row_sum(matrix.bytes_from(start.wrapping_add(row)), columns));
             for (bias, sum) in quad.bias.iter_mut().zip(sums) {
@@ -193,17 +223,21 @@ impl Lanes {
     }
 }
 
-/// The kernel for rows like these, if there is one.
-fn kernel(matrix: &Matrix<'_>, x: &[i8], offset: i16) -> Option<Quads> {
-    Some(match matrix.bits() {
-        8 if matrix.layout() == Layout::Pairs => quads_pairs_w8a8,
+/// The kernel for rows like these, if there is one, and what it makes of the offset.
+fn kernel(matrix: &Matrix<'_>, x: &[i8], offset: i16) -> Option<(Quads, Offset)> {
+    let kernel = match matrix.bits() {
+        8 if matrix.layout() == Layout::Pairs => {
+            let (kernel, value) = pairs::kernel(x, offset)?;
+            return Some((kernel, Offset { value, flip: 0, sign: 1 }));
+        }
         8 if offset != 0 => quads_offset_w8a8,
         8 => quads_w8a8,
         4 if x.len() > nibbles::MAX_COLUMNS => return None,
         4 if x.as_ptr().cast::<u32>().is_aligned() => nibbles::quads_w4a8,
         4 => nibbles::quads_w4a8_apart,
         _ => return None,
-    })
+    };
+    Some((kernel, Offset::new(offset)))
 }
 
 /// The first rows of quads, from a quad's number on.
@@ -246,13 +280,13 @@ fn run(
 /// VRSHL rounds up: one less, where the number is negative and the shift isn't 0, mends that.
 ///
 /// # Safety
-/// `task.x` has `task.row_len` bytes to read, at least one; `outputs` to `end` can be written and
-/// are a positive multiple of four; for each of them there are `task.row_len` bytes of weights,
-/// and for each four a quad. `task.beyond` + `task.row_len` is a multiple of 16. The core has
-/// access to its vectors.
+/// `task.x` has `task.steps` bytes to read, at least one; `outputs` to `end` can be written and
+/// are a positive multiple of four; for each of them there are `task.steps` bytes of weights,
+/// `task.row_len` apart, and for each four a quad. `task.beyond` + `task.row_len` is `task.steps`,
+/// filled up to a multiple of 16. The core has access to its vectors.
 // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
 // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of inputs and weights in
-// the loop are masked by LETP beyond `row_len`; pointers that go beyond are corrected or not used
+// the loop are masked by LETP beyond `steps`; pointers that go beyond are corrected or not used
 // again. Each turn reads one quad, whose words are aligned, and writes four bytes of outputs.
 #[unsafe(naked)]
 unsafe extern "C" fn quads_w8a8(
@@ -269,7 +303,7 @@ unsafe extern "C" fn quads_w8a8(
         "mov r11, r0",
         "mov r4, r2",
         "mov r0, r3",
-        "ldr r6, [r11, #4]",
+        "ldr r6, [r11, #24]",
         "ldrd r2, r3, [r11, #12]",
         "ldr r5, [r11, #20]",
         "vdup.32 q4, r2",
@@ -277,10 +311,10 @@ unsafe extern "C" fn quads_w8a8(
         "vdup.32 q6, r5",
         "vmov.i32 q7, #0",
         "1:",
-        "ldr r9, [r11]",
-        "adds r3, r1, r6",
-        "adds r5, r3, r6",
-        "adds r7, r5, r6",
+        "ldrd r9, r7, [r11]",
+        "adds r3, r1, r7",
+        "adds r5, r3, r7",
+        "adds r7, r5, r7",
         "ldrd r8, r10, [r4]",
         "ldrd r12, r2, [r4, #8]",
         "dlstp.8 lr, r6",
@@ -326,7 +360,7 @@ unsafe extern "C" fn quads_w8a8(
 /// well.
 ///
 /// # Safety
-/// As there, and biases were multiplied with the offset's sign.
+/// As there.
 // SAFETY: as there.
 #[unsafe(naked)]
 unsafe extern "C" fn quads_offset_w8a8(
@@ -342,7 +376,7 @@ unsafe extern "C" fn quads_offset_w8a8(
         "vpush {{d8-d15}}",
         "mov r11, r0", "mov r4, r2",
         "mov r0, r3",
-        "ldr r6, [r11, #4]",
+        "ldr r6, [r11, #24]",
         "ldrd r2, r3, [r11, #12]",
         "ldr r5, [r11, #20]",
         "vdup.32 q4, r2", "vdup.32 q5, r3",
@@ -350,11 +384,12 @@ unsafe extern "C" fn quads_offset_w8a8(
         "ldrd r2, r3, [r11, #{offset}]",
         "vdup.8 q3, r2", "vdup.32 q7, r3",
         "1:",
-        "ldr r9, [r11]",
-        "adds r3, r1, r6", "adds r5, r3, r6",
-        "adds r7, r5, r6",
-        "ldrd r8, r10, [r4]",
-        "ldrd r12, r2, [r4, #8]",
+        "ldr r3, [r11, #{offset}+8]",
+        "vldrw.32 q0, [r4]", "vmul.i32 q0, q0, r3",
+        "vmov r8, r12, q0[2], q0[0]", "vmov r10, r2, q0[3], q0[1]",
+        "ldrd r9, r7, [r11]",
+        "adds r3, r1, r7", "adds r5, r3, r7",
+        "adds r7, r5, r7",
         "dlstp.8 lr, r6",
         "2:",
         "vldrb.u8 q0, [r9], #16", "veor q0, q0, q7",

@@ -8,11 +8,12 @@
 //! At the image's edge, taps beyond it are masked and replaced by the zero point, six instructions more;
 //! windows of more than sixteen taps, and rows that shift to the left, go tap vector by tap vector.
 
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::parameters::{Quad, hold};
-use super::taps::{edge_1, edge_2, edge_any, edge_parted, edge_right, inside_1, inside_2};
-use super::windows::copy_rows;
+use super::taps::{edge_any, edge_parted, edge_right, inside_1, inside_2};
+use super::windows::{copy_rows, fill};
 use super::{QUAD, sums_w8};
 use crate::arch::{Finish, Matrix, Sight};
 use crate::format::Fields;
@@ -71,14 +72,11 @@ pub(super) struct Task {
     pub(super) max: i32,
 }
 
-/// Parameters of some channels.
+/// Parameters of some channels, as far as they are held.
 struct Room {
-    weights: [u8; WEIGHTS],
-    quads: [Quad; CHANNELS / QUAD],
+    weights: [MaybeUninit<u8>; WEIGHTS],
+    quads: [MaybeUninit<Quad>; CHANNELS / QUAD],
 }
-
-/// A kernel that makes outputs.
-type Kernel = unsafe extern "C" fn(&mut Task);
 
 /// The outputs of as many filters as there are channels, or `None` where these kernels don't take the layer.
 #[inline(never)]
@@ -126,7 +124,10 @@ struct Sweep<'a> {
 impl Room {
     #[inline(always)] // else it is made elsewhere and copied
     const fn new() -> Self {
-        Self { weights: [0; WEIGHTS], quads: [Quad::ZERO; CHANNELS / QUAD] }
+        Self {
+            weights: [const { MaybeUninit::uninit() }; WEIGHTS],
+            quads: [const { MaybeUninit::uninit() }; CHANNELS / QUAD],
+        }
     }
 }
 
@@ -165,25 +166,30 @@ impl<'a> Sweep<'a> {
         let Layer { matrix, finish, folded } = self.layer;
         let Room { weights, quads } = &mut *self.room;
         let offset = if *folded { 0 } else { -i32::from(self.image.zero_point) };
+        let weights = weights.get_mut(..channels.len().checked_mul(self.row)?)?;
+        fill(weights, 0); // what is left over of vectors
         // `max(1)` here and below: rows aren't empty, but the compiler can't know.
         let (from, len) = (matrix.bytes_from(channels.start), matrix.row_len);
         if matrix.bits() == 8 {
-            copy_rows(from, weights.as_mut_slice(), channels.len(), len, [len, self.row])?;
+            copy_rows(from, weights, channels.len(), len, [len, self.row])?;
         } else {
             let rows = weights.chunks_exact_mut(self.row.max(1)).zip(from.chunks_exact(len.max(1)));
             for (to, bytes) in rows.take(channels.len()) {
                 let mut fields = Fields::new(bytes, matrix.bits(), 0);
-                to.iter_mut().take(matrix.columns).for_each(|to| *to = fields.take() as u8);
+                for to in to.iter_mut().take(matrix.columns) {
+                    to.write(fields.take() as u8);
+                }
             }
         }
-        self.are_right = hold(quads, finish, channels.start, channels.len()) < 0;
+        let (quads, shift) = hold(quads, finish, channels.start, channels.len());
+        self.are_right = shift < 0;
         if offset != 0 {
             let rows = weights.chunks_exact(self.row.wrapping_mul(QUAD).max(1));
             for (quad, rows) in quads.iter_mut().zip(rows).take(channels.len() / QUAD) {
                 let mut sums = [0; QUAD];
-                // SAFETY: `rows` are four of `row` bytes, which aren't none, and `sums` is a live array of
-                // four: `sums_w8`'s conditions.
-                unsafe { sums_w8(rows.as_ptr(), self.row, &mut sums) };
+                // SAFETY: `rows` are four of `row` bytes, which aren't none and are set, and `sums` is a live
+                // array of four: `sums_w8`'s conditions.
+                unsafe { sums_w8(rows.as_ptr().cast(), self.row, &mut sums) };
                 for (bias, sum) in quad.bias.iter_mut().zip(sums) {
                     *bias = bias.wrapping_add(sum.wrapping_mul(offset));
                 }
@@ -202,8 +208,8 @@ impl<'a> Sweep<'a> {
         output.get(..positions.checked_mul(all)?)?;
         let Room { weights, quads } = &*self.room;
         let mut task = Task {
-            parameters: quads.as_ptr(),
-            weights: weights.as_ptr(),
+            parameters: quads.as_ptr().cast(),
+            weights: weights.as_ptr().cast(),
             quads: channels.len() / QUAD,
             x: values.as_ptr(),
             y: output.as_mut_ptr(),
@@ -217,20 +223,27 @@ impl<'a> Sweep<'a> {
             max: finish.clamp.max.into(),
         };
         let (x, y) = (task.x.wrapping_add(channels.start), task.y.wrapping_add(channels.start));
-        let [inside, edge] = kernels(self.taps.len(), self.are_right);
         for (down, row_run) in rows.runs() {
             for (right, column_run) in columns.runs() {
                 let taps = [row_run.taps.clone(), column_run.taps.clone()];
-                mask(self.taps, columns.size, &taps);
-                let [row_taps, column_taps] = taps.map(|taps| taps.len());
+                let [row_taps, column_taps] = taps.clone().map(|taps| taps.len());
                 let is_inside = row_taps == rows.size && column_taps == columns.size;
-                let mut parted = None;
-                if self.are_right && !is_inside && self.taps.len() == 2 {
-                    parted = part(self.taps, self.layer.matrix.columns);
-                }
+                let parted = match self.taps {
+                    [a, b] if self.are_right && !is_inside => {
+                        part([a.offsets, b.offsets], [rows.size, columns.size], &taps)
+                    }
+                    _ => None,
+                };
                 task.edge = parted.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-                let edge = if parted.is_some() { edge_parted } else { edge };
-                let kernel = if is_inside { inside } else { edge };
+                let kernel = match self.taps.len() {
+                    1 if self.are_right && is_inside => inside_1,
+                    2 if self.are_right && is_inside => inside_2,
+                    _ if parted.is_some() => edge_parted,
+                    _ => {
+                        mask(self.taps, columns.size, &taps);
+                        if self.are_right { edge_right } else { edge_any }
+                    }
+                };
                 // The longer side of the positions that have these taps is the inner loop's.
                 let is_high = row_run.count > column_run.count;
                 let [lines, count] = if is_high {
@@ -265,16 +278,6 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The kernels for windows of so many vectors inside the image and at its edge.
-fn kernels(vectors: usize, are_right: bool) -> [Kernel; 2] {
-    match (vectors, are_right) {
-        (1, true) => [inside_1, edge_1],
-        (2, true) => [inside_2, edge_2],
-        (_, true) => [edge_right; 2],
-        _ => [edge_any; 2],
-    }
-}
-
 /// Where a window begins, before the image as well, wrapping.
 fn begin(axis: &Axis, index: usize) -> usize {
     index.wrapping_mul(axis.stride).wrapping_sub(axis.padding)
@@ -302,35 +305,35 @@ fn mask(taps: &mut [Taps], width: usize, [rows, columns]: &[Range<usize>; 2]) {
     }
 }
 
-/// The taps of a window by their masks, of so many: those inside the image and the others. `None` where they
-/// are too many for a vector, or no weight is left over.
+/// The taps of a window of this height and width, of which these rows and columns are inside the image: those and
+/// the others. `None` where they are too many for a vector, or no weight is left over.
 #[inline(never)]
-fn part(taps: &[Taps], count: usize) -> Option<Edge> {
-    let none = u16::try_from(count).ok().filter(|_| count < taps.len().wrapping_mul(LANES))?;
+fn part(
+    offsets: [[u16; LANES]; 2],
+    [height, width]: [usize; 2],
+    [rows, columns]: &[Range<usize>; 2],
+) -> Option<Edge> {
+    let count = height.wrapping_mul(width);
+    let none = u16::try_from(count).ok().filter(|_| count < 2 * LANES)?;
+    let offsets = offsets.as_flattened();
     let mut edge = Edge { offsets: [0; LANES], inside: [none; LANES], outside: [none; LANES] };
-    let (mut insides, mut outsides) =
-        (edge.inside.iter_mut().zip(&mut edge.offsets), edge.outside.iter_mut());
-    let mut first = None;
-    let each = taps.iter().flat_map(|taps| {
-        let mut mask = taps.mask;
-        taps.offsets.iter().map(move |&offset| {
-            let is_inside = mask & 1 == 1;
-            mask >>= 2;
-            (offset, is_inside)
-        })
-    });
-    for (number, (offset, is_inside)) in (0..none).zip(each) {
-        if is_inside {
-            first = first.or(Some(offset));
-            let (inside, to) = insides.next()?;
-            (*inside, *to) = (number, offset);
-        } else {
-            *outsides.next()? = number;
+    let (mut number, mut inside, mut outside) = (0u16, 0usize, 0usize);
+    for y in 0..height {
+        let is_there = rows.contains(&y);
+        for x in 0..width {
+            if is_there && columns.contains(&x) {
+                *edge.inside.get_mut(inside)? = number;
+                *edge.offsets.get_mut(inside)? = *offsets.get(usize::from(number))?;
+                inside = inside.wrapping_add(1);
+            } else {
+                *edge.outside.get_mut(outside)? = number;
+                outside = outside.wrapping_add(1);
+            }
+            number = number.wrapping_add(1);
         }
     }
     // What is left over sees the first tap.
-    for (_, to) in insides {
-        *to = first?;
-    }
-    Some(edge)
+    let [first, ..] = edge.offsets;
+    edge.offsets.iter_mut().skip(inside.max(1)).for_each(|to| *to = first);
+    (inside > 0).then_some(edge)
 }

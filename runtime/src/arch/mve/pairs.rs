@@ -1,101 +1,207 @@
-//! Dense layers in blocks of pairs, whose columns are gathered.
+//! Dense layers in blocks of pairs: every row's columns are gathered, sixteen at a time.
+//!
+//! The second row of a pair is its byte B′, and one more where the first row's A is negative: ΣB·x is ΣB′·x and
+//! the sum of those x. With VPT, which finds them, 64 products take fifteen instructions, all exact. Inputs
+//! x + 128, which are no signed bytes, are unsigned ones, u. A + 128 is one, too, and ΣA·u is that product less
+//! 128·Σu, which is the same for all rows; and A as it lies there, if that is taken for an unsigned byte, is A, or
+//! A + 256 where A is negative, which tells the sum of those u: eighteen instructions. Other offsets take 21.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use super::dense::Task;
+use super::dense::{Quads, Task};
 use super::parameters::Quad;
 use super::products::OFFSETS;
 
-/// As [`quads_offset_w8a8`](super::dense), of rows in blocks of pairs: 21 instructions for 64 products. VQADD says where a weight
-/// is no byte: see [`pairs_are_bytes`].
+/// Most columns of inputs x + 128: 256·Σu stays within 32 bits.
+const MAX_COLUMNS: usize = 1 << 16;
+
+/// The kernel for inputs with an offset, and what it is told of it; `None` where there are too many inputs.
+pub(super) fn kernel(x: &[i8], offset: i16) -> Option<(Quads, i32)> {
+    Some(match offset {
+        0 => (quads_pairs_w8a8, 0),
+        128 => {
+            let len = i32::try_from(x.len()).ok().filter(|_| x.len() <= MAX_COLUMNS && !x.is_empty())?;
+            // SAFETY: there are inputs.
+            let sum = unsafe { sum_i8(x.as_ptr(), x.len()) }.wrapping_add(len.wrapping_mul(128));
+            (quads_pairs_w8u8, sum.wrapping_mul(128))
+        }
+        _ => (quads_pairs_offset_w8a8, offset.into()),
+    })
+}
+
+/// The sum of some values.
 ///
 /// # Safety
-/// As there, but that weights are blocks of `task.row_len` bytes a row, and `task.steps` inputs are multiplied.
-// SAFETY: as there; LETP masks loads of columns beyond `steps`, whose bytes are within a block.
+/// `count` values can be read, one at least. The core has access to its vectors.
+// SAFETY: the body follows the C calling convention (two arguments in r0 and r1, the result in r0; lr saved and
+// restored, the stack as it was). LETP masks loads beyond `count`.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn quads_pairs_w8a8(
-    task: *const Task,
-    weights: *const u8,
-    quads: *const Quad,
-    outputs: *mut i8,
-    end: *mut i8,
-) {
+unsafe extern "C" fn sum_i8(values: *const i8, count: usize) -> i32 {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        "push {{r4-r11, lr}}",
-        "vpush {{d8-d15}}",
-        "mov r11, r0", "mov r4, r2",
-        "mov r0, r3", "mov r7, r1",
-        "movw r3, #:lower16:{offsets}", "movt r3, #:upper16:{offsets}",
-        "vldrb.u8 q6, [r3]", "movs r3, #1",
-        "vadd.i8 q5, q6, r3",
-        "ldrd r2, r3, [r11, #{offset}]",
-        "vdup.8 q3, r2", "vdup.32 q7, r3",
-        "ldr r6, [r11, #24]",
-        "1:",
-        "ldr r9, [r11]",
-        "mov r1, r7",
-        "add r5, r7, #8",
-        "ldrd r8, r10, [r4]",
-        "ldrd r12, r2, [r4, #8]",
-        "dlstp.8 lr, r6",
+        "push {{r7, lr}}",
+        "movs r2, #0",
+        "dlstp.8 lr, r1",
         "2:",
-        "vldrb.u8 q0, [r9], #16", "veor q0, q0, q7",
-        "vldrb.u8 q1, [r1, q6]", "vmladava.s8 r8, q0, q1",
-        "vmladava.s8 r8, q3, q1", "vldrb.u8 q2, [r1, q5]",
-        "vshr.u8 q1, q1, #7", "vqadd.s8 q2, q2, q1",
-        "vmladava.s8 r10, q0, q2", "vmladava.s8 r10, q3, q2",
-        "vldrb.u8 q1, [r5, q6]", "vmladava.s8 r12, q0, q1",
-        "vmladava.s8 r12, q3, q1", "vldrb.u8 q2, [r5, q5]",
-        "vshr.u8 q1, q1, #7", "vqadd.s8 q2, q2, q1",
-        "vmladava.s8 r2, q0, q2", "vmladava.s8 r2, q3, q2",
-        "adds r1, #64", "adds r5, #64",
+        "vldrb.u8 q0, [r0], #16",
+        "vaddva.s8 r2, q0",
         "letp lr, 2b",
-        "ldr r3, [r11, #4]",
-        "add r7, r7, r3, lsl #2", // the next block
-        "vmov q0[2], q0[0], r8, r12", "vmov q0[3], q0[1], r10, r2",
-        "ldr r3, [r11, #{offset}+8]",
-        "vmul.i32 q0, q0, r3",
-        "vldrw.32 q1, [r4, #32]",
-        "vmov.i32 q4, #0", "vmax.s32 q2, q1, q4",
-        "vshl.s32 q0, q0, q2",
-        "vldrw.32 q2, [r4, #16]",
-        "vqrdmulh.s32 q0, q0, q2", "vmin.s32 q1, q1, q4",
-        "adds r4, #48", "vand q2, q0, q1",
-        "vshr.s32 q2, q2, #31", "vqadd.s32 q0, q0, q2",
-        "vrshl.s32 q0, q0, q1",
-        "ldr r3, [r11, #20]",
-        "vqadd.s32 q0, q0, r3",
-        "ldrd r2, r3, [r11, #12]",
-        "vdup.32 q1, r2", "vmax.s32 q0, q0, q1",
-        "vdup.32 q1, r3", "vmin.s32 q0, q0, q1",
-        "vstrb.32 q0, [r0], #4",
-        "ldr r3, [sp, #100]",
-        "cmp r0, r3",
-        "bne 1b",
-        "vpop {{d8-d15}}",
-        "pop {{r4-r11, pc}}",
-        offset = const offset_of!(Task, offset),
-        offsets = sym OFFSETS,
+        "mov r0, r2",
+        "pop {{r7, pc}}",
     )
 }
 
-/// Whether nothing was saturated since the last time; 0 if something was. The rest of the kernels saturates
-/// next to nothing, and portable kernels do again what isn't sure.
-///
-/// # Safety
-/// The core has access to its vectors.
-// SAFETY: the body follows the C calling convention (the result in r0) and changes no flag but QC.
-#[unsafe(naked)]
-pub(super) unsafe extern "C" fn pairs_are_bytes() -> usize {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        "vmrs r1, fpscr",
-        "bic r2, r1, #0x08000000", // QC
-        "vmsr fpscr, r2",
-        "mvn r0, r1",
-        "and r0, r0, #0x08000000",
-        "bx lr",
-    )
+/// A kernel of pairs, whose first rows' bytes are loaded to q1, the second ones' to q2: with sums in r8, r10, r12
+/// and r2, and r0, r3, r6 and q3 for it to use as it likes. What it does before a quad's loop, with an input, with
+/// a pair and two sums, and when they are complete.
+macro_rules! quads {
+    (
+        $(#[$doc:meta])* $name:ident, $before:literal, $input:literal, $pair:literal, [$($third:literal)*],
+        $after:literal
+    ) => {
+        $(#[$doc])*
+        // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
+        // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads in the loop are masked by LETP
+        // beyond `steps`; the bytes of a column are within a block. Each turn reads one quad, whose words
+        // are aligned, and writes four bytes of outputs.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(
+            task: *const Task,
+            weights: *const u8,
+            quads: *const Quad,
+            outputs: *mut i8,
+            end: *mut i8,
+        ) {
+            naked_asm!(
+                env!("BITSBACK_CPU"), // see build.rs
+                ".macro pair_products first, second, low, high, third",
+                "vldrb.u8 q1, [r1, \\first]",
+                "vldrb.u8 q2, [r1, \\second]",
+                $pair,
+                ".endm",
+                "push {{r4-r11, lr}}",
+                "vpush {{d8-d15}}",
+                "mov r11, r0",
+                "mov r4, r2",
+                "mov r5, r3",
+                "mov r7, r1",
+                "movw r3, #:lower16:{offsets}",
+                "movt r3, #:upper16:{offsets}",
+                "vldrb.u8 q4, [r3]",
+                "movs r3, #1",
+                "vadd.i8 q5, q4, r3",
+                "movs r3, #8",
+                "vadd.i8 q6, q4, r3",
+                "vadd.i8 q7, q5, r3",
+                "1:",
+                "ldr r9, [r11]",
+                "mov r1, r7",
+                "ldrd r8, r10, [r4]",
+                "ldrd r12, r2, [r4, #8]",
+                "ldr r3, [r11, #24]",
+                "dlstp.8 lr, r3",
+                "ldr r3, [r11, #{offset}]",
+                $before,
+                "2:",
+                "vldrb.u8 q0, [r9], #16",
+                $input,
+                "pair_products q4, q5, r8, r10, r0",
+                "pair_products q6, q7, r12, r2, r6",
+                "adds r1, #64",
+                "letp lr, 2b",
+                $after,
+                "vmov q0[2], q0[0], r8, r12",
+                "vmov q0[3], q0[1], r10, r2",
+                $($third,)*
+                "ldr r0, [r11, #4]",
+                "add r7, r7, r0, lsl #2", // the next block
+                "vldrw.32 q1, [r4, #32]",
+                "vmov.i32 q3, #0",
+                "vmax.s32 q2, q1, q3",
+                "vshl.s32 q0, q0, q2",
+                "vldrw.32 q2, [r4, #16]",
+                "vqrdmulh.s32 q0, q0, q2",
+                "vmin.s32 q1, q1, q3",
+                "adds r4, #48",
+                "vand q2, q0, q1",
+                "vshr.s32 q2, q2, #31",
+                "vqadd.s32 q0, q0, q2",
+                "vrshl.s32 q0, q0, q1",
+                "ldr r0, [r11, #20]",
+                "vqadd.s32 q0, q0, r0",
+                "ldrd r0, r3, [r11, #12]",
+                "vdup.32 q1, r0",
+                "vmax.s32 q0, q0, q1",
+                "vdup.32 q1, r3",
+                "vmin.s32 q0, q0, q1",
+                "vstrb.32 q0, [r5], #4",
+                "ldr r0, [sp, #100]",
+                "cmp r5, r0",
+                "bne 1b",
+                "vpop {{d8-d15}}",
+                "pop {{r4-r11, pc}}",
+                ".purgem pair_products",
+                offset = const offset_of!(Task, offset),
+                offsets = sym OFFSETS,
+            )
+        }
+    };
+}
+
+quads! {
+    /// As [`quads_w8a8`](super::dense), of rows in blocks of pairs.
+    ///
+    /// # Safety
+    /// As there, but that weights are blocks of `task.row_len` bytes a row, and `task.steps` inputs are multiplied.
+    quads_pairs_w8a8,
+    "",
+    "",
+    "vmladava.s8 \\low, q0, q1\n\
+     vmladava.s8 \\high, q0, q2\n\
+     vpt.s8 lt, q1, zr\n\
+     vaddvat.s8 \\high, q0",
+    [],
+    ""
+}
+
+quads! {
+    /// The same of inputs with an offset that is a byte, at `task.offset`.
+    ///
+    /// # Safety
+    /// As there.
+    quads_pairs_offset_w8a8,
+    "vdup.8 q3, r3",
+    "",
+    "vmladava.s8 \\low, q0, q1\n\
+     vmladava.s8 \\low, q3, q1\n\
+     vmladava.s8 \\high, q0, q2\n\
+     vmladava.s8 \\high, q3, q2\n\
+     vptt.s8 lt, q1, zr\n\
+     vaddvat.s8 \\high, q0\n\
+     vaddvat.s8 \\high, q3",
+    [],
+    ""
+}
+
+quads! {
+    /// The same of inputs x + 128, at most [`MAX_COLUMNS`], 128 times whose sum is at `task.offset`.
+    ///
+    /// # Safety
+    /// As there.
+    quads_pairs_w8u8,
+    "add r0, r8, r3\n\
+     add r6, r12, r3\n\
+     movs r3, #128",
+    "vadd.i8 q0, q0, r3",
+    "vmladava.u8 \\third, q0, q1\n\
+     vadd.i8 q1, q1, r3\n\
+     vmladava.u8 \\low, q0, q1\n\
+     vadd.i8 q2, q2, r3\n\
+     vmladava.u8 \\high, q0, q2",
+    ["ldr r3, [r11, #{offset}]" "vsub.i32 q0, q0, r3"],
+    "sub r0, r0, r8\n\
+     add r10, r10, r0, lsr #8\n\
+     sub r6, r6, r12\n\
+     add r2, r2, r6, lsr #8"
 }

@@ -2,6 +2,8 @@
 //! for their biases.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
+use core::slice;
 
 use super::QUAD;
 use crate::arch::{Finish, Multipliers};
@@ -16,25 +18,31 @@ pub(super) struct Quad {
     pub(super) shift: [i32; QUAD],
 }
 
-impl Quad {
-    pub(super) const ZERO: Self = Self { bias: [0; QUAD], multiplier: [0; QUAD], shift: [0; QUAD] };
-}
-
 /// Takes the parameters of `rows` rows from `first` on, at most four for each of `quads`; what is missing is
-/// 0. Returns the greatest shift, at least that of a row that shifts furthest to the right.
+/// 0. Returns those quads, and the greatest shift, at least that of a row that shifts furthest to the right.
 #[inline(never)]
-pub(super) fn hold(quads: &mut [Quad], finish: &Finish<'_>, first: usize, rows: usize) -> i32 {
+pub(super) fn hold<'q>(
+    quads: &'q mut [MaybeUninit<Quad>],
+    finish: &Finish<'_>,
+    first: usize,
+    rows: usize,
+) -> (&'q mut [Quad], i32) {
     let rows = rows.min(quads.len().wrapping_mul(QUAD));
-    let Some(quads) = quads.get_mut(..rows.div_ceil(QUAD)) else { return 0 };
+    let quads = quads.get_mut(..rows.div_ceil(QUAD)).unwrap_or_default();
     let (value, shift) = match finish.multipliers {
         Multipliers::PerTensor(multiplier) => (multiplier.value, multiplier.shift.into()),
         Multipliers::PerChannel(_) => (0, 0),
     };
     if quads.is_empty() {
-        return 0;
+        return (&mut [], 0);
     }
-    // SAFETY: there are as many quads, not none: `fill`'s conditions.
-    unsafe { fill(quads.as_mut_ptr(), quads.len(), value, shift) };
+    let (all, count) = (quads.as_mut_ptr().cast(), quads.len());
+    // SAFETY: there are as many quads, not none: `fill`'s conditions. It writes all of them, and they are borrowed
+    // for as long as what is returned.
+    let quads = unsafe {
+        fill(all, count, value, shift);
+        slice::from_raw_parts_mut(all, count)
+    };
     if let Some((width, shift, bytes)) = finish.bias {
         let start = first.wrapping_mul(width.bytes());
         let rest = bytes.get(start..).unwrap_or_default();
@@ -49,14 +57,15 @@ pub(super) fn hold(quads: &mut [Quad], finish: &Finish<'_>, first: usize, rows: 
             unsafe { kernel(rest.as_ptr(), quads.as_mut_ptr(), rows, shift.into()) }
         }
     }
-    let Multipliers::PerChannel(table) = finish.multipliers else { return shift };
+    let Multipliers::PerChannel(table) = finish.multipliers else { return (quads, shift) };
     let rest = table.get(first..).unwrap_or_default();
     let rows = rows.min(rest.len());
     if rows == 0 {
-        return 0;
+        return (quads, 0);
     }
     // SAFETY: there are as many multipliers, not none, and as many quads: `multipliers`' conditions.
-    unsafe { multipliers(rest.as_ptr(), quads.as_mut_ptr(), rows) }
+    let shift = unsafe { multipliers(rest.as_ptr(), quads.as_mut_ptr(), rows) };
+    (quads, shift)
 }
 
 /// Sets quads without biases.

@@ -84,18 +84,6 @@ macro_rules! right {
     };
 }
 
-/// Taps of one vector in q6, or of two in q6 and q7, and their masks in r2 and r12.
-macro_rules! two_vectors {
-    () => {
-        "ldr r0, [r11, #{taps}]\n\
-         // {taps_end} {edge}\n\
-         vldrh.u16 q6, [r0]\n\
-         ldr r2, [r0, #16]\n\
-         vldrh.u16 q7, [r0, #20]\n\
-         ldr r12, [r0, #36]"
-    };
-}
-
 kernel! {
     /// Windows of up to eight taps inside the image.
     ///
@@ -115,60 +103,20 @@ kernel! {
 }
 
 kernel! {
-    /// Windows of up to eight taps of which some are masked.
-    ///
-    /// # Safety
-    /// As [`inside_1`], of taps that aren't masked.
-    edge_1,
-    "ldr r0, [r11, #{taps}]\n\
-     // {taps_end} {edge}\n\
-     vldrh.u16 q6, [r0]\n\
-     ldr r2, [r0, #16]\n\
-     vmsr p0, r2",
-    "",
-    "vpst\n\
-     vldrbt.s16 q0, [r1, q6]\n\
-     vpsel q0, q0, q5\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1",
-    right!()
-}
-
-kernel! {
     /// Windows of nine to sixteen taps inside the image.
     ///
     /// # Safety
     /// As [`inside_1`], with two vectors of taps.
     inside_2,
-    two_vectors!(),
+    "ldr r0, [r11, #{taps}]\n\
+     // {taps_end} {edge}\n\
+     vldrh.u16 q6, [r0]\n\
+     vldrh.u16 q7, [r0, #20]",
     "",
     "vldrb.s16 q0, [r1, q6]\n\
      vldrb.s16 q1, [r5], #8\n\
      vmladava.s16 \\sum, q0, q1\n\
      vldrb.s16 q0, [r1, q7]\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1",
-    right!()
-}
-
-kernel! {
-    /// Windows of nine to sixteen taps of which some are masked.
-    ///
-    /// # Safety
-    /// As [`inside_1`], with two vectors of taps, of those that aren't masked.
-    edge_2,
-    two_vectors!(),
-    "",
-    "vmsr p0, r2\n\
-     vpst\n\
-     vldrbt.s16 q0, [r1, q6]\n\
-     vpsel q0, q0, q5\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1\n\
-     vmsr p0, r12\n\
-     vpst\n\
-     vldrbt.s16 q0, [r1, q7]\n\
-     vpsel q0, q0, q5\n\
      vldrb.s16 q1, [r5], #8\n\
      vmladava.s16 \\sum, q0, q1",
     right!()

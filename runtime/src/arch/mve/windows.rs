@@ -1,6 +1,7 @@
 //! What lies under a convolution's kernel, a piece of it at a time.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
 use core::ops::Range;
 
 use super::{PIECE, POSITIONS};
@@ -60,6 +61,9 @@ impl Window {
     }
 }
 
+/// What lies under a piece at a position, as far as it was gathered.
+pub(super) type Patch = [MaybeUninit<i8>; PIECE];
+
 /// Most values of a window that is small.
 const SMALL: usize = 64;
 /// No value's place.
@@ -107,15 +111,8 @@ impl<'a> Windows<'a> {
         let right = columns.stride.wrapping_mul(image.channels);
         let down = rows.stride.wrapping_mul(columns.input).wrapping_mul(image.channels);
         let next = [down, right];
-        let mut offsets = [0; SMALL];
         let count = rows.size.wrapping_mul(len);
         let is_small = rows.size > 1 && count <= SMALL && reach <= usize::from(u8::MAX);
-        if is_small {
-            let taps = (0..rows.size).flat_map(|row| (0..len).map(move |value| (row, value)));
-            for (to, (row, value)) in offsets.iter_mut().zip(taps) {
-                *to = row.wrapping_mul(stride).wrapping_add(value) as u8;
-            }
-        }
         let mut windows = Self {
             image,
             len,
@@ -123,13 +120,19 @@ impl<'a> Windows<'a> {
             step,
             first,
             reach,
-            offsets,
+            offsets: [0; SMALL],
             is_small,
             lines,
             inside,
             positions,
             next,
         };
+        if is_small {
+            let taps = (0..rows.size).flat_map(|row| (0..len).map(move |value| (row, value)));
+            for (to, (row, value)) in windows.offsets.iter_mut().zip(taps) {
+                *to = row.wrapping_mul(stride).wrapping_add(value) as u8;
+            }
+        }
         windows.first = windows.piece(0, 0);
         windows
     }
@@ -153,6 +156,12 @@ impl<'a> Windows<'a> {
             rows,
             values,
         }
+    }
+
+    /// As [`Self::for_pieces`], in less code.
+    #[inline(never)]
+    pub(super) fn for_few_pieces(&self, take: &mut dyn FnMut(&Piece)) {
+        self.for_pieces(take);
     }
 
     /// Takes the pieces, in the order of the weights.
@@ -235,7 +244,7 @@ impl<'a> Windows<'a> {
         &self,
         piece: &Piece,
         places: &[*const i8; POSITIONS],
-        patches: &mut [[i8; PIECE]; POSITIONS],
+        patches: &mut [Patch; POSITIONS],
     ) -> [*const i8; POSITIONS] {
         let places = places.map(|place| place.wrapping_add(piece.begin));
         if piece.stretches.rows == 1 {
@@ -249,7 +258,7 @@ impl<'a> Windows<'a> {
                 let (to, offsets) = (patches.as_mut_ptr().cast(), self.offsets.as_ptr());
                 gather_small_i8(to, places.start, places.end, offsets, piece.columns);
             }
-            return patches.each_ref().map(|patch| patch.as_ptr());
+            return patches.each_ref().map(|patch| patch.as_ptr().cast());
         }
         // SAFETY: a piece has rows and values, no more than a patch has room for, and the image has them from
         // each place on, says the caller: `gather_i8`'s conditions.
@@ -257,7 +266,7 @@ impl<'a> Windows<'a> {
             let to = patches.as_mut_ptr().cast();
             gather_i8(to, places.start, places.end, &piece.stretches);
         }
-        patches.each_ref().map(|patch| patch.as_ptr())
+        patches.each_ref().map(|patch| patch.as_ptr().cast())
     }
 
     /// Gathers a window under a piece: what of it is inside the image, and what isn't as the zero point.
@@ -266,7 +275,7 @@ impl<'a> Windows<'a> {
         &self,
         piece: &Piece,
         &Window { begin, place: [down, right] }: &Window,
-        patch: &mut [i8; PIECE],
+        patch: &mut Patch,
     ) -> Option<()> {
         if begin != OUTSIDE {
             let from = self.image.values.get(begin.wrapping_add(piece.begin)..)?;
@@ -304,14 +313,14 @@ impl<'a> Windows<'a> {
 }
 
 /// Sets all values.
-pub(super) fn fill(values: &mut [i8], value: i8) {
+pub(super) fn fill<T: Byte>(values: &mut [MaybeUninit<T>], value: i8) {
     if !values.is_empty() {
         // SAFETY: there are as many bytes, which aren't none: `fill_i8`'s conditions.
-        unsafe { fill_i8(values.as_mut_ptr(), value.into(), values.len()) }
+        unsafe { fill_i8(values.as_mut_ptr().cast(), value.into(), values.len()) }
     }
 }
 
-/// A value of one byte.
+/// A value of one byte, whose bits may be any.
 pub(super) trait Byte {}
 
 impl Byte for i8 {}
@@ -319,30 +328,43 @@ impl Byte for u8 {}
 
 /// Copies `rows` stretches of `len` values, from `strides[0]` apart to `strides[1]` apart; `None` where they
 /// don't fit.
-#[inline(never)]
+#[inline(always)]
 pub(super) fn copy_rows<T: Byte>(
     from: &[T],
-    to: &mut [T],
+    to: &mut [MaybeUninit<T>],
     rows: usize,
     len: usize,
     strides: [usize; 2],
 ) -> Option<()> {
+    let room = [from.len(), to.len()];
+    // SAFETY: the slices have as many bytes, and one is borrowed exclusively.
+    unsafe { copy_bytes(from.as_ptr().cast(), to.as_mut_ptr().cast(), room, [rows, len], strides) }
+}
+
+/// As [`copy_rows`], of bytes.
+///
+/// # Safety
+/// `room[0]` bytes of `from` can be read and `room[1]` of `to` written, and they don't overlap.
+#[inline(never)]
+unsafe fn copy_bytes(
+    from: *const i8,
+    to: *mut i8,
+    room: [usize; 2],
+    [rows, len]: [usize; 2],
+    strides: [usize; 2],
+) -> Option<()> {
     let Some(last) = rows.checked_sub(1).filter(|_| len > 0) else { return Some(()) };
-    let fits = |stride: usize, room: usize| {
-        let end = last.checked_mul(stride).and_then(|last| last.checked_add(len));
-        end.is_some_and(|end| end <= room)
-    };
-    if !fits(strides[0], from.len()) || !fits(strides[1], to.len()) {
-        return None;
+    for (stride, room) in strides.into_iter().zip(room) {
+        last.checked_mul(stride)?.checked_add(len).filter(|&end| end <= room)?;
     }
     let gone = len.next_multiple_of(16);
     let steps = strides.map(|stride| stride.wrapping_sub(gone));
     let task = Stretches { len, rows, steps, next: 0 };
-    let from = [from.as_ptr().cast()];
+    let from = [from];
     let places = from.as_ptr_range();
-    // SAFETY: neither rows nor values are none, and all stretches lie within the slices, as just checked, of
-    // which one is borrowed exclusively: `gather_i8`'s conditions.
-    unsafe { gather_i8(to.as_mut_ptr().cast(), places.start, places.end, &task) }
+    // SAFETY: neither rows nor values are none, and all stretches lie within the bytes, as just checked, which
+    // don't overlap, says the caller: `gather_i8`'s conditions.
+    unsafe { gather_i8(to, places.start, places.end, &task) }
     Some(())
 }
 
