@@ -30,6 +30,9 @@ pub(crate) trait Kernels: Sized {
     const DECODED_MAX: usize = 2048;
     /// Whether [`Self::depthwise_layer`] takes what there are kernels for, and nothing takes groups.
     const HAS_DEPTHWISE: bool = false;
+    /// Whether [`Self::depthwise_image`] takes what there are kernels for, and nothing takes groups or
+    /// layers.
+    const HAS_IMAGES: bool = false;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
     /// Neighbouring channels that a depthwise convolution takes at once; if not four, then
@@ -152,6 +155,13 @@ pub(crate) trait Kernels: Sized {
         _output: &mut [i8],
         _rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
+        None
+    }
+
+    /// The outputs of a depthwise convolution with an output a channel; `None` where no kernel takes the
+    /// layer.
+    #[inline(always)]
+    fn depthwise_image(_image: &Image<'_>, _layer: &Layer<'_>, _output: &mut [i8]) -> Option<()> {
         None
     }
 
