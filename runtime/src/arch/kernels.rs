@@ -35,6 +35,9 @@ pub(crate) trait Kernels: Sized {
     const HAS_DEPTHWISE: bool = false;
     /// Whether that looks at [`Sight::spans`].
     const SEES_SPANS: bool = true;
+    /// Whether [`Self::depthwise_image`] takes what there are kernels for, and nothing takes groups or
+    /// layers.
+    const HAS_IMAGES: bool = false;
     /// How the rows of dense layers are arranged where they are unpacked.
     const DENSE_LAYOUT: Layout = Layout::RowMajor;
     /// What multiplies filters that may be lists of what isn't 0, if there are such.
@@ -159,6 +162,13 @@ pub(crate) trait Kernels: Sized {
         _output: &mut [i8],
         _rare: &mut dyn FnMut(usize, &mut [i8]),
     ) -> Option<()> {
+        None
+    }
+
+    /// The outputs of a depthwise convolution with an output a channel; `None` where no kernel takes the
+    /// layer.
+    #[inline(always)]
+    fn depthwise_image(_image: &Image<'_>, _layer: &Layer<'_>, _output: &mut [i8]) -> Option<()> {
         None
     }
 

@@ -52,6 +52,7 @@ mod neon;
 #[cfg(bitsback_isa = "neon")]
 mod quads;
 #[cfg(any(
+    test,
     bitsback_isa = "thumb1",
     bitsback_isa = "thumb2",
     bitsback_isa = "armv5te",

@@ -123,6 +123,7 @@ impl<W> DepthwiseConv2d<W> {
                 image.convolve_channel(layer, columns, channel, [0, outputs], output);
             };
             let done = match are_alike {
+                true if Isa::HAS_IMAGES => Isa::depthwise_image(&image, layer, output),
                 true if Isa::HAS_DEPTHWISE => image.convolve_whole(layer, output, rare),
                 true => image.convolve_groups(layer, output, rare),
                 false => None,

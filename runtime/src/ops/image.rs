@@ -167,7 +167,7 @@ impl Image<'_> {
     /// Where the window at a position of the output begins among the values, if all of it lies inside
     /// the image.
     #[inline(always)]
-    fn inside(&self, down: usize, right: usize) -> Option<usize> {
+    pub(crate) fn inside(&self, down: usize, right: usize) -> Option<usize> {
         let [rows, columns] = self.axes;
         let (top, left) = (rows.inside(down)?, columns.inside(right)?);
         let pixel = top.wrapping_mul(columns.input).wrapping_add(left);
@@ -177,7 +177,7 @@ impl Image<'_> {
     /// Copies the values under the kernel at a position of the output, in the filters' order: those
     /// from number `start` on.
     #[inline(never)]
-    fn gather(&self, down: usize, right: usize, start: usize, piece: &mut [i8]) {
+    pub(crate) fn gather(&self, down: usize, right: usize, start: usize, piece: &mut [i8]) {
         let [rows, columns] = self.axes;
         let ((row_taps, top), (taps, left)) = (rows.taps(down), columns.taps(right));
         if row_taps.len() < rows.size || taps.len() < columns.size {

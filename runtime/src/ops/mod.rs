@@ -80,6 +80,14 @@ pub(crate) use operands::split;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use rows::{RowSource, Rows};
 pub(crate) use window::Axis;
+#[cfg(any(
+    test,
+    bitsback_isa = "thumb1",
+    bitsback_isa = "thumb2",
+    bitsback_isa = "armv5te",
+    bitsback_isa = "rv32im"
+))]
+pub(crate) use window::Run;
 #[cfg(any(test, feature = "std"))]
 pub(crate) use window::geometry;
 

@@ -5,14 +5,41 @@
 //! other. A loop of one column adds the offset to the input; it takes what the other leaves, and
 //! all of it where there is an offset, which folded biases don't have. Rows that are no block, and
 //! convolutions that take a filter at a time, have a loop for one row.
+//!
+//! A convolution has several positions for a weight, and a word holds two inputs: a multiplication
+//! makes two products ([`convolve`]).
+//!
+//! | file | what |
+//! |---|---|
+//! | `convolve` | convolutions of bytes, four positions at a time |
+//! | `depthwise` | depthwise convolutions, a channel after the other |
+//! | `scales` | what becomes of sums |
+//! | `thumb1`, `arm`, `rv32im` | the kernels |
+//! | `model` | the same in plain Rust, which tests on hosts run |
 
+mod convolve;
+mod depthwise;
 #[cfg_attr(bitsback_isa = "thumb1", path = "thumb1.rs")]
 #[cfg_attr(any(bitsback_isa = "thumb2", bitsback_isa = "armv5te"), path = "arm.rs")]
 #[cfg_attr(bitsback_isa = "rv32im", path = "rv32im.rs")]
+#[cfg_attr(
+    not(any(
+        bitsback_isa = "thumb1",
+        bitsback_isa = "thumb2",
+        bitsback_isa = "armv5te",
+        bitsback_isa = "rv32im"
+    )),
+    path = "model.rs"
+)]
 mod isa;
+mod scales;
+#[cfg(test)]
+mod tests;
 
+use self::scales::Scale;
 use super::portable;
-use super::{BLOCK_ROWS, Kernels, Matrix, Sums};
+use super::{BLOCK_ROWS, Finish, Kernels, Matrix, Sums};
+use crate::ops::{Image, Layer};
 
 /// Those of a core that multiplies one pair at a time.
 pub(crate) struct Scalar;
@@ -22,6 +49,7 @@ impl Kernels for Scalar {
     const HAS_BYTES: bool = true;
     const DIVIDES: bool = isa::DIVIDES;
     const DECODED_MAX: usize = 608; // four filters of 5 × 5 × 6
+    const HAS_IMAGES: bool = true;
     type Lanes = ();
 
     #[inline(always)]
@@ -35,6 +63,29 @@ impl Kernels for Scalar {
             return dot_bytes(row.get(start..).unwrap_or_default(), x, offset);
         }
         portable::dot::<Self>(bits, row, start, x, offset)
+    }
+
+    #[inline(always)]
+    fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
+        scales::finish_rows(finish, first, sums, outputs);
+    }
+
+    #[inline(always)]
+    fn convolve(
+        image: &Image<'_>,
+        layer: &Layer<'_>,
+        rows: [usize; 2],
+        output: &mut [i8],
+    ) -> Option<()> {
+        if !convolve::takes(image, layer) {
+            return None;
+        }
+        convolve::convolve(image, layer, rows, output)
+    }
+
+    #[inline(always)]
+    fn depthwise_image(image: &Image<'_>, layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
+        depthwise::depthwise(image, layer, output)
     }
 }
 
@@ -53,6 +104,75 @@ struct Job {
     /// Of the first block; kernels move it on.
     sums: *mut [i32; BLOCK_ROWS],
     sums_end: *mut [i32; BLOCK_ROWS],
+}
+
+/// Positions that packed inputs are of.
+const POSITIONS: usize = 4;
+/// Columns of packed inputs that kernels take at once.
+const PACKED_STEP: usize = 4;
+
+/// Rows over packed inputs, as the kernels load them.
+#[repr(C)]
+struct Packed {
+    /// Of the first row; kernels move it on.
+    weights: *const u8,
+    /// From a row to the next.
+    stride: usize,
+    /// A word for the first two positions and one for the others, for each column.
+    patch: *const [i32; 2],
+    /// Of a row; not 0.
+    columns: usize,
+    /// How many of these the unrolled loop takes: a multiple of [`PACKED_STEP`].
+    unrolled: usize,
+    /// What both accumulators begin with.
+    begin: [i32; 2],
+    /// Of the first row; kernels move it on.
+    sums: *mut [i32; POSITIONS],
+    sums_end: *mut [i32; POSITIONS],
+}
+
+/// A tap of a channel: values from a window's first one to its own, and the weight.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Tap {
+    at: usize,
+    weight: i32,
+}
+
+/// Taps that kernels take at once.
+const TAPS_STEP: usize = 3;
+
+/// One channel's window at some positions, as the kernels load it.
+#[repr(C)]
+struct Taps {
+    /// What the first position's window begins with, and values to the next one's.
+    x: *const i8,
+    step: usize,
+    /// Positions.
+    count: usize,
+    taps: *const Tap,
+    taps_end: *const Tap,
+    bias: i32,
+    sums: *mut i32,
+}
+
+/// Sums of rows that become outputs, as kernels load them.
+#[repr(C)]
+struct Outputs {
+    /// Of the first row, and bytes from a row's to the next one's; kernels move them on.
+    sums: *const i32,
+    sums_step: usize,
+    /// Of the first row; kernels move it on.
+    scales: *const Scale,
+    scales_end: *const Scale,
+    /// The first row's first one; kernels move it on.
+    outputs: *mut i8,
+    /// Bytes that a row's outputs are within, and from one to the next.
+    span: usize,
+    stride: usize,
+    zero_point: i32,
+    min: i32,
+    max: i32,
 }
 
 /// Columns that the unrolled loop takes.

@@ -7,7 +7,7 @@
 
 use core::arch::naked_asm;
 
-use super::Job;
+use super::{Job, Outputs, Packed, Taps};
 
 /// See [`Kernels`](super::Kernels).
 pub(super) const NAME: &str = "thumb1";
@@ -15,6 +15,9 @@ pub(super) const NAME: &str = "thumb1";
 pub(super) const DIVIDES: bool = false;
 /// Columns that the unrolled loop takes at once.
 pub(super) const STEP: usize = 4;
+
+/// Rows that [`dot_packed`] takes at once.
+pub(super) const PACKED_ROWS: usize = 1;
 
 /// The products of a column with four rows: the input is in r6.
 macro_rules! columns_of_rows {
@@ -161,5 +164,310 @@ pub(super) unsafe extern "C" fn dot_row(job: *const Job) -> i32 {
         "pop {{r4-r7, pc}}",
         ".purgem bitsback_column",
         step = const STEP,
+    )
+}
+
+/// The products of packed columns: a pair of them, or one by itself.
+macro_rules! packed_columns {
+    () => {
+        concat!(
+            ".macro bitsback_split words, sum, upper\n",
+            "add \\words, \\words, r12\n",
+            "add \\sum, \\sum, \\words\n",
+            "lsrs \\words, \\words, #16\n",
+            "add \\upper, \\upper, \\words\n",
+            ".endm\n",
+            ".macro bitsback_packed a, b\n",
+            "ldrsb r3, [r0, r1]\n",
+            "adds r1, r1, #1\n",
+            "muls \\a, r3, \\a\n",
+            "muls \\b, r3, \\b\n",
+            ".endm\n",
+            ".macro bitsback_pair\n",
+            "ldm r2!, {{r4-r7}}\n",
+            "bitsback_packed r4, r5\n",
+            "bitsback_packed r6, r7\n",
+            "adds r4, r4, r6\n",
+            "adds r5, r5, r7\n",
+            "bitsback_split r4, r8, r9\n",
+            "bitsback_split r5, r10, r11\n",
+            ".endm\n",
+        )
+    };
+}
+
+/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::packed) inputs: 2.5
+/// instructions a product.
+///
+/// # Safety
+/// `job.sums` up to `job.sums_end` are at least one row's sums to read and write; `job.columns` isn't 0
+/// and neither less than `job.unrolled`, a multiple of four; so many packed columns, and for each row so
+/// many weights, `job.stride` from the row before, can be read.
+// SAFETY: the body follows the C calling convention (the argument in r0, r4–r11 and lr saved and
+// restored, the stack as it was). For each row it reads at its weights and at `patch` from column 0 up to
+// `columns`, the first `unrolled` by four, and changes 16 bytes of sums; of `job` it changes `weights` and
+// `sums` alone. Words are at addresses that are multiples of four.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn dot_packed(job: *mut Packed) {
+    naked_asm!(
+        packed_columns!(),
+        "push {{r4-r7, lr}}",
+        "mov r1, r8",
+        "mov r2, r9",
+        "mov r3, r10",
+        "mov r4, r11",
+        "push {{r0-r4}}",
+        "movs r1, #1", // 0x7FFF in both halves
+        "lsls r1, r1, #15",
+        "subs r1, r1, #1",
+        "lsls r2, r1, #16",
+        "adds r1, r1, r2",
+        "mov r12, r1",
+        "1:", // r0: the job
+        "ldr r1, [r0, #20]",
+        "mov r8, r1",
+        "mov r10, r1",
+        "ldr r1, [r0, #24]",
+        "mov r9, r1",
+        "mov r11, r1",
+        "ldr r1, [r0, #16]",
+        "mov lr, r1",
+        "ldr r2, [r0, #8]",
+        "ldr r3, [r0]",
+        "ldr r4, [r0, #4]",
+        "adds r4, r4, r3",
+        "str r4, [r0]",
+        "mov r0, r3",
+        "movs r1, #0",
+        "cmp r1, lr",
+        "beq 3f",
+        "2:",
+        "bitsback_pair",
+        "bitsback_pair",
+        "cmp r1, lr",
+        "bne 2b",
+        "3:",
+        "ldr r3, [sp]",
+        "ldr r3, [r3, #12]",
+        "mov lr, r3",
+        "cmp r1, lr",
+        "beq 5f",
+        "4:",
+        "ldm r2!, {{r4, r5}}",
+        "bitsback_packed r4, r5",
+        "bitsback_split r4, r8, r9",
+        "bitsback_split r5, r10, r11",
+        "cmp r1, lr",
+        "bne 4b",
+        "5:",
+        "ldr r0, [sp]",
+        "ldr r1, [r0, #28]",
+        "mov r4, r8",
+        "mov r5, r9",
+        "lsls r6, r5, #16",
+        "subs r4, r4, r6",
+        "mov r6, r10",
+        "mov r7, r11",
+        "lsls r2, r7, #16",
+        "subs r6, r6, r2",
+        "ldr r2, [r1]",
+        "adds r4, r4, r2",
+        "ldr r2, [r1, #4]",
+        "adds r5, r5, r2",
+        "ldr r2, [r1, #8]",
+        "adds r6, r6, r2",
+        "ldr r2, [r1, #12]",
+        "adds r7, r7, r2",
+        "stm r1!, {{r4-r7}}",
+        "str r1, [r0, #28]",
+        "ldr r2, [r0, #32]",
+        "cmp r1, r2",
+        "bne 1b",
+        "pop {{r0-r4}}",
+        "mov r8, r1",
+        "mov r9, r2",
+        "mov r10, r3",
+        "mov r11, r4",
+        "pop {{r4-r7, pc}}",
+        ".purgem bitsback_split",
+        ".purgem bitsback_packed",
+        ".purgem bitsback_pair",
+    )
+}
+
+/// The sums of products of one channel at positions that are a step apart, two at a time.
+///
+/// # Safety
+/// `job.count` isn't 0, and so many sums, rounded up to two, can be written; from `job.taps` to
+/// `job.taps_end` are at least three taps, a multiple of three; all inputs that they lead to from each
+/// position can be read.
+// SAFETY: the body follows the C calling convention (the argument in r0, r4–r11 and lr saved and
+// restored, the stack as it was). Of each position it reads the taps' inputs alone: where one is left, it
+// counts as two. Words are at addresses that are multiples of four.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn dot_taps(job: *const Taps) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r1, r8",
+        "mov r2, r9",
+        "mov r3, r10",
+        "mov r4, r11",
+        "push {{r0-r4}}",
+        "ldm r0!, {{r3, r4}}",
+        "lsls r2, r4, #1",
+        "mov r12, r2",
+        "adds r4, r3, r4",
+        "ldm r0!, {{r1, r2, r7}}",
+        "mov lr, r1",
+        "ldm r0!, {{r1, r2}}",
+        "mov r10, r1",
+        "mov r11, r2",
+        "1:",
+        "mov r1, lr",
+        "cmp r1, #1",
+        "bne 2f",
+        "mov r4, r3",
+        "2:",
+        "mov r8, r10",
+        "mov r9, r10",
+        "ldr r0, [sp]",
+        "ldr r0, [r0, #12]",
+        "3:",
+        ".rept {step}",
+        "ldm r0!, {{r1, r2}}",
+        "ldrsb r5, [r3, r1]",
+        "ldrsb r6, [r4, r1]",
+        "muls r5, r2, r5",
+        "muls r6, r2, r6",
+        "add r8, r8, r5",
+        "add r9, r9, r6",
+        ".endr",
+        "cmp r0, r7",
+        "bne 3b",
+        "mov r1, r11",
+        "mov r5, r8",
+        "mov r6, r9",
+        "stm r1!, {{r5, r6}}",
+        "mov r11, r1",
+        "add r3, r3, r12",
+        "add r4, r4, r12",
+        "mov r1, lr",
+        "subs r1, r1, #2",
+        "mov lr, r1",
+        "bhi 1b",
+        "pop {{r0-r4}}",
+        "mov r8, r1",
+        "mov r9, r2",
+        "mov r10, r3",
+        "mov r11, r4",
+        "pop {{r4-r7, pc}}",
+        step = const super::TAPS_STEP,
+    )
+}
+
+/// The outputs of rows from their sums: 33 instructions each.
+///
+/// With a sum of a = 2¹⁶·a₁ + a₀, a₀ signed, and a fraction of b = 2¹⁶·b₁ + b₀, the product is
+/// 2³²·a₁b₁ + 2¹⁶·m + r where m = a₁b₀ + a₀b₁ + ⌊a₀b₀ / 2¹⁶⌋ and 0 ≤ r < 2¹⁶. As |a| < 2²⁹ and 0 ≤ b < 2³¹,
+/// |m| < 2³⁰ + 2²⁹ + 2¹⁵, and nothing overflows. Rounded half up to a multiple of 2³¹, which r can't
+/// change, it is 2·a₁b₁ + ⌊m / 2¹⁵⌋, and one more where the bit is set that ASRS shifts out last, into
+/// the carry. So is the second rounding made, of a number that is one less where it's negative.
+///
+/// # Safety
+/// From `job.scales` to `job.scales_end` is at least one scale; at `job.sums`, and `job.sums_step` bytes further for each row more, are as many
+/// sums, not none, as there are steps of `job.stride` bytes in `job.span`; so many outputs from
+/// `job.outputs` on, and from each byte behind it on for each row more, can be written. What
+/// comes of a rare row has no meaning.
+// SAFETY: the body follows the C calling convention (the argument in r0, r4–r11 and lr saved and
+// restored, the stack as it was). It reads the sums and writes the outputs of the contract alone; of
+// `job` it changes `sums`, `scales` and `outputs`. Words are at addresses that are multiples of four.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn outputs(job: *mut Outputs) {
+    naked_asm!(
+        "push {{r4-r7, lr}}",
+        "mov r1, r8",
+        "mov r2, r9",
+        "mov r3, r10",
+        "mov r4, r11",
+        "push {{r0-r4}}",
+        "sub sp, #4",
+        "ldr r1, [r0, #24]",
+        "mov lr, r1",
+        "ldr r1, [r0, #28]",
+        "mov r12, r1",
+        "ldr r1, [r0, #32]",
+        "mov r10, r1",
+        "ldr r1, [r0, #36]",
+        "mov r11, r1",
+        "movs r6, #0",
+        "1:", // r0: the job
+        "ldr r1, [r0, #8]",
+        "ldm r1!, {{r4, r7}}",
+        "adds r1, r1, #4",
+        "str r1, [r0, #8]",
+        "uxth r5, r4",
+        "lsrs r4, r4, #16",
+        "ldr r1, [r0]",
+        "mov r8, r1",
+        "ldr r2, [r0, #4]",
+        "adds r1, r1, r2",
+        "str r1, [r0]",
+        "ldr r1, [r0, #16]",
+        "mov r9, r1",
+        "adds r2, r1, #1",
+        "str r2, [r0, #16]",
+        "ldr r2, [r0, #20]",
+        "adds r1, r1, r2",
+        "str r1, [sp]",
+        "2:", // r5, r4: the fraction; r7: the shift; r6: 0
+        "mov r3, r8",
+        "ldm r3!, {{r0}}",
+        "mov r8, r3",
+        "sxth r1, r0",
+        "asrs r0, r0, #16",
+        "adcs r0, r0, r6",
+        "mov r2, r5",
+        "muls r2, r1, r2",
+        "asrs r2, r2, #16",
+        "mov r3, r5",
+        "muls r3, r0, r3",
+        "adds r2, r2, r3",
+        "muls r1, r4, r1",
+        "adds r2, r2, r1",
+        "muls r0, r4, r0",
+        "lsls r0, r0, #1",
+        "asrs r2, r2, #15",
+        "adcs r0, r0, r2",
+        "asrs r1, r0, #31",
+        "adds r0, r0, r1",
+        "asrs r0, r0, r7",
+        "adcs r0, r0, r6",
+        "add r0, r0, r12",
+        "cmp r0, r10",
+        "bge 3f",
+        "mov r0, r10",
+        "3:",
+        "cmp r0, r11",
+        "ble 4f",
+        "mov r0, r11",
+        "4:",
+        "mov r3, r9",
+        "strb r0, [r3]",
+        "add r9, r9, lr",
+        "ldr r3, [sp]",
+        "cmp r9, r3",
+        "bne 2b",
+        "ldr r0, [sp, #4]",
+        "ldr r1, [r0, #8]",
+        "ldr r2, [r0, #12]",
+        "cmp r1, r2",
+        "bne 1b",
+        "add sp, #4",
+        "pop {{r0-r4}}",
+        "mov r8, r1",
+        "mov r9, r2",
+        "mov r10, r3",
+        "mov r11, r4",
+        "pop {{r4-r7, pc}}",
     )
 }
