@@ -20,7 +20,7 @@ const RIDGE: f64 = 1e-9;
 /// A count that would make the sum of squares smaller by less for each unit stays out.
 const LEAST_GAIN: f64 = 1e-9;
 /// Counts that add less of their layers' instructions are left out.
-const LEAST_SHARE: f64 = 2e-4;
+const LEAST_SHARE: f64 = 1e-3;
 /// Digits of a cost.
 const DIGITS: i32 = 4;
 

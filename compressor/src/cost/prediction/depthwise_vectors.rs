@@ -39,7 +39,7 @@ impl Depthwise<'_> {
         } else {
             parameters.fields(counts, channels as f64, columns, 1.0);
         }
-        counts.add(format!("quad-{}-bias", parameters.bias_name(QUAD)), quads);
+        counts.add(format!("quad-{}-bias", parameters.bias_name()), quads);
         counts.add(format!("quad-{}", parameters.scope()), quads);
         if parameters.has_offset() {
             counts.add("fold-quad", quads);

@@ -60,15 +60,19 @@ impl Parameters {
         self.multipliers.get(rows.start.min(end)..end).unwrap_or_default()
     }
 
-    /// How biases of so many rows are stored, as a name, and whether a kernel reads them as they lie.
-    pub(super) fn bias_name(&self, rows: usize) -> &'static str {
+    /// How biases are stored, as a name.
+    pub(super) fn bias_name(&self) -> &'static str {
         match self.bias {
             None => "no",
             Some((BiasWidth::I8, _)) => "byte",
             Some((BiasWidth::I16, _)) => "half",
-            Some((BiasWidth::I32, 0)) if rows.is_multiple_of(4) => "word",
-            Some((BiasWidth::I32, _)) => "apart",
+            Some((BiasWidth::I32, _)) => "word",
         }
+    }
+
+    /// Whether a kernel reads biases of so many rows as they lie, where rows share a multiplier.
+    fn lies_ready(&self, rows: usize) -> bool {
+        !self.per_channel && self.bias == Some((BiasWidth::I32, 0)) && rows.is_multiple_of(4)
     }
 
     /// Whether multipliers are of a channel's own, as a name.
@@ -77,7 +81,7 @@ impl Parameters {
     }
 
     /// The outputs of some rows at so many positions, a chunk at a time; what rows are finished with is
-    /// prepared `held` times.
+    /// prepared `held` times, but for biases that a kernel reads as they lie.
     pub(super) fn finish(
         &self,
         counts: &mut Counts,
@@ -85,6 +89,7 @@ impl Parameters {
         columns: usize,
         positions: f64,
         held: f64,
+        reads_biases: bool,
     ) {
         let (count, scope) = (rows.len(), self.scope());
         let times = |number: usize| positions * number as f64;
@@ -95,9 +100,10 @@ impl Parameters {
         let is_fast = self.per_channel && self.bias.is_some();
         for first in rows.clone().step_by(CHUNK) {
             let some = self.some(first..rows.end.min(first + CHUNK));
-            let (kinds, bias) = (Kinds::of(some, columns), self.bias_name(some.len()));
-            // By their biases, too.
-            counts.add(format!("output-{scope}-{bias}-bias"), times(some.len()));
+            let (kinds, bias) = (Kinds::of(some, columns), self.bias_name());
+            if !reads_biases || !self.lies_ready(some.len()) {
+                counts.add(format!("output-{scope}-{bias}-bias"), times(some.len()));
+            }
             counts.add("shifted-output", positions * kinds.shifted);
             counts.add("shiftless-output", positions * kinds.shiftless);
             // Rows that scales are prepared for, fast or one by one.
@@ -136,7 +142,7 @@ impl Parameters {
     ) -> Kinds {
         const LANES: usize = 4;
         let groups = self.rows.div_ceil(LANES) as f64;
-        let (scope, bias) = (self.scope(), self.bias_name(LANES));
+        let (scope, bias) = (self.scope(), self.bias_name());
         counts.add(format!("group-{scope}"), times * groups);
         counts.add(format!("group-{scope}-{bias}-bias"), times * groups);
         let mut all = Kinds::default();
@@ -177,13 +183,19 @@ mod tests {
 
     #[test]
     fn outputs_are_finished_by_chunks() {
-        let mut counts = Counts::default();
-        let parameters = Parameters::plain(65, Layout::RowMajor);
-        parameters.finish(&mut counts, 0..65, 9, 10.0, 3.0);
-        assert_eq!([counts.get("held-row"), counts.get("output-channel")], [195.0, 650.0]);
+        let mut parameters = Parameters::plain(66, Layout::RowMajor);
+        let counted = |parameters: &Parameters, reads_biases| {
+            let mut counts = Counts::default();
+            parameters.finish(&mut counts, 0..66, 9, 10.0, 3.0, reads_biases);
+            counts
+        };
+        let counts = counted(&parameters, true);
+        assert_eq!([counts.get("held-row"), counts.get("output-channel")], [198.0, 660.0]);
         assert_eq!([counts.get("chunk-channel"), counts.get("quad-channel")], [20.0, 170.0]);
-        // Biases of whole quads are read as they lie.
-        assert_eq!(counts.get("output-channel-word-bias"), 640.0);
-        assert_eq!(counts.get("output-channel-apart-bias"), 10.0);
+        assert_eq!(counts.get("output-channel-word-bias"), 660.0);
+        // Biases of whole quads are read as they lie: of the first chunk.
+        parameters.per_channel = false;
+        assert_eq!(counted(&parameters, true).get("output-layer-word-bias"), 20.0);
+        assert_eq!(counted(&parameters, false).get("output-layer-word-bias"), 660.0);
     }
 }

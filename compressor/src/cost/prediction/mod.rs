@@ -123,6 +123,7 @@ pub(crate) fn model(core: Core, model: &Model<'_>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::path::{Form, Way};
     use super::*;
 
     #[test]
@@ -138,10 +139,13 @@ mod tests {
 
     #[test]
     fn every_path_has_costs_on_every_core() {
+        // Groups of channels aren't of half-words there.
+        let never = (Core::CortexM55, Path::Weights(Way::Depthwise, Form::Halves));
         for core in Core::ALL {
             for path in Path::all() {
                 let costs = Table::built_in().costs(core.counted(), path);
-                assert!(!costs.is_empty(), "{core}: {}", path.name());
+                let is_taken = (core, path) != never;
+                assert_eq!(!costs.is_empty(), is_taken, "{core}: {}", path.name());
             }
         }
     }

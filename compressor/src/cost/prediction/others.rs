@@ -1,7 +1,7 @@
 //! Operators without weights.
 
 use bitsback_runtime::format::{Tensor, Window};
-use bitsback_runtime::ops::{Concat, Mean, Pad, ResizeNearest, Slice};
+use bitsback_runtime::ops::{Concat, Mean, ResizeNearest, Slice};
 use bitsback_runtime::{Op, Step};
 
 use super::copies::Copies;
@@ -51,7 +51,7 @@ impl Other<'_> {
             Op::AvgPool2d(op) => self.pool(counts, &op.window, true),
             Op::Mean(op) => self.mean(counts, op),
             Op::Concat(op) => self.concat(counts, op, &inputs),
-            Op::Pad(op) => self.pad(counts, op, &inputs),
+            Op::Pad(_) => self.pad(counts, &inputs),
             Op::Slice(op) => self.slice(counts, op, &inputs),
             Op::ResizeNearest(op) => self.resize(counts, op, &inputs),
             Op::LeakyRelu(_) => {
@@ -157,7 +157,7 @@ impl Other<'_> {
     }
 
     /// Rows are filled with the value around them, and then copied byte by byte.
-    fn pad(&self, counts: &mut Counts, _op: &Pad, inputs: &[Tensor]) {
+    fn pad(&self, counts: &mut Counts, inputs: &[Tensor]) {
         let row = dims(inputs.first()).last().copied().unwrap_or(1).max(1);
         let all = inputs.first().map_or(0, Tensor::len);
         counts.add("row", (all / row) as f64);

@@ -150,7 +150,7 @@ impl<'a> Gathers<'a> {
             true => self.all,
             false => finished,
         };
-        parameters.finish(counts, rows, columns, finished, held);
+        parameters.finish(counts, rows, columns, finished, held, false);
         if is_pooled {
             let rows = count as f64;
             let [one, two, three, four] = self.filled.map(|groups| groups * rows);

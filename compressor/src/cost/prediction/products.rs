@@ -107,7 +107,8 @@ impl Parameters {
             (Family::Dsp, 4) if fits => self.spread_nibbles(counts, columns),
             _ => self.blocks(counts, rows, columns, 1.0),
         }
-        self.finish(counts, 0..rows, columns, 1.0, 1.0);
+        let reads_biases = kernels.family == Family::Dsp;
+        self.finish(counts, 0..rows, columns, 1.0, 1.0, reads_biases);
         if kernels.family == Family::Vectors {
             self.held_quads(counts, rows, columns, 1.0);
         }

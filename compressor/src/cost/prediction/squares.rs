@@ -25,11 +25,6 @@ impl Squares {
     pub(super) fn contains(&self, down: usize, right: usize) -> bool {
         self.down.contains(&down) && self.right.contains(&right)
     }
-
-    /// Whether there is none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.down.is_empty() || self.right.is_empty()
-    }
 }
 
 impl Convolution<'_> {

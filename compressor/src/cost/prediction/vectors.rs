@@ -212,7 +212,7 @@ impl Convolution<'_> {
             |of: fn([usize; 2]) -> usize| pieces.iter().map(|&piece| of(piece) as f64).sum::<f64>();
         let vectors = of_pieces(|[rows, values]| (rows * values).div_ceil(VECTOR));
         let all_pieces = pieces.len() as f64;
-        let bias = parameters.bias_name(4);
+        let bias = parameters.bias_name();
         counts.add("chunk", 1.0);
         counts.add("quad", quads);
         counts.add(format!("quad-{bias}-bias"), quads);
