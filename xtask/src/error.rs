@@ -55,6 +55,13 @@ pub(crate) enum XtaskError {
     #[error("cannot fetch {set}: {reason}\n{by_hand}")]
     Fetch { set: &'static str, reason: String, by_hand: String },
 
+    #[error(
+        "{core}: {close} % of layers are predicted within a tenth, the worst is {layer} by {percent} %; after a \
+         change of kernels, have compressor/src/cost/prediction follow them and run `cargo xtask bench cost \
+         --fit --keep`"
+    )]
+    Predictions { core: String, close: f64, layer: String, percent: f64 },
+
     #[error("{}: {problem}", path.display())]
     Golden { path: PathBuf, problem: String },
 

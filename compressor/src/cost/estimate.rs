@@ -19,19 +19,16 @@ pub(crate) fn instructions(core: Core, model: &Model<'_>) -> Instructions {
 /// × width × channels, and its multiply-accumulates.
 #[cfg(feature = "training")]
 pub(crate) fn layer(core: Core, shape: &[usize], macs: u64) -> u64 {
-    let rows = shape.first().copied().unwrap_or_default();
-    let columns = shape.iter().skip(1).product::<usize>();
-    let weights = (rows as u64).saturating_mul(columns as u64).max(1);
+    let weights = shape.iter().fold(1u64, |all, &side| all.saturating_mul(side as u64)).max(1);
     let positions = usize::try_from(macs / weights).unwrap_or(usize::MAX);
-    let window_rows = if shape.len() > 2 { shape[1] } else { 1 };
-    prediction::instructions(core, &Layer::plain(core, [rows, columns], positions, window_rows))
+    prediction::instructions(core, &Layer::plain(core, shape, positions))
 }
 
 /// The estimate in words.
 #[cfg(feature = "training")]
 pub(crate) fn basis() -> &'static str {
-    "each layer by its counts (rows, positions, products and others) and what these took on layers drawn by \
-     chance, counted under QEMU"
+    "each layer by how often its kernels' loops turn, and what a turn took on layers drawn by chance, counted \
+     under QEMU"
 }
 
 #[cfg(test)]

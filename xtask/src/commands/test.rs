@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 
 use crate::boards::{self, BOARDS, Board};
-use crate::commands::{c, fuzz, onnx, qemu, setup};
+use crate::commands::{c, cost, fuzz, onnx, qemu, setup};
 use crate::error::XtaskError;
 use crate::firmware::Program;
 use crate::packages::Need;
@@ -56,6 +56,8 @@ enum Step {
     Qemu,
     /// Models changed by chance, on an emulated core of each kind and on this host.
     Fuzz,
+    /// Predicted instructions beside counted ones, of some layers on every core.
+    Cost,
 }
 
 impl Step {
@@ -75,6 +77,7 @@ impl Step {
             Self::Onnx => "onnx",
             Self::Qemu => "qemu",
             Self::Fuzz => "fuzz",
+            Self::Cost => "cost",
         }
     }
 
@@ -84,7 +87,7 @@ impl Step {
             Self::Setup | Self::Fmt | Self::Clippy | Self::Ndarray => &[],
             Self::Asan | Self::Doc | Self::Onnx => &[],
             Self::Firmware | Self::NoPanic => &[Need::Targets],
-            Self::Test | Self::Portable | Self::Qemu | Self::Fuzz => {
+            Self::Test | Self::Portable | Self::Qemu | Self::Fuzz | Self::Cost => {
                 &[Need::Targets, Need::Emulators]
             }
             Self::C => &[Need::Targets, Need::Emulators, Need::CCompiler],
@@ -132,6 +135,7 @@ impl Step {
             Self::Onnx => onnx::check(root),
             Self::Qemu => qemu::run_all(root),
             Self::Fuzz => fuzz::check(root),
+            Self::Cost => cost::check(),
         }
     }
 }

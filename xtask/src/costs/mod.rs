@@ -191,6 +191,7 @@ fn shape(step: &Step, path: Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prediction::path::Way;
 
     #[test]
     fn layers_of_every_path_are_drawn_and_again_the_same() {
@@ -199,8 +200,12 @@ mod tests {
         assert_eq!(one.len(), 2 * Path::all().len());
         for (path, models) in Path::all().into_iter().zip(one.chunks(2)) {
             for model in models {
-                let counted = of(Core::CortexM4, model, 1).unwrap();
-                assert_eq!(counted.layer.path, path, "{}", counted.shape);
+                let found = of(Core::CortexM4, model, 1).unwrap();
+                let (found, shape) = (found.layer.path, found.shape);
+                // What groups of channels don't take goes one channel at a time.
+                let falls = matches!((path, found), (Path::Weights(Way::Depthwise, form),
+                    Path::Weights(Way::Channels, other)) if form == other);
+                assert!(found == path || falls, "{shape}");
             }
         }
     }

@@ -54,23 +54,39 @@ pub enum Core {
     CortexA53,
 }
 
+/// Which kernels a core has: a folder of `runtime/src/arch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// One product at a time: `scalar`.
+    Scalar,
+    /// Two of half-words at a time: `dsp`.
+    Dsp,
+    /// Vectors of an M-profile core: `mve`.
+    Vectors,
+    /// Vectors of an A-profile core: `neon`.
+    Neon,
+}
+
 /// What a core's kernels distinguish: the same constants as in `runtime/src/arch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Kernels {
+    pub(crate) family: Family,
     /// Positions of a convolution that are gathered at once: `POSITIONS`.
     pub(crate) positions: usize,
-    /// Least values of a window's row that are gathered the fast way.
+    /// Least values of a window's row that are gathered the fast way: `LEAST_ROW`.
     pub(crate) least_row: usize,
-    /// Columns of a patch that are gathered at once.
+    /// Columns of a patch that are gathered at once: `PIECE_MAX`.
     pub(crate) piece: usize,
-    /// Most inputs of a dense layer that are made ready at once.
+    /// Columns of a patch that is gathered at all: `PATCH_MAX`.
+    pub(crate) patch: usize,
+    /// Most inputs of a dense layer that are made ready at once: four times `MAX_GROUPS`.
     pub(crate) inputs: usize,
     /// Least values of a sum of two tensors that is made by tables: `MIN_COUNT`.
     pub(crate) tabled: usize,
-    /// Neighbouring channels that a depthwise convolution takes at once: `LANES`.
-    pub(crate) lanes: usize,
-    /// Multipliers that shift to the right by so many positions take the fast way.
-    pub(crate) common_shifts: [i32; 2],
+    /// Stretches of windows along an axis that depthwise kernels take: `SPANS_MAX` or `RUNS_MAX`.
+    pub(crate) runs: usize,
+    /// Weights of coded filters that are decoded at once: `DECODED_MAX`.
+    pub(crate) decoded: usize,
 }
 
 impl Core {
@@ -154,27 +170,39 @@ impl Core {
 
     /// What its kernels distinguish.
     pub(crate) fn kernels(self) -> Kernels {
-        const PORTABLE: Kernels = Kernels {
+        const SCALAR: Kernels = Kernels {
+            family: Family::Scalar,
             positions: 1,
             least_row: 1,
             piece: usize::MAX,
+            patch: 576,
             inputs: usize::MAX,
             tabled: 1,
-            lanes: 4,
-            common_shifts: [i32::MIN, i32::MAX],
+            runs: 9,
+            decoded: 608,
         };
         match self.counted() {
             Self::CortexM4 => Kernels {
+                family: Family::Dsp,
                 positions: 4,
                 least_row: 3,
-                tabled: 256,
                 piece: 192,
+                patch: usize::MAX,
                 inputs: 1024,
-                common_shifts: [1, 31],
-                ..PORTABLE
+                tabled: 256,
+                runs: 16,
+                decoded: 1200,
             },
-            Self::CortexM55 => Kernels { positions: 3, piece: 384, lanes: 8, ..PORTABLE },
-            _ => PORTABLE,
+            Self::CortexM55 => Kernels {
+                family: Family::Vectors,
+                piece: 384,
+                patch: 1152,
+                runs: usize::MAX,
+                decoded: 2048,
+                ..SCALAR
+            },
+            Self::CortexA53 => Kernels { family: Family::Neon, decoded: 2048, ..SCALAR },
+            _ => SCALAR,
         }
     }
 }

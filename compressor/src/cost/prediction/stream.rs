@@ -13,8 +13,16 @@ pub(super) struct Stream {
     pub(super) used: u64,
     /// Steps that their magnitudes are told in.
     pub(super) steps: u64,
-    /// Weights whose magnitude is told as a number.
+    /// Weights whose magnitude is told as a number,
     pub(super) large: u64,
+    /// and the bits of those.
+    pub(super) large_bits: u64,
+    /// Biases, which are numbers, too,
+    pub(super) biases: u64,
+    /// and their bits.
+    pub(super) bias_bits: u64,
+    /// Weights behind one other than 0.
+    pub(super) near: u64,
 }
 
 impl Stream {
@@ -35,13 +43,19 @@ impl Stream {
         let mut stream = Self::default();
         for _ in 0..rows {
             if affine.bias.is_some() {
-                contexts.read_bias(&mut decoder);
+                let bias = contexts.read_bias(&mut decoder).unsigned_abs();
+                stream.biases += 1;
+                stream.bias_bits += u64::from(u16::BITS - bias.leading_zeros());
             }
             contexts.read_row(&mut decoder, &mut row);
+            let behind = row.len().saturating_sub(lag);
+            stream.near += row.iter().take(behind).filter(|&&weight| weight != 0).count() as u64;
             for magnitude in row.iter().map(|&weight| (weight as i8).unsigned_abs()) {
                 stream.used += u64::from(magnitude > 0);
                 stream.steps += u64::from(magnitude.min(COUNTED));
                 stream.large += u64::from(magnitude > COUNTED);
+                let rest = magnitude.saturating_sub(COUNTED + 1);
+                stream.large_bits += u64::from(u8::BITS - rest.leading_zeros());
             }
         }
         stream
@@ -70,6 +84,10 @@ mod tests {
             clamp: Clamp::NONE,
         };
         let stream = Stream::read(&affine, &bytes[..len], [2, 6], 1);
-        assert_eq!(stream, Stream { used: 5, steps: 1 + 2 + 14 + 3 + 14, large: 1 });
+        let steps = 1 + 2 + 14 + 3 + 14;
+        // 20 is the fifth number behind 14; the bias is 0b111.
+        let (large_bits, biases, bias_bits, near) = (3, 2, 2 * 3, 4);
+        let expected = Stream { used: 5, steps, large: 1, large_bits, biases, bias_bits, near };
+        assert_eq!(stream, expected);
     }
 }

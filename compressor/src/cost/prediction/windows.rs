@@ -13,19 +13,21 @@ pub(super) struct Axis {
     pub(super) output: usize,
 }
 
-/// Windows along an axis, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Along {
-    /// Windows.
-    pub(super) windows: f64,
-    /// Those that lie inside the image.
-    pub(super) inside: f64,
-    /// Taps inside, of all windows.
-    pub(super) taps: f64,
-    /// Stretches of windows that have the same taps inside.
-    pub(super) runs: f64,
-    /// Taps inside, of one window of each run.
-    pub(super) run_taps: f64,
+/// A window along an axis: its taps inside the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Taps {
+    /// The first of them, and where it is read.
+    pub(super) first: usize,
+    pub(super) position: usize,
+    /// How many there are.
+    pub(super) count: usize,
+}
+
+/// Neighbouring windows along an axis that have the same taps inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) taps: usize,
+    pub(super) windows: usize,
 }
 
 impl Axis {
@@ -46,70 +48,57 @@ impl Axis {
         })
     }
 
-    /// How many taps of window `index` lie inside.
-    fn taps(&self, index: usize) -> usize {
+    /// Which taps of window `index` lie inside.
+    pub(super) fn taps(&self, index: usize) -> Taps {
         let begin = index * self.stride;
         let first = self.padding.saturating_sub(begin).div_ceil(self.dilation);
         let room = (self.padding + self.input).saturating_sub(begin);
-        room.div_ceil(self.dilation).min(self.size).saturating_sub(first)
+        let count = room.div_ceil(self.dilation).min(self.size).saturating_sub(first);
+        let position = (begin + first * self.dilation).saturating_sub(self.padding);
+        Taps { first, position, count }
     }
 
-    /// All windows in numbers.
-    pub(super) fn along(&self) -> Along {
-        let mut along = Along::default();
-        let mut before = 0;
-        for index in 0..self.output {
-            let taps = self.taps(index);
-            let is_whole = taps == self.size;
-            along.windows += 1.0;
-            along.taps += taps as f64;
-            along.inside += f64::from(u8::from(is_whole));
-            if index == 0 || !is_whole || before != self.size {
-                along.runs += 1.0;
-                along.run_taps += taps as f64;
-            }
-            before = taps;
-        }
-        along
+    /// Those of every window.
+    pub(super) fn all(&self) -> impl Iterator<Item = Taps> {
+        (0..self.output).map(|index| self.taps(index))
     }
-}
 
-/// Positions of a convolution that are gathered together, so many at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Gathers {
-    /// How often that is done.
-    pub(super) all: f64,
-    /// Among these, those with a position whose window leaves the image, or fewer positions.
-    pub(super) slow: f64,
-}
+    /// Whether window `index` lies inside the image.
+    pub(super) fn is_inside(&self, index: usize) -> bool {
+        self.taps(index).count == self.size
+    }
 
-impl Gathers {
-    /// Over all positions, row after row, `at_once` of them.
-    pub(super) fn of([rows, columns]: &[Axis; 2], at_once: usize) -> Self {
-        let inside: Vec<bool> =
-            (0..columns.output).map(|right| columns.taps(right) == columns.size).collect();
-        let mut gathers = Self::default();
-        let (mut filled, mut is_fast) = (0, true);
-        for down in 0..rows.output {
-            let is_row_inside = rows.taps(down) == rows.size;
-            for &is_inside in &inside {
-                is_fast &= is_row_inside && is_inside;
-                filled += 1;
-                if filled == at_once {
-                    gathers.add(is_fast);
-                    (filled, is_fast) = (0, true);
-                }
+    /// Taps inside, of all windows.
+    pub(super) fn tap_sum(&self) -> f64 {
+        self.all().map(|taps| taps.count as f64).sum()
+    }
+
+    /// Whether a window leaves the image.
+    pub(super) fn is_clipped(&self) -> bool {
+        self.all().any(|taps| taps.count < self.size)
+    }
+
+    /// Windows in runs: those inside are alike, others stand alone.
+    pub(super) fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for taps in self.all() {
+            match runs.last_mut() {
+                Some(run) if run.taps == self.size && taps.count == self.size => run.windows += 1,
+                _ => runs.push(Run { taps: taps.count, windows: 1 }),
             }
         }
-        if filled > 0 {
-            gathers.add(false);
-        }
-        gathers
+        runs
     }
 
-    fn add(&mut self, is_fast: bool) {
-        self.all += 1.0;
-        self.slow += f64::from(u8::from(!is_fast));
+    /// Different windows with how many there are of each: `modulus` values on, positions are alike, and so
+    /// many values lie between two of them.
+    pub(super) fn kinds(&self, step: usize, modulus: usize) -> Vec<(Taps, f64)> {
+        let mut kinds = std::collections::BTreeMap::new();
+        for taps in self.all() {
+            let position = taps.position * step % modulus;
+            *kinds.entry(Taps { position, ..taps }).or_insert(0.0) += 1.0;
+        }
+        kinds.into_iter().collect()
     }
 }
 
@@ -120,24 +109,22 @@ mod tests {
     #[test]
     fn taps_and_runs_are_counted() {
         let axis = Axis { size: 3, stride: 1, padding: 1, dilation: 1, input: 6, output: 6 };
-        let along = axis.along();
         // 2 + 4 · 3 + 2 taps; the first window, those inside, the last one.
-        assert_eq!(
-            along,
-            Along { windows: 6.0, inside: 4.0, taps: 16.0, runs: 3.0, run_taps: 7.0 }
-        );
-        // 36 positions, 16 of them inside; of the fours only those in the middle of four rows.
-        assert_eq!(Gathers::of(&[axis, axis], 1), Gathers { all: 36.0, slow: 20.0 });
-        let wide = Axis { input: 8, output: 8, ..axis };
-        assert_eq!(Gathers::of(&[axis, wide], 4), Gathers { all: 12.0, slow: 12.0 });
-        let five = Axis { size: 1, padding: 0, input: 5, output: 5, ..axis };
-        assert_eq!(Gathers::of(&[five, five], 4), Gathers { all: 7.0, slow: 1.0 });
+        assert_eq!(axis.tap_sum(), 16.0);
+        let run = |taps, windows| Run { taps, windows };
+        assert_eq!(axis.runs(), [run(2, 1), run(3, 4), run(2, 1)]);
+        assert!(axis.is_clipped() && !axis.is_inside(0) && axis.is_inside(1));
+        assert_eq!(axis.taps(0), Taps { first: 1, position: 0, count: 2 });
         let far = Axis { dilation: 2, padding: 0, output: 2, ..axis };
-        assert_eq!(far.along().taps, 6.0);
-        let one = Axis { size: 1, padding: 0, ..axis };
-        assert_eq!(
-            one.along(),
-            Along { windows: 6.0, inside: 6.0, taps: 6.0, runs: 1.0, run_taps: 1.0 }
-        );
+        assert_eq!(far.runs(), [run(3, 2)]);
+        assert_eq!(far.taps(1), Taps { first: 0, position: 1, count: 3 });
+    }
+
+    #[test]
+    fn windows_of_a_kind_read_alike_addresses() {
+        let axis = Axis { size: 2, stride: 1, padding: 0, dilation: 1, input: 9, output: 8 };
+        let kinds = axis.kinds(3, 4);
+        let expected = [0, 1, 2, 3].map(|position| (Taps { first: 0, position, count: 2 }, 2.0));
+        assert_eq!(kinds, expected);
     }
 }
