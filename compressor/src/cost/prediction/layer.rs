@@ -1,8 +1,8 @@
 //! A layer as its kernels see it: the path that it takes through them, and its counts.
 
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Layout, PAIR_BLOCK_ROWS, Requantization,
-    Tensor, Window,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, PAIR_BLOCK_ROWS, Requantization, Tensor,
+    Window,
 };
 use bitsback_runtime::ops::{CodedAffine, FILTER_MAX};
 use bitsback_runtime::requantize::Multiplier;
@@ -64,36 +64,6 @@ impl Layer {
         layer.features.set(Feature::Input, input.map_or(0, Tensor::len) as f64);
         layer.features.set(Feature::Output, output.len() as f64);
         layer
-    }
-
-    /// A layer of 8-bit weights that is yet to be compiled, in the core's own layout: so many `rows`
-    /// of `columns` at so many `positions`, of windows with so many rows.
-    pub(crate) fn plain(
-        core: Core,
-        [rows, columns]: [usize; 2],
-        positions: usize,
-        window_rows: usize,
-    ) -> Self {
-        let pairs = core.layout() == Layout::Pairs;
-        let fits = rows >= PAIR_BLOCK_ROWS && columns <= FILTER_MAX;
-        let form = if pairs && fits { Form::Pairs } else { Form::Bytes };
-        let way = match positions {
-            0 | 1 => Way::Dense,
-            _ if columns > FILTER_MAX => Way::LongConv,
-            _ => Way::Conv,
-        };
-        let mut features = Features::new();
-        let positions = positions.max(1) as f64;
-        let gathers = (positions / core.kernels().positions as f64).ceil();
-        products(&mut features, [rows, columns], positions, gathers);
-        features.set(Feature::Gather, gathers);
-        features.set(Feature::WindowRow, positions * window_rows as f64);
-        features.set(Feature::Gathered, positions * columns as f64);
-        let vectors = columns.div_ceil(window_rows.max(1)).div_ceil(16) * window_rows;
-        features.set(Feature::GatheredVector, positions * vectors as f64);
-        features.set(Feature::Output, positions * rows as f64);
-        features.set(Feature::Input, columns as f64);
-        Self { path: Path::Weights(way, form), features }
     }
 }
 
