@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{Core, Instructions};
 use crate::graph::LeftOut;
 use crate::posterior::Prior;
 use crate::select::FrontSummary;
@@ -23,6 +24,17 @@ pub struct Figures {
     /// Working memory of the integer runtime; a float network has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arena_bytes: Option<u64>,
+}
+
+/// What an inference takes on the device, before and after.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Its core.
+    pub core: Core,
+    /// Of the dense network in plain 8 bits, by the same runtime; none where it has no integer form.
+    pub dense: Option<Instructions>,
+    /// Of the model, with its weights as they are stored and unpacked once.
+    pub compressed: Instructions,
 }
 
 /// One affine layer before and after.
@@ -126,6 +138,9 @@ pub struct Summary {
     pub dense: Figures,
     /// The model file, run by the integer runtime.
     pub compressed: Figures,
+    /// Instructions of an inference of both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Speed>,
     /// Affine layers, in order.
     pub layers: Vec<LayerSummary>,
     /// Whether the networks are better than chance.
@@ -186,6 +201,7 @@ impl Summary {
             test_examples,
             dense,
             compressed,
+            instructions: None,
             layers,
             chance: None,
             left_out: None,
@@ -227,6 +243,7 @@ pub(crate) fn error_interval(error_percent: f64, count: u64) -> Option<(f64, f64
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::cost::{Provenance, Unpacked};
 
     /// A summary with every field filled, for other modules' tests, too.
     pub(crate) fn example() -> Summary {
@@ -256,6 +273,27 @@ pub(crate) mod tests {
             macs_after: 1_200,
         };
         Summary::new(origin, 400, dense, compressed, vec![layer])
+    }
+
+    /// Both networks' instructions, so known.
+    pub(crate) fn speed(dense: Provenance, compressed: Provenance) -> Speed {
+        let unpacked = Some(Unpacked { count: 16_000, weights_ram_bytes: 1_427 });
+        let compressed = Instructions { unpacked, ..Instructions::stored(64_000, compressed) };
+        let dense = Some(Instructions::stored(48_000, dense));
+        Speed { core: Core::CortexM4, dense, compressed }
+    }
+
+    #[test]
+    fn json_tells_both_ways() {
+        let mut summary = example();
+        summary.instructions = Some(speed(Provenance::Estimated, Provenance::Estimated));
+        let value = serde_json::to_value(&summary).unwrap();
+        let instructions = &value["instructions"];
+        assert_eq!(instructions["core"], "cortex-m4");
+        assert_eq!(instructions["dense"]["count"], 48_000);
+        assert_eq!(instructions["compressed"]["count"], 64_000);
+        assert_eq!(instructions["compressed"]["unpacked"]["weights_ram_bytes"], 1_427);
+        assert_eq!(serde_json::from_value::<Summary>(value).unwrap(), summary);
     }
 
     #[test]

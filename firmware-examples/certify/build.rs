@@ -2,4 +2,5 @@
 fn main() {
     println!("cargo::rustc-link-arg-bins=-Tboard.x");
     println!("cargo::rerun-if-env-changed=BITSBACK_MODEL");
+    println!("cargo::rerun-if-env-changed=BITSBACK_WEIGHTS_RAM");
 }

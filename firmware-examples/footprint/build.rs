@@ -8,6 +8,7 @@ use bitsback_runtime::Model;
 fn main() {
     println!("cargo::rustc-link-arg-bins=-Tboard.x");
     println!("cargo::rerun-if-env-changed=BITSBACK_MODEL");
+    println!("cargo::rerun-if-env-changed=BITSBACK_WEIGHTS_RAM");
     println!(
         "cargo::rustc-check-cfg=cfg(family, values(\"cortex_m\", \"riscv\", \"arm9\", \"aarch64\"))"
     );

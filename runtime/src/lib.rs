@@ -87,6 +87,8 @@ pub use format::{
 pub use interpreter::{ArenaTooSmall, InputError, Interpreter, Profiler, Running, quantize};
 pub use model::{Limits, Model, Ops, Step};
 pub use ops::{ALL_KINDS, Op, OpKind, Parameters};
+#[cfg(any(test, feature = "std"))]
+pub use unpacked::UnpackedOp;
 pub use unpacked::{Stored, Unpacked, Weights};
 
 /// The kernels that this crate was built with: `dsp`, `mve`, `neon`, `x86_64`, `thumb1`, `thumb2`,

@@ -50,7 +50,7 @@ mod tests {
             arena_bytes: 0,
             stack_bytes: 0,
             unpacked_instructions: 0,
-            weights_bytes: 0,
+            weights_ram_bytes: 0,
             first_mismatch: None,
         }
     }

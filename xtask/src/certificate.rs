@@ -27,6 +27,20 @@ pub(crate) struct Budget {
 pub(crate) struct Certificate {
     pub(crate) target: &'static str,
     pub(crate) model: String,
+    /// With weights as they are stored.
+    #[serde(flatten)]
+    pub(crate) stored: Way,
+    /// With weights unpacked once into RAM; none where there are none to unpack, or the board has no room.
+    pub(crate) unpacked: Option<Way>,
+    /// What to do where weights are laid out for another core.
+    pub(crate) layout_note: Option<String>,
+    /// The names of what exceeds the budget: `flash`, `ram`, `instructions`.
+    pub(crate) exceeded: Vec<&'static str>,
+}
+
+/// What a model costs, run one of two ways.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Way {
     /// Start-up, code, constants and model of the linked program.
     pub(crate) flash_bytes: u64,
     /// `flash_bytes` less the model.
@@ -35,8 +49,8 @@ pub(crate) struct Certificate {
     /// Static variables, the arena among them, and the deepest stack.
     pub(crate) ram_bytes: u64,
     pub(crate) arena_bytes: u64,
-    /// Memory for unpacked weights; 0 where they aren't.
-    pub(crate) weights_bytes: u64,
+    /// RAM for unpacked weights; 0 where they aren't.
+    pub(crate) weights_ram_bytes: u64,
     /// Static variables other than arena and weights.
     pub(crate) static_bytes: u64,
     pub(crate) stack_bytes: u64,
@@ -47,43 +61,33 @@ pub(crate) struct Certificate {
     /// Instructions of unpacking, as well.
     pub(crate) unpack_instructions: u64,
     pub(crate) layers: Vec<Layer>,
-    /// What to do where weights are laid out for another core.
-    pub(crate) layout_note: Option<String>,
-    /// The names of what exceeds the budget: `flash`, `ram`, `instructions`.
-    pub(crate) exceeded: Vec<&'static str>,
 }
 
-impl Certificate {
-    /// Builds the firmware, measures it, and compares.
-    pub(crate) fn issue(
+impl Way {
+    /// Builds the firmware and measures it.
+    fn measure(
         root: &Path,
         board: &'static Board,
         model: &Path,
         weights: Weights,
-        budget: Budget,
     ) -> Result<Self, XtaskError> {
         let linked = footprint::linked(root, board, model, Checked::Started, weights)?;
         let measured = measure::embedded(root, board, model, weights)?;
-        let mut certificate = Self {
-            target: board.core,
-            model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        let known = measured.arena_bytes + measured.weights_ram_bytes;
+        Ok(Self {
             flash_bytes: linked.flash,
             code_bytes: linked.flash.saturating_sub(linked.model),
             model_bytes: linked.model,
             ram_bytes: linked.ram + measured.stack_bytes,
             arena_bytes: measured.arena_bytes,
-            weights_bytes: measured.weights_bytes,
-            static_bytes: linked.ram.saturating_sub(measured.arena_bytes + measured.weights_bytes),
+            weights_ram_bytes: measured.weights_ram_bytes,
+            static_bytes: linked.ram.saturating_sub(known),
             stack_bytes: measured.stack_bytes,
             instructions: measured.instructions,
             load_instructions: measured.load_instructions,
             unpack_instructions: measured.unpack_instructions,
             layers: measured.layers,
-            layout_note: layout_note(board, model)?,
-            exceeded: Vec::new(),
-        };
-        certificate.exceeded = certificate.exceeds(budget);
-        Ok(certificate)
+        })
     }
 
     /// What is over budget.
@@ -99,9 +103,8 @@ impl Certificate {
         .collect()
     }
 
-    /// The certificate as text for people.
-    pub(crate) fn text(&self, board: &Board, budget: Budget, per_layer: bool) -> String {
-        let mut text = format!("{} on {}\n\n", self.model, board.title);
+    fn text(&self, budget: Budget, per_layer: bool) -> String {
+        let mut text = String::new();
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
@@ -117,7 +120,7 @@ impl Certificate {
             thousands(self.ram_bytes),
             Limit(self.ram_bytes, budget.ram),
             thousands(self.arena_bytes),
-            thousands(self.weights_bytes),
+            thousands(self.weights_ram_bytes),
             thousands(self.static_bytes),
             thousands(self.stack_bytes)
         );
@@ -132,9 +135,6 @@ impl Certificate {
                 count => format!(", {} to unpack its weights", thousands(count)),
             }
         );
-        if let Some(note) = &self.layout_note {
-            let _ = writeln!(text, "{note}");
-        }
         if per_layer {
             let _ = writeln!(text, "\n{:>5}  {:<18} {:>12} {:>12}", "layer", "op", "MACs", "instr");
             for layer in &self.layers {
@@ -148,19 +148,81 @@ impl Certificate {
                 );
             }
         }
+        text
+    }
+}
+
+impl Certificate {
+    /// Builds the firmware, measures it, and compares: with weights as they are stored, and unpacked into
+    /// `weights_ram` bytes, or all that they take. The budget is for the device's way: for weights unpacked
+    /// where it is said to have RAM for them.
+    pub(crate) fn issue(
+        root: &Path,
+        board: &'static Board,
+        model: &Path,
+        weights_ram: Option<u64>,
+        budget: Budget,
+    ) -> Result<Self, XtaskError> {
+        let content = files::read(model)?;
+        let wrong = |problem: String| XtaskError::Golden { path: model.to_path_buf(), problem };
+        let parsed = Model::<'_>::parse(&content).map_err(|error| wrong(error.to_string()))?;
+        let stored = Way::measure(root, board, model, Weights::Stored)?;
+        let way = || Way::measure(root, board, model, Weights::Unpacked(weights_ram));
+        let unpacked = match weights_ram {
+            Some(0) => None,
+            _ if parsed.weights_len() == 0 => None,
+            Some(_) => Some(way()?),
+            None => match way() {
+                // Nobody asked for it.
+                Err(XtaskError::DoesNotFit { .. }) => None,
+                way => Some(way?),
+            },
+        };
+        let required = unpacked.as_ref().filter(|_| weights_ram.is_some()).unwrap_or(&stored);
+        Ok(Self {
+            target: board.core,
+            model: model.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            exceeded: required.exceeds(budget),
+            stored,
+            unpacked,
+            layout_note: layout_note(board, &parsed),
+        })
+    }
+
+    /// The certificate as text for people; whether the budget is for `given` RAM for weights.
+    pub(crate) fn text(
+        &self,
+        board: &Board,
+        budget: Budget,
+        given: bool,
+        per_layer: bool,
+    ) -> String {
+        let none = Budget::default();
+        let [of_stored, of_unpacked] = match self.unpacked {
+            Some(_) if given => [none, budget],
+            _ => [budget, none],
+        };
+        let mut text = format!("{} on {}\n\n", self.model, board.title);
+        text += &self.stored.text(of_stored, per_layer);
+        if let Some(unpacked) = &self.unpacked {
+            let ram = thousands(unpacked.weights_ram_bytes);
+            let _ =
+                writeln!(text, "\nwith {ram} bytes of RAM for weights, which are unpacked once:\n");
+            text += &unpacked.text(of_unpacked, per_layer);
+        }
+        if let Some(note) = &self.layout_note {
+            let _ = writeln!(text, "{note}");
+        }
         text + "\nInstructions are counted by QEMU and exact for this program; they are not cycles.\n\
                 Flash holds start-up and inference, without I/O; the stack is measured, by paint."
     }
 }
 
 /// What to say where the model's weights are laid out for another core than the board's.
-fn layout_note(board: &Board, model: &Path) -> Result<Option<String>, XtaskError> {
-    let content = files::read(model)?;
-    let wrong = |problem: String| XtaskError::Golden { path: model.to_path_buf(), problem };
-    let parsed = Model::<'_>::parse(&content).map_err(|error| wrong(error.to_string()))?;
+fn layout_note(board: &Board, model: &Model<'_>) -> Option<String> {
     let core = board.core.trim_end_matches("-large");
-    let misfit = Core::of_name(core).and_then(|core| Misfit::find(core, &parsed));
-    Ok(misfit.map(|misfit| misfit.advice()))
+    let misfit = Core::of_name(core).and_then(|core| Misfit::find(core, model));
+    misfit.map(|misfit| misfit.advice())
 }
 
 /// The budget beside a value.
@@ -210,21 +272,31 @@ mod tests {
     use crate::boards::BOARDS;
 
     fn certificate() -> Certificate {
-        Certificate {
-            target: "cortex-m4",
-            model: "model.bbk".into(),
+        let stored = Way {
             flash_bytes: 20_000,
             code_bytes: 18_140,
             model_bytes: 1_860,
             ram_bytes: 2_000,
             arena_bytes: 960,
-            weights_bytes: 0,
+            weights_ram_bytes: 0,
             static_bytes: 0,
             stack_bytes: 1_040,
             instructions: 277_040,
             load_instructions: 9_000,
             unpack_instructions: 0,
             layers: vec![],
+        };
+        let unpacked = Way {
+            ram_bytes: 5_375,
+            weights_ram_bytes: 3_375,
+            instructions: 99_000,
+            ..stored.clone()
+        };
+        Certificate {
+            target: "cortex-m4",
+            model: "model.bbk".into(),
+            stored,
+            unpacked: Some(unpacked),
             layout_note: None,
             exceeded: vec![],
         }
@@ -232,12 +304,36 @@ mod tests {
 
     #[test]
     fn what_exceeds_its_budget_is_named() {
-        let all = Budget { flash: Some(19_999), ram: Some(2_000), instructions: Some(1) };
-        assert_eq!(certificate().exceeds(all), ["flash", "instructions"]);
-        assert!(certificate().exceeds(Budget::default()).is_empty());
-        let text = certificate().text(&BOARDS[0], all, true);
-        assert!(text.contains("OVER 19,999") && text.contains("of 2,000"), "{text}");
-        assert!(text.contains("not cycles"), "{text}");
+        let all = Budget { flash: Some(19_999), ram: Some(2_000), instructions: Some(100_000) };
+        let certificate = certificate();
+        assert_eq!(certificate.stored.exceeds(all), ["flash", "instructions"]);
+        let unpacked = certificate.unpacked.as_ref().unwrap();
+        assert_eq!(unpacked.exceeds(all), ["flash", "ram"]);
+        assert!(certificate.stored.exceeds(Budget::default()).is_empty());
+    }
+
+    #[test]
+    fn the_budget_stands_beside_the_devices_way() {
+        let all = Budget { flash: Some(19_999), ram: Some(2_000), instructions: Some(100_000) };
+        let stored = certificate().text(&BOARDS[0], all, false, true);
+        let [first, second] = stored.split("with 3,375 bytes of RAM").collect::<Vec<_>>()[..]
+        else {
+            unreachable!()
+        };
+        assert!(first.contains("277,040 OVER 100,000") && first.contains("of 2,000"), "{stored}");
+        assert!(second.contains("99,000  an inference") && !second.contains("OVER"), "{stored}");
+        assert!(stored.contains("not cycles"), "{stored}");
+        let unpacked = certificate().text(&BOARDS[0], all, true, false);
+        assert!(unpacked.contains("277,040  an inference"), "{unpacked}");
+        assert!(unpacked.contains("99,000 of 100,000"), "{unpacked}");
+    }
+
+    #[test]
+    fn both_ways_are_in_the_object() {
+        let value = serde_json::json!(certificate());
+        assert_eq!(value["instructions"], 277_040);
+        assert_eq!(value["unpacked"]["instructions"], 99_000);
+        assert_eq!(value["unpacked"]["weights_ram_bytes"], 3_375);
     }
 
     #[test]

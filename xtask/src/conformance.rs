@@ -30,7 +30,7 @@ pub(crate) struct Verdict {
     pub(crate) stack_bytes: u64,
     /// Mean instructions with weights unpacked, into so many bytes.
     pub(crate) unpacked_instructions: u64,
-    pub(crate) weights_bytes: u64,
+    pub(crate) weights_ram_bytes: u64,
 }
 
 /// The outcome of a model on a core; printed as one JSON object.
@@ -53,7 +53,7 @@ pub(crate) struct Outcome {
     pub(crate) stack_bytes: u64,
     /// Mean instructions with weights unpacked, into so many bytes: as many as they take, or the board has.
     pub(crate) unpacked_instructions: u64,
-    pub(crate) weights_bytes: u64,
+    pub(crate) weights_ram_bytes: u64,
     /// The first difference, as the firmware tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_mismatch: Option<String>,
@@ -79,7 +79,7 @@ impl Outcome {
             arena_bytes: 0,
             stack_bytes: 0,
             unpacked_instructions: 0,
-            weights_bytes: 0,
+            weights_ram_bytes: 0,
             first_mismatch: None,
         }
     }
@@ -159,7 +159,7 @@ pub(crate) fn run(
         arena_bytes: verdict.arena_bytes,
         stack_bytes: verdict.stack_bytes,
         unpacked_instructions: verdict.unpacked_instructions,
-        weights_bytes: verdict.weights_bytes,
+        weights_ram_bytes: verdict.weights_ram_bytes,
         first_mismatch: finished
             .stdout
             .lines()
@@ -181,7 +181,7 @@ fn verdict(stdout: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"isa":"dsp","vectors":3,"files":8,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96,"unpacked_instructions":30,"weights_bytes":9}"#;
+    const LINE: &str = r#"{"isa":"dsp","vectors":3,"files":8,"mismatches":1,"instructions":40,"arena_bytes":8,"stack_bytes":96,"unpacked_instructions":30,"weights_ram_bytes":9}"#;
 
     #[test]
     fn the_verdict_is_the_last_json_line() {

@@ -25,12 +25,17 @@ pub(crate) struct Program<'a> {
     pub(crate) is_lean: bool,
     /// The model that it includes at build time.
     pub(crate) model: Option<&'a Path>,
+    /// Bytes for unpacked weights, where that isn't all that they take.
+    pub(crate) weights_ram: Option<u64>,
     /// Whether it has the portable kernels, whatever the core can do.
     pub(crate) is_portable: bool,
 }
 
 /// Has the runtime built with its portable kernels; see `runtime/build.rs`.
 pub(crate) const PORTABLE: (&str, &str) = ("BITSBACK_ISA", "portable");
+
+/// Says how much memory a program has for unpacked weights.
+const WEIGHTS_RAM: &str = "BITSBACK_WEIGHTS_RAM";
 
 /// Builds `package` for `board`, preparing the toolchain if it must, and returns the ELF file.
 /// Progress goes to standard error, so that `--json` output stays clean.
@@ -93,6 +98,10 @@ fn compile(
     }
     if let Some(model) = program.model {
         command.env("BITSBACK_MODEL", model);
+    }
+    command.env_remove(WEIGHTS_RAM);
+    if let Some(bytes) = program.weights_ram {
+        command.env(WEIGHTS_RAM, bytes.to_string());
     }
     process::read(&mut command, BUILD_LIMIT)?;
 

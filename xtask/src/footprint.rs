@@ -47,8 +47,8 @@ pub(crate) enum Checked {
 pub(crate) enum Weights {
     /// In flash, as the model has them.
     Stored,
-    /// In RAM, unpacked once.
-    Unpacked,
+    /// Unpacked once into RAM: into so many bytes as many as fit, or all.
+    Unpacked(Option<u64>),
 }
 
 impl Weights {
@@ -59,8 +59,16 @@ impl Weights {
             board.target.starts_with("thumbv7em") || board.target_cpu == Some("cortex-m33");
         match self {
             Self::Stored => &[],
-            Self::Unpacked if has_pairs => &["unpacked", "pairs"],
-            Self::Unpacked => &["unpacked"],
+            Self::Unpacked(_) if has_pairs => &["unpacked", "pairs"],
+            Self::Unpacked(_) => &["unpacked"],
+        }
+    }
+
+    /// Bytes of RAM for weights, where that isn't all that they take.
+    pub(crate) fn ram(self) -> Option<u64> {
+        match self {
+            Self::Stored => None,
+            Self::Unpacked(bytes) => bytes,
         }
     }
 }
@@ -78,8 +86,13 @@ pub(crate) fn linked(
     if checked == Checked::Started {
         features.push("checks");
     }
-    let program =
-        Program { package: PACKAGE, features: &features, model: Some(model), ..Program::default() };
+    let program = Program {
+        package: PACKAGE,
+        features: &features,
+        model: Some(model),
+        weights_ram: weights.ram(),
+        ..Program::default()
+    };
     let elf = measure::fits(firmware::build_program(root, board, program), board, model)?;
     let model = fs::metadata(model).map_or(0, |about| about.len());
     let (flash, ram) = sizes(&elf)?;

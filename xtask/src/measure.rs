@@ -33,7 +33,7 @@ struct Total {
     instructions: Option<u64>,
     load_instructions: Option<u64>,
     unpack_instructions: Option<u64>,
-    weights_bytes: u64,
+    weights_ram_bytes: u64,
     arena_bytes: u64,
     stack_bytes: Option<u64>,
     load_stack_bytes: Option<u64>,
@@ -47,7 +47,7 @@ pub(crate) struct Measured {
     pub(crate) load_instructions: u64,
     /// Instructions of unpacking weights, once as well, and the bytes that they take then.
     pub(crate) unpack_instructions: u64,
-    pub(crate) weights_bytes: u64,
+    pub(crate) weights_ram_bytes: u64,
     pub(crate) arena_bytes: u64,
     /// The deepest stack of loading and inference.
     pub(crate) stack_bytes: u64,
@@ -94,6 +94,7 @@ pub(crate) fn embedded(
         features: &features,
         is_lean: true,
         model: Some(model),
+        weights_ram: weights.ram(),
         ..Program::default()
     };
     let elf = fits(firmware::build_program(root, board, program), board, model)?;
@@ -163,7 +164,7 @@ fn measured(stdout: &str, total: Total) -> Option<Measured> {
         instructions: total.instructions?,
         load_instructions: total.load_instructions?,
         unpack_instructions: total.unpack_instructions?,
-        weights_bytes: total.weights_bytes,
+        weights_ram_bytes: total.weights_ram_bytes,
         arena_bytes: total.arena_bytes,
         stack_bytes: total.stack_bytes?.max(total.load_stack_bytes?),
         layers,
@@ -176,7 +177,7 @@ mod tests {
 
     const PRINTED: &str = r#"{"layer":0,"op":"dense","macs":12,"instructions":40}
 {"layer":1,"op":"softmax","macs":0,"instructions":null}
-{"instructions":99,"load_instructions":7,"unpack_instructions":5,"weights_bytes":64,"arena_bytes":8,"stack_bytes":96,"load_stack_bytes":200}
+{"instructions":99,"load_instructions":7,"unpack_instructions":5,"weights_ram_bytes":64,"arena_bytes":8,"stack_bytes":96,"load_stack_bytes":200}
 "#;
 
     #[test]

@@ -13,7 +13,8 @@ use crate::error::{CliError, Error};
 ///
 /// Links the firmware that would be flashed (start-up, the operators of this model and no others,
 /// the model), reads flash and static RAM from the ELF file, runs it in QEMU, and counts the
-/// instructions of an inference and the deepest stack. RAM is arena, static variables and stack.
+/// instructions of an inference and the deepest stack. RAM is arena, static variables and stack. Where weights
+/// are coded or packed, both ways are certified: weights as they are stored, and unpacked once into RAM.
 /// Instructions are not cycles: QEMU has no pipeline and no wait states. Over a budget, the
 /// certificate is still printed, and the exit code is 5. The firmware is in the project's checkout.
 #[derive(Debug, clap::Args)]
@@ -22,13 +23,15 @@ Examples:
   bitsback certify out/lenet-5/model.bbk
   bitsback certify model.bbk --target cortex-m0 --per-layer
   bitsback certify model.bbk --flash 64K --ram 16K --instructions 2M    in CI
+  bitsback certify model.bbk --weights-ram 4K --instructions 500K
 
 Exit codes: 0 within budget, 2 usage, 4 no sound model, 5 over budget (or larger than the emulated
 board), 74 QEMU or a toolchain is missing (`bitsback doctor`), or a build failed.
 
-With --json: target, flash_bytes, code_bytes, model_bytes, ram_bytes, arena_bytes, weights_bytes,
-static_bytes, stack_bytes, instructions, load_instructions, unpack_instructions, layout_note (null where
-weights lie as the target takes them fastest), layers[] with op, macs, instructions, and exceeded[].")]
+With --json: target, flash_bytes, code_bytes, model_bytes, ram_bytes, arena_bytes, weights_ram_bytes,
+static_bytes, stack_bytes, instructions, load_instructions, unpack_instructions, layers[] with op, macs,
+instructions; unpacked{} with the same keys (null where nothing is to be unpacked, or the board has no room);
+layout_note (null where weights lie as the target takes them fastest), and exceeded[].")]
 pub(crate) struct Certify {
     /// The model file
     model: PathBuf,
@@ -48,6 +51,11 @@ pub(crate) struct Certify {
     /// The project's checkout, where the firmware is [default: the one that this is run in]
     #[arg(long, value_name = "DIR")]
     checkout: Option<PathBuf>,
+    /// RAM that the device gives for weights, such as 4096 or 4K (of 1,024): as many as fit are unpacked into
+    /// it once, and the budget is for that; 0 leaves the other way out [default: what all of them take, and
+    /// the budget is for weights as they are stored]
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    weights_ram: Option<u64>,
     /// Most instructions of an inference, such as 250000 or 2M (of 1,000,000)
     #[arg(long, value_name = "COUNT", value_parser = amount::instructions)]
     instructions: Option<u64>,
@@ -71,9 +79,12 @@ impl Certify {
         let mut command = Command::new("cargo");
         command.current_dir(checkout).args(["xtask", "certify"]).arg(model);
         command.args(["--target", &self.target]);
-        for (name, value) in
-            [("--flash", self.flash), ("--ram", self.ram), ("--instructions", self.instructions)]
-        {
+        for (name, value) in [
+            ("--flash", self.flash),
+            ("--ram", self.ram),
+            ("--weights-ram", self.weights_ram),
+            ("--instructions", self.instructions),
+        ] {
             command.args(value.iter().flat_map(|value| [name.to_owned(), value.to_string()]));
         }
         command.args(self.per_layer.then_some("--per-layer"));

@@ -28,8 +28,8 @@ const MAX_LAYER_EXAMPLES: usize = 64;
 /// A and B are .bbk files; .tflite files and quantised .onnx files, which are imported first; or
 /// .onnx files of floats. Data are given to each model by its own preprocessing; floats, and files
 /// of other tools, are given what the other model's inputs stand for, unless --pixels, --mean or
-/// --std say how data were scaled. Where both have the same sequence of operators, each layer's
-/// outputs are compared, too, and the first one that differs (from floats: by more than 2 steps on
+/// --std say how data were scaled. Where both have the same sequence of operators, the outputs of each layer
+/// that has as many values in both are compared, too, and the first one that differs (from floats: by more than 2 steps on
 /// average) is named; channels that integers leave out, as they never change, are left out there,
 /// too. Data need no labels; where they have some, these are matched as `evaluate` does, by the class
 /// names of either model.
@@ -43,7 +43,8 @@ Examples:
 With --json: task, count, agreeing and agreement_percent (null of numbers), error_percent[] (of A and B
 against the labels, if there are any), mean_absolute_error[], root_mean_squared_error[], r_squared[]
 (of numbers), largest, mean, signal_to_noise_db (of the outputs' differences, in real units), floats,
-first_divergence, layers[] with name, differing, largest, mean; notes[].")]
+first_divergence, layers[] with name, differing, largest, mean; other_channels[] (names of layers that
+aren't compared, as they have other sizes); notes[].")]
 pub(crate) struct Compare {
     /// A model
     a: PathBuf,
@@ -100,8 +101,10 @@ pub(super) struct Comparison {
     pub(super) first_divergence: Option<String>,
     /// Whether one of the models computes with floats.
     pub(super) floats: bool,
-    /// Empty where the models have other operators or, both of integers, other channels.
+    /// Empty where the models have other operators.
     pub(super) layers: Vec<LayerDifference>,
+    /// Layers of two models of integers that have other channels, by name: they aren't compared.
+    pub(super) other_channels: Vec<String>,
     pub(super) notes: Vec<String>,
 }
 
@@ -141,6 +144,7 @@ impl Comparison {
             first_divergence: None,
             floats: false,
             layers: Vec::new(),
+            other_channels: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -173,7 +177,7 @@ impl Compare {
         let names = if a.names.is_empty() { &b.names } else { &a.names };
         let judging = self.meaning.judge(context, &source, ending, names)?;
         let paths = [self.a.as_path(), self.b.as_path()];
-        let (mut given, layers, floats) = match &subjects {
+        let (mut given, (layers, other_channels), floats) = match &subjects {
             [Subject::Integers(a), Subject::Integers(b)] => {
                 let meaning = (judging.task, ending);
                 let (given, layers) = integers(context, paths, [a, b], &source, meaning)?;
@@ -189,7 +193,7 @@ impl Compare {
                 };
                 let quantized = [inputs(0)?, inputs(1)?];
                 let pair = Pair::new(&subjects, quantized, &source, &self.scaling)?;
-                (pair.given(judging.task, ending)?, pair.layers()?, true)
+                (pair.given(judging.task, ending)?, (pair.layers()?, Vec::new()), true)
             }
         };
         self.same_order(context, &known, &mut given[1]);
@@ -199,6 +203,7 @@ impl Compare {
             first_divergence: first,
             floats,
             layers,
+            other_channels,
             ..Comparison::of(&given, &judging, &source.examples)
         };
         let comparison = Comparison { notes: context.notes(), ..comparison };
@@ -262,7 +267,7 @@ fn integers(
     files: [&Vec<u8>; 2],
     source: &Source,
     (task, ending): (Task, Ending),
-) -> Result<([Given; 2], Vec<LayerDifference>), Error> {
+) -> Result<([Given; 2], Layers), Error> {
     let models = [parse(paths[0], files[0])?, parse(paths[1], files[1])?];
     let inputs = |model: usize| {
         let (dataset, examples) = (&source.dataset, &source.examples);
@@ -286,32 +291,41 @@ fn integers(
     Ok((given, layers))
 }
 
-/// Each layer's differences, where both models have the same operators with outputs of the same
-/// sizes.
+/// Layers' differences, and the names of layers that have other sizes.
+type Layers = (Vec<LayerDifference>, Vec<String>);
+
+/// Each layer's differences, where both models have the same operators, and outputs of the same size.
 fn layers(
     files: [&Vec<u8>; 2],
     models: [&Model<'_>; 2],
     inputs: &[Vec<i8>; 2],
-) -> Result<Vec<LayerDifference>, Error> {
+) -> Result<Layers, Error> {
     let shape = |model: &Model<'_>| -> Vec<(OpKind, usize)> {
         model.ops().map(|step| (step.kind(), step.output().len())).collect()
     };
-    let kinds = shape(models[0]);
-    if kinds != shape(models[1]) {
-        return Ok(Vec::new());
+    let [kinds, other] = models.map(shape);
+    if !kinds.iter().map(|(kind, _)| kind).eq(other.iter().map(|(kind, _)| kind)) {
+        return Ok(Layers::default());
     }
     let few = |model: usize| {
         let most = models[model].input().len().saturating_mul(MAX_LAYER_EXAMPLES);
         inputs[model].get(..most).unwrap_or(&inputs[model])
     };
     let (a, b) = (layers_of(files[0], few(0))?, layers_of(files[1], few(1))?);
-    let names = (0..kinds.len()).map(|index| {
+    let name = |index: usize| {
         let stored = models[0].op_name(index).map(str::to_owned);
         let kind = kinds[index].0;
         let number = kinds[..=index].iter().filter(|(other, _)| *other == kind).count();
         stored.unwrap_or_else(|| format!("{}_{number}", kind.name()))
-    });
-    Ok(names.zip(a.iter().zip(&b)).map(|(name, (a, b))| difference(name, a, b)).collect())
+    };
+    let (mut layers, mut other_channels) = Layers::default();
+    for (index, (a, b)) in a.iter().zip(&b).enumerate() {
+        match kinds[index] == other[index] {
+            true => layers.push(difference(name(index), a, b)),
+            false => other_channels.push(name(index)),
+        }
+    }
+    Ok((layers, other_channels))
 }
 
 fn difference(name: String, a: &[i8], b: &[i8]) -> LayerDifference {
@@ -345,12 +359,19 @@ fn text(comparison: &Comparison) -> String {
         text += &format!("outputs differ by at most {largest:.4}, by {mean:.5} on average\n");
     }
     if comparison.layers.is_empty() {
-        return text + "the models have other operators or channels: layers can't be compared\n";
+        return text + "the models have other operators: layers can't be compared\n";
+    }
+    if !comparison.other_channels.is_empty() {
+        let names = comparison.other_channels.join(", ");
+        text += &format!("not compared, as they have other channels: {names}\n");
     }
     text += &match &comparison.first_divergence {
         Some(name) if comparison.floats => format!("the first layer that drifts: {name}\n\n"),
         Some(name) => format!("the first layer that differs: {name}\n\n"),
         None if comparison.floats => "no layer drifts from the floats\n\n".to_owned(),
+        None if !comparison.other_channels.is_empty() => {
+            "every layer of as many channels gives the same bytes\n\n".to_owned()
+        }
         None => "every layer gives the same bytes\n\n".to_owned(),
     };
     let row = |layer: &LayerDifference| {
@@ -372,6 +393,38 @@ fn text(comparison: &Comparison) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile::{CompileOptions, InputQuantization, ModelInfo, write};
+    use crate::graph::ops::{Clip, Dense};
+    use crate::graph::{Affine, Graph, Plan, lower};
+    use crate::numbers::{Quantization, Range};
+
+    /// Four inputs, some units in between, and two outputs.
+    fn model(units: usize) -> Vec<u8> {
+        let mut graph = Graph::of_input(vec![4]);
+        let affine = |outputs: usize, inputs: usize| Affine {
+            weight: (0..outputs * inputs).map(|i| (i as f32 * 0.7).sin()).collect(),
+            bias: vec![0.1; outputs],
+        };
+        graph.push("dense_1", Dense {}, vec![0], vec![units], Some(affine(units, 4)));
+        graph.push("relu_1", Clip::RELU, vec![1], vec![units], None);
+        graph.push("dense_2", Dense {}, vec![2], vec![2], Some(affine(2, units)));
+        let range = Range { low: -4.0, high: 4.0 };
+        let activations = (0..4).map(|value| (value, Quantization::of_range(range))).collect();
+        let input = InputQuantization::floats(range, None);
+        let plan = Plan { activations, ..Plan::default() };
+        let integers = lower(&graph, &plan).unwrap();
+        write(&integers, &input, &CompileOptions::default(), &ModelInfo::default()).unwrap().0
+    }
+
+    #[test]
+    fn layers_of_as_many_channels_are_compared() {
+        let files = [&model(5), &model(6)];
+        let models = files.map(|file| Model::parse(file).unwrap());
+        let inputs = [vec![3; 8], vec![3; 8]];
+        let (same, other) = layers(files, [&models[0], &models[1]], &inputs).unwrap();
+        assert_eq!(same.iter().map(|layer| layer.name.as_str()).collect::<Vec<_>>(), ["dense_2"]);
+        assert_eq!((same[0].values, other), (4, vec!["dense_1".to_owned()]));
+    }
 
     #[test]
     fn differences_are_counted_in_steps() {

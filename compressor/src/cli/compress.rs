@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::output::{Context, quoted};
-use super::{comparison, front, left_out};
+use super::{amount, comparison, front, left_out};
 use crate::cost::Core;
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
@@ -44,7 +44,8 @@ few validation examples to say so, or to promise what is demanded, 70 a defect o
 called program, 130 interrupted (--resume goes on).
 
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
-float_bytes, ratio, macs, command, date, dense{}, compressed{}, layers[], chance{}, left_out{}
+float_bytes, ratio, macs, command, date, dense{}, compressed{}, instructions{} (core, dense{} and
+compressed{} with count, from, and unpacked{} with count and weights_ram_bytes), layers[], chance{}, left_out{}
 (channels, of_channels, products, of_products, layers[]) where some are known beforehand, and with a front
 front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
@@ -79,6 +80,9 @@ pub(super) struct Overrides {
     /// instructions are of it
     #[arg(long, value_enum, value_name = "CORE")]
     target: Option<Core>,
+    /// RAM that the device's program gives for weights, such as 4096 or 4K (of 1,024), in place of the job's
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes)]
+    weights_ram: Option<u64>,
 }
 
 impl Compress {
@@ -91,7 +95,7 @@ impl Compress {
         }
         let progress = context.progress()?;
         let outcome =
-            run_job(&job, &out, self.resume, &self.overrides, context, &progress, &|_| None)?;
+            run_job(&job, &out, self.resume, &self.overrides, context, &progress, &|_, _| None)?;
         context.result(&text(&outcome.summary, &out), &outcome.summary)?;
         Ok(outcome.verdict?)
     }
@@ -103,6 +107,8 @@ impl Overrides {
         job.seed = self.seed.unwrap_or(job.seed);
         job.variational.prior = self.prior.unwrap_or(job.variational.prior);
         job.target.core = self.target.unwrap_or(job.target.core);
+        let weights_ram = self.weights_ram.unwrap_or(job.target.weights_ram_bytes);
+        job.target.weights_ram_bytes = weights_ram;
         Ok(job.check()?)
     }
 }

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::comparison;
 use super::compress::{Overrides, run_job};
 use super::mcu::Mcu;
 use super::output::{Context, quoted};
-use crate::cost::{Core, Instructions, Provenance};
+use super::{comparison, model_file, storing};
+use crate::cost::{Core, Instructions, Provenance, Unpacked, certified};
 use crate::error::{CliError, Error};
-use crate::job::Job;
-use crate::pipeline;
+use crate::job::{Job, TargetConfig};
+use crate::pipeline::{self, Counted};
 use crate::progress::Progress;
 use crate::report::REPORT_FILE;
 use crate::report::number::thousands;
-use crate::summary::{Figures, Summary};
+use crate::summary::{Figures, Speed, Summary};
 
 /// The demo's job file.
 const JOB: &str = include_str!("../../../jobs/digits.toml");
@@ -38,8 +38,9 @@ Examples:
 Exit codes: those of `compress`, and 4 if the core computed something else than the host.
 
 With --json, the last line of standard output: dense{} and compressed{} (error_percent,
-file_bytes, macs, arena_bytes), ratio, mcu{} (ran, mismatches, vectors, instructions,
-unpacked_instructions, weights_bytes, reason), report, model.")]
+file_bytes, macs, arena_bytes), ratio, instructions{} (core, dense{} and compressed{} with count, from, and
+unpacked{} with count and weights_ram_bytes), mcu{} (ran, mismatches, vectors, instructions,
+unpacked_instructions, weights_ram_bytes, reason), report, model.")]
 pub(crate) struct Demo {
     /// The output folder; what is in it from an earlier demo is written over
     #[arg(long, short, value_name = "DIR", default_value = "out/demo")]
@@ -61,6 +62,8 @@ struct Outcome {
     compressed: Figures,
     /// Bytes before by bytes after.
     ratio: f64,
+    /// Of an inference, of both.
+    instructions: Option<Speed>,
     mcu: Mcu,
     model: PathBuf,
     report: PathBuf,
@@ -71,23 +74,27 @@ impl Demo {
         let mut job = Job::parse(Path::new(JOB_NAME), JOB)?;
         self.overrides.apply(&mut job)?;
         let progress = context.progress()?;
-        let core = job.target.core;
+        let target = job.target;
+        let core = target.core;
         let emulated = RefCell::new(None);
-        let count = |_: &Path| {
-            let mcu = self.emulate(core, &progress);
-            let counts = mcu.as_ref().ok().map(|mcu| (mcu.instructions, mcu.unpacked()));
-            emulated.replace(Some(mcu));
-            let (count, unpacked) = counts?;
-            count.map(|count| Instructions { count, from: Provenance::Measured, unpacked })
+        let count = |what: Counted, folder: &Path| {
+            let mcu = self.emulate(core, folder, &progress);
+            let counts = mcu.as_ref().ok().and_then(|mcu| counted(mcu, target, folder));
+            if what == Counted::Model {
+                emulated.replace(Some(mcu));
+            }
+            counts
         };
         let made =
             run_job(&job, &self.out, self.resume, &self.overrides, context, &progress, &count)?;
-        let mcu = emulated.into_inner().unwrap_or_else(|| self.emulate(core, &progress))?;
+        let mcu =
+            emulated.into_inner().unwrap_or_else(|| self.emulate(core, &self.out, &progress))?;
         let summary = made.summary;
         let outcome = Outcome {
             dense: summary.dense,
             compressed: summary.compressed,
             ratio: summary.row.ratio,
+            instructions: summary.instructions,
             model: self.out.join(pipeline::MODEL_FILE),
             report: self.out.join(REPORT_FILE),
             mcu,
@@ -101,13 +108,14 @@ impl Demo {
         }
     }
 
-    fn emulate(&self, core: Core, progress: &Progress) -> Result<Mcu, Error> {
+    /// Runs the network in a folder, with the golden vectors beside it.
+    fn emulate(&self, core: Core, folder: &Path, progress: &Progress) -> Result<Mcu, Error> {
         if self.no_mcu {
             return Ok(Mcu::not_run(core, "left out (--no-mcu)"));
         }
         let stage = progress.stage(core.name(), 0);
-        let model = self.out.join(pipeline::MODEL_FILE);
-        let mcu = Mcu::run(core, &model, &self.out.join(pipeline::GOLDEN_FOLDER), &stage)?;
+        let model = folder.join(pipeline::MODEL_FILE);
+        let mcu = Mcu::run(core, &model, &folder.join(pipeline::GOLDEN_FOLDER), &stage)?;
         stage.finish(&mcu_line(&mcu));
         Ok(mcu)
     }
@@ -124,6 +132,22 @@ fn text(core: Core, summary: &Summary, outcome: &Outcome) -> String {
     )
 }
 
+/// Instructions that the emulated core counted, with the RAM for weights that the job gives: where that is
+/// less than all weights take, a firmware with so much is certified.
+fn counted(mcu: &Mcu, target: TargetConfig, folder: &Path) -> Option<Instructions> {
+    let TargetConfig { core, weights_ram_bytes: given } = target;
+    let model = folder.join(pipeline::MODEL_FILE);
+    let bytes = model_file::read(&model).ok()?;
+    let whole = model_file::parse(&model, &bytes).ok()?.weights_len() as u64;
+    let (count, wanted) = (mcu.instructions?, Unpacked::ram(given, whole));
+    let found = mcu.unpacked();
+    let unpacked = match found.map(|unpacked| unpacked.weights_ram_bytes) {
+        ram if ram == wanted => found,
+        _ => certified::instructions(core, given, &model)?.unpacked,
+    };
+    Some(Instructions { count, from: Provenance::Measured, unpacked, is_given: given > 0 })
+}
+
 /// What the emulated core said, in a line.
 fn mcu_line(mcu: &Mcu) -> String {
     match (mcu.mismatches, mcu.vectors, mcu.instructions) {
@@ -132,11 +156,7 @@ fn mcu_line(mcu: &Mcu) -> String {
              inference{} (counted, not cycles)",
             thousands(vectors),
             thousands(instructions),
-            mcu.unpacked().map_or_else(String::new, |unpacked| format!(
-                ", {} with its weights unpacked once into {} bytes of RAM",
-                thousands(unpacked.count),
-                thousands(unpacked.weights_bytes)
-            ))
+            storing::unpacked(mcu.unpacked()),
         ),
         (Some(mismatches), Some(vectors), _) => format!(
             "{} mismatches on {} golden vectors under QEMU",

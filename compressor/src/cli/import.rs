@@ -38,10 +38,11 @@ Examples:
   bitsback import quantized.onnx -o model.bbk
   bitsback import model.tflite -o model.bbk --goal flash      weights coded where that is shorter
   bitsback import model.tflite -o model.bbk --target cortex-m55     weights as that core takes them fastest
+  bitsback import model.tflite -o model.bbk --goal flash --instructions 2M --weights-ram 16K
 
 With --json: input_bytes, file_bytes, arena_bytes, macs, ops, left_out with channels, of_channels, products,
 of_products and layers[] (name and left_out[] with channel and reason), storage[] with goal, taken, core,
-file_bytes and instructions, input_layout with layout and basis (proved, given, assumed), notes[].")]
+file_bytes, instructions and unpacked{} (count, weights_ram_bytes), input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Import {
     /// The .tflite or .onnx file
     model: PathBuf,

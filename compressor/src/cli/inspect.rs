@@ -7,12 +7,12 @@ use bitsback_runtime::format::{HEADER_LEN, Preprocess};
 use bitsback_runtime::{Model, Op, Step};
 use serde::Serialize;
 
-use super::model_file;
 use super::output::Context;
 use super::table::{self, Align};
+use super::{amount, model_file, storing};
 use crate::compile::coding::StoredWeights;
 use crate::cost::prediction::advice::Misfit;
-use crate::cost::{Core, prediction};
+use crate::cost::{Core, Unpacked, prediction};
 use crate::error::Error;
 use crate::graph::{IntegerOp, StoredLayer};
 use crate::ledger::{self, BitRecord};
@@ -38,15 +38,20 @@ Examples:
   bitsback inspect model.bbk --json | jq '.layers[] | {name, bits, macs}'
 
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
-weights_ram_bytes (for weights that are unpacked once), macs, target, instructions (predicted), layout_note
+weights_ram_bytes (for weights that are unpacked once), macs, target, instructions (predicted), unpacked{}
+(count, weights_ram_bytes: the same with that RAM or --weights-ram; null where nothing is packed), layout_note
 (null where weights lie as the target takes them fastest), features (of the runtime), sections, input, output,
-layers[] with name, op, bits, shape (of the output), and more.")]
+layers[] with name, op, bits, shape (of the output), instructions, unpacked_instructions, and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
     /// The core that instructions are predicted for
     #[arg(long, value_enum, value_name = "CORE", default_value_t)]
     target: Core,
+    /// RAM for weights that instructions are predicted for, too, such as 4096 or 4K (of 1,024): as many as fit
+    /// are unpacked into it once [default: what all of them take]
+    #[arg(long, value_name = "BYTES", value_parser = amount::bytes, default_value_t = 0)]
+    weights_ram: u64,
 }
 
 /// A model in numbers.
@@ -65,6 +70,8 @@ struct Contents {
     target: Core,
     /// Of an inference on the target, as predicted.
     instructions: u64,
+    /// The same with weights unpacked once; null where none are coded or packed.
+    unpacked: Option<Unpacked>,
     /// What to do where weights are laid out for another core.
     layout_note: Option<String>,
     /// What it needs of the runtime's features.
@@ -125,25 +132,29 @@ struct Layer {
     macs: u64,
     /// As predicted.
     instructions: u64,
+    /// The same with weights unpacked once.
+    unpacked_instructions: u64,
 }
 
 impl Inspect {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = model_file::read_for(self.target, &self.model)?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let mut contents = contents(self.target, &model, bytes.len() as u64);
+        let mut contents = contents(self, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));
         describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
 }
 
-fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
+fn contents(asked: &Inspect, model: &Model<'_>, file_bytes: u64) -> Contents {
+    let target = asked.target;
     let (header, meta) = (model.header(), model.meta());
     let names = names(model);
     let section = model.section();
     let of = |(step, name)| layer(target, name, &step, section);
-    let layers: Vec<Layer> = model.ops().zip(names).map(of).collect();
+    let mut layers: Vec<Layer> = model.ops().zip(names).map(of).collect();
+    let unpacked = unpack(asked, model, &mut layers);
     let graph = u64::from(header.graph_len);
     let start = header.weights_start() as u64;
     Contents {
@@ -157,6 +168,7 @@ fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
         macs: model.macs(),
         target,
         instructions: layers.iter().map(|layer| layer.instructions).fold(0, u64::saturating_add),
+        unpacked,
         layout_note: Misfit::find(target, model).map(|misfit| misfit.advice()),
         features: model.features().names().collect(),
         sections: Sections {
@@ -183,6 +195,20 @@ fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
         classes: model_file::class_names(model),
         layers,
     }
+}
+
+/// Predicts the operators with weights unpacked, and their sum.
+fn unpack(asked: &Inspect, model: &Model<'_>, layers: &mut [Layer]) -> Option<Unpacked> {
+    let weights_ram_bytes = Unpacked::ram(asked.weights_ram, model.weights_len() as u64)?;
+    let room = usize::try_from(weights_ram_bytes).unwrap_or(usize::MAX);
+    let stored =
+        |step: &Step| layers.get(usize::from(step.index)).map_or(0, |layer| layer.instructions);
+    let counts = prediction::unpacked::operators(asked.target, model, room, stored);
+    let count = counts.iter().copied().fold(0, u64::saturating_add);
+    for (layer, count) in layers.iter_mut().zip(counts) {
+        layer.unpacked_instructions = count;
+    }
+    Some(Unpacked { count, weights_ram_bytes })
 }
 
 /// Names of the operators: the file's own, else counted within each kind, as reports do.
@@ -223,6 +249,7 @@ fn layer(target: Core, name: String, step: &Step, section: &[u8]) -> Layer {
         bias_bytes += weight_bytes.saturating_sub(coded);
         weight_bytes = weight_bytes.min(coded);
     }
+    let instructions = prediction::operator(target, step, section);
     Layer {
         name,
         op: step.kind().name(),
@@ -239,7 +266,8 @@ fn layer(target: Core, name: String, step: &Step, section: &[u8]) -> Layer {
         requantization_bytes: parameters.requantization_bytes as u64,
         mask_bytes: parameters.mask_bytes as u64,
         macs: parameters.macs,
-        instructions: prediction::operator(target, step, section),
+        instructions,
+        unpacked_instructions: instructions,
     }
 }
 
@@ -304,7 +332,7 @@ fn text(contents: &Contents) -> String {
          arena   {} bytes\n\
          unpack  {} bytes of RAM for weights, if a program has them\n\
          MACs    {}\n\
-         instr.  about {} on a {}, predicted{}\n\
+         instr.  about {} on a {}{}, predicted{}\n\
          needs   {}\n\n",
         contents.format_version,
         contents.numerics_version,
@@ -324,6 +352,7 @@ fn text(contents: &Contents) -> String {
         thousands(contents.macs),
         thousands(contents.instructions),
         contents.target,
+        storing::unpacked(contents.unpacked),
         contents.layout_note.as_ref().map_or_else(String::new, |note| format!("\n        {note}")),
         match contents.features.as_slice() {
             [] => "no feature of bitsback-runtime".to_owned(),

@@ -25,7 +25,7 @@ pub(super) struct Mcu {
     pub(super) instructions: Option<u64>,
     /// The same with weights unpacked once, into so many bytes of RAM.
     pub(super) unpacked_instructions: Option<u64>,
-    pub(super) weights_bytes: Option<u64>,
+    pub(super) weights_ram_bytes: Option<u64>,
     pub(super) arena_bytes: Option<u64>,
     pub(super) stack_bytes: Option<u64>,
     pub(super) reason: Option<String>,
@@ -41,7 +41,7 @@ struct Outcome {
     mismatches: u64,
     instructions: u64,
     unpacked_instructions: u64,
-    weights_bytes: u64,
+    weights_ram_bytes: u64,
     arena_bytes: u64,
     stack_bytes: u64,
 }
@@ -56,7 +56,7 @@ impl Mcu {
             mismatches: None,
             instructions: None,
             unpacked_instructions: None,
-            weights_bytes: None,
+            weights_ram_bytes: None,
             arena_bytes: None,
             stack_bytes: None,
             reason: Some(reason.into()),
@@ -65,8 +65,8 @@ impl Mcu {
 
     /// What an inference takes with weights unpacked, if there are any to unpack.
     pub(super) fn unpacked(&self) -> Option<Unpacked> {
-        let weights_bytes = self.weights_bytes.filter(|&bytes| bytes > 0)?;
-        Some(Unpacked { count: self.unpacked_instructions?, weights_bytes })
+        let weights_ram_bytes = self.weights_ram_bytes.filter(|&bytes| bytes > 0)?;
+        Some(Unpacked { count: self.unpacked_instructions?, weights_ram_bytes })
     }
 
     /// Runs a model's golden vectors on a core, and shows on `stage` what is built for that. What is missing
@@ -127,7 +127,7 @@ impl Mcu {
             mismatches: Some(outcome.mismatches),
             instructions: Some(outcome.instructions),
             unpacked_instructions: Some(outcome.unpacked_instructions),
-            weights_bytes: Some(outcome.weights_bytes),
+            weights_ram_bytes: Some(outcome.weights_ram_bytes),
             arena_bytes: Some(outcome.arena_bytes),
             stack_bytes: Some(outcome.stack_bytes),
             reason: None,
@@ -156,13 +156,13 @@ mod tests {
     #[test]
     fn the_last_object_counts() {
         let line = r#"{"core":"cortex-m4","model":"m","ran":true,"vectors":32,"mismatches":0,
-            "instructions":9,"unpacked_instructions":6,"weights_bytes":5,"arena_bytes":8,"stack_bytes":7}"#
+            "instructions":9,"unpacked_instructions":6,"weights_ram_bytes":5,"arena_bytes":8,"stack_bytes":7}"#
             .replace('\n', "");
         let mcu = Mcu::from_output(CORE, &output(&format!("building\n{line}\n"), "")).unwrap();
         assert!(mcu.ran);
         assert_eq!((mcu.vectors, mcu.mismatches), (Some(32), Some(0)));
         assert_eq!(mcu.instructions, Some(9));
-        assert_eq!(mcu.unpacked(), Some(Unpacked { count: 6, weights_bytes: 5 }));
+        assert_eq!(mcu.unpacked(), Some(Unpacked { count: 6, weights_ram_bytes: 5 }));
     }
 
     #[test]

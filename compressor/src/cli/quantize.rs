@@ -61,7 +61,7 @@ classes), float_deviation and integer_deviation (of numbers: mean_absolute_error
 root_mean_squared_error, r_squared), distance (largest, mean, signal_to_noise_db), float_bytes,
 file_bytes, arena_bytes, macs, calibrated_on, decided_on, layers[] with name, weights, bits, damage;
 left_out with channels, of_channels, products, of_products and layers[] (name and left_out[] with channel and reason);
-storage[] with goal, taken, file_bytes, instructions; input_layout with layout and basis (proved, given, assumed), notes[].")]
+storage[] with goal, taken, core, file_bytes, instructions, unpacked{} (count, weights_ram_bytes); input_layout with layout and basis (proved, given, assumed), notes[].")]
 pub(crate) struct Quantize {
     /// The .onnx or .tflite file
     model: PathBuf,

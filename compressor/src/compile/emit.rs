@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use bitsback_runtime::Op;
-use bitsback_runtime::coding::{CODED_BIAS_MAX, coded_limit};
 use bitsback_runtime::format::{
     self, CHANNEL_MULTIPLIER_LEN, Layout, Requantization, Source, Tensor, Weights, pack_row,
     row_len,
@@ -11,10 +10,10 @@ use bitsback_runtime::format::{
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 
-use super::biases::{self, Stored};
-use super::coding::CodedLayer;
+use super::biases::Stored;
 use super::pairs::{self, Candidate};
 use super::section::Section;
+use super::streams::{CodedStream, Streams};
 use super::{Compiled, InputQuantization, OpNote, RawInput, place};
 use crate::graph::integer::Takes;
 use crate::graph::lower::small;
@@ -23,7 +22,11 @@ use crate::graph::{
 };
 
 /// All operators, placed in the arena.
-pub(super) fn emit(graph: &IntegerGraph, layout: Layout) -> Result<Compiled, LowerError> {
+pub(super) fn emit(
+    graph: &IntegerGraph,
+    layout: Layout,
+    streams: &Streams,
+) -> Result<Compiled, LowerError> {
     let mut input = tensor(graph, graph.input)?;
     let mut section = Section::default();
     let (mut ops, mut notes): (Vec<Op>, Vec<OpNote>) = (Vec::new(), Vec::new());
@@ -33,7 +36,7 @@ pub(super) fn emit(graph: &IntegerGraph, layout: Layout) -> Result<Compiled, Low
     let mut previous = (graph.input, input.clone());
     for (index, node) in graph.nodes.iter().enumerate() {
         let mut emission =
-            Emission { graph, layout, node, previous: &previous, section: &mut section };
+            Emission { graph, layout, streams, node, previous: &previous, section: &mut section };
         let op = node.op.emit(&mut emission)?;
         let storages = node.inputs.iter().map(|&id| graph.storage(id).0);
         reads.push(storages.filter_map(|id| places.get(&id).copied()).collect::<Vec<usize>>());
@@ -82,6 +85,7 @@ fn tensor(graph: &IntegerGraph, id: ValueId) -> Result<Tensor, LowerError> {
 struct Emission<'g> {
     graph: &'g IntegerGraph,
     layout: Layout,
+    streams: &'g Streams,
     node: &'g IntegerNode,
     /// What [`Source::Previous`] means.
     previous: &'g (ValueId, Tensor),
@@ -126,22 +130,6 @@ impl Emission<'_> {
         }
         Ok(Requantization::PerChannel { offset: self.section.push(&bytes)? })
     }
-}
-
-/// The layer as a coded stream, if the decoder can hold it: width, shift of the biases, stream.
-fn coded(matrix: &Matrix, lag: usize, plain: &[i64]) -> Option<(u8, Option<u8>, Vec<u8>)> {
-    let (shift, values) = biases::coded(plain)?;
-    let biased = values.iter().any(|&bias| bias != 0);
-    let biases = biased.then_some(values.as_slice());
-    let layer = CodedLayer { weights: &matrix.values, columns: matrix.columns, lag, biases };
-    let (bits, shift) = (layer.bits()?, biased.then_some(shift));
-    // The sum of products may be anything that the width allows: the reader checks no rows.
-    let products = matrix.columns as i64 * i64::from(coded_limit(bits)) * 255;
-    let bias = shift.map_or(0, |shift| i64::from(CODED_BIAS_MAX) << shift);
-    if products + bias > i64::from(i32::MAX) {
-        return None;
-    }
-    Some((bits, shift, layer.encode()?))
 }
 
 impl Emitter for Emission<'_> {
@@ -192,15 +180,16 @@ impl Emitter for Emission<'_> {
         let bits = if fast { matrix.bits.max(8) } else { matrix.bits };
         let packed = self.packed(matrix, bits)?;
         let bias = Stored::choose(&plain, &folded);
+        let plain_len = packed.len() + bias.len();
         let clamp = matrix.clamp;
         if matrix.storage == Storage::Shortest
             && matrix.columns <= takes.coded
-            && let Some((bits, bias_shift, stream)) = coded(matrix, takes.lag, &plain)
-            && stream.len() < packed.len() + bias.len()
+            && let Some(CodedStream { bits, bias, bytes }) =
+                self.streams.of(matrix, takes.lag, &plain)
+            && bytes.len() < plain_len
         {
-            let (offset, len) = (self.section.push(&stream)?, stream.len() as u32);
+            let (offset, len) = (self.section.push(&bytes)?, bytes.len() as u32);
             let requantization = self.requantization(&matrix.multipliers)?;
-            let bias = bias_shift;
             let affine = CodedAffine { offset, len, bits, bias, requantization, clamp };
             return Ok(StoredLayer::Coded(affine));
         }

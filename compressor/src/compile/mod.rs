@@ -24,6 +24,7 @@ mod prepare;
 mod section;
 pub(crate) mod serialize;
 pub(crate) mod storage;
+mod streams;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(feature = "training")]
@@ -34,6 +35,8 @@ use bitsback_runtime::format::Tensor;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::storage::Costing;
+use self::streams::Streams;
 use crate::graph::ops::{IntegerArgmax, IntegerSoftmax};
 use crate::graph::{
     IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LeftOut, LowerError, Matrix, Origin,
@@ -47,7 +50,7 @@ pub use input::{ByteMap, InputQuantization, RawInput};
 pub use serialize::{MAX_NAME_LEN, ModelInfo, SerializeError, serialize};
 pub use storage::{Costs, Goal, SizeConfig};
 
-pub use crate::cost::{Core, Instructions, Provenance};
+pub use crate::cost::{Core, Instructions, Provenance, Unpacked};
 
 /// What the model gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ pub struct CompileOptions {
     /// The core that weights are laid out for, and whose instructions count. Every core takes every layout,
     /// with the same results.
     pub core: Core,
+    /// RAM that its program gives for weights: instructions are those with as many of them unpacked as fit.
+    pub weights_ram_bytes: u64,
     /// Whether a convolution and the pooling behind it become one operator, where their layer is stored
     /// for the fewest instructions. Values between the two are then computed nowhere.
     pub fused: bool,
@@ -78,7 +83,7 @@ pub struct CompileOptions {
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        Self { size: None, core: Core::default(), fused: true }
+        Self { size: None, core: Core::default(), weights_ram_bytes: 0, fused: true }
     }
 }
 
@@ -174,12 +179,22 @@ pub fn compile(
     input: &InputQuantization,
     options: &CompileOptions,
 ) -> Result<Compiled, CompileError> {
+    compile_with(graph, input, options, &Streams::default())
+}
+
+/// As [`compile`], with the streams of layers that were coded before.
+fn compile_with(
+    graph: IntegerGraph,
+    input: &InputQuantization,
+    options: &CompileOptions,
+    streams: &Streams,
+) -> Result<Compiled, CompileError> {
     let mut graph = prepare::prepare(graph)?;
     fuse::take_selections(&mut graph);
     if options.fused {
         fuse::take_poolings(&mut graph);
     }
-    let mut compiled = emit::emit(&graph, options.core.layout())?;
+    let mut compiled = emit::emit(&graph, options.core.layout(), streams)?;
     compiled.input_quantization.raw = input.raw.clone();
     compiled.input_quantization.residual = input.residual;
     Ok(compiled)
@@ -224,26 +239,70 @@ pub fn write(
     options: &CompileOptions,
     info: &ModelInfo,
 ) -> Result<(Vec<u8>, Compiled), CompileError> {
-    let (graph, left_out) = constants::leave_out(graph.clone())?;
-    let make = |storage: &dyn Fn(usize, &Matrix) -> Storage| {
-        let mut graph = graph.clone();
+    Writer::new(graph, input, info)?.write(options)
+}
+
+/// Writes files of one graph that differ in how its layers are stored: what is known beforehand is looked
+/// for once, and a layer is coded once.
+pub(crate) struct Writer<'a> {
+    graph: IntegerGraph,
+    left_out: LeftOut,
+    input: &'a InputQuantization,
+    info: &'a ModelInfo,
+    streams: Streams,
+}
+
+impl<'a> Writer<'a> {
+    /// Of a graph.
+    ///
+    /// # Errors
+    /// What doesn't fit the runtime.
+    pub(crate) fn new(
+        graph: &IntegerGraph,
+        input: &'a InputQuantization,
+        info: &'a ModelInfo,
+    ) -> Result<Self, CompileError> {
+        let (graph, left_out) = constants::leave_out(graph.clone())?;
+        Ok(Self { graph, left_out, input, info, streams: Streams::default() })
+    }
+
+    /// As [`write`].
+    ///
+    /// # Errors
+    /// What doesn't fit the runtime.
+    pub(crate) fn write(
+        &self,
+        options: &CompileOptions,
+    ) -> Result<(Vec<u8>, Compiled), CompileError> {
+        let Some(size) = &options.size else {
+            return self.stored(options, |_, matrix| match matrix.bits {
+                8 => Storage::Fastest,
+                _ => Storage::Packed,
+            });
+        };
+        let mut costing = Costing::new(options.core, options.weights_ram_bytes);
+        let has_ram = options.weights_ram_bytes > 0;
+        size.choose(self.graph.layers().count(), has_ram, |chosen| {
+            let form = |layer: usize, _: &Matrix| chosen.get(layer).copied().unwrap_or_default();
+            let made = self.stored(options, form)?;
+            let costs = costing.of(&made.0).map_err(SerializeError::from)?;
+            Ok((made, costs))
+        })
+    }
+
+    /// The file with each layer stored as `storage` says.
+    fn stored(
+        &self,
+        options: &CompileOptions,
+        storage: impl Fn(usize, &Matrix) -> Storage,
+    ) -> Result<(Vec<u8>, Compiled), CompileError> {
+        let mut graph = self.graph.clone();
         for (layer, matrix) in graph.layers_mut().enumerate() {
             matrix.storage = storage(layer, matrix);
         }
-        let mut compiled = compile(graph, input, options)?;
-        compiled.left_out = left_out.clone();
-        let bytes = serialize(&compiled, info)?;
-        Ok::<_, CompileError>((bytes, compiled))
-    };
-    let Some(size) = &options.size else {
-        return make(&|_, matrix| match matrix.bits {
-            8 => Storage::Fastest,
-            _ => Storage::Packed,
-        });
-    };
-    size.choose(graph.layers().count(), |chosen| {
-        let made = make(&|layer, _| chosen.get(layer).copied().unwrap_or_default())?;
-        let costs = storage::costs(options.core, &made.0).map_err(SerializeError::from)?;
-        Ok((made, costs))
-    })
+        let mut compiled = compile_with(graph, self.input, options, &self.streams)?;
+        compiled.left_out = self.left_out.clone();
+        let bytes = serialize(&compiled, self.info)?;
+        Ok((bytes, compiled))
+    }
 }

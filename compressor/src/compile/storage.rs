@@ -1,5 +1,6 @@
 //! How each layer's weights are stored: for the fewest bytes, for the fewest instructions, or for
-//! either within a limit on the other.
+//! either within a limit on the other. Where the device has RAM for weights, instructions are those with
+//! as many of them unpacked as it has room for, so that a layer may be short and fast at once.
 //!
 //! Every way of storing gives the same outputs, so this is a choice of costs alone. With a limit it
 //! is a knapsack of few layers: from what the goal alone would take, one layer after another changes
@@ -10,7 +11,8 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::ParseError;
 use serde::{Deserialize, Serialize};
 
-use crate::cost::{Core, estimate};
+use crate::cost::Core;
+use crate::cost::estimate::Estimator;
 use crate::graph::Storage;
 
 /// What the storage of weights is chosen for.
@@ -44,7 +46,7 @@ pub struct SizeConfig {
     /// With `goal = "instructions"`: most bytes of the model file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flash_bytes: Option<u64>,
-    /// With `goal = "flash"`: most instructions of an inference on the target's core, as estimated.
+    /// With `goal = "flash"`: most instructions of an inference on the target, as estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
 }
@@ -54,18 +56,32 @@ pub struct SizeConfig {
 pub struct Costs {
     /// Bytes of the model file.
     pub bytes: u64,
-    /// Estimated instructions of an inference on the target's core.
+    /// Estimated instructions of an inference on the target.
     pub instructions: u64,
 }
 
-/// What a model file costs on a core.
-///
-/// # Errors
-/// When the runtime refuses it.
-pub(crate) fn costs(core: Core, bytes: &[u8]) -> Result<Costs, ParseError> {
-    let model = Model::parse(bytes)?;
-    let instructions = estimate::instructions(core, &model).count;
-    Ok(Costs { bytes: bytes.len() as u64, instructions })
+/// What model files cost on a core whose program gives so many bytes of RAM for weights.
+#[derive(Clone, Debug)]
+pub(crate) struct Costing {
+    estimator: Estimator,
+    weights_ram_bytes: u64,
+}
+
+impl Costing {
+    /// For a core.
+    pub(crate) fn new(core: Core, weights_ram_bytes: u64) -> Self {
+        Self { estimator: Estimator::new(core), weights_ram_bytes }
+    }
+
+    /// Costs of a model file.
+    ///
+    /// # Errors
+    /// When the runtime refuses it.
+    pub(crate) fn of(&mut self, bytes: &[u8]) -> Result<Costs, ParseError> {
+        let model = Model::parse(bytes)?;
+        let instructions = self.estimator.required(self.weights_ram_bytes, &model);
+        Ok(Costs { bytes: bytes.len() as u64, instructions })
+    }
 }
 
 impl SizeConfig {
@@ -116,51 +132,102 @@ impl SizeConfig {
     }
 
     /// Chooses the storage of so many `layers`, of models that `make` makes, with their costs. Where
-    /// no choice is within the limit, what comes nearest.
+    /// no choice is within the limit, what comes nearest. Of choices with as few instructions, the one with
+    /// fewest bytes: with RAM for weights (`has_ram`) a layer that is coded may be as fast as any.
     ///
     /// # Errors
     /// Those of `make`.
     pub fn choose<M, E>(
         &self,
         layers: usize,
+        has_ram: bool,
         mut make: impl FnMut(&[Storage]) -> Result<(M, Costs), E>,
     ) -> Result<M, E> {
-        let goal = self.storage();
-        let mut chosen = vec![goal; layers];
-        let (mut model, mut costs) = make(&chosen)?;
-        while !self.is_met(costs) {
-            let mut best: Option<(f64, Vec<Storage>, M, Costs)> = None;
-            for (layer, form) in changes(&chosen) {
-                let mut changed = chosen.clone();
+        let first = vec![self.storage(); layers];
+        let (model, costs) = make(&first)?;
+        let mut made = Made { chosen: first, model, costs };
+        self.meet(&mut made, &mut make)?;
+        self.go_back(&mut made, &mut make)?;
+        if has_ram && self.goal == Goal::Instructions {
+            self.shorten(&mut made, &mut make)?;
+        }
+        Ok(made.model)
+    }
+
+    /// Changes one layer after the other until the limit holds.
+    fn meet<M, E>(
+        &self,
+        made: &mut Made<M>,
+        make: &mut impl FnMut(&[Storage]) -> Result<(M, Costs), E>,
+    ) -> Result<(), E> {
+        while !self.is_met(made.costs) {
+            let mut best: Option<(f64, Made<M>)> = None;
+            for (layer, form) in changes(&made.chosen) {
+                let mut changed = made.chosen.clone();
                 changed[layer] = form;
                 let (candidate, its) = make(&changed)?;
                 let ((limited, small), (before, small_before)) =
-                    (self.parts(its), self.parts(costs));
+                    (self.parts(its), self.parts(made.costs));
                 if limited >= before {
                     continue;
                 }
                 let paid = small.saturating_sub(small_before).max(1);
                 let worth = (before - limited) as f64 / paid as f64;
                 if best.as_ref().is_none_or(|best| worth > best.0) {
-                    best = Some((worth, changed, candidate, its));
+                    best = Some((worth, Made { chosen: changed, model: candidate, costs: its }));
                 }
             }
-            let Some((_, changed, candidate, its)) = best else { break };
-            (chosen, model, costs) = (changed, candidate, its);
+            let Some((_, better)) = best else { break };
+            *made = better;
         }
-        for layer in 0..layers {
-            if chosen[layer] == goal {
+        Ok(())
+    }
+
+    /// Has layers as the goal alone would, whose change turned out not to be needed.
+    fn go_back<M, E>(
+        &self,
+        made: &mut Made<M>,
+        make: &mut impl FnMut(&[Storage]) -> Result<(M, Costs), E>,
+    ) -> Result<(), E> {
+        let goal = self.storage();
+        for layer in 0..made.chosen.len() {
+            if made.chosen[layer] == goal {
                 continue;
             }
-            let mut changed = chosen.clone();
+            let mut changed = made.chosen.clone();
             changed[layer] = goal;
-            let (candidate, its) = make(&changed)?;
-            if self.is_met(its) && self.parts(its).1 < self.parts(costs).1 {
-                (chosen, model, costs) = (changed, candidate, its);
+            let (model, costs) = make(&changed)?;
+            if self.is_met(costs) && self.parts(costs).1 < self.parts(made.costs).1 {
+                *made = Made { chosen: changed, model, costs };
             }
         }
-        Ok(model)
+        Ok(())
     }
+
+    /// Has layers in fewer bytes where that takes no instruction more.
+    fn shorten<M, E>(
+        &self,
+        made: &mut Made<M>,
+        make: &mut impl FnMut(&[Storage]) -> Result<(M, Costs), E>,
+    ) -> Result<(), E> {
+        for (layer, form) in changes(&made.chosen.clone()) {
+            let mut changed = made.chosen.clone();
+            changed[layer] = form;
+            let (model, costs) = make(&changed)?;
+            let no_slower = costs.instructions <= made.costs.instructions;
+            if no_slower && costs.bytes < made.costs.bytes {
+                *made = Made { chosen: changed, model, costs };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A model as its layers are stored, and its costs.
+struct Made<M> {
+    chosen: Vec<Storage>,
+    model: M,
+    costs: Costs,
 }
 
 /// Every other form of every layer.
@@ -181,8 +248,16 @@ mod tests {
         [[(40, 90), (10, 900), (80, 30)], [(60, 50), (20, 400), (120, 45)], [(5, 5); 3]];
 
     fn choose(config: SizeConfig) -> (Vec<Storage>, Costs) {
-        let made = config.choose(LAYERS.len(), |forms| {
-            let costs = forms.iter().zip(LAYERS).fold(
+        choose_with(config, false, LAYERS)
+    }
+
+    fn choose_with(
+        config: SizeConfig,
+        has_ram: bool,
+        layers: [[(u64, u64); 3]; 3],
+    ) -> (Vec<Storage>, Costs) {
+        let made = config.choose(layers.len(), has_ram, |forms| {
+            let costs = forms.iter().zip(layers).fold(
                 Costs { bytes: 100, instructions: 100 },
                 |sum, (&form, layer)| {
                     let (bytes, instructions) = layer[form as usize];
@@ -230,6 +305,23 @@ mod tests {
         // Packing the first layer alone is enough.
         let one = SizeConfig { instructions: Some(600), ..SizeConfig::default() };
         assert_eq!(choose(one).0, [Storage::Packed, Storage::Shortest, Storage::Shortest]);
+    }
+
+    #[test]
+    fn with_ram_a_layer_may_be_short_and_fast() {
+        // With its weights unpacked, the second layer is as fast coded as it is in bytes, and the third
+        // faster by an instruction in bytes.
+        let layers = [
+            [(40, 90), (10, 90), (80, 30)],
+            [(60, 45), (20, 45), (120, 45)],
+            [(5, 6), (4, 6), (9, 5)],
+        ];
+        let fast = SizeConfig { goal: Goal::Instructions, ..SizeConfig::default() };
+        let (forms, costs) = choose_with(fast, true, layers);
+        assert_eq!(forms, [Storage::Fastest, Storage::Shortest, Storage::Fastest]);
+        assert_eq!((costs.bytes, costs.instructions), (100 + 80 + 20 + 9, 100 + 30 + 45 + 5));
+        // Bytes are all the same for a goal that has no RAM.
+        assert_eq!(choose_with(fast, false, layers).0, [Storage::Fastest; 3]);
     }
 
     #[test]

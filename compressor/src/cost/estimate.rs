@@ -1,27 +1,102 @@
 //! Instructions of one inference where nothing was counted: what [`prediction`](super::prediction) says.
 
-use bitsback_runtime::Model;
+use std::collections::HashMap;
 
-#[cfg(feature = "training")]
-use super::prediction::layer::Layer;
-use super::{Core, Instructions, Provenance, prediction};
+use bitsback_runtime::format::{CHANNEL_MULTIPLIER_LEN, Requantization};
+use bitsback_runtime::ops::CodedAffine;
+use bitsback_runtime::{Model, Op, Step};
 
-/// Estimates an inference of a model on a core.
-pub(crate) fn instructions(core: Core, model: &Model<'_>) -> Instructions {
-    Instructions {
-        count: prediction::model(core, model),
-        from: Provenance::Estimated,
-        unpacked: None,
+use super::{Core, Instructions, Provenance, Unpacked, prediction};
+
+/// Estimates an inference of a model on a core whose program gives so many bytes of RAM for weights; where
+/// that is 0, the estimate with weights unpacked is for all that they take.
+pub(crate) fn instructions(core: Core, weights_ram_bytes: u64, model: &Model<'_>) -> Instructions {
+    Estimator::new(core).instructions(weights_ram_bytes, model)
+}
+
+/// Estimates models that differ in how their layers are stored: a coded layer is decoded once.
+#[derive(Clone, Debug)]
+pub(crate) struct Estimator {
+    core: Core,
+    coded: HashMap<Vec<u8>, u64>,
+}
+
+impl Estimator {
+    /// For a core.
+    pub(crate) fn new(core: Core) -> Self {
+        Self { core, coded: HashMap::new() }
+    }
+
+    /// Estimates an inference both ways, as [`instructions`] does.
+    pub(crate) fn instructions(
+        &mut self,
+        weights_ram_bytes: u64,
+        model: &Model<'_>,
+    ) -> Instructions {
+        let count = model.ops().map(|step| self.operator(&step, model.section()));
+        let count = count.fold(0, u64::saturating_add);
+        let given = Unpacked::ram(weights_ram_bytes, model.weights_len() as u64);
+        let unpacked = given.map(|weights_ram_bytes| Unpacked {
+            count: self.unpacked(weights_ram_bytes, model),
+            weights_ram_bytes,
+        });
+        let is_given = weights_ram_bytes > 0;
+        Instructions { count, from: Provenance::Estimated, unpacked, is_given }
+    }
+
+    /// Estimates an inference the way that requirements are for.
+    pub(crate) fn required(&mut self, weights_ram_bytes: u64, model: &Model<'_>) -> u64 {
+        self.unpacked(weights_ram_bytes, model)
+    }
+
+    /// With weights unpacked into so many bytes, as many of them as fit.
+    fn unpacked(&mut self, weights_ram_bytes: u64, model: &Model<'_>) -> u64 {
+        let room = usize::try_from(weights_ram_bytes).unwrap_or(usize::MAX);
+        let (core, section) = (self.core, model.section());
+        let stored = |step: &Step| self.operator(step, section);
+        let counts = prediction::unpacked::operators(core, model, room, stored);
+        counts.into_iter().fold(0, u64::saturating_add)
+    }
+
+    fn operator(&mut self, step: &Step, section: &[u8]) -> u64 {
+        let predict = || prediction::operator(self.core, step, section);
+        let Some(key) = key(step, section) else { return predict() };
+        match self.coded.get(&key) {
+            Some(&known) => known,
+            None => {
+                let count = predict();
+                self.coded.insert(key, count);
+                count
+            }
+        }
     }
 }
 
-/// Estimates a layer before compression, as int8: its weights' shape, outputs × inputs or filters × height
-/// × width × channels, and its multiply-accumulates.
-#[cfg(feature = "training")]
-pub(crate) fn layer(core: Core, shape: &[usize], macs: u64) -> u64 {
-    let weights = shape.iter().fold(1u64, |all, &side| all.saturating_mul(side as u64)).max(1);
-    let positions = usize::try_from(macs / weights).unwrap_or(usize::MAX);
-    prediction::instructions(core, &Layer::plain(core, shape, positions))
+/// All that the estimate of a coded layer depends on, wherever the layer and its operands lie.
+fn key(step: &Step, section: &[u8]) -> Option<Vec<u8>> {
+    let mut op = step.op.clone();
+    let (CodedAffine { offset, len, requantization, .. }, rows) = match &mut op {
+        Op::CodedDense(op) => (&mut op.affine, op.output.len()),
+        Op::CodedConv2d(op) => (&mut op.affine, op.output.shape.channels()),
+        Op::CodedDepthwiseConv2d(op) => (&mut op.affine, op.output.shape.channels()),
+        _ => return None,
+    };
+    let part = |start: u32, len: usize| section.get(start as usize..)?.get(..len);
+    let stream = part(std::mem::take(offset), *len as usize)?;
+    let multipliers = match requantization {
+        Requantization::PerTensor(_) => &[][..],
+        Requantization::PerChannel { offset } => {
+            part(std::mem::take(offset), rows.saturating_mul(CHANNEL_MULTIPLIER_LEN))?
+        }
+    };
+    op.output_mut().offset = 0;
+    let mut input = op.inputs().first()?.resolve(&step.previous).clone();
+    input.offset = 0;
+    *op.inputs_mut().first_mut()? = bitsback_runtime::Source::Previous;
+    let mut key = postcard::to_allocvec(&(op, input)).ok()?;
+    key.extend_from_slice(stream);
+    key.extend_from_slice(multipliers);
+    Some(key)
 }
 
 /// The estimate in words.
@@ -45,23 +120,52 @@ mod tests {
         for name in ["digits", "operators", "coded", "depthwise", "pairs", "widths"] {
             let bytes = golden(name);
             let model = Model::parse(&bytes).unwrap();
-            let of = |core| instructions(core, &model).count;
+            let of = |core| instructions(core, 0, &model).count;
             assert!(Core::ALL.into_iter().all(|core| of(core) > 1000), "{name}");
             assert!(of(Core::CortexM4) < of(Core::CortexM0), "{name}");
         }
     }
 
+    #[test]
+    fn both_ways_are_estimated() {
+        let bytes = golden("coded-lenet");
+        let model = Model::parse(&bytes).unwrap();
+        let whole = model.weights_len() as u64;
+        let all = instructions(Core::CortexM4, 0, &model);
+        let unpacked = all.unpacked.unwrap();
+        assert!(unpacked.weights_ram_bytes == whole && unpacked.count < all.count);
+        // Nothing was given, so that requirements are for the model as it is stored.
+        assert_eq!(all.required(), all.count);
+        let some = instructions(Core::CortexM4, whole / 2, &model);
+        let part = some.unpacked.unwrap();
+        assert_eq!((some.count, some.required()), (all.count, part.count));
+        assert!(part.count > unpacked.count && part.weights_ram_bytes == whole / 2);
+        let more = instructions(Core::CortexM4, 10 * whole, &model);
+        assert_eq!(more.unpacked, all.unpacked);
+        let bytes = golden("pairs");
+        let plain = instructions(Core::CortexM4, 4096, &Model::parse(&bytes).unwrap());
+        assert_eq!((plain.unpacked, plain.required()), (None, plain.count));
+    }
+
+    #[test]
+    fn a_layer_that_was_decoded_is_known_wherever_it_lies() {
+        let (one, other) = (golden("coded"), golden("coded-lenet"));
+        let mut estimator = Estimator::new(Core::CortexM4);
+        for bytes in [&one, &other, &one] {
+            let model = Model::parse(bytes).unwrap();
+            let found = estimator.instructions(0, &model);
+            assert_eq!(found, instructions(Core::CortexM4, 0, &model));
+        }
+        let coded = [&one, &other].map(|bytes| {
+            let model = Model::parse(bytes).unwrap();
+            model.ops().filter(|step| key(step, model.section()).is_some()).count()
+        });
+        assert_eq!(estimator.coded.len(), coded.iter().sum::<usize>());
+    }
+
     #[cfg(feature = "training")]
     #[test]
-    fn a_layer_before_compression_has_rows_and_positions() {
-        let core = Core::CortexM4;
-        let dense = layer(core, &[300, 784], 235_200);
-        assert!((150_000..700_000).contains(&dense), "{dense}");
-        // 24 × 24 positions of 20 filters over 5 × 5 × 1.
-        let conv = layer(core, &[20, 5, 5, 1], 288_000);
-        assert!((150_000..1_500_000).contains(&conv), "{conv}");
-        assert!(layer(Core::CortexM0, &[300, 784], 235_200) > dense);
-        assert_eq!(layer(core, &[0, 784], 0), layer(core, &[0, 784], 0));
+    fn the_basis_is_named() {
         assert!(basis().contains("QEMU"));
     }
 }

@@ -47,9 +47,12 @@ pub struct Instructions {
     pub count: u64,
     /// How they are known.
     pub from: Provenance,
-    /// The same with weights that are unpacked once, where that was counted, too.
+    /// The same with weights unpacked once, where some are coded or packed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unpacked: Option<Unpacked>,
+    /// Whether the device has that RAM: requirements are then for weights unpacked.
+    #[serde(default)]
+    pub is_given: bool,
 }
 
 /// An inference with weights that were unpacked, into RAM beside the arena.
@@ -58,5 +61,35 @@ pub struct Unpacked {
     /// Instructions.
     pub count: u64,
     /// Bytes of that RAM.
-    pub weights_bytes: u64,
+    pub weights_ram_bytes: u64,
+}
+
+impl Unpacked {
+    /// The RAM that figures are for, where so many bytes are given and all weights take `whole`: what is
+    /// given, and without any all that they take; `None` where nothing is to be unpacked.
+    pub(crate) fn ram(given: u64, whole: u64) -> Option<u64> {
+        let wanted = if given == 0 { whole } else { given.min(whole) };
+        (whole > 0).then_some(wanted)
+    }
+}
+
+impl Instructions {
+    /// Of a model as it is stored, so known.
+    #[cfg(test)]
+    pub(crate) fn stored(count: u64, from: Provenance) -> Self {
+        Self { count, from, unpacked: None, is_given: false }
+    }
+
+    /// Those that requirements are for: with weights unpacked where the device has RAM for that.
+    pub fn required(&self) -> u64 {
+        match self.unpacked {
+            Some(unpacked) if self.is_given => unpacked.count,
+            _ => self.count,
+        }
+    }
+
+    /// The RAM for weights that [`Self::required`] is with.
+    pub(crate) fn required_ram(&self) -> u64 {
+        self.unpacked.filter(|_| self.is_given).map_or(0, |unpacked| unpacked.weights_ram_bytes)
+    }
 }

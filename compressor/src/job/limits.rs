@@ -159,6 +159,7 @@ pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("bits.least", Bits),
     ("bits.most", Bits),
     ("bits.tolerance_points", Closed(0.0, 100.0)),
+    ("target.weights_ram_bytes", Closed(0.0, MAX_COUNT)),
     ("size.flash_bytes", Closed(1.0, MAX_COUNT)),
     ("size.instructions", Closed(1.0, MAX_INSTRUCTIONS)),
     ("calibration.examples", Closed(1.0, MAX_COUNT)),

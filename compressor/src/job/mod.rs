@@ -125,6 +125,8 @@ impl Default for Job {
 pub struct TargetConfig {
     /// Its core: weights are stored as this is fastest with, and instructions are of it.
     pub core: Core,
+    /// RAM that its program gives for weights, which are unpacked into it once: as many as fit.
+    pub weights_ram_bytes: u64,
 }
 
 /// `[golden]`: inputs with their expected outputs, for conformance on the device.

@@ -2,7 +2,7 @@
 //!
 //! From here on everything is deterministic and quick, so a resumed job simply does it again.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::figures::{float_bytes, layers};
@@ -10,11 +10,13 @@ use super::left_out;
 use super::pareto_front::ParetoFront;
 use super::stages::Trained;
 use super::verdict::Verdict;
-use super::{FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, Outcome, RunContext};
+use super::{
+    DENSE_FOLDER, FRONT_FOLDER, GOLDEN_FOLDER, JOB_FILE, METRICS_FILE, MODEL_FILE, Outcome,
+    RunContext,
+};
 use crate::compile::calibrate::{calibrate, plan};
 use crate::compile::serialize::ModelInfo;
 use crate::compile::{self, CompileOptions, Compiled, Head, widths};
-use crate::cost::{Instructions, certified, estimate};
 use crate::error::{Error, PipelineError};
 use crate::files;
 use crate::golden;
@@ -78,11 +80,13 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let unmet = input.check(&model, &verdict)?;
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
-    let golden = input.golden(&model)?;
+    let golden = input.golden(&model.bytes, input.run.out)?;
     stage.set(3, "test set and report");
     let ledger = model.ledger(input.trained);
     ledger.write_csv(input.run.out)?;
     let mut summary = input.summary(&model)?;
+    let instructions = input.speed(&model)?;
+    summary.instructions = Some(instructions);
     let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
     for warning in verdict.warnings(classes) {
@@ -210,8 +214,19 @@ impl Input<'_> {
         Ok(calibrate(&self.trained.network, &sample.inputs, &input, config.method)?)
     }
 
+    /// What the file says besides.
+    pub(super) fn info(&self) -> ModelInfo {
+        let classes = &self.run.prepared.dataset.classes;
+        let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
+        ModelInfo {
+            name: self.job.name.clone(),
+            classes: if numbers { Vec::new() } else { classes.clone() },
+            op_names: false,
+        }
+    }
+
     /// What the device answers with.
-    fn head(&self) -> Head {
+    pub(super) fn head(&self) -> Head {
         match self.job.network.output {
             Output::Logits => Head::Logits,
             Output::Softmax => Head::Softmax,
@@ -226,13 +241,6 @@ impl Input<'_> {
         activations: &Activations,
         bias_tolerance: f64,
     ) -> Result<(Compiled, Vec<u8>), Error> {
-        let classes = &self.run.prepared.dataset.classes;
-        let numbers = classes.iter().enumerate().all(|(i, name)| *name == i.to_string());
-        let info = ModelInfo {
-            name: self.job.name.clone(),
-            classes: if numbers { Vec::new() } else { classes.clone() },
-            op_names: false,
-        };
         let network = &self.trained.network;
         let input = self.run.prepared.input_quantization(self.job);
         let rows = network.layers().map(|node| node.output).zip(weights.iter().cloned()).collect();
@@ -242,9 +250,10 @@ impl Input<'_> {
         let options = CompileOptions {
             size: Some(self.job.size),
             core: self.job.target.core,
+            weights_ram_bytes: self.job.target.weights_ram_bytes,
             ..CompileOptions::default()
         };
-        let (bytes, compiled) = compile::write(&integers, &input, &options, &info)?;
+        let (bytes, compiled) = compile::write(&integers, &input, &options, &self.info())?;
         Ok((compiled, bytes))
     }
 
@@ -259,14 +268,15 @@ impl Input<'_> {
         Ok(verify::evaluate(bytes, &inputs, &on.labels)?.error_percent())
     }
 
-    fn golden(&self, model: &Model) -> Result<golden::Golden, Error> {
-        let folder = self.run.out.join(GOLDEN_FOLDER);
+    /// Writes golden vectors of a model beside it in `folder`.
+    pub(super) fn golden(&self, bytes: &[u8], folder: &Path) -> Result<golden::Golden, Error> {
+        let folder = folder.join(GOLDEN_FOLDER);
         std::fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
         let test = &self.run.prepared.split.test;
         let chosen = &test[..self.job.golden.vectors.min(test.len())];
         // The device's own way from raw data to its input.
-        let inputs = verify::quantized_inputs(&model.bytes, &self.run.prepared.dataset, chosen)?;
-        Ok(golden::write(&folder, &model.bytes, &inputs)?)
+        let inputs = verify::quantized_inputs(bytes, &self.run.prepared.dataset, chosen)?;
+        Ok(golden::write(&folder, bytes, &inputs)?)
     }
 
     fn summary(&self, model: &Model) -> Result<Summary, Error> {
@@ -303,20 +313,6 @@ impl Input<'_> {
         Ok(summary)
     }
 
-    /// Instructions of an inference: of a front's point as it was judged, else counted if the job
-    /// asks for it, or estimated.
-    fn instructions(&self, model: &Model) -> Result<Instructions, Error> {
-        if let Some(point) = self.front.and_then(ParetoFront::point) {
-            return Ok(point.measured.instructions);
-        }
-        let counted = match self.job.report.measure {
-            true => certified::instructions(self.job.target.core, &self.run.out.join(MODEL_FILE)),
-            false => (self.run.count)(self.run.out),
-        };
-        let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        Ok(counted.unwrap_or_else(|| estimate::instructions(self.job.target.core, &parsed)))
-    }
-
     fn report(
         &self,
         summary: &Summary,
@@ -345,9 +341,16 @@ impl Input<'_> {
             (GROUPS_FILE, "every group: importance, threshold, fate, rule and effect"),
             (BITS_FILE, "every layer's bits and the variance behind them"),
             (SUMMARY_FILE, "the figures of this page"),
+            (DENSE_FOLDER, "the dense network in plain 8 bits, to be compared on the device"),
             (FRONT_FOLDER, "every point of the front: model, ledger, metrics and figures"),
         ];
-        let files = files.iter().filter(|(name, _)| self.front.is_some() || *name != FRONT_FOLDER);
+        let speed = summary.instructions.as_ref();
+        let is_there = |name: &str| match name {
+            FRONT_FOLDER => self.front.is_some(),
+            DENSE_FOLDER => speed.is_some_and(|speed| speed.dense.is_some()),
+            _ => true,
+        };
+        let files = files.iter().filter(|(name, _)| is_there(name));
         let meta = Meta {
             data: self.run.prepared.describe(self.job),
             device: self.run.options.device.name().to_owned(),
@@ -359,13 +362,10 @@ impl Input<'_> {
             files: files.map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
         };
         let curves = metrics::read_all(self.metrics)?;
-        let instructions = self.instructions(model)?;
-        let (core, megahertz) = (self.job.target.core, self.job.report.megahertz);
+        let megahertz = self.job.report.megahertz;
         Ok(Report {
-            core,
-            instructions: Some(instructions),
             config: self.job.report.clone(),
-            latencies: Latency::all(core, &summary.layers, instructions, megahertz),
+            latencies: speed.map_or_else(Vec::new, |speed| Latency::all(speed, megahertz)),
             summary: summary.clone(),
             curves,
             ledger,

@@ -6,6 +6,7 @@
 
 pub(crate) mod checkpoint;
 mod cut;
+mod dense;
 mod figures;
 mod finish;
 mod left_out;
@@ -53,6 +54,8 @@ pub const JOB_FILE: &str = "job.toml";
 pub const MODEL_FILE: &str = "model.bbk";
 /// Inputs and expected outputs for conformance, in the output folder.
 pub const GOLDEN_FOLDER: &str = "golden";
+/// Folder of the dense network in plain 8 bits, as a model with golden vectors of its own.
+pub const DENSE_FOLDER: &str = "dense";
 /// What training measured, in the output folder.
 pub const METRICS_FILE: &str = "metrics.jsonl";
 
@@ -186,9 +189,18 @@ fn examples(dataset: &Dataset, normalization: &Normalization, indices: &[u32]) -
     }
 }
 
-/// Counts the instructions of an inference of the model in an output folder, once its golden vectors
-/// are there; `None` where that can't be done.
-pub type Counter<'a> = &'a dyn Fn(&Path) -> Option<Instructions>;
+/// Counts the instructions of an inference of a network in an output folder, once its golden vectors are
+/// there; `None` where that can't be done.
+pub type Counter<'a> = &'a dyn Fn(Counted, &Path) -> Option<Instructions>;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// The job's model, in the output folder.
+    Model,
+    /// The dense network in plain 8 bits, in a folder of its own.
+    Dense,
+}
 
 /// Says what the job begins with, and what was assumed of it.
 fn note_beginning(
@@ -227,7 +239,7 @@ pub fn run(
     options: &RunOptions,
     progress: &Progress,
 ) -> Result<Outcome, Error> {
-    run_counting(job, out, options, progress, &|_| None)
+    run_counting(job, out, options, progress, &|_, _| None)
 }
 
 /// As [`run`], with the report's times from what `count` says.

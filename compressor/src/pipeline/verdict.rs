@@ -2,7 +2,7 @@
 
 use super::finish::{Input, Model};
 use super::warnings::spread;
-use crate::compile::storage::costs;
+use crate::compile::storage::Costing;
 use crate::error::{Error, PipelineError, Unmet};
 use crate::graph::{Affine, Graph};
 use crate::job::Job;
@@ -117,7 +117,9 @@ impl Input<'_> {
             return Ok(Err(unmet));
         }
         let size = self.job.size;
-        let found = costs(self.job.target.core, &model.bytes).map_err(PipelineError::Parse)?;
+        let target = self.job.target;
+        let mut costing = Costing::new(target.core, target.weights_ram_bytes);
+        let found = costing.of(&model.bytes).map_err(PipelineError::Parse)?;
         if !size.is_met(found) {
             let (what, limit, found) = size.missed(found);
             return Ok(Err(Unmet::Size { what, limit, found }));

@@ -128,21 +128,25 @@ fn macs(summary: &Summary) -> Card<'static> {
 }
 
 fn latency(latency: &Latency) -> Card<'_> {
-    // An estimate and a count don't make a ratio.
-    let (before, after) = (latency.before_from, latency.after_from);
-    let (change, basis) = match before == after {
-        true => (faster(latency.before_ms, latency.after_ms), format!("both {}", after.name())),
-        false => (
+    let (after_ms, after) = (latency.after_ms, latency.after_from);
+    let (change, basis) = match latency.before {
+        Some((before_ms, before)) if before == after => {
+            (faster(before_ms, after_ms), format!("both {}, before in plain 8 bits", after.name()))
+        }
+        // An estimate and a count don't make a ratio.
+        Some((_, before)) => (
             "not compared: known in different ways".to_owned(),
             format!("instructions before {}, after {}", before.name(), after.name()),
         ),
+        None => (String::new(), format!("instructions after {}", after.name())),
     };
+    let before_ms = latency.before.map(|(before_ms, _)| before_ms);
     Card {
         title: format!("Time on {}", latency.target).into(),
-        before: format!("{} ms", significant(latency.before_ms)),
-        after: format!("{} ms", significant(latency.after_ms)),
+        before: before_ms.map_or_else(|| "–".to_owned(), |ms| format!("{} ms", significant(ms))),
+        after: format!("{} ms", significant(after_ms)),
         change,
-        worse: before == after && latency.after_ms > latency.before_ms,
+        worse: latency.before.is_some_and(|(ms, before)| before == after && after_ms > ms),
         basis: format!(
             "{basis}; milliseconds are estimated, at an instruction a cycle (see Provenance)"
         ),
@@ -185,7 +189,8 @@ pub(super) fn share_bar(before: u64, after: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cost::{Core, Instructions, Provenance};
+    use crate::cost::Provenance;
+    use crate::summary::tests::speed;
 
     #[test]
     fn what_is_slower_is_called_so() {
@@ -207,9 +212,8 @@ mod tests {
     fn a_count_is_not_divided_by_an_estimate() {
         let summary = crate::summary::tests::example();
         let at = |from| {
-            let model = Instructions { count: 3_200, from, unpacked: None };
-            let time = Latency::on(Core::CortexM4, &summary.layers, model, 64.0);
-            cards(&summary, &[time]).rsplit("Time on").next().map(str::to_owned).unwrap()
+            let times = Latency::all(&speed(Provenance::Estimated, from), 64.0);
+            cards(&summary, &times).rsplit("Time on").next().map(str::to_owned).unwrap()
         };
         let estimated = at(Provenance::Estimated);
         assert!(

@@ -3,19 +3,16 @@
 use super::html;
 use super::number::{significant, thousands};
 use super::{ReportConfig, tables};
+use crate::cost::Core;
 use crate::cost::power::SHEETS;
-use crate::cost::{Core, Instructions};
+use crate::summary::Speed;
 
 /// The section; empty without a count of instructions, and for cores that none of the parts has.
-pub(super) fn section(
-    core: Core,
-    instructions: Option<Instructions>,
-    config: &ReportConfig,
-) -> String {
-    if core != Core::CortexM4 {
+pub(super) fn section(speed: Option<&Speed>, config: &ReportConfig) -> String {
+    let Some(Speed { core: core @ Core::CortexM4, compressed, .. }) = speed else {
         return String::new();
-    }
-    let Some(Instructions { count, from, unpacked }) = instructions else { return String::new() };
+    };
+    let (count, ram) = (compressed.required(), compressed.required_ram());
     let heads = [
         "Part",
         "#MHz (data sheet)",
@@ -42,17 +39,18 @@ pub(super) fn section(
         .collect();
     let sources: String =
         SHEETS.iter().map(|sheet| format!("<li>{}</li>\n", sheet.source)).collect();
-    let unpacked = unpacked.map_or_else(String::new, |unpacked| {
+    let unpacked = compressed.unpacked.map_or_else(String::new, |unpacked| {
         format!(
-            "; {} with its weights unpacked once into {} bytes of RAM",
+            ", or {} with {} bytes of RAM for weights, which are unpacked into it once",
             thousands(unpacked.count),
-            thousands(unpacked.weights_bytes)
+            thousands(unpacked.weights_ram_bytes)
         )
     });
+    let way = if ram > 0 { " Below, the device has that RAM." } else { "" };
     let what = format!(
-        "<p>An inference takes {} instructions of a {core} ({}){unpacked}.</p>\n",
-        thousands(count),
-        from.name()
+        "<p>An inference takes {} instructions of a {core}{unpacked} ({}).{way}</p>\n",
+        thousands(compressed.count),
+        compressed.from.name()
     );
     let remark = format!(
         "Times are at each part's highest clock and an instruction a cycle, which is the least: wait \
@@ -75,24 +73,31 @@ pub(super) fn section(
 mod tests {
     use super::*;
     use crate::cost::Provenance;
-
-    const CORE: Core = Core::CortexM4;
+    use crate::summary::tests::speed;
 
     #[test]
     fn columns_say_how_they_are_known() {
-        let instructions =
-            Instructions { count: 1_000_000, from: Provenance::Measured, unpacked: None };
-        let page = section(CORE, Some(instructions), &ReportConfig::default());
+        let mut speed = speed(Provenance::Estimated, Provenance::Measured);
+        let page = section(Some(&speed), &ReportConfig::default());
         for text in [
-            "1,000,000 instructions of a Cortex-M4 (measured)",
+            "64,000 instructions of a Cortex-M4, or 16,000 with 1,427 bytes of RAM for weights",
+            "(measured)",
             "ms (estimated)",
             "DS10198",
             "225 mAh",
         ] {
             assert!(page.contains(text), "{text}");
         }
-        assert_eq!(section(CORE, None, &ReportConfig::default()), "");
-        let other = section(Core::CortexM0, Some(instructions), &ReportConfig::default());
+        assert!(page.contains("<td class=\"n\">1.00</td>"), "{page}");
+        speed.compressed.is_given = true;
+        let page = section(Some(&speed), &ReportConfig::default());
+        assert!(
+            page.contains("has that RAM") && page.contains("<td class=\"n\">0.250</td>"),
+            "{page}"
+        );
+        assert_eq!(section(None, &ReportConfig::default()), "");
+        speed.core = Core::CortexM0;
+        let other = section(Some(&speed), &ReportConfig::default());
         assert_eq!(other, "", "the parts have another core");
     }
 }

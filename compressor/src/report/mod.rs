@@ -23,7 +23,6 @@ use std::path::Path;
 pub use config::ReportConfig;
 pub(crate) use latency::Latency;
 
-use crate::cost::{Core, Instructions};
 use crate::files::{self, FileError};
 use crate::ledger::Ledger;
 use crate::metrics::MetricRow;
@@ -40,10 +39,6 @@ pub(crate) struct Report {
     pub summary: Summary,
     /// Time of one inference, per target; may be empty.
     pub latencies: Vec<Latency>,
-    /// The core of the device.
-    pub core: Core,
-    /// Instructions of an inference on it; none where they are not known.
-    pub instructions: Option<Instructions>,
     /// What figures of time and energy are for.
     pub config: ReportConfig,
     /// Rows of `metrics.jsonl`, in order; may be empty.

@@ -27,7 +27,7 @@ pub(super) fn render(report: &Report) -> String {
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());
-    page += &energy::section(report.core, report.instructions, &report.config);
+    page += &energy::section(report.summary.instructions.as_ref(), &report.config);
     page += &curves::section(&report.curves);
     page += &histogram::section(&report.ledger.groups, measure(&report.summary));
     page += &tables::layers(&report.summary);

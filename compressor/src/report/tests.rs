@@ -1,9 +1,10 @@
 //! The page as a whole.
 
 use super::*;
-use crate::cost::{Core, Instructions, Provenance};
+use crate::cost::Provenance;
 use crate::ledger::{BitRecord, GroupKind, GroupRecord, Reason};
 use crate::summary;
+use crate::summary::tests::speed;
 
 /// A job of a size like the demo's, made up.
 pub(crate) fn example() -> Report {
@@ -54,12 +55,11 @@ pub(crate) fn example() -> Report {
         effect: Some(0.0012),
         description_bits: Some(812.5),
     }];
-    let instructions = Instructions { count: 64_000, from: Provenance::Estimated, unpacked: None };
+    let speed = speed(Provenance::Estimated, Provenance::Estimated);
+    summary.instructions = Some(speed);
     Report {
-        core: Core::CortexM4,
-        instructions: Some(instructions),
         config: ReportConfig::default(),
-        latencies: Latency::all(Core::CortexM4, &summary.layers, instructions, 64.0),
+        latencies: Latency::all(&speed, 64.0),
         summary,
         curves,
         ledger: Ledger { groups, bits },
@@ -150,7 +150,7 @@ fn an_empty_report_is_a_page_too() {
     report.curves.clear();
     report.ledger = Ledger::default();
     report.latencies.clear();
-    report.instructions = None;
+    report.summary.instructions = None;
     report.summary.layers.clear();
     report.meta = Meta::default();
     let page = render(&report);

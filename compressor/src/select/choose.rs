@@ -80,7 +80,10 @@ pub(crate) fn choose(
     }
     let best = (0..points.len())
         .filter(|&i| promised[i] && checks[i].iter().all(|c| c.met))
-        .min_by_key(|&i| (points[i].measured.file_bytes, points[i].measured.instructions.count));
+        .min_by_key(|&i| {
+            let measured = &points[i].measured;
+            (measured.file_bytes, measured.instructions.required())
+        });
     if let Some(point) = best {
         return Some(Choice { point, outcome: Outcome::Met, promised, confidence, checks });
     }
@@ -183,6 +186,10 @@ fn list(checks: &[Check], instructions: Instructions) -> String {
         };
         if ["instructions", "milliseconds"].contains(&requirement.as_str()) {
             text += &format!(", {}", instructions.from.name());
+            let ram = instructions.required_ram();
+            if ram > 0 {
+                text += &format!(" with {ram} bytes of RAM for weights");
+            }
         }
         if let Some(needed) = check.examples_needed {
             let whose = if requirement == "error_percent" { "" } else { "of its " };

@@ -41,7 +41,7 @@ pub struct Requirements {
     pub flash_bytes: Option<u64>,
     /// Most bytes of the arena.
     pub arena_bytes: Option<u64>,
-    /// Most instructions of an inference on the report's core.
+    /// Most instructions of an inference on the target: with as many weights unpacked as its RAM takes.
     pub instructions: Option<u64>,
     /// Most milliseconds of an inference at `[report] megahertz`, an instruction a cycle.
     pub milliseconds: Option<f64>,

@@ -51,10 +51,10 @@ pub(crate) struct Measured {
     pub weights: u64,
     /// Multiply-accumulates of an inference.
     pub macs: u64,
-    /// Instructions of an inference on the target's core.
+    /// Instructions of an inference on the target.
     pub instructions: Instructions,
-    /// What the rule of thumb says of them.
-    pub estimated_instructions: u64,
+    /// The same as estimated, whether or not they were counted.
+    pub estimated: Instructions,
 }
 
 /// A point of the front.
@@ -137,7 +137,7 @@ impl Check {
 impl Point {
     /// Milliseconds of an inference at an instruction a cycle.
     pub(crate) fn milliseconds(&self, megahertz: f64) -> f64 {
-        self.measured.instructions.count as f64 / (megahertz * 1e3)
+        self.measured.instructions.required() as f64 / (megahertz * 1e3)
     }
 
     /// Every requirement that the job states; errors are promised with `confidence`.
@@ -166,7 +166,7 @@ impl Point {
         let counted = [
             ("flash_bytes", r.flash_bytes, m.file_bytes),
             ("arena_bytes", r.arena_bytes, m.arena_bytes),
-            ("instructions", r.instructions, m.instructions.count),
+            ("instructions", r.instructions, m.instructions.required()),
         ];
         for (name, limit, found) in counted {
             checks.extend(limit.map(|limit| Check::plain(name, limit as f64, found as f64)));
@@ -216,7 +216,7 @@ pub(crate) fn shortage(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cost::Provenance;
+    use crate::cost::{Provenance, Unpacked};
 
     /// A point with the given errors of 1,000 and bytes.
     pub(crate) fn point(index: usize, errors: u64, file_bytes: u64) -> Point {
@@ -235,12 +235,8 @@ pub(crate) mod tests {
                 arena_bytes: 100,
                 weights: 1_000,
                 macs: 10_000,
-                instructions: Instructions {
-                    count: 64_000,
-                    from: Provenance::Estimated,
-                    unpacked: None,
-                },
-                estimated_instructions: 64_000,
+                instructions: Instructions::stored(64_000, Provenance::Estimated),
+                estimated: Instructions::stored(64_000, Provenance::Estimated),
             },
         }
     }
@@ -275,6 +271,26 @@ pub(crate) mod tests {
         // 2 % were seen; 95 % confidence allows to promise no less than 2.9 %.
         assert!((checks[1].found - 2.0).abs() < 1e-9 && (2.8..3.0).contains(&checks[1].judged));
         assert_eq!(point(0, 20, 1).checks(&Requirements::default(), 0.95, 64.0).len(), 1);
+    }
+
+    #[test]
+    fn time_is_limited_for_the_way_that_the_device_has_ram_for() {
+        let requirements = Requirements {
+            instructions: Some(20_000),
+            milliseconds: Some(0.5),
+            ..Requirements::default()
+        };
+        let mut point = point(0, 20, 2_000);
+        let met = |point: &Point| -> Vec<bool> {
+            let checks = point.checks(&requirements, 0.95, 64.0);
+            checks.iter().skip(1).map(|check| check.met).collect()
+        };
+        point.measured.instructions.unpacked =
+            Some(Unpacked { count: 16_000, weights_ram_bytes: 900 });
+        assert_eq!(met(&point), [false, false], "no RAM was given");
+        point.measured.instructions.is_given = true;
+        assert_eq!(met(&point), [true, true]);
+        assert!((point.milliseconds(64.0) - 0.25).abs() < 1e-12);
     }
 
     #[test]

@@ -50,8 +50,11 @@ pub struct PointSummary {
     pub weights: u64,
     /// Multiply-accumulates of an inference.
     pub macs: u64,
-    /// Instructions of an inference on the target's core.
+    /// Instructions of an inference on the target, the way that requirements are for.
     pub instructions: u64,
+    /// RAM for weights that they are with; 0 where weights are taken as they are stored.
+    #[serde(default)]
+    pub weights_ram_bytes: u64,
     /// How those are known.
     pub instructions_from: Provenance,
     /// Milliseconds at `[report] megahertz`, an instruction a cycle.
@@ -118,7 +121,8 @@ impl FrontSummary {
                 arena_bytes: m.arena_bytes,
                 weights: m.weights,
                 macs: m.macs,
-                instructions: m.instructions.count,
+                instructions: m.instructions.required(),
+                weights_ram_bytes: m.instructions.required_ram(),
                 instructions_from: m.instructions.from,
                 milliseconds: point.milliseconds(megahertz),
                 unmet: checks.iter().filter(|c| !c.met).map(|c| c.requirement.clone()).collect(),

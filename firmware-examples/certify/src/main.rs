@@ -4,7 +4,8 @@
 //! that of a firmware that would be flashed. `BITSBACK_MODEL` is its absolute path at build time.
 //! With the feature `slot` one program with every operator measures whatever lies in the board's
 //! model slot, whose length it asks the host for (`model.bbk`). With the feature `unpacked` weights are
-//! unpacked once, before the first inference.
+//! unpacked once, before the first inference, into all the memory that they take, or into as many bytes as
+//! `BITSBACK_WEIGHTS_RAM` says at build time.
 //!
 //! Prints a line of JSON for each layer, and a last one for the whole.
 #![no_std]
@@ -35,12 +36,12 @@ fn run() -> Result<(), board::Failure> {
     #[cfg(feature = "unpacked")]
     let mut weights = [0; model::WEIGHTS_LEN];
     #[cfg(feature = "unpacked")]
-    let (weights_bytes, (made, unpack_instructions)) = (
+    let (weights_ram_bytes, (made, unpack_instructions)) = (
         model::WEIGHTS_LEN,
         counter::instructions(|| Interpreter::with_weights(&model, &mut arena, &mut weights)),
     );
     #[cfg(not(feature = "unpacked"))]
-    let (weights_bytes, (made, unpack_instructions)) =
+    let (weights_ram_bytes, (made, unpack_instructions)) =
         (0, (Interpreter::new(&model, &mut arena), Some(0)));
     let mut interpreter = made?;
 
@@ -54,7 +55,7 @@ fn run() -> Result<(), board::Failure> {
     };
     println!(
         "{{\"instructions\":{},\"load_instructions\":{},\"unpack_instructions\":{},\
-         \"weights_bytes\":{weights_bytes},\"arena_bytes\":{},\"stack_bytes\":{},\
+         \"weights_ram_bytes\":{weights_ram_bytes},\"arena_bytes\":{},\"stack_bytes\":{},\
          \"load_stack_bytes\":{}}}",
         Json(instructions),
         Json(load_instructions),

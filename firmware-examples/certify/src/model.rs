@@ -19,8 +19,18 @@ mod embedded {
     static MODEL: &[u8] = include_model!(env!("BITSBACK_MODEL"));
     pub(crate) const KINDS: u32 = op_kinds(MODEL);
     pub(crate) const ARENA_LEN: usize = arena_len(MODEL);
+    /// What all weights take, or less where less is given.
     #[cfg(feature = "unpacked")]
-    pub(crate) const WEIGHTS_LEN: usize = bitsback_runtime::weights_len(MODEL);
+    pub(crate) const WEIGHTS_LEN: usize = {
+        let whole = bitsback_runtime::weights_len(MODEL);
+        match option_env!("BITSBACK_WEIGHTS_RAM") {
+            Some(text) => match usize::from_str_radix(text, 10) {
+                Ok(given) if given < whole => given,
+                _ => whole,
+            },
+            None => whole,
+        }
+    };
 
     /// The model. The compiler is not to know what is in it.
     pub(crate) fn bytes() -> Result<&'static [u8], board::ModelSlotError> {

@@ -98,7 +98,7 @@ fn compare_unpacked(
         mismatches += differing;
         if len == whole {
             costs.unpacked = own.mean();
-            costs.weights_bytes = len;
+            costs.weights_ram_bytes = len;
         }
     }
     Ok(mismatches)
@@ -161,7 +161,7 @@ struct Costs {
     stack_bytes: usize,
     /// Of an inference with weights unpacked.
     unpacked: u64,
-    weights_bytes: usize,
+    weights_ram_bytes: usize,
     /// Whether a timer ran out or the stack went below its paint: then the sums are too small.
     incomplete: bool,
 }
@@ -190,12 +190,12 @@ impl Costs {
     fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
         let instructions = self.mean();
         let stack_bytes = if self.incomplete { 0 } else { self.stack_bytes };
-        let Self { unpacked, weights_bytes, .. } = self;
+        let Self { unpacked, weights_ram_bytes, .. } = self;
         println!(
             "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"files\":{files},\
              \"mismatches\":{mismatches},\"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
              \"stack_bytes\":{stack_bytes},\"unpacked_instructions\":{unpacked},\
-             \"weights_bytes\":{weights_bytes}}}"
+             \"weights_ram_bytes\":{weights_ram_bytes}}}"
         );
     }
 }

@@ -75,9 +75,20 @@ mod inference {
     /// Where every firmware has its arena: start-up clears it, and the linker knows whether it fits.
     static mut ARENA: [i8; arena_len(MODEL)] = [0; arena_len(MODEL)];
 
+    /// What all weights take, or less where `BITSBACK_WEIGHTS_RAM` says so at build time.
     #[cfg(feature = "unpacked")]
-    static mut WEIGHTS: [u8; bitsback_runtime::weights_len(MODEL)] =
-        [0; bitsback_runtime::weights_len(MODEL)];
+    const WEIGHTS_LEN: usize = {
+        let whole = bitsback_runtime::weights_len(MODEL);
+        match option_env!("BITSBACK_WEIGHTS_RAM") {
+            Some(text) => match usize::from_str_radix(text, 10) {
+                Ok(given) if given < whole => given,
+                _ => whole,
+            },
+            None => whole,
+        }
+    };
+    #[cfg(feature = "unpacked")]
+    static mut WEIGHTS: [u8; WEIGHTS_LEN] = [0; WEIGHTS_LEN];
 
     /// One inference as a product would do it: parse, input, invoke, class.
     pub(crate) fn run() {

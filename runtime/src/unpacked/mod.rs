@@ -322,5 +322,10 @@ impl Fill<'_> {
     }
 }
 
+#[cfg(any(test, feature = "std"))]
+mod chosen;
+#[cfg(any(test, feature = "std"))]
+pub use chosen::UnpackedOp;
+
 #[cfg(test)]
 mod tests;

@@ -8,11 +8,11 @@ use bitsback_runtime::Model;
 use crate::boards;
 use crate::certificate::{Budget, Certificate, amount};
 use crate::error::XtaskError;
-use crate::footprint::Weights;
 use crate::paths;
 
 /// Certify what a model costs on a core: flash, RAM, instructions.
 ///
+/// Both ways are certified: with weights as they are stored, and unpacked once into RAM.
 /// Links the firmware that would be flashed (start-up, the operators of this model, the model) and
 /// reads its flash and static RAM from the ELF file; runs it in QEMU and counts the instructions of
 /// an inference and the deepest stack. Instructions are not cycles. `bitsback certify` is this.
@@ -26,9 +26,11 @@ pub(crate) struct Args {
     /// The core.
     #[arg(long, value_name = "CORE", default_value = "cortex-m4")]
     target: String,
-    /// Give RAM for all packed and coded weights, which are unpacked once.
-    #[arg(long)]
-    unpacked: bool,
+    /// RAM that the device gives for weights, such as 4096 or 4K (of 1,024): as many as fit are unpacked into
+    /// it once, and the budget is for that. 0 leaves the other way out [default: what all of them take, and
+    /// the budget is for weights as they are stored].
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    weights_ram: Option<u64>,
     /// Show the layers, too.
     #[arg(long)]
     per_layer: bool,
@@ -67,12 +69,11 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     })?;
     let model = std::path::absolute(&args.model).map_err(file)?;
     let budget = Budget { flash: args.flash, ram: args.ram, instructions: args.instructions };
-    let weights = if args.unpacked { Weights::Unpacked } else { Weights::Stored };
-    let certificate = Certificate::issue(&root, board, &model, weights, budget)?;
+    let certificate = Certificate::issue(&root, board, &model, args.weights_ram, budget)?;
     if args.json {
         println!("{}", serde_json::json!(certificate));
     } else {
-        println!("{}", certificate.text(board, budget, args.per_layer));
+        println!("{}", certificate.text(board, budget, args.weights_ram.is_some(), args.per_layer));
     }
     if certificate.exceeded.is_empty() {
         return Ok(());

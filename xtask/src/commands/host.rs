@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::{pytorch, training};
 use crate::error::XtaskError;
 use crate::results::{self, FOLDER, HOST_SET, HostRow};
-use crate::synthetic::shapes::{HOST_SHAPES, Shape};
+use crate::synthetic::shapes::HOST_SHAPES;
 use crate::{paths, python};
 
 /// Examples at once.
@@ -31,7 +31,7 @@ const COMPRESSED: [(&str, &str, &str); 1] =
 /// Time inference on this machine, by our engine and by ONNX Runtime.
 ///
 /// The shapes have random int8 weights, whose values cost no time; a compressed network is compared
-/// with the dense one that it was made of. ONNX Runtime is installed into a virtual environment under
+/// with the dense one that it was made of. With --compressed, that is a finished job's model. ONNX Runtime is installed into a virtual environment under
 /// target/ from tests/onnx/requirements.txt, once. With one thread, and with all that the machine has;
 /// one example at a time, and 64.
 #[derive(clap::Args)]
@@ -45,6 +45,10 @@ pub(crate) struct Args {
     /// Time one network alone.
     #[arg(long, value_name = "NAME", conflicts_with = "keep")]
     network: Option<String>,
+    /// The model of a finished job, such as out/lenet-5-instructions/model.bbk: it is compared with the dense
+    /// network that the job leaves beside it, in all of ONNX Runtime's ways.
+    #[arg(long, value_name = "FILE")]
+    compressed: Vec<PathBuf>,
     /// Keep the rows in docs/results/host.json and make the page anew.
     #[arg(long)]
     keep: bool,
@@ -53,10 +57,19 @@ pub(crate) struct Args {
 /// A network as both sides run it.
 struct Subject {
     name: String,
+    /// Of a job's model.
+    error_percent: Option<f64>,
     /// What our engine runs.
     model: Vec<u8>,
     /// What ONNX Runtime runs: floats, and the integers.
     exports: [PathBuf; 2],
+}
+
+/// Of a job's `summary.json`.
+#[derive(Debug, Deserialize)]
+struct Finished {
+    network: String,
+    error_percent: f64,
 }
 
 /// What `host.py` prints.
@@ -64,6 +77,16 @@ struct Subject {
 struct Timed {
     version: String,
     seconds: [f64; 2],
+}
+
+impl Args {
+    /// What gives such rows again.
+    fn command(&self) -> String {
+        let compressed =
+            self.compressed.iter().map(|path| format!(" --compressed {}", path.display()));
+        let compressed: String = compressed.collect();
+        format!("cargo xtask bench host --rounds {}{compressed}", self.rounds)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
@@ -74,13 +97,13 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if all > 1 { vec![1, all] } else { vec![1] };
     let mut rows = Vec::new();
-    for subject in subjects(&root, &folder)? {
+    for subject in subjects(&root, &folder, &args.compressed)? {
         if args.network.as_ref().is_some_and(|name| *name != subject.name) {
             continue;
         }
         for &threads in &threads {
             for batch in BATCHES {
-                let row = row(&root, &python, &subject, [batch, threads], args.rounds)?;
+                let row = row(&root, &python, &subject, [batch, threads], args)?;
                 print(&row, args.json);
                 rows.push(row);
             }
@@ -93,38 +116,66 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
 }
 
 /// All networks, written and exported.
-fn subjects(root: &Path, folder: &Path) -> Result<Vec<Subject>, XtaskError> {
+fn subjects(
+    root: &Path,
+    folder: &Path,
+    compressed: &[PathBuf],
+) -> Result<Vec<Subject>, XtaskError> {
     let bitsback = pytorch::build(root)?;
     let mut subjects = Vec::new();
     for shape in HOST_SHAPES {
         let model = shape.model(Layout::RowMajor)?;
-        let exports = exports(&bitsback, folder, shape, &model)?;
-        subjects.push(Subject { name: shape.name.to_owned(), model, exports });
+        let path = folder.join(format!("{}.bbk", shape.name));
+        fs::write(&path, &model).map_err(|source| file("write", &path, source))?;
+        let exports = exports(&bitsback, folder, shape.name, &path)?;
+        let name = shape.name.to_owned();
+        subjects.push(Subject { name, error_percent: None, model, exports });
     }
     for (name, model, dense) in COMPRESSED {
         let path = root.join(model);
         let model = fs::read(&path).map_err(|source| file("read", &path, source))?;
         let dense = subjects.iter().find(|subject: &&Subject| subject.name == dense);
         if let Some(exports) = dense.map(|dense| dense.exports.clone()) {
-            subjects.push(Subject { name: name.to_owned(), model, exports });
+            let name = name.to_owned();
+            subjects.push(Subject { name, error_percent: None, model, exports });
         }
     }
+    for path in compressed {
+        subjects.push(finished(&bitsback, folder, path)?);
+    }
     Ok(subjects)
+}
+
+/// A finished job's model, and its dense network as ONNX Runtime reads it.
+fn finished(bitsback: &Path, folder: &Path, path: &Path) -> Result<Subject, XtaskError> {
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let summary = beside.join("summary.json");
+    let text = results::read(&summary)?;
+    let Finished { network, error_percent } = serde_json::from_str(&text)
+        .map_err(|error| XtaskError::Results { path: summary, problem: error.to_string() })?;
+    let dense = beside.join("dense/model.bbk");
+    if !dense.is_file() {
+        return Err(XtaskError::Golden {
+            path: dense,
+            problem: "the job's dense network isn't there; run the job again with --resume".into(),
+        });
+    }
+    let model = fs::read(path).map_err(|source| file("read", path, source))?;
+    let exports = exports(bitsback, folder, &format!("{network}-dense"), &dense)?;
+    Ok(Subject { name: network, error_percent: Some(error_percent), model, exports })
 }
 
 /// What ONNX Runtime reads of a model.
 fn exports(
     bitsback: &Path,
     folder: &Path,
-    shape: Shape,
-    model: &[u8],
+    name: &str,
+    model: &Path,
 ) -> Result<[PathBuf; 2], XtaskError> {
-    let path = folder.join(format!("{}.bbk", shape.name));
-    fs::write(&path, model).map_err(|source| file("write", &path, source))?;
     let export = |form: &str| {
-        let to = folder.join(format!("{}-{form}.onnx", shape.name));
+        let to = folder.join(format!("{name}-{form}.onnx"));
         let mut command = Command::new(bitsback);
-        command.arg("export").arg(&path).args(["--to", form, "--quiet", "-o"]).arg(&to);
+        command.arg("export").arg(model).args(["--to", form, "--quiet", "-o"]).arg(&to);
         crate::process::show_and_check(&mut command).map(|()| to)
     };
     Ok([export("onnx")?, export("onnx-qdq")?])
@@ -135,7 +186,7 @@ fn row(
     python: &Path,
     subject: &Subject,
     [batch, threads]: [usize; 2],
-    rounds: u16,
+    args: &Args,
 ) -> Result<HostRow, XtaskError> {
     let model = Model::parse(&subject.model).map_err(|error| XtaskError::Golden {
         path: PathBuf::from(&subject.name),
@@ -144,7 +195,7 @@ fn row(
     let mut engine = Engine::new(&model).with_threads(threads);
     let (mut ours, mut floats, mut qdq) = (Vec::new(), Vec::new(), Vec::new());
     let mut version = String::new();
-    for _ in 0..rounds {
+    for _ in 0..args.rounds {
         ours.push(seconds(&mut engine, &model, batch)?);
         let mut command = Command::new(python);
         command.arg(root.join("tests/bench/host.py")).args(&subject.exports);
@@ -159,9 +210,10 @@ fn row(
     let ratios = best.zip(&ours).map(|(theirs, ours)| theirs / ours).collect();
     Ok(HostRow {
         network: subject.name.clone(),
+        error_percent: subject.error_percent,
         batch,
         threads,
-        rounds,
+        rounds: args.rounds,
         macs: model.macs(),
         seconds: training::median(ours),
         float_seconds: training::median(floats),
@@ -169,7 +221,7 @@ fn row(
         ratio: training::median(ratios),
         onnxruntime: version,
         kernels: KernelSet::best().name().to_owned(),
-        command: format!("cargo xtask bench host --rounds {rounds}"),
+        command: args.command(),
         date: training::date()?,
         machine: super::results::machine(),
     })
@@ -199,7 +251,7 @@ fn print(row: &HostRow, json: bool) {
     if !json {
         println!(
             "{:<20} batch {:>2}, {:>2} threads: {:>8.1} µs; ONNX Runtime {:>8.1} µs, QDQ {:>8.1} µs: {:>5.2}×",
-            row.network,
+            row.title(),
             row.batch,
             row.threads,
             row.seconds * 1e6,
@@ -222,6 +274,31 @@ fn keep(root: &Path, rows: &[HostRow]) -> Result<(), XtaskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_without_its_dense_network_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = folder.path().join("model.bbk");
+        let error = |of: &Path| finished(Path::new("none"), of, &model).err().unwrap().to_string();
+        assert!(error(folder.path()).contains("summary.json"));
+        let summary = r#"{"network":"net","error_percent":0.9,"seed":1}"#;
+        fs::write(folder.path().join("summary.json"), summary).unwrap();
+        let said = error(folder.path());
+        assert!(said.contains("dense/model.bbk") && said.contains("--resume"), "{said}");
+    }
+
+    #[test]
+    fn rows_say_which_models_they_are_of() {
+        let args = Args {
+            json: false,
+            rounds: 3,
+            network: None,
+            compressed: vec![PathBuf::from("out/net/model.bbk")],
+            keep: false,
+        };
+        let command = "cargo xtask bench host --rounds 3 --compressed out/net/model.bbk";
+        assert_eq!(args.command(), command);
+    }
 
     #[test]
     fn compressed_networks_are_committed_and_have_a_dense_one() {

@@ -31,7 +31,7 @@ const EXAMPLE_CORE: &str = "cortex-m4";
 /// vector and compares every output byte; some vectors are compared once more with the file at each
 /// distance from a word's beginning, and with its parts moved. Without --model, all committed models (tests/golden).
 /// Prints a table, or with --json one object a model and core with the keys core, isa, model, ran,
-/// vectors, places, mismatches, instructions, arena_bytes, stack_bytes, unpacked_instructions, weights_bytes
+/// vectors, places, mismatches, instructions, arena_bytes, stack_bytes, unpacked_instructions, weights_ram_bytes
 /// (and reason where it did not run). The last two are with weights unpacked once, into all the memory that
 /// they take or an eighth of the board's for arenas; half of that and none give the same outputs.
 ///
@@ -235,7 +235,7 @@ fn row(outcome: &Outcome) -> String {
         outcome.arena_bytes,
         outcome.stack_bytes,
         outcome.unpacked_instructions,
-        outcome.weights_bytes
+        outcome.weights_ram_bytes
     );
     if let Some(first) = &outcome.first_mismatch {
         line += &format!("\n  {first}");

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub(crate) struct HostRow {
     pub(crate) network: String,
+    /// Of a finished job's model on its test set, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error_percent: Option<f64>,
     /// Examples at once.
     pub(crate) batch: usize,
     pub(crate) threads: usize,
@@ -29,13 +32,23 @@ pub(crate) struct HostRow {
     pub(crate) machine: String,
 }
 
+impl HostRow {
+    /// The network, with the error of one that was trained.
+    pub(crate) fn title(&self) -> String {
+        match self.error_percent {
+            Some(error) => format!("{}, {error:.2} % wrong", self.network),
+            None => self.network.clone(),
+        }
+    }
+}
+
 const HEAD: &str = "
 ## On hosts
 
 What an example costs our engine and ONNX Runtime on the CPU: the same network, exported with floats
 and with its integers (QDQ), timed in turn; medians over rounds. *Faster* is the better one of ONNX
-Runtime's, by ours, in one round. A *coded* network is compressed, and compared with the dense one that it
-was made of. Times are a clock's: on a machine with other work, a long call is interrupted more often than a
+Runtime's, by ours, in one round. A *coded* network, and a job's with its error, is compressed, and compared with
+the dense one that it was made of. Times are a clock's: on a machine with other work, a long call is interrupted more often than a
 short one, so that rows of one example at a time say the most.
 
 | network | batch | threads | µs | ONNX Runtime, floats | QDQ | faster | date |
@@ -49,7 +62,7 @@ pub(super) fn section(rows: &[HostRow]) -> String {
     for row in rows {
         text += &format!(
             "| {} | {} | {} | {:.1} | {:.1} | {:.1} | {:.2}× | {} |\n",
-            row.network,
+            row.title(),
             row.batch,
             row.threads,
             row.seconds * 1e6,
@@ -74,6 +87,7 @@ mod tests {
     fn a_row_shows_microseconds() {
         let row = HostRow {
             network: "net".into(),
+            error_percent: None,
             batch: 64,
             threads: 1,
             rounds: 3,
@@ -88,6 +102,8 @@ mod tests {
             date: "2026-01-02T03:04:05Z".into(),
             machine: "a machine".into(),
         };
+        let trained = HostRow { error_percent: Some(0.914), ..row.clone() };
+        assert!(section(&[trained]).contains("| net, 0.91 % wrong | 64 |"));
         let text = section(&[row]);
         assert!(
             text.contains("| net | 64 | 1 | 25.0 | 75.0 | 50.0 | 2.00× | 2026-01-02 |"),

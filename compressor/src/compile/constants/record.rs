@@ -108,7 +108,8 @@ impl<'g> Reasons<'g> {
         if own.peek().is_some() && own.all(|row| row.iter().all(|&w| w == 0)) {
             return Why::NoWeight;
         }
-        let clamp = matrix.map_or_else(Default::default, |matrix| matrix.clamp);
+        // Without weights there is no clamp of a layer: the byte is all that is known.
+        let Some(clamp) = matrix.map(|matrix| matrix.clamp) else { return Why::Always(byte) };
         let zero_point = self.graph.values[value].quantization.zero_point;
         match byte {
             byte if byte == clamp.max => Why::Saturated(byte),

@@ -168,7 +168,7 @@ fn outputs(integers: &IntegerGraph, input: &InputQuantization, values: &[i8]) ->
     let mut same: Option<Vec<i8>> = None;
     for core in [Core::CortexM4, Core::CortexM55] {
         for fused in [false, true] {
-            let options = CompileOptions { size: None, core, fused };
+            let options = CompileOptions { core, fused, ..CompileOptions::default() };
             for storage in STORAGES {
                 let (_, bytes) = stored(integers, input, &options, |_| storage);
                 let found = run_batch(&bytes, values).unwrap();

@@ -208,3 +208,40 @@ fn weights_lie_as_the_core_takes_them() {
     let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
     assert!(least <= most && *most <= least + least / 8, "{least} {most}");
 }
+
+#[test]
+fn ram_for_weights_is_what_limits_are_kept_with() {
+    let layer = Layer {
+        kind: Kind::Conv2d,
+        channels: 4,
+        outputs: 9,
+        bits: 4,
+        numbers: (0..97).map(|i| i * 7919 % 1009).collect(),
+        per_channel: false,
+        sparse: true,
+        zero_points: [3, -5],
+        dilation: 1,
+        pooled: true,
+    };
+    let graph = layer.graph();
+    let (input, info) = (input(&graph), ModelInfo::default());
+    let made = |goal, instructions, weights_ram_bytes| {
+        let size = Some(SizeConfig { goal, instructions, flash_bytes: None });
+        let options = CompileOptions { size, weights_ram_bytes, ..CompileOptions::default() };
+        let (bytes, _) = write(&graph, &input, &options, &info).unwrap();
+        let costs = Costing::new(options.core, weights_ram_bytes).of(&bytes).unwrap();
+        (bytes, costs.instructions)
+    };
+    let ram = 4096;
+    let (short, slow) = made(Goal::Flash, None, 0);
+    let (same, fast) = made(Goal::Flash, None, ram);
+    assert!(short == same && 2 * fast < slow, "{fast} {slow}");
+    // Within a limit that only the unpacked layer keeps, it stays short where there is RAM for it alone.
+    let limit = Some((fast + slow) / 2);
+    assert_eq!(made(Goal::Flash, limit, ram), (short.clone(), fast));
+    let (longer, within) = made(Goal::Flash, limit, 0);
+    assert!(longer.len() > short.len() && within <= (fast + slow) / 2);
+    let (few, less) = (made(Goal::Flash, limit, 100).0, made(Goal::Instructions, None, ram).1);
+    assert!(few.len() > short.len(), "too little RAM for the layer");
+    assert!(less <= fast);
+}

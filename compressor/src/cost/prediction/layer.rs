@@ -1,6 +1,6 @@
 //! A layer as its kernels see it: the path that it takes through them, and its counts.
 
-use bitsback_runtime::format::{Layout, PAIR_BLOCK_ROWS, Tensor, Window, pairs_pay};
+use bitsback_runtime::format::{Tensor, Window};
 use bitsback_runtime::ops::FILTER_MAX;
 use bitsback_runtime::{Op, Source, Step};
 
@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::depthwise::Depthwise;
 use super::others::Other;
 use super::parameters::{Parameters, Stored, decoding};
-use super::path::{Form, Path, Way};
+use super::path::{Path, Way};
 use super::windows::Axis;
 
 /// A layer.
@@ -49,45 +49,6 @@ impl Layer {
                 Self { path: Path::Other(step.kind()), counts }
             }
         }
-    }
-
-    /// A layer of 8-bit weights that is yet to be compiled, in the core's own layout: its weights' shape,
-    /// outputs × inputs or filters × height × width × channels, at so many `positions`, which lie inside
-    /// the image, in a line.
-    pub(crate) fn plain(core: Core, shape: &[usize], positions: usize) -> Self {
-        let kernels = core.kernels();
-        let rows = shape.first().copied().unwrap_or_default();
-        let columns = shape.iter().skip(1).product::<usize>();
-        let [height, width, channels] = match shape[..] {
-            [_, height, width, channels] => [height, width, channels],
-            _ => [1, 1, columns],
-        };
-        let mut counts = one();
-        let fits =
-            |longest| rows >= PAIR_BLOCK_ROWS && columns <= longest && pairs_pay(rows, columns);
-        let layout = |longest| if fits(longest) { core.layout() } else { Layout::RowMajor };
-        if positions <= 1 {
-            let parameters = Parameters::plain(rows, layout(usize::MAX));
-            parameters.dense(&kernels, &mut counts, columns);
-            return Self { path: Path::Weights(Way::Dense, parameters.form), counts };
-        }
-        let parameters = Parameters::plain(rows, layout(FILTER_MAX));
-        let axis = |size: usize, output: usize| Axis {
-            size,
-            stride: 1,
-            padding: 0,
-            dilation: 1,
-            input: output + size.saturating_sub(1),
-            output,
-        };
-        // As a line of positions would be a very long one, they are a square.
-        let side = (positions as f64).sqrt().round() as usize;
-        let axes = [axis(height, side), axis(width, positions.div_ceil(side.max(1)))];
-        let (kernels, parameters) = (&kernels, &parameters);
-        let conv = Convolution { kernels, parameters, axes, channels, offset: 0, pool: None };
-        conv.count(&mut counts);
-        let way = if columns > FILTER_MAX { Way::LongConv } else { Way::Conv };
-        Self { path: Path::Weights(way, parameters.form), counts }
     }
 }
 
@@ -189,26 +150,5 @@ impl Sight<'_> {
         depthwise.count(way, &mut counts);
         self.decoding(&mut counts, stored, axes[0].size * axes[1].size, 1);
         Layer { path: Path::Weights(way, parameters.form), counts }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layer_that_is_yet_to_be_compiled_has_a_path() {
-        let path = |core, shape: &[usize], positions| {
-            let layer = Layer::plain(core, shape, positions);
-            assert_eq!(layer.counts.get("layer"), 1.0);
-            layer.path
-        };
-        let of = Path::Weights;
-        assert_eq!(path(Core::CortexM4, &[10, 100], 1), of(Way::Dense, Form::Pairs));
-        assert_eq!(path(Core::CortexM55, &[10, 100], 1), of(Way::Dense, Form::Bytes));
-        assert_eq!(path(Core::CortexM4, &[8, 3, 3, 4], 50), of(Way::Conv, Form::Pairs));
-        assert_eq!(path(Core::CortexM4, &[2, 3, 3, 100], 50), of(Way::LongConv, Form::Bytes));
-        assert_eq!(path(Core::CortexM0, &[8, 25], 7), of(Way::Conv, Form::Bytes));
-        assert_eq!(path(Core::CortexM4, &[], 0), of(Way::Dense, Form::Bytes));
     }
 }

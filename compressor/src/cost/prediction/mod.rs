@@ -25,13 +25,14 @@ mod positions;
 mod products;
 mod squares;
 mod stream;
+pub(crate) mod unpacked;
 mod vectors;
 mod windows;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use bitsback_runtime::{Model, Step};
+use bitsback_runtime::Step;
 
 use self::cores::Core;
 use self::layer::Layer;
@@ -113,12 +114,6 @@ pub(crate) fn operator(core: Core, step: &Step, section: &[u8]) -> u64 {
 /// Instructions of a layer on the core that it was seen for.
 pub(crate) fn instructions(core: Core, layer: &Layer) -> u64 {
     Table::built_in().instructions(core, layer).round().max(0.0) as u64
-}
-
-/// Instructions of an inference of a model.
-pub(crate) fn model(core: Core, model: &Model<'_>) -> u64 {
-    let section = model.section();
-    model.ops().map(|step| operator(core, &step, section)).fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::Tracer;
 use crate::cost::{Provenance, certified, estimate};
 use crate::error::Error;
 use crate::error::PipelineError;
-use crate::job::Job;
+use crate::job::{Job, TargetConfig};
 use crate::pipeline::MODEL_FILE;
 use crate::pipeline::finish::Model;
 use crate::pipeline::stages::Trained;
@@ -29,9 +29,10 @@ impl Tracer<'_> {
         let found = verify::evaluate(&model.bytes, &inputs, &judged.labels)?;
         let dense = score(&trained.dense, judged, self.context.device);
         let parsed = bitsback_runtime::Model::parse(&model.bytes).map_err(PipelineError::Parse)?;
-        let estimated = estimate::instructions(job.target.core, &parsed);
+        let TargetConfig { core, weights_ram_bytes } = job.target;
+        let estimated = estimate::instructions(core, weights_ram_bytes, &parsed);
         let counted = match job.requirements.limit_time() || job.report.measure {
-            true => certified::instructions(job.target.core, &folder.join(MODEL_FILE)),
+            true => certified::instructions(core, weights_ram_bytes, &folder.join(MODEL_FILE)),
             false => None,
         };
         Ok(Measured {
@@ -44,7 +45,7 @@ impl Tracer<'_> {
             weights: parsed.ops().map(|step| step.parameters().weights as u64).sum(),
             macs: parsed.macs(),
             instructions: counted.unwrap_or(estimated),
-            estimated_instructions: estimated.count,
+            estimated,
         })
     }
 }
@@ -66,9 +67,7 @@ pub(super) fn same_basis(points: &mut [Point]) {
         return;
     }
     for point in points {
-        let count = point.measured.estimated_instructions;
-        point.measured.instructions.count = count;
-        point.measured.instructions.from = Provenance::Estimated;
+        point.measured.instructions = point.measured.estimated;
     }
 }
 
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn counts_and_estimates_are_not_mixed() {
-        let counted = Instructions { count: 7, from: Provenance::Measured, unpacked: None };
+        let counted = Instructions::stored(7, Provenance::Measured);
         let mut points = [point(0, 1, 1), point(1, 1, 1)];
         points[0].measured.instructions = counted;
         same_basis(&mut points);
