@@ -7,6 +7,7 @@ use bitsback_runtime::format::{HEADER_LEN, Preprocess};
 use bitsback_runtime::{Model, Op, Step};
 use serde::Serialize;
 
+use super::margin;
 use super::model_file;
 use super::output::Context;
 use super::table::{self, Align};
@@ -16,8 +17,9 @@ use crate::cost::{Core, prediction};
 use crate::error::Error;
 use crate::graph::{IntegerOp, StoredLayer};
 use crate::ledger::{self, BitRecord};
-use crate::report::number::{self, thousands};
-use crate::summary::ratio;
+use crate::report::number::{self, significant, thousands};
+use crate::select::DecisionSummary;
+use crate::summary::{self, ratio};
 use crate::text::one_line;
 
 /// Show what is in a model: graph, shapes, bits, bytes, memory, arithmetic
@@ -40,7 +42,7 @@ Examples:
 With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shapes), arena_bytes,
 weights_ram_bytes (for weights that are unpacked once), macs, target, instructions (predicted), layout_note
 (null where weights lie as the target takes them fastest), features (of the runtime), sections, input, output,
-layers[] with name, op, bits, shape (of the output), and more.")]
+margin (0 for a model that is always sure), decision (what its job promised of that, or null), layers[] with name, op, bits, shape (of the output), and more.")]
 pub(crate) struct Inspect {
     /// The model file
     model: PathBuf,
@@ -75,6 +77,10 @@ struct Contents {
     /// How raw data become inputs: `bytes`, `features` or `none`.
     preprocess: &'static str,
     classes: Vec<String>,
+    /// By how many steps the largest output must lead all others for the model to be sure; 0: it always is.
+    margin: u8,
+    /// What the job that chose the margin promised of it; null without that job's summary.
+    decision: Option<DecisionSummary>,
     layers: Vec<Layer>,
 }
 
@@ -133,6 +139,7 @@ impl Inspect {
         let model = model_file::parse(&self.model, &bytes)?;
         let mut contents = contents(self.target, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));
+        contents.decision = summary::read_decision(folder, &bytes);
         describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
@@ -181,6 +188,8 @@ fn contents(target: Core, model: &Model<'_>, file_bytes: u64) -> Contents {
             Preprocess::Features { .. } => "features",
         },
         classes: model_file::class_names(model),
+        margin: model.margin(),
+        decision: None,
         layers,
     }
 }
@@ -298,7 +307,7 @@ fn text(contents: &Contents) -> String {
     let mut text = format!(
         "{name}, format {}, numerics {}\n\n\
          input   {}, {}\n\
-         output  {}{classes}\n\
+         output  {}{classes}\n{}\
          file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
@@ -315,6 +324,7 @@ fn text(contents: &Contents) -> String {
             _ => "takes its own int8 values",
         },
         end(&contents.output),
+        decides(contents),
         thousands(contents.file_bytes),
         thousands(weights),
         thousands(contents.float_bytes),
@@ -331,6 +341,28 @@ fn text(contents: &Contents) -> String {
         }
     );
     text += &layer_table(&contents.layers);
+    text
+}
+
+/// By what the model decides whether it is sure, and what was promised of it; nothing where it always is.
+fn decides(contents: &Contents) -> String {
+    if contents.margin == 0 {
+        return String::new();
+    }
+    let step = significant(f64::from(contents.margin) * f64::from(contents.output.scale));
+    let mut text =
+        format!("sure    where the largest output leads by {} ({step})\n", contents.margin);
+    if let Some(decision) = &contents.decision {
+        text += &format!("        {}\n", margin::sentence(decision));
+        for (found, of) in [
+            (Some(&decision.held_out), "validation examples held out"),
+            (decision.test.as_ref(), "test examples"),
+        ] {
+            if let Some(found) = found {
+                text += &format!("        {}\n", margin::accepted(found, of));
+            }
+        }
+    }
     text
 }
 

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use super::decide::MARGINS_FILE;
 use super::figures::{float_bytes, layers};
 use super::left_out;
 use super::pareto_front::ParetoFront;
@@ -72,10 +73,15 @@ impl Model {
 pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
-    let model = input.model()?;
+    let mut model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
-    let unmet = input.check(&model, &verdict)?;
+    let mut unmet = input.check(&model, &verdict)?;
+    let decided = input.decide(&mut model)?;
+    if let Some(decided) = &decided {
+        unmet = unmet.and(decided.verdict.clone());
+        decided.write_csv(input.run.out)?;
+    }
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model)?;
@@ -85,6 +91,7 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let mut summary = input.summary(&model)?;
     let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
+    summary.decision = decided.map(|decided| decided.summary);
     for warning in verdict.warnings(classes) {
         input.run.progress.note(&format!("warning: {warning}"));
     }
@@ -344,10 +351,19 @@ impl Input<'_> {
             (METRICS_FILE, "what training measured, one JSON object a line"),
             (GROUPS_FILE, "every group: importance, threshold, fate, rule and effect"),
             (BITS_FILE, "every layer's bits and the variance behind them"),
+            (
+                MARGINS_FILE,
+                "every margin that was tested: what is accepted, and how much of it is wrong",
+            ),
             (SUMMARY_FILE, "the figures of this page"),
             (FRONT_FOLDER, "every point of the front: model, ledger, metrics and figures"),
         ];
-        let files = files.iter().filter(|(name, _)| self.front.is_some() || *name != FRONT_FOLDER);
+        let is_there = |name: &str| match name {
+            FRONT_FOLDER => self.front.is_some(),
+            MARGINS_FILE => summary.decision.is_some(),
+            _ => true,
+        };
+        let files = files.iter().filter(|(name, _)| is_there(name));
         let meta = Meta {
             data: self.run.prepared.describe(self.job),
             device: self.run.options.device.name().to_owned(),
