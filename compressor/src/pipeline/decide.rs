@@ -66,6 +66,17 @@ impl Input<'_> {
     }
 }
 
+/// Removes what an earlier job wrote into `folder`.
+pub(super) fn clear(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(MARGINS_FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &path)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// By how much the model's answers to examples lead.
 fn leads(model: &Model, on: &Examples) -> Result<Leads, Error> {
     let inputs = model.compiled.input_quantization.quantize(&on.inputs);

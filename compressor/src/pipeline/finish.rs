@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use super::decide::MARGINS_FILE;
+use super::decide::{self, MARGINS_FILE};
 use super::figures::{float_bytes, layers};
 use super::left_out;
 use super::pareto_front::ParetoFront;
@@ -78,9 +78,12 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let verdict = Verdict::new(input, &model)?;
     let mut unmet = input.check(&model, &verdict)?;
     let decided = input.decide(&mut model)?;
-    if let Some(decided) = &decided {
-        unmet = unmet.and(decided.verdict.clone());
-        decided.write_csv(input.run.out)?;
+    match &decided {
+        Some(decided) => {
+            unmet = unmet.and(decided.verdict.clone());
+            decided.write_csv(input.run.out)?;
+        }
+        None => decide::clear(input.run.out)?,
     }
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
