@@ -1,7 +1,9 @@
 //! Golden vectors: inputs and the outputs that every device must give for them, bit for bit.
 //!
 //! A folder holds `inputs.i8` and `outputs.i8` (raw int8, vector after vector) and `golden.json`
-//! ([`Golden`]), which is written last: without it the folder holds nothing.
+//! ([`Golden`]), which is written last: without it the folder holds nothing. Of a model with a margin,
+//! `decisions.u16` holds what it decides for each vector, two bytes, the low one first: the class, or 65,535
+//! where it isn't sure.
 
 use std::path::Path;
 
@@ -17,6 +19,10 @@ use crate::verify::{VerifyError, run_batch};
 pub const INPUTS_FILE: &str = "inputs.i8";
 /// Outputs.
 pub const OUTPUTS_FILE: &str = "outputs.i8";
+/// What a model with a margin decides.
+pub const DECISIONS_FILE: &str = "decisions.u16";
+/// Bytes of a decision.
+const DECISION_LEN: usize = 2;
 /// The description.
 pub const GOLDEN_FILE: &str = "golden.json";
 /// Most bytes of any of the files: 65,536 vectors of a 1024-value input.
@@ -77,6 +83,12 @@ pub enum GoldenError {
         /// Bytes found.
         found: usize,
     },
+    /// The model decides otherwise.
+    #[error("vector {vector}: the model decides otherwise than {DECISIONS_FILE} says")]
+    Decision {
+        /// Which vector, from 0.
+        vector: usize,
+    },
     /// The model gives another output.
     #[error("vector {vector}, output {position}: expected {expected}, but the model gives {found}")]
     Mismatch {
@@ -99,13 +111,19 @@ pub fn write(folder: &Path, model_bytes: &[u8], inputs: &[i8]) -> Result<Golden,
     let outputs = run_batch(model_bytes, inputs)?;
     let golden = describe(model_bytes, inputs.len())?;
     let file = folder.join(GOLDEN_FILE);
-    // An old description must not stand beside new vectors.
-    if file.exists() {
-        std::fs::remove_file(&file)
-            .map_err(|source| FileError::Write { path: file.clone(), source })?;
+    // An old description must not stand beside new vectors, nor decisions beside a model without a margin.
+    for old in [&file, &folder.join(DECISIONS_FILE)] {
+        if old.exists() {
+            std::fs::remove_file(old)
+                .map_err(|source| FileError::Write { path: old.clone(), source })?;
+        }
     }
     files::write_atomic(&folder.join(INPUTS_FILE), &as_bytes(inputs))?;
     files::write_atomic(&folder.join(OUTPUTS_FILE), &as_bytes(&outputs))?;
+    let decisions = decisions(model_bytes, &outputs)?;
+    if !decisions.is_empty() {
+        files::write_atomic(&folder.join(DECISIONS_FILE), &decisions)?;
+    }
     let mut json = serde_json::to_vec_pretty(&golden)
         .map_err(|source| GoldenError::Json { file: file.display().to_string(), source })?;
     json.push(b'\n');
@@ -136,6 +154,14 @@ pub fn check(folder: &Path, model_bytes: &[u8]) -> Result<Golden, GoldenError> {
             return Err(GoldenError::Mismatch { vector, position, expected, found });
         }
     }
+    let found = decisions(model_bytes, &outputs)?;
+    if !found.is_empty() {
+        let expected = vectors(folder, DECISIONS_FILE, golden.vectors, DECISION_LEN)?;
+        let differs = as_bytes(&expected).iter().zip(&found).position(|(a, b)| a != b);
+        if let Some(byte) = differs {
+            return Err(GoldenError::Decision { vector: byte / DECISION_LEN });
+        }
+    }
     Ok(golden)
 }
 
@@ -149,6 +175,19 @@ fn describe(model_bytes: &[u8], input_bytes: usize) -> Result<Golden, GoldenErro
         output_len: model.output().len(),
         model_crc32: header.crc,
     })
+}
+
+/// What a model with a margin decides by these outputs; nothing of one without.
+fn decisions(model_bytes: &[u8], outputs: &[i8]) -> Result<Vec<u8>, GoldenError> {
+    let model = Model::parse(model_bytes)?;
+    if model.margin() == 0 {
+        return Ok(Vec::new());
+    }
+    let decide = |row: &[i8]| {
+        let class = model.decision_of(row).class().and_then(|class| u16::try_from(class).ok());
+        class.unwrap_or(u16::MAX).to_le_bytes()
+    };
+    Ok(outputs.chunks_exact(model.output().len().max(1)).flat_map(decide).collect())
 }
 
 fn vectors(

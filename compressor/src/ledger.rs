@@ -159,7 +159,15 @@ pub(crate) fn read_bits(folder: &Path) -> Option<Vec<BitRecord>> {
     csv::Reader::from_reader(bytes.as_slice()).deserialize().collect::<Result<_, _>>().ok()
 }
 
-fn write_rows<R: Serialize>(path: &Path, columns: &[&str], rows: &[R]) -> Result<(), FileError> {
+/// Writes a table: its header, and its rows.
+///
+/// # Errors
+/// [`FileError::Write`] names the file.
+pub(crate) fn write_rows<R: Serialize>(
+    path: &Path,
+    columns: &[&str],
+    rows: &[R],
+) -> Result<(), FileError> {
     files::write_atomic_with(path, |file| {
         let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(file);
         writer.write_record(columns)?;

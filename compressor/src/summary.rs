@@ -1,16 +1,23 @@
 //! What a job came to: the figures before and after, for the table, the report and
 //! `summary.json`.
 
+use std::path::Path;
+
+use bitsback_runtime::Header;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::{Core, Instructions};
+use crate::files;
 use crate::graph::LeftOut;
 use crate::posterior::Prior;
-use crate::select::FrontSummary;
 use crate::select::chance::Standing;
+use crate::select::{DecisionSummary, FrontSummary};
 
 /// File name in a job's output folder.
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
+
+/// Largest summary that is read back (16 MiB): thousands of layers and points.
+const MAX_SUMMARY_BYTES: u64 = 16 << 20;
 
 /// One network's figures.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +153,9 @@ pub struct Summary {
     /// Whether the networks are better than chance.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<ChanceSummary>,
+    /// What the model is sure of, if the job promises something of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionSummary>,
     /// Channels that never change or are never read, and so aren't in the model, if there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOut>,
@@ -204,6 +214,7 @@ impl Summary {
             instructions: None,
             layers,
             chance: None,
+            decision: None,
             left_out: None,
             front: None,
         }
@@ -218,6 +229,16 @@ impl Summary {
     pub fn error_change(&self) -> f64 {
         self.compressed.error_percent - self.dense.error_percent
     }
+}
+
+/// What the summary of a folder says of the decisions of a model with these bytes; `None` where there is
+/// none, it is of another version, or of a model with another margin or length.
+pub(crate) fn read_decision(folder: &Path, model: &[u8]) -> Option<DecisionSummary> {
+    let margin = Header::read(model)?.margin;
+    let bytes = files::read(&folder.join(SUMMARY_FILE), MAX_SUMMARY_BYTES).ok()?;
+    let summary: Summary = serde_json::from_slice(&bytes).ok()?;
+    let same_length = summary.compressed.file_bytes == model.len() as u64;
+    summary.decision.filter(|decision| same_length && decision.margin == Some(margin))
 }
 
 /// `before / after`, 0 where there is nothing after.

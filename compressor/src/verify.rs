@@ -157,6 +157,21 @@ pub fn answers(model_bytes: &[u8], inputs: &[i8]) -> Result<(Vec<u32>, Vec<i8>),
     Ok((classes, outputs))
 }
 
+/// The class of each of a batch of quantised inputs, and by how many steps its output leads all others, on
+/// all cores.
+///
+/// # Errors
+/// As [`run_batch`].
+pub fn leads(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<(u32, u8)>, VerifyError> {
+    let model = Model::parse(model_bytes)?;
+    let mut leads = Vec::new();
+    for_each(&model, inputs, |output| {
+        let (class, lead) = bitsback_runtime::lead(output);
+        leads.push((class as u32, lead));
+    })?;
+    Ok(leads)
+}
+
 /// Outputs of a batch of quantised inputs in real units, on all cores.
 ///
 /// # Errors

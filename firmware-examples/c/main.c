@@ -14,6 +14,10 @@
 extern const uint8_t model[];
 extern const uint8_t model_end[];
 
+/* The same network with a margin: `bitsback margin` wrote how far an answer must lead. */
+extern const uint8_t unsure[];
+extern const uint8_t unsure_end[];
+
 /* As `bitsback inspect` says; bitsback_load refuses an arena that is too short. */
 static int8_t arena[1024];
 static Bitsback net;
@@ -133,6 +137,30 @@ static int unpacked(void)
     return 0;
 }
 
+/* A model that says when it isn't sure. */
+static int doubts(void)
+{
+    BitsbackStatus status =
+        bitsback_load(&net, unsure, (size_t)(unsure_end - unsure), arena, sizeof arena);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("load with a margin", status);
+    for (size_t i = 0; i < sizeof digits / sizeof digits[0]; i++) {
+        size_t class_index = 0;
+        status = bitsback_set_input_bytes(&net, digits[i], sizeof digits[i]);
+        if (status == BITSBACK_STATUS_OK)
+            status = bitsback_run(&net);
+        if (status == BITSBACK_STATUS_OK)
+            status = bitsback_decision(&net, &class_index);
+        if (status == BITSBACK_STATUS_OK)
+            printf("digit %u with a margin: %u\n", (unsigned)i, (unsigned)class_index);
+        else if (status == BITSBACK_STATUS_UNSURE)
+            printf("digit %u with a margin: %s\n", (unsigned)i, bitsback_error_text(status));
+        else
+            return failed("decision", status);
+    }
+    return 0;
+}
+
 /* A device that can't wait: models that take more steps are refused. */
 static int hurry(size_t model_len)
 {
@@ -176,7 +204,7 @@ int main(void)
         return failed("load", status);
     if (classify() != 0 || inputs() != 0 || outputs() != 0 || unpacked() != 0)
         return 1;
-    if (hurry(model_len) != 0)
+    if (doubts() != 0 || hurry(model_len) != 0)
         return 1;
     return damage(model_len);
 }

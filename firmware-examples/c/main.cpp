@@ -13,6 +13,10 @@
 extern "C" const uint8_t model[];
 extern "C" const uint8_t model_end[];
 
+/* The same network with a margin: `bitsback margin` wrote how far an answer must lead. */
+extern "C" const uint8_t unsure[];
+extern "C" const uint8_t unsure_end[];
+
 namespace {
 
 /* A run of values. */
@@ -71,6 +75,11 @@ public:
     {
         const BitsbackStatus status = bitsback_run(&net_);
         return status == BITSBACK_STATUS_OK ? bitsback_class(&net_, &class_index) : status;
+    }
+    BitsbackStatus decide(size_t &class_index)
+    {
+        const BitsbackStatus status = bitsback_run(&net_);
+        return status == BITSBACK_STATUS_OK ? bitsback_decision(&net_, &class_index) : status;
     }
     size_t weights_len() const
     {
@@ -189,6 +198,27 @@ int unpacked()
     return 0;
 }
 
+int doubts(Span<const uint8_t> bytes)
+{
+    BitsbackStatus status = net.load(bytes);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("load with a margin", status);
+    unsigned number = 0;
+    for (const auto &digit : digits) {
+        size_t found = 0;
+        status = net.set(Span<const uint8_t>{digit, sizeof digit});
+        if (status == BITSBACK_STATUS_OK)
+            status = net.decide(found);
+        if (status == BITSBACK_STATUS_OK)
+            printf("digit %u with a margin: %u\n", number++, static_cast<unsigned>(found));
+        else if (status == BITSBACK_STATUS_UNSURE)
+            printf("digit %u with a margin: %s\n", number++, bitsback_error_text(status));
+        else
+            return failed("decision", status);
+    }
+    return 0;
+}
+
 int hurry(Span<const uint8_t> bytes)
 {
     BitsbackStatus status = net.load_within(bytes, 1000);
@@ -228,7 +258,8 @@ int main()
     const BitsbackStatus status = net.load(bytes);
     if (status != BITSBACK_STATUS_OK)
         return failed("load", status);
+    const Span<const uint8_t> margin = {unsure, static_cast<size_t>(unsure_end - unsure)};
     const bool wrong = classify() != 0 || inputs() != 0 || outputs() != 0 || unpacked() != 0 ||
-                       hurry(bytes) != 0;
+                       doubts(margin) != 0 || hurry(bytes) != 0;
     return wrong ? 1 : damage(bytes);
 }

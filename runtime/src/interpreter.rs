@@ -5,6 +5,7 @@ use core::fmt;
 use fixed::types::U0F8;
 use micromath::F32Ext;
 
+use crate::decision::Decision;
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
 use crate::model::Model;
 use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor};
@@ -308,6 +309,12 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
     /// the first of equals.
     pub fn class(&self) -> usize {
         self.model.class_of(self.output())
+    }
+
+    /// The class of the last [`Self::invoke`], or that the model isn't sure: its largest output isn't as
+    /// far above all others as the margin in its file says. A model without a margin is always sure.
+    pub fn decision(&self) -> Decision {
+        self.model.decision_of(self.output())
     }
 
     /// The probability of a class, if the model ends with a softmax: exact, in 256ths.

@@ -33,6 +33,7 @@
 //! | [`Model::parse`], [`Limits`] | the one check of all bytes; what a device allows of a model's work |
 //! | [`Model::parse_only`], [`op_kinds`] | the same, linking no operator that the model hasn't |
 //! | [`Interpreter`] | inputs (int8, raw bytes or features), [`invoke`](Interpreter::invoke), outputs, the class |
+//! | [`Decision`] | the class, or that the model isn't sure: [`decision`](Interpreter::decision) |
 //! | [`Error`] | any error of this crate |
 //! | [`Profiler`] | what each operator read and wrote, and how long it took |
 //! | [`Op`] | the operators that there are |
@@ -61,6 +62,7 @@ extern crate std;
 mod arch;
 #[doc(hidden)] // for those who write files, or take them apart
 pub mod coding;
+mod decision;
 #[cfg(any(test, feature = "std"))]
 mod engine;
 mod error;
@@ -76,6 +78,7 @@ pub mod writer;
 
 #[cfg(any(test, feature = "std"))]
 pub use arch::host::KernelSet;
+pub use decision::{Decision, lead};
 #[cfg(any(test, feature = "std"))]
 pub use engine::{BatchError, Engine};
 pub use error::Error;

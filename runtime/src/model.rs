@@ -4,6 +4,7 @@
 //! What it has accepted can't make anything fail afterwards: records decode, tensors lie in the
 //! arena, parameters in the weight section, and accumulators within 32 bits.
 
+use crate::decision::{Decision, decide};
 use crate::features::Features;
 use crate::format::{
     FEATURE_RECORD_LEN, FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, MAX_OPS,
@@ -172,6 +173,21 @@ impl<'a, const KINDS: u32> Model<'a, KINDS> {
         }
     }
 
+    /// How far the largest output must be above all others for the model to be sure, in steps of the
+    /// output; 0 for a model that always is.
+    pub fn margin(&self) -> u8 {
+        self.header.margin
+    }
+
+    /// What an output says, by the model's own margin: the class, or that the model isn't sure. Of rows
+    /// that an `Engine` gave, too.
+    pub fn decision_of(&self, output: &[i8]) -> Decision {
+        match self.last {
+            OpKind::Argmax => Decision::Class(self.class_of(output)),
+            _ => decide(output, self.header.margin),
+        }
+    }
+
     /// An output as real numbers: scale · (q − zero point).
     pub fn reals_of(&self, output: &[i8]) -> impl Iterator<Item = f32> {
         let scale = self.numbers().output_scale;
@@ -295,6 +311,11 @@ impl<const KINDS: u32> Iterator for Ops<'_, KINDS> {
 const fn asks_for_chain(kinds: u32) -> bool {
     let pools = OpKind::Conv2d.bit() | OpKind::MaxPool2d.bit();
     kinds & OpKind::CodedConv2d.bit() != 0 || kinds & pools == pools
+}
+
+/// Whether outputs are scores of several classes, as far as a file says what they are.
+fn has_scores(last: Option<OpKind>, outputs: usize) -> bool {
+    outputs > 1 && last != Some(OpKind::Argmax)
 }
 
 /// The kinds that this version knows; a bit beyond them is a mistake, not something left out.
@@ -465,6 +486,9 @@ impl<'a, const PROVE: bool, const KINDS: u32> Walk<'a, PROVE, KINDS> {
         }
         if self.previous.len() != header.output_len as usize {
             return Err(ParseError::Output);
+        }
+        if header.margin != 0 && !has_scores(self.last, self.previous.len()) {
+            return Err(ParseError::Margin);
         }
         Ok(())
     }

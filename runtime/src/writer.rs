@@ -5,8 +5,8 @@ use core::fmt;
 use serde::Serialize;
 
 use crate::format::{
-    FORMAT_VERSION, HEADER_LEN, Header, MAX_ARENA_LEN, MAX_FILE_LEN, Meta, NUMERICS_VERSION,
-    Source, Tensor, WEIGHT_ALIGNMENT, crc32,
+    FORMAT_VERSION, HEADER_LEN, Header, MARGIN_AT, MAX_ARENA_LEN, MAX_FILE_LEN, Meta,
+    NUMERICS_VERSION, Source, Tensor, WEIGHT_ALIGNMENT, crc32,
 };
 use crate::ops::Op;
 
@@ -63,6 +63,7 @@ pub fn write_model(
     let header = Header {
         format_version: FORMAT_VERSION,
         numerics_version: NUMERICS_VERSION,
+        margin: 0,
         reserved: 0,
         crc: 0,
         file_len: needed as u32,
@@ -89,6 +90,17 @@ pub fn write_model(
     }
     seal(file);
     Ok(needed)
+}
+
+/// Gives a file another margin, 0 for none, and the checksum that belongs to it; does nothing to bytes
+/// without a header. That the model has scores to compare is for [`crate::Model::parse`] to say.
+pub fn set_margin(file: &mut [u8], margin: u8) {
+    if Header::read(file).is_some()
+        && let Some(place) = file.get_mut(MARGIN_AT)
+    {
+        *place = margin;
+        seal(file);
+    }
 }
 
 /// Writes the checksum that belongs to the other bytes of a file, such as after a deliberate

@@ -22,13 +22,21 @@ fn compare(folder: &Path) -> usize {
     let (inputs, outputs) = (values(&folder.join("inputs.i8")), values(&folder.join("outputs.i8")));
     let input_len = interpreter.input_mut().len();
     let vectors = inputs.chunks(input_len).zip(outputs.chunks(interpreter.output().len()));
+    // Of a model with a margin: two bytes a vector, all ones where it isn't sure.
+    let decisions = fs::read(folder.join("decisions.u16")).unwrap_or_default();
+    assert_eq!(decisions.is_empty(), model.margin() == 0, "{}", folder.display());
     let mut count = 0;
     for (input, expected) in vectors {
         interpreter.input_mut().copy_from_slice(input);
         interpreter.invoke();
         assert_eq!(interpreter.output(), expected, "vector {count} of {}", folder.display());
+        if let Some(&[low, high]) = decisions.as_chunks().0.get(count) {
+            let class = Some(u16::from_le_bytes([low, high])).filter(|&class| class != u16::MAX);
+            assert_eq!(interpreter.decision().class(), class.map(usize::from), "vector {count}");
+        }
         count += 1;
     }
+    assert!(decisions.is_empty() || decisions.len() == 2 * count);
     assert_eq!(count * input_len, inputs.len());
     #[cfg(feature = "std")]
     engines_agree(&model, &inputs, &outputs);

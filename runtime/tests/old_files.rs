@@ -31,7 +31,11 @@ fn outputs_stay_the_same() {
         let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
         fill(interpreter.input_mut());
         interpreter.invoke();
-        writeln!(found, "{name}: {:?}", interpreter.output()).unwrap();
+        write!(found, "{name}: {:?}", interpreter.output()).unwrap();
+        if model.margin() > 0 {
+            write!(found, " {:?}", interpreter.decision()).unwrap();
+        }
+        writeln!(found).unwrap();
     }
     let record = folder.join("outputs.txt");
     if std::env::var_os("BLESS").is_some() {

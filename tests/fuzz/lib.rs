@@ -5,11 +5,13 @@ mod mutate;
 mod samples;
 
 use bitsback_runtime::format::Source;
-use bitsback_runtime::{Engine, Interpreter, KernelSet, Model, Profiler, Running, weights_len};
+use bitsback_runtime::{
+    Engine, Interpreter, KernelSet, Model, Profiler, Running, lead, weights_len,
+};
 
 pub use draw::DrawnModel;
 pub use mutate::{CHANGES, Random, head, mend};
-pub use samples::samples;
+pub use samples::{MARGIN, samples};
 
 /// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.
 const STEPS_MAX: u64 = 1 << 22;
@@ -54,6 +56,9 @@ pub fn parse_and_run(bytes: &[u8], fill: i8) {
         let mut sum = Sum { total: 0, are_whole: true };
         interpreter.invoke_with(&mut sum);
         let _ = (interpreter.class(), interpreter.probability(0));
+        let sure = interpreter.decision().class();
+        assert!(sure.is_none_or(|class| class == interpreter.class()));
+        assert!(sure.is_some() || model.margin() > lead(interpreter.output()).1);
         assert_eq!(interpreter.dequantized_output().count(), model.output().len());
         let _ = interpreter.set_input_bytes(&vec![fill as u8; input.len()]);
         let _ = interpreter.set_input_features(&vec![f32::from(fill); input.len()]);

@@ -2,7 +2,7 @@
 //! it was changed. `cargo xtask fuzz` uses these, too.
 
 use bitsback_runtime::format::{HEADER_LEN, Header};
-use bitsback_runtime::writer::seal;
+use bitsback_runtime::writer::{seal, set_margin};
 use bitsback_runtime::{Model, ParseError};
 
 /// The most changes that are made to a file.
@@ -45,11 +45,12 @@ impl Random {
     }
 }
 
-/// Makes what a header begins with right, and the file length.
+/// Makes what a header begins with right, but for the margin, and the file length.
 pub fn head(file: &mut [u8]) {
     let len = (file.len() as u32).to_le_bytes();
     if file.len() >= HEADER_LEN {
-        file[..8].copy_from_slice(b"BBK\n\x01\x01\0\0");
+        file[..6].copy_from_slice(b"BBK\n\x01\x01");
+        file[7] = 0;
         file[12..16].copy_from_slice(&len);
     }
 }
@@ -64,6 +65,9 @@ pub fn mend(file: &mut [u8]) {
         }
         if let Err(ParseError::ArenaLength { needed, .. }) = sealed_parse(file) {
             file[20..24].copy_from_slice(&(needed as u32).to_le_bytes());
+        }
+        if let Err(ParseError::Margin) = sealed_parse(file) {
+            set_margin(file, 0);
         }
     }
     seal(file);

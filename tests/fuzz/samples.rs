@@ -10,11 +10,15 @@ use bitsback_runtime::ops::{
     Mean, Mul, Pad, Rescale, ResizeNearest, Select, Slice, Softmax, Tanh,
 };
 use bitsback_runtime::requantize::Multiplier;
+use bitsback_runtime::writer::set_margin;
 use bitsback_runtime::{Model, Op};
 
 use super::DrawnModel;
 
-/// Small sound models, one per operator, and one of several.
+/// What the sample that abstains is called, and its margin.
+pub const MARGIN: (&str, u8) = ("margin", 3);
+
+/// Small sound models, one per operator, one of several, and one that abstains.
 pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let image =
         |offset, dims: &[u16], zero_point| Tensor { offset, shape: Shape::new(dims), zero_point };
@@ -184,7 +188,8 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
         })],
     ));
     ops.extend(coded_samples());
-    ops.push(("convolutional", vec![conv, pool, dense]));
+    ops.push(("convolutional", vec![conv, pool, dense.clone()]));
+    ops.push((MARGIN.0, vec![dense]));
     ops.into_iter()
         .map(|(name, ops)| {
             let meta = Meta {
@@ -196,7 +201,10 @@ pub fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 ..Meta::default()
             };
             let drawn = DrawnModel { meta, ops, section: section(), fill: 3 };
-            let file = drawn.write().expect("a model that can be written");
+            let mut file = drawn.write().expect("a model that can be written");
+            if name == MARGIN.0 {
+                set_margin(&mut file, MARGIN.1);
+            }
             Model::parse(&file).unwrap_or_else(|error| panic!("seed {name}: {error}"));
             (name, file)
         })

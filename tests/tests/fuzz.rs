@@ -38,12 +38,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Samples of the operators that no sound model among `files` has, by a file's name.
+/// Samples of the operators that no sound model among `files` has, and of a margin if none has one, by a
+/// file's name.
 fn lacking<'f>(files: impl IntoIterator<Item = &'f Vec<u8>>) -> Vec<(String, Vec<u8>)> {
     let kinds = |file: &[u8]| match Model::parse(file) {
         Ok(model) => model.header().op_kinds,
         Err(_) => 0,
     };
+    let files: Vec<_> = files.into_iter().collect();
+    let abstains = |file: &&Vec<u8>| Model::parse(file).is_ok_and(|model| model.margin() > 0);
+    let has_margin = files.iter().any(abstains);
     let used = files.into_iter().fold(0, |used, file| used | kinds(file));
     let samples = targets::samples();
     let missing = OpKind::ALL.iter().filter(|kind| used & kind.bit() == 0);
@@ -53,7 +57,9 @@ fn lacking<'f>(files: impl IntoIterator<Item = &'f Vec<u8>>) -> Vec<(String, Vec
             found.unwrap_or_else(|| panic!("tests/fuzz/samples.rs lacks {}", kind.name()));
         (format!("{}.bbk", kind.name()), file.clone())
     };
-    missing.map(sample).collect()
+    let margin = samples.iter().filter(|(name, _)| *name == targets::MARGIN.0 && !has_margin);
+    let margin = margin.map(|(name, file)| (format!("{name}.bbk"), file.clone()));
+    missing.map(sample).chain(margin).collect()
 }
 
 /// With `BLESS` in the environment, files that lack are added.

@@ -13,11 +13,12 @@ use bitsback::compile::{
     CompileOptions, Head, InputQuantization, ModelInfo, append_head, compile, serialize,
 };
 use bitsback::data::Normalization;
-use bitsback::golden::{self, GOLDEN_FILE, GoldenError, INPUTS_FILE, OUTPUTS_FILE};
+use bitsback::golden::{self, DECISIONS_FILE, GOLDEN_FILE, GoldenError, INPUTS_FILE, OUTPUTS_FILE};
 use bitsback::graph::ops::{AvgPool2d, Clip, Conv2d, Dense, MaxPool2d, Op, Reshape, Select};
 use bitsback::graph::{Affine, Graph, Padding, Plan, Window, lower};
 use bitsback::internals::at_width;
 use bitsback::quantize::{RangeMethod, calibrate, plan};
+use bitsback_runtime::writer::set_margin;
 use bitsback_runtime::{Interpreter, Model, weights_len};
 
 const MODEL_FILE: &str = "model.bbk";
@@ -324,6 +325,29 @@ fn another_output() {
     std::fs::write(&file, bytes).unwrap();
     let error = golden::check(folder.path(), &model).unwrap_err();
     assert!(matches!(error, GoldenError::Mismatch { vector: 1, position: 2, .. }), "{error}");
+}
+
+#[test]
+fn another_decision() {
+    let (mut model, inputs) = build(&dense_at(4));
+    set_margin(&mut model, 30);
+    let folder = tempfile::tempdir().unwrap();
+    golden::write(folder.path(), &model, &inputs).unwrap();
+    golden::check(folder.path(), &model).unwrap();
+    let file = folder.path().join(DECISIONS_FILE);
+    let mut bytes = std::fs::read(&file).unwrap();
+    assert_eq!(bytes.len(), 2 * VECTORS);
+    bytes[3] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::Decision { vector: 1 }), "{error}");
+    std::fs::write(&file, &bytes[1..]).unwrap();
+    let error = golden::check(folder.path(), &model).unwrap_err();
+    assert!(matches!(error, GoldenError::Length { file: DECISIONS_FILE, .. }), "{error}");
+    // Without a margin, there is nothing that they would be of.
+    set_margin(&mut model, 0);
+    golden::write(folder.path(), &model, &inputs).unwrap();
+    assert!(!file.exists() && golden::check(folder.path(), &model).is_ok());
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod tests {
             places: 1,
             mismatches: 0,
             instructions,
+            decision_instructions: 0,
             arena_bytes: 0,
             stack_bytes: 0,
             unpacked_instructions: 0,

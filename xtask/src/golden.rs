@@ -2,12 +2,14 @@
 //!
 //! `inputs.i8` and `outputs.i8` hold vector after vector; `golden.json` says how long one is and
 //! which model they belong to (the checksum in the model's header; that the file
-//! has this checksum is for `Model::parse` to say, on the core itself).
+//! has this checksum is for `Model::parse` to say, on the core itself). Of a model with a margin,
+//! `decisions.u16` holds for each vector the class, or 65,535 where the model isn't sure.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bitsback_runtime::Header;
+use bitsback_runtime::writer::set_margin;
+use bitsback_runtime::{Header, Model};
 use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
@@ -17,6 +19,9 @@ use crate::files;
 pub(crate) const MODEL_FILE: &str = "model.bbk";
 const INPUTS_FILE: &str = "inputs.i8";
 const OUTPUTS_FILE: &str = "outputs.i8";
+const DECISIONS_FILE: &str = "decisions.u16";
+/// Bytes of a decision.
+const DECISION_LEN: usize = 2;
 const SUMMARY_FILE: &str = "golden.json";
 /// Where a job's output keeps its vectors, beside the model.
 const VECTORS_FOLDER: &str = "golden";
@@ -29,10 +34,12 @@ pub(crate) struct Golden {
     pub(crate) model: Vec<u8>,
     inputs: Vec<u8>,
     outputs: Vec<u8>,
+    /// Empty for a model without a margin.
+    decisions: Vec<u8>,
     summary: Summary,
 }
 
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Summary {
     vectors: usize,
     input_len: usize,
@@ -50,19 +57,27 @@ impl Golden {
         let summary_path = folder.join(SUMMARY_FILE);
         let summary: Summary = serde_json::from_slice(&files::read(&summary_path)?)
             .map_err(|error| wrong(summary_path.clone(), error.to_string()))?;
+        let file = files::read(model)?;
+        let has_margin = header(model, &file)?.margin > 0;
         let golden = Self {
             name: name(model),
-            model: files::read(model)?,
+            model: file,
             inputs: files::read(&folder.join(INPUTS_FILE))?,
             outputs: files::read(&folder.join(OUTPUTS_FILE))?,
+            decisions: match has_margin {
+                true => files::read(&folder.join(DECISIONS_FILE))?,
+                false => Vec::new(),
+            },
             summary,
         };
         let Summary { vectors, input_len, output_len, model_crc32 } = golden.summary;
         for (file, length, one) in [
             (INPUTS_FILE, golden.inputs.len(), input_len),
             (OUTPUTS_FILE, golden.outputs.len(), output_len),
+            (DECISIONS_FILE, golden.decisions.len(), if has_margin { DECISION_LEN } else { 0 }),
         ] {
-            if one == 0 || vectors.checked_mul(one) != Some(length) {
+            let is_empty = one == 0 && file != DECISIONS_FILE;
+            if is_empty || vectors.checked_mul(one) != Some(length) {
                 let problem = format!("{length} bytes are not {vectors} vectors of {one}");
                 return Err(wrong(folder.join(file), problem));
             }
@@ -84,12 +99,40 @@ impl Golden {
         let vectors = self.summary.vectors.min(limit.unwrap_or(usize::MAX));
         let inputs = &self.inputs[..vectors * self.summary.input_len];
         let outputs = &self.outputs[..vectors * self.summary.output_len];
+        if !self.decisions.is_empty() {
+            let decisions = &self.decisions[..vectors * DECISION_LEN];
+            files::write(&folder.join(DECISIONS_FILE), decisions)?;
+        }
         write(folder, &self.model, inputs, outputs)
+    }
+
+    /// The same network with a margin, and what it decides.
+    pub(crate) fn with_margin(&self, margin: u8) -> Result<Self, XtaskError> {
+        let wrong =
+            |problem: String| XtaskError::Golden { path: self.name.clone().into(), problem };
+        let mut bytes = self.model.clone();
+        set_margin(&mut bytes, margin);
+        let model = Model::<'_>::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let decision = |row: &[u8]| {
+            let row: Vec<i8> = row.iter().map(|&byte| byte as i8).collect();
+            let class = model.decision_of(&row).class();
+            class.map_or(u16::MAX, |class| class as u16).to_le_bytes()
+        };
+        let rows = self.outputs.chunks_exact(self.summary.output_len.max(1));
+        let decisions = rows.flat_map(decision).collect();
+        let (inputs, outputs) = (self.inputs.clone(), self.outputs.clone());
+        let summary = Summary { model_crc32: model.header().crc, ..self.summary };
+        Ok(Self { name: self.name.clone(), model: bytes, inputs, outputs, decisions, summary })
     }
 
     #[cfg(test)]
     pub(crate) fn inputs(&self) -> &[u8] {
         &self.inputs
+    }
+
+    #[cfg(test)]
+    pub(crate) fn decisions(&self) -> &[u8] {
+        &self.decisions
     }
 
     #[cfg(test)]

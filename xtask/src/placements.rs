@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use bitsback_runtime::format::{Bias, Preprocess, Requantization};
 use bitsback_runtime::ops::CodedAffine;
-use bitsback_runtime::writer::{WriteError, model_len, write_model};
+use bitsback_runtime::writer::{WriteError, model_len, set_margin, write_model};
 use bitsback_runtime::{Model, Op, Step, format};
 
 use crate::error::XtaskError;
@@ -74,6 +74,7 @@ pub(crate) fn with_parts_moved(name: &str, model: &[u8]) -> Result<Vec<u8>, Xtas
     let written = |error: WriteError| wrong(error.to_string());
     let mut file = vec![0; model_len(&meta, &ops, &section).map_err(written)?];
     write_model(&meta, &ops, &section, &mut file).map_err(written)?;
+    set_margin(&mut file, model.margin());
     Ok(file)
 }
 

@@ -33,6 +33,18 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "give a number from 0 to 100".to_owned())
 }
 
+/// Between 0 and 100.
+pub(super) fn inner_percent(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number| 0.0 < number && number < 100.0);
+    number.ok_or_else(|| "give a number above 0 and below 100".to_owned())
+}
+
+/// A confidence as jobs may ask for it.
+pub(super) fn confidence(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.5..=0.9999).contains(number));
+    number.ok_or_else(|| "give a number from 0.5 to 0.9999".to_owned())
+}
+
 /// A finite number from 0 on.
 pub(super) fn points(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);

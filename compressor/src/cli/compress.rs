@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::output::{Context, quoted};
-use super::{amount, comparison, front, left_out};
+use super::{amount, comparison, front, left_out, margin};
 use crate::cost::Core;
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
@@ -46,7 +46,9 @@ called program, 130 interrupted (--resume goes on).
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
 float_bytes, ratio, macs, command, date, dense{}, compressed{}, instructions{} (core, dense{} and
 compressed{} with count, from, and unpacked{} with count and weights_ram_bytes), layers[], chance{}, left_out{}
-(channels, of_channels, products, of_products, layers[]) where some are known beforehand, and with a front
+(channels, of_channels, products, of_products, layers[]) where some are known beforehand, decision{} (margin,
+accepted_error_percent, confidence, held_out{}, test{}, method) where something is promised of what the
+model is sure of, and with a front
 front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
     /// The job file
@@ -164,10 +166,16 @@ fn text(summary: &Summary, out: &Path) -> String {
         Some(front) => format!("\n{}", front::table(front)),
         None => String::new(),
     };
+    let decision = summary.decision.as_ref().map(|decision| {
+        let test = decision.test.as_ref().map(|test| margin::accepted(test, "test examples"));
+        let test = test.map_or_else(String::new, |test| format!("\n          {test}"));
+        format!("\ndecision  {}{test}\n", margin::sentence(decision))
+    });
+    let decision = decision.unwrap_or_default();
     let known = summary.left_out.as_ref().and_then(left_out::line);
     let known = known.map_or_else(String::new, |line| format!("\n{line}"));
     format!(
-        "{}{known}{front}\nmodel   {}\nreport  {}",
+        "{}{known}{decision}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use bitsback_runtime::Model;
 use serde::Serialize;
 
 use super::feeding;
 use super::judging::{self, Given, Meaning};
 use super::layout::LayoutOption;
+use super::margin;
 use super::model_file;
 use super::output::Context;
 use super::scaling::byte_range;
@@ -17,8 +19,11 @@ use crate::import::ByteRange;
 use crate::job::Job;
 use crate::pipeline::JOB_FILE;
 use crate::report::number::{significant, thousands};
+use crate::select::Accepted;
+use crate::select::margin::Leads;
 use crate::summary::error_interval;
 use crate::task::{Deviation, Ending, Task};
+use crate::verify::{self, VerifyError};
 
 /// Widest confusion matrix that is printed; --json has any.
 const MAX_PRINTED_CLASSES: usize = 26;
@@ -48,8 +53,9 @@ Examples:
 
 With --json: task (classes, binary, regression), count, errors, error_percent, interval_percent (95 %,
 Wilson), classes[], confusion[][] (rows: the label, columns: what the model says); of numbers
-mean_absolute_error, root_mean_squared_error, r_squared; null or empty is what the task doesn't have;
-notes[].")]
+mean_absolute_error, root_mean_squared_error, r_squared; decision with margin, examples, accepted,
+coverage_percent, errors, error_percent, of a model that abstains; null or empty is what the task or the
+model doesn't have; notes[].")]
 pub(crate) struct Evaluate {
     /// The model file
     model: PathBuf,
@@ -90,7 +96,31 @@ struct Evaluation {
     mean_absolute_error: Option<f64>,
     root_mean_squared_error: Option<f64>,
     r_squared: Option<f64>,
+    /// What a model with a margin is sure of; null without one.
+    decision: Option<Decisions>,
     notes: Vec<String>,
+}
+
+/// What a model with a margin is sure of.
+#[derive(Debug, PartialEq, Serialize)]
+struct Decisions {
+    margin: u8,
+    #[serde(flatten)]
+    accepted: Accepted,
+}
+
+impl Decisions {
+    /// Counts what is accepted; nothing of a model without a margin.
+    fn of(bytes: &[u8], inputs: &[i8], labels: &[u32]) -> Result<Option<Self>, Error> {
+        let margin = Model::parse(bytes).map_err(VerifyError::from)?.margin();
+        if margin == 0 {
+            return Ok(None);
+        }
+        let leads = verify::leads(bytes, inputs)?;
+        let pairs = leads.into_iter().zip(labels);
+        let leads = Leads::count(pairs.map(|((class, lead), &label)| (lead, class != label)));
+        Ok(Some(Self { margin, accepted: leads.at(margin) }))
+    }
 }
 
 impl Evaluate {
@@ -131,7 +161,8 @@ impl Evaluate {
             (Some(labels), ..) => {
                 let pair = |(&label, &class): (&u32, &u32)| (label as usize, class as usize);
                 let pairs = labels.iter().zip(&given.classes).map(pair);
-                Evaluation::of_classes(judging.task, judging.names, pairs)
+                let evaluation = Evaluation::of_classes(judging.task, judging.names, pairs);
+                Evaluation { decision: Decisions::of(&bytes, &inputs, &labels)?, ..evaluation }
             }
             (None, Some((width, targets)), Some(outputs)) => {
                 let deviation = Deviation::of(&outputs, &targets, width);
@@ -173,6 +204,7 @@ impl Evaluation {
             mean_absolute_error: None,
             root_mean_squared_error: None,
             r_squared: None,
+            decision: None,
             notes: Vec::new(),
         }
     }
@@ -190,6 +222,7 @@ impl Evaluation {
             mean_absolute_error: Some(deviation.mean_absolute_error),
             root_mean_squared_error: Some(deviation.root_mean_squared_error),
             r_squared: deviation.r_squared,
+            decision: None,
             notes: Vec::new(),
         }
     }
@@ -211,6 +244,10 @@ fn text(evaluation: &Evaluation) -> String {
         thousands(errors),
         thousands(evaluation.count)
     );
+    if let Some(Decisions { margin, accepted }) = &evaluation.decision {
+        let found = margin::accepted(accepted, "examples");
+        text += &format!("with its margin of {margin}: {found}\n");
+    }
     if evaluation.classes.len() <= MAX_PRINTED_CLASSES {
         text += "\nrows: the label; columns: what the model says\n\n";
         text += &matrix(evaluation);

@@ -9,15 +9,16 @@ use serde::Serialize;
 
 use super::output::Context;
 use super::table::{self, Align};
-use super::{amount, model_file, storing};
+use super::{amount, margin, model_file, storing};
 use crate::compile::coding::StoredWeights;
 use crate::cost::prediction::advice::Misfit;
 use crate::cost::{Core, Unpacked, prediction};
 use crate::error::Error;
 use crate::graph::{IntegerOp, StoredLayer};
 use crate::ledger::{self, BitRecord};
-use crate::report::number::{self, thousands};
-use crate::summary::ratio;
+use crate::report::number::{self, significant, thousands};
+use crate::select::DecisionSummary;
+use crate::summary::{self, ratio};
 use crate::text::one_line;
 
 /// Show what is in a model: graph, shapes, bits, bytes, memory, arithmetic
@@ -41,6 +42,7 @@ With --json: file_bytes, float_bytes (4 bytes a weight and bias at the same shap
 weights_ram_bytes (for weights that are unpacked once), macs, target, instructions (predicted), unpacked{}
 (count, weights_ram_bytes: the same with that RAM or --weights-ram; null where nothing is packed), layout_note
 (null where weights lie as the target takes them fastest), features (of the runtime), sections, input, output,
+margin (0 for a model that is always sure), decision (what its job promised of that, or null),
 layers[] with name, op, bits, shape (of the output), instructions, unpacked_instructions, and more.")]
 pub(crate) struct Inspect {
     /// The model file
@@ -82,6 +84,10 @@ struct Contents {
     /// How raw data become inputs: `bytes`, `features` or `none`.
     preprocess: &'static str,
     classes: Vec<String>,
+    /// By how many steps the largest output must lead all others for the model to be sure; 0: it always is.
+    margin: u8,
+    /// What the job that chose the margin promised of it; null without that job's summary.
+    decision: Option<DecisionSummary>,
     layers: Vec<Layer>,
 }
 
@@ -142,6 +148,7 @@ impl Inspect {
         let model = model_file::parse(&self.model, &bytes)?;
         let mut contents = contents(self, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));
+        contents.decision = summary::read_decision(folder, &bytes);
         describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
@@ -193,6 +200,8 @@ fn contents(asked: &Inspect, model: &Model<'_>, file_bytes: u64) -> Contents {
             Preprocess::Features { .. } => "features",
         },
         classes: model_file::class_names(model),
+        margin: model.margin(),
+        decision: None,
         layers,
     }
 }
@@ -326,7 +335,7 @@ fn text(contents: &Contents) -> String {
     let mut text = format!(
         "{name}, format {}, numerics {}\n\n\
          input   {}, {}\n\
-         output  {}{classes}\n\
+         output  {}{classes}\n{}\
          file    {} bytes: header {header}, graph {graph}, padding {padding}, weights {}\n\
          float   {} bytes at the same shapes, {} the file\n\
          arena   {} bytes\n\
@@ -343,6 +352,7 @@ fn text(contents: &Contents) -> String {
             _ => "takes its own int8 values",
         },
         end(&contents.output),
+        decides(contents),
         thousands(contents.file_bytes),
         thousands(weights),
         thousands(contents.float_bytes),
@@ -360,6 +370,28 @@ fn text(contents: &Contents) -> String {
         }
     );
     text += &layer_table(&contents.layers);
+    text
+}
+
+/// By what the model decides whether it is sure, and what was promised of it; nothing where it always is.
+fn decides(contents: &Contents) -> String {
+    if contents.margin == 0 {
+        return String::new();
+    }
+    let step = significant(f64::from(contents.margin) * f64::from(contents.output.scale));
+    let mut text =
+        format!("sure    where the largest output leads by {} ({step})\n", contents.margin);
+    if let Some(decision) = &contents.decision {
+        text += &format!("        {}\n", margin::sentence(decision));
+        for (found, of) in [
+            (Some(&decision.held_out), "validation examples held out"),
+            (decision.test.as_ref(), "test examples"),
+        ] {
+            if let Some(found) = found {
+                text += &format!("        {}\n", margin::accepted(found, of));
+            }
+        }
+    }
     text
 }
 

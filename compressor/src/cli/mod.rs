@@ -23,6 +23,7 @@ mod inspect;
 mod judging;
 mod layout;
 mod left_out;
+mod margin;
 mod matching;
 mod mcu;
 mod model_file;
@@ -54,6 +55,7 @@ Examples:
   bitsback run out/lenet-5/model.bbk digit.png
   bitsback import model.tflite -o model.bbk     bring a model of TensorFlow Lite
   bitsback quantize model.onnx --data data/mnist -o model.bbk
+  bitsback margin model.bbk --data data/mnist --accepted-error 0.5 -o surer.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met, or
@@ -104,6 +106,7 @@ pub(crate) enum Command {
     Run(run::Run),
     Import(import::Import),
     Quantize(quantize::Quantize),
+    Margin(margin::Margin),
     Compare(compare::Compare),
     Export(export::Export),
     SupportedOps(supported_ops::SupportedOps),
@@ -152,6 +155,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Run(verb) => verb.run(context),
         Command::Import(verb) => verb.run(context),
         Command::Quantize(verb) => verb.run(context),
+        Command::Margin(verb) => verb.run(context),
         Command::Compare(verb) => verb.run(context),
         Command::Export(verb) => verb.run(context),
         Command::SupportedOps(verb) => verb.run(context),

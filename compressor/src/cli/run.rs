@@ -38,7 +38,7 @@ Examples:
   bitsback run model.bbk inputs_int8.npy --raw -o outputs_int8.npy
 
 With --json: task, count, classes[] (the predicted class of each example; empty of numbers), names[],
-outputs[][], notes[].")]
+sure[] (whether the model is sure of each; empty of one without a margin), outputs[][], notes[].")]
 pub(crate) struct Run {
     /// The model file
     model: PathBuf,
@@ -77,6 +77,8 @@ struct Results {
     classes: Vec<usize>,
     /// Their names; empty when the model has none.
     names: Vec<String>,
+    /// Whether a model with a margin is sure of it; empty without one.
+    sure: Vec<bool>,
     /// Values of each example: reals, or the model's own with --raw.
     outputs: Outputs,
     notes: Vec<String>,
@@ -174,8 +176,10 @@ impl Run {
         } else {
             Outputs::Real(each().map(|output| real_output(model, output)).collect())
         };
+        let is_sure = |output| model.decision_of(output).class().is_some();
+        let sure = if model.margin() > 0 { each().map(is_sure).collect() } else { Vec::new() };
         let (names, notes) = (Vec::new(), Vec::new());
-        Ok(Results { task, count: batch.count, classes, names, outputs, notes })
+        Ok(Results { task, count: batch.count, classes, names, sure, outputs, notes })
     }
 
     /// Bytes as the model's own values, where they are pixels and it doesn't say how they are scaled;
@@ -270,7 +274,8 @@ fn text(results: &Results, written: Option<&Path>) -> String {
             Some(name) if *name != class.to_string() => format!(" ({name})"),
             _ => String::new(),
         };
-        text += &format!("{i}: class {class}{name}  {}\n", scores(&results.outputs, i));
+        let doubt = if results.sure.get(i) == Some(&false) { ", not sure" } else { "" };
+        text += &format!("{i}: class {class}{name}{doubt}  {}\n", scores(&results.outputs, i));
     }
     if let Some(path) = written {
         text += &format!("outputs written to {}\n", path.display());

@@ -219,8 +219,11 @@ errors! {
         Unmet::Requirement { .. }
         | Unmet::Chance { .. }
         | Unmet::NotMet { .. }
+        | Unmet::Accepted { enough: None, .. }
         | Unmet::Size { .. } => Kind::Requirement,
-        Unmet::TooFewToTell { .. } | Unmet::NotProven { .. } => Kind::Unproven,
+        Unmet::TooFewToTell { .. }
+        | Unmet::NotProven { .. }
+        | Unmet::Accepted { enough: Some(_), .. } => Kind::Unproven,
     };
     /// The job as a whole.
     Pipeline(PipelineError) => |e| match e {

@@ -1,5 +1,8 @@
 //! Why a job's model isn't good enough; it is there all the same.
 
+use crate::select::Accepted;
+use crate::select::confidence::percent;
+
 /// What a model doesn't keep to.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Unmet {
@@ -45,6 +48,25 @@ pub enum Unmet {
         /// What was seen.
         why: String,
     },
+    /// No margin keeps the promise about what the model is sure of.
+    #[error(
+        "no margin keeps {requirement} = {} % with {} % confidence: of {} examples held out for it, the \
+         model is surest of {}, and {} of {} are wrong; {}",
+        percent, self::percent(*confidence), found.examples, found.accepted, found.errors, found.accepted,
+        help(*enough)
+    )]
+    Accepted {
+        /// The key.
+        requirement: &'static str,
+        /// What should be promised, in percent.
+        percent: f64,
+        /// With which confidence.
+        confidence: f64,
+        /// What was seen where there is most room.
+        found: Accepted,
+        /// How many examples held out would be enough at that rate; none where the error is too high.
+        enough: Option<u64>,
+    },
     /// The model is worse than the job allows.
     #[error(
         "the integer model's validation error is {found:.2} %, {rise:.2} points above the dense \
@@ -64,4 +86,12 @@ pub enum Unmet {
         /// What keeps more of the dense network.
         remedy: String,
     },
+}
+
+/// What to do where no margin keeps a promise.
+fn help(enough: Option<u64>) -> String {
+    match enough {
+        Some(examples) => format!("some {examples} examples held out would do at this rate"),
+        None => "promise less, or train a better model".to_owned(),
+    }
 }

@@ -210,6 +210,17 @@ pub enum JobError {
         /// The list's key.
         key: String,
     },
+    /// A promise about what the model is sure of, of a model that gives no scores.
+    #[error(
+        "{place}: `{key}` compares the scores of classes, and `network.output = \"argmax\"` gives none: \
+         set it to \"logits\" or \"softmax\""
+    )]
+    NoScores {
+        /// Where.
+        place: Place,
+        /// The requirement's key.
+        key: String,
+    },
     /// A list of one value per layer that has another length.
     #[error(
         "{place}: `{key}` has {found} values, but the network has {layers} layers with weights"
@@ -305,6 +316,7 @@ impl JobError {
             | Self::TemperatureCount { key, .. }
             | Self::TemperatureOrder { key, .. }
             | Self::NoTemperature { key, .. }
+            | Self::NoScores { key, .. }
             | Self::PerLayer { key, .. }
             | Self::PerClass { key, .. }
             | Self::Network { key, .. } => Some(key.clone()),

@@ -167,6 +167,7 @@ pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("requirements.error_rise_points", Closed(0.0, 100.0)),
     ("requirements.error_percent", Open(0.0, 100.0)),
     ("requirements.class_error_percent[]", Open(0.0, 100.0)),
+    ("requirements.accepted_error_percent", Open(0.0, 100.0)),
     ("requirements.flash_bytes", Closed(1.0, MAX_COUNT)),
     ("requirements.arena_bytes", Closed(1.0, MAX_COUNT)),
     ("requirements.instructions", Closed(1.0, MAX_INSTRUCTIONS)),

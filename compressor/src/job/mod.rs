@@ -236,6 +236,7 @@ impl Job {
             });
         }
         self.check_temperatures()?;
+        self.check_scores()?;
         self.data.check().map_err(|source| self.data_error(source))?;
         self.network.layers().map_err(|source| self.network_error(source))?;
         Ok(())
@@ -284,9 +285,11 @@ impl Job {
                 *count += 1;
             }
         }
-        let share = if self.requirements.promises() { self.requirements.hold_out } else { 1.0 };
-        // As many of each class are held out as are whole.
-        let judged = counts.iter().map(|&count| (f64::from(count) * share) as usize).sum();
+        let judges = |&count: &u32| {
+            let [deciding, promised, _] = self.requirements.shares(count as usize);
+            if self.requirements.promises() { promised } else { deciding }
+        };
+        let judged = counts.iter().map(judges).sum();
         self.requirements = self.requirements.resolve(judged);
     }
 
@@ -341,6 +344,16 @@ impl Job {
         }
         if !self.front.is_as_the_job() && !self.variational.has_kl() {
             return Err(JobError::NoTemperature { place: self.place(&key), key });
+        }
+        Ok(())
+    }
+
+    /// Checks that there are scores where the model is to abstain by them.
+    fn check_scores(&self) -> Result<(), JobError> {
+        let wants = self.requirements.accepted_error_percent.is_some();
+        if wants && self.network.output == Output::Argmax {
+            let key = String::from("requirements.accepted_error_percent");
+            return Err(JobError::NoScores { place: self.place(&key), key });
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::decide::{self, MARGINS_FILE};
 use super::figures::{float_bytes, layers};
 use super::left_out;
 use super::pareto_front::ParetoFront;
@@ -74,10 +75,18 @@ impl Model {
 pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
-    let model = input.model()?;
+    let mut model = input.model()?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
-    let unmet = input.check(&model, &verdict)?;
+    let mut unmet = input.check(&model, &verdict)?;
+    let decided = input.decide(&mut model)?;
+    match &decided {
+        Some(decided) => {
+            unmet = unmet.and(decided.verdict.clone());
+            decided.write_csv(input.run.out)?;
+        }
+        None => decide::clear(input.run.out)?,
+    }
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;
     let golden = input.golden(&model.bytes, input.run.out)?;
@@ -89,6 +98,7 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     summary.instructions = Some(instructions);
     let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
+    summary.decision = decided.map(|decided| decided.summary);
     for warning in verdict.warnings(classes) {
         input.run.progress.note(&format!("warning: {warning}"));
     }
@@ -340,6 +350,10 @@ impl Input<'_> {
             (METRICS_FILE, "what training measured, one JSON object a line"),
             (GROUPS_FILE, "every group: importance, threshold, fate, rule and effect"),
             (BITS_FILE, "every layer's bits and the variance behind them"),
+            (
+                MARGINS_FILE,
+                "every margin that was tested: what is accepted, and how much of it is wrong",
+            ),
             (SUMMARY_FILE, "the figures of this page"),
             (DENSE_FOLDER, "the dense network in plain 8 bits, to be compared on the device"),
             (FRONT_FOLDER, "every point of the front: model, ledger, metrics and figures"),
@@ -348,6 +362,7 @@ impl Input<'_> {
         let is_there = |name: &str| match name {
             FRONT_FOLDER => self.front.is_some(),
             DENSE_FOLDER => speed.is_some_and(|speed| speed.dense.is_some()),
+            MARGINS_FILE => summary.decision.is_some(),
             _ => true,
         };
         let files = files.iter().filter(|(name, _)| is_there(name));

@@ -6,6 +6,7 @@
 
 pub(crate) mod checkpoint;
 mod cut;
+mod decide;
 mod dense;
 mod figures;
 mod finish;
@@ -25,7 +26,7 @@ use std::path::Path;
 use crate::compile::{InputQuantization, Instructions};
 use crate::data::{self, Dataset, Normalization, NormalizationKind, Split, Values};
 use crate::files;
-use crate::job::{Job, ResolvedJob};
+use crate::job::{Job, Requirements, ResolvedJob};
 use crate::metrics::Metrics;
 use crate::numbers::Range;
 use crate::select::point::shortage;
@@ -43,7 +44,9 @@ pub use crate::metrics::MetricsError;
 pub use crate::posterior::Prior;
 pub use crate::progress::{Cancel, Progress};
 pub use crate::prune::PruneError;
-pub use crate::select::{Check, FrontSummary, PointSummary, Shortage, Standing};
+pub use crate::select::{
+    Accepted, Check, DecisionSummary, FrontSummary, PointSummary, Shortage, Standing,
+};
 pub use crate::summary::{ChanceSummary, Control, Figures, LayerSummary, ResultRow, Summary};
 pub use crate::train::TrainError;
 pub use pareto_front::FRONT_FOLDER;
@@ -82,6 +85,8 @@ pub(crate) struct Prepared {
     validation: Examples,
     /// Validation examples that decide nothing until a front's promises are tested.
     held_out: Option<Examples>,
+    /// Validation examples that choose the model's margin and nothing else.
+    deciding: Option<Examples>,
 }
 
 impl Prepared {
@@ -102,21 +107,32 @@ impl Prepared {
             job.check_inputs(model, &dataset, &normalization, &split.train)?;
         }
         let train = examples(&dataset, &normalization, &split.train);
-        let held_out = job.requirements.promises().then(|| {
-            let held = hold_out(&mut split.validation, &dataset, job.requirements.hold_out);
-            examples(&dataset, &normalization, &held)
-        });
+        let [held_out, deciding] = hold_outs(&mut split.validation, &dataset, &job.requirements)
+            .map(|held| held.map(|held| examples(&dataset, &normalization, &held)));
         let validation = examples(&dataset, &normalization, &split.validation);
-        let prepared = Self { dataset, split, normalization, train, validation, held_out };
-        if prepared.held_out.is_some() {
+        let prepared =
+            Self { dataset, split, normalization, train, validation, held_out, deciding };
+        prepared.check_promises(job)?;
+        Ok(prepared)
+    }
+
+    /// Checks that enough examples are held out for what the job promises.
+    fn check_promises(&self, job: &Job) -> Result<(), Error> {
+        let confidence = job.requirements.confidence;
+        if self.held_out.is_some() {
             let of_each = job.requirements.confidence_of_each(job.front.temperatures.len());
-            let classes = prepared.judged().per_class();
+            let classes = self.judged().per_class();
             if let Some(shortage) = shortage(&job.requirements, of_each, &classes) {
-                let confidence = job.requirements.confidence;
                 return Err(PipelineError::TooFewExamples { shortage, confidence, of_each }.into());
             }
         }
-        Ok(prepared)
+        if let (Some(promise), Some(deciding)) = (job.requirements.abstaining(), &self.deciding)
+            && let Some(shortage) = promise.shortage(deciding.len() as u64)
+        {
+            let of_each = confidence;
+            return Err(PipelineError::TooFewExamples { shortage, confidence, of_each }.into());
+        }
+        Ok(())
     }
 
     /// The examples that a front is judged by: those held out, if promises are made.
@@ -149,9 +165,9 @@ impl Prepared {
             Values::Bytes(_) => "bytes",
             Values::Floats(_) => "floats",
         };
-        let held = match &self.held_out {
-            Some(held) => format!(" and {} held-out", held.len()),
-            None => String::new(),
+        let held = match self.held_out.iter().chain(&self.deciding).map(Examples::len).sum() {
+            0 => String::new(),
+            held => format!(" and {held} held-out"),
         };
         format!(
             "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes",
@@ -161,6 +177,28 @@ impl Prepared {
             self.split.test.len(),
             self.dataset.classes.len()
         )
+    }
+}
+
+/// Takes those out of `validation` that a front's promises are tested on, and those that choose a margin:
+/// of each class as many as [`Requirements::shares`] says.
+fn hold_outs(
+    validation: &mut Vec<u32>,
+    dataset: &Dataset,
+    requirements: &Requirements,
+) -> [Option<Vec<u32>>; 2] {
+    let (promises, abstains) = (requirements.promises(), requirements.abstaining().is_some());
+    if !promises && !abstains {
+        return [None, None];
+    }
+    let mut held = hold_out(validation, dataset, requirements.hold_out);
+    match (promises, abstains) {
+        (true, true) => {
+            let deciding = hold_out(&mut held, dataset, 0.5);
+            [Some(held), Some(deciding)]
+        }
+        (true, false) => [Some(held), None],
+        _ => [None, Some(held)],
     }
 }
 

@@ -8,6 +8,7 @@ mod cards;
 mod chart;
 mod config;
 mod curves;
+mod decision;
 mod energy;
 mod front;
 mod histogram;

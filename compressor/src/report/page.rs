@@ -3,7 +3,8 @@
 use super::html::{self, esc};
 use super::number::{duration, thousands};
 use super::{
-    Report, cards, curves, energy, front, histogram, latency, measure, prior_name, rules, tables,
+    Report, cards, curves, decision, energy, front, histogram, latency, measure, prior_name, rules,
+    tables,
 };
 
 /// Style, inline.
@@ -27,6 +28,7 @@ pub(super) fn render(report: &Report) -> String {
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());
+    page += &decision::section(report.summary.decision.as_ref());
     page += &energy::section(report.summary.instructions.as_ref(), &report.config);
     page += &curves::section(&report.curves);
     page += &histogram::section(&report.ledger.groups, measure(&report.summary));

@@ -4,6 +4,9 @@
 //! - [`plan`]: which points a front has, fixed before anything is measured;
 //! - [`point`]: what was measured of each;
 //! - [`confidence`]: what a count of errors allows to promise;
+//! - [`unseen`]: what it allows to say of as many examples to come;
+//! - [`margin`]: below which lead a model abstains;
+//! - [`resample`](mod@resample): whether such a promise is kept, by trying;
 //! - [`chance`]: whether a model is better than chance at all;
 //! - [`choose`](mod@choose): the test and the choice;
 //! - [`summary`]: the front in figures.
@@ -11,14 +14,19 @@
 pub(crate) mod chance;
 pub(crate) mod choose;
 pub(crate) mod confidence;
+pub(crate) mod margin;
 pub(crate) mod plan;
 pub(crate) mod point;
+pub(crate) mod resample;
 pub(crate) mod summary;
+pub(crate) mod unseen;
 
 use serde::{Deserialize, Serialize};
 
 pub use chance::Standing;
 pub(crate) use choose::{Choice, Outcome, choose};
+use margin::Promise;
+pub use margin::{Accepted, DecisionSummary};
 pub use plan::FrontConfig;
 pub(crate) use plan::Plan;
 pub(crate) use point::Point;
@@ -37,6 +45,9 @@ pub struct Requirements {
     /// Ceilings on the error rate of each class, in percent, to be promised: one for all or one per
     /// class; none if empty.
     pub class_error_percent: Vec<f64>,
+    /// Ceiling on the error among what the model is sure of, in percent, to be promised: it gets a
+    /// margin below which it abstains.
+    pub accepted_error_percent: Option<f64>,
     /// Most bytes of the model file.
     pub flash_bytes: Option<u64>,
     /// Most bytes of the arena.
@@ -60,6 +71,7 @@ impl Default for Requirements {
             error_rise_points: None,
             error_percent: None,
             class_error_percent: Vec::new(),
+            accepted_error_percent: None,
             flash_bytes: None,
             arena_bytes: None,
             instructions: None,
@@ -102,6 +114,24 @@ impl Requirements {
     /// Whether anything about errors is to be promised, which takes examples that decided nothing.
     pub(crate) fn promises(&self) -> bool {
         self.error_percent.is_some() || !self.class_error_percent.is_empty()
+    }
+
+    /// What is promised of the error among what the model is sure of.
+    pub(crate) fn abstaining(&self) -> Option<Promise> {
+        let confidence = self.confidence;
+        self.accepted_error_percent.map(|percent| Promise { percent, confidence })
+    }
+
+    /// How many of so many validation examples of a class each decision has: those that decide anything
+    /// else, those that a front's promises are tested on, and those that choose a margin.
+    pub(crate) fn shares(&self, validation: usize) -> [usize; 3] {
+        let held = (validation as f64 * self.hold_out) as usize;
+        match (self.promises(), self.abstaining().is_some()) {
+            (false, false) => [validation, 0, 0],
+            (true, false) => [validation - held, held, 0],
+            (false, true) => [validation - held, 0, held],
+            (true, true) => [validation - held, held - held / 2, held / 2],
+        }
     }
 
     /// Whether there is something to search a front for, beyond the one model that a job makes.

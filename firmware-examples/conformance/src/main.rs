@@ -8,11 +8,14 @@
 //! More files may follow in the slot, with zeros between them: the same model in other places of a
 //! word. A few vectors are compared with each, on an arena that begins elsewhere, too.
 //!
+//! What a model with a margin decides is compared with `decisions.u16`: for each vector the class, or
+//! 65,535 where it isn't sure.
+//!
 //! A few are compared with weights unpacked, too: all of them, or as many as the board has room for, half
 //! of that, and none.
 //!
 //! The last line printed is JSON: vectors, files in the slot, mismatches (differing bytes), the mean
-//! instructions of an inference, bytes of arena and of stack (the deepest of loading and inference), the
+//! instructions of an inference and of a decision, bytes of arena and of stack (the deepest of loading and inference), the
 //! mean instructions with weights unpacked, and the bytes that these have.
 //! Exits with 0 only if every byte was equal.
 #![no_std]
@@ -21,7 +24,9 @@
 mod failure;
 mod vectors;
 
-use bitsback_runtime::{Header, ISA, Interpreter, Model, Weights};
+use core::hint::black_box;
+
+use bitsback_runtime::{Decision, Header, ISA, Interpreter, Model, Weights};
 use board::{counter, println, stack};
 
 use failure::Failure;
@@ -130,6 +135,10 @@ fn compare<W: Weights>(
         return Err(Failure::Length("outputs.i8"));
     }
 
+    let mut decisions = match interpreter.model().margin() {
+        0 => None,
+        _ => Some(Stream::open(c"decisions.u16").ok_or(Failure::File("decisions.u16"))?),
+    };
     let vectors = vectors.min(most);
     let mut mismatches = 0;
     for vector in 0..vectors {
@@ -149,8 +158,29 @@ fn compare<W: Weights>(
                 mismatches += 1;
             }
         }
+        if let Some(decisions) = &mut decisions {
+            let mut expected = [0; 2];
+            decisions.read(&mut expected).ok_or(Failure::File("decisions.u16"))?;
+            let decide = || black_box(interpreter.decision());
+            let got = match &mut costs {
+                Some(costs) if vector < TIMED_VECTORS => costs.decide(decide),
+                _ => decide(),
+            };
+            if got != decision(expected) {
+                println!("mismatch: vector {vector}: {:?}, not {:?}", got, decision(expected));
+                mismatches += 1;
+            }
+        }
     }
     Ok((vectors, mismatches))
+}
+
+/// A decision as the file has it, the low byte first.
+fn decision(bytes: [i8; 2]) -> Decision {
+    match u16::from_le_bytes(bytes.map(|byte| byte as u8)) {
+        u16::MAX => Decision::Unsure,
+        class => Decision::Class(class.into()),
+    }
 }
 
 /// What loading and inference cost, the latter over the timed vectors.
@@ -158,6 +188,8 @@ fn compare<W: Weights>(
 struct Costs {
     timed: u64,
     instructions: u64,
+    /// Of decisions, as many as were timed.
+    decision_instructions: u64,
     stack_bytes: usize,
     /// Of an inference with weights unpacked.
     unpacked: u64,
@@ -175,6 +207,13 @@ impl Costs {
         self.used(stack);
     }
 
+    fn decide(&mut self, decide: impl FnOnce() -> Decision) -> Decision {
+        let (decision, instructions) = counter::instructions(decide);
+        self.incomplete |= instructions.is_none();
+        self.decision_instructions += instructions.unwrap_or(0);
+        decision
+    }
+
     /// So many bytes of stack, or more than were painted.
     fn used(&mut self, stack: Option<usize>) {
         self.incomplete |= stack.is_none();
@@ -183,17 +222,24 @@ impl Costs {
 
     /// Of an inference; 0 if it isn't known.
     fn mean(&self) -> u64 {
-        let mean = self.instructions.checked_div(self.timed).unwrap_or(0);
+        self.mean_of(self.instructions)
+    }
+
+    /// A sum over the timed vectors for each of them; 0 if it isn't known.
+    fn mean_of(&self, sum: u64) -> u64 {
+        let mean = sum.checked_div(self.timed).unwrap_or(0);
         if self.incomplete { 0 } else { mean }
     }
 
     fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
         let instructions = self.mean();
+        let decision = self.mean_of(self.decision_instructions);
         let stack_bytes = if self.incomplete { 0 } else { self.stack_bytes };
         let Self { unpacked, weights_ram_bytes, .. } = self;
         println!(
             "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"files\":{files},\
-             \"mismatches\":{mismatches},\"instructions\":{instructions},\"arena_bytes\":{arena_bytes},\
+             \"mismatches\":{mismatches},\"instructions\":{instructions},\
+             \"decision_instructions\":{decision},\"arena_bytes\":{arena_bytes},\
              \"stack_bytes\":{stack_bytes},\"unpacked_instructions\":{unpacked},\
              \"weights_ram_bytes\":{weights_ram_bytes}}}"
         );

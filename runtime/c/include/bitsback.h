@@ -77,6 +77,8 @@ enum BitsbackStatus
   // One inference would take more steps than the caller of bitsback_load_within allows, or than
   // BITSBACK_STEPS_MOST.
   BITSBACK_STATUS_MODEL_STEPS = 15,
+  // The model isn't sure: no output is as far above all others as its file's margin says.
+  BITSBACK_STATUS_UNSURE = 16,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -207,6 +209,15 @@ BitsbackStatus bitsback_output_scale(const Bitsback *network, float *scale, int3
 // The caller promises:
 // As bitsback_input; class_index points to a size.
 BitsbackStatus bitsback_class(const Bitsback *network, size_t *class_index);
+
+// The class that the last run found, if the model is sure of it; else BITSBACK_STATUS_UNSURE, and
+// class_index stays as it is. A model is sure when its largest output is as far above all others as
+// its file's margin says, and one without a margin always is.
+//
+// The caller promises:
+// As bitsback_class.
+BitsbackStatus bitsback_decision(const Bitsback *network,
+                                 size_t *class_index);
 
 // The name of a class, in UTF-8 and not ended by a zero: print it with %.*s. It is a part of
 // the model.

@@ -5,7 +5,7 @@
 
 use core::ffi::c_char;
 
-use bitsback_runtime::Limits;
+use bitsback_runtime::{Decision, Limits};
 
 use crate::pointers::{Bitsback, load, loaded, overlap, unpack, values, write};
 use crate::status::BitsbackStatus as Status;
@@ -236,6 +236,27 @@ pub unsafe extern "C" fn bitsback_class(
 ) -> Status {
     // SAFETY: the caller's promise, which is that of all three.
     let copy = || unsafe { write(class_index, loaded(network)?.interpreter()?.class()) };
+    Status::of(copy())
+}
+
+/// The class that the last run found, if the model is sure of it; else BITSBACK_STATUS_UNSURE, and
+/// `class_index` stays as it is. A model is sure when its largest output is as far above all others as
+/// its file's margin says, and one without a margin always is.
+///
+/// # Safety
+/// As bitsback_class.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bitsback_decision(
+    network: *const Bitsback,
+    class_index: *mut usize,
+) -> Status {
+    // SAFETY: the caller's promise, which is that of all three.
+    let copy = || unsafe {
+        match loaded(network)?.interpreter()?.decision() {
+            Decision::Class(class) => write(class_index, class),
+            Decision::Unsure => Err(Status::Unsure),
+        }
+    };
     Status::of(copy())
 }
 

@@ -42,11 +42,13 @@ pub enum BitsbackStatus {
     /// One inference would take more steps than the caller of bitsback_load_within allows, or than
     /// BITSBACK_STEPS_MOST.
     ModelSteps = 15,
+    /// The model isn't sure: no output is as far above all others as its file's margin says.
+    Unsure = 16,
 }
 
 impl BitsbackStatus {
     /// Every status, in the order of their numbers.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Ok,
         Self::Null,
         Self::Misaligned,
@@ -63,6 +65,7 @@ impl BitsbackStatus {
         Self::ModelInvalid,
         Self::ModelOperators,
         Self::ModelSteps,
+        Self::Unsure,
     ];
 
     /// The status with this number.
@@ -89,6 +92,7 @@ impl BitsbackStatus {
             Self::ModelInvalid => c"the model is not sound",
             Self::ModelOperators => c"this library was built without operators of the model",
             Self::ModelSteps => c"one inference would take more steps than are allowed",
+            Self::Unsure => c"the model isn't sure: no output is far enough above all others",
         }
     }
 

@@ -23,8 +23,11 @@ pub enum ParseError {
         /// The file's version.
         found: u8,
     },
-    /// Bytes 6 and 7 aren't zero.
+    /// Byte 7 isn't zero.
     Reserved,
+    /// The header has a margin (byte 6), but the model doesn't answer with a score for each of several
+    /// classes.
+    Margin,
     /// The header's file length (byte 12) isn't the number of bytes given, or is beyond
     /// [`super::MAX_FILE_LEN`].
     FileLength {
@@ -146,7 +149,10 @@ impl fmt::Display for ParseError {
             Self::NumericsVersion { found } => {
                 write!(f, "byte 5: numerics version {found}; this runtime has 1: update it")
             }
-            Self::Reserved => f.write_str("bytes 6 and 7 must be zero"),
+            Self::Reserved => f.write_str("byte 7 must be zero"),
+            Self::Margin => f.write_str(
+                "byte 6: a margin, but the model has no scores of several classes to compare",
+            ),
             Self::FileLength { stated, actual } => write!(
                 f,
                 "byte 12: the file says it has {stated} bytes, but {actual} were given: \

@@ -5,7 +5,8 @@
 //! | 0..4 | magic `BBK\n` |
 //! | 4 | format version |
 //! | 5 | numerics version |
-//! | 6..8 | zero |
+//! | 6 | margin of decisions, 0 for none |
+//! | 7 | zero |
 //! | 8..12 | CRC-32 of bytes 0..8 and 12.. |
 //! | 12..16 | file length |
 //! | 16..20 | graph length |
@@ -25,6 +26,8 @@ pub const FORMAT_VERSION: u8 = 1;
 pub const NUMERICS_VERSION: u8 = 1;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 36;
+/// Byte of the margin.
+pub(crate) const MARGIN_AT: usize = 6;
 /// The weight section starts on a multiple of this many bytes from the file's start: a word, so
 /// that layouts made for word loads can be aligned, while files of 1.5 kB lose three bytes at most.
 pub const WEIGHT_ALIGNMENT: usize = 4;
@@ -36,8 +39,10 @@ pub struct Header {
     pub format_version: u8,
     /// Numerics version.
     pub numerics_version: u8,
+    /// How far the largest output must be above all others to decide; 0: always enough.
+    pub margin: u8,
     /// Must be zero.
-    pub reserved: u16,
+    pub reserved: u8,
     /// CRC-32 over everything else.
     pub crc: u32,
     /// Bytes of the whole file.
@@ -65,7 +70,8 @@ impl Header {
         Some(Self {
             format_version: b[4],
             numerics_version: b[5],
-            reserved: u16::from_le_bytes([b[6], b[7]]),
+            margin: b[MARGIN_AT],
+            reserved: b[7],
             crc: u32::from_le_bytes([b[8], b[9], b[10], b[11]]),
             file_len: u32::from_le_bytes([b[12], b[13], b[14], b[15]]),
             graph_len: u32::from_le_bytes([b[16], b[17], b[18], b[19]]),
@@ -80,8 +86,7 @@ impl Header {
     #[cfg(any(test, feature = "writer"))]
     pub(crate) const fn emit(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        let reserved = self.reserved.to_le_bytes();
-        let head = [self.format_version, self.numerics_version, reserved[0], reserved[1]];
+        let head = [self.format_version, self.numerics_version, self.margin, self.reserved];
         let words = [
             MAGIC,
             head,
@@ -158,7 +163,8 @@ mod tests {
     const SAMPLE: Header = Header {
         format_version: 1,
         numerics_version: 2,
-        reserved: 0x0403,
+        margin: 3,
+        reserved: 4,
         crc: 0x0807_0605,
         file_len: 0x0C0B_0A09,
         graph_len: 5,

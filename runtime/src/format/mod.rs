@@ -42,6 +42,8 @@ mod weights;
 pub(crate) use crc::crc32;
 pub use error::{OpFault, ParseError};
 pub(crate) use form::Form;
+#[cfg(any(test, feature = "writer"))]
+pub(crate) use header::MARGIN_AT;
 pub use header::{
     FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
     input_len, op_kinds, output_len,

@@ -105,6 +105,7 @@ fn each_error_of_the_header() {
     assert_eq!(sealed(|b| b[4] = 2), ParseError::FormatVersion { found: 2 });
     assert_eq!(sealed(|b| b[5] = 9), ParseError::NumericsVersion { found: 9 });
     assert_eq!(sealed(|b| b[7] = 1), ParseError::Reserved);
+    assert_eq!(sealed(|b| b[6] = 1), ParseError::Margin);
     let len = sample().len();
     let longer = ParseError::FileLength { stated: len as u32, actual: len + 1 };
     assert_eq!(sealed(|b| b.push(0)), longer);

@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what a model costs on a core or on this machine, what training costs here, what
-//! becomes of networks that come from elsewhere, what the storage of weights costs, and how well that is
-//! predicted.
+//! becomes of networks that come from elsewhere, what the storage of weights costs, how well that is
+//! predicted, and whether promises about what a model is sure of are kept.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
 use serde::Serialize;
 
-use super::{cost, host, pytorch, storage, training};
+use super::{cost, decision, host, pytorch, storage, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -22,7 +22,7 @@ use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 
 /// Measure inference on microcontrollers or on this machine, training here, networks from PyTorch, the
-/// storage of imported weights, or predictions of instructions.
+/// storage of imported weights, predictions of instructions, or promises about what a model is sure of.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -46,6 +46,7 @@ enum What {
     Storage(storage::Args),
     Host(host::Args),
     Cost(cost::Args),
+    Decision(decision::Args),
 }
 
 #[derive(clap::Args)]
@@ -117,6 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         What::Storage(args) => storage::run(args),
         What::Host(args) => host::run(args),
         What::Cost(args) => cost::run(args),
+        What::Decision(args) => decision::run(args),
     }
 }
 

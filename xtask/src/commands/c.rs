@@ -19,6 +19,8 @@ const RUN_LIMIT: Duration = Duration::from_secs(60);
 const EXAMPLE_CORE: &str = "cortex-m4";
 const EXAMPLE: &str = "firmware-examples/c";
 const MODEL: &str = "tests/golden/digits/model.bbk";
+/// The same with a margin.
+const UNSURE: &str = "tests/golden/unsure/model.bbk";
 const DOCUMENT: &str = "docs/from-c.md";
 const GCC: &str = "arm-none-eabi-gcc";
 const GPP: &str = "arm-none-eabi-g++";
@@ -198,6 +200,7 @@ fn link(root: &Path, object: &Path, library: &Path, elf: &Path) -> Result<(), Xt
         .arg("--specs=rdimon.specs")
         .arg("-Wl,--gc-sections,--no-warn-rwx-segments,-z,noexecstack")
         .arg(format!("-DMODEL=\"{}\"", root.join(MODEL).display()))
+        .arg(format!("-DUNSURE=\"{}\"", root.join(UNSURE).display()))
         .args(["-T", "mps2-an386.ld", "start.c", "model.S"])
         .args([object, library])
         .arg("-o")

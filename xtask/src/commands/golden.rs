@@ -8,12 +8,18 @@ use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
 use crate::{paths, process, synthetic};
 
+/// The committed model of a job.
+const JOB: &str = "digits";
+/// The same with a margin, which some of its vectors don't reach.
+const UNSURE: (&str, u8) = ("unsure", 40);
+
 /// Vectors that are committed of a job's model: enough to meet every class several times.
 const COMMITTED_VECTORS: usize = 64;
 
 /// Write golden models in tests/golden anew.
 ///
-/// Without arguments: the synthetic ones, which use every operator and every weight width, and the
+/// Without arguments: the synthetic ones, which use every operator and every weight width, the
+/// committed job's model with a margin, and the
 /// ones that the compressor lowers (its test `golden` writes them; --synthetic leaves them out).
 /// With --from: the model of a finished job (its model.bbk and golden/), for example
 ///
@@ -41,19 +47,32 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let place = root.join("tests/golden");
     let Some(from) = &args.from else {
         synthetic::write(&place)?;
+        unsure(&place)?.write(&folder(&place, UNSURE.0)?, None)?;
         println!("wrote the synthetic models in {}", place.display());
         return if args.synthetic { Ok(()) } else { bless_lowered(&root) };
     };
     let golden = Golden::read(&from.join(MODEL_FILE), &from.join("golden"))?;
-    let folder = place.join(args.name.as_ref().unwrap_or(&golden.name));
+    let folder = folder(&place, args.name.as_ref().unwrap_or(&golden.name))?;
+    golden.write(&folder, Some(args.vectors))?;
+    println!("wrote {}; transcripts may follow from it (qemu --example --bless)", folder.display());
+    Ok(())
+}
+
+/// The committed job's model with a margin.
+fn unsure(place: &Path) -> Result<Golden, XtaskError> {
+    let folder = place.join(JOB);
+    Golden::read(&folder.join(MODEL_FILE), &folder)?.with_margin(UNSURE.1)
+}
+
+/// A folder in `place`.
+fn folder(place: &Path, name: &str) -> Result<PathBuf, XtaskError> {
+    let folder = place.join(name);
     fs::create_dir_all(&folder).map_err(|source| XtaskError::File {
         action: "create",
         path: folder.clone(),
         source,
     })?;
-    golden.write(&folder, Some(args.vectors))?;
-    println!("wrote {}; transcripts may follow from it (qemu --example --bless)", folder.display());
-    Ok(())
+    Ok(folder)
 }
 
 /// The models that the compressor lowers are written by the test that otherwise compares them.
@@ -65,4 +84,25 @@ fn bless_lowered(root: &Path) -> Result<(), XtaskError> {
         .env("BITSBACK_BLESS", "1")
         .current_dir(root);
     process::show_and_check(&mut command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_with_a_margin_is_the_committed_one() {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+        let folder = place.join(UNSURE.0);
+        let committed = Golden::read(&folder.join(MODEL_FILE), &folder).unwrap();
+        let expected = unsure(&place).unwrap();
+        let advice = "`cargo xtask golden` writes it anew";
+        assert!(committed.model == expected.model, "{advice}");
+        assert!(committed.inputs() == expected.inputs(), "{advice}");
+        assert!(committed.outputs() == expected.outputs(), "{advice}");
+        assert!(committed.decisions() == expected.decisions(), "{advice}");
+        // Both decisions occur.
+        let unsure = expected.decisions().chunks(2).filter(|d| *d == [255, 255]).count();
+        assert!((5..60).contains(&unsure), "{unsure}");
+    }
 }

@@ -6,6 +6,7 @@ pub(crate) mod certify;
 pub(crate) mod corpus;
 mod cost;
 pub(crate) mod data;
+pub(crate) mod decision;
 pub(crate) mod fuzz;
 pub(crate) mod golden;
 pub(crate) mod host;

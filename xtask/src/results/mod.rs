@@ -4,6 +4,7 @@
 //! test can say whether it is fresh.
 
 mod cost;
+mod decision;
 mod host;
 mod job;
 mod page;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::XtaskError;
 pub(crate) use cost::{CostRow, Missed};
+pub(crate) use decision::DecisionRow;
 pub(crate) use host::HostRow;
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
@@ -34,7 +36,7 @@ pub(crate) const README_FILE: &str = "README.md";
 const BLOCK_START: &str = "<!-- results: written by `cargo xtask results` -->";
 const BLOCK_END: &str = "<!-- /results -->";
 /// What `cargo xtask bench mcu --json` printed; with [`TRAINING_SET`], [`PYTORCH_SET`],
-/// [`STORAGE_SET`], [`HOST_SET`] and [`COST_SET`], the files that don't hold rows of jobs.
+/// [`STORAGE_SET`], [`HOST_SET`], [`COST_SET`] and [`DECISION_SET`], the files that don't hold rows of jobs.
 const MCU_SET: &str = "mcu";
 
 /// What one model costs on one core, as `cargo xtask bench mcu --json` prints it; the layers are for
@@ -70,6 +72,9 @@ pub(crate) const HOST_SET: &str = "host";
 /// What [`CostRow`]s are kept as.
 pub(crate) const COST_SET: &str = "cost";
 
+/// What [`DecisionRow`]s are kept as.
+pub(crate) const DECISION_SET: &str = "decision";
+
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +105,7 @@ pub(crate) struct Results {
     storage: Vec<StorageRow>,
     host: Vec<HostRow>,
     cost: Vec<CostRow>,
+    decision: Vec<DecisionRow>,
 }
 
 impl Results {
@@ -133,6 +139,8 @@ impl Results {
                 results.host = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == COST_SET {
                 results.cost = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == DECISION_SET {
+                results.decision = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

@@ -4,6 +4,7 @@ use super::*;
 use crate::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_WORDS, BitsbackStatus};
 use bitsback_runtime::format::HEADER_LEN;
 use bitsback_runtime::include_model;
+use bitsback_runtime::writer::set_margin;
 use core::mem::MaybeUninit;
 use core::ptr::{null, null_mut};
 use std::ffi::CStr;
@@ -23,9 +24,14 @@ struct Net {
 
 impl Net {
     fn empty() -> Self {
+        Self::of(MODEL)
+    }
+
+    /// Nothing is loaded, but it will be this model.
+    fn of(file: &[u8]) -> Self {
         // SAFETY: zeros are a valid `Bitsback`.
         let network = unsafe { MaybeUninit::zeroed().assume_init() };
-        let words = MODEL.chunks(BITSBACK_MODEL_ALIGNMENT).map(|word| {
+        let words = file.chunks(BITSBACK_MODEL_ALIGNMENT).map(|word| {
             let mut bytes = [0; BITSBACK_MODEL_ALIGNMENT];
             bytes[..word.len()].copy_from_slice(word);
             u32::from_ne_bytes(bytes)
@@ -80,6 +86,55 @@ fn golden_vectors_match() {
         let y: Vec<i8> = y.iter().map(|&byte| byte as i8).collect();
         let best = y.iter().max().and_then(|best| y.iter().position(|value| value == best));
         assert_eq!(Some(class(&net.network)), best);
+    }
+}
+
+/// For every vector and margin, run either way, what Rust says.
+#[test]
+fn decisions_are_those_of_rust() {
+    let mut unsure = 0;
+    for margin in [0, 1, 20, 40, 255] {
+        let mut file = MODEL.to_vec();
+        set_margin(&mut file, margin);
+        let mut net = Net::of(&file);
+        assert_eq!(net.load(), BitsbackStatus::Ok);
+        let model = bitsback_runtime::Model::parse(&file).unwrap();
+        let (input_len, output_len) = (model.input().len(), model.output().len());
+        let mut weights = vec![0; model.weights_len()];
+        // SAFETY: memory of our own, as long as it says, that is used for nothing else.
+        let status =
+            unsafe { bitsback_unpack(&mut net.network, weights.as_mut_ptr(), weights.len()) };
+        assert_eq!(status, Status::Ok);
+        for (x, y) in INPUTS.chunks(input_len).zip(OUTPUTS.chunks(output_len)) {
+            let x: Vec<i8> = x.iter().map(|&byte| byte as i8).collect();
+            let y: Vec<i8> = y.iter().map(|&byte| byte as i8).collect();
+            let expected = model.decision_of(&y).class();
+            unsure += usize::from(expected.is_none());
+            for run in [bitsback_run, bitsback_run_unpacked] {
+                let mut class_index = usize::MAX;
+                // SAFETY: `x` has `input_len` values; the place is our own.
+                let status = unsafe {
+                    assert_eq!(bitsback_set_input(&net.network, x.as_ptr(), x.len()), Status::Ok);
+                    assert_eq!(run(&net.network), Status::Ok);
+                    bitsback_decision(&net.network, &mut class_index)
+                };
+                let found = match status {
+                    Status::Ok => Some(class_index),
+                    status => {
+                        assert_eq!((status, class_index), (Status::Unsure, usize::MAX));
+                        None
+                    }
+                };
+                assert_eq!(found, expected, "margin {margin}");
+            }
+        }
+    }
+    assert!(unsure > 64, "{unsure}");
+    // SAFETY: arguments of our own.
+    unsafe {
+        assert_eq!(bitsback_decision(null(), null_mut()), Status::Null);
+        assert_eq!(bitsback_decision(&Net::loaded().network, null_mut()), Status::Null);
+        assert_eq!(bitsback_decision(&Net::empty().network, null_mut()), Status::NotLoaded);
     }
 }
 
