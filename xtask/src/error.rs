@@ -56,6 +56,9 @@ pub(crate) enum XtaskError {
     Fetch { set: &'static str, reason: String, by_hand: String },
 
     #[error("{}: {problem}", path.display())]
+    Images { path: PathBuf, problem: String },
+
+    #[error("{}: {problem}", path.display())]
     Golden { path: PathBuf, problem: String },
 
     #[error(

@@ -79,6 +79,8 @@ pub(crate) struct Prepared {
     validation: Examples,
     /// Validation examples that decide nothing until a front's promises are tested.
     held_out: Option<Examples>,
+    /// What was done to the data before they were read, for the record.
+    note: Option<String>,
 }
 
 impl Prepared {
@@ -89,6 +91,7 @@ impl Prepared {
         pretrained: Option<&PretrainedModel>,
     ) -> Result<Self, Error> {
         let (origin, _) = data::origins(&job.data);
+        let note = data::cifar::note(&job.data).map_err(|error| job.data_error(error))?;
         dataset.check_inputs_differ(origin, &split.train).map_err(|error| job.data_error(error))?;
         let kind = job.data.normalization.unwrap_or_else(|| {
             NormalizationKind::default_for(&dataset.inputs, job.network.is_given())
@@ -104,7 +107,7 @@ impl Prepared {
             examples(&dataset, &normalization, &held)
         });
         let validation = examples(&dataset, &normalization, &split.validation);
-        let prepared = Self { dataset, split, normalization, train, validation, held_out };
+        let prepared = Self { dataset, split, normalization, train, validation, held_out, note };
         if prepared.held_out.is_some() {
             let of_each = job.requirements.confidence_of_each(job.front.temperatures.len());
             let classes = prepared.judged().per_class();
@@ -150,8 +153,10 @@ impl Prepared {
             Some(held) => format!(" and {} held-out", held.len()),
             None => String::new(),
         };
+        let note = self.note.iter().flat_map(|note| note.lines());
+        let note: String = note.map(|line| format!("; {line}")).collect();
         format!(
-            "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes",
+            "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes{note}",
             job.data.kind.name(),
             self.split.train.len(),
             self.split.validation.len(),

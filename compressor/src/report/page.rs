@@ -3,7 +3,8 @@
 use super::html::{self, esc};
 use super::number::{duration, thousands};
 use super::{
-    Report, cards, curves, energy, front, histogram, latency, measure, prior_name, rules, tables,
+    Report, cards, curves, energy, front, histogram, latency, measure, prior_name,
+    rules, tables,
 };
 
 /// Style, inline.
@@ -24,6 +25,9 @@ pub(super) fn render(report: &Report) -> String {
         network = esc(&row.network),
     );
     page += &cards::verdict(&report.summary, &report.meta.unmet);
+    if let Some(note) = &report.summary.data_note {
+        page += &html::remark(&format!("Data {}", esc(note)));
+    }
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());

@@ -113,6 +113,7 @@ fn outside_strings_are_escaped() {
     report.summary.row.network = evil();
     report.summary.row.command = evil();
     report.summary.row.date = evil();
+    report.summary.data_note = Some(evil());
     report.summary.layers[0].name = evil();
     report.summary.layers[0].op = evil();
     report.curves[0].stage = evil();
@@ -131,7 +132,7 @@ fn outside_strings_are_escaped() {
     let page = render(&report);
     assert!(!page.contains("<img"), "markup got through");
     assert!(!page.contains("\"'&"), "quotes got through");
-    assert!(page.matches("&lt;img").count() >= 18);
+    assert!(page.matches("&lt;img").count() >= 19);
 }
 
 #[test]
