@@ -50,10 +50,7 @@ impl Latency {
         model: Instructions,
         megahertz: f64,
     ) -> Self {
-        let before = layers
-            .iter()
-            .map(|l| estimate::layer(core, &l.shape_before, l.macs_before))
-            .fold(0, u64::saturating_add);
+        let before = dense(core, layers);
         let milliseconds = |instructions: u64| instructions as f64 / (megahertz * 1e3);
         let how = match model.from {
             Provenance::Measured => {
@@ -76,6 +73,12 @@ impl Latency {
             ),
         }
     }
+}
+
+/// Instructions of an inference of the dense network, taken as int8, as estimated.
+pub(super) fn dense(core: Core, layers: &[LayerSummary]) -> u64 {
+    let layers = layers.iter().map(|l| estimate::layer(core, &l.shape_before, l.macs_before));
+    layers.fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::html::{self, esc};
 use super::number::{duration, thousands};
 use super::{
-    Report, cards, curves, energy, front, histogram, latency, measure, prior_name,
+    Report, cards, communication, curves, energy, front, histogram, latency, measure, prior_name,
     rules, tables,
 };
 
@@ -31,7 +31,9 @@ pub(super) fn render(report: &Report) -> String {
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());
-    page += &energy::section(report.core, report.instructions, &report.config);
+    let before = latency::dense(report.core, &report.summary.layers);
+    page += &energy::section(report.core, before, report.instructions, &report.config);
+    page += &communication::section(&report.summary.dense, &report.summary.compressed);
     page += &curves::section(&report.curves);
     page += &histogram::section(&report.ledger.groups, measure(&report.summary));
     page += &tables::layers(&report.summary);

@@ -90,6 +90,7 @@ fn every_part_is_there() {
     let page = render(&example());
     for id in [
         "energy",
+        "communication",
         "training",
         "importance",
         "layers",
