@@ -139,6 +139,10 @@ pub struct Summary {
     pub control: Option<Control>,
     /// Version of bitsback.
     pub version: String,
+    /// What was done to the data before they were read, if anything was: a few words, and below them
+    /// what they mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_note: Option<String>,
     /// Examples in the test split.
     pub test_examples: u64,
     /// The trained float network before compression.
@@ -208,6 +212,7 @@ impl Summary {
             row,
             control,
             version,
+            data_note: None,
             test_examples,
             dense,
             compressed,

@@ -63,6 +63,9 @@ pub(crate) enum XtaskError {
     Predictions { core: String, close: f64, layer: String, percent: f64 },
 
     #[error("{}: {problem}", path.display())]
+    Images { path: PathBuf, problem: String },
+
+    #[error("{}: {problem}", path.display())]
     Golden { path: PathBuf, problem: String },
 
     #[error(

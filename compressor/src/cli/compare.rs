@@ -53,7 +53,7 @@ pub(crate) struct Compare {
     /// A job file, or data
     #[arg(long, value_name = "DATA")]
     data: PathBuf,
-    /// Which part of the data [default: test for a job and for MNIST's files, else all]
+    /// Which part of the data [default: test for a job and for MNIST's and CIFAR-10's files, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
     /// How raw data were scaled for a model of floats.

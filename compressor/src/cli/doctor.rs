@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::output::Context;
 use super::table::{self, Align};
 use crate::cost::certified::checkout;
+use crate::data::cifar;
 use crate::device::DeviceName;
 use crate::error::Error;
 
@@ -114,7 +115,8 @@ fn checks(checkout: Option<&Path>) -> Vec<Check> {
         let folder = checkout.unwrap_or(Path::new("")).join("data").join(name);
         let found = folder.join("train-images-idx3-ubyte");
         let zipped = folder.join("train-images-idx3-ubyte.gz");
-        (found.is_file() || zipped.is_file()).then(|| folder.display().to_string())
+        let is_there = found.is_file() || zipped.is_file() || cifar::is_in(&folder);
+        is_there.then(|| folder.display().to_string())
     };
     let setup = "in a checkout: cargo xtask setup";
     vec![
@@ -145,6 +147,12 @@ fn checks(checkout: Option<&Path>) -> Vec<Check> {
             Purpose::Data,
             data("fashion-mnist"),
             "in a checkout: cargo xtask data fashion-mnist",
+        ),
+        check(
+            "CIFAR-10",
+            Purpose::Data,
+            data("cifar-10"),
+            "in a checkout: cargo xtask data cifar-10",
         ),
     ]
 }

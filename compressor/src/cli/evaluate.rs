@@ -30,9 +30,9 @@ const MAX_PRINTED_CLASSES: usize = 26;
 
 /// Measure a model's error on data, on the integer runtime
 ///
-/// DATA is a job file (its test split, unless --split says otherwise), a folder with MNIST's four
-/// files, a folder of images (a folder a class), a .npz archive with the arrays x and y, or a .csv
-/// table whose last column is the label. What is measured here is what the device computes.
+/// DATA is a job file (its test split, unless --split says otherwise), a folder with MNIST's four files
+/// or CIFAR-10's six, a folder of images (a folder a class), a .npz archive with the arrays x and y, or a
+/// .csv table whose last column is the label. What is measured here is what the device computes.
 ///
 /// A label that is a number is the index of an output; a name is looked up among the model's class
 /// names, a job's, or those of --classes. A label that is neither is an error, and classes without an
@@ -61,7 +61,7 @@ pub(crate) struct Evaluate {
     model: PathBuf,
     /// A job file, or data
     data: PathBuf,
-    /// Which part of the data [default: test for a job and for MNIST's files, else all]
+    /// Which part of the data [default: test for a job and for MNIST's and CIFAR-10's files, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
     /// Of a .tflite or .onnx file of images: what byte 0 and byte 255 stand for, as it was trained

@@ -42,8 +42,8 @@ const MAX_DECIDING: usize = 5000;
 /// `import` keeps its own.
 /// DATA is what `evaluate` takes, and is divided in three: examples on which ranges are watched,
 /// examples that decide about widths, and examples on which the error is counted. These are the
-/// training, validation and test parts of a job file. In MNIST's format the error is counted on the
-/// test files; in other data on every second example. Without labels only the agreement of floats and
+/// training, validation and test parts of a job file. In MNIST's and CIFAR-10's formats the error is
+/// counted on the test files; in other data on every second example. Without labels only the agreement of floats and
 /// integers is told. Raw bytes are scaled as --pixels, --mean and --std say, and the device then takes
 /// raw bytes.
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,8 @@ use bitsback_runtime::Model;
 
 use super::model_file;
 use crate::data::{
-    self, Color, DataConfig, DataKind, Dataset, Layout, ModelFit, RawLabels, Split, answers, images,
+    self, Color, DataConfig, DataKind, Dataset, Layout, ModelFit, RawLabels, Split, answers, cifar,
+    images,
 };
 use crate::error::{CliError, Error};
 use crate::graph::{Affine, Graph};
@@ -141,8 +142,8 @@ fn check_job_shape(path: &Path, found: Shape, fit: &ModelFit) -> Result<(), Erro
 
 /// Reads a data set and lists the examples that are meant.
 ///
-/// A job file brings its own division, and a folder in MNIST's format has files for both parts. In
-/// other data every example is meant.
+/// A job file brings its own division, and folders in MNIST's and CIFAR-10's formats have files for both
+/// parts. In other data every example is meant.
 pub(super) fn read(path: &Path, part: Option<Part>, wanted: &Wanted) -> Result<Source, Error> {
     if ending(path) == "toml" {
         let (mut source, split) = Source::of_job(path, wanted)?;
@@ -155,13 +156,22 @@ pub(super) fn read(path: &Path, part: Option<Part>, wanted: &Wanted) -> Result<S
         return Ok(source);
     }
     let config = if path.is_dir() { folder(path, part, wanted)? } else { file(path, wanted)? };
-    Source::all(path, &config)
+    let mut source = Source::all(path, &config)?;
+    // MNIST's files are named by their part, and CIFAR-10's are read together.
+    if let Some(start) = source.dataset.test_start {
+        match part.unwrap_or_default() {
+            Part::Train => source.examples.truncate(start),
+            Part::Validation | Part::Test => _ = source.examples.drain(..start),
+            Part::All => {}
+        }
+    }
+    Ok(source)
 }
 
 /// The data, whose examples are those that tell the result, and the examples that calibrate and those
 /// that decide.
 ///
-/// A job's division is taken as it is, and MNIST's test files are for telling. In other data every
+/// A job's division is taken as it is, and MNIST's and CIFAR-10's test files are for telling. In other data every
 /// second example is for telling; the rest is divided evenly between the other two.
 pub(super) fn read_parts(path: &Path, wanted: &Wanted) -> Result<(Source, [Vec<u32>; 2]), Error> {
     if ending(path) == "toml" {
@@ -194,7 +204,8 @@ pub(super) fn read_parts(path: &Path, wanted: &Wanted) -> Result<(Source, [Vec<u
     Ok((source, parts))
 }
 
-/// A folder: files in MNIST's format, or a folder of images per class, or images without classes.
+/// A folder: files in MNIST's or CIFAR-10's format, or a folder of images per class, or images without
+/// classes.
 fn folder(path: &Path, part: Option<Part>, wanted: &Wanted) -> Result<DataConfig, Error> {
     let names = match part {
         Some(Part::Train) => &IDX_TRAIN,
@@ -206,6 +217,11 @@ fn folder(path: &Path, part: Option<Part>, wanted: &Wanted) -> Result<DataConfig
         let layout = Some(wanted.layout);
         let kind = DataKind::Idx;
         return Ok(DataConfig { kind, inputs, labels, layout, fit, ..DataConfig::default() });
+    }
+    if cifar::is_in(path) {
+        wanted.layout_is_not_for("files of CIFAR-10 have a layout of their own")?;
+        let (kind, inputs) = (DataKind::Cifar10, Some(path.to_owned()));
+        return Ok(DataConfig { kind, inputs, fit, ..DataConfig::default() });
     }
     if let Some(inner) = data_within(path) {
         return Err(CliError::FolderOfData { path: path.to_owned(), inner }.into());
@@ -233,8 +249,8 @@ fn folder(path: &Path, part: Option<Part>, wanted: &Wanted) -> Result<DataConfig
     })
 }
 
-/// The first folder inside that holds what the folder itself lacks: MNIST's files, or folders of
-/// images.
+/// The first folder inside that holds what the folder itself lacks: files of MNIST or CIFAR-10, or
+/// folders of images.
 fn data_within(path: &Path) -> Option<PathBuf> {
     let mut inner: Vec<PathBuf> =
         std::fs::read_dir(path).ok()?.flatten().map(|entry| entry.path()).collect();
@@ -248,7 +264,7 @@ fn data_within(path: &Path) -> Option<PathBuf> {
         };
         // A class's folder holds images; what holds folders and none of these is above the classes.
         let classes = holds(Path::is_dir) == Some(true) && holds(images::is_image) == Some(false);
-        idx || classes
+        idx || classes || cifar::is_in(path)
     })
 }
 
@@ -269,7 +285,7 @@ fn file(path: &Path, wanted: &Wanted) -> Result<DataConfig, Error> {
         _ => {
             // The system's own words for a path that isn't there.
             std::fs::metadata(path).map_err(Error::io("read", path))?;
-            let known = "a job file (.toml), .npz, .csv, or a folder (MNIST's files, or images)";
+            let known = "a job file (.toml), .npz, .csv, or a folder (MNIST's or CIFAR-10's files, or images)";
             return Err(CliError::UnknownInput { path: path.to_owned(), known }.into());
         }
     };

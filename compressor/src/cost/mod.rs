@@ -2,7 +2,8 @@
 //!
 //! - [`prediction`]: instructions of each operator on each core, and [`estimate`], what is said of them;
 //! - [`certified`]: instructions counted by QEMU, by way of the checkout's `cargo xtask certify`;
-//! - [`power`]: energy and battery life, from named data sheets.
+//! - [`power`]: energy and battery life, from named data sheets;
+//! - [`radio`]: what it takes to send a file to a device.
 
 #[cfg(feature = "training")]
 pub(crate) mod certified;
@@ -12,6 +13,8 @@ pub(crate) mod power;
 #[cfg_attr(not(feature = "training"), allow(dead_code))]
 // the program and `cargo xtask` ask for more
 pub(crate) mod prediction;
+#[cfg(feature = "training")]
+pub(crate) mod radio;
 
 use serde::{Deserialize, Serialize};
 

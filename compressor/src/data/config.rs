@@ -20,7 +20,7 @@ const VALIDATION_EXAMPLES: f64 = 100.0;
 pub struct DataConfig {
     /// Which format.
     pub kind: DataKind,
-    /// The inputs: a file, or for `images` a folder.
+    /// The inputs: a file, or for `images` and `cifar-10` a folder.
     pub inputs: Option<PathBuf>,
     /// The labels: a file (`idx`, `npy`).
     pub labels: Option<PathBuf>,
@@ -131,6 +131,9 @@ pub enum DataKind {
     Csv,
     /// A folder of folders of PNG or JPEG files, one a class.
     Images,
+    /// CIFAR-10's binary version.
+    #[serde(rename = "cifar-10")]
+    Cifar10,
 }
 
 impl DataKind {
@@ -143,6 +146,7 @@ impl DataKind {
             Self::Npz => "npz",
             Self::Csv => "csv",
             Self::Images => "images",
+            Self::Cifar10 => "cifar-10",
         }
     }
 }
@@ -198,10 +202,10 @@ impl DataConfig {
     /// # Errors
     /// [`DataError::MissingKey`] or [`DataError::UnusedKey`].
     pub fn check(&self) -> Result<(), DataError> {
-        use DataKind::{Csv, Idx, Images, Npy, Npz};
+        use DataKind::{Cifar10, Csv, Idx, Images, Npy, Npz};
         let kind = self.kind;
         let keys: [(&'static str, bool, &[DataKind]); 15] = [
-            ("inputs", self.inputs.is_some(), &[Idx, Npy, Npz, Csv, Images]),
+            ("inputs", self.inputs.is_some(), &[Idx, Npy, Npz, Csv, Images, Cifar10]),
             ("labels", self.labels.is_some(), &[Idx, Npy]),
             ("test_inputs", self.test_inputs.is_some(), &[Idx, Npy, Npz, Csv, Images]),
             ("test_labels", self.test_labels.is_some(), &[Idx, Npy]),
@@ -298,7 +302,7 @@ impl DataConfig {
                     all.color.get_or_insert(color);
                 }
             }
-            DataKind::Digits | DataKind::Idx => {}
+            DataKind::Digits | DataKind::Idx | DataKind::Cifar10 => {}
         }
         all.class_names.get_or_insert_with(|| dataset.classes.clone());
         all.shape = Some(match dataset.shape {

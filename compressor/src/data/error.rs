@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::DataKind;
+use super::cifar::CifarError;
 use super::found::{Found, list, show};
 use super::label_error::LabelError;
 use crate::files::FileError;
@@ -279,6 +280,9 @@ pub enum DataError {
     /// Labels that can't be used.
     #[error(transparent)]
     Labels(#[from] LabelError),
+    /// A file of CIFAR-10 that can't be used.
+    #[error(transparent)]
+    Cifar(#[from] CifarError),
     /// A class name that a model can't hold.
     #[error(
         "{}: the class name {class:?} has control characters or more than {} bytes; set \

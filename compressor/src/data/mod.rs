@@ -11,6 +11,7 @@
 pub(crate) mod answers;
 mod array;
 mod bounded;
+pub(crate) mod cifar;
 mod config;
 pub(crate) mod csv;
 pub(crate) mod digits;
@@ -30,6 +31,7 @@ mod split;
 use std::path::Path;
 
 pub use array::{Array, Numbers};
+pub use cifar::CifarError;
 pub use config::{Color, Column, DataConfig, DataKind};
 pub use error::DataError;
 pub use found::Found;
@@ -226,6 +228,7 @@ fn parts(config: &DataConfig) -> Result<(Part, Option<Part>), DataError> {
         DataKind::Npz => npz::load(config),
         DataKind::Csv => csv::load(config),
         DataKind::Images => images::load(config),
+        DataKind::Cifar10 => cifar::load(config),
     }
 }
 

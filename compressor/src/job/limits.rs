@@ -96,6 +96,7 @@ pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("data.test_count", Closed(1.0, MAX_COUNT)),
     ("data.rare_class_share", Closed(0.0, 1.0)),
     ("data.split_seed", Closed(0.0, super::MAX_SEED as f64)),
+    ("network.width", Closed(0.03125, 4.0)),
     ("network.layers[].units", Closed(1.0, MAX_DIM)),
     ("network.layers[].filters", Closed(1.0, MAX_DIM)),
     ("network.layers[].kernel[]", Closed(1.0, MAX_DIM)),

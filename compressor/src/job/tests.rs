@@ -68,6 +68,7 @@ fn wrong_values_are_named_with_what_is_allowed() {
             "\"riscv32imc\"",
         ],
     );
+    says("[network]\npreset = 'vgg-16'\nwidth = 9", &["`network.width`", "0.03125 … 4"]);
     says("[network]\npreset = 'vgg'", &["`network.preset`", "\"lenet-5-caffe\""]);
     says(
         "[[network.layers]]\ntype = 'relu'\n[[network.layers]]\ntype = 'dence'",

@@ -19,6 +19,9 @@ pub struct NetworkConfig {
     /// A named network; excludes `layers`. With neither, it is `lenet-300-100`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
+    /// Factor on the preset's filters and hidden neurons; unset: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<f64>,
     /// An ONNX file with the whole network, its weights included; excludes everything else but
     /// `output`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -264,11 +267,15 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// [`super::NetworkError::PresetAndLayers`] when both are given,
+    /// [`super::NetworkError::WidthOfNothing`] when there is a width and no preset,
     /// [`super::NetworkError::ModelAndOthers`] when there is a model beside others (alone it has no
     /// layers here: they are in its file),
     /// [`super::NetworkError::LayoutOfNothing`] when there is an order of an input and no model,
     /// [`super::NetworkError::NamesOfNothing`] when there are names and no weights.
     pub fn layers(&self) -> Result<Vec<LayerConfig>, super::NetworkError> {
+        if self.width.is_some() && self.preset.is_none() {
+            return Err(super::NetworkError::WidthOfNothing);
+        }
         if self.model.is_some() {
             let alone = self.preset.is_none() && self.layers.is_empty() && self.weights.is_none();
             return if alone { Ok(Vec::new()) } else { Err(super::NetworkError::ModelAndOthers) };
@@ -281,8 +288,8 @@ impl NetworkConfig {
         }
         match self.preset {
             Some(_) if !self.layers.is_empty() => Err(super::NetworkError::PresetAndLayers),
-            Some(preset) => Ok(preset.layers()),
-            None if self.layers.is_empty() => Ok(Preset::default().layers()),
+            Some(preset) => Ok(preset.layers(self.width.unwrap_or(1.0))),
+            None if self.layers.is_empty() => Ok(Preset::default().layers(1.0)),
             None => Ok(self.layers.clone()),
         }
     }
@@ -323,7 +330,7 @@ impl NetworkConfig {
                 _ => {}
             }
         }
-        Ok(Self { preset: None, layers, ..self.clone() })
+        Ok(Self { preset: None, width: None, layers, ..self.clone() })
     }
 }
 

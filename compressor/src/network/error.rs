@@ -11,6 +11,11 @@ pub enum NetworkError {
     /// A preset and a list of layers.
     #[error("both `preset` and `layers` are given; delete one of them")]
     PresetAndLayers,
+    /// A factor on a preset's layers, but no preset.
+    #[error(
+        "`width` is a factor on a preset's layers, but there is no `preset`; name one, or leave it out"
+    )]
+    WidthOfNothing,
     /// A model file and something else that says what the network is.
     #[error("`model` is a whole network; delete `preset`, `layers` and `weights`")]
     ModelAndOthers,
@@ -324,6 +329,7 @@ impl NetworkError {
             | Self::EndsBadly { layer, .. } => Some(layer),
             Self::InputTooWide { .. }
             | Self::PresetAndLayers
+            | Self::WidthOfNothing
             | Self::LayoutOfNothing
             | Self::NamesOfNothing
             | Self::ModelAndOthers

@@ -318,6 +318,7 @@ impl Input<'_> {
         let layers = layers(dense, network, &parsed, &model.compiled, &model.bits);
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
         let left_out = &model.compiled.left_out;
+        summary.data_note.clone_from(&self.run.prepared.note);
         summary.left_out = (!left_out.layers.is_empty()).then(|| left_out.clone());
         summary.front = self.front.map(|front| front.summary(self.job, &self.run)).transpose()?;
         Ok(summary)

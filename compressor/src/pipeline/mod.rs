@@ -87,6 +87,8 @@ pub(crate) struct Prepared {
     held_out: Option<Examples>,
     /// Validation examples that choose the model's margin and nothing else.
     deciding: Option<Examples>,
+    /// What was done to the data before they were read, for the record.
+    note: Option<String>,
 }
 
 impl Prepared {
@@ -97,6 +99,7 @@ impl Prepared {
         pretrained: Option<&PretrainedModel>,
     ) -> Result<Self, Error> {
         let (origin, _) = data::origins(&job.data);
+        let note = data::cifar::note(&job.data).map_err(|error| job.data_error(error))?;
         dataset.check_inputs_differ(origin, &split.train).map_err(|error| job.data_error(error))?;
         let kind = job.data.normalization.unwrap_or_else(|| {
             NormalizationKind::default_for(&dataset.inputs, job.network.is_given())
@@ -111,7 +114,7 @@ impl Prepared {
             .map(|held| held.map(|held| examples(&dataset, &normalization, &held)));
         let validation = examples(&dataset, &normalization, &split.validation);
         let prepared =
-            Self { dataset, split, normalization, train, validation, held_out, deciding };
+            Self { dataset, split, normalization, train, validation, held_out, deciding, note };
         prepared.check_promises(job)?;
         Ok(prepared)
     }
@@ -169,8 +172,10 @@ impl Prepared {
             0 => String::new(),
             held => format!(" and {held} held-out"),
         };
+        let note = self.note.iter().flat_map(|note| note.lines());
+        let note: String = note.map(|line| format!("; {line}")).collect();
         format!(
-            "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes",
+            "{} ({kind}): {} training, {} validation{held}, {} test examples in {} classes{note}",
             job.data.kind.name(),
             self.split.train.len(),
             self.split.validation.len(),

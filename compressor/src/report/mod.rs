@@ -6,6 +6,7 @@
 
 mod cards;
 mod chart;
+mod communication;
 mod config;
 mod curves;
 mod decision;

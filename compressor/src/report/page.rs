@@ -3,8 +3,8 @@
 use super::html::{self, esc};
 use super::number::{duration, thousands};
 use super::{
-    Report, cards, curves, decision, energy, front, histogram, latency, measure, prior_name, rules,
-    tables,
+    Report, cards, communication, curves, decision, energy, front, histogram, latency, measure,
+    prior_name, rules, tables,
 };
 
 /// Style, inline.
@@ -25,11 +25,15 @@ pub(super) fn render(report: &Report) -> String {
         network = esc(&row.network),
     );
     page += &cards::verdict(&report.summary, &report.meta.unmet);
+    if let Some(note) = &report.summary.data_note {
+        page += &html::remark(&format!("Data {}", esc(note)));
+    }
     page += "</header>\n<main>\n";
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());
     page += &decision::section(report.summary.decision.as_ref());
     page += &energy::section(report.summary.instructions.as_ref(), &report.config);
+    page += &communication::section(&report.summary.dense, &report.summary.compressed);
     page += &curves::section(&report.curves);
     page += &histogram::section(&report.ledger.groups, measure(&report.summary));
     page += &tables::layers(&report.summary);

@@ -90,6 +90,7 @@ fn every_part_is_there() {
     let page = render(&example());
     for id in [
         "energy",
+        "communication",
         "training",
         "importance",
         "layers",
@@ -113,6 +114,7 @@ fn outside_strings_are_escaped() {
     report.summary.row.network = evil();
     report.summary.row.command = evil();
     report.summary.row.date = evil();
+    report.summary.data_note = Some(evil());
     report.summary.layers[0].name = evil();
     report.summary.layers[0].op = evil();
     report.curves[0].stage = evil();
@@ -131,7 +133,7 @@ fn outside_strings_are_escaped() {
     let page = render(&report);
     assert!(!page.contains("<img"), "markup got through");
     assert!(!page.contains("\"'&"), "quotes got through");
-    assert!(page.matches("&lt;img").count() >= 18);
+    assert!(page.matches("&lt;img").count() >= 19);
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) fn write(job: &Job, root: &Path) {
         DataKind::Npz => npz(data),
         DataKind::Csv => csv(data),
         DataKind::Images => images(data, root),
+        DataKind::Cifar10 => cifar(data),
     }
 }
 
@@ -140,6 +141,19 @@ fn csv(data: &DataConfig) {
         text += &format!("{i}{delimiter}{}{delimiter}{}\n", i % 5, i / EACH);
     }
     put(data.inputs.as_ref().unwrap(), text.as_bytes());
+}
+
+/// Records whose classes take turns.
+fn cifar(data: &DataConfig) {
+    let records = 2 * EACH + data.validation_count.unwrap_or(0).div_ceil(50);
+    let record =
+        |i: usize| std::iter::once((i % 10) as u8).chain((0..3072).map(move |p| (i * 7 + p) as u8));
+    let bytes: Vec<u8> = (0..10 * records).flat_map(record).collect();
+    let folder = data.inputs.as_ref().unwrap();
+    for name in (1..=5).map(|batch| format!("data_batch_{batch}.bin")) {
+        put(&folder.join(name), &bytes);
+    }
+    put(&folder.join("test_batch.bin"), &bytes);
 }
 
 fn images(data: &DataConfig, root: &Path) {

@@ -230,6 +230,7 @@ mod tests {
             command: format!("bitsback compress jobs/lenet-5.toml --seed {seed}"),
             date: "2026-01-02T03:04:05Z".into(),
             dense_error_percent: Some(0.9),
+            data_note: None,
             machine: Some("a machine".into()),
             mcu_vectors: None,
             mcu_mismatches: None,

@@ -148,7 +148,10 @@ pub(super) fn overview(results: &Results) -> String {
 
 /// Runs that differ by their seed alone; rows are sorted, so that those are neighbours.
 fn groups(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
-    rows.chunk_by(|a, b| a.network == b.network && a.prior == b.prior && a.recipe() == b.recipe())
+    rows.chunk_by(|a, b| {
+        let same = a.network == b.network && a.prior == b.prior && a.recipe() == b.recipe();
+        same && a.data_label() == b.data_label()
+    })
 }
 
 /// One network on one data set.
@@ -168,6 +171,10 @@ fn section(set: &str, rows: &[Row]) -> String {
              |---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
     text.extend(rows.iter().map(line));
     text.extend(rows.iter().filter(|row| !row.front.is_empty()).map(front));
+    let notes: BTreeSet<&str> = rows.iter().filter_map(|row| row.data_note.as_deref()).collect();
+    for (label, meaning) in notes.iter().filter_map(|note| note.split_once('\n')) {
+        text += &format!("\n*{label}*: {}\n", meaning.trim());
+    }
     text += "\nReproduce:\n\n```\n";
     if set != "digits" {
         text += &format!("cargo xtask data {set}\n");
@@ -205,7 +212,15 @@ fn means(group: &[Row]) -> String {
 /// The job file, or for other commands the command.
 fn job(row: &Row) -> String {
     let recipe = row.recipe();
-    format!("`{}`", recipe.strip_prefix("bitsback compress ").unwrap_or(&recipe))
+    format!("`{}`{}", recipe.strip_prefix("bitsback compress ").unwrap_or(&recipe), data(row))
+}
+
+/// What was done to the data, behind something else.
+fn data(row: &Row) -> String {
+    match row.data_label() {
+        "" => String::new(),
+        label => format!(" ({label})"),
+    }
 }
 
 fn line(row: &Row) -> String {
@@ -216,8 +231,9 @@ fn line(row: &Row) -> String {
         _ => "–".to_owned(),
     };
     format!(
-        "| {} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {} | {mcu} | {} |\n",
+        "| {}{} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {} | {mcu} | {} |\n",
         row.method(),
+        data(row),
         row.seed,
         row.error_percent,
         row.dense_error_percent.map_or("–".to_owned(), |error| format!("{error:.2}")),
@@ -355,6 +371,25 @@ mod tests {
         assert!(results.page().contains(line), "{}", results.page());
         assert!(page.contains("Machine: a machine."), "{page}");
         assert!(!page.contains("microcontrollers"), "{page}");
+    }
+
+    #[test]
+    fn data_that_are_not_as_published_are_told_in_every_table() {
+        let mut results = Results::default();
+        let data_note = Some("from JPEG files\nNot the authors' pixels.".to_owned());
+        for row in [row(1, 1.0), Row { data_note, ..row(1, 3.0) }] {
+            results.add(Finished { row, set: "cifar-10".into() });
+        }
+        let page = results.page();
+        for text in [
+            "| horseshoe | `jobs/lenet-5.toml` | 1 | 1.00 |",
+            "| horseshoe | `jobs/lenet-5.toml` (from JPEG files) | 1 | 3.00 |",
+            "| horseshoe (from JPEG files) | 1 | 3.00 |",
+            "\n*from JPEG files*: Not the authors' pixels.\n",
+        ] {
+            assert!(page.contains(text), "{text}\n{page}");
+        }
+        assert!(overview(&results).contains("toml` (from JPEG files) | 3.00"));
     }
 
     #[test]

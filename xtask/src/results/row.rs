@@ -62,6 +62,10 @@ pub(crate) struct Row {
     /// The error of the dense float network on the same test set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) dense_error_percent: Option<f64>,
+    /// What was done to the data before they were read, if anything was: a few words in the first line,
+    /// which every table shows, and what they mean below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) data_note: Option<String>,
     /// The machine that it ran on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) machine: Option<String>,
@@ -114,8 +118,13 @@ impl Row {
     }
 
     /// What rows are sorted and told apart by.
-    pub(crate) fn key(&self) -> (&str, &str, &str, u64) {
-        (&self.network, &self.prior, &self.command, self.seed)
+    pub(crate) fn key(&self) -> (&str, &str, &str, &str, u64) {
+        (&self.network, &self.prior, &self.command, self.data_label(), self.seed)
+    }
+
+    /// What was done to the data, in a few words; empty for data as they are published.
+    pub(crate) fn data_label(&self) -> &str {
+        self.data_note.as_deref().and_then(|note| note.lines().next()).unwrap_or_default()
     }
 
     /// What chose the groups: the prior, or the control that stands in its place.
@@ -161,6 +170,7 @@ struct Summary {
     macs: u64,
     command: String,
     date: String,
+    data_note: Option<String>,
     dense: Dense,
     layers: Vec<Layer>,
     front: Option<Front>,
@@ -226,6 +236,7 @@ pub(crate) fn finished(root: &Path, folder: &Path) -> Result<Finished, XtaskErro
         command,
         date: summary.date,
         dense_error_percent: Some(summary.dense.error_percent),
+        data_note: summary.data_note,
         machine: None,
         mcu_vectors: None,
         mcu_mismatches: None,
@@ -270,12 +281,13 @@ fn network_name(shapes: &[&[u64]], job: &str) -> String {
     }
 }
 
-/// The data set's name: the folder that its inputs are in (`mnist`), else the kind (`digits`).
+/// The data set's name: the folder that its inputs are in (`mnist`), else the kind (`digits`), which is a
+/// name where it is that of a set.
 fn data_set(data: &Data) -> String {
     let folder = data.inputs.as_deref().and_then(|inputs| Path::new(inputs).parent());
     match folder.and_then(Path::file_name) {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => data.kind.clone(),
+        Some(name) if data.kind != "cifar-10" => name.to_string_lossy().into_owned(),
+        _ => data.kind.clone(),
     }
 }
 
@@ -344,6 +356,8 @@ mod tests {
             |inputs: Option<&str>| Data { kind: "idx".into(), inputs: inputs.map(str::to_owned) };
         assert_eq!(data_set(&data(Some("/x/jobs/../data/mnist/train-images"))), "mnist");
         assert_eq!(data_set(&data(None)), "idx");
+        let cifar = Data { kind: "cifar-10".into(), inputs: Some("/x/data/mine".into()) };
+        assert_eq!(data_set(&cifar), "cifar-10");
     }
 
     #[test]

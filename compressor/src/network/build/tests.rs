@@ -68,6 +68,31 @@ fn presets_have_the_papers_sizes() {
 }
 
 #[test]
+fn vgg_16_is_the_papers_at_any_width() {
+    let image = Shape::Image { height: 32, width: 32, channels: 3 };
+    let at = |width: f64| {
+        let text = format!("preset = \"vgg-16\"\nwidth = {width}");
+        toml::from_str::<NetworkConfig>(&text).unwrap().infer(image, 10).unwrap()
+    };
+    let full = at(1.0);
+    // Of 3 × 3 taps: 64·(3 + 64) + 128·(64 + 128) + 256·(128 + 512) + 512·(256 + 5·512); and dense ones.
+    let (taps, dense) = (9 * (4_288 + 24_576 + 163_840 + 1_441_792), 512 * 512 + 512 * 10);
+    assert_eq!(weights(&full), taps + dense);
+    assert_eq!(full.macs().iter().sum::<u64>(), 313_463_808);
+    let names = |kind: &str| full.nodes.iter().filter(|node| node.name.starts_with(kind)).count();
+    assert_eq!((names("conv2d_"), names("dense_"), names("batch_norm_")), (13, 2, 14));
+    let filters = |graph: &Graph<()>| -> Vec<usize> {
+        let layers = graph.layers().map(|node| graph.values[node.output].dims.clone());
+        layers.filter_map(|dims| dims.last().copied()).collect()
+    };
+    let quarter = [16, 16, 32, 32, 64, 64, 64, 128, 128, 128, 128, 128, 128, 128, 10];
+    assert_eq!(filters(&at(0.25)), quarter);
+    assert_eq!(filters(&at(0.03125))[..3], [2, 2, 4]);
+    let lenet: NetworkConfig = toml::from_str("preset = \"lenet-300-100\"\nwidth = 0.001").unwrap();
+    assert_eq!(filters(&lenet.infer(MNIST, 10).unwrap()), [1, 1, 10], "never none");
+}
+
+#[test]
 fn a_crop_is_the_middle() {
     let rest =
         r#"{ type = "conv2d", filters = 2, kernel = 5 }, { type = "flatten" }, { type = "dense" }"#;
@@ -272,6 +297,7 @@ fn every_error_names_its_layer_and_what_to_do() {
     assert_eq!(fails(&both), NetworkError::PresetAndLayers);
     let model = "model = \"a.onnx\"\nweights = \"b.pt\"";
     assert_eq!(fails(model), NetworkError::ModelAndOthers);
+    assert_eq!(fails("width = 0.5"), NetworkError::WidthOfNothing);
     assert_eq!(fails("input_layout = \"channels-last\""), NetworkError::LayoutOfNothing);
     let names = "names = { dense_1 = \"fc\" }";
     assert_eq!(fails(names), NetworkError::NamesOfNothing);

@@ -1,5 +1,7 @@
 //! `cargo xtask data`: fetch a data set and check every file by SHA-256.
 
+mod cifar;
+
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -14,8 +16,10 @@ use crate::error::XtaskError;
 use crate::paths;
 use crate::process;
 
-/// 12 to 31 MB over a slow line.
-const FETCH_LIMIT: Duration = Duration::from_secs(600);
+/// 12 to 163 MB over a slow line.
+const FETCH_LIMIT: Duration = Duration::from_secs(1_800);
+/// Unpacking 60,000 small files onto a slow disk.
+const UNPACK_LIMIT: Duration = Duration::from_secs(600);
 /// The largest of the files, unpacked, has 47,040,016 bytes; more is not one of them.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -23,17 +27,31 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 ///
 /// The sums are those of the unpacked files, so that both IDX and IDX.gz files that came another
 /// way are accepted. A set that is already there and right is left as it is.
+///
+/// --from takes the files from a folder or an archive instead of a network. Of CIFAR-10 that may be its
+/// images, too, as JPEG or PNG in train/CLASS and test/CLASS: binary files are made of them, and a
+/// NOTE.txt that every result of theirs shows.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask data mnist
+  cargo xtask data cifar-10
+  cargo xtask data cifar-10 --from cifar-10-jpeg.tar.xz")]
 pub(crate) struct Args {
     /// The data set.
     #[arg(value_enum)]
     set: Set,
+    /// A folder with the set's files, or an archive that tar reads; no network is used.
+    #[arg(long, value_name = "PATH")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Set {
     Mnist,
     FashionMnist,
+    #[value(name = "cifar-10")]
+    Cifar10,
 }
 
 /// One file of a set: its name without `.gz`, and the sum of its unpacked bytes.
@@ -80,18 +98,49 @@ const FASHION_MNIST: [Part; 4] = [
     },
 ];
 
+/// The binary version, from the authors' page.
+const CIFAR_10_URL: &str = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
+const CIFAR_10: [Part; 6] = [
+    Part {
+        name: "data_batch_1.bin",
+        sha256: "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",
+    },
+    Part {
+        name: "data_batch_2.bin",
+        sha256: "a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed",
+    },
+    Part {
+        name: "data_batch_3.bin",
+        sha256: "bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67",
+    },
+    Part {
+        name: "data_batch_4.bin",
+        sha256: "014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48",
+    },
+    Part {
+        name: "data_batch_5.bin",
+        sha256: "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
+    },
+    Part {
+        name: "test_batch.bin",
+        sha256: "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
+    },
+];
+
 impl Set {
     fn name(self) -> &'static str {
         match self {
             Self::Mnist => "mnist",
             Self::FashionMnist => "fashion-mnist",
+            Self::Cifar10 => "cifar-10",
         }
     }
 
-    fn parts(self) -> &'static [Part; 4] {
+    fn parts(self) -> &'static [Part] {
         match self {
             Self::Mnist => &MNIST,
             Self::FashionMnist => &FASHION_MNIST,
+            Self::Cifar10 => &CIFAR_10,
         }
     }
 
@@ -113,6 +162,13 @@ impl Set {
                 run("dpkg-deb", &["-x", &archive, "unpacked"])?;
                 Ok(work.join("unpacked/usr/share/datasets/fashion-mnist"))
             }
+            Self::Cifar10 => {
+                let archive = "cifar-10-binary.tar.gz";
+                let options = ["--fail", "--silent", "--show-error", "--location"];
+                run("curl", &[&options[..], &["--output", archive, CIFAR_10_URL]].concat())?;
+                run("tar", &["-xzf", archive])?;
+                Ok(work.join("cifar-10-batches-bin"))
+            }
         }
     }
 
@@ -124,11 +180,12 @@ impl Set {
                 "Debian's package dataset-fashion-mnist (/usr/share/datasets/fashion-mnist); \
                  `apt-get update` first if apt doesn't know it"
             }
+            Self::Cifar10 => CIFAR_10_URL,
         };
         let names: Vec<&str> = self.parts().iter().map(|part| part.name).collect();
         format!(
             "by hand: put {}, each with or without .gz, into {}; they are in {source}. \
-             Then run this command again: it checks them.",
+             Then run this command again: it checks them. Or give it the archive with --from.",
             names.join(", "),
             folder.display()
         )
@@ -139,23 +196,92 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let folder = paths::root()?.join("data").join(args.set.name());
     let parts = args.set.parts();
     if parts.iter().all(|part| stored(&folder, part).is_some()) {
+        if let Some(label) = note(&folder) {
+            println!("{}: present, {label}; delete the folder to begin anew", folder.display());
+            return Ok(());
+        }
         verify(&folder, parts)?;
-        println!("{}: present, all four files match", folder.display());
+        println!("{}: present, all {} files match", folder.display(), parts.len());
         return Ok(());
     }
     let parent = folder.parent().unwrap_or(&folder);
     fs::create_dir_all(parent).map_err(file("create", parent))?;
     let work = tempfile::tempdir_in(parent).map_err(file("create a folder in", parent))?;
-    println!("fetching {}", args.set.name());
-    let fetched = args.set.fetch(work.path()).map_err(|error| XtaskError::Fetch {
-        set: args.set.name(),
-        reason: error.to_string(),
-        by_hand: args.set.by_hand(&folder),
-    })?;
+    let fetched = match &args.from {
+        Some(from) => take(args.set, from, work.path())?,
+        None => {
+            println!("fetching {}", args.set.name());
+            args.set.fetch(work.path()).map_err(|error| XtaskError::Fetch {
+                set: args.set.name(),
+                reason: error.to_string(),
+                by_hand: args.set.by_hand(&folder),
+            })?
+        }
+    };
+    if let Some(label) = note(&fetched) {
+        install(&fetched, &folder, parts)?;
+        let target = folder.join(cifar::NOTE);
+        fs::rename(fetched.join(cifar::NOTE), &target).map_err(file("move a file to", &target))?;
+        println!("{}: {} files, {label}", folder.display(), parts.len());
+        return Ok(());
+    }
     verify(&fetched, parts)?;
     install(&fetched, &folder, parts)?;
-    println!("{}: all four files match", folder.display());
+    println!("{}: all {} files match", folder.display(), parts.len());
     Ok(())
+}
+
+/// Takes the set out of a folder or an archive; returns a folder in `work` with its files.
+fn take(set: Set, from: &Path, work: &Path) -> Result<PathBuf, XtaskError> {
+    let unpacked = work.join("unpacked");
+    let place = if from.is_dir() {
+        from.to_owned()
+    } else {
+        fs::create_dir_all(&unpacked).map_err(file("create", &unpacked))?;
+        let mut tar = Command::new("tar");
+        process::read(tar.arg("-xf").arg(from).arg("-C").arg(&unpacked), UNPACK_LIMIT)?;
+        unpacked
+    };
+    let made = work.join("made");
+    fs::create_dir_all(&made).map_err(file("create", &made))?;
+    let parts = set.parts();
+    let is_whole = |folder: &Path| parts.iter().all(|part| stored(folder, part).is_some());
+    if let Some(found) = find_within(&place, &is_whole) {
+        for source in parts.iter().filter_map(|part| stored(&found, part)) {
+            let target = made.join(source.file_name().unwrap_or_default());
+            fs::copy(&source, &target).map_err(file("copy a file to", &target))?;
+        }
+        return Ok(made);
+    }
+    match find_within(&place, &cifar::is_in) {
+        Some(images) if set == Set::Cifar10 => {
+            println!("reading the images of {}", from.display());
+            cifar::convert(&images, &made, from, cifar::Counts::ALL)?;
+            Ok(made)
+        }
+        _ => {
+            let names: Vec<&str> = parts.iter().map(|part| part.name).collect();
+            let problem = format!("holds no {} of {}", names.join(", "), set.name());
+            Err(XtaskError::Images { path: from.to_owned(), problem })
+        }
+    }
+}
+
+/// The folder itself or one directly in it, if `wanted`.
+fn find_within(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+    if wanted(folder) {
+        return Some(folder.to_owned());
+    }
+    let mut inner: Vec<PathBuf> =
+        fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    inner.sort();
+    inner.into_iter().find(|path| path.is_dir() && wanted(path))
+}
+
+/// What the files were made of, if they aren't the published ones.
+fn note(folder: &Path) -> Option<String> {
+    let text = fs::read_to_string(folder.join(cifar::NOTE)).ok()?;
+    text.lines().next().map(str::to_owned)
 }
 
 /// Moves the checked files to their place one by one; each appears whole or not at all.
@@ -262,5 +388,29 @@ mod tests {
         let place = to.path().join("data");
         install(from.path(), &place, &[ABC]).unwrap();
         assert_eq!(fs::read(place.join("abc")).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn files_are_taken_from_folders_and_archives() {
+        let (from, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let inner = from.path().join("cifar-10-batches-bin");
+        fs::create_dir(&inner).unwrap();
+        for part in &CIFAR_10 {
+            fs::write(inner.join(part.name), part.name).unwrap();
+        }
+        let archive = work.path().join("a.tar");
+        let mut tar = Command::new("tar");
+        let tar = tar.arg("-cf").arg(&archive).arg("-C").arg(from.path()).arg(".");
+        process::read(tar, UNPACK_LIMIT).unwrap();
+        for source in [from.path(), &archive] {
+            let made = take(Set::Cifar10, source, work.path()).unwrap();
+            assert_eq!(fs::read(made.join("test_batch.bin")).unwrap(), b"test_batch.bin");
+            let error = verify(&made, &CIFAR_10).unwrap_err();
+            assert!(matches!(error, XtaskError::Checksum { .. }), "{error}");
+            assert_eq!(note(&made), None);
+        }
+        assert!(inner.join("test_batch.bin").is_file(), "what was given stays");
+        let error = take(Set::Mnist, from.path(), work.path()).unwrap_err().to_string();
+        assert!(error.contains("train-images-idx3-ubyte"), "{error}");
     }
 }
