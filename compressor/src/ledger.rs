@@ -82,7 +82,14 @@ pub struct BitRecord {
     pub rounding_noise: f64,
     /// Largest |w|.
     pub largest: f32,
-    /// Fractional bits: the grid's step is 2^−fraction.
+    /// The coarsest step that training in integers began with; none for weights that are only rounded.
+    #[serde(default)]
+    pub start_step: Option<f32>,
+    /// The coarsest step at the end.
+    #[serde(default)]
+    pub step: f32,
+    /// Fractional bits: the grid's step is 2^−fraction, rounded down to a power of two where training
+    /// learned it.
     pub fraction: i32,
     /// Width of a weight in the file.
     pub bits: u8,
@@ -146,6 +153,8 @@ const BIT_COLUMNS: &[&str] = &[
     "mean_variance",
     "rounding_noise",
     "largest",
+    "start_step",
+    "step",
     "fraction",
     "bits",
     "rule",
@@ -201,6 +210,8 @@ mod tests {
             mean_variance: 1e-4,
             rounding_noise: 0.25,
             largest: 0.5,
+            start_step: Some(0.02),
+            step: 0.015625,
             fraction: 6,
             bits: 6,
             rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
@@ -225,10 +236,12 @@ mod tests {
         assert_eq!(
             lines.next(),
             Some(
-                "layer,weights,mean_variance,rounding_noise,largest,fraction,bits,rule,effect,description_bits"
+                "layer,weights,mean_variance,rounding_noise,largest,start_step,step,fraction,bits,rule,effect,description_bits"
             )
         );
-        assert!(lines.next().unwrap().starts_with("dense_1,100,0.0001,0.25,0.5,6,6,"));
+        assert!(
+            lines.next().unwrap().starts_with("dense_1,100,0.0001,0.25,0.5,0.02,0.015625,6,6,")
+        );
     }
 
     #[test]

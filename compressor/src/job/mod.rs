@@ -32,8 +32,8 @@ pub use crate::prune::{Order, PruneConfig};
 pub use crate::report::ReportConfig;
 pub use crate::select::{FrontConfig, Requirements};
 pub use crate::train::{
-    AugmentConfig, FinetuneConfig, LearningRates, PretrainConfig, QuantizeConfig, ShrinkConfig,
-    VariationalConfig,
+    AugmentConfig, FinetuneConfig, FromPosterior, LearningRates, PretrainConfig, QuantizeConfig,
+    ShrinkConfig, VariationalConfig, WeightBits,
 };
 pub use crate::weights::{
     AssignError, FormatError, ModelError, PickleError, PretrainedModel, WeightsError,
@@ -362,7 +362,11 @@ impl Job {
     fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
         let scale_weight = self.variational.scale_weight.len();
         let loss_rise = self.variational.shrink.loss_rise.len();
-        let bits = self.quantize.bits.len();
+        // Where the posterior says, there is a width for each.
+        let bits = match &self.quantize.bits {
+            WeightBits::Given(bits) => bits.len(),
+            WeightBits::FromPosterior(_) => layers.max(1),
+        };
         for (key, found, fits) in [
             ("variational.scale_weight", scale_weight, scale_weight <= layers),
             ("variational.shrink.loss_rise", loss_rise, [1, layers].contains(&loss_rise)),

@@ -92,6 +92,10 @@ fn wrong_values_are_named_with_what_is_allowed() {
         &["`network.layers[0]", "two: [rows, columns]"],
     );
     says("seed = 'one'", &["a.toml:1", "`seed`", "string \"one\"", "expected u64"]);
+    let [word, list] = ["\"posterior\"", "list of widths"];
+    says("[quantize]\nbits = 'prior'", &["a.toml:2", "`quantize.bits`", word, list]);
+    says("[quantize]\nbits = 3", &["a.toml:2", word, list]);
+    says("[quantize]\nbits = [9]", &["a.toml:2", "`quantize.bits[0]`", "9"]);
     says("seed = -1", &["a.toml:1", "`seed`", "-1"]);
     says("[pretrain]\nepochs = 1.5", &["a.toml:2", "`pretrain.epochs`", "1.5"]);
     says("[pretrain]\nbatch = [1]", &["`pretrain.batch`"]);

@@ -119,9 +119,8 @@ impl Input<'_> {
         let variance = posterior_variance(&self.trained.pruned.posterior)?;
         let (weights, mut bits, activations, bias_tolerance) = match &self.trained.quantized {
             Some(quantized) => {
-                let widths = self.job.quantize.widths(quantized.network.layers().count());
-                let weights = quantized.integers(&widths);
-                let bits = widths::learned(&quantized.network, &weights, &variance);
+                let weights = quantized.integers();
+                let bits = quantized.records(&weights, &variance);
                 let tolerance = f64::from(self.job.quantize.bias_tolerance);
                 (weights, bits, quantized.activations.clone(), tolerance)
             }

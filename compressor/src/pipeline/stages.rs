@@ -15,12 +15,14 @@ use crate::graph::{Affine, Graph};
 use crate::job::Job;
 use crate::progress::Progress;
 use crate::prune::{
-    PruneError, Shrinkage, choose_threshold, fold_batch_norm, posterior_mean, prune_score,
+    PruneError, Shrinkage, choose_threshold, fold_batch_norm, posterior_mean, posterior_variance,
+    prune_score,
 };
 use crate::train::batch::{Examples, Material};
 use crate::train::batches::{Distillation, TrainingBatches};
 use crate::train::deterministic::weight_count;
 use crate::train::evaluate::score;
+use crate::train::quantized::start::Start;
 use crate::train::quantized::{self, Quantized};
 use crate::train::{FinetuneConfig, deterministic, initialize, variational};
 
@@ -282,9 +284,16 @@ impl TrainingContext<'_> {
         if !self.job.quantize.is_on() {
             return Ok(JobState::Trained { dense, pruned, network, quantized: None });
         }
-        let (bits, calibration) = (self.widths(&network), self.calibration());
-        let context = self.in_integers(&bits, &calibration);
-        let state = quantized::State::new(network, pruned.lineage.clone(), &context)?;
+        let start = self.start_of_integers(&pruned, &network)?;
+        let layers = network.layers().zip(&start.bits).enumerate();
+        let widths = layers.map(|(layer, (node, bits))| {
+            format!("{} {bits} bits, step {:.3}", node.name, start.coarsest(layer))
+        });
+        let widths: Vec<String> = widths.collect();
+        self.progress.note(&format!("training in integers begins with {}", widths.join("; ")));
+        let calibration = self.calibration();
+        let context = self.in_integers(&calibration);
+        let state = quantized::State::new(network, pruned.lineage.clone(), start, &context)?;
         Ok(JobState::Quantize { dense, pruned, state })
     }
 
@@ -296,7 +305,7 @@ impl TrainingContext<'_> {
         watch: &mut Watch,
     ) -> Result<JobState, Error> {
         let pace = self.job.quantize.pace(self.train.len());
-        let (bits, calibration) = (self.widths(&dense), self.calibration());
+        let calibration = self.calibration();
         let steps = pace.steps(self.train.len());
         let (kept_dense, kept_pruned) = (dense.clone(), pruned.clone());
         let mut observer =
@@ -306,7 +315,7 @@ impl TrainingContext<'_> {
                 state: s.clone(),
             });
         let mut batches = self.taught(pace.epochs, &dense).in_integers(self.input);
-        let context = self.in_integers(&bits, &calibration);
+        let context = self.in_integers(&calibration);
         quantized::train(&mut state, &context, &mut batches, &mut observer)?;
         observer.finish();
         pruned.lineage = state.lineage.clone();
@@ -314,19 +323,14 @@ impl TrainingContext<'_> {
         pruned.groups = left;
         pruned.groups.extend(gone);
         sort(&mut pruned.groups, &dense);
-        let quantized = state.into_best(&bits);
+        let quantized = state.into_best();
         let network = quantized.network.clone();
         Ok(JobState::Trained { dense, pruned, network, quantized: Some(quantized) })
     }
 
-    fn in_integers<'a>(
-        &'a self,
-        bits: &'a [u8],
-        calibration: &'a [f32],
-    ) -> quantized::TrainingContext<'a> {
+    fn in_integers<'a>(&'a self, calibration: &'a [f32]) -> quantized::TrainingContext<'a> {
         quantized::TrainingContext {
             config: &self.job.quantize,
-            bits,
             calibration,
             method: self.job.calibration.method,
             input: self.input,
@@ -336,8 +340,15 @@ impl TrainingContext<'_> {
         }
     }
 
-    fn widths(&self, network: &Graph<Affine>) -> Vec<u8> {
-        self.job.quantize.widths(network.layers().count())
+    /// Widths and steps that training in integers starts with.
+    fn start_of_integers(&self, pruned: &Pruned, network: &Graph<Affine>) -> Result<Start, Error> {
+        let config = &self.job.quantize;
+        if let Some(bits) = config.bits.given(network.layers().count()) {
+            return Ok(Start::at_widths(network, bits, config.per_channel));
+        }
+        let variance = posterior_variance(&pruned.posterior)?;
+        let (limits, narrower) = (&self.job.bits, config.narrower);
+        Ok(Start::from_posterior(network, &variance, limits, narrower, config.per_channel))
     }
 
     fn calibration(&self) -> Vec<f32> {

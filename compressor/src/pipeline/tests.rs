@@ -126,7 +126,7 @@ impl Trial {
         network.check().unwrap();
         let [before, after] = [&dense, &network].map(weight_count);
         assert!(after < before, "{after} of {before} weights");
-        let rows = quantized.integers(&job.quantize.widths(network.layers().count()));
+        let rows = quantized.integers();
         let channels = network.parameters().map(|affine| affine.bias.len());
         for (rows, channels) in rows.iter().zip(channels) {
             let steps = if job.quantize.per_channel { channels } else { 1 };
@@ -237,6 +237,21 @@ fn gates_joins_and_dilations_of_a_job_go_all_the_way() {
     let trial = Trial::layers();
     for more in ["per_channel = true", "per_channel = true\nrate = 1.0", "bits = [2, 8, 3]"] {
         trial.run(&trial.job(EXCITED, more));
+    }
+}
+
+#[test]
+fn the_ledger_tells_how_widths_follow_from_the_posterior() {
+    let trial = Trial::layers();
+    for more in ["bits = \"posterior\"", "bits = \"posterior\"\nper_channel = true"] {
+        trial.run(&trial.job(EXCITED, more));
+        let bits = crate::ledger::read_bits(&trial.folder.path().join("out")).unwrap();
+        for layer in &bits {
+            let start = layer.start_step.unwrap();
+            assert!(start > 0.0 && layer.step > 0.0, "{layer:?}");
+            assert!(layer.rule.contains(&format!("a step of {start:.3}, {} bits", layer.bits)));
+        }
+        assert!(bits.windows(2).any(|pair| pair[0].start_step != pair[1].start_step), "{bits:?}");
     }
 }
 

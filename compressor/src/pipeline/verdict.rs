@@ -5,7 +5,7 @@ use super::warnings::spread;
 use crate::compile::storage::Costing;
 use crate::error::{Error, PipelineError, Unmet};
 use crate::graph::{Affine, Graph};
-use crate::job::Job;
+use crate::job::{Job, WeightBits};
 use crate::select::chance::{Chance, Standing};
 use crate::select::within;
 use crate::summary::ChanceSummary;
@@ -174,8 +174,14 @@ impl Input<'_> {
             });
         }
         if job.quantize.is_on() {
-            if job.quantize.bits.iter().any(|&bits| bits < MOST_BITS) {
-                ways.push("raise [quantize] bits".to_owned());
+            match &job.quantize.bits {
+                WeightBits::Given(bits) if bits.iter().any(|&bits| bits < MOST_BITS) => {
+                    ways.push("raise [quantize] bits".to_owned());
+                }
+                WeightBits::FromPosterior(_) if job.bits.least < MOST_BITS => {
+                    ways.push(format!("raise [bits] least ({} now)", job.bits.least));
+                }
+                _ => {}
             }
             if job.quantize.has_rate() {
                 ways.push(format!("lower [quantize] rate ({} now)", job.quantize.rate()));

@@ -47,6 +47,8 @@ pub(crate) fn example() -> Report {
         layer: "dense_1".into(),
         weights: 1_200,
         mean_variance: 3.1e-4,
+        start_step: None,
+        step: 0.03125,
         rounding_noise: 8.1e-5,
         largest: 0.71,
         fraction: 5,

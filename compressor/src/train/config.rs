@@ -82,6 +82,42 @@ impl FinetuneConfig {
     }
 }
 
+/// `[quantize] bits`: where the widths of the weights come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"posterior\", or a list of widths of 2 to 8 bits such as [4]"
+)]
+pub enum WeightBits {
+    /// From the posterior's variances: each layer's width, and the steps to start with.
+    FromPosterior(FromPosterior),
+    /// Given: one for all layers, or one per layer; the last one holds for all that follow.
+    Given(Vec<u8>),
+}
+
+/// The word that stands for widths from the posterior.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FromPosterior {
+    /// `"posterior"`.
+    Posterior,
+}
+
+impl Default for WeightBits {
+    fn default() -> Self {
+        Self::Given(vec![4])
+    }
+}
+
+impl WeightBits {
+    /// The given width of each of `layers` layers; none where the posterior says.
+    pub(crate) fn given(&self, layers: usize) -> Option<Vec<u8>> {
+        let Self::Given(bits) = self else { return None };
+        let last = bits.last().copied().unwrap_or(8);
+        Some((0..layers).map(|layer| bits.get(layer).copied().unwrap_or(last)).collect())
+    }
+}
+
 /// `[quantize]`: fine-tuning with the device's integer arithmetic in the forward pass.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -90,8 +126,11 @@ pub struct QuantizeConfig {
     /// that the posterior allows (`[bits]`). Unset: by the number of training examples where a front
     /// is traced, which needs it; else 0.
     pub epochs: Option<u32>,
-    /// Width of the weights; one value for all layers or one per layer.
-    pub bits: Vec<u8>,
+    /// Where the widths of the weights come from.
+    pub bits: WeightBits,
+    /// Bits that a point of a front takes from each layer's width of the posterior's.
+    #[serde(skip)]
+    pub(crate) narrower: u8,
     /// Whether each output channel has a step of its own, rather than each layer; also of weights that
     /// are only rounded.
     pub per_channel: bool,
@@ -115,7 +154,8 @@ impl Default for QuantizeConfig {
     fn default() -> Self {
         Self {
             epochs: None,
-            bits: vec![4],
+            bits: WeightBits::default(),
+            narrower: 0,
             per_channel: false,
             batch: None,
             learning_rate: 2e-3,
@@ -163,12 +203,6 @@ impl QuantizeConfig {
     /// Whether the code's rate is in the loss.
     pub(crate) fn has_rate(&self) -> bool {
         self.is_on() && self.rate() > 0.0
-    }
-
-    /// The width of each of `layers` layers; the last one given holds for all that follow.
-    pub(crate) fn widths(&self, layers: usize) -> Vec<u8> {
-        let last = self.bits.last().copied().unwrap_or(8);
-        (0..layers).map(|layer| self.bits.get(layer).copied().unwrap_or(last)).collect()
     }
 }
 

@@ -152,6 +152,8 @@ pub fn choose(
             mean_variance: mean(variance),
             rounding_noise: integers.rounding_noise(),
             largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
+            start_step: None,
+            step: integers.coarsest(),
             fraction: fractions.iter().copied().min().unwrap_or(0),
             bits: integers.bits,
             rule: explain(config, &wanted, &fractions),
@@ -163,47 +165,14 @@ pub fn choose(
     Ok((weights, records))
 }
 
-/// The ledger's records of widths that were given and steps that fine-tuning learned. `variance` is
-/// the posterior's, of the weights that pruning left.
-pub(crate) fn learned(
-    network: &Graph<Affine>,
-    weights: &[Rows],
-    variance: &[Vec<f32>],
-) -> Vec<BitRecord> {
-    let layers = weights.iter().zip(layers(network)).zip(variance);
-    let records = layers.map(|((integers, (name, affine)), variance)| BitRecord {
-        layer: name.to_owned(),
-        weights: affine.weight.len(),
-        mean_variance: mean(variance),
-        rounding_noise: integers.rounding_noise(),
-        largest: affine.weight.iter().fold(0.0, |most, w| most.max(w.abs())),
-        fraction: -integers.coarsest().log2().floor() as i32,
-        bits: integers.bits,
-        rule: format!("[quantize] bits = {}; {} learned", integers.bits, steps(integers)),
-        effect: None,
-        description_bits: None,
-    });
-    records.collect()
-}
-
-/// The step of a layer, or the range of its rows'.
-fn steps(rows: &Rows) -> String {
-    match rows.scales.as_slice() {
-        [step] => format!("step {step}"),
-        each => {
-            let (finest, coarsest) = (rows.finest(), rows.coarsest());
-            format!("{} steps of {finest} to {coarsest}, one per channel,", each.len())
-        }
-    }
-}
-
 /// Names and parameters of the layers with weights, in order.
 fn layers(network: &Graph<Affine>) -> impl Iterator<Item = (&str, &Affine)> {
     let layers = network.layers();
     layers.filter_map(|node| Some((node.name.as_str(), node.parameters.as_ref()?)))
 }
 
-fn mean(variance: &[f32]) -> f64 {
+/// The mean of a layer's variances; 0 of none.
+pub(crate) fn mean(variance: &[f32]) -> f64 {
     variance.iter().map(|&v| f64::from(v)).sum::<f64>() / variance.len().max(1) as f64
 }
 

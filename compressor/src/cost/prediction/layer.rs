@@ -10,7 +10,7 @@ use super::counts::Counts;
 use super::depthwise::Depthwise;
 use super::others::Other;
 use super::parameters::{Parameters, Stored, decoding};
-use super::path::{Path, Way};
+use super::path::{Form, Path, Way};
 use super::windows::Axis;
 
 /// A layer.

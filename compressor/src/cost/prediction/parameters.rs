@@ -2,7 +2,7 @@
 
 use bitsback_runtime::Step;
 use bitsback_runtime::format::{
-    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Layout, Requantization, StoredBias,
+    Affine, Bias, BiasWidth, CHANNEL_MULTIPLIER_LEN, Requantization, StoredBias,
 };
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;

@@ -25,7 +25,7 @@ use super::watch::Watch;
 use super::{METRICS_FILE, MODEL_FILE, RunContext};
 use crate::error::{Error, PipelineError, Unmet};
 use crate::files;
-use crate::job::Job;
+use crate::job::{Job, WeightBits};
 use crate::metrics::Metrics;
 use crate::select::{Choice, FrontSummary, Outcome, Plan, Point, choose};
 use crate::train::deterministic;
@@ -238,7 +238,10 @@ fn folder(out: &Path, point: usize) -> PathBuf {
 fn point_job(job: &Job, plan: &Plan) -> Job {
     let mut job = sweep::tempered(job, plan.temperature);
     job.quantize.rate = Some(job.quantize.rate() * plan.rate as f32);
-    job.quantize.bits = plan.widths(&job.quantize.bits);
+    match &mut job.quantize.bits {
+        WeightBits::Given(bits) => *bits = plan.widths(bits),
+        WeightBits::FromPosterior(_) => job.quantize.narrower = plan.narrower,
+    }
     job.bits.most = match job.bits.most {
         16 if plan.narrower > 0 => 16,
         most => most.saturating_sub(plan.narrower).max(job.bits.least),

@@ -10,6 +10,7 @@ use crate::graph::{Affine, Graph, Rows};
 use crate::numbers::largest;
 
 use super::simulate::Simulation;
+use super::start::Start;
 use crate::graph::tensor::gradient;
 use crate::graph::tensor::integer::IntegerTensors;
 use burn::tensor::Gradients;
@@ -21,11 +22,9 @@ pub(crate) struct Learned {
     pub network: Graph<Affine>,
     /// ln of the steps of each layer: one for all its rows, or one for each.
     pub log_steps: Vec<Vec<f32>>,
+    /// Width of each layer's weights, which nothing changes.
+    pub bits: Vec<u8>,
 }
-
-/// The finest step that a row starts with, as a share of its layer's: rows of hardly any weights would
-/// have biases of too many steps.
-const FINEST_START: f32 = 1.0 / 32.0;
 
 /// The rows that have a step in common, with its logarithm: a layer's weights, or one row after the
 /// other.
@@ -43,29 +42,15 @@ pub(crate) fn most(bits: u8) -> i16 {
 }
 
 impl Learned {
-    /// Steps of 2·mean|w|/√most, Esser et al.'s start, over each layer or each of its rows.
-    pub(crate) fn new(network: Graph<Affine>, bits: &[u8], per_channel: bool) -> Self {
-        let steps = |(affine, &bits): (&Affine, &u8)| {
-            let start = |weight: &[f32]| {
-                let sum: f32 = weight.iter().map(|w| w.abs()).sum();
-                let mean = (sum / weight.len().max(1) as f32).max(1e-6);
-                2.0 * mean / f32::from(most(bits)).sqrt()
-            };
-            let of_layer = start(&affine.weight);
-            if !per_channel {
-                return vec![of_layer.ln()];
-            }
-            let columns = (affine.weight.len() / affine.bias.len().max(1)).max(1);
-            let rows = affine.weight.chunks(columns);
-            rows.map(|row| start(row).max(of_layer * FINEST_START).ln()).collect()
-        };
-        let log_steps = network.parameters().zip(bits).map(steps).collect();
-        Self { network, log_steps }
+    /// A network with the steps and widths that it starts with.
+    pub(crate) fn new(network: Graph<Affine>, start: Start) -> Self {
+        let Start { bits, log_steps } = start;
+        Self { network, log_steps, bits }
     }
 
     /// The integers of each layer.
-    pub(crate) fn integers(&self, bits: &[u8]) -> Vec<Rows> {
-        let layers = self.network.parameters().zip(&self.log_steps).zip(bits);
+    pub(crate) fn integers(&self) -> Vec<Rows> {
+        let layers = self.network.parameters().zip(&self.log_steps).zip(&self.bits);
         layers
             .map(|((affine, log_steps), &bits)| {
                 let most = f32::from(most(bits));
@@ -80,9 +65,9 @@ impl Learned {
     }
 
     /// The network that the integers stand for.
-    pub(crate) fn dequantized(&self, bits: &[u8]) -> Graph<Affine> {
+    pub(crate) fn dequantized(&self) -> Graph<Affine> {
         let mut network = self.network.clone();
-        for (affine, integers) in network.parameters_mut().zip(self.integers(bits)) {
+        for (affine, integers) in network.parameters_mut().zip(self.integers()) {
             affine.weight = integers.dequantized();
         }
         network
@@ -91,7 +76,6 @@ impl Learned {
     /// The gradient with respect to the latent parameters, from that with respect to the integers.
     pub(crate) fn gradient(
         &self,
-        bits: &[u8],
         simulation: &Simulation,
         tensors: &[IntegerTensors],
         grads: &Gradients,
@@ -99,7 +83,7 @@ impl Learned {
         let mut into = self.zeros_like();
         let steps = self.log_steps.iter().zip(&mut into.log_steps);
         let layers = self.network.parameters().zip(into.network.parameters_mut()).zip(steps);
-        let simulated = simulation.units().zip(tensors).zip(bits);
+        let simulated = simulation.units().zip(tensors).zip(&self.bits);
         for (((latent, into_layer), (log_steps, into_steps)), ((units, tensors), &bits)) in
             layers.zip(simulated)
         {

@@ -9,8 +9,10 @@
 pub(crate) mod alone;
 pub(crate) mod learned;
 pub(crate) mod rate;
+mod record;
 mod shrink;
 pub(crate) mod simulate;
+pub(crate) mod start;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +38,7 @@ use crate::prune::Lineage;
 use learned::{Learned, most, stepped};
 use rate::Rate;
 use simulate::Simulation;
+use start::Start;
 
 const STAGE: &str = "quantize";
 
@@ -67,6 +70,7 @@ pub(crate) struct State {
     best: Option<(f64, Learned)>,
     activations: Activations,
     rates: Vec<Rate>,
+    start: Start,
     /// Which groups of the first network the present ones are.
     pub lineage: Lineage,
     /// Groups that went in this stage.
@@ -83,15 +87,19 @@ pub(crate) struct Quantized {
     pub network: Graph<Affine>,
     /// ln of the steps of each layer: one for all its rows, or one for each.
     pub log_steps: Vec<Vec<f32>>,
+    /// Width of each layer's weights.
+    pub bits: Vec<u8>,
+    /// The steps and widths that training started with.
+    pub start: Start,
     /// The activations that training saw.
     pub activations: Activations,
 }
 
 impl Quantized {
     /// The integers of each layer.
-    pub(crate) fn integers(&self, bits: &[u8]) -> Vec<Rows> {
-        let learned = Learned { network: self.network.clone(), log_steps: self.log_steps.clone() };
-        learned.integers(bits)
+    pub(crate) fn integers(&self) -> Vec<Rows> {
+        let (network, log_steps) = (self.network.clone(), self.log_steps.clone());
+        Learned { network, log_steps, bits: self.bits.clone() }.integers()
     }
 }
 
@@ -99,8 +107,6 @@ impl Quantized {
 pub(crate) struct TrainingContext<'a> {
     /// `[quantize]`.
     pub config: &'a QuantizeConfig,
-    /// Width of each layer's weights.
-    pub bits: &'a [u8],
     /// Normalised training inputs for calibration.
     pub calibration: &'a [f32],
     /// Ranges' method.
@@ -123,16 +129,18 @@ impl State {
     pub(crate) fn new(
         network: Graph<Affine>,
         lineage: Lineage,
+        start: Start,
         context: &TrainingContext<'_>,
     ) -> Result<Self, TrainError> {
         let activations = context.calibrate(&network)?;
-        let learned = Learned::new(network, context.bits, context.config.per_channel);
+        let learned = Learned::new(network, start.clone());
         Ok(Self {
             adam: Adam::new(&learned),
             average: learned.clone(),
             best: None,
             activations,
             rates: Vec::new(),
+            start,
             lineage,
             removed: Vec::new(),
             loss: 0.0,
@@ -142,10 +150,11 @@ impl State {
     }
 
     /// The integer network of the best epoch.
-    pub(crate) fn into_best(self, bits: &[u8]) -> Quantized {
+    pub(crate) fn into_best(self) -> Quantized {
         let best = self.best.map_or(self.average, |(_, best)| best);
-        let network = best.dequantized(bits);
-        Quantized { network, log_steps: best.log_steps, activations: self.activations }
+        let network = best.dequantized();
+        let Learned { log_steps, bits, .. } = best;
+        Quantized { network, log_steps, bits, start: self.start, activations: self.activations }
     }
 }
 
@@ -159,7 +168,7 @@ impl TrainingContext<'_> {
         learned: &Learned,
         activations: &Activations,
     ) -> Result<(Vec<Rows>, Simulation), TrainError> {
-        let integers = learned.integers(self.bits);
+        let integers = learned.integers();
         let tolerance = f64::from(self.config.bias_tolerance);
         let simulation =
             Simulation::new(&learned.network, &integers, activations, self.input, tolerance)?;
@@ -167,8 +176,8 @@ impl TrainingContext<'_> {
     }
 
     fn rates(&self, integers: &[Rows]) -> Vec<Rate> {
-        let layers = integers.iter().zip(self.bits);
-        layers.map(|(layer, &bits)| Rate::fit(&layer.values, most(bits))).collect()
+        let layers = integers.iter();
+        layers.map(|layer| Rate::fit(&layer.values, most(layer.bits))).collect()
     }
 }
 
@@ -191,7 +200,7 @@ pub(crate) fn train(
             order = (epoch, shuffled(batches.len(), context.seed, epoch));
         }
         if state.step.is_multiple_of(REFIT) || state.rates.is_empty() {
-            state.rates = context.rates(&state.learned.integers(context.bits));
+            state.rates = context.rates(&state.learned.integers());
         }
         let from = (state.step % per_epoch) as usize * pace.batch;
         let indices = &order.1[from..(from + pace.batch).min(batches.len())];
@@ -244,7 +253,7 @@ fn gradient(
         let tensors = simulation.tensors(device);
         let loss = part.loss(simulation.forward(part.value(device), &tensors), total);
         let grads = loss.backward();
-        (scalar(&loss), learned.gradient(context.bits, &simulation, &tensors, &grads))
+        (scalar(&loss), learned.gradient(&simulation, &tensors, &grads))
     });
     let (loss, gradient) = step.ok_or(TrainError::Shard { stage: STAGE, step: state.step })?;
     if !loss.is_finite() {
@@ -307,10 +316,10 @@ impl State {
                 self.best = Some((objective, self.average.clone()));
             }
         } else {
-            self.shrink(context.bits)?;
+            self.shrink()?;
         }
         if done <= CALIBRATED {
-            self.activations = context.calibrate(&self.average.dequantized(context.bits))?;
+            self.activations = context.calibrate(&self.average.dequantized())?;
         }
         Ok(score)
     }

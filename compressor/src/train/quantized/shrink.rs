@@ -9,8 +9,8 @@ use crate::train::TrainError;
 impl State {
     /// Removes from the latent network, its moments and its average whatever the average's integers
     /// hold only zeros for, and moves the constants that this leaves into the biases behind them.
-    pub(super) fn shrink(&mut self, bits: &[u8]) -> Result<(), TrainError> {
-        let zeroed = self.average.dequantized(bits);
+    pub(super) fn shrink(&mut self) -> Result<(), TrainError> {
+        let zeroed = self.average.dequantized();
         let biases: Vec<Vec<f32>> = zeroed.parameters().map(|a| a.bias.clone()).collect();
         let folded = fold_constants(zeroed)?;
         if folded.steps.is_empty() {

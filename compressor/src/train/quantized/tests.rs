@@ -18,6 +18,12 @@ use proptest::prelude::*;
 
 const EXAMPLES: usize = 24;
 
+/// What training at given widths starts with.
+fn integers(network: &Graph<Affine>, bits: &[u8], per_channel: bool) -> Vec<Rows> {
+    let start = Start::at_widths(network, bits.to_vec(), per_channel);
+    Learned::new(network.clone(), start).integers()
+}
+
 /// A graph of one chain of images, until it is flat.
 struct Chain {
     graph: Graph<()>,
@@ -232,12 +238,10 @@ impl Bench {
     fn context<'a>(
         &'a self,
         config: &'a QuantizeConfig,
-        bits: &'a [u8],
         device: &'a Device,
     ) -> TrainingContext<'a> {
         TrainingContext {
             config,
-            bits,
             calibration: &self.examples.inputs,
             method: RangeMethod::LeastSquares,
             input: &self.input,
@@ -250,7 +254,7 @@ impl Bench {
     /// Every logit, bit for bit, with and without gradients, however the weights are stored.
     fn check(&self, bits: &[u8], tolerance: f64, per_channel: bool) {
         let bits = &bits[..self.network.layers().count()];
-        let integers = Learned::new(self.network.clone(), bits, per_channel).integers(bits);
+        let integers = integers(&self.network, bits, per_channel);
         let simulation =
             Simulation::new(&self.network, &integers, &self.activations, &self.input, tolerance);
         let simulation = simulation.unwrap();
@@ -316,7 +320,7 @@ fn a_softmax_s_classes_are_the_device_s() {
         calibrate(&bench.network, inputs, &bench.input, RangeMethod::LeastSquares).unwrap();
     let quantized = bench.input.quantize(inputs);
     let bits = vec![8; bench.network.layers().count()];
-    let integers = Learned::new(bench.network.clone(), &bits, false).integers(&bits);
+    let integers = integers(&bench.network, &bits, false);
     let device = DeviceName::default().open().unwrap();
     let mut labels = None;
     for head in [Head::Logits, Head::Softmax, Head::Argmax] {
@@ -362,8 +366,8 @@ fn a_row_starts_and_is_rounded_by_its_own_weights() {
     let columns = first.weight.len() / first.bias.len();
     first.weight[..columns].iter_mut().for_each(|w| *w *= 10.0);
     let bits = vec![4; network.layers().count()];
-    let [layers, channels] = [false, true]
-        .map(|per_channel| Learned::new(network.clone(), &bits, per_channel).integers(&bits));
+    let [layers, channels] =
+        [false, true].map(|per_channel| integers(&network, &bits, per_channel));
     for (layer, channel) in layers.iter().zip(&channels) {
         let outputs = channel.scales.len();
         assert!(layer.scales.len() == 1 && outputs > 1 && channel.values.len() % outputs == 0);
@@ -392,16 +396,17 @@ fn training_lowers(structure: &Graph<()>, factor: f64, per_channel: bool) {
             learning_rate: 1e-2,
             ..Default::default()
         };
-        let context = bench.context(&config, &bits, &device);
+        let context = bench.context(&config, &device);
+        let start = Start::at_widths(&bench.network, bits.clone(), per_channel);
         let lineage = Lineage::new(&bench.network);
-        let mut state = State::new(bench.network.clone(), lineage, &context).unwrap();
+        let mut state = State::new(bench.network.clone(), lineage, start, &context).unwrap();
         let augment = Default::default();
         let mut batches = TrainingBatches::new(&bench.examples, &augment, 1, 60, &device)
             .in_integers(&bench.input);
         let mut losses = Vec::new();
         train(&mut state, &context, &mut batches, &mut Watch(&mut losses)).unwrap();
-        let quantized = state.into_best(&bits);
-        let integers = quantized.integers(&bits);
+        let quantized = state.into_best();
+        let integers = quantized.integers();
         let zeros = integers.iter().flat_map(|l| &l.values).filter(|v| **v == 0).count();
         let kept: usize = integers.iter().map(|l| l.values.len()).sum();
         (losses[0], *losses.last().unwrap(), kept - zeros)

@@ -72,7 +72,8 @@ pub(super) fn convolve(
                     let count = sweep.windows.inside.end.wrapping_sub(right);
                     let [_, next] = sweep.windows.next;
                     let both = [&mut *sums, &mut []];
-                    done = sweep.run::<false>([begin, next, count], [1; 2], [at, all], both, output);
+                    done =
+                        sweep.run::<false>([begin, next, count], [1; 2], [at, all], both, output);
                     if done == 0 {
                         inside.add(window, at);
                         done = 1;
@@ -230,7 +231,8 @@ impl<'a> Sweep<'a> {
     /// Whether all weights were bytes.
     fn is_exact(&self) -> Option<()> {
         // SAFETY: it changes a flag alone.
-        let is_exact = self.layer.matrix.layout() == Layout::RowMajor || unsafe { pairs_are_bytes() } != 0;
+        let is_exact =
+            self.layer.matrix.layout() == Layout::RowMajor || unsafe { pairs_are_bytes() } != 0;
         is_exact.then_some(())
     }
 
@@ -247,7 +249,8 @@ impl<'a> Sweep<'a> {
         }
         self.calls.take(&self.layer.matrix, [self.start, self.rows])?;
         let (calls, mut are_aimed) = (&mut self.calls, Some(()));
-        self.windows.for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
+        self.windows
+            .for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
         are_aimed?;
         self.hold_parameters();
         if self.offset != 0 {
@@ -284,7 +287,8 @@ impl<'a> Sweep<'a> {
         });
         for (bias, sum) in self.biases.iter_mut().zip(sums).take(pairs) {
             // SAFETY: `hold_parameters` has set those of all rows, and the loop above the sums.
-            let ([sums, ..], [biases, ..]) = unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
+            let ([sums, ..], [biases, ..]) =
+                unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
             let [a, b] = sums.map(|sum| sum.wrapping_mul(self.offset));
             bias.write([[biases[0].wrapping_add(a), biases[1].wrapping_add(b)]; POSITIONS]);
         }
@@ -304,7 +308,8 @@ impl<'a> Sweep<'a> {
         let count = count.wrapping_sub(count % POSITIONS);
         let [below, beside] = self.windows.next;
         let [height, width] = size.map(|size| size.wrapping_sub(1));
-        let last = begin.wrapping_add(height.wrapping_mul(below)).wrapping_add(width.wrapping_mul(beside));
+        let last =
+            begin.wrapping_add(height.wrapping_mul(below)).wrapping_add(width.wrapping_mul(beside));
         let first = self.windows.inside([begin; POSITIONS], count, next);
         let (Some([first, ..]), Some(_), Some(mut task)) = (
             first,
