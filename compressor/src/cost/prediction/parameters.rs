@@ -67,6 +67,25 @@ impl Parameters {
         Self { form, bits, rows, room, folded, zero_point, bias, per_channel, multipliers }
     }
 
+    /// As a layer of 8-bit weights is likely to be compiled.
+    #[cfg(test)]
+    pub(super) fn plain(rows: usize, layout: bitsback_runtime::format::Layout) -> Self {
+        use bitsback_runtime::format::Layout;
+        let form = if layout == Layout::Pairs { Form::Pairs } else { Form::Bytes };
+        let usual = Multiplier { value: 1 << 30, shift: -8 };
+        Self {
+            form,
+            bits: 8,
+            rows,
+            room: usize::MAX,
+            folded: true,
+            zero_point: -128,
+            bias: Some((BiasWidth::I32, 0)),
+            per_channel: true,
+            multipliers: vec![usual; rows],
+        }
+    }
+
     /// Whether an offset is added to inputs.
     pub(super) fn has_offset(&self) -> bool {
         self.zero_point != 0 && !self.folded

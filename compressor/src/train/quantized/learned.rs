@@ -44,7 +44,7 @@ pub(crate) fn most(bits: u8) -> i16 {
 impl Learned {
     /// A network with the steps and widths that it starts with.
     pub(crate) fn new(network: Graph<Affine>, start: Start) -> Self {
-        let Start { bits, log_steps } = start;
+        let Start { bits, log_steps, .. } = start;
         Self { network, log_steps, bits }
     }
 
