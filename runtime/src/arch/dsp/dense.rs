@@ -324,6 +324,29 @@ struct Rows {
     len: usize,
 }
 
+/// A group of inputs at r0, which moves on, and its products with two rows, or four: at r2 to r5, sums in r6 to r9.
+macro_rules! dot_groups {
+    () => {
+        ".macro dot4_row row, sum
+        ldr r12, [\\row], #4
+        sxtb16 lr, r12
+        sxtb16 r12, r12, ror #8
+        smlad \\sum, lr, r10, \\sum
+        smlad \\sum, r12, r11, \\sum
+        .endm
+        .macro dot2_group
+        ldrd r10, r11, [r0], #8
+        dot4_row r2, r6
+        dot4_row r3, r7
+        .endm
+        .macro dot4_group
+        dot2_group
+        dot4_row r4, r8
+        dot4_row r5, r9
+        .endm"
+    };
+}
+
 /// The sums of products of blocks of rows and the groups from `x` to `end`. Where fewer than four rows are left
 /// for the last block, other sums have no meaning.
 ///
@@ -345,23 +368,7 @@ unsafe extern "C" fn dot4_w8a8(
 ) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        ".macro dot4_row row, sum",
-        "ldr r12, [\\row], #4",
-        "sxtb16 lr, r12",
-        "sxtb16 r12, r12, ror #8",
-        "smlad \\sum, lr, r10, \\sum",
-        "smlad \\sum, r12, r11, \\sum",
-        ".endm",
-        ".macro dot2_group",
-        "ldrd r10, r11, [r0], #8",
-        "dot4_row r2, r6",
-        "dot4_row r3, r7",
-        ".endm",
-        ".macro dot4_group",
-        "dot2_group",
-        "dot4_row r4, r8",
-        "dot4_row r5, r9",
-        ".endm",
+        dot_groups!(),
         "push {{r0-r11, lr}}",
         "1:", // a block
         "ldr r12, [sp, #8]",

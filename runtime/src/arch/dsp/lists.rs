@@ -178,6 +178,54 @@ unsafe extern "C" fn list_half(
     )
 }
 
+/// A pair of entries at r1, which moves on, and the products of their halves of words in the room, at r0: sums in
+/// r4 to r7.
+macro_rules! list_pair {
+    () => {
+        ".macro list_products at, product
+        ubfx r8, r12, #\\at, #{bits}
+        add r8, r0, r8, lsl #4
+        ldm r8, {{r8-r11}}
+        \\product r4, r8, lr, r4
+        \\product r5, r9, lr, r5
+        \\product r6, r10, lr, r6
+        \\product r7, r11, lr, r7
+        .endm
+        .macro list_pair first, second
+        ldr r12, [r1], #4
+        sxtb16 lr, r12
+        list_products 8, \\first
+        list_products 24, \\second
+        .endm"
+    };
+}
+
+/// The list that is wanted, of those at r1 in a row up to r11, after as many as r12 says: its entries from r1 to
+/// r2 and from there to r3. At 12 goes on what is no list, or not whole.
+macro_rules! find_list {
+    () => {
+        "2:
+        subs r12, r12, #1
+        mov r1, r3
+        3:
+        adds r2, r1, #4
+        cmp r2, r11
+        bhi 12f
+        ldrb r3, [r1]
+        cmp r3, #{listed}
+        bne 12f
+        ldrb r3, [r1, #2]
+        ldrb r4, [r1, #3]
+        mov r1, r2
+        add r2, r2, r3, lsl #2
+        add r3, r2, r4, lsl #2
+        cmp r3, r11
+        bhi 12f
+        cmp r12, #0
+        bne 2b"
+    };
+}
+
 /// The sums of products of rows that are lists at four positions, CHUNK_ROWS words apart; returns how many
 /// bytes these are, up to the first that isn't one, or that isn't whole.
 ///
@@ -194,21 +242,7 @@ unsafe extern "C" fn list_half(
 unsafe extern "C" fn dot_lists(room: &Room, lists: &Lists, sums: *mut i32) -> usize {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        ".macro list_products at, product",
-        "ubfx r8, r12, #\\at, #{bits}",
-        "add r8, r0, r8, lsl #4",
-        "ldm r8, {{r8-r11}}",
-        "\\product r4, r8, lr, r4",
-        "\\product r5, r9, lr, r5",
-        "\\product r6, r10, lr, r6",
-        "\\product r7, r11, lr, r7",
-        ".endm",
-        ".macro list_pair first, second",
-        "ldr r12, [r1], #4",
-        "sxtb16 lr, r12",
-        "list_products 8, \\first",
-        "list_products 24, \\second",
-        ".endm",
+        list_pair!(),
         "push {{r1, r2, r4-r11, lr}}",
         "ldr r9, [r1]",
         "mov r10, r1",
@@ -217,25 +251,7 @@ unsafe extern "C" fn dot_lists(room: &Room, lists: &Lists, sums: *mut i32) -> us
         "mov r1, r9",
         "add r11, r9, r11",
         "b 3f",
-        "2:", // to the list behind this one
-        "subs r12, r12, #1",
-        "mov r1, r3",
-        "3:",
-        "adds r2, r1, #4",
-        "cmp r2, r11",
-        "bhi 12f",
-        "ldrb r3, [r1]",
-        "cmp r3, #{listed}",
-        "bne 12f",
-        "ldrb r3, [r1, #2]",
-        "ldrb r4, [r1, #3]",
-        "mov r1, r2",
-        "add r2, r2, r3, lsl #2", // the ends of lower and upper halves
-        "add r3, r2, r4, lsl #2",
-        "cmp r3, r11",
-        "bhi 12f",
-        "cmp r12, #0",
-        "bne 2b",
+        find_list!(),
         "ldr r12, [r10, #12]",
         "ldr lr, [sp, #4]",
         "movs r4, #0",

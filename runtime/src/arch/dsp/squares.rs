@@ -242,6 +242,36 @@ unsafe extern "C" fn largest_of_squares(
     )
 }
 
+/// What a filter's kernel is made of: the two positions of a row by a row of a filter, where the first products
+/// begin the sums; two words of pixels of the last column, at the upper and the lower positions; the larger one.
+macro_rules! square_macros {
+    () => {
+        ".macro square_products product, left, right, even, odd
+        .ifc \\product, smuad
+        smuad \\left, r8, \\even
+        smuad \\right, r9, \\even
+        .else
+        smlad \\left, r8, \\even, \\left
+        smlad \\right, r9, \\even, \\right
+        .endif
+        smlad \\left, r9, \\odd, \\left
+        smlad \\right, r10, \\odd, \\right
+        .endm
+        .macro square_last weights
+        ldm r0!, {{r8-r11}}
+        smlad r4, r8, \\weights, r4
+        smlad r5, r9, \\weights, r5
+        smlad r6, r10, \\weights, r6
+        smlad r7, r11, \\weights, r7
+        .endm
+        .macro square_larger other
+        cmp \\other, r4
+        it gt
+        movgt r4, \\other
+        .endm"
+    };
+}
+
 /// The largest sums of all filters over a square that is spread.
 // SAFETY: called by `largest_of_squares` alone, with its stack, the spread square at r0, and the
 // filters from r1 to r12. It reads a square at r0 for each filter, and the filter, and writes a word for
@@ -251,31 +281,7 @@ unsafe extern "C" fn largest_of_squares(
 unsafe extern "C" fn square_filters() {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
-        // The two positions of a row by a row of a filter; the first products begin the sums.
-        ".macro square_products product, left, right, even, odd",
-        ".ifc \\product, smuad",
-        "smuad \\left, r8, \\even",
-        "smuad \\right, r9, \\even",
-        ".else",
-        "smlad \\left, r8, \\even, \\left",
-        "smlad \\right, r9, \\even, \\right",
-        ".endif",
-        "smlad \\left, r9, \\odd, \\left",
-        "smlad \\right, r10, \\odd, \\right",
-        ".endm",
-        // Two words of pixels of the last column, at the upper and the lower positions.
-        ".macro square_last weights",
-        "ldm r0!, {{r8-r11}}",
-        "smlad r4, r8, \\weights, r4",
-        "smlad r5, r9, \\weights, r5",
-        "smlad r6, r10, \\weights, r6",
-        "smlad r7, r11, \\weights, r7",
-        ".endm",
-        ".macro square_larger other",
-        "cmp \\other, r4",
-        "it gt",
-        "movgt r4, \\other",
-        ".endm",
+        square_macros!(),
         "push {{r12, lr}}",
         "ldr lr, [sp, #16]",
         "1:",

@@ -12,9 +12,6 @@ const FEW_ROWS: usize = 8;
 
 const _: () = assert!(FEW_ROWS * POSITIONS <= CHUNK_ROWS);
 
-/// No beginning of a window.
-const NOWHERE: usize = usize::MAX;
-
 /// Positions of a square of them, down and right.
 const SQUARE: usize = 2;
 
@@ -115,61 +112,69 @@ impl<'a> Sweep<'a> {
     #[inline(never)]
     fn gather(&mut self, filled: usize) {
         let image = self.image;
+        if let Some(begins) = self.begins(filled)
+            && self.patches.fill_windows(image.values, begins)
+        {
+            return;
+        }
         let mut left = [true; POSITIONS];
-        if let Some((begins, outside)) = self.begins(filled)
+        if POSITIONS > 1
+            && let Some((begins, outside)) = self.begins_inside(filled)
             && self.patches.fill_windows(image.values, begins)
         {
             left = outside;
         }
-        for ((slot, &[down, right]), left) in self.places.iter().enumerate().zip(left) {
-            if left && slot < filled {
-                self.patches.fill(slot, |start, piece| image.gather(down, right, start, piece));
-            }
+        let places = self.places.iter().take(filled).zip(left);
+        for (slot, (&[down, right], _)) in places.enumerate().filter(|(_, (_, left))| *left) {
+            self.patches.fill(slot, |start, piece| image.gather(down, right, start, piece));
         }
     }
 
-    /// Where the windows at the positions that were added begin, and which don't lie inside the image: these,
-    /// and those at positions that aren't there, see what another one sees. `None` where none does, or the
-    /// first row doesn't.
-    #[inline(always)]
-    fn begins(&self, filled: usize) -> Option<([usize; POSITIONS], [bool; POSITIONS])> {
-        let image = self.image;
-        let ([first, ..], [.., last], [rows, _]) = (*self.places, *self.places, image.axes);
-        if POSITIONS == 1 {
-            return Some(([image.inside(first[0], first[1])?; POSITIONS], [false; POSITIONS]));
-        }
+    /// As [`Self::begins`], where the first row and those at some positions lie inside, and which don't: these see what another one
+    /// sees, for now.
+    fn begins_inside(&self, filled: usize) -> Option<([usize; POSITIONS], [bool; POSITIONS])> {
+        let (mut begins, mut outside, mut any) = ([0; POSITIONS], [true; POSITIONS], None);
+        let ([first, ..], [rows, _]) = (*self.places, self.image.axes);
         rows.inside(first[0])?; // mostly they are in one row
-        let (mut begins, mut outside) = ([0; POSITIONS], [false; POSITIONS]);
+        let slots = begins.iter_mut().zip(&mut outside).zip(&*self.places).take(filled);
+        for ((begin, outside), &[down, right]) in slots {
+            if let Some(inside) = self.image.inside(down, right) {
+                (*begin, *outside, any) = (inside, false, Some(inside));
+            }
+        }
+        let any = any?;
+        for (begin, _) in begins.iter_mut().zip(outside).filter(|(_, outside)| *outside) {
+            *begin = any;
+        }
+        Some((begins, outside))
+    }
+
+    /// Where the windows at the positions that were added begin, if all of them lie inside the image.
+    /// Positions that aren't there see what the first one sees.
+    #[inline(always)]
+    fn begins(&self, filled: usize) -> Option<[usize; POSITIONS]> {
+        let image = self.image;
+        let ([first, ..], [.., last]) = (*self.places, *self.places);
+        let mut begin = image.inside(first[0], first[1])?;
+        let mut begins = [begin; POSITIONS];
+        if POSITIONS == 1 {
+            return Some(begins);
+        }
         let is_row = first[0] == last[0] && last[1].wrapping_sub(first[1]) == POSITIONS - 1;
-        if filled == POSITIONS
-            && is_row
-            && let Some(mut begin) = image.inside(first[0], first[1])
-            && image.inside(last[0], last[1]).is_some()
-        {
+        if filled == POSITIONS && is_row {
             // Neighbours, and so what is between the first and the last.
+            image.inside(last[0], last[1])?;
             let step = image.axes[1].stride.wrapping_mul(image.channels);
             for place in &mut begins {
                 *place = begin;
                 begin = begin.wrapping_add(step);
             }
-            return Some((begins, outside));
+            return Some(begins);
         }
-        let mut any = None;
-        for ((begin, outside), &[down, right]) in
-            begins.iter_mut().zip(&mut outside).zip(&*self.places).take(filled)
-        {
-            let inside = image.inside(down, right);
-            any = inside.or(any);
-            *outside = inside.is_none();
-            *begin = inside.unwrap_or(NOWHERE);
+        for (begin, &[down, right]) in begins.iter_mut().zip(&*self.places).take(filled) {
+            *begin = image.inside(down, right)?;
         }
-        let any = any?;
-        for (slot, begin) in begins.iter_mut().enumerate() {
-            if slot >= filled || *begin == NOWHERE {
-                *begin = any;
-            }
-        }
-        Some((begins, outside))
+        Some(begins)
     }
 
     /// The sums of a chunk of rows at the positions that were added; the first piece of what lies
