@@ -51,9 +51,11 @@ pub(super) fn convolve(
     [first, all]: [usize; 2],
     output: &mut [i8],
 ) -> Option<()> {
-    // Each by itself: a struct of them would be made elsewhere and copied.
-    let (mut windows, mut patch) = ([[0; PIECE]; POSITIONS], [[0; 2]; PIECE]);
-    let (mut sums, mut scales) = ([[0; POSITIONS]; ROWS], [Scale::NONE; ROWS]);
+    // Each by itself: what is put together is made elsewhere and copied.
+    let mut windows = [[0; PIECE]; POSITIONS];
+    let mut patch = [[0; 2]; PIECE];
+    let mut sums = [[0; POSITIONS]; ROWS];
+    let mut scales = [Scale::NONE; ROWS];
     let mut room =
         Room { windows: &mut windows, patch: &mut patch, sums: &mut sums, scales: &mut scales };
     let (rows, columns) = (layer.matrix.rows, layer.matrix.columns);
@@ -180,9 +182,10 @@ impl Rows<'_> {
 #[inline(always)]
 fn dot_rows(weights: &[u8], stride: usize, patch: &[[i32; 2]], sums: &mut [[i32; POSITIONS]]) {
     let columns = patch.len();
-    let last = sums.len().wrapping_sub(1).wrapping_mul(stride);
+    let last = sums.len().checked_sub(1).and_then(|rows| rows.checked_mul(stride));
     let is_whole = sums.len().is_multiple_of(isa::PACKED_ROWS);
-    let are_there = last.checked_add(columns).is_some_and(|end| end <= weights.len());
+    let are_there =
+        last.and_then(|last| last.checked_add(columns)).is_some_and(|end| end <= weights.len());
     if sums.is_empty() || columns == 0 || !is_whole || !are_there {
         return;
     }
@@ -201,7 +204,7 @@ fn dot_rows(weights: &[u8], stride: usize, patch: &[[i32; 2]], sums: &mut [[i32;
     };
     // SAFETY: there are sums, of whole kernels' rows; from the beginning of the last row there are as many
     // weights as packed columns, which aren't none, and so there are of the others; `unrolled` is no more than
-    // these. (Rows and columns are those of weights in memory: `last` doesn't wrap.)
+    // these.
     unsafe { isa::dot_packed(&mut job) }
 }
 

@@ -32,9 +32,10 @@ pub(super) fn depthwise(image: &Image<'_>, layer: &Layer<'_>, output: &mut [i8])
     if rows.size > TAPS_MAX || columns.size > TAPS_MAX || size > TAPS_MAX {
         return None;
     }
-    // Each by itself: a struct of them would be made elsewhere and copied.
+    // Each by itself: what is put together is made elsewhere and copied.
     let mut taps = [Tap { at: 0, weight: 0 }; TAPS_MAX];
-    let (mut sums, mut scales) = ([0; COUNT], [Scale::NONE; CHANNELS]);
+    let mut sums = [0; COUNT];
+    let mut scales = [Scale::NONE; CHANNELS];
     let mut room = Room { taps: &mut taps, sums: &mut sums, scales: &mut scales };
     let mut first = 0usize;
     while first < image.channels {
@@ -150,7 +151,7 @@ impl View {
                 taps: range.start,
                 taps_end: range.end,
                 bias: scale.bias.wrapping_sub(offset),
-                sums: sums.as_mut_ptr(),
+                sums: core::ptr::null_mut(),
             };
             let (mut from, mut to) = (self.from, self.to);
             for _ in 0..self.outer.count {
@@ -158,6 +159,7 @@ impl View {
                 let mut left = self.inner.count;
                 while left > 0 {
                     job.count = left.min(COUNT);
+                    job.sums = sums.as_mut_ptr();
                     job.x = image.values.get(x..)?.as_ptr();
                     // SAFETY: `count` isn't 0 and at most COUNT, an even number and as many sums as there are;
                     // there are taps, whole steps of them, which `arrange` made. `new` has shown that all inputs of

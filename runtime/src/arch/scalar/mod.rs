@@ -38,7 +38,7 @@ mod tests;
 
 use self::scales::Scale;
 use super::portable;
-use super::{BLOCK_ROWS, Finish, Kernels, Matrix, Sums};
+use super::{BLOCK_ROWS, Kernels, Matrix, Sums};
 use crate::ops::{Image, Layer};
 
 /// Those of a core that multiplies one pair at a time.
@@ -63,11 +63,6 @@ impl Kernels for Scalar {
             return dot_bytes(row.get(start..).unwrap_or_default(), x, offset);
         }
         portable::dot::<Self>(bits, row, start, x, offset)
-    }
-
-    #[inline(always)]
-    fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, outputs: &mut [i8]) {
-        scales::finish_rows(finish, first, sums, outputs);
     }
 
     #[inline(always)]

@@ -5,13 +5,11 @@
 //! function.
 
 use super::{Outputs, isa};
-use crate::arch::{Finish, Sums};
+use crate::arch::Finish;
 use crate::requantize::Multiplier;
 
 /// What sums stay below.
 const SUM_MAX: u32 = 1 << 29;
-/// Rows whose outputs are made at once.
-const ROWS: usize = 8;
 
 /// What becomes of a row's sums; kernels know the order.
 #[derive(Clone, Copy)]
@@ -126,28 +124,5 @@ fn finish_rare(
             *y = finish.output(first.wrapping_add(row), sum);
         }
         at = at.wrapping_add(places.stride);
-    }
-}
-
-/// As [`Kernels::finish_rows`](super::Kernels::finish_rows).
-#[inline(never)]
-pub(super) fn finish_rows(finish: &Finish<'_>, first: usize, sums: &Sums, to: &mut [i8]) {
-    let mut scales = [Scale::NONE; ROWS];
-    let mut ready = [0; ROWS];
-    let mut biases = finish.biases(first);
-    for ((sums, to), first) in
-        sums.chunks(ROWS).zip(to.chunks_mut(ROWS)).zip((first..).step_by(ROWS))
-    {
-        let mut row = first;
-        for ((scale, ready), (&sum, _)) in
-            scales.iter_mut().zip(&mut ready).zip(sums.iter().zip(&*to))
-        {
-            *ready = sum.wrapping_add(biases.next().unwrap_or_default());
-            *scale = Scale::new(finish.multiplier(row), 0, ready.unsigned_abs());
-            row = row.wrapping_add(1);
-        }
-        let scales = scales.get(..to.len()).unwrap_or_default();
-        let places = Places { count: 1, stride: 1, sums_step: 1 };
-        outputs(finish, first, (scales, &ready), places, to);
     }
 }

@@ -4,16 +4,17 @@ use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
 
-use super::{Scalar, convolve, depthwise, scales};
+use super::scales::{Places, Scale};
+use super::{convolve, depthwise, scales};
 use crate::arch::suite::{ALIGNMENT, placed};
-use crate::arch::{CHUNK_ROWS, Finish, Multipliers};
+use crate::arch::{Finish, Multipliers};
 use crate::format::{Clamp, Window};
 use crate::ops::testing::{BiasKind, Plain, plain, values};
 use crate::ops::{Axis, Image, Layer};
 use crate::requantize::Multiplier;
 
 mod suite {
-    crate::arch::suite::kernel_suite!(super::Scalar);
+    crate::arch::suite::kernel_suite!(super::super::Scalar);
 }
 
 /// A convolution's shapes; of a depthwise one, `rows` are the channels.
@@ -200,12 +201,21 @@ proptest! {
         let clamp = Clamp { min: a.min(b), max: a.max(b) };
         let multipliers = Multipliers::PerChannel(&table);
         let finish = Finish { bias: None, multipliers, zero_point, clamp };
-        let mut all = [0; CHUNK_ROWS];
-        all[..16].copy_from_slice(&sums);
-        let mut found = vec![0; rows];
-        scales::finish_rows(&finish, 0, &all, &mut found);
-        let expected: Vec<i8> = (0..rows).map(|row| finish.output(row, sums[row])).collect();
-        prop_assert_eq!(found, expected);
+        // Each row's sum and its opposite, outputs side by side.
+        let scale = |row: usize| Scale::new(finish.multiplier(row), 0, sums[row].unsigned_abs());
+        let scales: Vec<Scale> = (0..rows).map(scale).collect();
+        let sums: Vec<i32> = sums.iter().flat_map(|&sum| [sum, sum.wrapping_neg()]).collect();
+        let places = Places { count: 2, stride: rows, sums_step: 2 };
+        let mut found = vec![0; 2 * rows];
+        let done = scales::outputs(&finish, 0, (&scales, &sums), places, &mut found);
+        prop_assert!(done.is_some());
+        for (at, y) in found.into_iter().enumerate() {
+            let (row, sum) = (at % rows, sums[at % rows * 2 + at / rows]);
+            prop_assert_eq!(y, finish.output(row, sum));
+        }
+        let mut few = vec![0; 2 * rows - 1];
+        let done = scales::outputs(&finish, 0, (&scales, &sums), places, &mut few);
+        prop_assert!(done.is_none());
     }
 }
 

@@ -19,6 +19,20 @@ pub(super) const STEP: usize = 4;
 /// Rows that [`dot_packed`] takes at once.
 pub(super) const PACKED_ROWS: usize = 1;
 
+/// Saves the registers that aren't the caller's to lose, and the argument on top of them.
+macro_rules! save {
+    () => {
+        "push {{r4-r7, lr}}\nmov r1, r8\nmov r2, r9\nmov r3, r10\nmov r4, r11\npush {{r0-r4}}"
+    };
+}
+
+/// Restores them, and returns.
+macro_rules! restore {
+    () => {
+        "pop {{r0-r4}}\nmov r8, r1\nmov r9, r2\nmov r10, r3\nmov r11, r4\npop {{r4-r7, pc}}"
+    };
+}
+
 /// The products of a column with four rows: the input is in r6.
 macro_rules! columns_of_rows {
     () => {
@@ -53,12 +67,7 @@ macro_rules! columns_of_rows {
 pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
     naked_asm!(
         columns_of_rows!(),
-        "push {{r4-r7, lr}}",
-        "mov r1, r8",
-        "mov r2, r9",
-        "mov r3, r10",
-        "mov r4, r11",
-        "push {{r0-r4}}",
+        save!(),
         "1:", // r0: the job
         "ldr r5, [r0, #16]",
         "mov lr, r5",
@@ -109,12 +118,7 @@ pub(super) unsafe extern "C" fn dot_blocks(job: *mut Job) {
         "ldr r2, [r0, #24]",
         "cmp r1, r2",
         "bne 1b",
-        "pop {{r0-r4}}",
-        "mov r8, r1",
-        "mov r9, r2",
-        "mov r10, r3",
-        "mov r11, r4",
-        "pop {{r4-r7, pc}}",
+        restore!(),
         ".purgem bitsback_row",
         ".purgem bitsback_rows",
         step = const STEP,
@@ -211,12 +215,7 @@ macro_rules! packed_columns {
 pub(super) unsafe extern "C" fn dot_packed(job: *mut Packed) {
     naked_asm!(
         packed_columns!(),
-        "push {{r4-r7, lr}}",
-        "mov r1, r8",
-        "mov r2, r9",
-        "mov r3, r10",
-        "mov r4, r11",
-        "push {{r0-r4}}",
+        save!(),
         "movs r1, #1", // 0x7FFF in both halves
         "lsls r1, r1, #15",
         "subs r1, r1, #1",
@@ -224,12 +223,8 @@ pub(super) unsafe extern "C" fn dot_packed(job: *mut Packed) {
         "adds r1, r1, r2",
         "mov r12, r1",
         "1:", // r0: the job
-        "ldr r1, [r0, #20]",
-        "mov r8, r1",
-        "mov r10, r1",
-        "ldr r1, [r0, #24]",
-        "mov r9, r1",
-        "mov r11, r1",
+        "ldr r1, [r0, #20]\nmov r8, r1\nmov r10, r1",
+        "ldr r1, [r0, #24]\nmov r9, r1\nmov r11, r1",
         "ldr r1, [r0, #16]",
         "mov lr, r1",
         "ldr r2, [r0, #8]",
@@ -270,25 +265,16 @@ pub(super) unsafe extern "C" fn dot_packed(job: *mut Packed) {
         "mov r7, r11",
         "lsls r2, r7, #16",
         "subs r6, r6, r2",
-        "ldr r2, [r1]",
-        "adds r4, r4, r2",
-        "ldr r2, [r1, #4]",
-        "adds r5, r5, r2",
-        "ldr r2, [r1, #8]",
-        "adds r6, r6, r2",
-        "ldr r2, [r1, #12]",
-        "adds r7, r7, r2",
+        "ldr r2, [r1]\nadds r4, r4, r2",
+        "ldr r2, [r1, #4]\nadds r5, r5, r2",
+        "ldr r2, [r1, #8]\nadds r6, r6, r2",
+        "ldr r2, [r1, #12]\nadds r7, r7, r2",
         "stm r1!, {{r4-r7}}",
         "str r1, [r0, #28]",
         "ldr r2, [r0, #32]",
         "cmp r1, r2",
         "bne 1b",
-        "pop {{r0-r4}}",
-        "mov r8, r1",
-        "mov r9, r2",
-        "mov r10, r3",
-        "mov r11, r4",
-        "pop {{r4-r7, pc}}",
+        restore!(),
         ".purgem bitsback_split",
         ".purgem bitsback_packed",
         ".purgem bitsback_pair",
@@ -307,12 +293,7 @@ pub(super) unsafe extern "C" fn dot_packed(job: *mut Packed) {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn dot_taps(job: *const Taps) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r1, r8",
-        "mov r2, r9",
-        "mov r3, r10",
-        "mov r4, r11",
-        "push {{r0-r4}}",
+        save!(),
         "ldm r0!, {{r3, r4}}",
         "lsls r2, r4, #1",
         "mov r12, r2",
@@ -355,23 +336,45 @@ pub(super) unsafe extern "C" fn dot_taps(job: *const Taps) {
         "subs r1, r1, #2",
         "mov lr, r1",
         "bhi 1b",
-        "pop {{r0-r4}}",
-        "mov r8, r1",
-        "mov r9, r2",
-        "mov r10, r3",
-        "mov r11, r4",
-        "pop {{r4-r7, pc}}",
+        restore!(),
         step = const super::TAPS_STEP,
     )
 }
 
-/// The outputs of rows from their sums: 33 instructions each.
+/// r0 times the multiplier: r4 and r5 are the upper and the lower half of its fraction, r7 is its shift, r6 is 0.
 ///
 /// With a sum of a = 2¹⁶·a₁ + a₀, a₀ signed, and a fraction of b = 2¹⁶·b₁ + b₀, the product is
 /// 2³²·a₁b₁ + 2¹⁶·m + r where m = a₁b₀ + a₀b₁ + ⌊a₀b₀ / 2¹⁶⌋ and 0 ≤ r < 2¹⁶. As |a| < 2²⁹ and 0 ≤ b < 2³¹,
 /// |m| < 2³⁰ + 2²⁹ + 2¹⁵, and nothing overflows. Rounded half up to a multiple of 2³¹, which r can't
 /// change, it is 2·a₁b₁ + ⌊m / 2¹⁵⌋, and one more where the bit is set that ASRS shifts out last, into
 /// the carry. So is the second rounding made, of a number that is one less where it's negative.
+macro_rules! rescale {
+    () => {
+        concat!(
+            "sxth r1, r0\n",
+            "asrs r0, r0, #16\n",
+            "adcs r0, r0, r6\n",
+            "mov r2, r5\n",
+            "muls r2, r1, r2\n",
+            "asrs r2, r2, #16\n",
+            "mov r3, r5\n",
+            "muls r3, r0, r3\n",
+            "adds r2, r2, r3\n",
+            "muls r1, r4, r1\n",
+            "adds r2, r2, r1\n",
+            "muls r0, r4, r0\n",
+            "lsls r0, r0, #1\n",
+            "asrs r2, r2, #15\n",
+            "adcs r0, r0, r2\n",
+            "asrs r1, r0, #31\n",
+            "adds r0, r0, r1\n",
+            "asrs r0, r0, r7\n",
+            "adcs r0, r0, r6\n",
+        )
+    };
+}
+
+/// The outputs of rows from their sums: 33 instructions each.
 ///
 /// # Safety
 /// From `job.scales` to `job.scales_end` is at least one scale; at `job.sums`, and `job.sums_step` bytes further for each row more, are as many
@@ -384,21 +387,12 @@ pub(super) unsafe extern "C" fn dot_taps(job: *const Taps) {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn outputs(job: *mut Outputs) {
     naked_asm!(
-        "push {{r4-r7, lr}}",
-        "mov r1, r8",
-        "mov r2, r9",
-        "mov r3, r10",
-        "mov r4, r11",
-        "push {{r0-r4}}",
+        save!(),
         "sub sp, #4",
-        "ldr r1, [r0, #24]",
-        "mov lr, r1",
-        "ldr r1, [r0, #28]",
-        "mov r12, r1",
-        "ldr r1, [r0, #32]",
-        "mov r10, r1",
-        "ldr r1, [r0, #36]",
-        "mov r11, r1",
+        "ldr r1, [r0, #24]\nmov lr, r1",
+        "ldr r1, [r0, #28]\nmov r12, r1",
+        "ldr r1, [r0, #32]\nmov r10, r1",
+        "ldr r1, [r0, #36]\nmov r11, r1",
         "movs r6, #0",
         "1:", // r0: the job
         "ldr r1, [r0, #8]",
@@ -423,25 +417,7 @@ pub(super) unsafe extern "C" fn outputs(job: *mut Outputs) {
         "mov r3, r8",
         "ldm r3!, {{r0}}",
         "mov r8, r3",
-        "sxth r1, r0",
-        "asrs r0, r0, #16",
-        "adcs r0, r0, r6",
-        "mov r2, r5",
-        "muls r2, r1, r2",
-        "asrs r2, r2, #16",
-        "mov r3, r5",
-        "muls r3, r0, r3",
-        "adds r2, r2, r3",
-        "muls r1, r4, r1",
-        "adds r2, r2, r1",
-        "muls r0, r4, r0",
-        "lsls r0, r0, #1",
-        "asrs r2, r2, #15",
-        "adcs r0, r0, r2",
-        "asrs r1, r0, #31",
-        "adds r0, r0, r1",
-        "asrs r0, r0, r7",
-        "adcs r0, r0, r6",
+        rescale!(),
         "add r0, r0, r12",
         "cmp r0, r10",
         "bge 3f",
@@ -463,11 +439,6 @@ pub(super) unsafe extern "C" fn outputs(job: *mut Outputs) {
         "cmp r1, r2",
         "bne 1b",
         "add sp, #4",
-        "pop {{r0-r4}}",
-        "mov r8, r1",
-        "mov r9, r2",
-        "mov r10, r3",
-        "mov r11, r4",
-        "pop {{r4-r7, pc}}",
+        restore!(),
     )
 }
