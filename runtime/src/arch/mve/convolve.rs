@@ -8,6 +8,7 @@ use core::mem::MaybeUninit;
 
 use super::outputs::{self, outputs_any, outputs_right, raise};
 use super::parameters::{Quad, hold};
+use super::positions::{Pixels, Spots};
 use super::products::{Six, Sums, pairs_are_bytes};
 use super::weights::Calls;
 use super::windows::{Patch, Window, Windows, fill};
@@ -72,7 +73,8 @@ pub(super) fn convolve(
                     let count = sweep.windows.inside.end.wrapping_sub(right);
                     let [_, next] = sweep.windows.next;
                     let both = [&mut *sums, &mut []];
-                    done = sweep.run::<false>([begin, next, count], [1; 2], [at, all], both, output);
+                    done =
+                        sweep.run::<false>([begin, next, count], [1; 2], [at, all], both, output);
                     if done == 0 {
                         inside.add(window, at);
                         done = 1;
@@ -140,51 +142,6 @@ pub(super) fn convolve_and_pool(
     sweep.is_exact()
 }
 
-/// Positions at once, and where their outputs begin.
-#[derive(Default)]
-struct Spots {
-    windows: [Window; POSITIONS],
-    places: [usize; POSITIONS],
-    count: usize,
-}
-
-impl Spots {
-    /// Adds a position. Those that won't be there are as the first one.
-    #[inline(always)]
-    fn add(&mut self, window: Window, at: usize) {
-        if self.count == 0 {
-            (self.windows, self.places) = ([window; POSITIONS], [at; POSITIONS]);
-        } else if let (Some(to), Some(place)) =
-            (self.windows.get_mut(self.count), self.places.get_mut(self.count))
-        {
-            (*to, *place) = (window, at);
-        }
-        self.count = self.count.wrapping_add(1);
-    }
-}
-
-/// Windows of a pooling whose largest outputs are made at once.
-#[derive(Default)]
-struct Pixels {
-    /// The position that each begins with, and how many there are, down and right.
-    windows: [[[usize; 2]; 2]; POSITIONS],
-    places: [usize; POSITIONS],
-    count: usize,
-}
-
-impl Pixels {
-    /// Adds a window. Those that won't be there are as the last one.
-    #[inline(always)]
-    fn add(&mut self, [rows, columns]: &[Axis; 2], [down, right]: [usize; 2], at: usize) {
-        let ((down, top), (right, left)) = (rows.taps(down), columns.taps(right));
-        let window = [[top, left], [down.len(), right.len()]];
-        for (to, place) in self.windows.iter_mut().zip(&mut self.places).skip(self.count) {
-            (*to, *place) = (window, at);
-        }
-        self.count = self.count.wrapping_add(1);
-    }
-}
-
 /// Some rows at some positions.
 struct Sweep<'a> {
     windows: Windows<'a>,
@@ -209,8 +166,10 @@ impl<'a> Sweep<'a> {
         layer: &'a Layer<'a>,
         room: &'a mut Room<QUADS>,
     ) -> (Self, &'a mut Sums) {
-        // SAFETY: it changes a flag alone, which says no more what came before.
-        unsafe { pairs_are_bytes() };
+        if layer.matrix.layout() == Layout::Pairs {
+            // SAFETY: it changes a flag alone, which says no more what came before.
+            unsafe { pairs_are_bytes() };
+        }
         let Room { patches, biases, sums, quads } = room;
         let sweep = Self {
             windows: Windows::new(image),
@@ -230,7 +189,8 @@ impl<'a> Sweep<'a> {
     /// Whether all weights were bytes.
     fn is_exact(&self) -> Option<()> {
         // SAFETY: it changes a flag alone.
-        let is_exact = self.layer.matrix.layout() == Layout::RowMajor || unsafe { pairs_are_bytes() } != 0;
+        let is_exact =
+            self.layer.matrix.layout() == Layout::RowMajor || unsafe { pairs_are_bytes() } != 0;
         is_exact.then_some(())
     }
 
@@ -247,7 +207,8 @@ impl<'a> Sweep<'a> {
         }
         self.calls.take(&self.layer.matrix, [self.start, self.rows])?;
         let (calls, mut are_aimed) = (&mut self.calls, Some(()));
-        self.windows.for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
+        self.windows
+            .for_few_pieces(&mut |piece| are_aimed = are_aimed.and_then(|()| calls.aim(piece)));
         are_aimed?;
         self.hold_parameters();
         if self.offset != 0 {
@@ -284,7 +245,8 @@ impl<'a> Sweep<'a> {
         });
         for (bias, sum) in self.biases.iter_mut().zip(sums).take(pairs) {
             // SAFETY: `hold_parameters` has set those of all rows, and the loop above the sums.
-            let ([sums, ..], [biases, ..]) = unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
+            let ([sums, ..], [biases, ..]) =
+                unsafe { (sum.assume_init_read(), bias.assume_init_read()) };
             let [a, b] = sums.map(|sum| sum.wrapping_mul(self.offset));
             bias.write([[biases[0].wrapping_add(a), biases[1].wrapping_add(b)]; POSITIONS]);
         }
@@ -304,7 +266,8 @@ impl<'a> Sweep<'a> {
         let count = count.wrapping_sub(count % POSITIONS);
         let [below, beside] = self.windows.next;
         let [height, width] = size.map(|size| size.wrapping_sub(1));
-        let last = begin.wrapping_add(height.wrapping_mul(below)).wrapping_add(width.wrapping_mul(beside));
+        let last =
+            begin.wrapping_add(height.wrapping_mul(below)).wrapping_add(width.wrapping_mul(beside));
         let first = self.windows.inside([begin; POSITIONS], count, next);
         let (Some([first, ..]), Some(_), Some(mut task)) = (
             first,

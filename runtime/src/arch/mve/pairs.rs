@@ -21,7 +21,8 @@ pub(super) fn kernel(x: &[i8], offset: i16) -> Option<(Quads, i32)> {
     Some(match offset {
         0 => (quads_pairs_w8a8, 0),
         128 => {
-            let len = i32::try_from(x.len()).ok().filter(|_| x.len() <= MAX_COLUMNS && !x.is_empty())?;
+            let len =
+                i32::try_from(x.len()).ok().filter(|_| x.len() <= MAX_COLUMNS && !x.is_empty())?;
             // SAFETY: there are inputs.
             let sum = unsafe { sum_i8(x.as_ptr(), x.len()) }.wrapping_add(len.wrapping_mul(128));
             (quads_pairs_w8u8, sum.wrapping_mul(128))
