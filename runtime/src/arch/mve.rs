@@ -9,6 +9,7 @@
 //! | `dense`, `pairs`, `nibbles` | rows times one vector, of 8 bits, in pairs, and of 4 bits |
 //! | `convolve` | convolutions of bytes: some rows over all positions |
 //! | `windows`, `weights` | what they gather and multiply, a piece at a time |
+//! | `positions` | where they do |
 //! | `products`, `outputs` | their kernels |
 //! | `depthwise`, `taps` | depthwise convolutions, and their kernels |
 //! | `parameters` | biases and multipliers as vectors |
@@ -26,6 +27,7 @@ mod outputs;
 mod pairs;
 mod parameters;
 mod pixels;
+mod positions;
 mod products;
 mod taps;
 mod weights;

@@ -8,6 +8,7 @@ use core::mem::MaybeUninit;
 
 use super::outputs::{self, outputs_any, outputs_right, raise};
 use super::parameters::{Quad, hold};
+use super::positions::{Pixels, Spots};
 use super::products::{Six, Sums, pairs_are_bytes};
 use super::weights::Calls;
 use super::windows::{Patch, Window, Windows, fill};
@@ -141,51 +142,6 @@ pub(super) fn convolve_and_pool(
     sweep.is_exact()
 }
 
-/// Positions at once, and where their outputs begin.
-#[derive(Default)]
-struct Spots {
-    windows: [Window; POSITIONS],
-    places: [usize; POSITIONS],
-    count: usize,
-}
-
-impl Spots {
-    /// Adds a position. Those that won't be there are as the first one.
-    #[inline(always)]
-    fn add(&mut self, window: Window, at: usize) {
-        if self.count == 0 {
-            (self.windows, self.places) = ([window; POSITIONS], [at; POSITIONS]);
-        } else if let (Some(to), Some(place)) =
-            (self.windows.get_mut(self.count), self.places.get_mut(self.count))
-        {
-            (*to, *place) = (window, at);
-        }
-        self.count = self.count.wrapping_add(1);
-    }
-}
-
-/// Windows of a pooling whose largest outputs are made at once.
-#[derive(Default)]
-struct Pixels {
-    /// The position that each begins with, and how many there are, down and right.
-    windows: [[[usize; 2]; 2]; POSITIONS],
-    places: [usize; POSITIONS],
-    count: usize,
-}
-
-impl Pixels {
-    /// Adds a window. Those that won't be there are as the last one.
-    #[inline(always)]
-    fn add(&mut self, [rows, columns]: &[Axis; 2], [down, right]: [usize; 2], at: usize) {
-        let ((down, top), (right, left)) = (rows.taps(down), columns.taps(right));
-        let window = [[top, left], [down.len(), right.len()]];
-        for (to, place) in self.windows.iter_mut().zip(&mut self.places).skip(self.count) {
-            (*to, *place) = (window, at);
-        }
-        self.count = self.count.wrapping_add(1);
-    }
-}
-
 /// Some rows at some positions.
 struct Sweep<'a> {
     windows: Windows<'a>,
@@ -210,8 +166,10 @@ impl<'a> Sweep<'a> {
         layer: &'a Layer<'a>,
         room: &'a mut Room<QUADS>,
     ) -> (Self, &'a mut Sums) {
-        // SAFETY: it changes a flag alone, which says no more what came before.
-        unsafe { pairs_are_bytes() };
+        if layer.matrix.layout() == Layout::Pairs {
+            // SAFETY: it changes a flag alone, which says no more what came before.
+            unsafe { pairs_are_bytes() };
+        }
         let Room { patches, biases, sums, quads } = room;
         let sweep = Self {
             windows: Windows::new(image),

@@ -34,8 +34,8 @@ pub(super) struct Task {
     min: i32,
     max: i32,
     zero_point: i32,
-    /// Of bytes, columns. Of nibbles: whole steps, pairs of columns behind them, and the last column's input if it is in
-    /// no pair.
+    /// Of bytes, columns. Of nibbles: whole steps, pairs of columns behind them, and the last column's input if
+    /// it is in no pair.
     steps: usize,
     rest: usize,
     odd: *const i8,

@@ -78,6 +78,9 @@ struct Room {
     quads: [MaybeUninit<Quad>; CHANNELS / QUAD],
 }
 
+/// A kernel that makes outputs.
+type Kernel = unsafe extern "C" fn(&mut Task);
+
 /// The outputs of as many filters as there are channels, or `None` where these kernels don't take the layer.
 #[inline(never)]
 pub(super) fn depthwise(
@@ -226,24 +229,9 @@ impl<'a> Sweep<'a> {
         for (down, row_run) in rows.runs() {
             for (right, column_run) in columns.runs() {
                 let taps = [row_run.taps.clone(), column_run.taps.clone()];
-                let [row_taps, column_taps] = taps.clone().map(|taps| taps.len());
-                let is_inside = row_taps == rows.size && column_taps == columns.size;
-                let parted = match self.taps {
-                    [a, b] if self.are_right && !is_inside => {
-                        part([a.offsets, b.offsets], [rows.size, columns.size], &taps)
-                    }
-                    _ => None,
-                };
-                task.edge = parted.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
-                let kernel = match self.taps.len() {
-                    1 if self.are_right && is_inside => inside_1,
-                    2 if self.are_right && is_inside => inside_2,
-                    _ if parted.is_some() => edge_parted,
-                    _ => {
-                        mask(self.taps, columns.size, &taps);
-                        if self.are_right { edge_right } else { edge_any }
-                    }
-                };
+                let (kernel, edge) =
+                    kernel(self.taps, self.are_right, [rows.size, columns.size], &taps);
+                task.edge = edge.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
                 // The longer side of the positions that have these taps is the inner loop's.
                 let is_high = row_run.count > column_run.count;
                 let [lines, count] = if is_high {
@@ -276,6 +264,31 @@ impl<'a> Sweep<'a> {
         }
         Some(())
     }
+}
+
+/// The kernel for windows of this height and width, of which these rows and columns of taps are inside the image,
+/// and their edge if it looks at one.
+fn kernel(
+    taps: &mut [Taps],
+    are_right: bool,
+    [height, width]: [usize; 2],
+    inside: &[Range<usize>; 2],
+) -> (Kernel, Option<Edge>) {
+    let [rows, columns] = inside;
+    let is_inside = rows.len() == height && columns.len() == width;
+    match taps {
+        [_] if are_right && is_inside => return (inside_1, None),
+        [_, _] if are_right && is_inside => return (inside_2, None),
+        [a, b] if are_right => {
+            let edge = part([a.offsets, b.offsets], [height, width], inside);
+            if edge.is_some() {
+                return (edge_parted, edge);
+            }
+        }
+        _ => {}
+    }
+    mask(taps, width, inside);
+    (if are_right { edge_right } else { edge_any }, None)
 }
 
 /// Where a window begins, before the image as well, wrapping.

@@ -126,7 +126,8 @@ impl<'a> Calls<'a> {
     /// Adds the sums of products of the piece that calls are for to `init`, or to `sums` themselves.
     ///
     /// # Safety
-    /// They were aimed at a piece, and at each position there are as many inputs as it has columns. There are sums of all pairs, and
+    /// They were aimed at a piece, and at each position there are as many inputs as it has columns. There are
+    /// sums of all pairs, and
     /// `init` or they have a value.
     #[inline(always)]
     pub(super) unsafe fn multiply(

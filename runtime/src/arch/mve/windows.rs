@@ -189,7 +189,8 @@ impl<'a> Windows<'a> {
     #[inline(never)]
     pub(super) fn line(&self, down: usize) -> Line {
         let [rows, columns] = &self.image.axes;
-        let top = rows.inside(down).filter(|_| columns.dilation == 1);
+        let are_together = columns.dilation == 1 || columns.size == 1;
+        let top = rows.inside(down).filter(|_| are_together);
         let line = columns.input.wrapping_mul(self.image.channels);
         Line { down, begin: top.map(|top| top.wrapping_mul(line)) }
     }
