@@ -24,7 +24,7 @@ const NEAR: f64 = 0.25;
 /// With --check, the least percent of a core's layers that are predicted within [`CLOSE`], and the
 /// largest error of one.
 const LEAST_CLOSE: f64 = 90.0;
-const LARGEST: f64 = 0.6;
+const LARGEST: f64 = 0.5;
 /// Layers of each path that `cargo xtask test` draws.
 const CHECKED: usize = 1;
 
@@ -35,7 +35,7 @@ const CHECKED: usize = 1;
 /// other layers are counted first, and the costs of each path through the kernels are solved from
 /// them, by least squares, and written to compressor/src/cost/prediction/constants.tsv: after a change of
 /// kernels. With --check, it fails where fewer than 90 % of a core's layers are predicted within a tenth, or
-/// one is off by more than 60 %.
+/// one is off by more than 50 %.
 ///
 /// Exit codes: 0 compared, 1 failed, 2 wrong usage, 3 QEMU or a toolchain is missing.
 #[derive(clap::Args)]
