@@ -113,7 +113,7 @@ mod tests {
             .map(|i| {
                 let lead = (i * 7_919 % 200) as u8;
                 let place = (i * 104_729 % 10_007) as f64 / 10_007.0;
-                (lead, place < 0.2 * (-f64::from(lead) / 25.0).exp())
+                (lead, place < 0.2 * (-f64::from(lead) / 12.0).exp())
             })
             .collect()
     }
