@@ -13,8 +13,9 @@ use crate::arch::{Isa, Kernels, bytes_of};
 use crate::features::Features;
 use crate::format::{Affine, Layout, OpFault, Source, Tensor, UnpackedLayer, Window, read_fields};
 
-/// Least positions for which lists are made of decoded filters.
+/// Least positions, and weights of a filter, for which lists are made of decoded ones.
 const LISTED_POSITIONS: usize = 16;
+const LISTED_COLUMNS: usize = 64;
 
 /// y = requantize(W ⋆ x + b). Weights: filters × kernel height × kernel width × channels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,8 +118,9 @@ impl<W> Conv2d<W> {
         let count = self.output.shape.channels();
         // `max(1)`: there are filters, but the compiler can't know.
         let positions = self.output.len() / count.max(1);
-        let listed = Isa::DOT_LISTED.is_some() && positions >= LISTED_POSITIONS;
-        Rows { count, columns: self.columns(lag), lag, listed }
+        let columns = self.columns(lag);
+        let pays = positions >= LISTED_POSITIONS && columns >= LISTED_COLUMNS;
+        Rows { count, columns, lag, listed: Isa::DOT_LISTED.is_some() && pays }
     }
 
     /// Computes the output with filters from `feed`, and pools it where `pool` is there.

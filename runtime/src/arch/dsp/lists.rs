@@ -21,8 +21,6 @@ use super::positions::{POSITIONS, dot_packed};
 const LISTED: u8 = 0x80;
 /// Bytes of a head, and of two entries.
 const PAIR: usize = 4;
-/// Least weights of a row that becomes a list: those of shorter ones are few enough.
-const LEAST_COLUMNS: usize = 64;
 /// Bits of the number of words, whatever an entry says.
 const SLOT_BITS: u32 = 7;
 
@@ -41,9 +39,6 @@ pub(super) fn put_filter(weights: &[u8], row: &mut [u8]) {
 /// Makes a list of a row's weights, unless it would be slower, or longer; then `row` has no meaning.
 fn list(weights: &[u8], row: &mut [u8]) -> Option<()> {
     let columns = row.len();
-    if columns < LEAST_COLUMNS {
-        return None;
-    }
     // An entry takes as long as 2.4 of all columns.
     let limit = columns / 16 * 13 & !(PAIR - 1);
     let mut room = row.get_mut(..limit)?;
@@ -99,10 +94,13 @@ pub(super) fn dot_listed(
             row = row.wrapping_add(done.checked_div(len).unwrap_or_default());
             next = next.wrapping_add(done);
         }
-        // A row that is no list, if any are left.
+        // Rows that are no lists, if any are left: up to the next one that is.
+        let behind = (row..end).zip(bytes.chunks(len.max(1)).skip(row.wrapping_sub(rows.start)));
+        let others = behind.skip(1).take_while(|(_, row)| row.first() != Some(&LISTED)).count();
         if row < end {
-            dot_packed(matrix, first, row..row.wrapping_add(1), patches, sums);
-            (row, next) = (row.wrapping_add(1), next.wrapping_add(len));
+            let others = others.wrapping_add(1);
+            dot_packed(matrix, first, row..row.wrapping_add(others), patches, sums);
+            (row, next) = (row.wrapping_add(others), next.wrapping_add(others.wrapping_mul(len)));
         }
     }
 }
