@@ -42,7 +42,7 @@ pub(super) fn table(summary: &Summary) -> String {
     let mut text =
         table::layout(&heads, &[Align::Left, Align::Right, Align::Right, Align::Left], &rows);
     if let Some(speed) = &summary.instructions {
-        text += &format!("\n* {}", basis(speed));
+        text += &format!("* {}\n", basis(speed));
     }
     text
 }

@@ -114,7 +114,7 @@ mod tests {
         speed.compressed.is_given = true;
         let page = section(Some(&speed), &ReportConfig::default());
         assert!(
-            page.contains("has that RAM") && page.contains("<td class=\"n\">0.250</td>"),
+            page.contains("has that RAM") && page.contains("<td class=\"n\">0.25</td>"),
             "{page}"
         );
         assert_eq!(section(None, &ReportConfig::default()), "");

@@ -97,10 +97,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if all > 1 { vec![1, all] } else { vec![1] };
     let mut rows = Vec::new();
-    for subject in subjects(&root, &folder, &args.compressed)? {
-        if args.network.as_ref().is_some_and(|name| *name != subject.name) {
-            continue;
-        }
+    for subject in subjects(&root, &folder, args)? {
         for &threads in &threads {
             for batch in BATCHES {
                 let row = row(&root, &python, &subject, [batch, threads], args)?;
@@ -115,15 +112,17 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if args.keep { keep(&root, &rows) } else { Ok(()) }
 }
 
-/// All networks, written and exported.
-fn subjects(
-    root: &Path,
-    folder: &Path,
-    compressed: &[PathBuf],
-) -> Result<Vec<Subject>, XtaskError> {
+/// All networks, written and exported, or the one that is asked for.
+fn subjects(root: &Path, folder: &Path, args: &Args) -> Result<Vec<Subject>, XtaskError> {
     let bitsback = pytorch::build(root)?;
     let mut subjects = Vec::new();
+    let is_wanted = |name: &str| args.network.as_deref().is_none_or(|network| network == name);
+    let is_dense_of =
+        |(name, _, dense): &(&str, &str, &str), shape| is_wanted(name) && *dense == shape;
     for shape in HOST_SHAPES {
+        if !is_wanted(shape.name) && !COMPRESSED.iter().any(|of| is_dense_of(of, shape.name)) {
+            continue;
+        }
         let model = shape.model(Layout::RowMajor)?;
         let path = folder.join(format!("{}.bbk", shape.name));
         fs::write(&path, &model).map_err(|source| file("write", &path, source))?;
@@ -140,9 +139,10 @@ fn subjects(
             subjects.push(Subject { name, error_percent: None, model, exports });
         }
     }
-    for path in compressed {
+    for path in &args.compressed {
         subjects.push(finished(&bitsback, folder, path)?);
     }
+    subjects.retain(|subject| is_wanted(&subject.name));
     Ok(subjects)
 }
 
