@@ -35,8 +35,8 @@ Examples:
   bitsback compress jobs/lenet-5.toml --target cortex-m55
   bitsback compress jobs/lenet-5.toml --resume       start, or go on where it stopped
 
-With [requirements] beyond error_rise_points, a front of [front] points is traced, and the most
-compressed point that meets everything becomes the model; all stay in DIR/front.
+With [requirements] beyond error_rise_points and accepted_error_percent, a front of [front] points is
+traced, and the most compressed point that meets everything becomes the model; all stay in DIR/front.
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 the network has no integer form, 5 no model meets
 the job's requirements, or the network is no better than chance (the nearest model is there), 6 too

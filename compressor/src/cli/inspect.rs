@@ -382,7 +382,7 @@ fn decides(contents: &Contents) -> String {
     let mut text =
         format!("sure    where the largest output leads by {} ({step})\n", contents.margin);
     if let Some(decision) = &contents.decision {
-        text += &format!("        {}\n", margin::sentence(decision));
+        text += &format!("        {}\n", margin::promise(decision));
         for (found, of) in [
             (Some(&decision.held_out), "validation examples held out"),
             (decision.test.as_ref(), "test examples"),

@@ -160,14 +160,18 @@ impl Margin {
     }
 }
 
+/// What is promised of a model's decisions.
+pub(super) fn promise(decision: &DecisionSummary) -> String {
+    format!(
+        "at most {} % of that wrong with {} % confidence",
+        significant(decision.accepted_error_percent),
+        percent(decision.confidence)
+    )
+}
+
 /// A model's decisions in a sentence.
 pub(super) fn sentence(decision: &DecisionSummary) -> String {
-    let DecisionSummary { accepted_error_percent, confidence, .. } = decision;
-    let promise = format!(
-        "at most {} % of that wrong with {} % confidence",
-        significant(*accepted_error_percent),
-        percent(*confidence)
-    );
+    let promise = promise(decision);
     match decision.margin {
         None => format!("no margin keeps {promise}"),
         Some(0) => format!("sure of everything, and {promise}"),

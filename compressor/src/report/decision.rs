@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(section(None), "");
         let page = section(Some(&decision(Some(Accepted::new(10_000, 9_500, 31)))));
         for text in
-            ["leads all others by 8 steps", "at most 1 % of", "95 % confidence", "9,500", "0.326"]
+            ["leads all others by 8 steps", "at most 1.00 % of", "95 % confidence", "9,500", "0.33"]
         {
             assert!(page.contains(text), "{text}: {page}");
         }

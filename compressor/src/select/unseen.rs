@@ -42,7 +42,8 @@ pub(super) fn chance(seen: Seen, percent: f64) -> f64 {
     if wrong > n {
         return chance_of_many(n, x, wrong);
     }
-    // P(0) is the product of (n − i)/(2n − i); P(k + 1)/P(k) = (wrong − k)(n − k) / ((k + 1)(n − wrong + k + 1)).
+    // P(0) is the product of (n − i)/(2n − i), and
+    // P(k + 1)/P(k) = (wrong − k)(n − k) / ((k + 1)(n − wrong + k + 1)).
     let mut log = 0.0;
     for i in 0..wrong {
         log += ((n - i) as f64).ln() - ((2 * n - i) as f64).ln();
