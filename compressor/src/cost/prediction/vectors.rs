@@ -1,5 +1,5 @@
-//! Convolutions with vectors, by `mve`: rows in chunks, three positions at a time, inside the image and at its
-//! edges apart.
+//! Convolutions with vectors, by `mve`: rows in chunks, three positions at a time, inside the image and at
+//! its edges apart.
 
 use std::ops::Range;
 
@@ -33,6 +33,28 @@ struct Threes {
     edge_rows: f64,
     edge_copies: f64,
     edge_vectors: f64,
+}
+
+impl Threes {
+    /// What they take for a chunk of filters, with windows of so many pieces and vectors.
+    fn count(&self, counts: &mut Counts, pieces: f64, vectors: f64) {
+        counts.add_all(
+            1.0,
+            [
+                ("run", self.runs),
+                ("three", self.run),
+                ("spots", self.spots),
+                ("edges", self.edges),
+                ("edge-piece", self.edges * pieces),
+                ("piece", (self.run + self.spots) * (pieces - 1.0)),
+                ("edge-copy", self.edge_copies * pieces),
+                ("edge-row", self.edge_rows),
+                ("edge-vector", self.edge_vectors),
+                ("edge-clipped", self.clipped * pieces),
+                ("edge-clipped-vector", self.clipped * vectors),
+            ],
+        );
+    }
 }
 
 impl Convolution<'_> {
@@ -236,22 +258,7 @@ impl Convolution<'_> {
                 ("paired-vector", (paired / 2) as f64 * vectors),
             ],
         );
-        counts.add_all(
-            1.0,
-            [
-                ("run", threes.runs),
-                ("three", threes.run),
-                ("spots", threes.spots),
-                ("edges", threes.edges),
-                ("edge-piece", threes.edges * all_pieces),
-                ("piece", inside * (all_pieces - 1.0)),
-                ("edge-copy", threes.edge_copies * all_pieces),
-                ("edge-row", threes.edge_rows),
-                ("edge-vector", threes.edge_vectors),
-                ("edge-clipped", threes.clipped * all_pieces),
-                ("edge-clipped-vector", threes.clipped * vectors),
-            ],
-        );
+        threes.count(counts, all_pieces, vectors);
         self.vector_gathers(counts, inside, &pieces);
         let outputs = self.pooled().map_or(all, |pool| {
             let words = (count.div_ceil(2) * 2 * POSITIONS).div_ceil(4) as f64;
