@@ -319,11 +319,16 @@ impl ModelBuilder {
 
     /// The file.
     pub(crate) fn finish(self) -> Result<Vec<u8>, ModelBuilderError> {
+        // A softmax has the one scale that there is for it.
+        let output_scale = match self.ops.last() {
+            Some(Op::Softmax(_)) => 1.0 / 256.0,
+            _ => 1.0,
+        };
         let meta = Meta {
             name: self.name,
             input: self.input,
             input_scale: 1.0,
-            output_scale: 1.0,
+            output_scale,
             ..Meta::default()
         };
         let length =
