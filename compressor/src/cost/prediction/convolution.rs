@@ -62,6 +62,16 @@ impl Convolution<'_> {
             for rows in batches {
                 self.vectors(counts, rows);
             }
+        } else if batches.iter().any(|rows| self.is_packed(rows.len())) {
+            for rows in batches {
+                if self.is_packed(rows.len()) {
+                    self.packed(counts, rows);
+                } else {
+                    let mut gathers = Gathers::new(self);
+                    gathers.add_all();
+                    gathers.count(counts, rows);
+                }
+            }
         } else if self.pool.is_none() && !is_direct {
             self.filters(counts, columns);
         } else {

@@ -85,6 +85,8 @@ pub(crate) struct Kernels {
     pub(crate) tabled: usize,
     /// Stretches of windows along an axis that depthwise kernels take: `SPANS_MAX` or `RUNS_MAX`.
     pub(crate) runs: usize,
+    /// Rows that kernels for packed inputs take at once: `PACKED_ROWS`.
+    pub(crate) packed_rows: usize,
     /// Weights of coded filters that are decoded at once: `DECODED_MAX`.
     pub(crate) decoded: usize,
 }
@@ -178,7 +180,8 @@ impl Core {
             patch: 576,
             inputs: usize::MAX,
             tabled: 1,
-            runs: 9,
+            runs: usize::MAX,
+            packed_rows: 1,
             decoded: 608,
         };
         match self.counted() {
@@ -192,16 +195,17 @@ impl Core {
                 tabled: 256,
                 runs: 16,
                 decoded: 1200,
+                ..SCALAR
             },
             Self::CortexM55 => Kernels {
                 family: Family::Vectors,
                 piece: 384,
                 patch: 1152,
-                runs: usize::MAX,
                 decoded: 2048,
                 ..SCALAR
             },
-            Self::CortexA53 => Kernels { family: Family::Neon, decoded: 2048, ..SCALAR },
+            Self::CortexA53 => Kernels { family: Family::Neon, runs: 9, decoded: 2048, ..SCALAR },
+            Self::Riscv32Imc => Kernels { packed_rows: 2, ..SCALAR },
             _ => SCALAR,
         }
     }

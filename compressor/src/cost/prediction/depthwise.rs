@@ -4,12 +4,13 @@
 use super::convolution::segments;
 use super::cores::{Family, Kernels};
 use super::counts::Counts;
+use super::depthwise_taps::TAPS_MAX;
 use super::parameters::Parameters;
 use super::path::{Form, Way};
 use super::windows::Axis;
 
 /// Fewest channels that groups are made of, and channels of one.
-const LANES: usize = 4;
+pub(super) const LANES: usize = 4;
 /// Most taps of a group.
 const TAPS: usize = 49;
 /// Taps along a side, and columns of an image that are spread at once, of `dsp`'s kernel for 3 × 3 taps.
@@ -34,6 +35,10 @@ impl Depthwise<'_> {
         let are_alike = parameters.form != Form::Coded && parameters.rows == *channels;
         let taps = rows.size * columns.size;
         let is_threes = [rows.size, columns.size] == [THREES; 2] && columns.dilation == 1;
+        let (least, most) = match kernels.family {
+            Family::Scalar => (1, TAPS_MAX),
+            _ => (LANES, TAPS),
+        };
         let takes = match kernels.family {
             Family::Vectors => {
                 let down = (rows.size - 1) * rows.dilation * columns.input;
@@ -49,7 +54,7 @@ impl Depthwise<'_> {
             }
         };
         match () {
-            () if !are_alike || parameters.rows < LANES || taps > TAPS || !takes => Way::Channels,
+            () if !are_alike || parameters.rows < least || taps > most || !takes => Way::Channels,
             () if is_threes && parameters.form == Form::Bytes => Way::Threes,
             () => Way::Depthwise,
         }
@@ -67,6 +72,7 @@ impl Depthwise<'_> {
         match (way, kernels.family) {
             (Way::Channels, _) => self.channels(counts, parameters, parameters.rows as f64),
             (_, Family::Vectors) => self.vectors(counts),
+            (_, Family::Scalar) => self.taps(counts),
             (_, Family::Dsp)
                 if [axes[0].size, axes[1].size] == [THREES; 2] && axes[1].dilation == 1 =>
             {
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn groups_are_of_neighbouring_channels() {
-        for core in [Core::CortexM4, Core::CortexM0] {
+        for core in [Core::CortexM4, Core::CortexA53] {
             let (way, counts) = of(core, AXIS, 10);
             assert_eq!(way, Way::Depthwise);
             // 3 + 4 + 5 · 5 + 4 + 3 taps either way.
@@ -222,10 +228,11 @@ mod tests {
 
     #[test]
     fn what_groups_do_not_take_goes_by_channels() {
-        assert_eq!(of(Core::CortexM3, AXIS, 3).0, Way::Channels);
+        assert_eq!(of(Core::CortexA53, AXIS, 3).0, Way::Channels);
+        assert_eq!(of(Core::CortexM3, AXIS, 3).0, Way::Depthwise);
         // Eleven runs, and no tap inside at all.
         let far = Axis { size: 6, dilation: 2, padding: 5, input: 20, output: 20, ..AXIS };
-        assert_eq!(of(Core::CortexM3, far, 8).0, Way::Channels);
+        assert_eq!(of(Core::CortexA53, far, 8).0, Way::Channels);
         assert_eq!(of(Core::CortexM4, far, 8).0, Way::Depthwise);
         let none = Axis { input: 1, output: 1, ..far };
         assert_eq!(of(Core::CortexM4, none, 8).0, Way::Channels);
@@ -241,7 +248,7 @@ mod tests {
         // 32 windows see 34 columns, one of them outside; the eight left see ten, one outside.
         assert_eq!([counts.get("segments"), counts.get("segment-outside")], [2.0, 2.0]);
         assert_eq!(counts.get("group-columns"), 2.0 * (33.0 + 9.0));
-        assert_eq!(of(Core::CortexM0, axis, 8).0, Way::Threes);
-        assert_eq!(of(Core::CortexM0, axis, 8).1.get("group-span"), 6.0);
+        assert_eq!(of(Core::CortexA53, axis, 8).0, Way::Threes);
+        assert_eq!(of(Core::CortexA53, axis, 8).1.get("group-span"), 6.0);
     }
 }

@@ -51,6 +51,19 @@ impl Kinds {
         }
         kinds
     }
+
+    /// Of rows of so many columns with weights of so many bits, as `scalar` has them: none is small.
+    pub(super) fn of_scalar(multipliers: &[Multiplier], (bits, columns): (usize, usize)) -> Self {
+        let mut kinds = Self::default();
+        let largest = (columns as u64).saturating_mul(255 << bits.saturating_sub(1).min(15));
+        for &Multiplier { value, shift } in multipliers {
+            let right = -i32::from(shift);
+            let is_usual = (1..=31).contains(&right) && value >= 0 && largest < DOUBLED;
+            *(if is_usual { &mut kinds.usual } else { &mut kinds.rare }) += 1.0;
+            *(if right > 0 { &mut kinds.shifted } else { &mut kinds.shiftless }) += 1.0;
+        }
+        kinds
+    }
 }
 
 impl Parameters {
@@ -179,6 +192,9 @@ mod tests {
         assert_eq!(of(1 << 30, 2).rare, 1.0);
         let many = [Multiplier { value: 1 << 20, shift: -9 }];
         assert_eq!(Kinds::of(&many, 20_000).rare, 1.0);
+        // Without small ones, those are usual or rare.
+        assert_eq!(Kinds::of_scalar(&many, (8, 100)).usual, 1.0);
+        assert_eq!(Kinds::of_scalar(&many, (8, 20_000)).rare, 1.0);
     }
 
     #[test]

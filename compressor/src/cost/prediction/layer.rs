@@ -5,9 +5,9 @@ use bitsback_runtime::ops::FILTER_MAX;
 use bitsback_runtime::{Op, Source, Step};
 
 use super::convolution::Convolution;
-use super::cores::Core;
+use super::cores::{Core, Family};
 use super::counts::Counts;
-use super::depthwise::Depthwise;
+use super::depthwise::{Depthwise, LANES};
 use super::others::Other;
 use super::parameters::{Parameters, Stored, decoding};
 use super::path::{Form, Path, Way};
@@ -144,11 +144,56 @@ impl Sight<'_> {
         let [height, width, channels] = Self::image(self.input());
         let [down, right, _] = Self::image(Some(self.step.output()));
         let axes = Axis::both(window, dilation, [height, width], [down, right]);
+        if let Some(layer) = self.few_channels(stored, axes, channels) {
+            return layer;
+        }
         let (kernels, parameters) = (&kernels, &parameters);
         let depthwise = Depthwise { kernels, parameters, axes, channels };
         let (way, mut counts) = (depthwise.way(), one());
         depthwise.count(way, &mut counts);
         self.decoding(&mut counts, stored, axes[0].size * axes[1].size, 1);
         Layer { path: Path::Weights(way, parameters.form), counts }
+    }
+
+    /// A depthwise convolution of fewer channels than a group, which `dsp` and `mve` make a convolution of all of them:
+    /// filters that are 0 but for their own channel. `None` where it doesn't.
+    fn few_channels(&self, stored: Stored<'_>, axes: [Axis; 2], channels: usize) -> Option<Layer> {
+        let (kernels, parameters) = (self.core.kernels(), self.parameters(stored));
+        let taps = axes[0].size * axes[1].size;
+        let columns = taps * channels;
+        let is_whole = matches!(kernels.family, Family::Dsp | Family::Vectors);
+        let is_few = is_whole && channels < LANES && parameters.bits <= 8;
+        let at_once = FILTER_MAX.checked_div(columns).filter(|&rows| is_few && rows > 0)?;
+        let offset = self.input().map_or(0, |input| input.offset as usize);
+        let convolution = Convolution {
+            kernels: &kernels,
+            parameters: &parameters,
+            axes,
+            channels,
+            offset,
+            pool: None,
+        };
+        let (mut counts, rows) = (one(), parameters.rows as f64);
+        counts.add("few-row", rows);
+        counts.add("few-weight", rows * taps as f64);
+        counts.add("few-byte", rows * (taps * parameters.bits) as f64 / 8.0);
+        let form = if parameters.form == Form::Coded { Form::Coded } else { Form::Bytes };
+        for batch in convolution.batches(taps) {
+            for start in batch.clone().step_by(at_once) {
+                let some = start..batch.end.min(start + at_once);
+                let filters = Parameters {
+                    form: Form::Bytes,
+                    bits: 8,
+                    rows: some.len(),
+                    room: usize::MAX,
+                    multipliers: parameters.some(some).to_vec(),
+                    ..parameters.clone()
+                };
+                counts.add("few-batch", 1.0);
+                Convolution { parameters: &filters, ..convolution }.count(&mut counts);
+            }
+        }
+        self.decoding(&mut counts, stored, taps, 1);
+        Some(Layer { path: Path::Weights(Way::Conv, form), counts })
     }
 }

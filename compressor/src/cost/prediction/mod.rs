@@ -2,8 +2,8 @@
 //!
 //! A prediction is a sum: the counts of a layer ([`counts`]) times what each of them takes on the path
 //! that the layer goes through the core's kernels. Counts follow the kernels' loops: `convolution` chooses
-//! as they do, `positions`, `squares`, `vectors`, `products`, `depthwise` and `copies` count turns, and
-//! `finish` what becomes of sums. What a turn takes was solved for by least squares from
+//! as they do, `positions`, `squares`, `packed`, `vectors`, `products`, `depthwise` and `copies` count turns,
+//! and `finish` what becomes of sums. What a turn takes was solved for by least squares from
 //! layers that were counted under QEMU (`cargo xtask bench cost --fit`), and is a table of its own,
 //! `constants.tsv`. The command says how far predictions of other layers are from their counts.
 //!
@@ -15,10 +15,12 @@ mod copies;
 pub(crate) mod cores;
 pub(crate) mod counts;
 mod depthwise;
+mod depthwise_taps;
 mod depthwise_vectors;
 mod finish;
 pub(crate) mod layer;
 mod others;
+mod packed;
 mod parameters;
 pub(crate) mod path;
 mod positions;

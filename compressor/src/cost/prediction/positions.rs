@@ -166,6 +166,25 @@ impl<'a> Gathers<'a> {
         }
     }
 
+    /// Gathers windows for `scalar`'s packed inputs, in pieces of so many columns and so many of them, `times`
+    /// as often as there are positions.
+    pub(super) fn spread(&self, counts: &mut Counts, (piece, pieces): (usize, usize), times: f64) {
+        let (conv, sums) = (self.conv, self.sums(true));
+        let [down, right] = &conv.axes;
+        let is_row = down.size == 1 && right.dilation == 1;
+        let inside = |axis: usize| self.inside[axis].iter().filter(|&&is_inside| is_inside).count();
+        let unmoved = if is_row { (inside(0) * inside(1)) as f64 } else { 0.0 };
+        let moved = (self.positions - unmoved) * times;
+        let row = if right.dilation == 1 { conv.row() } else { conv.channels }.max(1);
+        let splits = (1..pieces).filter(|&at| !(at * piece).is_multiple_of(row)).count();
+        counts.add("spread-piece", moved * pieces as f64);
+        counts.add("spread-row", times * sums.rows * pieces as f64);
+        counts.add("spread-split", moved * splits as f64);
+        counts.add("spread-clipped", times * sums.clipped * pieces as f64);
+        counts.add("spread-clipped-word", times * sums.clipped * conv.columns() as f64 / 4.0);
+        sums.copies.count(conv.kernels, times, counts);
+    }
+
     fn pieces(&self, columns: usize) -> f64 {
         let groups = columns.div_ceil(4);
         let pieces = columns.div_ceil(self.conv.kernels.piece).max(1);
@@ -180,7 +199,7 @@ impl<'a> Gathers<'a> {
         counts.add("fast-gather", self.fast * times);
         counts.add("slow-gather", (self.all - self.fast) * times);
         counts.add("slow-position", self.slow * times);
-        let sums = self.sums();
+        let sums = self.sums(false);
         counts.add("slow-copies", again * sums.slow_copies);
         counts.add("clipped-position", times * sums.clipped);
         counts.add("clipped-word", again * words * sums.clipped);
@@ -209,8 +228,8 @@ impl<'a> Gathers<'a> {
     }
 
     /// What is copied at positions: at all of them, or on cores that spread windows only at those that aren't
-    /// gathered the fast way.
-    fn sums(&self) -> Sums {
+    /// gathered the fast way; packed inputs are read from where they are where windows are a row inside.
+    fn sums(&self, is_packed: bool) -> Sums {
         let conv = self.conv;
         let [down, right] = &conv.axes;
         let is_dsp = conv.kernels.family == Family::Dsp;
@@ -226,11 +245,15 @@ impl<'a> Gathers<'a> {
         };
         let across = kinds(1, conv.channels);
         let slow_share = self.slow_share();
+        let is_unmoved = is_packed && down.size == 1 && is_together;
         let mut sums = Sums::default();
         for (vertical, lines) in kinds(0, conv.line()) {
             for (&horizontal, &count) in &across {
                 let mut count = count * lines;
                 let is_inside = vertical.count == down.size && horizontal.count == right.size;
+                if is_inside && is_unmoved {
+                    continue;
+                }
                 if is_dsp && is_inside {
                     count *= slow_share;
                 }
@@ -366,7 +389,7 @@ mod tests {
 
     #[test]
     fn other_cores_copy_rows_of_windows() {
-        let counts = counted(Core::CortexM3, [AXIS; 2], None);
+        let counts = counted(Core::CortexA53, [AXIS; 2], None);
         // 22 rows of taps at eight positions down, each at eight across.
         assert_eq!(counts.get("copy"), 22.0 * 8.0);
         assert_eq!([counts.get("position"), counts.get("clipped-position")], [64.0, 28.0]);
