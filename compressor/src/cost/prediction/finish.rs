@@ -110,7 +110,6 @@ impl Parameters {
         counts.add(format!("chunk-{scope}"), times(count.div_ceil(CHUNK)));
         counts.add(format!("quad-{scope}"), times(count.div_ceil(4)));
         counts.add(format!("output-{scope}"), times(count));
-        let is_fast = self.per_channel && self.bias.is_some();
         for first in rows.clone().step_by(CHUNK) {
             let some = self.some(first..rows.end.min(first + CHUNK));
             let (kinds, bias) = (Kinds::of(some, columns), self.bias_name());
@@ -120,7 +119,8 @@ impl Parameters {
             counts.add("shifted-output", positions * kinds.shifted);
             counts.add("shiftless-output", positions * kinds.shiftless);
             // Rows that scales are prepared for, fast or one by one.
-            let (fast, slow) = if is_fast { (kinds.usual, 0.0) } else { (0.0, kinds.usual) };
+            let (fast, slow) =
+                if self.per_channel { (kinds.usual, 0.0) } else { (0.0, kinds.usual) };
             counts.add("held-row", held * fast);
             let slow = held * (slow + kinds.small + kinds.rare);
             let with = if self.per_channel { bias } else { "any" };
@@ -129,6 +129,9 @@ impl Parameters {
             counts.add(format!("small-output-{scope}"), positions * kinds.small);
             if kinds.rare > 0.0 {
                 counts.add("rare-output", positions * kinds.rare);
+                if !self.per_channel {
+                    counts.add(format!("rare-layer-{bias}-bias"), positions * kinds.rare);
+                }
                 counts.add("rare-chunk-output", positions * some.len() as f64);
             }
         }

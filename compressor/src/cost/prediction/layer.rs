@@ -127,6 +127,7 @@ impl Sight<'_> {
             pool: pooled.map(|(_, pool)| (pool, [down, right])),
         };
         let mut counts = one();
+        counts.add("conv", 1.0);
         conv.count(&mut counts);
         let columns = conv.columns();
         self.decoding(&mut counts, stored, columns, channels);

@@ -20,6 +20,8 @@ pub(super) struct Gathers<'a> {
     all: f64,
     filled: [f64; FILLED],
     fast: f64,
+    /// Groups of which some are gathered the fast way, and the others then by themselves.
+    mixed: f64,
     positions: f64,
     /// Those among the positions that aren't gathered the fast way.
     slow: f64,
@@ -29,8 +31,13 @@ pub(super) struct Gathers<'a> {
     /// The group that is being filled.
     count: usize,
     is_fast: bool,
+    /// Whether its first row of windows is inside, and how many windows are.
+    is_row_inside: bool,
+    insiders: usize,
 }
 
+/// Most rows whose outputs `dsp` makes at all positions of a group in one go.
+const FEW_ROWS: usize = 8;
 /// Most positions at once.
 const FILLED: usize = 4;
 
@@ -46,12 +53,15 @@ impl<'a> Gathers<'a> {
             all: 0.0,
             filled: [0.0; FILLED],
             fast: 0.0,
+            mixed: 0.0,
             positions: 0.0,
             slow: 0.0,
             seen: conv.axes.each_ref().map(|axis| vec![1.0; axis.output]),
             pooled: 0.0,
             count: 0,
             is_fast: true,
+            is_row_inside: false,
+            insiders: 0,
         }
     }
 
@@ -98,7 +108,12 @@ impl<'a> Gathers<'a> {
 
     fn add(&mut self, down: usize, right: usize) {
         let is_inside = |axis: usize, at: usize| self.inside[axis].get(at) == Some(&true);
-        self.is_fast &= is_inside(0, down) && is_inside(1, right);
+        if self.count == 0 {
+            self.is_row_inside = is_inside(0, down);
+        }
+        let is_inside = is_inside(0, down) && is_inside(1, right);
+        self.is_fast &= is_inside;
+        self.insiders += usize::from(is_inside);
         self.count += 1;
         if self.count == self.conv.kernels.positions {
             self.end();
@@ -108,6 +123,7 @@ impl<'a> Gathers<'a> {
     /// Gathers what was added.
     fn end(&mut self) {
         let (count, is_fast) = (self.count, self.is_fast);
+        let insiders = std::mem::take(&mut self.insiders);
         (self.count, self.is_fast) = (0, true);
         if count == 0 {
             return;
@@ -115,8 +131,13 @@ impl<'a> Gathers<'a> {
         self.all += 1.0;
         self.filled[(count - 1).min(FILLED - 1)] += 1.0;
         self.positions += count as f64;
-        if is_fast && self.conv.row() >= self.conv.kernels.least_row {
+        let is_long = self.conv.row() >= self.conv.kernels.least_row;
+        let is_dsp = self.conv.kernels.family == Family::Dsp;
+        if is_fast && is_long {
             self.fast += 1.0;
+        } else if is_dsp && is_long && self.is_row_inside && insiders > 0 {
+            self.mixed += 1.0;
+            self.slow += (count - insiders) as f64;
         } else {
             self.slow += count as f64;
         }
@@ -151,6 +172,18 @@ impl<'a> Gathers<'a> {
             false => finished,
         };
         parameters.finish(counts, rows, columns, finished, held, false);
+        if is_dsp && !is_pooled && count <= FEW_ROWS && count == parameters.rows {
+            // Outputs of a group of positions are made in one go.
+            let quads: f64 = (1..)
+                .zip(self.filled)
+                .map(|(filled, groups)| groups * (filled * count).div_ceil(4) as f64)
+                .sum();
+            let scope = parameters.scope();
+            counts.add("few-sum", self.positions * count as f64);
+            counts.add(format!("chunk-{scope}"), self.all - self.positions);
+            let apart = self.positions * count.div_ceil(4) as f64;
+            counts.add(format!("quad-{scope}"), quads - apart);
+        }
         if is_pooled {
             let rows = count as f64;
             let [one, two, three, four] = self.filled.map(|groups| groups * rows);
@@ -197,6 +230,7 @@ impl<'a> Gathers<'a> {
         let times = again * pieces;
         counts.add("gather", self.all * times);
         counts.add("fast-gather", self.fast * times);
+        counts.add("mixed-gather", self.mixed * times);
         counts.add("slow-gather", (self.all - self.fast) * times);
         counts.add("slow-position", self.slow * times);
         let sums = self.sums(false);
@@ -212,7 +246,7 @@ impl<'a> Gathers<'a> {
         let (row, taps) = (conv.row(), conv.axes[0].size);
         let joints = (1..taps).filter(|&tap| !(tap * row).is_multiple_of(4)).count();
         counts.add_all(
-            again * self.fast,
+            again * (self.fast + self.mixed),
             [
                 ("fast-word", words),
                 ("fast-row", taps as f64),
@@ -376,7 +410,9 @@ mod tests {
         let counts = counted(Core::CortexM4, [AXIS; 2], None);
         // Every group of four has a window that leaves the image.
         assert_eq!([counts.get("gather"), counts.get("fast-gather")], [16.0, 0.0]);
-        assert_eq!([counts.get("position"), counts.get("slow-position")], [64.0, 64.0]);
+        // Those inside are gathered without it, where they are in one row.
+        assert_eq!([counts.get("position"), counts.get("slow-position")], [64.0, 28.0]);
+        assert_eq!(counts.get("mixed-gather"), 12.0);
         assert_eq!(counts.get("clipped-position"), 28.0);
         assert_eq!(counts.get("pair-of-rows-word"), 16.0 * 4.0 * 9.0);
         let whole = Axis { padding: 0, output: 6, ..AXIS };

@@ -6,6 +6,9 @@ use super::finish::CHUNK;
 use super::parameters::Parameters;
 use super::path::Form;
 
+/// Most rows of a dense layer that `dsp` multiplies with inputs where they are.
+const FEW_ROWS: usize = 2;
+
 impl Parameters {
     /// So many of the rows times vectors of `columns`, as often as `times` says, a block of four rows at a
     /// time.
@@ -97,6 +100,13 @@ impl Parameters {
     /// A dense layer of so many inputs.
     pub(super) fn dense(&self, kernels: &Kernels, counts: &mut Counts, columns: usize) {
         let rows = self.rows;
+        let is_few = kernels.family == Family::Dsp && rows <= FEW_ROWS;
+        if is_few && self.bits == 8 && columns > 0 && columns.is_multiple_of(4) {
+            counts.add("few", 1.0);
+            counts.add("few-word", (columns / 4) as f64);
+            return self.finish(counts, 0..rows, columns, 1.0, 1.0, true);
+        }
+        counts.add("spread", 1.0);
         counts.add("column", columns as f64);
         counts.add("column-word", (columns / 4) as f64);
         counts.add("column-rest", f64::from(!columns.is_multiple_of(4)));
@@ -151,6 +161,13 @@ impl Parameters {
                 packed += 1.0;
             }
         }
+        if packed > 0.0 && (1..=2).contains(&(left % 4)) {
+            // The last block's other rows aren't multiplied.
+            counts.add("packed-two", 1.0);
+            counts.add("packed-two-word", words as f64);
+        }
+        // Turns of a block of pairs are written out for eight words.
+        counts.add("paired-turn", (paired * (words / 2).div_ceil(4)) as f64);
         let (words, half) = (words as f64, (words % 2) as f64);
         let paired = paired as f64;
         for (name, blocks) in [("paired", paired), ("packed", packed)] {

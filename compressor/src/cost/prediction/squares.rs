@@ -12,6 +12,8 @@ use super::windows::Axis;
 
 const TAPS: usize = 5;
 const SIDE: usize = 2;
+/// Filters that are spread at once.
+const FILTERS: usize = 24;
 
 /// Windows of the pooling that the kernel takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,10 +44,12 @@ impl Convolution<'_> {
     pub(super) fn squares(&self, counts: &mut Counts) -> Option<Squares> {
         let rows = self.parameters.rows;
         let [vertical, horizontal] = self.pooled()?;
-        let at_once = CHUNK / rows.max(1);
-        if self.kernels.family != Family::Dsp || !self.are_squares() || at_once == 0 {
+        if self.kernels.family != Family::Dsp || !self.are_squares() {
             return None;
         }
+        let parts = rows.div_ceil(FILTERS).max(1);
+        // Outputs of several squares follow one another where filters are all of them.
+        let at_once = if parts == 1 { CHUNK / rows.max(1) } else { 1 };
         let seen = |conv: &Axis, pool: &Axis| {
             let is_inside = |index: &usize| {
                 let taps = pool.taps(*index);
@@ -60,13 +64,28 @@ impl Convolution<'_> {
         let (lines, across) = (down.len() as f64, right.len());
         let calls = across.div_ceil(at_once);
         let last = across - calls.saturating_sub(1) * at_once;
-        let quads =
-            calls.saturating_sub(1) * (at_once * rows).div_ceil(4) + (last * rows).div_ceil(4);
+        let quads = match parts {
+            1 => calls.saturating_sub(1) * (at_once * rows).div_ceil(4) + (last * rows).div_ceil(4),
+            _ => across * (rows / FILTERS * FILTERS / 4 + (rows % FILTERS).div_ceil(4)),
+        };
+        // Filters are spread once, or a part of them for each line.
+        let spread = if parts == 1 { 1.0 } else { lines };
+        counts.add(
+            "square-spread",
+            if across > 0 && lines > 0.0 { spread * rows as f64 } else { 0.0 },
+        );
+        if across > 0 && lines > 0.0 {
+            // Scales are held for as many squares as there are outputs at once, or for each part.
+            let holds = if parts == 1 { across.min(at_once) as f64 } else { lines };
+            counts.add("square-hold", holds * parts as f64);
+            counts.add("square-hold-row", holds * rows as f64);
+        }
         counts.add_all(
             lines,
             [
                 ("square-line", 1.0),
-                ("square-call", calls as f64),
+                ("square-part", parts as f64),
+                ("square-call", (calls * parts) as f64),
                 ("square", across as f64),
                 ("square-row", (across * rows) as f64),
                 ("square-quad", if across > 0 { quads as f64 } else { 0.0 }),

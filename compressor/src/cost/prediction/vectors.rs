@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::convolution::Convolution;
 use super::counts::Counts;
 use super::path::Form;
-use super::windows::Axis;
+use super::windows::{Axis, Taps};
 
 /// Positions at once.
 const POSITIONS: usize = 3;
@@ -24,6 +24,8 @@ struct Threes {
     /// In runs along a line of windows inside the image, and such runs.
     run: f64,
     runs: f64,
+    /// Threes of windows of a pooling.
+    outputs: f64,
     /// Of other windows inside.
     spots: f64,
     /// Of windows of which one isn't inside.
@@ -84,15 +86,16 @@ impl Convolution<'_> {
 
     /// Some filters.
     pub(super) fn vectors(&self, counts: &mut Counts, rows: Range<usize>) {
-        let threes = match self.pooled() {
-            Some(pool) => self.pooled_threes(&pool, counts),
-            None => self.threes(counts),
-        };
         let most = if self.pool.is_some() { POOLED_ROWS } else { ROWS };
         let mut start = rows.start;
         while start < rows.end {
             let left = rows.end - start;
             let some = left.div_ceil(left.div_ceil(most)).next_multiple_of(4).min(left);
+            // Each chunk of rows goes through all positions.
+            let threes = match self.pooled() {
+                Some(pool) => self.pooled_threes(&pool, counts),
+                None => self.threes(counts),
+            };
             self.vector_rows(counts, start..start + some, &threes);
             start += some;
         }
@@ -159,45 +162,68 @@ impl Convolution<'_> {
         threes.edge_vectors += stretches * (taps * self.channels).div_ceil(VECTOR) as f64;
     }
 
-    /// Three windows of a pooling at a time.
+    /// Three windows of a pooling at a time: neighbours inside the image in runs, others as they come.
     fn pooled_threes(&self, pool: &[Axis; 2], counts: &mut Counts) -> Threes {
         let [rows, columns] = pool;
         let mut threes = Threes::default();
         let mut seen = Vec::with_capacity(POSITIONS);
-        let mut left = rows.output * columns.output;
         counts.add("line", rows.output as f64);
+        let sees_image = |axis: usize, of: &Taps| {
+            let last = of.position + of.count.saturating_sub(1);
+            let is_inside = |at| self.axes[axis].is_inside(at);
+            of.count == pool[axis].size && is_inside(of.position) && is_inside(last)
+        };
+        let across: Vec<Taps> = columns.all().collect();
+        let insiders = across.iter().filter(|taps| sees_image(1, taps)).count();
+        let first = across.iter().position(|taps| sees_image(1, taps)).unwrap_or_default();
+        let size = (rows.size * columns.size) as f64;
         for down in rows.all() {
-            for right in columns.all() {
+            let is_inside = self.axes[1].dilation == 1 && sees_image(0, &down);
+            let taken = if is_inside { insiders / POSITIONS * POSITIONS } else { 0 };
+            if taken > 0 {
+                let outputs = (taken / POSITIONS) as f64;
+                counts.add("pooled-run", 1.0);
+                counts.add("pooled-run-three", outputs);
+                threes.run += outputs * size;
+                threes.outputs += outputs;
+            }
+            for right in across.iter().take(first).chain(across.iter().skip(first + taken)) {
+                counts.add("pooled-apart", 1.0);
                 seen.push([[down.position, down.count], [right.position, right.count]]);
-                left -= 1;
-                if seen.len() == POSITIONS || left == 0 {
-                    self.add_pooled(&seen, &mut threes);
-                    let most = |axis: usize| seen.iter().map(|of| of[axis][1]).max();
-                    let positions = most(0).unwrap_or_default() * most(1).unwrap_or_default();
-                    counts.add("pooled-position", positions as f64);
-                    counts.add("pooled-raise", positions.saturating_sub(1) as f64);
-                    counts.add("pooled-three", 1.0);
-                    seen.clear();
+                if seen.len() == POSITIONS {
+                    self.end_pooled(&mut seen, counts, &mut threes);
                 }
             }
         }
+        self.end_pooled(&mut seen, counts, &mut threes);
         threes
     }
 
-    /// The positions that such windows see: all inside, or three by three.
+    /// Three such windows, or those that are left.
+    fn end_pooled(
+        &self,
+        seen: &mut Vec<[[usize; 2]; 2]>,
+        counts: &mut Counts,
+        threes: &mut Threes,
+    ) {
+        if seen.is_empty() {
+            return;
+        }
+        self.add_pooled(seen, threes);
+        let most = |axis: usize| seen.iter().map(|of| of[axis][1]).max();
+        let positions = most(0).unwrap_or_default() * most(1).unwrap_or_default();
+        counts.add("pooled-position", positions as f64);
+        counts.add("pooled-raise", positions.saturating_sub(1) as f64);
+        counts.add("pooled-three", 1.0);
+        threes.outputs += 1.0;
+        seen.clear();
+    }
+
+    /// The positions that such windows see, three by three.
     fn add_pooled(&self, seen: &[[[usize; 2]; 2]], threes: &mut Threes) {
         let is_inside = |axis: usize, at: usize| self.axes[axis].is_inside(at);
         let is_together = self.axes[1].dilation == 1;
-        let Some(&[[_, rows], [_, columns]]) = seen.first() else { return };
-        let are_alike = seen.iter().all(|of| [of[0][1], of[1][1]] == [rows, columns]);
-        let are_inside = seen.iter().flat_map(|of| of.iter().enumerate()).all(|(axis, of)| {
-            is_inside(axis, of[0]) && is_inside(axis, of[0] + of[1].saturating_sub(1))
-        });
         let most = |axis: usize| seen.iter().map(|of| of[axis][1]).max().unwrap_or_default();
-        if is_together && are_alike && are_inside {
-            threes.run += (rows * columns) as f64;
-            return;
-        }
         for y in 0..most(0) {
             for x in 0..most(1) {
                 let places: Vec<[usize; 2]> = seen
@@ -260,13 +286,12 @@ impl Convolution<'_> {
         );
         threes.count(counts, all_pieces, vectors);
         self.vector_gathers(counts, inside, &pieces);
-        let outputs = self.pooled().map_or(all, |pool| {
+        let outputs = self.pooled().map_or(all, |_| {
             let words = (count.div_ceil(2) * 2 * POSITIONS).div_ceil(4) as f64;
-            let raises =
-                (all - (pool[0].output * pool[1].output).div_ceil(POSITIONS) as f64).max(0.0);
+            let raises = (all - threes.outputs).max(0.0);
             counts.add("raise", raises);
             counts.add("raise-word", raises * words);
-            (pool[0].output * pool[1].output).div_ceil(POSITIONS) as f64
+            threes.outputs
         });
         counts.add("outputs", outputs);
         counts.add("output-quad", outputs * quads);
