@@ -82,6 +82,11 @@ impl Export {
             To::OnnxQdq => onnx(&self.floats(context, &model)?, true)?,
         };
         files::write_atomic(&self.output, &source)?;
+        if model.margin() > 0 && matches!(self.to, To::Onnx | To::OnnxQdq) {
+            context.note(
+                "the model abstains below a margin; the exported network has none, and answers always",
+            );
+        }
         let summary = Summary {
             source_bytes: source.len(),
             model_bytes: bytes.len(),

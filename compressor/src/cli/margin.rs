@@ -28,7 +28,7 @@ use crate::verify;
 /// device then gives the class, and else says that it isn't sure. The margin is the smallest that keeps the
 /// error among what the model is sure of within --accepted-error, with --confidence, on examples like those
 /// of DATA, which is what `evaluate` takes. They must not have trained the model, nor chosen it among
-/// others: of a job and of MNIST's files the test part is taken, unless --split says otherwise. A quarter
+/// others: of a job, of MNIST's files and of CIFAR-10's the test part is taken, unless --split says otherwise. A quarter
 /// of them plans where testing begins, the rest tests. (A job that states
 /// [requirements] accepted_error_percent does all of that by itself.)
 ///
@@ -60,7 +60,7 @@ pub(crate) struct Margin {
     #[arg(long, default_value_t = 0.95, value_parser = amount::confidence)]
     #[arg(allow_negative_numbers = true)]
     confidence: f64,
-    /// Which part of the data [default: test for a job and for MNIST's files, else all]
+    /// Which part of the data [default: test for a job, MNIST's files and CIFAR-10's, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
     /// Where to write the model with its margin
@@ -106,12 +106,15 @@ impl Margin {
         let mut bytes = files::read(&self.model, u64::from(MAX_FILE_LEN))?;
         let examples = self.examples(context, &bytes)?;
         let promise = Promise { percent: self.accepted_error, confidence: self.confidence };
+        let choosing = self.choosing.unwrap_or(examples.len() / CHOOSING);
+        if choosing > examples.len() / 2 {
+            return Err(CliError::Choosing { choosing, examples: examples.len() }.into());
+        }
         let [planning, held_out] = divide(&examples);
         let chosen = choose_margin(&planning, &held_out, promise);
-        let resampled = self.resample.map(|draws| {
-            let choosing = self.choosing.unwrap_or(examples.len() / CHOOSING);
-            resample(&examples, choosing, draws as u64, self.seed, promise)
-        });
+        let resampled = self
+            .resample
+            .map(|draws| resample(&examples, choosing, draws as u64, self.seed, promise));
         let decision = DecisionSummary::new(&chosen, promise, None);
         let results = Results { decision, resampled, notes: context.notes() };
         if let (Some(margin), Some(output)) = (chosen.margin, &self.output) {

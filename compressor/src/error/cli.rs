@@ -30,6 +30,14 @@ pub enum CliError {
         /// What is wrong.
         reason: String,
     },
+    /// More examples choose a margin than are left to look at its promise.
+    #[error("--choosing {choosing} of {examples} examples leaves fewer to look at the promise")]
+    Choosing {
+        /// As many should choose.
+        choosing: usize,
+        /// As many there are.
+        examples: usize,
+    },
     /// A file whose ending says nothing.
     #[error("can't tell what {} is by its ending; known: {known}", path.display())]
     UnknownInput {
@@ -180,6 +188,7 @@ impl CliError {
             Self::OutputExists { .. }
             | Self::Overwrites { .. }
             | Self::Storing { .. }
+            | Self::Choosing { .. }
             | Self::UnknownInput { .. }
             | Self::Certificate { .. }
             | Self::Scaling { .. }
@@ -203,6 +212,7 @@ impl CliError {
                 Some("--resume continues it, --force starts over, --out DIR writes elsewhere")
             }
             Self::Overwrites { .. } => Some("give another file as --output"),
+            Self::Choosing { .. } => Some("at most half of the examples may choose"),
             Self::Storing { .. } => {
                 Some("`bitsback help import` explains --goal, --flash-bytes and --instructions")
             }
@@ -251,6 +261,7 @@ mod tests {
             (CliError::OutputExists { path: path() }, Kind::Usage),
             (CliError::Overwrites { input: path() }, Kind::Usage),
             (CliError::Storing { reason: "r".into() }, Kind::Usage),
+            (CliError::Choosing { choosing: 6, examples: 10 }, Kind::Usage),
             (CliError::UnknownInput { path: path(), known: ".npy" }, Kind::Usage),
             (CliError::Model { path: path(), source: ParseError::Magic }, Kind::Model),
             (

@@ -32,6 +32,7 @@ impl Input<'_> {
                 Some(self.instructions(Counted::Dense, &folder, &bytes)?)
             }
             Err(error) => {
+                super::remove_folder(&folder)?;
                 self.run.progress.note(&format!(
                     "warning: instructions of the dense network aren't known, as it has no integer form: \
                      {error}"

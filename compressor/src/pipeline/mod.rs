@@ -398,6 +398,16 @@ impl RunContext<'_> {
     }
 }
 
+/// Removes a folder of an earlier job, if it is there.
+fn remove_folder(folder: &Path) -> Result<(), Error> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io("remove", folder)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Holds the folder for this process until the file is dropped, or the process dies.
 fn lock(out: &Path) -> Result<File, Error> {
     let path = out.join(LOCK_FILE);

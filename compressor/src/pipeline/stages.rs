@@ -287,7 +287,7 @@ impl TrainingContext<'_> {
         let start = self.start_of_integers(&pruned, &network)?;
         let layers = network.layers().zip(&start.bits).enumerate();
         let widths = layers.map(|(layer, (node, bits))| {
-            format!("{} {bits} bits, step {:.3}", node.name, start.coarsest(layer))
+            format!("{} {bits} bits, step {:.2e}", node.name, start.coarsest(layer))
         });
         let widths: Vec<String> = widths.collect();
         self.progress.note(&format!("training in integers begins with {}", widths.join("; ")));

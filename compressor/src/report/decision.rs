@@ -31,7 +31,7 @@ pub(super) fn section(decision: Option<&DecisionSummary>) -> String {
         esc(&text),
         tables::table(HEADS, &rows),
         html::remark(&format!(
-            "Of any set of new examples as large as the one held out, or larger, and drawn alike. Test: \
+            "Of as many new examples as were accepted of those held out, drawn alike, and about so of more. Test: \
              {}. Every margin is in <code>ledger-margins.csv</code>.",
             esc(&decision.method)
         ))

@@ -109,7 +109,7 @@ mod tests {
             "DS10198",
             "225 mAh",
         ] {
-            assert!(page.contains(text), "{text}");
+            assert!(page.contains(text), "{text} in {page}");
         }
         speed.compressed.is_given = true;
         let page = section(Some(&speed), &ReportConfig::default());

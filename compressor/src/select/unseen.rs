@@ -9,8 +9,8 @@
 //!
 //! Where that is at most 1 − confidence, a broken promise *together with* having made it is that rare. The
 //! bound of Clopper and Pearson says the same of the rate in the long run, which nobody sees: of a test
-//! set of one's own as large as the examples held out it would be broken more often than it says. A
-//! larger test set is nearer to the long run, so that what holds for n holds for more.
+//! set of one's own as large as the examples held out it would be broken more often than it says. For a
+//! few more than n it is about as rare, as ⌊p·n⌋ goes in steps: at 95 % confidence up to 6 % were found.
 
 use super::confidence::MAX_EXAMPLES;
 

@@ -2,7 +2,7 @@
 //!
 //! What a compiler makes of the portable loop keeps half of the decoder on the stack, and takes 60 to
 //! 65 instructions for a weight that is 0, which most are. Here all that such a weight needs is in
-//! registers, 34 instructions, and the bytes that follow and what other weights need lie beside what
+//! registers, 32 instructions, and the bytes that follow and what other weights need lie beside what
 //! is learnt, within reach of one base.
 
 use core::arch::naked_asm;
@@ -362,7 +362,7 @@ macro_rules! bytes {
 // restored, the stack as it was). Each turn reads and writes one activity, at r2, up to r11, and may write one
 // place, r3 from there; what it reads besides are the weight before and an input, as far from the
 // activity as it was told, and decisions: state 24 + 2 is one of 32, signs are 0 to 2, and of magnitudes the 14th is
-// the last before r12 is 15, as `counted` is no more, and the turn ends. Bytes are read at `next` while it isn't `end`. The
+// the last before r12 is 15, as `counted` is 1 to 15, and the turn ends. Bytes are read at `next` while it isn't `end`. The
 // divisors of decisions aren't 0, and if they were UDIV would give 0 unless a program wants a fault.
 #[unsafe(naked)]
 unsafe extern "C" fn read_stretch(weights: *mut Weights, steps: *const u8) -> u32 {

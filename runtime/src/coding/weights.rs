@@ -81,7 +81,8 @@ impl Weights {
         Self {
             prediction,
             limit: coded_limit(bits) as u8,
-            counted: (coded_limit(bits) as u8).min(COUNTED + 1),
+            // A trusted file may state any width; a kernel's loop ends where this many are counted.
+            counted: (coded_limit(bits) as u8).clamp(1, COUNTED + 1),
             zero: [Probability::EVEN; STATES],
             negative: [Probability::EVEN; 3],
             more: [Probability::EVEN; COUNTED as usize],

@@ -77,13 +77,7 @@ pub(super) struct Chosen {
 
 /// Removes the points of an earlier run.
 pub(super) fn clear(out: &Path) -> Result<(), Error> {
-    let folder = out.join(FRONT_FOLDER);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &folder)(error))
-        }
-        _ => Ok(()),
-    }
+    super::remove_folder(&out.join(FRONT_FOLDER))
 }
 
 impl Tracer<'_> {

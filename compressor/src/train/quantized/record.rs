@@ -34,10 +34,10 @@ impl Quantized {
 /// The step of a layer, or the range of its rows'.
 fn steps(rows: &Rows) -> String {
     match rows.scales.as_slice() {
-        [step] => format!("step {step:.3}"),
+        [step] => format!("step {step:.2e}"),
         each => {
             let (finest, coarsest) = (rows.finest(), rows.coarsest());
-            format!("{} steps of {finest:.3} to {coarsest:.3}, one per channel,", each.len())
+            format!("{} steps of {finest:.2e} to {coarsest:.2e}, one per channel,", each.len())
         }
     }
 }

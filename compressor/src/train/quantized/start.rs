@@ -91,7 +91,7 @@ impl Start {
         };
         let step = self.coarsest(layer);
         format!(
-            "the posterior's variance of {variance:.1e} allows a step of {step:.3}, {bits} bits"
+            "the posterior's variance of {variance:.1e} allows a step of {step:.2e}, {bits} bits"
         )
     }
 

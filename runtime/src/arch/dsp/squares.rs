@@ -52,6 +52,8 @@ struct Recipe {
 /// Whether the kernel is for such layers.
 pub(super) fn takes(matrix: &Matrix<'_>, window: Stretches) -> bool {
     let is_bytes = matrix.bits() == 8 && matrix.layout() == Layout::RowMajor;
+    // Lists are read by a kernel of their own.
+    let is_bytes = is_bytes && matrix.listed.is_none();
     is_bytes && window.rows == SIZE && window.len == SIZE && matrix.columns == COLUMNS
 }
 

@@ -142,7 +142,7 @@ impl<'a> Calls<'a> {
             let Call { kernel, weights, from, at, ref mut task } = *call;
             task.x = x;
             let weights = weights.as_ptr().wrapping_add(from);
-            // SAFETY: `weights` are those of the call's pairs (see `of`), at least one, from the piece's first
+            // SAFETY: `weights` are those of the call's pairs (see `take`), at least one, from the piece's first
             // column on, and the task tells how they lie (`aim`); the rest is the caller's.
             unsafe { kernel(task, weights, init.wrapping_add(at), sums.wrapping_add(at)) }
         }

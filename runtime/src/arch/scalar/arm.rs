@@ -152,7 +152,7 @@ pub(super) unsafe extern "C" fn dot_row(job: *const Job) -> i32 {
     )
 }
 
-/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::packed) inputs: 1.4
+/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::Packed) inputs: 1.4
 /// instructions a product.
 ///
 /// # Safety

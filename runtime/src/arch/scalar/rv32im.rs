@@ -3,7 +3,7 @@
 //! A product takes a load, a multiplication and an addition, and four share the input's load: 3.25
 //! instructions. Loads reach any column of a step from the row's address, so that five addresses
 //! move on, and the loop turns, once every eight columns: 3.44. More rows at once would save as
-//! little as more columns. All is done in registers that nobody saves.
+//! little as more columns. All but `dot_packed` is done in registers that nobody saves.
 
 use core::arch::naked_asm;
 
@@ -239,7 +239,7 @@ macro_rules! packed_columns {
     };
 }
 
-/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::packed) inputs, two rows at a
+/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::Packed) inputs, two rows at a
 /// time: 2.3 instructions a product.
 ///
 /// # Safety

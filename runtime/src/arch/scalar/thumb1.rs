@@ -200,7 +200,7 @@ macro_rules! packed_columns {
     };
 }
 
-/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::packed) inputs: 2.5
+/// Adds Σ w·x of rows at four positions to their sums, by [packed](super::Packed) inputs: 2.5
 /// instructions a product.
 ///
 /// # Safety

@@ -184,9 +184,10 @@ impl Set {
         };
         let names: Vec<&str> = self.parts().iter().map(|part| part.name).collect();
         format!(
-            "by hand: put {}, each with or without .gz, into {}; they are in {source}. \
+            "by hand: put {}{} into {}; they are in {source}. \
              Then run this command again: it checks them. Or give it the archive with --from.",
             names.join(", "),
+            if self == Self::Cifar10 { "" } else { ", each with or without .gz," },
             folder.display()
         )
     }
@@ -207,32 +208,43 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let parent = folder.parent().unwrap_or(&folder);
     fs::create_dir_all(parent).map_err(file("create", parent))?;
     let work = tempfile::tempdir_in(parent).map_err(file("create a folder in", parent))?;
-    let fetched = match &args.from {
+    let (fetched, converted) = match &args.from {
         Some(from) => take(args.set, from, work.path())?,
         None => {
             println!("fetching {}", args.set.name());
-            args.set.fetch(work.path()).map_err(|error| XtaskError::Fetch {
+            let fetched = args.set.fetch(work.path()).map_err(|error| XtaskError::Fetch {
                 set: args.set.name(),
                 reason: error.to_string(),
                 by_hand: args.set.by_hand(&folder),
-            })?
+            })?;
+            (fetched, false)
         }
     };
-    if let Some(label) = note(&fetched) {
-        install(&fetched, &folder, parts)?;
-        let target = folder.join(cifar::NOTE);
+    let target = folder.join(cifar::NOTE);
+    if converted {
+        // Before the files, which must never be there without it.
+        fs::create_dir_all(&folder).map_err(file("create", &folder))?;
         fs::rename(fetched.join(cifar::NOTE), &target).map_err(file("move a file to", &target))?;
+        install(&fetched, &folder, parts)?;
+        let label = note(&folder).unwrap_or_default();
         println!("{}: {} files, {label}", folder.display(), parts.len());
         return Ok(());
     }
     verify(&fetched, parts)?;
+    match fs::remove_file(&target) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(file("remove", &target)(error));
+        }
+        _ => {}
+    }
     install(&fetched, &folder, parts)?;
     println!("{}: all {} files match", folder.display(), parts.len());
     Ok(())
 }
 
-/// Takes the set out of a folder or an archive; returns a folder in `work` with its files.
-fn take(set: Set, from: &Path, work: &Path) -> Result<PathBuf, XtaskError> {
+/// Takes the set out of a folder or an archive; returns a folder in `work` with its files, and whether they
+/// were made from images.
+fn take(set: Set, from: &Path, work: &Path) -> Result<(PathBuf, bool), XtaskError> {
     let unpacked = work.join("unpacked");
     let place = if from.is_dir() {
         from.to_owned()
@@ -251,13 +263,13 @@ fn take(set: Set, from: &Path, work: &Path) -> Result<PathBuf, XtaskError> {
             let target = made.join(source.file_name().unwrap_or_default());
             fs::copy(&source, &target).map_err(file("copy a file to", &target))?;
         }
-        return Ok(made);
+        return Ok((made, false));
     }
     match find_within(&place, &cifar::is_in) {
         Some(images) if set == Set::Cifar10 => {
             println!("reading the images of {}", from.display());
             cifar::convert(&images, &made, from, cifar::Counts::ALL)?;
-            Ok(made)
+            Ok((made, true))
         }
         _ => {
             let names: Vec<&str> = parts.iter().map(|part| part.name).collect();
@@ -295,11 +307,13 @@ fn install(from: &Path, to: &Path, parts: &[Part]) -> Result<(), XtaskError> {
     Ok(())
 }
 
-/// The part's file in `folder`, plain or packed.
+/// The part's file in `folder`, plain or packed; CIFAR-10's are read plain alone.
 fn stored(folder: &Path, part: &Part) -> Option<PathBuf> {
     let plain = folder.join(part.name);
     let packed = folder.join(format!("{}.gz", part.name));
-    [plain, packed].into_iter().find(|path| path.is_file())
+    let is_read_packed = !part.name.ends_with(".bin");
+    let packed = is_read_packed.then_some(packed);
+    [Some(plain), packed].into_iter().flatten().find(|path| path.is_file())
 }
 
 fn verify(folder: &Path, parts: &[Part]) -> Result<(), XtaskError> {
@@ -403,11 +417,11 @@ mod tests {
         let tar = tar.arg("-cf").arg(&archive).arg("-C").arg(from.path()).arg(".");
         process::read(tar, UNPACK_LIMIT).unwrap();
         for source in [from.path(), &archive] {
-            let made = take(Set::Cifar10, source, work.path()).unwrap();
+            let (made, converted) = take(Set::Cifar10, source, work.path()).unwrap();
             assert_eq!(fs::read(made.join("test_batch.bin")).unwrap(), b"test_batch.bin");
             let error = verify(&made, &CIFAR_10).unwrap_err();
             assert!(matches!(error, XtaskError::Checksum { .. }), "{error}");
-            assert_eq!(note(&made), None);
+            assert!(!converted && note(&made).is_none());
         }
         assert!(inner.join("test_batch.bin").is_file(), "what was given stays");
         let error = take(Set::Mnist, from.path(), work.path()).unwrap_err().to_string();
