@@ -104,7 +104,7 @@ mod tests {
             "ms (estimated)",
             "takes 48,000 in plain 8 bits (estimated)",
             // 48,000 and 64,000 cycles at 64 MHz.
-            "<td>dense,\u{a0}8\u{a0}bits</td><td class=\"n\">0.750</td>",
+            "<td>dense,\u{a0}8\u{a0}bits</td><td class=\"n\">0.75</td>",
             "<td>this\u{a0}model</td><td class=\"n\">1.00</td>",
             "DS10198",
             "225 mAh",
