@@ -59,7 +59,7 @@ fn kind(bits: u8, index: usize) -> Kind {
         bits,
         bias: [Some(BiasWidth::I32), Some(BiasWidth::I16), None][index % 3],
         bias_shift: (index % 2) as u8,
-        folded: index % 2 == 0,
+        folded: index.is_multiple_of(2),
         per_channel: index % 3 != 1,
         layout: Layout::RowMajor,
     }
