@@ -143,7 +143,7 @@ fn table(count: usize, doubtful: usize) -> String {
         let doubts = example % doubtful == 0;
         let mut row = [0; 4];
         row[class] = if doubts { 10 } else { 100 };
-        let wrong = doubts && (example / doubtful) % 2 == 0;
+        let wrong = doubts && (example / doubtful).is_multiple_of(2);
         let label = if wrong { (class + 1) % 4 } else { class };
         let [a, b, c, d] = row;
         writeln!(table, "{a},{b},{c},{d},{label}").unwrap();

@@ -119,7 +119,8 @@ mod tests {
         let value = serde_json::to_value(&row).unwrap();
         let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
         let mut columns = COLUMNS.to_vec();
-        (keys.sort_unstable(), columns.sort_unstable());
+        keys.sort_unstable();
+        columns.sort_unstable();
         assert_eq!(keys, columns);
         let folder = tempfile::tempdir().unwrap();
         ledger::write_rows(&folder.path().join(MARGINS_FILE), COLUMNS, &[row]).unwrap();
