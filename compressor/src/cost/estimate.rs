@@ -6,10 +6,13 @@ use bitsback_runtime::format::{CHANNEL_MULTIPLIER_LEN, Requantization};
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::{Model, Op, Step};
 
-use super::{Core, Instructions, Provenance, Unpacked, prediction};
+use super::{Core, prediction};
+#[cfg(feature = "training")]
+use super::{Instructions, Provenance, Unpacked};
 
 /// Estimates an inference of a model on a core whose program gives so many bytes of RAM for weights; where
 /// that is 0, the estimate with weights unpacked is for all that they take.
+#[cfg(feature = "training")]
 pub(crate) fn instructions(core: Core, weights_ram_bytes: u64, model: &Model<'_>) -> Instructions {
     Estimator::new(core).instructions(weights_ram_bytes, model)
 }
@@ -27,7 +30,8 @@ impl Estimator {
         Self { core, coded: HashMap::new() }
     }
 
-    /// Estimates an inference both ways, as [`instructions`] does.
+    /// Estimates an inference both ways, as `instructions` does.
+    #[cfg(feature = "training")]
     pub(crate) fn instructions(
         &mut self,
         weights_ram_bytes: u64,

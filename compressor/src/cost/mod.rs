@@ -67,6 +67,7 @@ pub struct Unpacked {
     pub weights_ram_bytes: u64,
 }
 
+#[cfg(feature = "training")]
 impl Unpacked {
     /// The RAM that figures are for, where so many bytes are given and all weights take `whole`: what is
     /// given, and without any all that they take; `None` where nothing is to be unpacked.
@@ -92,6 +93,7 @@ impl Instructions {
     }
 
     /// The RAM for weights that [`Self::required`] is with.
+    #[cfg(feature = "training")]
     pub(crate) fn required_ram(&self) -> u64 {
         self.unpacked.filter(|_| self.is_given).map_or(0, |unpacked| unpacked.weights_ram_bytes)
     }

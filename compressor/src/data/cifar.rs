@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+#[cfg(feature = "training")]
+use super::DataKind;
 use super::array::{self, Array, Numbers};
-use super::{DataConfig, DataError, DataKind, Layout, Part, RawLabels};
+use super::{DataConfig, DataError, Layout, Part, RawLabels};
 use crate::files;
 
 /// The files for training, in the authors' order.
@@ -27,9 +29,11 @@ const TRAIN: [&str; 5] = [
 const TEST: &str = "test_batch.bin";
 
 /// What was done to the data, if they aren't the authors' own files.
+#[cfg(feature = "training")]
 const NOTE: &str = "NOTE.txt";
 
 /// Longest note, in bytes: it stands in reports and tables.
+#[cfg(feature = "training")]
 const MAX_NOTE_BYTES: u64 = 2048;
 
 /// What labels stand for, as in the authors' `batches.meta.txt`.
@@ -98,6 +102,7 @@ pub enum CifarError {
 }
 
 /// Whether a folder holds such files.
+#[cfg(feature = "training")]
 pub(crate) fn is_in(folder: &Path) -> bool {
     TRAIN.iter().chain([&TEST]).any(|name| folder.join(name).is_file())
 }
@@ -121,6 +126,7 @@ pub(super) fn load(config: &DataConfig) -> Result<(Part, Option<Part>), DataErro
 ///
 /// # Errors
 /// [`CifarError::Note`], or that it can't be read.
+#[cfg(feature = "training")]
 pub(crate) fn note(config: &DataConfig) -> Result<Option<String>, DataError> {
     if config.kind != DataKind::Cifar10 {
         return Ok(None);
