@@ -300,3 +300,19 @@ impl Number {
 fn bit_len(value: u16) -> u32 {
     16u32.wrapping_sub(value.leading_zeros())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kernel's loop over counted magnitudes ends there, whatever a trusted file states.
+    #[test]
+    fn every_width_counts_one_magnitude_and_no_more_than_there_is_room_for() {
+        let prediction = Prediction { neighbour: false, column: false, sign: false };
+        for bits in 0..=u8::MAX {
+            let weights = Weights::new(prediction, bits);
+            assert!((1..=COUNTED + 1).contains(&weights.counted), "{bits} bits");
+            assert!(weights.counted <= weights.limit.max(1), "{bits} bits");
+        }
+    }
+}
