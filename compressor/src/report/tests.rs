@@ -6,6 +6,24 @@ use crate::ledger::{BitRecord, GroupKind, GroupRecord, Reason};
 use crate::summary;
 use crate::summary::tests::speed;
 
+/// Of a layer.
+fn bits() -> BitRecord {
+    BitRecord {
+        layer: "dense_1".into(),
+        weights: 1_200,
+        mean_variance: 3.1e-4,
+        start_step: None,
+        step: 0.03125,
+        rounding_noise: 8.1e-5,
+        largest: 0.71,
+        fraction: 5,
+        bits: 5,
+        rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
+        effect: Some(0.0012),
+        description_bits: Some(812.5),
+    }
+}
+
 /// A job of a size like the demo's, made up.
 pub(crate) fn example() -> Report {
     let mut summary = summary::tests::example();
@@ -43,20 +61,7 @@ pub(crate) fn example() -> Report {
     };
     let of = |layer: &'static str, of: usize| (0..of).map(move |i| group(layer, i, of));
     let groups = of("dense_1", 64).chain(of("dense_2", 300)).collect();
-    let bits = vec![BitRecord {
-        layer: "dense_1".into(),
-        weights: 1_200,
-        mean_variance: 3.1e-4,
-        start_step: None,
-        step: 0.03125,
-        rounding_noise: 8.1e-5,
-        largest: 0.71,
-        fraction: 5,
-        bits: 5,
-        rule: "2·variance < 2^−t, mean over weights, rounded up".into(),
-        effect: Some(0.0012),
-        description_bits: Some(812.5),
-    }];
+    let bits = vec![bits()];
     let speed = speed(Provenance::Estimated, Provenance::Estimated);
     summary.instructions = Some(speed);
     Report {

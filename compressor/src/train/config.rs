@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::pace::{Pace, Stage};
+use super::weight_bits::WeightBits;
 use crate::posterior::Prior;
 use crate::prune::Order;
 
@@ -79,42 +80,6 @@ impl FinetuneConfig {
     /// Batch and epochs on so many training examples.
     pub(crate) fn pace(&self, examples: usize) -> Pace {
         Stage::FINETUNE.pace(examples, self.batch, self.epochs)
-    }
-}
-
-/// `[quantize] bits`: where the widths of the weights come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"posterior\", or a list of widths of 2 to 8 bits such as [4]"
-)]
-pub enum WeightBits {
-    /// From the posterior's variances: each layer's width, and the steps to start with.
-    FromPosterior(FromPosterior),
-    /// Given: one for all layers, or one per layer; the last one holds for all that follow.
-    Given(Vec<u8>),
-}
-
-/// The word that stands for widths from the posterior.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FromPosterior {
-    /// `"posterior"`.
-    Posterior,
-}
-
-impl Default for WeightBits {
-    fn default() -> Self {
-        Self::Given(vec![4])
-    }
-}
-
-impl WeightBits {
-    /// The given width of each of `layers` layers; none where the posterior says.
-    pub(crate) fn given(&self, layers: usize) -> Option<Vec<u8>> {
-        let Self::Given(bits) = self else { return None };
-        let last = bits.last().copied().unwrap_or(8);
-        Some((0..layers).map(|layer| bits.get(layer).copied().unwrap_or(last)).collect())
     }
 }
 

@@ -20,11 +20,13 @@ pub(crate) mod quantized;
 mod schedule;
 pub(crate) mod shrink;
 pub(crate) mod variational;
+mod weight_bits;
 
 use serde::{Deserialize, Serialize};
 
 pub use augment::AugmentConfig;
 pub use config::*;
+pub use weight_bits::{FromPosterior, WeightBits};
 
 use crate::compile::CompileError;
 use crate::compile::calibrate::CalibrateError;

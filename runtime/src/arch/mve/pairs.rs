@@ -53,6 +53,35 @@ unsafe extern "C" fn sum_i8(values: *const i8, count: usize) -> i32 {
     )
 }
 
+/// Moves on to the next block and quad, and makes outputs of the sums in q0.
+macro_rules! quad_outputs {
+    () => {
+        concat!(
+            "ldr r0, [r11, #4]\n",
+            "add r7, r7, r0, lsl #2\n", // the next block
+            "vldrw.32 q1, [r4, #32]\n",
+            "vmov.i32 q3, #0\n",
+            "vmax.s32 q2, q1, q3\n",
+            "vshl.s32 q0, q0, q2\n",
+            "vldrw.32 q2, [r4, #16]\n",
+            "vqrdmulh.s32 q0, q0, q2\n",
+            "vmin.s32 q1, q1, q3\n",
+            "adds r4, #48\n",
+            "vand q2, q0, q1\n",
+            "vshr.s32 q2, q2, #31\n",
+            "vqadd.s32 q0, q0, q2\n",
+            "vrshl.s32 q0, q0, q1\n",
+            "ldr r0, [r11, #20]\n",
+            "vqadd.s32 q0, q0, r0\n",
+            "ldrd r0, r3, [r11, #12]\n",
+            "vdup.32 q1, r0\n",
+            "vmax.s32 q0, q0, q1\n",
+            "vdup.32 q1, r3\n",
+            "vmin.s32 q0, q0, q1\n",
+        )
+    };
+}
+
 /// A kernel of pairs, whose first rows' bytes are loaded to q1, the second ones' to q2: with sums in r8, r10, r12
 /// and r2, and r0, r3, r6 and q3 for it to use as it likes. What it does before a quad's loop, with an input, with
 /// a pair and two sums, and when they are complete.
@@ -115,27 +144,7 @@ macro_rules! quads {
                 "vmov q0[2], q0[0], r8, r12",
                 "vmov q0[3], q0[1], r10, r2",
                 $($third,)*
-                "ldr r0, [r11, #4]",
-                "add r7, r7, r0, lsl #2", // the next block
-                "vldrw.32 q1, [r4, #32]",
-                "vmov.i32 q3, #0",
-                "vmax.s32 q2, q1, q3",
-                "vshl.s32 q0, q0, q2",
-                "vldrw.32 q2, [r4, #16]",
-                "vqrdmulh.s32 q0, q0, q2",
-                "vmin.s32 q1, q1, q3",
-                "adds r4, #48",
-                "vand q2, q0, q1",
-                "vshr.s32 q2, q2, #31",
-                "vqadd.s32 q0, q0, q2",
-                "vrshl.s32 q0, q0, q1",
-                "ldr r0, [r11, #20]",
-                "vqadd.s32 q0, q0, r0",
-                "ldrd r0, r3, [r11, #12]",
-                "vdup.32 q1, r0",
-                "vmax.s32 q0, q0, q1",
-                "vdup.32 q1, r3",
-                "vmin.s32 q0, q0, q1",
+                quad_outputs!(),
                 "vstrb.32 q0, [r5], #4",
                 "ldr r0, [sp, #100]",
                 "cmp r5, r0",
