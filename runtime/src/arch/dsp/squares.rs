@@ -79,7 +79,8 @@ pub(super) fn finish(
         // Outputs of a square follow those of another where these are all filters.
         let squares = if count == rows { CHUNK_ROWS / count.max(1) } else { 1 };
         let mut from = from;
-        for outputs in line.chunks_mut(squares.wrapping_mul(rows)) {
+        // `max(1)`: as above.
+        for outputs in line.chunks_mut(squares.wrapping_mul(rows).max(1)) {
             let outputs = outputs.get_mut(first..).unwrap_or_default();
             let len = outputs.len().min(squares.wrapping_mul(count));
             let outputs = outputs.get_mut(..len).unwrap_or_default();
