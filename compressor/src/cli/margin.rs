@@ -12,11 +12,11 @@ use super::judging::{self, Meaning};
 use super::model_file;
 use super::output::{Context, keeps_inputs, quoted};
 use super::source::{self, DataLayout, Part, Wanted};
-use crate::error::{CliError, Error, Unmet};
+use crate::error::{CliError, Error};
 use crate::files;
 use crate::report::number::{significant, thousands};
 use crate::select::confidence::percent;
-use crate::select::margin::{ACCEPTED, Promise, choose_margin, sufficient_examples};
+use crate::select::margin::{Promise, choose_margin};
 use crate::select::resample::{Resampled, divide, resample};
 use crate::select::{Accepted, DecisionSummary};
 use crate::task::{Ending, Task};
@@ -123,17 +123,7 @@ impl Margin {
             files::write_atomic(output, &bytes)?;
         }
         context.result(&text(&results, self), &results)?;
-        match chosen.margin {
-            Some(_) => Ok(()),
-            None => Err(Unmet::Accepted {
-                requirement: ACCEPTED,
-                percent: promise.percent,
-                confidence: promise.confidence,
-                found: chosen.held_out,
-                enough: sufficient_examples(chosen.held_out, promise),
-            }
-            .into()),
-        }
+        Ok(chosen.verdict(promise)?)
     }
 
     /// By how much the model's answers lead, and whether they are wrong.

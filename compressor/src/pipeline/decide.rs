@@ -9,9 +9,7 @@ use crate::error::{Error, Unmet};
 use crate::files::FileError;
 use crate::ledger;
 use crate::select::DecisionSummary;
-use crate::select::margin::{
-    ACCEPTED, ChosenMargin, Leads, Promise, TestedMargin, choose_margin, sufficient_examples,
-};
+use crate::select::margin::{Leads, TestedMargin, choose_margin};
 use crate::train::batch::Examples;
 use crate::verify;
 
@@ -61,7 +59,7 @@ impl Input<'_> {
         };
         let test = chosen.margin.map(on_test).transpose()?;
         let summary = DecisionSummary::new(&chosen, promise, test);
-        let verdict = verdict(&chosen, promise);
+        let verdict = chosen.verdict(promise);
         Ok(Some(Decided { summary, tested: chosen.tested, verdict }))
     }
 }
@@ -88,23 +86,10 @@ fn counted(leads: &[(u32, u8)], labels: impl Iterator<Item = u32>) -> Leads {
     Leads::count(leads.iter().zip(labels).map(|(&(class, lead), label)| (lead, class != label)))
 }
 
-/// Whether a margin keeps the promise.
-fn verdict(chosen: &ChosenMargin, promise: Promise) -> Result<(), Unmet> {
-    match chosen.margin {
-        Some(_) => Ok(()),
-        None => Err(Unmet::Accepted {
-            requirement: ACCEPTED,
-            percent: promise.percent,
-            confidence: promise.confidence,
-            found: chosen.held_out,
-            enough: sufficient_examples(chosen.held_out, promise),
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::select::margin::Promise;
 
     #[test]
     fn the_header_is_that_of_the_fields() {
@@ -137,7 +122,7 @@ mod tests {
         let verdict_of = |right: usize, wrong: usize| {
             let examples = (0..right + wrong).map(|i| (9, i < wrong));
             let leads = Leads::count(examples);
-            verdict(&choose_margin(&leads, &leads, promise), promise)
+            choose_margin(&leads, &leads, promise).verdict(promise)
         };
         assert_eq!(verdict_of(400, 0), Ok(()));
         let Err(few) = verdict_of(300, 0) else { panic!("promised") };

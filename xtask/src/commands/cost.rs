@@ -1,7 +1,5 @@
 //! `cargo xtask bench cost`: what the compressor predicts of layers, beside what they take.
 
-use std::path::Path as File;
-
 use super::training;
 use crate::certificate::thousands;
 use crate::costs::{self, Counted, fit};
@@ -9,7 +7,7 @@ use crate::error::XtaskError;
 use crate::prediction::Table;
 use crate::prediction::cores::Core;
 use crate::prediction::path::Path;
-use crate::results::{self, COST_SET, CostRow, FOLDER, Missed};
+use crate::results::{COST_SET, CostRow, Missed};
 use crate::{files, paths};
 
 /// Where the table is that predictions are made with.
@@ -113,7 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if args.check {
         rows.iter().try_for_each(are_close)?;
     }
-    if args.keep { keep(&root, &rows) } else { Ok(()) }
+    if args.keep { super::results::keep(&root, COST_SET, &rows) } else { Ok(()) }
 }
 
 /// Whether a core's predictions are as close as --check asks.
@@ -184,15 +182,6 @@ fn text(row: &CostRow) -> String {
         );
     }
     text
-}
-
-/// Writes the rows and the page that shows them.
-fn keep(root: &File, rows: &[CostRow]) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{COST_SET}.json"));
-    let text = serde_json::to_string_pretty(rows)
-        .map_err(|error| XtaskError::Results { path: path.clone(), problem: error.to_string() })?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{pytorch, training};
 use crate::error::XtaskError;
 use crate::golden::{self, MODEL_FILE};
 use crate::paths;
-use crate::results::{self, DECISION_SET, DecisionRow, FOLDER};
+use crate::results::{DECISION_SET, DecisionRow};
 
 /// The committed models that tell digits apart, of TensorFlow Lite.
 const MODELS: [&str; 2] = [
@@ -200,20 +200,10 @@ fn print(row: &DecisionRow, json: bool) {
 
 /// Writes the rows, in place of those of the same models, and the page that shows them.
 fn keep(root: &Path, rows: Vec<DecisionRow>) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{DECISION_SET}.json"));
-    let wrong = |error: serde_json::Error| XtaskError::Results {
-        path: path.clone(),
-        problem: error.to_string(),
-    };
-    let mut all: Vec<DecisionRow> = match path.exists() {
-        true => serde_json::from_str(&results::read(&path)?).map_err(wrong)?,
-        false => Vec::new(),
-    };
+    let mut all: Vec<DecisionRow> = super::results::kept(root, DECISION_SET)?;
     all.retain(|old| rows.iter().all(|new| new.model != old.model));
     all.extend(rows);
-    let text = serde_json::to_string_pretty(&all).map_err(wrong)?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
+    super::results::keep(root, DECISION_SET, &all)
 }
 
 #[cfg(test)]

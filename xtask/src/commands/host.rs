@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{pytorch, training};
 use crate::error::XtaskError;
-use crate::results::{self, FOLDER, HOST_SET, HostRow};
+use crate::results::{self, HOST_SET, HostRow};
 use crate::synthetic::shapes::HOST_SHAPES;
 use crate::{paths, python};
 
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if args.json {
         println!("{:#}", serde_json::json!(rows));
     }
-    if args.keep { keep(&root, &rows) } else { Ok(()) }
+    if args.keep { super::results::keep(&root, HOST_SET, &rows) } else { Ok(()) }
 }
 
 /// All networks, written and exported, or the one that is asked for.
@@ -260,15 +260,6 @@ fn print(row: &HostRow, json: bool) {
             row.ratio
         );
     }
-}
-
-/// Writes the rows and the page that shows them.
-fn keep(root: &Path, rows: &[HostRow]) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{HOST_SET}.json"));
-    let text = serde_json::to_string_pretty(rows)
-        .map_err(|error| XtaskError::Results { path: path.clone(), problem: error.to_string() })?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
-use crate::results::{self, FOLDER, PYTORCH_SET, PytorchRow, Quantized};
+use crate::results::{self, PYTORCH_SET, PytorchRow, Quantized};
 use crate::{boards, conformance, paths, process, python};
 
 /// The networks that are trained: name, epochs and batch in PyTorch, and the jobs that start from them.
@@ -271,21 +271,11 @@ fn print(row: &PytorchRow, json: bool) {
 
 /// Writes the rows, in place of those of the same jobs and seeds, and the page that shows them.
 fn keep(root: &Path, rows: Vec<PytorchRow>) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{PYTORCH_SET}.json"));
-    let wrong = |error: serde_json::Error| XtaskError::Results {
-        path: path.clone(),
-        problem: error.to_string(),
-    };
-    let mut all: Vec<PytorchRow> = match path.is_file() {
-        true => serde_json::from_str(&results::read(&path)?).map_err(wrong)?,
-        false => Vec::new(),
-    };
+    let mut all: Vec<PytorchRow> = super::results::kept(root, PYTORCH_SET)?;
     all.retain(|old| !rows.iter().any(|new| (&old.job, old.seed) == (&new.job, new.seed)));
     all.extend(rows);
     all.sort_by(|a, b| (&a.job, a.seed).cmp(&(&b.job, b.seed)));
-    let text = serde_json::to_string_pretty(&all).map_err(wrong)?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
+    super::results::keep(root, PYTORCH_SET, &all)
 }
 
 /// Builds the command-line program.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, thread};
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::boards;
 use crate::conformance;
@@ -92,6 +93,34 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
 /// Makes the page and the table anew from the JSON files.
 pub(super) fn refresh(root: &Path) -> Result<(), XtaskError> {
     write_pages(root, &Results::load(&root.join(FOLDER))?)
+}
+
+/// The rows of a set; none before any were kept.
+///
+/// # Errors
+/// Names the file and the key that is no such row's.
+pub(super) fn kept<T: DeserializeOwned>(root: &Path, set: &str) -> Result<Vec<T>, XtaskError> {
+    let path = set_path(root, set);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    serde_json::from_str(&results::read(&path)?).map_err(|error| not_rows(&path, &error))
+}
+
+/// Writes the rows of a set and the pages that show them.
+pub(super) fn keep<T: Serialize>(root: &Path, set: &str, rows: &[T]) -> Result<(), XtaskError> {
+    let path = set_path(root, set);
+    let text = serde_json::to_string_pretty(rows).map_err(|error| not_rows(&path, &error))?;
+    results::write(&path, &(text + "\n"))?;
+    refresh(root)
+}
+
+fn set_path(root: &Path, set: &str) -> PathBuf {
+    root.join(FOLDER).join(format!("{set}.json"))
+}
+
+fn not_rows(path: &Path, error: &serde_json::Error) -> XtaskError {
+    XtaskError::Results { path: path.to_owned(), problem: error.to_string() }
 }
 
 fn write_pages(root: &Path, results: &Results) -> Result<(), XtaskError> {

@@ -9,7 +9,7 @@ use super::{pytorch, training};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
 use crate::golden::MODEL_FILE;
-use crate::results::{self, FOLDER, STORAGE_SET, StorageRow};
+use crate::results::{STORAGE_SET, StorageRow};
 use crate::{boards, measure, paths};
 
 /// The committed models that have enough weights for coding them to matter.
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     if args.json {
         println!("{:#}", serde_json::json!(rows));
     }
-    if args.keep { keep(&root, &rows) } else { Ok(()) }
+    if args.keep { super::results::keep(&root, STORAGE_SET, &rows) } else { Ok(()) }
 }
 
 /// One import, and one inference of what came of it.
@@ -118,15 +118,6 @@ fn print(row: &StorageRow, json: bool) {
             thousands(row.instructions)
         );
     }
-}
-
-/// Writes the rows and the page that shows them.
-fn keep(root: &Path, rows: &[StorageRow]) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{STORAGE_SET}.json"));
-    let text = serde_json::to_string_pretty(rows)
-        .map_err(|error| XtaskError::Results { path: path.clone(), problem: error.to_string() })?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::error::XtaskError;
 use crate::paths;
 use crate::process;
 use crate::python;
-use crate::results::{self, FOLDER, TRAINING_SET, TrainingRow};
+use crate::results::{TRAINING_SET, TrainingRow};
 
 /// Examples of an epoch: MNIST's, when 5,000 of the 60,000 are kept for validation.
 const EXAMPLES: usize = 55_000;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         });
     }
     report(&rows, args.json)?;
-    if args.keep { keep(&root, rows) } else { Ok(()) }
+    if args.keep { super::results::keep(&root, TRAINING_SET, &rows) } else { Ok(()) }
 }
 
 fn report(rows: &[TrainingRow], json: bool) -> Result<(), XtaskError> {
@@ -126,15 +126,6 @@ fn report(rows: &[TrainingRow], json: bool) -> Result<(), XtaskError> {
         );
     }
     Ok(())
-}
-
-/// Writes the rows and the page that shows them.
-fn keep(root: &Path, rows: Vec<TrainingRow>) -> Result<(), XtaskError> {
-    let path = root.join(FOLDER).join(format!("{TRAINING_SET}.json"));
-    let text = serde_json::to_string_pretty(&rows)
-        .map_err(|error| XtaskError::Results { path: path.clone(), problem: error.to_string() })?;
-    results::write(&path, &(text + "\n"))?;
-    super::results::refresh(root)
 }
 
 /// Builds our side.
