@@ -12,7 +12,7 @@ use super::judging::{self, Meaning};
 use super::model_file;
 use super::output::{Context, keeps_inputs, quoted};
 use super::source::{self, DataLayout, Part, Wanted};
-use crate::error::{CliError, Error};
+use crate::error::{CliError, Error, Unmet};
 use crate::files;
 use crate::report::number::{significant, thousands};
 use crate::select::confidence::percent;
@@ -123,7 +123,7 @@ impl Margin {
             files::write_atomic(output, &bytes)?;
         }
         context.result(&text(&results, self), &results)?;
-        Ok(chosen.verdict(promise)?)
+        Ok(Unmet::check_margin(&chosen, promise)?)
     }
 
     /// By how much the model's answers lead, and whether they are wrong.

@@ -1,7 +1,7 @@
 //! Why a job's model isn't good enough; it is there all the same.
 
-use crate::select::Accepted;
 use crate::select::confidence::percent;
+use crate::select::margin::{ACCEPTED, Accepted, ChosenMargin, Promise, sufficient_examples};
 
 /// What a model doesn't keep to.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -86,6 +86,22 @@ pub enum Unmet {
         /// What keeps more of the dense network.
         remedy: String,
     },
+}
+
+impl Unmet {
+    /// Whether a margin keeps the promise, and if none does, why.
+    pub(crate) fn check_margin(chosen: &ChosenMargin, promise: Promise) -> Result<(), Self> {
+        match chosen.margin {
+            Some(_) => Ok(()),
+            None => Err(Self::Accepted {
+                requirement: ACCEPTED,
+                percent: promise.percent,
+                confidence: promise.confidence,
+                found: chosen.held_out,
+                enough: sufficient_examples(chosen.held_out, promise),
+            }),
+        }
+    }
 }
 
 /// What to do where no margin keeps a promise.

@@ -59,7 +59,7 @@ impl Input<'_> {
         };
         let test = chosen.margin.map(on_test).transpose()?;
         let summary = DecisionSummary::new(&chosen, promise, test);
-        let verdict = chosen.verdict(promise);
+        let verdict = Unmet::check_margin(&chosen, promise);
         Ok(Some(Decided { summary, tested: chosen.tested, verdict }))
     }
 }
@@ -122,7 +122,7 @@ mod tests {
         let verdict_of = |right: usize, wrong: usize| {
             let examples = (0..right + wrong).map(|i| (9, i < wrong));
             let leads = Leads::count(examples);
-            choose_margin(&leads, &leads, promise).verdict(promise)
+            Unmet::check_margin(&choose_margin(&leads, &leads, promise), promise)
         };
         assert_eq!(verdict_of(400, 0), Ok(()));
         let Err(few) = verdict_of(300, 0) else { panic!("promised") };

@@ -18,13 +18,12 @@ use serde::{Deserialize, Serialize};
 use super::confidence::MAX_EXAMPLES;
 use super::point::Shortage;
 use super::unseen::{Seen, breaks, chance, least_examples, most_errors};
-use crate::error::Unmet;
 
 /// Margins that there are: differences of two int8.
 const MARGINS: usize = 256;
 
 /// The key in `[requirements]`.
-const ACCEPTED: &str = "accepted_error_percent";
+pub(crate) const ACCEPTED: &str = "accepted_error_percent";
 
 /// Examples by how far their largest output leads.
 #[derive(Clone, Debug)]
@@ -129,22 +128,6 @@ pub(crate) struct ChosenMargin {
     pub(crate) held_out: Accepted,
 }
 
-impl ChosenMargin {
-    /// Whether a margin keeps the promise, and if none does, why.
-    pub(crate) fn verdict(&self, promise: Promise) -> Result<(), Unmet> {
-        match self.margin {
-            Some(_) => Ok(()),
-            None => Err(Unmet::Accepted {
-                requirement: ACCEPTED,
-                percent: promise.percent,
-                confidence: promise.confidence,
-                found: self.held_out,
-                enough: sufficient_examples(self.held_out, promise),
-            }),
-        }
-    }
-}
-
 /// Chooses the margin on `held_out`, beginning where `planning` has most room.
 pub(crate) fn choose_margin(planning: &Leads, held_out: &Leads, promise: Promise) -> ChosenMargin {
     let first = beginning(planning, held_out, promise);
@@ -166,7 +149,7 @@ pub(crate) fn choose_margin(planning: &Leads, held_out: &Leads, promise: Promise
 
 /// How many examples held out would be enough for a promise at the rates that were seen; `None` where the
 /// error isn't below it, or beyond any data set.
-fn sufficient_examples(at: Accepted, promise: Promise) -> Option<u64> {
+pub(crate) fn sufficient_examples(at: Accepted, promise: Promise) -> Option<u64> {
     const STEP: f64 = 1.25;
     if at.accepted == 0 || breaks(at.accepted, at.errors, promise.percent) {
         return None;
