@@ -82,6 +82,14 @@ impl Normalization {
         }
     }
 
+    /// What another normalisation's numbers are multiplied with to be this one's, if one factor does it
+    /// for every channel.
+    pub(crate) fn multiple_of(&self, other: &Self) -> Option<f32> {
+        let mut factors = self.scale.iter().zip(&other.scale).map(|(own, other)| own / other);
+        let factor = factors.next()?;
+        (self.offset == other.offset && factors.all(|f| f == factor)).then_some(factor)
+    }
+
     /// Normalises the values at `positions`, counted over all examples; those beyond the end are
     /// left out.
     pub fn apply(&self, values: &Values, positions: Range<usize>) -> Vec<f32> {

@@ -277,7 +277,8 @@ impl Job {
         self.variational = self.variational.resolve_for(examples, weights);
         let pace = self.finetune.pace(examples);
         (self.finetune.batch, self.finetune.epochs) = (Some(pace.batch), Some(pace.epochs));
-        self.quantize = self.quantize.resolve(examples, self.traces_front());
+        self.quantize =
+            self.quantize.resolve(examples, self.traces_front(), self.variational.is_bayesian());
         let mut counts = vec![0u32; dataset.classes.len()];
         for &example in &split.validation {
             let class = dataset.labels.get(example as usize).map_or(0, |&class| class as usize);
@@ -293,14 +294,14 @@ impl Job {
         self.requirements = self.requirements.resolve(judged);
     }
 
-    /// Checks that the data are normalised to the inputs of the pretrained network, where its file says
-    /// which these are.
+    /// Fits the pretrained network to the data, where its file says which its inputs are: the data must be
+    /// normalised to these, or to all of them divided by one number, which its first layers' weights then take.
     ///
     /// # Errors
     /// [`JobError::Inputs`], with the normalisations that would do.
-    pub fn check_inputs(
+    pub fn fit_inputs(
         &self,
-        pretrained: &PretrainedModel,
+        pretrained: &mut PretrainedModel,
         dataset: &Dataset,
         normalization: &Normalization,
         training: &[u32],
@@ -309,11 +310,18 @@ impl Job {
         let Some(found) = disagreement(model, dataset, normalization, training) else {
             return Ok(());
         };
-        let does = |kind: &NormalizationKind| {
-            let fitted = Normalization::fit(*kind, dataset, training);
-            fitted.is_ok_and(|fit| disagreement(model, dataset, &fit, training).is_none())
-        };
-        let fitting = NormalizationKind::ALL.into_iter().filter(does).collect();
+        let mut fitting = Vec::new();
+        for kind in NormalizationKind::ALL {
+            let Ok(fitted) = Normalization::fit(kind, dataset, training) else { continue };
+            if disagreement(model, dataset, &fitted, training).is_some() {
+                continue;
+            }
+            let factor = fitted.multiple_of(normalization);
+            if factor.is_some_and(|factor| pretrained.divide_inputs(factor)) {
+                return Ok(());
+            }
+            fitting.push(kind);
+        }
         let place = self.place("data.normalization");
         Err(JobError::Inputs { place, model, found, fitting })
     }
@@ -364,8 +372,8 @@ impl Job {
         let loss_rise = self.variational.shrink.loss_rise.len();
         // Where the posterior says, there is a width for each.
         let bits = match &self.quantize.bits {
-            WeightBits::Given(bits) => bits.len(),
-            WeightBits::FromPosterior(_) => layers.max(1),
+            Some(WeightBits::Given(bits)) => bits.len(),
+            Some(WeightBits::FromPosterior(_)) | None => layers.max(1),
         };
         for (key, found, fits) in [
             ("variational.scale_weight", scale_weight, scale_weight <= layers),

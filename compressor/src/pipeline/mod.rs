@@ -96,7 +96,7 @@ impl Prepared {
         dataset: Dataset,
         mut split: Split,
         job: &Job,
-        pretrained: Option<&PretrainedModel>,
+        pretrained: Option<&mut PretrainedModel>,
     ) -> Result<Self, Error> {
         let (origin, _) = data::origins(&job.data);
         let note = data::cifar::note(&job.data).map_err(|error| job.data_error(error))?;
@@ -107,7 +107,7 @@ impl Prepared {
         let normalization =
             Normalization::fit(kind, &dataset, &split.train).map_err(|e| job.data_error(e))?;
         if let Some(model) = pretrained {
-            job.check_inputs(model, &dataset, &normalization, &split.train)?;
+            job.fit_inputs(model, &dataset, &normalization, &split.train)?;
         }
         let train = examples(&dataset, &normalization, &split.train);
         let [held_out, deciding] = hold_outs(&mut split.validation, &dataset, &job.requirements)
@@ -297,10 +297,10 @@ pub fn run_counting(
     count: Counter<'_>,
 ) -> Result<Outcome, Error> {
     let dataset = data::load(&job.data).map_err(|e| job.data_error(e))?;
-    let ResolvedJob { mut job, structure, pretrained, split } = job.resolve(&dataset)?;
+    let ResolvedJob { mut job, structure, mut pretrained, split } = job.resolve(&dataset)?;
     let text = job.to_toml()?;
     job.requirements.class_names.clone_from(&dataset.classes);
-    let prepared = Prepared::new(dataset, split, &job, pretrained.as_ref())?;
+    let prepared = Prepared::new(dataset, split, &job, pretrained.as_mut())?;
     let device = options.device.name();
     std::fs::create_dir_all(out).map_err(Error::io("create", out))?;
     let _lock = lock(out)?;

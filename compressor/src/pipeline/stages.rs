@@ -343,7 +343,8 @@ impl TrainingContext<'_> {
     /// Widths and steps that training in integers starts with.
     fn start_of_integers(&self, pruned: &Pruned, network: &Graph<Affine>) -> Result<Start, Error> {
         let config = &self.job.quantize;
-        if let Some(bits) = config.bits.given(network.layers().count()) {
+        let given = config.bits.as_ref().and_then(|bits| bits.given(network.layers().count()));
+        if let Some(bits) = given {
             return Ok(Start::at_widths(network, bits, config.per_channel));
         }
         let variance = posterior_variance(&pruned.posterior)?;

@@ -113,8 +113,8 @@ impl Trial {
         let out = self.folder.path().join("out");
         let outcome = super::run(job, &out, &RunOptions::default(), &Progress::silent()).unwrap();
         let dataset = data::load(&job.data).unwrap();
-        let ResolvedJob { job, pretrained, split, .. } = job.resolve(&dataset).unwrap();
-        let prepared = Prepared::new(dataset, split, &job, pretrained.as_ref()).unwrap();
+        let ResolvedJob { job, mut pretrained, split, .. } = job.resolve(&dataset).unwrap();
+        let prepared = Prepared::new(dataset, split, &job, pretrained.as_mut()).unwrap();
         let device = DeviceName::default();
         let text = fs::read_to_string(out.join(JOB_FILE)).unwrap();
         let checkpoint = Checkpoint::load(&out.join(CHECKPOINT_FILE), &text, device.name());

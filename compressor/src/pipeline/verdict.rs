@@ -175,10 +175,10 @@ impl Input<'_> {
         }
         if job.quantize.is_on() {
             match &job.quantize.bits {
-                WeightBits::Given(bits) if bits.iter().any(|&bits| bits < MOST_BITS) => {
+                Some(WeightBits::Given(bits)) if bits.iter().any(|&bits| bits < MOST_BITS) => {
                     ways.push("raise [quantize] bits".to_owned());
                 }
-                WeightBits::FromPosterior(_) if job.bits.least < MOST_BITS => {
+                Some(WeightBits::FromPosterior(_)) if job.bits.least < MOST_BITS => {
                     ways.push(format!("raise [bits] least ({} now)", job.bits.least));
                 }
                 _ => {}

@@ -91,8 +91,9 @@ pub struct QuantizeConfig {
     /// that the posterior allows (`[bits]`). Unset: by the number of training examples where a front
     /// is traced, which needs it; else 0.
     pub epochs: Option<u32>,
-    /// Where the widths of the weights come from.
-    pub bits: WeightBits,
+    /// Where the widths of the weights come from; unset: from the posterior, and 4 bits where there is
+    /// none.
+    pub bits: Option<WeightBits>,
     /// Bits that a point of a front takes from each layer's width of the posterior's.
     #[serde(skip)]
     pub(crate) narrower: u8,
@@ -119,7 +120,7 @@ impl Default for QuantizeConfig {
     fn default() -> Self {
         Self {
             epochs: None,
-            bits: WeightBits::default(),
+            bits: None,
             narrower: 0,
             per_channel: false,
             batch: None,
@@ -142,14 +143,16 @@ impl QuantizeConfig {
         Stage::QUANTIZE.pace(examples, self.batch, Some(self.epochs.unwrap_or(0)))
     }
 
-    /// Everything that is unset, for a job that traces a front or doesn't.
-    pub(crate) fn resolve(&self, examples: usize, traces_front: bool) -> Self {
+    /// Everything that is unset, for a job that traces a front or doesn't, and has a Bayesian stage or
+    /// hasn't.
+    pub(crate) fn resolve(&self, examples: usize, traces_front: bool, is_bayesian: bool) -> Self {
         let epochs = if traces_front { self.epochs } else { self.epochs.or(Some(0)) };
         let pace = Stage::QUANTIZE.pace(examples, self.batch, epochs);
         let rate = if traces_front && pace.epochs > 0 { RATE_OF_A_FRONT } else { 0.0 };
         Self {
             epochs: Some(pace.epochs),
             batch: Some(pace.batch),
+            bits: self.bits.clone().or(Some(WeightBits::of_a_job(is_bayesian))),
             rate: self.rate.or(Some(rate)),
             ..self.clone()
         }
@@ -418,6 +421,7 @@ impl VariationalConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::weight_bits::FromPosterior;
 
     #[test]
     fn temperature_is_piecewise_linear() {
@@ -473,11 +477,23 @@ mod tests {
     #[test]
     fn a_front_trains_in_integers_and_other_jobs_only_if_they_say_so() {
         let unset = QuantizeConfig::default();
-        assert!(!unset.resolve(300, false).is_on() && unset.resolve(300, true).has_rate());
+        assert!(
+            !unset.resolve(300, false, true).is_on() && unset.resolve(300, true, true).has_rate()
+        );
         let stated = QuantizeConfig { epochs: Some(0), rate: Some(0.5), ..unset };
-        let resolved = stated.resolve(300, true);
+        let resolved = stated.resolve(300, true, true);
         assert!(!resolved.is_on() && resolved.rate == Some(0.5));
         let rounded = QuantizeConfig { rate: None, ..stated };
-        assert_eq!(rounded.resolve(300, true).rate, Some(0.0));
+        assert_eq!(rounded.resolve(300, true, true).rate, Some(0.0));
+    }
+
+    #[test]
+    fn widths_are_the_posterior_s_where_there_is_one_and_none_are_stated() {
+        let unset = QuantizeConfig::default();
+        let posterior = Some(WeightBits::FromPosterior(FromPosterior::Posterior));
+        assert_eq!(unset.resolve(300, false, true).bits, posterior);
+        assert_eq!(unset.resolve(300, false, false).bits, Some(WeightBits::Given(vec![4])));
+        let stated = QuantizeConfig { bits: Some(WeightBits::Given(vec![3])), ..unset };
+        assert_eq!(stated.resolve(300, true, true).bits, stated.bits);
     }
 }

@@ -23,13 +23,16 @@ pub enum FromPosterior {
     Posterior,
 }
 
-impl Default for WeightBits {
-    fn default() -> Self {
-        Self::Given(vec![4])
-    }
-}
-
 impl WeightBits {
+    /// Those of a job that states none: only a Bayesian stage knows how certain weights are.
+    pub(crate) fn of_a_job(is_bayesian: bool) -> Self {
+        if is_bayesian {
+            Self::FromPosterior(FromPosterior::Posterior)
+        } else {
+            Self::Given(vec![4])
+        }
+    }
+
     /// The given width of each of `layers` layers; none where the posterior says.
     pub(crate) fn given(&self, layers: usize) -> Option<Vec<u8>> {
         let Self::Given(bits) = self else { return None };

@@ -75,6 +75,33 @@ pub struct PretrainedModel {
     pub layout: Option<InputLayout>,
 }
 
+impl PretrainedModel {
+    /// Has the network take its inputs divided by `factor`: the weights of the layers that read them are
+    /// multiplied by it, and each layer's outputs stay what they were. `false`, and nothing is changed, where
+    /// something else reads them, too.
+    pub(crate) fn divide_inputs(&mut self, factor: f32) -> bool {
+        let mut carriers = vec![self.network.input];
+        let mut layers = Vec::new();
+        for (at, node) in self.network.nodes.iter().enumerate() {
+            if !node.inputs.iter().any(|value| carriers.contains(value)) {
+                continue;
+            }
+            match node.op {
+                Op::Reshape(_) => carriers.push(node.output),
+                Op::Conv2d(_) | Op::Dense(_) | Op::DepthwiseConv2d(_) => layers.push(at),
+                _ => return false,
+            }
+        }
+        for at in layers {
+            let affine = self.network.nodes.get_mut(at).and_then(|node| node.parameters.as_mut());
+            affine.into_iter().flat_map(|affine| &mut affine.weight).for_each(|w| *w *= factor);
+        }
+        let divided = |range: Range| Range { low: range.low / factor, high: range.high / factor };
+        self.inputs = self.inputs.map(divided);
+        true
+    }
+}
+
 /// The network of a model file, for data of the given shape and classes. `layout` is the order of an
 /// ONNX input's dimensions, where the file doesn't tell.
 ///
@@ -192,6 +219,35 @@ mod tests {
         for (score, probability) in scores.iter().zip(probabilities) {
             assert!((score.exp() / sum - probability).abs() < 1e-5);
         }
+    }
+
+    #[test]
+    fn first_layers_take_what_divides_the_inputs() {
+        let given = |network| PretrainedModel {
+            network,
+            inputs: Some(Range { low: 0.0, high: 255.0 }),
+            layout: None,
+        };
+        let mut flat = Graph::of_input(vec![2, 2, 3]);
+        flat.push("x", Reshape {}, vec![0], vec![12], None);
+        flat.push("y", Dense {}, vec![1], vec![2], affine(24, 2));
+        for network in [flat, scores(graph())] {
+            let inputs: Vec<f32> = (0..36).map(|i| (i as f32).cos() * 256.0).collect();
+            let inputs = &inputs[..network.values[network.input].len()];
+            let expected = Executor::new(&network).unwrap().run(inputs).unwrap();
+            let mut model = given(network);
+            assert!(model.divide_inputs(256.0));
+            let small: Vec<f32> = inputs.iter().map(|x| x / 256.0).collect();
+            let found = Executor::new(&model.network).unwrap().run(&small).unwrap();
+            assert_eq!(found, expected);
+            assert_eq!(model.inputs, Some(Range { low: 0.0, high: 255.0 / 256.0 }));
+        }
+        let mut clipped = graph();
+        let read = clipped.nodes.remove(0).output;
+        clipped.nodes[0].inputs = vec![clipped.input];
+        let before = given(clipped.clone());
+        let mut model = given(clipped);
+        assert!(!model.divide_inputs(256.0) && model == before, "value {read}");
     }
 
     #[test]

@@ -233,8 +233,8 @@ fn point_job(job: &Job, plan: &Plan) -> Job {
     let mut job = sweep::tempered(job, plan.temperature);
     job.quantize.rate = Some(job.quantize.rate() * plan.rate as f32);
     match &mut job.quantize.bits {
-        WeightBits::Given(bits) => *bits = plan.widths(bits),
-        WeightBits::FromPosterior(_) => job.quantize.narrower = plan.narrower,
+        Some(WeightBits::Given(bits)) => *bits = plan.widths(bits),
+        Some(WeightBits::FromPosterior(_)) | None => job.quantize.narrower = plan.narrower,
     }
     job.bits.most = match job.bits.most {
         16 if plan.narrower > 0 => 16,
