@@ -9,10 +9,10 @@ use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use super::QUAD;
 use super::parameters::{Quad, hold};
 use super::planes::{BYTES, Cut, Held, TAPS};
-use super::taps::{edge_any, edge_right};
-use super::QUAD;
+use super::taps::{edge_any, edge_right, inside_right};
 use crate::arch::{Finish, Matrix, Sight};
 use crate::format::Fields;
 use crate::ops::{Axis, Image, Layer};
@@ -246,10 +246,16 @@ impl<'a> Sweep<'a> {
             max: finish.clamp.max.into(),
         };
         let (x, y) = (task.x.wrapping_add(channels.start), task.y.wrapping_add(channels.start));
-        let kernel = if self.are_right { edge_right } else { edge_any };
         for (down, row_run) in rows.runs() {
             for (right, column_run) in columns.runs() {
-                mask(taps, columns.size, &[row_run.taps.clone(), column_run.taps.clone()]);
+                let inside = [row_run.taps.clone(), column_run.taps.clone()];
+                let are_all = inside[0].len() == rows.size && inside[1].len() == columns.size;
+                let kernel = match (self.are_right, are_all) {
+                    (true, true) => inside_right,
+                    (true, false) => edge_right,
+                    (false, _) => edge_any,
+                };
+                mask(taps, columns.size, &inside);
                 // The longer side of the positions that have these taps is the inner loop's.
                 let is_high = row_run.count > column_run.count;
                 let [lines, count] = if is_high {
@@ -329,8 +335,12 @@ unsafe extern "C" fn take_rows(rows: &Rows) {
         "vctp.8 r5",
         "dls lr, r6",
         "2:",
-        "take_row r6", "take_row r8", "take_row r10", "take_row r12",
-        "vmov q1[2], q1[0], r6, r10", "vmov q1[3], q1[1], r8, r12",
+        "take_row r6",
+        "take_row r8",
+        "take_row r10",
+        "take_row r12",
+        "vmov q1[2], q1[0], r6, r10",
+        "vmov q1[3], q1[1], r8, r12",
         "vldrw.u32 q0, [r2]",
         "vmla.i32 q0, q1, r7",
         "vstrw.32 q0, [r2], #48",

@@ -145,7 +145,12 @@ impl Cut {
             let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
             *to = pixel.wrapping_mul(QUAD) as u8;
         }
-        Some(Self { quads, positions: [down, across], pixels: [pixels(rows, down)?, wide], offsets })
+        Some(Self {
+            quads,
+            positions: [down, across],
+            pixels: [pixels(rows, down)?, wide],
+            offsets,
+        })
     }
 
     /// The outputs of the channels that are held, at all positions.
@@ -226,10 +231,8 @@ impl Cut {
                 let across = count.wrapping_mul(channels);
                 task.outputs[0] = across;
                 let steps = [rows.stride.wrapping_mul(wide), count.wrapping_mul(columns.stride)];
-                task.next_row = [
-                    steps[0].wrapping_sub(steps[1]).wrapping_mul(QUAD),
-                    line.wrapping_sub(across),
-                ];
+                task.next_row =
+                    [steps[0].wrapping_sub(steps[1]).wrapping_mul(QUAD), line.wrapping_sub(across)];
                 // SAFETY: channels' parameters are held and the output has all positions, says the caller; planes
                 // have all pixels that these positions see.
                 unsafe { outputs(&task) }
@@ -259,7 +262,8 @@ unsafe extern "C" fn spread(task: &Pixels) {
         "vmul.i32 q1, q1, r3",
         "1:", // sixteen channels
         "vctp.8 r0",
-        "mov r9, r1", "mov r10, r2",
+        "mov r9, r1",
+        "mov r10, r2",
         "mov r11, r5",
         "2:", // a row
         "dls lr, r4",

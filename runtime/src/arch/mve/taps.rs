@@ -5,9 +5,10 @@ use core::mem::offset_of;
 
 use super::depthwise::Task;
 
-/// A kernel, which rescales four sums in q0 by multipliers in q4 and shifts in q1, in its own way.
+/// A kernel, which loads a vector of taps to q0 and rescales four sums in q0 by multipliers in q4 and shifts in q1, in
+/// its own way.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $scale:literal) => {
+    ($(#[$doc:meta])* $name:ident, $taps:expr, $scale:expr) => {
         $(#[$doc])*
         // SAFETY: the body follows the C calling convention (the argument in r0; r4-r11, lr and q4-q7 saved
         // and restored, the stack as it was). Each turn takes four channels: it reads weights of whole vectors
@@ -19,12 +20,7 @@ macro_rules! kernel {
                 ".macro channel sum",
                 "ldr r2, [r11, #{taps}]",
                 "3:",
-                "vldrh.u16 q6, [r2], #16",
-                "ldr lr, [r2], #4",
-                "vmsr p0, lr",
-                "vpst",
-                "vldrbt.s16 q0, [r1, q6]",
-                "vpsel q0, q0, q5",
+                $taps,
                 "vldrb.s16 q1, [r5], #8",
                 "vmladava.s16 \\sum, q0, q1",
                 "cmp r2, r12",
@@ -85,27 +81,58 @@ macro_rules! kernel {
     };
 }
 
-kernel! {
-    /// Windows of any number of taps, of which some may be masked, of rows that shift to the right: as in
-    /// [`super::outputs`].
-    ///
-    /// # Safety
-    /// `task` has parameters of its quads of channels, which aren't none, vectors of taps, not none, and positions.
-    /// From `x` on, each tap that isn't masked has values of all channels to read at each position, and from `y`
-    /// on, each position has them to write. The core has access to its vectors.
-    edge_right,
-    "vqrdmulh.s32 q0, q0, q4\n\
-     vshr.s32 q4, q0, #31\n\
-     vqadd.s32 q0, q0, q4\n\
-     vrshl.s32 q0, q0, q1"
+/// Taps of which some may be masked.
+macro_rules! masked {
+    () => {
+        "vldrh.u16 q6, [r2], #16\n\
+         ldr lr, [r2], #4\n\
+         vmsr p0, lr\n\
+         vpst\n\
+         vldrbt.s16 q0, [r1, q6]\n\
+         vpsel q0, q0, q5"
+    };
+}
+
+/// Four sums of rows that shift to the right, as in [`super::outputs`].
+macro_rules! right {
+    () => {
+        "vqrdmulh.s32 q0, q0, q4\n\
+         vshr.s32 q4, q0, #31\n\
+         vqadd.s32 q0, q0, q4\n\
+         vrshl.s32 q0, q0, q1"
+    };
 }
 
 kernel! {
-    /// The same for rows that shift to the left or not at all, too.
+    /// Windows inside the image, of rows that shift to the right.
+    ///
+    /// # Safety
+    /// `task` has parameters of its quads of channels, which aren't none, vectors of taps, not none, and positions.
+    /// From `x` on, each tap has values of all channels to read at each position, and from `y` on, each position has
+    /// them to write. The core has access to its vectors.
+    inside_right,
+    "vldrh.u16 q6, [r2], #20\n\
+     vldrb.s16 q0, [r1, q6]",
+    right!()
+}
+
+kernel! {
+    /// The same of windows of which some taps are masked.
+    ///
+    /// # Safety
+    /// As [`inside_right`], but for taps that are masked.
+    edge_right,
+    masked!(),
+    right!()
+}
+
+kernel! {
+    /// The same of rows that shift to the left or not at all, too.
     ///
     /// # Safety
     /// As [`edge_right`].
     edge_any,
+    masked!(),
     "vmov.i32 q6, #0\n\
      vmax.s32 q7, q1, q6\n\
      vshl.s32 q0, q0, q7\n\
