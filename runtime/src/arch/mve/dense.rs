@@ -149,13 +149,16 @@ impl Lanes {
             let start = first.wrapping_mul(QUAD);
             let whole = rows.wrapping_sub(start) / QUAD;
             let (quads, last) = quads.split_at_mut_checked(whole.min(quads.len()))?;
-            let end = start.wrapping_add(quads.len().wrapping_mul(QUAD));
             let run = if are_bytes { run } else { run_kept };
-            for (quads, rows) in [(quads, start..end), (last, rows.wrapping_sub(QUAD)..rows)] {
+            for (quads, start) in [(quads, start), (last, rows.wrapping_sub(QUAD))] {
                 if !quads.is_empty() {
-                    let weights = weights.get(rows.start.wrapping_mul(row_len)..)?;
-                    let outputs = outputs.get_mut(rows)?;
-                    run((kernel, are_right), &mut task, weights, quads, outputs)?;
+                    let weights = weights.as_ptr().wrapping_add(start.wrapping_mul(row_len));
+                    let outputs = outputs.as_mut_ptr().wrapping_add(start);
+                    // SAFETY: the quads' rows, from `start` on, are no more than there are: whole quads of what is
+                    // left, or the last four. All rows have weights, as checked above, and outputs. `task` holds the
+                    // address of inputs, and how their columns, which aren't none, fall into steps, for the kernel,
+                    // which was chosen by where they lie.
+                    unsafe { run((kernel, are_right), &mut task, weights, quads, outputs) };
                 }
             }
             if are_bytes {
@@ -191,7 +194,10 @@ impl Lanes {
             let weights = matrix.bytes_from(first.wrapping_add(number)).get(..task.steps)?;
             let mut quad = *quads.first()?;
             let mut four = [0; QUAD];
-            run((kernel, shift < 0), task, weights, slice::from_mut(&mut quad), &mut four)?;
+            let quads = slice::from_mut(&mut quad);
+            // SAFETY: there is a quad, whose rows are no bytes apart; the row has as many weights as there are
+            // inputs, as just checked, and there are four outputs.
+            unsafe { run((kernel, shift < 0), task, weights.as_ptr(), quads, four.as_mut_ptr()) };
             *y = *four.get(number)?;
         }
         Some(())
@@ -269,59 +275,55 @@ fn starts(first: usize, rows: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Runs a kernel on quads of rows, whose biases become sums, and makes outputs of them, which all shift to the right
-/// or not. `None` where weights or outputs are missing.
+/// or not.
+///
+/// # Safety
+/// There are quads, weights of four rows for each, `task.row_len` apart, and four outputs to write. The task is one
+/// that the kernel may be told, but for where quads end.
 #[inline(never)]
-fn run(
+unsafe fn run(
     (kernel, are_right): (Quads, bool),
     task: &mut Task,
-    weights: &[u8],
+    weights: *const u8,
     quads: &mut [Quad],
-    outputs: &mut [i8],
-) -> Option<()> {
-    let rows = quads.len().checked_mul(QUAD)?;
-    let outputs = outputs.get_mut(..rows)?;
-    weights.get(..rows.checked_mul(task.row_len)?)?;
-    if quads.is_empty() {
-        return Some(());
-    }
+    outputs: *mut i8,
+) {
     task.end = quads.as_ptr_range().end;
     let finish = if are_right { quads_right } else { quads_any };
-    // SAFETY: `task` holds the address of inputs that outlive it, and how their columns, which aren't none, fall
-    // into steps (`Lanes::finish` has borrowed and counted them, and chosen the kernel by where they lie);
-    // `weights` are a row's bytes for each row, or one row (`finish_rest`), and there is a quad for each four rows,
-    // up to the end, at least one. Those are the conditions of the kernel of that width; outputs are four for each
-    // quad.
+    // SAFETY: the caller's, and quads end where the task says.
     unsafe {
-        kernel(task, weights.as_ptr(), quads.as_mut_ptr());
-        finish(task, quads.as_ptr(), quads.len(), outputs.as_mut_ptr());
+        kernel(task, weights, quads.as_mut_ptr());
+        finish(task, quads.as_ptr(), quads.len(), outputs);
     }
-    Some(())
 }
 
 /// As [`run`], of quads whose biases stay.
+///
+/// # Safety
+/// As there.
 #[inline(never)]
-fn run_kept(
+unsafe fn run_kept(
     kernel: (Quads, bool),
     task: &mut Task,
-    weights: &[u8],
+    weights: *const u8,
     quads: &mut [Quad],
-    outputs: &mut [i8],
-) -> Option<()> {
-    const ROWS: usize = KEPT_QUADS * QUAD;
-    let len = task.row_len.checked_mul(ROWS)?.max(1);
-    for (number, (quads, outputs)) in
-        quads.chunks(KEPT_QUADS).zip(outputs.chunks_mut(ROWS)).enumerate()
-    {
-        let mut sums =
-            [Quad { bias: [0; QUAD], multiplier: [0; QUAD], shift: [0; QUAD] }; KEPT_QUADS];
-        let sums = sums.get_mut(..quads.len())?;
+    outputs: *mut i8,
+) {
+    let mut row = 0usize;
+    for quads in quads.chunks(KEPT_QUADS) {
+        let mut sums = [const { MaybeUninit::<Quad>::uninit() }; KEPT_QUADS];
         for (to, from) in sums.iter_mut().zip(quads) {
-            *to = *from;
+            to.write(*from);
         }
-        let weights = weights.get(number.checked_mul(len)?..)?;
-        run(kernel, task, weights, sums, outputs)?;
+        // SAFETY: as many as there are quads have just been written, which are no more; the rest is the caller's,
+        // of the rows from this one on.
+        unsafe {
+            let sums = slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), quads.len());
+            let weights = weights.wrapping_add(row.wrapping_mul(task.row_len));
+            run(kernel, task, weights, sums, outputs.wrapping_add(row));
+        }
+        row = row.wrapping_add(quads.len().wrapping_mul(QUAD));
     }
-    Some(())
 }
 
 /// Adds the products of quads of rows to their biases.
