@@ -11,7 +11,7 @@
 //! | `windows`, `weights` | what they gather and multiply, a piece at a time |
 //! | `positions` | where they do |
 //! | `products`, `outputs` | their kernels |
-//! | `depthwise`, `taps` | depthwise convolutions, and their kernels |
+//! | `depthwise`, `planes`, `taps` | depthwise convolutions, of few taps, of any |
 //! | `parameters` | biases and multipliers as vectors |
 //! | `add`, `pixels` | sums of tensors, and of pixels |
 //!
@@ -27,6 +27,7 @@ mod outputs;
 mod pairs;
 mod parameters;
 mod pixels;
+mod planes;
 mod positions;
 mod products;
 mod taps;
@@ -131,43 +132,6 @@ impl Kernels for Mve {
 
 /// Rows that are summed and rescaled at once: as many as a vector has lanes of 32 bits.
 const QUAD: usize = BLOCK_ROWS;
-
-/// The sums of four rows of weights: nine instructions for 64.
-///
-/// # Safety
-/// There are four rows of `columns` bytes to read, at least one, and the sums can be written. The
-/// core has access to its vectors.
-// SAFETY: the body follows the C calling convention (three arguments in r0-r2; r4-r8 and lr saved
-// and restored, the stack as it was). Loads are masked by LETP beyond `columns`; only `sums`, 16
-// bytes of whole words, is written.
-#[unsafe(naked)]
-unsafe extern "C" fn sums_w8(weights: *const u8, columns: usize, sums: *mut [i32; QUAD]) {
-    naked_asm!(
-        env!("BITSBACK_CPU"), // see build.rs
-        "push {{r4-r8, lr}}",
-        "adds r3, r0, r1",
-        "adds r5, r3, r1",
-        "adds r7, r5, r1",
-        "movs r4, #0",
-        "movs r6, #0",
-        "mov r8, r4",
-        "mov r12, r4",
-        "dlstp.8 lr, r1",
-        "2:",
-        "vldrb.u8 q0, [r0], #16",
-        "vaddva.s8 r4, q0",
-        "vldrb.u8 q1, [r3], #16",
-        "vaddva.s8 r6, q1",
-        "vldrb.u8 q0, [r5], #16",
-        "vaddva.s8 r8, q0",
-        "vldrb.u8 q1, [r7], #16",
-        "vaddva.s8 r12, q1",
-        "letp lr, 2b",
-        "strd r4, r6, [r2]",
-        "strd r8, r12, [r2, #8]",
-        "pop {{r4-r8, pc}}",
-    )
-}
 
 /// As [`Kernels::copy`]: three instructions for sixteen, and few before.
 #[inline(always)]

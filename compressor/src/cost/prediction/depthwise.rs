@@ -43,7 +43,8 @@ impl Depthwise<'_> {
             Family::Vectors => {
                 let down = (rows.size - 1) * rows.dilation * columns.input;
                 let reach = down + (columns.size - 1) * columns.dilation;
-                parameters.bits <= 8 && reach.saturating_mul(*channels) < OFFSETS
+                let is_near = reach.saturating_mul(*channels) < OFFSETS;
+                parameters.bits <= 8 && (is_near || self.has_planes())
             }
             Family::Dsp if is_threes => true,
             family => {

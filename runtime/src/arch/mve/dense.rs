@@ -5,42 +5,50 @@ use core::mem::{MaybeUninit, offset_of};
 use core::ops::Range;
 use core::slice;
 
+use super::outputs::{quads_any, quads_right};
 use super::parameters::{Quad, hold};
+use super::products::pairs_are_bytes;
 use super::{QUAD, nibbles, pairs};
 use crate::arch::{Finish, Matrix, kernels};
 use crate::format::{Layout, pair_block_len};
 
-/// A kernel that makes outputs of quads of rows.
-pub(super) type Quads = unsafe extern "C" fn(*const Task, *const u8, *const Quad, *mut i8, *mut i8);
+/// A kernel that adds the products of quads of rows to their biases.
+pub(super) type Quads = unsafe extern "C" fn(*const Task, *const u8, *mut Quad);
 
 /// Quads whose parameters are prepared at once: 1.5 KiB of stack.
 const MAX_QUADS: usize = 32;
 
+/// Quads whose sums are made at once where their biases are kept.
+const KEPT_QUADS: usize = 8;
+
 /// Parameters of some of a layer's rows, in vectors: of one layer from the beginning on.
 pub(crate) struct Lanes {
     quads: [MaybeUninit<Quad>; MAX_QUADS],
-    /// The numbers of those that are there, from the first place on.
+    /// The numbers of those that are there, from the first place on, and whether all of their rows shift to the
+    /// right.
     held: Range<usize>,
+    are_right: bool,
 }
 
-/// What the kernel is told; it knows the order.
+/// What kernels are told; they know the order.
 #[repr(C)]
 pub(super) struct Task {
     x: *const i8,
     /// Bytes from a row to the next.
     row_len: usize,
-    /// How far a row's last sixteen bytes reach beyond it.
+    /// How far a row's last sixteen bytes reach beyond it, or a block's last columns, of which there are sixteen.
     beyond: usize,
-    min: i32,
-    max: i32,
-    zero_point: i32,
+    /// Where quads end.
+    end: *const Quad,
     /// Of bytes, columns. Of nibbles: whole steps, pairs of columns behind them, and the last column's input if
     /// it is in no pair.
-    steps: usize,
-    rest: usize,
-    odd: *const i8,
+    pub(super) steps: usize,
+    pub(super) rest: usize,
+    pub(super) odd: *const i8,
     /// Of bytes: see [`Offset`] and `pairs`.
     pub(super) offset: Offset,
+    pub(super) zero_point: i32,
+    pub(super) limits: [i32; 2],
 }
 
 /// How inputs x + offset are multiplied, whose sums may need nine bits: Σ w·(x + offset) is Σ w·x + offset·Σ w,
@@ -71,7 +79,7 @@ impl kernels::Lanes for Lanes {
 
     #[inline(always)]
     fn new() -> Self {
-        Self { quads: [const { MaybeUninit::uninit() }; MAX_QUADS], held: 0..0 }
+        Self { quads: [const { MaybeUninit::uninit() }; MAX_QUADS], held: 0..0, are_right: true }
     }
 
     /// As they are, for rows that [`Lanes::finish`] doesn't take.
@@ -102,49 +110,71 @@ impl Lanes {
         let (outputs, rest) = outputs.split_at_mut_checked(rows.wrapping_sub(rest))?;
         let rows = outputs.len();
         let (kernel, multiplied) = kernel(matrix, x, offset)?;
-        let row_len = if is_paired {
-            pair_block_len(columns) / QUAD
+        let len = columns.next_multiple_of(16);
+        let (row_len, beyond) = if is_paired {
+            let len = len.wrapping_mul(QUAD);
+            (pair_block_len(columns) / QUAD, len.wrapping_sub(pair_block_len(columns)))
         } else {
-            crate::format::row_len(matrix.bits(), columns)
+            (crate::format::row_len(matrix.bits(), columns), len.wrapping_sub(columns))
         };
         let mut task = Task {
             x: x.as_ptr(),
             row_len,
-            beyond: columns.wrapping_neg() % 16,
+            beyond,
+            end: core::ptr::null(),
             steps: if matrix.bits() == 8 { columns } else { columns / nibbles::STEP },
             rest: columns % nibbles::STEP / 2,
             odd: if columns.is_multiple_of(2) { core::ptr::null() } else { x.last()? },
-            min: finish.clamp.min.into(),
-            max: finish.clamp.max.into(),
-            zero_point: finish.zero_point.into(),
             offset: multiplied,
+            zero_point: finish.zero_point.into(),
+            limits: [finish.clamp.min.into(), finish.clamp.max.into()],
         };
         let end = rows.wrapping_mul(row_len);
         let weights = matrix.bytes.get(..end)?;
+        let are_bytes = matrix.bits() == 8;
+        if is_paired {
+            // SAFETY: it changes a flag alone, which says no more what came before.
+            unsafe { pairs_are_bytes() };
+        }
         for first in (0..rows.div_ceil(QUAD)).step_by(MAX_QUADS) {
             let count = rows.div_ceil(QUAD).wrapping_sub(first).min(MAX_QUADS);
             if self.held != (first..first.wrapping_add(count)) {
                 self.hold(first, count, rows, finish);
-                if matrix.bits() != 8 {
+                if !are_bytes {
                     self.fold(first, rows, matrix, columns, offset.into());
                 }
             }
-            let quads = &*self.there();
+            let are_right = self.are_right;
+            let quads = self.there();
             let start = first.wrapping_mul(QUAD);
             let whole = rows.wrapping_sub(start) / QUAD;
-            let (quads, last) = quads.split_at_checked(whole).unwrap_or((quads, &[]));
-            let end = start.wrapping_add(quads.len().wrapping_mul(QUAD));
-            run(kernel, &task, weights, quads, outputs, start..end)?;
-            if !last.is_empty() {
-                run(kernel, &task, weights, last, outputs, rows.wrapping_sub(QUAD)..rows)?;
+            let (quads, last) = quads.split_at_mut_checked(whole.min(quads.len()))?;
+            let run = if are_bytes { run } else { run_kept };
+            for (quads, start) in [(quads, start), (last, rows.wrapping_sub(QUAD))] {
+                if !quads.is_empty() {
+                    let weights = weights.as_ptr().wrapping_add(start.wrapping_mul(row_len));
+                    let outputs = outputs.as_mut_ptr().wrapping_add(start);
+                    // SAFETY: the quads' rows, from `start` on, are no more than there are: whole quads of what is
+                    // left, or the last four. All rows have weights, as checked above, and outputs. `task` holds the
+                    // address of inputs, and how their columns, which aren't none, fall into steps, for the kernel,
+                    // which was chosen by where they lie.
+                    unsafe { run((kernel, are_right), &mut task, weights, quads, outputs) };
+                }
             }
+            if are_bytes {
+                self.held = 0..0; // biases are sums now
+            }
+        }
+        // SAFETY: it changes a flag alone.
+        if is_paired && unsafe { pairs_are_bytes() } == 0 {
+            return None;
         }
         if rest.is_empty() {
             return Some(());
         }
-        (task.row_len, task.beyond) = (0, columns.next_multiple_of(16));
+        (task.row_len, task.beyond) = (0, len);
         task.offset = Offset::new(offset);
-        self.finish_rest(&task, matrix, finish, rows, rest)
+        self.finish_rest(&mut task, matrix, finish, rows, rest)
     }
 
     /// The outputs of fewer than four rows of bytes, from a row on: each as four times the same, which the task is
@@ -152,28 +182,24 @@ impl Lanes {
     #[inline(never)]
     fn finish_rest(
         &mut self,
-        task: &Task,
+        task: &mut Task,
         matrix: &Matrix<'_>,
         finish: &Finish<'_>,
         first: usize,
         outputs: &mut [i8],
     ) -> Option<()> {
-        self.held = 0..0;
-        hold(self.quads.get_mut(..1)?, finish, first, outputs.len());
-        self.held = 0..1;
+        let (quads, shift) = hold(self.quads.get_mut(..1)?, finish, first, outputs.len());
         let kernel = if task.offset.value == 0 { quads_w8a8 } else { quads_offset_w8a8 };
         for (number, y) in outputs.iter_mut().enumerate() {
             let weights = matrix.bytes_from(first.wrapping_add(number)).get(..task.steps)?;
+            let mut quad = *quads.first()?;
             let mut four = [0; QUAD];
-            let ends = four.as_mut_ptr_range();
-            let quad = self.there().as_ptr();
-            // SAFETY: `task` holds the address of inputs, as many as `steps`, and of the weights there are as many
-            // (checked above), which are the rows of one quad, the next no bytes behind the one before; there are
-            // four outputs.
-            unsafe { kernel(task, weights.as_ptr(), quad, ends.start, ends.end) };
+            let quads = slice::from_mut(&mut quad);
+            // SAFETY: there is a quad, whose rows are no bytes apart; the row has as many weights as there are
+            // inputs, as just checked, and there are four outputs.
+            unsafe { run((kernel, shift < 0), task, weights.as_ptr(), quads, four.as_mut_ptr()) };
             *y = *four.get(number)?;
         }
-        self.held = 0..0;
         Some(())
     }
 
@@ -184,12 +210,14 @@ impl Lanes {
         let start = first.wrapping_mul(QUAD);
         let left = rows.wrapping_sub(start);
         let whole = self.quads.get_mut(..count.min(left / QUAD)).unwrap_or_default();
-        let (held, _) = hold(whole, finish, start, left);
+        let (held, mut shift) = hold(whole, finish, start, left);
         let mut held = held.len();
         if let (Some(last), true) = (self.quads.get_mut(held..count), held < count) {
-            let (last, _) = hold(last, finish, rows.wrapping_sub(QUAD), QUAD);
+            let (last, its) = hold(last, finish, rows.wrapping_sub(QUAD), QUAD);
+            shift = shift.max(its);
             held = held.wrapping_add(last.len());
         }
+        self.are_right = shift < 0;
         self.held = first..first.wrapping_add(held);
     }
 
@@ -246,113 +274,102 @@ fn starts(first: usize, rows: usize) -> impl Iterator<Item = usize> {
     (first..rows.div_ceil(QUAD)).map(move |number| number.wrapping_mul(QUAD).min(last))
 }
 
-/// Runs the kernel on whole quads of rows, or `None` where weights or outputs are missing.
-fn run(
-    kernel: Quads,
-    task: &Task,
-    bytes: &[u8],
-    quads: &[Quad],
-    outputs: &mut [i8],
-    rows: Range<usize>,
-) -> Option<()> {
-    if quads.is_empty() {
-        return Some(());
-    }
-    if rows.len() != quads.len().checked_mul(QUAD)? {
-        return None;
-    }
-    let from = rows.start.checked_mul(task.row_len)?;
-    let weights = bytes.get(from..rows.end.checked_mul(task.row_len)?)?;
-    let outputs = outputs.get_mut(rows)?;
-    let ends = outputs.as_mut_ptr_range();
-    // SAFETY: `task` holds the address of inputs that outlive it, and how their columns, which aren't
-    // none, fall into steps (`Lanes::finish` has borrowed and counted them, and chosen the kernel by
-    // where they lie); `weights` are a row's bytes
-    // for each row, `outputs` one, and there is a quad for each four rows, at least one. Those are the
-    // conditions of the kernel of that width.
-    unsafe { kernel(task, weights.as_ptr(), quads.as_ptr(), ends.start, ends.end) };
-    Some(())
-}
-
-/// The outputs of quads of rows: sums of products, biases, rescaling and activation.
-///
-/// VQRDMULH and VRSHL round as [`crate::requantize`] says, but for ties of negative numbers, which
-/// VRSHL rounds up: one less, where the number is negative and the shift isn't 0, mends that.
+/// Runs a kernel on quads of rows, whose biases become sums, and makes outputs of them, which all shift to the right
+/// or not.
 ///
 /// # Safety
-/// `task.x` has `task.steps` bytes to read, at least one; `outputs` to `end` can be written and
-/// are a positive multiple of four; for each of them there are `task.steps` bytes of weights,
-/// `task.row_len` apart, and for each four a quad. `task.beyond` + `task.row_len` is `task.steps`,
-/// filled up to a multiple of 16. The core has access to its vectors.
-// SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-// r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of inputs and weights in
-// the loop are masked by LETP beyond `steps`; pointers that go beyond are corrected or not used
-// again. Each turn reads one quad, whose words are aligned, and writes four bytes of outputs.
-#[unsafe(naked)]
-unsafe extern "C" fn quads_w8a8(
-    task: *const Task,
+/// There are quads, weights of four rows for each, `task.row_len` apart, and four outputs to write. The task is one
+/// that the kernel may be told, but for where quads end.
+#[inline(never)]
+unsafe fn run(
+    (kernel, are_right): (Quads, bool),
+    task: &mut Task,
     weights: *const u8,
-    quads: *const Quad,
+    quads: &mut [Quad],
     outputs: *mut i8,
-    end: *mut i8,
 ) {
+    task.end = quads.as_ptr_range().end;
+    let finish = if are_right { quads_right } else { quads_any };
+    // SAFETY: the caller's, and quads end where the task says.
+    unsafe {
+        kernel(task, weights, quads.as_mut_ptr());
+        finish(task, quads.as_ptr(), quads.len(), outputs);
+    }
+}
+
+/// As [`run`], of quads whose biases stay.
+///
+/// # Safety
+/// As there.
+#[inline(never)]
+unsafe fn run_kept(
+    kernel: (Quads, bool),
+    task: &mut Task,
+    weights: *const u8,
+    quads: &mut [Quad],
+    outputs: *mut i8,
+) {
+    let mut row = 0usize;
+    for quads in quads.chunks(KEPT_QUADS) {
+        let mut sums = [const { MaybeUninit::<Quad>::uninit() }; KEPT_QUADS];
+        for (to, from) in sums.iter_mut().zip(quads) {
+            to.write(*from);
+        }
+        // SAFETY: as many as there are quads have just been written, which are no more; the rest is the caller's,
+        // of the rows from this one on.
+        unsafe {
+            let sums = slice::from_raw_parts_mut(sums.as_mut_ptr().cast(), quads.len());
+            let weights = weights.wrapping_add(row.wrapping_mul(task.row_len));
+            run(kernel, task, weights, sums, outputs.wrapping_add(row));
+        }
+        row = row.wrapping_add(quads.len().wrapping_mul(QUAD));
+    }
+}
+
+/// Adds the products of quads of rows to their biases.
+///
+/// # Safety
+/// `task.x` has `task.steps` bytes to read, at least one; from `quads` to `task.end` there are quads, one at least;
+/// for each row of them there are `task.steps` bytes of weights, `task.row_len` apart. `task.beyond` +
+/// `task.row_len` is `task.steps`, filled up to a multiple of 16. The core has access to its vectors.
+// SAFETY: the body follows the C calling convention (three arguments in r0-r2; r4-r11 and lr saved and restored,
+// the stack as it was). Loads of inputs and weights in the loop are masked by LETP beyond `steps`; pointers that
+// go beyond are corrected or not used again. Each turn reads and writes the biases of one quad, whose words are
+// aligned.
+#[unsafe(naked)]
+unsafe extern "C" fn quads_w8a8(task: *const Task, weights: *const u8, quads: *mut Quad) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
-        "vpush {{d8-d15}}",
         "mov r11, r0",
         "mov r4, r2",
-        "mov r0, r3",
-        "ldr r6, [r11, #24]",
-        "ldrd r2, r3, [r11, #12]",
-        "ldr r5, [r11, #20]",
-        "vdup.32 q4, r2",
-        "vdup.32 q5, r3",
-        "vdup.32 q6, r5",
-        "vmov.i32 q7, #0",
+        "ldr r6, [r11, #{steps}]",
         "1:",
         "ldrd r9, r7, [r11]",
         "adds r3, r1, r7",
         "adds r5, r3, r7",
         "adds r7, r5, r7",
-        "ldrd r8, r10, [r4]",
-        "ldrd r12, r2, [r4, #8]",
+        "ldm r4, {{r2, r8, r10, r12}}",
         "dlstp.8 lr, r6",
         "2:",
         "vldrb.u8 q0, [r9], #16",
         "vldrb.u8 q1, [r1], #16",
-        "vmladava.s8 r8, q0, q1",
+        "vmladava.s8 r2, q0, q1",
         "vldrb.u8 q2, [r3], #16",
-        "vmladava.s8 r10, q0, q2",
+        "vmladava.s8 r8, q0, q2",
         "vldrb.u8 q1, [r5], #16",
-        "vmladava.s8 r12, q0, q1",
+        "vmladava.s8 r10, q0, q1",
         "vldrb.u8 q2, [r7], #16",
-        "vmladava.s8 r2, q0, q2",
+        "vmladava.s8 r12, q0, q2",
         "letp lr, 2b",
-        "ldr r3, [r11, #8]",
+        "stm r4, {{r2, r8, r10, r12}}",
+        "ldrd r3, r5, [r11, #8]",
         "subs r1, r7, r3", // the row after the fourth
-        "vmov q0[2], q0[0], r8, r12",
-        "vmov q0[3], q0[1], r10, r2",
-        "vldrw.32 q1, [r4, #32]",
-        "vmax.s32 q2, q1, q7",
-        "vshl.s32 q0, q0, q2",
-        "vldrw.32 q2, [r4, #16]",
-        "vmin.s32 q1, q1, q7",
-        "vqrdmulh.s32 q0, q0, q2",
         "adds r4, #48",
-        "vand q2, q0, q1",
-        "vshr.s32 q2, q2, #31",
-        "vqadd.s32 q0, q0, q2",
-        "vrshl.s32 q0, q0, q1",
-        "vqadd.s32 q0, q0, q6",
-        "vmax.s32 q0, q0, q4",
-        "vmin.s32 q0, q0, q5",
-        "vstrb.32 q0, [r0], #4",
-        "ldr r3, [sp, #100]",
-        "cmp r0, r3",
+        "cmp r4, r5",
         "bne 1b",
-        "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
+        steps = const offset_of!(Task, steps),
     )
 }
 
@@ -363,71 +380,41 @@ unsafe extern "C" fn quads_w8a8(
 /// As there.
 // SAFETY: as there.
 #[unsafe(naked)]
-unsafe extern "C" fn quads_offset_w8a8(
-    task: *const Task,
-    weights: *const u8,
-    quads: *const Quad,
-    outputs: *mut i8,
-    end: *mut i8,
-) {
+unsafe extern "C" fn quads_offset_w8a8(task: *const Task, weights: *const u8, quads: *mut Quad) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r11, lr}}",
-        "vpush {{d8-d15}}",
-        "mov r11, r0", "mov r4, r2",
-        "mov r0, r3",
-        "ldr r6, [r11, #24]",
-        "ldrd r2, r3, [r11, #12]",
-        "ldr r5, [r11, #20]",
-        "vdup.32 q4, r2", "vdup.32 q5, r3",
-        "vdup.32 q6, r5",
+        "mov r11, r0",
+        "mov r4, r2",
+        "ldr r6, [r11, #{steps}]",
         "ldrd r2, r3, [r11, #{offset}]",
-        "vdup.8 q3, r2", "vdup.32 q7, r3",
+        "vdup.8 q2, r2", "vdup.32 q3, r3",
         "1:",
-        "ldr r3, [r11, #{offset}+8]",
-        "vldrw.32 q0, [r4]", "vmul.i32 q0, q0, r3",
-        "vmov r8, r12, q0[2], q0[0]", "vmov r10, r2, q0[3], q0[1]",
         "ldrd r9, r7, [r11]",
         "adds r3, r1, r7", "adds r5, r3, r7",
         "adds r7, r5, r7",
+        "movs r2, #0",
+        "mov r8, r2", "mov r10, r2", "mov r12, r2",
         "dlstp.8 lr, r6",
         "2:",
-        "vldrb.u8 q0, [r9], #16", "veor q0, q0, q7",
-        "vldrb.u8 q1, [r1], #16", "vmladava.s8 r8, q0, q1",
-        "vmladava.s8 r8, q3, q1", "vldrb.u8 q2, [r3], #16",
-        "vmladava.s8 r10, q0, q2", "vmladava.s8 r10, q3, q2",
-        "vldrb.u8 q1, [r5], #16", "vmladava.s8 r12, q0, q1",
-        "vmladava.s8 r12, q3, q1", "vldrb.u8 q2, [r7], #16",
-        "vmladava.s8 r2, q0, q2", "vmladava.s8 r2, q3, q2",
+        "vldrb.u8 q0, [r9], #16", "veor q0, q0, q3",
+        "vldrb.u8 q1, [r1], #16", "vmladava.s8 r2, q0, q1",
+        "vmladava.s8 r2, q2, q1", "vldrb.u8 q1, [r3], #16",
+        "vmladava.s8 r8, q0, q1", "vmladava.s8 r8, q2, q1",
+        "vldrb.u8 q1, [r5], #16", "vmladava.s8 r10, q0, q1",
+        "vmladava.s8 r10, q2, q1", "vldrb.u8 q1, [r7], #16",
+        "vmladava.s8 r12, q0, q1", "vmladava.s8 r12, q2, q1",
         "letp lr, 2b",
-        "ldr r3, [r11, #8]",
-        "subs r1, r7, r3", // the row after the fourth
-        "vmov q0[2], q0[0], r8, r12", "vmov q0[3], q0[1], r10, r2",
         "ldr r3, [r11, #{offset}+8]",
-        "vmul.i32 q0, q0, r3",
-        "vldrw.32 q1, [r4, #32]",
-        "movs r3, #0",
-        "vdup.32 q2, r3",
-        "vmax.s32 q2, q1, q2",
-        "vshl.s32 q0, q0, q2",
-        "vldrw.32 q2, [r4, #16]",
-        "vqrdmulh.s32 q0, q0, q2",
-        "vdup.32 q2, r3",
-        "vmin.s32 q1, q1, q2",
-        "adds r4, #48",
-        "vand q2, q0, q1",
-        "vshr.s32 q2, q2, #31",
-        "vqadd.s32 q0, q0, q2",
-        "vrshl.s32 q0, q0, q1",
-        "vqadd.s32 q0, q0, q6",
-        "vmax.s32 q0, q0, q4",
-        "vmin.s32 q0, q0, q5",
-        "vstrb.32 q0, [r0], #4",
-        "ldr r3, [sp, #100]",
-        "cmp r0, r3",
+        "vmov q0[2], q0[0], r2, r10", "vmov q0[3], q0[1], r8, r12",
+        "vldrw.u32 q1, [r4]",
+        "vmla.i32 q1, q0, r3",
+        "vstrw.32 q1, [r4], #48",
+        "ldrd r3, r5, [r11, #8]",
+        "subs r1, r7, r3", // the row after the fourth
+        "cmp r4, r5",
         "bne 1b",
-        "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-        offset = const offset_of!(Task, offset),
+        offset = const offset_of!(Task, offset), steps = const offset_of!(Task, steps),
     )
 }

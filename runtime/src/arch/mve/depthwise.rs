@@ -1,20 +1,18 @@
-//! Depthwise convolutions: eight taps of a channel at once.
+//! Depthwise convolutions: some channels at a time, at all positions.
 //!
-//! Taps of a channel lie next to each other as weights, and are gathered from pixels, whose channels do: the
-//! distances of taps are in vectors and alike for all channels and positions. A channel takes three
-//! instructions for eight taps and one more, four of them 13 to become outputs: 10.75 instructions an output
-//! of 3 × 3 taps. There is nothing to arrange but the parameters of some channels, once.
-//!
-//! At the image's edge, taps beyond it are masked and replaced by the zero point, six instructions more;
-//! windows of more than sixteen taps, and rows that shift to the left, go tap vector by tap vector.
+//! Parameters of some channels are put into vectors, and weights into whole vectors of taps, once. Windows of up to
+//! sixteen taps go by [`planes`](super::planes). Others, and rows that shift to the left, gather eight taps of a
+//! channel at once from pixels, whose distances are in vectors and alike for all channels and positions; taps beyond
+//! the image are masked and replaced by the zero point.
 
+use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use super::QUAD;
 use super::parameters::{Quad, hold};
-use super::taps::{edge_any, edge_parted, edge_right, inside_1, inside_2};
-use super::windows::{copy_rows, fill};
-use super::{QUAD, sums_w8};
+use super::planes::{BYTES, Cut, Held, TAPS};
+use super::taps::{edge_any, edge_right, inside_right};
 use crate::arch::{Finish, Matrix, Sight};
 use crate::format::Fields;
 use crate::ops::{Axis, Image, Layer};
@@ -24,9 +22,7 @@ const LANES: usize = 8;
 /// Most vectors of a window: 7 × 7 taps.
 const VECTORS: usize = 7;
 /// Most channels at once, whose parameters are at hand.
-const CHANNELS: usize = 64;
-/// Most weights of them.
-const WEIGHTS: usize = 1024;
+const CHANNELS: usize = 32;
 
 /// Taps of a window, and which of them are inside the image: two bits each; kernels know the order.
 #[derive(Clone, Copy)]
@@ -41,17 +37,6 @@ impl Taps {
     const NONE: Self = Self { offsets: [0; LANES], mask: 0 };
 }
 
-/// The taps of a window at the edge, where up to eight are inside the image and up to eight aren't: kernels
-/// know the order.
-#[repr(C, align(4))]
-pub(super) struct Edge {
-    /// Values from the window's first tap on, of taps inside.
-    offsets: [u16; LANES],
-    /// Their weights' numbers, and those of the others. What is left over is a weight of 0.
-    inside: [u16; LANES],
-    outside: [u16; LANES],
-}
-
 /// What kernels are told; they know the order of the first three.
 #[repr(C)]
 pub(super) struct Task {
@@ -63,8 +48,9 @@ pub(super) struct Task {
     pub(super) y: *mut i8,
     pub(super) next: [usize; 2],
     pub(super) count: usize,
+    /// Weights behind those of taps, to the next channel's.
+    pub(super) beyond: usize,
     pub(super) taps: Range<*const Taps>,
-    pub(super) edge: *const Edge,
     /// The input's.
     pub(super) outside: i32,
     pub(super) zero_point: i32,
@@ -74,12 +60,13 @@ pub(super) struct Task {
 
 /// Parameters of some channels, as far as they are held.
 struct Room {
-    weights: [MaybeUninit<u8>; WEIGHTS],
     quads: [MaybeUninit<Quad>; CHANNELS / QUAD],
+    bytes: Bytes,
 }
 
-/// A kernel that makes outputs.
-type Kernel = unsafe extern "C" fn(&mut Task);
+/// Of whole words.
+#[repr(C, align(4))]
+struct Bytes([MaybeUninit<u8>; BYTES]);
 
 /// The outputs of as many filters as there are channels, or `None` where these kernels don't take the layer.
 #[inline(never)]
@@ -95,19 +82,29 @@ pub(super) fn depthwise(
     let rows = Axis { size: kh, stride: down, padding: top, dilation: dh, input: h, output: oh };
     let columns =
         Axis { size: kw, stride: right, padding: left, dilation: dw, input: w, output: ow };
-    let image = &Image { values, zero_point, axes: [rows, columns], channels };
+    // A column of pixels is a row.
+    let is_column = w == 1 && kw == 1 && ow == 1;
+    let axes = if is_column { [columns, rows] } else { [rows, columns] };
+    let image = &Image { values, zero_point, axes, channels };
     let layer = &Layer { matrix: *matrix, folded, finish: *finish };
-    let (mut room, mut taps) = (Room::new(), [Taps::NONE; VECTORS]);
-    let mut sweep = Sweep::new(image, layer, &mut room, &mut taps)?;
+    let mut room = Room::new();
+    let mut sweep = Sweep::new(image, layer, &mut room)?;
+    let cut = Cut::new(&image.axes, channels, CHANNELS);
+    let most = match &cut {
+        Some(cut) => cut.quads.wrapping_mul(QUAD),
+        None => CHANNELS.min(BYTES.checked_div(sweep.row)?),
+    };
     let mut start = 0;
     while start < image.channels {
         // The last ones may have been there already.
         start = start.min(image.channels.checked_sub(QUAD)?);
-        let most =
-            CHANNELS.min(WEIGHTS.checked_div(sweep.row)?).min(image.channels.wrapping_sub(start));
+        let most = most.min(image.channels.wrapping_sub(start));
         let channels = start..start.wrapping_add(most & !(QUAD - 1));
         sweep.hold(channels.clone())?;
-        sweep.run(&channels, output)?;
+        match &cut {
+            Some(cut) if sweep.are_right => sweep.run_planes(cut, channels.clone(), output)?,
+            _ => sweep.run(&channels, output)?,
+        }
         start = channels.end;
     }
     Some(())
@@ -118,8 +115,7 @@ struct Sweep<'a> {
     image: &'a Image<'a>,
     layer: &'a Layer<'a>,
     room: &'a mut Room,
-    taps: &'a mut [Taps],
-    /// Weights of a channel in [`Room`], whole vectors of them.
+    /// Weights of a channel in [`Room`], whole sixteens of them.
     row: usize,
     are_right: bool,
 }
@@ -128,88 +124,111 @@ impl Room {
     #[inline(always)] // else it is made elsewhere and copied
     const fn new() -> Self {
         Self {
-            weights: [const { MaybeUninit::uninit() }; WEIGHTS],
             quads: [const { MaybeUninit::uninit() }; CHANNELS / QUAD],
+            bytes: Bytes([const { MaybeUninit::uninit() }; BYTES]),
         }
     }
 }
 
 impl<'a> Sweep<'a> {
-    /// `None` where there are too many taps or they are too far from each other, or weights are wide.
+    /// `None` where pixels are missing, or weights are wide.
     #[inline(always)]
-    fn new(
-        image: &'a Image<'a>,
-        layer: &'a Layer<'a>,
-        room: &'a mut Room,
-        taps: &'a mut [Taps; VECTORS],
-    ) -> Option<Self> {
+    fn new(image: &'a Image<'a>, layer: &'a Layer<'a>, room: &'a mut Room) -> Option<Self> {
         let [rows, columns] = image.axes;
-        let count = rows.size.checked_mul(columns.size)?;
-        let vectors = count.div_ceil(LANES);
-        // Of a model that was only trusted: windows are then not where `Axis` says.
-        if layer.matrix.bits() > 8 || rows.dilation == 0 || columns.dilation == 0 {
-            return None;
-        }
         let pixels = rows.input.checked_mul(columns.input)?;
         image.values.get(..pixels.checked_mul(image.channels)?)?;
-        let taps = taps.get_mut(..vectors)?;
-        let mut each = taps.iter_mut().flat_map(|taps| &mut taps.offsets);
-        for (y, x) in (0..rows.size).flat_map(|y| (0..columns.size).map(move |x| (y, x))) {
-            let pixel = y.wrapping_mul(rows.dilation).wrapping_mul(columns.input);
-            let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
-            *each.next()? = u16::try_from(pixel.checked_mul(image.channels)?).ok()?;
-        }
-        drop(each);
-        Some(Self { image, layer, room, taps, row: vectors.wrapping_mul(LANES), are_right: true })
+        let taps = rows.size.checked_mul(columns.size).filter(|&taps| taps <= VECTORS * LANES)?;
+        let row = taps.next_multiple_of(TAPS);
+        (layer.matrix.bits() <= 8).then_some(Self { image, layer, room, row, are_right: true })
     }
 
     /// Takes the parameters of some channels, whole fours of them.
     #[inline(never)]
     fn hold(&mut self, channels: Range<usize>) -> Option<()> {
         let Layer { matrix, finish, folded } = self.layer;
-        let Room { weights, quads } = &mut *self.room;
-        let offset = if *folded { 0 } else { -i32::from(self.image.zero_point) };
+        let Room { quads, bytes: Bytes(weights) } = &mut *self.room;
         let weights = weights.get_mut(..channels.len().checked_mul(self.row)?)?;
-        fill(weights, 0); // what is left over of vectors
+        let (quads, shift) = hold(quads, finish, channels.start, channels.len());
+        self.are_right = shift < 0;
         // `max(1)` here and below: rows aren't empty, but the compiler can't know.
-        let (from, len) = (matrix.bytes_from(channels.start), matrix.row_len);
-        if matrix.bits() == 8 {
-            copy_rows(from, weights, channels.len(), len, [len, self.row])?;
-        } else {
-            let rows = weights.chunks_exact_mut(self.row.max(1)).zip(from.chunks_exact(len.max(1)));
+        let mut len = matrix.row_len;
+        let from = matrix.bytes_from(channels.start).get(..channels.len().checked_mul(len)?)?;
+        let mut from = from.as_ptr();
+        if matrix.bits() != 8 {
+            let bytes = matrix.bytes_from(channels.start).chunks_exact(len.max(1));
+            let rows = weights.chunks_exact_mut(self.row.max(1)).zip(bytes);
             for (to, bytes) in rows.take(channels.len()) {
                 let mut fields = Fields::new(bytes, matrix.bits(), 0);
                 for to in to.iter_mut().take(matrix.columns) {
                     to.write(fields.take() as u8);
                 }
             }
+            (from, len) = (weights.as_ptr().cast(), self.row);
         }
-        let (quads, shift) = hold(quads, finish, channels.start, channels.len());
-        self.are_right = shift < 0;
-        if offset != 0 {
-            let rows = weights.chunks_exact(self.row.wrapping_mul(QUAD).max(1));
-            for (quad, rows) in quads.iter_mut().zip(rows).take(channels.len() / QUAD) {
-                let mut sums = [0; QUAD];
-                // SAFETY: `rows` are four of `row` bytes, which aren't none and are set, and `sums` is a live
-                // array of four: `sums_w8`'s conditions.
-                unsafe { sums_w8(rows.as_ptr().cast(), self.row, &mut sums) };
-                for (bias, sum) in quad.bias.iter_mut().zip(sums) {
-                    *bias = bias.wrapping_add(sum.wrapping_mul(offset));
-                }
-            }
+        let mut first = 0;
+        while first < matrix.columns.min(self.row) {
+            let rows = Rows {
+                to: weights.as_mut_ptr().cast::<u8>().wrapping_add(first),
+                from: from.wrapping_add(first),
+                quads: quads.as_mut_ptr(),
+                pitches: [self.row, len],
+                columns: matrix.columns.wrapping_sub(first),
+                count: quads.len().min(channels.len() / QUAD),
+                offset: if *folded { 0 } else { -i32::from(self.image.zero_point) },
+            };
+            // SAFETY: there are channels, whole fours of them, whose quads are held; each has `len` bytes to read
+            // and `row` to write, whole sixteens of them, and columns from the first one on.
+            unsafe { take_rows(&rows) }
+            first = first.wrapping_add(TAPS);
         }
         Some(())
     }
 
-    /// The outputs of the channels that are held, at all positions.
+    /// The outputs of the channels that are held, at all positions, by planes.
+    #[inline(never)]
+    fn run_planes(&mut self, cut: &Cut, channels: Range<usize>, output: &mut [i8]) -> Option<()> {
+        let Image { axes: [rows, columns], channels: all, .. } = *self.image;
+        let positions = rows.output.checked_mul(columns.output)?;
+        output.get(..positions.checked_mul(all)?)?;
+        let Room { quads, bytes: Bytes(bytes) } = &mut *self.room;
+        let (weights, planes) = bytes.split_at_mut_checked(channels.len().checked_mul(TAPS)?)?;
+        let held = &Held { channels, quads, weights };
+        let finish = &self.layer.finish;
+        // SAFETY: all outputs are there, as just checked, and all pixels (`new`); parameters of these channels are
+        // held, of rows that shift to the right, and no more than `cut` has planes for.
+        unsafe { cut.run(self.image, finish, held, planes, output.as_mut_ptr()) }
+    }
+
+    /// The taps of a window, or `None` where they are too many, or too far from each other.
+    fn taps<'t>(&self, taps: &'t mut [Taps; VECTORS]) -> Option<&'t mut [Taps]> {
+        let Image { axes: [rows, columns], channels, .. } = self.image;
+        // Of a model that was only trusted: windows are then not where `Axis` says.
+        if rows.dilation == 0 || columns.dilation == 0 {
+            return None;
+        }
+        let taps = taps.get_mut(..rows.size.wrapping_mul(columns.size).div_ceil(LANES))?;
+        let mut each = taps.iter_mut().flat_map(|taps| &mut taps.offsets);
+        for (y, x) in (0..rows.size).flat_map(|y| (0..columns.size).map(move |x| (y, x))) {
+            let pixel = y.wrapping_mul(rows.dilation).wrapping_mul(columns.input);
+            let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
+            *each.next()? = u16::try_from(pixel.checked_mul(*channels)?).ok()?;
+        }
+        drop(each);
+        Some(taps)
+    }
+
+    /// The outputs of the channels that are held, at all positions. `None` where there are too many taps or they
+    /// are too far from each other.
     #[inline(never)]
     fn run(&mut self, channels: &Range<usize>, output: &mut [i8]) -> Option<()> {
         let Image { values, axes: [rows, columns], channels: all, zero_point } = *self.image;
         let finish = &self.layer.finish;
+        let mut room = [Taps::NONE; VECTORS];
+        let taps = self.taps(&mut room)?;
         let positions = rows.output.checked_mul(columns.output)?;
         // All outputs are there, and all pixels (`new`): what follows stays inside.
         output.get(..positions.checked_mul(all)?)?;
-        let Room { weights, quads } = &*self.room;
+        let Room { quads, bytes: Bytes(weights) } = &*self.room;
         let mut task = Task {
             parameters: quads.as_ptr().cast(),
             weights: weights.as_ptr().cast(),
@@ -218,8 +237,9 @@ impl<'a> Sweep<'a> {
             y: output.as_mut_ptr(),
             next: [0; 2],
             count: 1,
-            taps: self.taps.as_ptr_range(),
-            edge: core::ptr::null(),
+            // What is left over of a row's sixteens.
+            beyond: self.row.wrapping_sub(taps.len().wrapping_mul(LANES)),
+            taps: taps.as_ptr_range(),
             outside: zero_point.into(),
             zero_point: finish.zero_point.into(),
             min: finish.clamp.min.into(),
@@ -228,10 +248,14 @@ impl<'a> Sweep<'a> {
         let (x, y) = (task.x.wrapping_add(channels.start), task.y.wrapping_add(channels.start));
         for (down, row_run) in rows.runs() {
             for (right, column_run) in columns.runs() {
-                let taps = [row_run.taps.clone(), column_run.taps.clone()];
-                let (kernel, edge) =
-                    kernel(self.taps, self.are_right, [rows.size, columns.size], &taps);
-                task.edge = edge.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
+                let inside = [row_run.taps.clone(), column_run.taps.clone()];
+                let are_all = inside[0].len() == rows.size && inside[1].len() == columns.size;
+                let kernel = match (self.are_right, are_all) {
+                    (true, true) => inside_right,
+                    (true, false) => edge_right,
+                    (false, _) => edge_any,
+                };
+                mask(taps, columns.size, &inside);
                 // The longer side of the positions that have these taps is the inner loop's.
                 let is_high = row_run.count > column_run.count;
                 let [lines, count] = if is_high {
@@ -266,34 +290,64 @@ impl<'a> Sweep<'a> {
     }
 }
 
-/// The kernel for windows of this height and width, of which these rows and columns of taps are inside the image,
-/// and their edge if it looks at one.
-fn kernel(
-    taps: &mut [Taps],
-    are_right: bool,
-    [height, width]: [usize; 2],
-    inside: &[Range<usize>; 2],
-) -> (Kernel, Option<Edge>) {
-    let [rows, columns] = inside;
-    let is_inside = rows.len() == height && columns.len() == width;
-    match taps {
-        [_] if are_right && is_inside => return (inside_1, None),
-        [_, _] if are_right && is_inside => return (inside_2, None),
-        [a, b] if are_right => {
-            let edge = part([a.offsets, b.offsets], [height, width], inside);
-            if edge.is_some() {
-                return (edge_parted, edge);
-            }
-        }
-        _ => {}
-    }
-    mask(taps, width, inside);
-    (if are_right { edge_right } else { edge_any }, None)
-}
-
 /// Where a window begins, before the image as well, wrapping.
 fn begin(axis: &Axis, index: usize) -> usize {
     index.wrapping_mul(axis.stride).wrapping_sub(axis.padding)
+}
+
+/// What [`take_rows`] is told; it knows the order.
+#[repr(C)]
+struct Rows {
+    to: *mut u8,
+    from: *const u8,
+    quads: *mut Quad,
+    /// From a row to the next: to and from.
+    pitches: [usize; 2],
+    columns: usize,
+    /// Fours of rows.
+    count: usize,
+    /// What the sum of a row is multiplied with, and added to its bias.
+    offset: i32,
+}
+
+/// Copies up to sixteen weights of some rows, filled up with zeros, and adds what inputs' offset makes of them to
+/// biases: 30 instructions for four rows.
+///
+/// # Safety
+/// There are fours of rows, not none, and a quad for each. Each row has so many columns, not none, up to sixteen of
+/// which can be read, and sixteen bytes to write, which may be the same. The core has access to its vectors.
+// SAFETY: the body follows the C calling convention (the argument in r0; r4-r8, r10 and lr saved and restored, the
+// stack as it was). Loads beyond the columns are masked.
+#[unsafe(naked)]
+unsafe extern "C" fn take_rows(rows: &Rows) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro take_row sum",
+        "vpst",
+        "vldrbt.u8 q0, [r1]",
+        "add r1, r1, r4",
+        "vstrb.8 q0, [r0]",
+        "add r0, r0, r3",
+        "vaddv.s8 \\sum, q0",
+        ".endm",
+        "push {{r4-r8, r10, lr}}",
+        "ldm r0, {{r0-r7}}",
+        "vctp.8 r5",
+        "dls lr, r6",
+        "2:",
+        "take_row r6",
+        "take_row r8",
+        "take_row r10",
+        "take_row r12",
+        "vmov q1[2], q1[0], r6, r10",
+        "vmov q1[3], q1[1], r8, r12",
+        "vldrw.u32 q0, [r2]",
+        "vmla.i32 q0, q1, r7",
+        "vstrw.32 q0, [r2], #48",
+        "le lr, 2b",
+        "pop {{r4-r8, r10, pc}}",
+        ".purgem take_row",
+    )
 }
 
 /// Masks all but these rows and columns of taps.
@@ -316,37 +370,4 @@ fn mask(taps: &mut [Taps], width: usize, [rows, columns]: &[Range<usize>; 2]) {
         taps.mask = bits | bits << 1;
         all >>= LANES;
     }
-}
-
-/// The taps of a window of this height and width, of which these rows and columns are inside the image: those and
-/// the others. `None` where they are too many for a vector, or no weight is left over.
-#[inline(never)]
-fn part(
-    offsets: [[u16; LANES]; 2],
-    [height, width]: [usize; 2],
-    [rows, columns]: &[Range<usize>; 2],
-) -> Option<Edge> {
-    let count = height.wrapping_mul(width);
-    let none = u16::try_from(count).ok().filter(|_| count < 2 * LANES)?;
-    let offsets = offsets.as_flattened();
-    let mut edge = Edge { offsets: [0; LANES], inside: [none; LANES], outside: [none; LANES] };
-    let (mut number, mut inside, mut outside) = (0u16, 0usize, 0usize);
-    for y in 0..height {
-        let is_there = rows.contains(&y);
-        for x in 0..width {
-            if is_there && columns.contains(&x) {
-                *edge.inside.get_mut(inside)? = number;
-                *edge.offsets.get_mut(inside)? = *offsets.get(usize::from(number))?;
-                inside = inside.wrapping_add(1);
-            } else {
-                *edge.outside.get_mut(outside)? = number;
-                outside = outside.wrapping_add(1);
-            }
-            number = number.wrapping_add(1);
-        }
-    }
-    // What is left over sees the first tap.
-    let [first, ..] = edge.offsets;
-    edge.offsets.iter_mut().skip(inside.max(1)).for_each(|to| *to = first);
-    (inside > 0).then_some(edge)
 }

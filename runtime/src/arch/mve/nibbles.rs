@@ -7,6 +7,7 @@
 //! whole step takes one more, with masked loads, and an odd column some scalar instructions.
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
 use super::dense::Task;
 use super::parameters::Quad;
@@ -87,7 +88,7 @@ macro_rules! nibble_macros {
 macro_rules! nibble_rests {
     () => {
         concat!(
-            "ldr lr, [r11, #28]\n",
+            "ldr lr, [r11, #{rest}]\n",
             "cmp lr, #0\n",
             "beq 4f\n",
             "vctp.8 lr\n",
@@ -101,7 +102,7 @@ macro_rules! nibble_rests {
             "nibble_rest r5, r12\n",
             "nibble_rest r7, r2\n",
             "4:\n",
-            "ldr r9, [r11, #32]\n",
+            "ldr r9, [r11, #{odd}]\n",
             "cmp r9, #0\n",
             "beq 5f\n",
             "ldrsb r9, [r9]\n",
@@ -113,61 +114,24 @@ macro_rules! nibble_rests {
     };
 }
 
-/// From sums in q0 to outputs, as in [`super::dense::quads_w8a8`].
-macro_rules! nibble_outputs {
-    () => {
-        concat!(
-            "vshr.s32 q0, q0, #4\n",
-            "vldrw.32 q1, [r4]\n",
-            "vadd.i32 q0, q0, q1\n",
-            "vldrw.32 q1, [r4, #32]\n",
-            "vmov.i32 q3, #0\n",
-            "vmax.s32 q2, q1, q3\n",
-            "vshl.s32 q0, q0, q2\n",
-            "vldrw.32 q2, [r4, #16]\n",
-            "vmin.s32 q1, q1, q3\n",
-            "vqrdmulh.s32 q0, q0, q2\n",
-            "adds r4, #48\n",
-            "vand q2, q0, q1\n",
-            "vshr.s32 q2, q2, #31\n",
-            "vqadd.s32 q0, q0, q2\n",
-            "vrshl.s32 q0, q0, q1\n",
-            "ldrd r5, r7, [r11, #12]\n",
-            "ldr r3, [r11, #20]\n",
-            "vqadd.s32 q0, q0, r3\n",
-            "vdup.32 q1, r5\n",
-            "vmax.s32 q0, q0, q1\n",
-            "vdup.32 q1, r7\n",
-            "vmin.s32 q0, q0, q1\n",
-        )
-    };
-}
-
 /// A kernel of rows of nibbles, which loads the inputs of a step, at r9, in its own way: even columns to
 /// q0, odd ones to q1.
 macro_rules! quads {
     ($(#[$doc:meta])* $name:ident, $loads:literal) => {
         $(#[$doc])*
-        // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-        // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads of the rest are masked. Each turn
-        // reads one quad, whose words are aligned, and writes four bytes of outputs.
+        // SAFETY: the body follows the C calling convention (three arguments in r0-r2; r4-r11, lr and q6-q7 saved
+        // and restored, the stack as it was). Loads of the rest are masked. Each turn reads and writes the biases of
+        // one quad, whose words are aligned.
         #[unsafe(naked)]
-        pub(super) unsafe extern "C" fn $name(
-            task: *const Task,
-            weights: *const u8,
-            quads: *const Quad,
-            outputs: *mut i8,
-            end: *mut i8,
-        ) {
+        pub(super) unsafe extern "C" fn $name(task: *const Task, weights: *const u8, quads: *mut Quad) {
             naked_asm!(
                 env!("BITSBACK_CPU"), // see build.rs
                 nibble_macros!(),
                 "push {{r4-r11, lr}}",
-                "vpush {{d8-d15}}",
+                "vpush {{d12-d15}}",
                 "sub sp, sp, #8",
                 "mov r11, r0",
                 "mov r4, r2",
-                "mov r0, r3",
                 "vmov.i8 q6, #0xf0",
                 "movs r2, #0",
                 "vidup.u8 q7, r2, #2",
@@ -181,7 +145,7 @@ macro_rules! quads {
                 "mov r8, r2",
                 "mov r10, r2",
                 "mov r12, r2",
-                "ldr lr, [r11, #24]",
+                "ldr lr, [r11, #{steps}]",
                 "wls lr, lr, 3f",
                 "2:",
                 $loads,
@@ -202,17 +166,21 @@ macro_rules! quads {
                 "ldrd r6, r3, [r11, #4]",
                 "ldr r1, [sp]",
                 "add r1, r1, r6, lsl #2", // the row after the fourth
-                nibble_outputs!(),
-                "vstrb.32 q0, [r0], #4",
-                "ldr r3, [sp, #108]",
-                "cmp r0, r3",
+                "vshr.s32 q0, q0, #4",
+                "vldrw.u32 q1, [r4]",
+                "vadd.i32 q0, q0, q1",
+                "vstrw.32 q0, [r4], #48",
+                "ldr r3, [r11, #12]",
+                "cmp r4, r3",
                 "bne 1b",
                 "add sp, sp, #8",
-                "vpop {{d8-d15}}",
+                "vpop {{d12-d15}}",
                 "pop {{r4-r11, pc}}",
                 ".purgem nibble_products",
                 ".purgem nibble_rest",
                 ".purgem nibble_odd",
+                steps = const offset_of!(Task, steps), rest = const offset_of!(Task, rest),
+                odd = const offset_of!(Task, odd),
             )
         }
     };
@@ -223,10 +191,9 @@ quads! {
     ///
     /// # Safety
     /// `task.x` has `task.steps` times 32 and `task.rest` times two bytes to read, and one at `task.odd` if
-    /// that isn't null; `outputs` to `end` can be written and are a positive multiple of four; for each of
-    /// them there are `task.row_len` bytes of weights, sixteen for each step, one for each of the rest and
-    /// one if there is an odd column, and for each four a quad. Inputs lie on a word, which VLD2 loads.
-    /// The core has access to its vectors.
+    /// that isn't null; from `quads` to `task.end` there are quads, one at least; for each row of them there are
+    /// `task.row_len` bytes of weights, sixteen for each step, one for each of the rest and one if there is an odd
+    /// column. Inputs lie on a word, which VLD2 loads. The core has access to its vectors.
     quads_w4a8, "vld20.8 {{q0, q1}}, [r9]\nvld21.8 {{q0, q1}}, [r9]!"
 }
 

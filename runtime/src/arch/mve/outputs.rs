@@ -1,11 +1,13 @@
-//! From sums to outputs at three positions, and the larger ones of sums.
+//! From sums to outputs: of quads that hold them, and at three positions; and the larger ones of sums.
 //!
-//! The parameters of four rows are loaded once for all positions: 31 instructions for twelve outputs. VQRDMULH
+//! At three positions, the parameters of four rows are loaded once: 31 instructions for twelve outputs. VQRDMULH
 //! and VRSHL round as [`crate::requantize`] says, but for ties of negative numbers, which VRSHL rounds up:
 //! one less, where the number is negative and the shift isn't 0, mends that.
 
 use core::arch::naked_asm;
+use core::mem::offset_of;
 
+use super::dense;
 use super::parameters::Quad;
 use super::products::Six;
 
@@ -22,10 +24,95 @@ pub(super) struct Task {
     pub(super) max: i32,
 }
 
-/// A kernel of outputs, which rescales in its own way: sums in q0 by multipliers in q4 and shifts in q5,
-/// with q1 and q6 for it to use.
+/// Rescales sums in q0 by multipliers in q4 and shifts to the right in q5, with q1.
+macro_rules! scale_right {
+    () => {
+        "vqrdmulh.s32 q0, q0, q4\n\
+         vshr.s32 q1, q0, #31\n\
+         vqadd.s32 q0, q0, q1\n\
+         vrshl.s32 q0, q0, q5"
+    };
+}
+
+/// The same by any shifts, with zeros in q6.
+macro_rules! scale_any {
+    () => {
+        "vmax.s32 q1, q5, q6\n\
+         vshl.s32 q0, q0, q1\n\
+         vqrdmulh.s32 q0, q0, q4\n\
+         vmin.s32 q1, q5, q6\n\
+         vand q1, q0, q1\n\
+         vshr.s32 q1, q1, #31\n\
+         vqadd.s32 q0, q0, q1\n\
+         vmin.s32 q1, q5, q6\n\
+         vrshl.s32 q0, q0, q1"
+    };
+}
+
+/// A kernel of quads' outputs, which rescales in its own way.
+macro_rules! quads {
+    ($(#[$doc:meta])* $name:ident, $scale:expr) => {
+        $(#[$doc])*
+        // SAFETY: the body follows the C calling convention (four arguments in r0-r3; r4, lr and q4-q6 saved
+        // and restored, the stack as it was). Each turn reads a quad, whose words are aligned, and writes four bytes.
+        #[unsafe(naked)]
+        pub(super) unsafe extern "C" fn $name(
+            task: *const dense::Task,
+            quads: *const Quad,
+            count: usize,
+            outputs: *mut i8,
+        ) {
+            naked_asm!(
+                env!("BITSBACK_CPU"), // see build.rs
+                "push {{r4, lr}}",
+                "vpush {{d8-d13}}",
+                "ldrd r12, r4, [r0, #{limits}]",
+                "vdup.32 q2, r12",
+                "vdup.32 q3, r4",
+                "ldr r0, [r0, #{zero_point}]",
+                "vmov.i32 q6, #0",
+                "dls lr, r2",
+                "2:",
+                "vldrw.u32 q0, [r1], #48",
+                "vldrw.u32 q4, [r1, #-32]",
+                "vldrw.u32 q5, [r1, #-16]",
+                $scale,
+                "vqadd.s32 q0, q0, r0",
+                "vmax.s32 q0, q0, q2",
+                "vmin.s32 q0, q0, q3",
+                "vstrb.32 q0, [r3], #4",
+                "le lr, 2b",
+                "vpop {{d8-d13}}",
+                "pop {{r4, pc}}",
+                limits = const offset_of!(dense::Task, limits),
+                zero_point = const offset_of!(dense::Task, zero_point),
+            )
+        }
+    };
+}
+
+quads! {
+    /// Outputs of quads whose biases are sums, of rows that all shift to the right.
+    ///
+    /// # Safety
+    /// There are `count` quads, one at least, and four outputs to write for each. The core has access to its
+    /// vectors.
+    quads_right,
+    scale_right!()
+}
+
+quads! {
+    /// The same of rows with any shifts.
+    ///
+    /// # Safety
+    /// As [`quads_right`].
+    quads_any,
+    scale_any!()
+}
+
+/// A kernel of outputs at three positions, which rescales in its own way.
 macro_rules! outputs {
-    ($(#[$doc:meta])* $name:ident, $before:literal, $scale:literal) => {
+    ($(#[$doc:meta])* $name:ident, $before:literal, $scale:expr) => {
         $(#[$doc])*
         // SAFETY: the body follows the C calling convention (the argument in r0; r4-r10, lr and q4-q7 saved
         // and restored, the stack as it was). LETP masks loads and stores beyond `rows`. Words are loaded
@@ -80,10 +167,7 @@ outputs! {
     /// at each position outputs to write. The core has access to its vectors.
     outputs_right,
     "",
-    "vqrdmulh.s32 q0, q0, q4\n\
-     vshr.s32 q1, q0, #31\n\
-     vqadd.s32 q0, q0, q1\n\
-     vrshl.s32 q0, q0, q5"
+    scale_right!()
 }
 
 outputs! {
@@ -93,15 +177,7 @@ outputs! {
     /// As [`outputs_right`].
     outputs_any,
     "vmov.i32 q6, #0",
-    "vmax.s32 q1, q5, q6\n\
-     vshl.s32 q0, q0, q1\n\
-     vqrdmulh.s32 q0, q0, q4\n\
-     vmin.s32 q1, q5, q6\n\
-     vand q1, q0, q1\n\
-     vshr.s32 q1, q1, #31\n\
-     vqadd.s32 q0, q0, q1\n\
-     vmin.s32 q1, q5, q6\n\
-     vrshl.s32 q0, q0, q1"
+    scale_any!()
 }
 
 /// Makes each of `sums` the larger one of it and of another.

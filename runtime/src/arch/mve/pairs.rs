@@ -4,7 +4,8 @@
 //! the sum of those x. With VPT, which finds them, 64 products take fifteen instructions, all exact. Inputs
 //! x + 128, which are no signed bytes, are unsigned ones, u. A + 128 is one, too, and ΣA·u is that product less
 //! 128·Σu, which is the same for all rows; and A as it lies there, if that is taken for an unsigned byte, is A, or
-//! A + 256 where A is negative, which tells the sum of those u: eighteen instructions. Other offsets take 21.
+//! A + 256 where A is negative, which tells the sum of those u: eighteen instructions. Other offsets take nineteen, with
+//! B as a byte; portable kernels do again what has a B that is none.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -53,56 +54,20 @@ unsafe extern "C" fn sum_i8(values: *const i8, count: usize) -> i32 {
     )
 }
 
-/// Moves on to the next block and quad, and makes outputs of the sums in q0.
-macro_rules! quad_outputs {
-    () => {
-        concat!(
-            "ldr r0, [r11, #4]\n",
-            "add r7, r7, r0, lsl #2\n", // the next block
-            "vldrw.32 q1, [r4, #32]\n",
-            "vmov.i32 q3, #0\n",
-            "vmax.s32 q2, q1, q3\n",
-            "vshl.s32 q0, q0, q2\n",
-            "vldrw.32 q2, [r4, #16]\n",
-            "vqrdmulh.s32 q0, q0, q2\n",
-            "vmin.s32 q1, q1, q3\n",
-            "adds r4, #48\n",
-            "vand q2, q0, q1\n",
-            "vshr.s32 q2, q2, #31\n",
-            "vqadd.s32 q0, q0, q2\n",
-            "vrshl.s32 q0, q0, q1\n",
-            "ldr r0, [r11, #20]\n",
-            "vqadd.s32 q0, q0, r0\n",
-            "ldrd r0, r3, [r11, #12]\n",
-            "vdup.32 q1, r0\n",
-            "vmax.s32 q0, q0, q1\n",
-            "vdup.32 q1, r3\n",
-            "vmin.s32 q0, q0, q1\n",
-        )
-    };
-}
-
-/// A kernel of pairs, whose first rows' bytes are loaded to q1, the second ones' to q2: with sums in r8, r10, r12
-/// and r2, and r0, r3, r6 and q3 for it to use as it likes. What it does before a quad's loop, with an input, with
-/// a pair and two sums, and when they are complete.
+/// A kernel of pairs, whose first rows' bytes are loaded to q1, the second ones' to q2: with sums in r2, r8, r10
+/// and r12, and r0, r6, r7 and q3 for it to use as it likes. What it does before all quads, before a quad's loop,
+/// with an input, with a pair and two sums, and when they are complete.
 macro_rules! quads {
     (
-        $(#[$doc:meta])* $name:ident, $before:literal, $input:literal, $pair:literal, [$($third:literal)*],
+        $(#[$doc:meta])* $name:ident, $before:literal, $quad:literal, $input:literal, $pair:literal,
         $after:literal
     ) => {
         $(#[$doc])*
-        // SAFETY: the body follows the C calling convention (four arguments in r0-r3 and one on the stack;
-        // r4-r11, lr and q4-q7 saved and restored, the stack as it was). Loads in the loop are masked by LETP
-        // beyond `steps`; the bytes of a column are within a block. Each turn reads one quad, whose words
-        // are aligned, and writes four bytes of outputs.
+        // SAFETY: the body follows the C calling convention (three arguments in r0-r2; r4-r11, lr and q4-q7 saved
+        // and restored, the stack as it was). Loads in the loop are masked by LETP beyond `steps`; the bytes of a
+        // column are within a block. Each turn reads and writes the biases of one quad, whose words are aligned.
         #[unsafe(naked)]
-        unsafe extern "C" fn $name(
-            task: *const Task,
-            weights: *const u8,
-            quads: *const Quad,
-            outputs: *mut i8,
-            end: *mut i8,
-        ) {
+        unsafe extern "C" fn $name(task: *const Task, weights: *const u8, quads: *mut Quad) {
             naked_asm!(
                 env!("BITSBACK_CPU"), // see build.rs
                 ".macro pair_products first, second, low, high, third",
@@ -114,8 +79,6 @@ macro_rules! quads {
                 "vpush {{d8-d15}}",
                 "mov r11, r0",
                 "mov r4, r2",
-                "mov r5, r3",
-                "mov r7, r1",
                 "movw r3, #:lower16:{offsets}",
                 "movt r3, #:upper16:{offsets}",
                 "vldrb.u8 q4, [r3]",
@@ -124,35 +87,32 @@ macro_rules! quads {
                 "movs r3, #8",
                 "vadd.i8 q6, q4, r3",
                 "vadd.i8 q7, q5, r3",
+                "ldr r5, [r11, #{steps}]",
+                "ldr r7, [r11, #{offset}]",
+                $before,
                 "1:",
                 "ldr r9, [r11]",
-                "mov r1, r7",
-                "ldrd r8, r10, [r4]",
-                "ldrd r12, r2, [r4, #8]",
-                "ldr r3, [r11, #24]",
-                "dlstp.8 lr, r3",
-                "ldr r3, [r11, #{offset}]",
-                $before,
+                "ldm r4, {{r2, r8, r10, r12}}",
+                $quad,
+                "dlstp.8 lr, r5",
                 "2:",
                 "vldrb.u8 q0, [r9], #16",
                 $input,
-                "pair_products q4, q5, r8, r10, r0",
-                "pair_products q6, q7, r12, r2, r6",
+                "pair_products q4, q5, r2, r8, r0",
+                "pair_products q6, q7, r10, r12, r6",
                 "adds r1, #64",
                 "letp lr, 2b",
                 $after,
-                "vmov q0[2], q0[0], r8, r12",
-                "vmov q0[3], q0[1], r10, r2",
-                $($third,)*
-                quad_outputs!(),
-                "vstrb.32 q0, [r5], #4",
-                "ldr r0, [sp, #100]",
-                "cmp r5, r0",
+                "stm r4, {{r2, r8, r10, r12}}",
+                "ldrd r3, r6, [r11, #8]",
+                "subs r1, r1, r3", // the next block
+                "adds r4, #48",
+                "cmp r4, r6",
                 "bne 1b",
                 "vpop {{d8-d15}}",
                 "pop {{r4-r11, pc}}",
                 ".purgem pair_products",
-                offset = const offset_of!(Task, offset),
+                offset = const offset_of!(Task, offset), steps = const offset_of!(Task, steps),
                 offsets = sym OFFSETS,
             )
         }
@@ -163,34 +123,35 @@ quads! {
     /// As [`quads_w8a8`](super::dense), of rows in blocks of pairs.
     ///
     /// # Safety
-    /// As there, but that weights are blocks of `task.row_len` bytes a row, and `task.steps` inputs are multiplied.
+    /// As there, but that weights are blocks of `task.row_len` bytes a row, and `task.beyond` and a block's bytes are
+    /// those of `task.steps` columns, filled up to a multiple of 16.
     quads_pairs_w8a8,
+    "",
     "",
     "",
     "vmladava.s8 \\low, q0, q1\n\
      vmladava.s8 \\high, q0, q2\n\
      vpt.s8 lt, q1, zr\n\
      vaddvat.s8 \\high, q0",
-    [],
     ""
 }
 
 quads! {
-    /// The same of inputs with an offset that is a byte, at `task.offset`.
+    /// The same of inputs with an offset that is a byte, at `task.offset`. VQADD tells of second rows' weights that
+    /// aren't bytes: see [`pairs_are_bytes`](super::products::pairs_are_bytes).
     ///
     /// # Safety
     /// As there.
     quads_pairs_offset_w8a8,
-    "vdup.8 q3, r3",
+    "vdup.8 q3, r7",
+    "",
     "",
     "vmladava.s8 \\low, q0, q1\n\
      vmladava.s8 \\low, q3, q1\n\
+     vshr.u8 q1, q1, #7\n\
+     vqadd.s8 q2, q2, q1\n\
      vmladava.s8 \\high, q0, q2\n\
-     vmladava.s8 \\high, q3, q2\n\
-     vptt.s8 lt, q1, zr\n\
-     vaddvat.s8 \\high, q0\n\
-     vaddvat.s8 \\high, q3",
-    [],
+     vmladava.s8 \\high, q3, q2",
     ""
 }
 
@@ -200,18 +161,22 @@ quads! {
     /// # Safety
     /// As there.
     quads_pairs_w8u8,
-    "add r0, r8, r3\n\
-     add r6, r12, r3\n\
-     movs r3, #128",
-    "vadd.i8 q0, q0, r3",
+    "movs r3, #128\n\
+     vdup.8 q3, r3",
+    "mov r0, r2\n\
+     subs r2, r2, r7\n\
+     sub r8, r8, r7\n\
+     mov r6, r10\n\
+     sub r10, r10, r7\n\
+     sub r12, r12, r7",
+    "veor q0, q0, q3",
     "vmladava.u8 \\third, q0, q1\n\
-     vadd.i8 q1, q1, r3\n\
+     veor q1, q1, q3\n\
      vmladava.u8 \\low, q0, q1\n\
-     vadd.i8 q2, q2, r3\n\
+     veor q2, q2, q3\n\
      vmladava.u8 \\high, q0, q2",
-    ["ldr r3, [r11, #{offset}]" "vsub.i32 q0, q0, r3"],
-    "sub r0, r0, r8\n\
-     add r10, r10, r0, lsr #8\n\
-     sub r6, r6, r12\n\
-     add r2, r2, r6, lsr #8"
+    "subs r0, r0, r2\n\
+     add r8, r8, r0, lsr #8\n\
+     sub r6, r6, r10\n\
+     add r12, r12, r6, lsr #8"
 }

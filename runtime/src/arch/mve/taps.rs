@@ -5,10 +5,10 @@ use core::mem::offset_of;
 
 use super::depthwise::Task;
 
-/// A kernel, which puts constants into registers, adds a channel's products to a sum, and rescales four sums in
-/// q0, in its own way.
+/// A kernel, which loads a vector of taps to q0 and rescales four sums in q0 by multipliers in q4 and shifts in q1, in
+/// its own way.
 macro_rules! kernel {
-    ($(#[$doc:meta])* $name:ident, $before:expr, $quad:expr, $channel:expr, $scale:expr) => {
+    ($(#[$doc:meta])* $name:ident, $taps:expr, $scale:expr) => {
         $(#[$doc])*
         // SAFETY: the body follows the C calling convention (the argument in r0; r4-r11, lr and q4-q7 saved
         // and restored, the stack as it was). Each turn takes four channels: it reads weights of whole vectors
@@ -18,8 +18,15 @@ macro_rules! kernel {
             naked_asm!(
                 env!("BITSBACK_CPU"), // see build.rs
                 ".macro channel sum",
-                $channel,
+                "ldr r2, [r11, #{taps}]",
+                "3:",
+                $taps,
+                "vldrb.s16 q1, [r5], #8",
+                "vmladava.s16 \\sum, q0, q1",
+                "cmp r2, r12",
+                "bne 3b",
                 "adds r1, #1",
+                "add r5, r5, r7",
                 ".endm",
                 "push {{r4-r11, lr}}",
                 "vpush {{d8-d15}}",
@@ -29,14 +36,14 @@ macro_rules! kernel {
                 "vdup.32 q2, r1", "vdup.32 q3, r2",
                 "ldr r0, [r11, #{outside}]",
                 "vdup.16 q5, r0",
-                $before,
+                "ldr r12, [r11, #{taps_end}]",
+                "ldr r7, [r11, #{beyond}]",
                 "1:", // a position
                 "ldrd r1, r0, [r11, #{x}]",
                 "ldm r11, {{r3, r5, lr}}",
                 "2:", // four channels
                 "str lr, [sp]",
                 "ldm r3!, {{r4, r6, r8, r10}}",
-                $quad,
                 "channel r4", "channel r6", "channel r8", "channel r10",
                 "ldr lr, [sp]",
                 "vmov q0[2], q0[0], r4, r8",
@@ -65,12 +72,24 @@ macro_rules! kernel {
                 ".purgem channel",
                 min = const offset_of!(Task, min), outside = const offset_of!(Task, outside),
                 x = const offset_of!(Task, x), next = const offset_of!(Task, next),
+                beyond = const offset_of!(Task, beyond),
                 count = const offset_of!(Task, count),
                 zero_point = const offset_of!(Task, zero_point),
-                edge = const offset_of!(Task, edge),
                 taps = const offset_of!(Task, taps), taps_end = const offset_of!(Task, taps) + 4,
             )
         }
+    };
+}
+
+/// Taps of which some may be masked.
+macro_rules! masked {
+    () => {
+        "vldrh.u16 q6, [r2], #16\n\
+         ldr lr, [r2], #4\n\
+         vmsr p0, lr\n\
+         vpst\n\
+         vldrbt.s16 q0, [r1, q6]\n\
+         vpsel q0, q0, q5"
     };
 }
 
@@ -85,102 +104,35 @@ macro_rules! right {
 }
 
 kernel! {
-    /// Windows of up to eight taps inside the image.
+    /// Windows inside the image, of rows that shift to the right.
     ///
     /// # Safety
-    /// `task` has parameters of its quads of channels, which aren't none, and one vector of taps, and positions.
-    /// From `x` on, each tap at each position has values of all channels to read, and from `y` on, each position
-    /// has them to write. The core has access to its vectors.
-    inside_1,
-    "ldr r0, [r11, #{taps}]\n\
-     // {taps_end} {edge}\n\
-     vldrh.u16 q6, [r0]",
-    "",
-    "vldrb.s16 q0, [r1, q6]\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1",
+    /// `task` has parameters of its quads of channels, which aren't none, vectors of taps, not none, and positions.
+    /// From `x` on, each tap has values of all channels to read at each position, and from `y` on, each position has
+    /// them to write. The core has access to its vectors.
+    inside_right,
+    "vldrh.u16 q6, [r2], #20\n\
+     vldrb.s16 q0, [r1, q6]",
     right!()
 }
 
 kernel! {
-    /// Windows of nine to sixteen taps inside the image.
+    /// The same of windows of which some taps are masked.
     ///
     /// # Safety
-    /// As [`inside_1`], with two vectors of taps.
-    inside_2,
-    "ldr r0, [r11, #{taps}]\n\
-     // {taps_end} {edge}\n\
-     vldrh.u16 q6, [r0]\n\
-     vldrh.u16 q7, [r0, #20]",
-    "",
-    "vldrb.s16 q0, [r1, q6]\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1\n\
-     vldrb.s16 q0, [r1, q7]\n\
-     vldrb.s16 q1, [r5], #8\n\
-     vmladava.s16 \\sum, q0, q1",
-    right!()
-}
-
-kernel! {
-    /// Windows with up to eight taps inside the image and up to eight beyond it.
-    ///
-    /// # Safety
-    /// As [`inside_1`], with two vectors of weights and an edge's taps, of those inside.
-    edge_parted,
-    "ldr r2, [r11, #{edge}]\n\
-     // {taps} {taps_end}\n\
-     vldrh.u16 q6, [r2]\n\
-     vldrh.u16 q7, [r2, #16]",
-    "vldrh.u16 q4, [r2, #32]",
-    "vldrb.s16 q0, [r1, q6]\n\
-     vldrb.s16 q1, [r5, q7]\n\
-     vmladava.s16 \\sum, q0, q1\n\
-     vldrb.s16 q1, [r5, q4]\n\
-     vmladava.s16 \\sum, q5, q1\n\
-     adds r5, #16",
-    right!()
-}
-
-/// A channel of any number of vectors.
-macro_rules! any_vectors {
-    () => {
-        "ldr r2, [r11, #{taps}]\n\
-         3:\n\
-         vldrh.u16 q6, [r2], #16\n\
-         ldr lr, [r2], #4\n\
-         vmsr p0, lr\n\
-         vpst\n\
-         vldrbt.s16 q0, [r1, q6]\n\
-         vpsel q0, q0, q5\n\
-         vldrb.s16 q1, [r5], #8\n\
-         vmladava.s16 \\sum, q0, q1\n\
-         cmp r2, r12\n\
-         bne 3b"
-    };
-}
-
-kernel! {
-    /// Windows of any number of taps, of which some may be masked.
-    ///
-    /// # Safety
-    /// As [`inside_1`], with vectors of taps, of those that aren't masked.
+    /// As [`inside_right`], but for taps that are masked.
     edge_right,
-    "ldr r12, [r11, #{taps_end}] // {edge}",
-    "",
-    any_vectors!(),
+    masked!(),
     right!()
 }
 
 kernel! {
-    /// The same for rows that shift to the left or not at all, too.
+    /// The same of rows that shift to the left or not at all, too.
     ///
     /// # Safety
     /// As [`edge_right`].
     edge_any,
-    "ldr r12, [r11, #{taps_end}] // {edge}",
-    "",
-    any_vectors!(),
+    masked!(),
     "vmov.i32 q6, #0\n\
      vmax.s32 q7, q1, q6\n\
      vshl.s32 q0, q0, q7\n\
