@@ -30,6 +30,9 @@ impl Default for WeightBits {
 }
 
 impl WeightBits {
+    /// From the posterior.
+    pub(crate) const POSTERIOR: Self = Self::FromPosterior(FromPosterior::Posterior);
+
     /// The given width of each of `layers` layers; none where the posterior says.
     pub(crate) fn given(&self, layers: usize) -> Option<Vec<u8>> {
         let Self::Given(bits) = self else { return None };
