@@ -55,6 +55,9 @@ pub struct GroupRecord {
     /// training examples in `training` and `front`, of all layers' on validation in `pruning`, and 0
     /// where removal is exact. None where it stays, or nothing was measured.
     pub effect: Option<f32>,
+    /// What it saved when it left in `training`, with the groups that go together with it: bytes of the
+    /// file or predicted instructions, as `[variational] cost` says. None without such a cost, and where it left or stayed otherwise.
+    pub saved: Option<f32>,
 }
 
 /// What a group is.
@@ -145,6 +148,7 @@ const GROUP_COLUMNS: &[&str] = &[
     "stage",
     "step",
     "effect",
+    "saved",
 ];
 /// As [`GROUP_COLUMNS`].
 const BIT_COLUMNS: &[&str] = &[
@@ -203,6 +207,7 @@ mod tests {
             stage: "pruning".into(),
             step: 0,
             effect: None,
+            saved: None,
         };
         let bits = BitRecord {
             layer: "dense_1".into(),
@@ -228,8 +233,8 @@ mod tests {
         let text = std::fs::read_to_string(folder.path().join(GROUPS_FILE)).unwrap();
         assert_eq!(
             text,
-            "layer,kind,group,unimportance,threshold,kept,reason,stage,step,effect\n\
-             dense_1,input,3,-4.5,-3.0,true,below-threshold,pruning,0,\n"
+            "layer,kind,group,unimportance,threshold,kept,reason,stage,step,effect,saved\n\
+             dense_1,input,3,-4.5,-3.0,true,below-threshold,pruning,0,,\n"
         );
         let text = std::fs::read_to_string(folder.path().join(BITS_FILE)).unwrap();
         let mut lines = text.lines();

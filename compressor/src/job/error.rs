@@ -210,6 +210,17 @@ pub enum JobError {
         /// The list's key.
         key: String,
     },
+    /// Prices of removal by layer, where groups are weighed by what they cost.
+    #[error(
+        "{place}: `{key}` has a value for each layer, but with `variational.cost` one price holds for all: \
+         give one value"
+    )]
+    OnePrice {
+        /// Where.
+        place: Place,
+        /// The list's key.
+        key: String,
+    },
     /// A promise about what the model is sure of, of a model that gives no scores.
     #[error(
         "{place}: `{key}` compares the scores of classes, and `network.output = \"argmax\"` gives none: \
@@ -317,6 +328,7 @@ impl JobError {
             | Self::TemperatureOrder { key, .. }
             | Self::NoTemperature { key, .. }
             | Self::NoScores { key, .. }
+            | Self::OnePrice { key, .. }
             | Self::PerLayer { key, .. }
             | Self::PerClass { key, .. }
             | Self::Network { key, .. } => Some(key.clone()),

@@ -133,6 +133,7 @@ pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("variational.shrink.most_at_once", Above(0.0, 1.0)),
     ("variational.shrink.target_weights", Closed(0.0, MAX_COUNT)),
     ("variational.shrink.target_macs", Closed(0.0, MAX_INSTRUCTIONS)),
+    ("variational.shrink.target_instructions", Closed(0.0, MAX_INSTRUCTIONS)),
     ("prune.threshold", Closed(-100.0, 100.0)),
     ("prune.loss_rise", Closed(0.0, 100.0)),
     ("finetune.epochs", Closed(0.0, MAX_EPOCHS)),

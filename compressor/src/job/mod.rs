@@ -32,8 +32,8 @@ pub use crate::prune::{Order, PruneConfig};
 pub use crate::report::ReportConfig;
 pub use crate::select::{FrontConfig, Requirements};
 pub use crate::train::{
-    AugmentConfig, FinetuneConfig, FromPosterior, LearningRates, PretrainConfig, QuantizeConfig,
-    ShrinkConfig, VariationalConfig, WeightBits,
+    AugmentConfig, Cost, FinetuneConfig, FromPosterior, LearningRates, PretrainConfig,
+    QuantizeConfig, ShrinkConfig, VariationalConfig, WeightBits,
 };
 pub use crate::weights::{
     AssignError, FormatError, ModelError, PickleError, PretrainedModel, WeightsError,
@@ -236,6 +236,7 @@ impl Job {
             });
         }
         self.check_temperatures()?;
+        self.check_price()?;
         self.check_scores()?;
         self.data.check().map_err(|source| self.data_error(source))?;
         self.network.layers().map_err(|source| self.network_error(source))?;
@@ -356,6 +357,16 @@ impl Job {
         Ok(())
     }
 
+    /// Checks that there is one price for what groups cost.
+    fn check_price(&self) -> Result<(), JobError> {
+        let VariationalConfig { cost, shrink, .. } = &self.variational;
+        if *cost != Cost::None && shrink.loss_rise.as_ref().is_some_and(|rises| rises.len() > 1) {
+            let key = String::from("variational.shrink.loss_rise");
+            return Err(JobError::OnePrice { place: self.place(&key), key });
+        }
+        Ok(())
+    }
+
     /// Checks that there are scores where the model is to abstain by them.
     fn check_scores(&self) -> Result<(), JobError> {
         let wants = self.requirements.accepted_error_percent.is_some();
@@ -369,7 +380,7 @@ impl Job {
     /// Checks the lists that have one value per layer with weights.
     fn check_per_layer(&self, layers: usize) -> Result<(), JobError> {
         let scale_weight = self.variational.scale_weight.len();
-        let loss_rise = self.variational.shrink.loss_rise.len();
+        let loss_rise = self.variational.shrink.loss_rise.as_ref().map_or(1, Vec::len);
         // Where the posterior says, there is a width for each.
         let bits = match &self.quantize.bits {
             Some(WeightBits::Given(bits)) => bits.len(),

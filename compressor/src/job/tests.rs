@@ -91,6 +91,14 @@ fn wrong_values_are_named_with_what_is_allowed() {
         "[[network.layers]]\ntype = 'conv2d'\nfilters = 1\nkernel = 'big'",
         &["`network.layers[0]", "two: [rows, columns]"],
     );
+    says(
+        "[variational]\ncost = 'energy'",
+        &["a.toml:2", "`variational.cost` can't be \"energy\"", "\"bytes\"", "\"instructions\""],
+    );
+    says(
+        "[variational]\ncost = 'bytes'\n[variational.shrink]\nloss_rise = [0.1, 0.2]",
+        &["a.toml:4", "`variational.shrink.loss_rise`", "`variational.cost`", "one value"],
+    );
     says("seed = 'one'", &["a.toml:1", "`seed`", "string \"one\"", "expected u64"]);
     let [word, list] = ["\"posterior\"", "list of widths"];
     says("[quantize]\nbits = 'prior'", &["a.toml:2", "`quantize.bits`", word, list]);

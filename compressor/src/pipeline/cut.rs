@@ -40,6 +40,7 @@ impl Grown {
             prune_score: &scores,
             thresholds: &thresholds.layers,
             effects,
+            saved: &[],
             reason: Reason::AboveThreshold,
             stage,
             step: 0,
@@ -90,6 +91,7 @@ pub(super) fn uncut(mut posterior: Posterior) -> Result<Pruned, Error> {
         prune_score: &[],
         thresholds: &[],
         effects: &[],
+        saved: &[],
         reason: Reason::AboveThreshold,
         stage: "pruning",
         step: 0,
@@ -143,6 +145,7 @@ mod tests {
             stage: "folding".into(),
             step: 0,
             effect: Some(0.0),
+            saved: None,
         };
         let kept =
             vec![record(0, Reason::BelowThreshold, -3.0), record(1, Reason::BelowThreshold, -2.0)];

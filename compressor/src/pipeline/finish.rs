@@ -25,7 +25,6 @@ use crate::graph::{Affine, Graph, Plan, Rows, lower};
 use crate::job::Job;
 use crate::ledger::{BITS_FILE, BitRecord, GROUPS_FILE, Ledger};
 use crate::metrics;
-use crate::network::Output;
 use crate::prune::posterior_variance;
 use crate::report::{self, Latency, Meta, REPORT_FILE, Report};
 use crate::summary::{Figures, Origin, SUMMARY_FILE, Summary};
@@ -236,11 +235,7 @@ impl Input<'_> {
 
     /// What the device answers with.
     pub(super) fn head(&self) -> Head {
-        match self.job.network.output {
-            Output::Logits => Head::Logits,
-            Output::Softmax => Head::Softmax,
-            Output::Argmax => Head::Argmax,
-        }
+        self.job.network.output.head()
     }
 
     /// Lowers and serialises.

@@ -50,6 +50,7 @@ mod tests {
             stage: "pruning".to_owned(),
             step: 3,
             effect: None,
+            saved: None,
         }
     }
 

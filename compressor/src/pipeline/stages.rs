@@ -20,11 +20,12 @@ use crate::prune::{
 };
 use crate::train::batch::{Examples, Material};
 use crate::train::batches::{Distillation, TrainingBatches};
+use crate::train::costs::Target;
 use crate::train::deterministic::weight_count;
 use crate::train::evaluate::score;
 use crate::train::quantized::start::Start;
 use crate::train::quantized::{self, Quantized};
-use crate::train::{FinetuneConfig, deterministic, initialize, variational};
+use crate::train::{FinetuneConfig, WeightBits, deterministic, initialize, variational};
 
 /// What training needs and never changes.
 #[derive(Clone, Copy)]
@@ -205,17 +206,24 @@ impl TrainingContext<'_> {
         let mut observer = watch.stage("variational", steps, move |s: &variational::State| {
             JobState::Variational { dense: kept.clone(), state: s.clone() }
         });
-        let seed = self.seed(Stream::Variational);
+        let (seed, target) = (self.seed(Stream::Variational), self.target());
+        let plan = variational::Plan { config, seed, target: &target };
         variational::train(
             &mut state,
-            config,
-            seed,
+            plan,
             &Material::new(self.train, self.job.data.rare_class_share),
             self.validation,
             self.device,
             &mut observer,
         )?;
         observer.finish();
+        if let Some(found) = state.missed(plan)? {
+            self.progress.note(&format!(
+                "warning: shrinking ended at {found} instructions as predicted, above [variational.shrink] \
+                 target_instructions = {}; train for more `epochs`, or shrink more often (`every`)",
+                config.shrink.target_instructions
+            ));
+        }
         let (pruned, network) = self.prune(state)?;
         self.progress.note(&format!(
             "pruned: {} of {} weights left",
@@ -223,6 +231,21 @@ impl TrainingContext<'_> {
             weight_count(&dense)
         ));
         Ok(JobState::Finetune { dense, pruned, state: deterministic::State::new(network) })
+    }
+
+    /// What groups' costs follow from. Without training in integers, widths are the posterior's.
+    pub(super) fn target(&self) -> Target {
+        let quantize = &self.job.quantize;
+        let stated = quantize.bits.clone().filter(|_| quantize.is_on());
+        let bits = stated.unwrap_or(WeightBits::POSTERIOR);
+        Target {
+            core: self.job.target.core,
+            weights_ram_bytes: self.job.target.weights_ram_bytes,
+            head: self.job.network.output.head(),
+            bits,
+            limits: self.job.bits.clone(),
+            per_channel: quantize.per_channel,
+        }
     }
 
     /// Cuts at the threshold that validation allows, then folds constants.

@@ -9,6 +9,7 @@ use super::*;
 use crate::graph::tensor::{Value, values};
 use crate::import;
 use crate::numbers::Shape;
+use crate::train::Cost;
 use crate::train::batches::in_integers;
 use crate::train::deterministic::weight_count;
 use crate::train::quantized::simulate::Simulation;
@@ -253,6 +254,23 @@ fn the_ledger_tells_how_widths_follow_from_the_posterior() {
         }
         assert!(bits.windows(2).any(|pair| pair[0].start_step != pair[1].start_step), "{bits:?}");
     }
+}
+
+/// Groups leave for what they cost until the target is reached, and the ledger says what each saved.
+#[test]
+fn groups_leave_for_the_instructions_that_they_cost() {
+    let trial = Trial::layers();
+    let mut job = trial.job(EXCITED, "bits = \"posterior\"");
+    job.variational.cost = Cost::Instructions;
+    let shrink = &mut job.variational.shrink;
+    (shrink.target_weights, shrink.target_instructions) = (Some(0), 1);
+    trial.run(&job);
+    let ledger = fs::read_to_string(trial.folder.path().join("out").join("ledger.csv")).unwrap();
+    let rows = || ledger.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    assert_eq!(rows().next().unwrap().last(), Some(&"saved"));
+    let saved = |row: &Vec<&str>| row.last().and_then(|saved| saved.parse::<f64>().ok());
+    assert!(rows().filter(|row| row[6] == "ablation-harmless").all(|row| saved(&row).is_some()));
+    assert!(rows().filter_map(|row| saved(&row)).any(|saved| saved > 0.0), "{ledger}");
 }
 
 /// Weights that are only rounded have steps of powers of two, each row its own.

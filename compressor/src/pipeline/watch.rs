@@ -137,6 +137,9 @@ impl<S> Observer<S> for StageWatch<'_, '_, S> {
         if report.kl_weight.is_some() {
             detail = format!("{detail}, {} weights", report.weights);
         }
+        if let Some(instructions) = report.instructions {
+            detail = format!("{detail}, {instructions} instructions");
+        }
         self.bar.set(report.step, &detail);
         if report.validation.is_some() {
             self.last = Some(detail);

@@ -42,6 +42,7 @@ impl FoldStep {
             prune_score: &[],
             thresholds: &[],
             effects: &[],
+            saved: &[],
             reason: Reason::NoConsumer,
             stage: "folding",
             step: 0,

@@ -28,6 +28,8 @@ pub struct Decision<'a> {
     pub thresholds: &'a [f32],
     /// Rise of the loss by removing each layer's dead groups; empty where it wasn't measured.
     pub effects: &'a [f32],
+    /// What each of a layer's groups costs, by layer; empty where groups aren't weighed by that.
+    pub saved: &'a [f32],
     /// Why the dead ones are dead.
     pub reason: Reason,
     /// `training`, `pruning`, `folding` or `front`.
@@ -143,6 +145,7 @@ impl Lineage {
                 | Reason::CannotLeave
                 | Reason::NotJudged => None,
             },
+            saved: why.saved.get(id.layer).copied().filter(|_| reason == Reason::AblationHarmless),
         }
     }
 }
@@ -180,6 +183,7 @@ mod tests {
             prune_score: &scores,
             thresholds: &[1.0, 0.5],
             effects: &[0.25, 0.5],
+            saved: &[],
             reason: Reason::AboveThreshold,
             stage: "pruning",
             step: 7,
@@ -228,6 +232,7 @@ mod tests {
             prune_score: &[],
             thresholds: &[],
             effects: &[],
+            saved: &[],
             reason: Reason::AboveThreshold,
             stage: "pruning",
             step: 0,

@@ -181,6 +181,7 @@ mod tests {
             stage: "pruning".into(),
             step: 0,
             effect: None,
+            saved: None,
         }
     }
 

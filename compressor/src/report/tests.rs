@@ -57,6 +57,7 @@ pub(crate) fn example() -> Report {
             stage: "pruning".into(),
             step: 0,
             effect: None,
+            saved: None,
         }
     };
     let of = |layer: &'static str, of: usize| (0..of).map(move |i| group(layer, i, of));

@@ -151,6 +151,7 @@ pub(crate) fn train(
             learning_rate,
             validation: None,
             weights: weight_count(&state.network),
+            instructions: None,
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {

@@ -11,6 +11,7 @@ pub(crate) mod augment;
 pub(crate) mod batch;
 pub(crate) mod batches;
 mod config;
+pub(crate) mod costs;
 pub(crate) mod deterministic;
 pub(crate) mod evaluate;
 pub(crate) mod forward;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use augment::AugmentConfig;
 pub use config::*;
+pub use costs::Cost;
 pub use weight_bits::{FromPosterior, WeightBits};
 
 use crate::compile::CompileError;
@@ -96,6 +98,9 @@ pub struct StepReport {
     pub validation: Option<(f64, f64)>,
     /// Weights that the network has now.
     pub weights: usize,
+    /// Predicted instructions of an inference, where the job weighs groups by their cost or has such a
+    /// target.
+    pub instructions: Option<u64>,
     /// Groups that each affine layer has now, in variational training.
     pub groups: Vec<u32>,
 }

@@ -9,6 +9,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::batch::Examples;
+use super::costs::{Cost, GroupCosts};
 use super::evaluate::score_logits;
 use super::forward::{Deterministic, ForwardState};
 use super::{ShrinkConfig, VariationalConfig};
@@ -31,6 +32,8 @@ pub(crate) struct Removal {
     pub effects: Vec<f32>,
     /// Per layer and group: what they were ordered by.
     pub prune_score: Vec<Vec<f32>>,
+    /// Share of the network's cost that leaves, where groups have one.
+    pub saved: f64,
 }
 
 impl Removal {
@@ -55,17 +58,61 @@ impl Scope {
     }
 }
 
+/// What a removal may cost, and for what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// Which layers groups may leave.
+    pub scope: Scope,
+    /// The price, where groups cost something.
+    pub price: Option<Price<'a>>,
+}
+
+/// One price for all layers: a removal may cost the share of it that it saves of what the network costs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Price<'a> {
+    /// What groups cost,
+    pub costs: &'a GroupCosts,
+    /// and of that what counts.
+    pub cost: Cost,
+    /// What the job's price is multiplied by.
+    pub factor: f64,
+    /// Instructions that the network has too many: no more go than that takes. Infinite without a target
+    /// that isn't reached.
+    pub excess: f64,
+}
+
+impl Terms<'_> {
+    /// The loss that `count` groups of a layer may leave, where it is `before` with them.
+    fn allowed(&self, config: &ShrinkConfig, layer: usize, before: f64, count: usize) -> f64 {
+        let rises = config.rises();
+        let rise = f64::from(rises.get(layer).or(rises.last()).copied().unwrap_or(0.0));
+        let Some(Price { costs, cost, factor, .. }) = self.price else {
+            return before * f64::from(1.0 + config.loss_ratio) + rise;
+        };
+        let share = costs.share(cost, layer) * count as f64;
+        before + (before * f64::from(config.loss_ratio) + rise) * factor * share
+    }
+
+    /// Groups of a layer that may go at most, where `gone` instructions are gone already.
+    fn most(&self, layer: usize, gone: f64) -> usize {
+        let Some(Price { costs, excess, .. }) = self.price else { return usize::MAX };
+        let each = costs.layers.get(layer).map_or(0.0, |of| of.instructions);
+        // Beyond every count where a group has none.
+        ((excess - gone).max(0.0) / each).ceil() as usize
+    }
+}
+
 /// Finds what can go from `network` now, judged on `sample`.
 pub(crate) fn removal(
     network: &Graph<AffinePosterior>,
     config: &VariationalConfig,
-    scope: Scope,
+    terms: Terms<'_>,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
     let posterior = config.shrink.order.applied(posterior(network))?;
     let mean = posterior_mean(&posterior)?;
-    harmless(mean, prune_score(&posterior)?, &config.shrink, scope, sample, device)
+    harmless(mean, prune_score(&posterior)?, &config.shrink, terms, sample, device)
 }
 
 /// Finds what can go from a network whose groups, as parts of their joint ones, have these prune
@@ -74,7 +121,7 @@ pub(crate) fn harmless(
     mut mean: Graph<Affine>,
     prune_score: Vec<Vec<f32>>,
     config: &ShrinkConfig,
-    scope: Scope,
+    terms: Terms<'_>,
     sample: &Examples,
     device: &Device,
 ) -> Result<Removal, PruneError> {
@@ -89,13 +136,16 @@ pub(crate) fn harmless(
         thresholds: vec![f32::INFINITY; prune_score.len()],
         effects: vec![0.0; prune_score.len()],
         prune_score,
+        saved: 0.0,
     };
+    let mut gone = 0.0;
     for tie in ties(&structure)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
-        if !sizes.get(layer).is_some_and(|sizes| scope.has(sizes)) {
+        if !sizes.get(layer).is_some_and(|sizes| terms.scope.has(sizes)) {
             continue;
         }
-        let order = candidates(&removal.prune_score[layer], config);
+        let mut order = candidates(&removal.prune_score[layer], config);
+        order.truncate(terms.most(layer, gone));
         if order.is_empty() {
             continue;
         }
@@ -108,20 +158,21 @@ pub(crate) fn harmless(
             let ablation = Ablation { layers: &tie.layers, passed, keep };
             ablated_loss(&mean, states, &ablation, &parts, &device)
         };
-        let rises = &config.loss_rise;
-        let rise = rises.get(layer).or(rises.last()).copied().unwrap_or(0.0);
         let before = loss(0);
-        let allowed = before * f64::from(1.0 + config.loss_ratio) + f64::from(rise);
         // The last that fits is the one that is taken.
         let mut reached = before;
         let count = longest(order.len(), |count| {
             let tried = loss(count);
-            let fits = tried < allowed;
+            let fits = tried < terms.allowed(config, layer, before, count);
             if fits {
                 reached = tried;
             }
             fits
         });
+        if let Some(Price { costs, cost, .. }) = terms.price {
+            gone += costs.layers.get(layer).map_or(0.0, |of| of.instructions) * count as f64;
+            removal.saved += costs.share(cost, layer) * count as f64;
+        }
         let mut dead = vec![false; groups];
         order[..count].iter().for_each(|(g, _)| dead[*g] = true);
         let threshold = order[..count].last().map_or(f32::INFINITY, |(_, least)| *least);
@@ -298,6 +349,8 @@ fn mask(network: &mut Graph<Affine>, layer: usize, sizes: &Weights, dead: &[bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile::Costs;
+    use crate::train::costs::LayerCost;
 
     #[test]
     fn convolutions_alone_are_all_but_dense_layers() {
@@ -305,6 +358,52 @@ mod tests {
         let (dense, depthwise) = (of(Groups::Inputs), of(Groups::Channels));
         assert!(Scope::All.has(&dense) && Scope::Convolutions.has(&depthwise));
         assert!(!Scope::Convolutions.has(&dense));
+    }
+
+    fn costs() -> GroupCosts {
+        let layer = |instructions, bytes| LayerCost { groups: 8, members: 1, bytes, instructions };
+        let whole = Costs { bytes: 100, instructions: 1_000 };
+        GroupCosts { whole, layers: vec![layer(50.0, 10.0), layer(5.0, 1.0), layer(0.0, 0.0)] }
+    }
+
+    #[test]
+    fn a_removal_may_cost_the_share_that_it_saves_of_one_price() {
+        let config = ShrinkConfig {
+            loss_rise: Some(vec![0.5]),
+            loss_ratio: 0.25,
+            ..ShrinkConfig::default()
+        };
+        let costs = costs();
+        let price = |cost, factor| Price { costs: &costs, cost, factor, excess: f64::INFINITY };
+        let rise = |price, layer, count| {
+            let terms = Terms { scope: Scope::All, price: Some(price) };
+            terms.allowed(&config, layer, 2.0, count) - 2.0
+        };
+        let instructions = price(Cost::Instructions, 1.0);
+        for (layer, count, share) in [(0, 1, 0.05), (0, 4, 0.2), (1, 4, 0.02), (2, 7, 0.0)] {
+            // All there is may cost 0.5 and a quarter of 2.
+            assert!((rise(instructions, layer, count) - share).abs() < 1e-9, "{layer} {count}");
+        }
+        assert!((rise(price(Cost::Bytes, 1.0), 0, 1) - 0.1).abs() < 1e-9);
+        assert!((rise(price(Cost::Bytes, 8.0), 0, 1) - 0.8).abs() < 1e-9);
+        // Without costs, as the job states it by layer, however many go.
+        let config = ShrinkConfig { loss_rise: Some(vec![0.5, 0.25]), loss_ratio: 0.0, ..config };
+        let terms = Terms { scope: Scope::All, price: None };
+        let allowed = |layer, count| terms.allowed(&config, layer, 2.0, count);
+        assert_eq!([allowed(0, 1), allowed(1, 1), allowed(1, 4)], [2.5, 2.25, 2.25]);
+    }
+
+    #[test]
+    fn no_more_go_than_a_target_asks_for() {
+        let costs = costs();
+        let most = |excess, layer, gone| {
+            let price = Price { costs: &costs, cost: Cost::Instructions, factor: 1.0, excess };
+            Terms { scope: Scope::All, price: Some(price) }.most(layer, gone)
+        };
+        assert_eq!([most(120.0, 0, 0.0), most(120.0, 0, 100.0), most(120.0, 0, 130.0)], [3, 1, 0]);
+        assert_eq!([most(120.0, 1, 0.0), most(120.0, 2, 0.0)], [24, usize::MAX]);
+        assert_eq!(most(f64::INFINITY, 0, 1e9), usize::MAX);
+        assert_eq!(Terms { scope: Scope::All, price: None }.most(0, 0.0), usize::MAX);
     }
 
     #[test]

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, Material, scalar, sharded, shuffled};
+use super::costs::{Cost, GroupCosts, Target};
 use super::deterministic::running;
 use super::evaluate::score;
 use super::forward::{Sampled, forward};
-use super::shrink::{Scope, removal};
-use super::{Observer, StepReport, TrainError, VariationalConfig};
+use super::shrink::{Price, Scope, Terms, removal};
+use super::{Observer, ShrinkConfig, StepReport, TrainError, VariationalConfig};
 use crate::bayes::layer::LayerValues;
 use crate::bayes::{
     AffinePosterior, KlWeights, Noise, add_kl_gradient, description_length, posterior, weight_count,
@@ -26,6 +27,23 @@ const SAMPLE_SEED: u64 = 0x5a4d;
 /// Log-variances are kept in this range, where e^x is a normal f32 with room for its square.
 const LOG_VARIANCE_RANGE: (f32, f32) = (-30.0, 10.0);
 
+/// Share of the network's cost: a try that saves less doubles the price, while a target isn't reached.
+const LEAST_SAVED: f64 = 0.02;
+
+/// Most doublings of the price: a million times it is any price.
+const MAX_DOUBLINGS: u32 = 20;
+
+/// How a posterior is trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// The job's settings.
+    pub config: &'a VariationalConfig,
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// What groups' costs follow from.
+    pub(crate) target: &'a Target,
+}
+
 /// Everything that resuming needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -39,6 +57,10 @@ pub struct State {
     best_loss: f64,
     epochs_without_gain: u32,
     loss: f64,
+    /// What the network costs since groups left last, where that matters.
+    costs: Option<GroupCosts>,
+    /// How often the price of a removal was doubled.
+    doublings: u32,
     /// Steps done.
     pub step: u64,
 }
@@ -53,6 +75,8 @@ impl State {
             best_loss: f64::INFINITY,
             epochs_without_gain: 0,
             loss: 0.0,
+            costs: None,
+            doublings: 0,
             step: 0,
             network,
         }
@@ -62,15 +86,15 @@ impl State {
 /// Trains until the epochs are done, the validation loss stalls, or the observer stops it.
 pub fn train(
     state: &mut State,
-    config: &VariationalConfig,
-    seed: u64,
+    plan: Plan<'_>,
     material: &Material<'_>,
     validation: &Examples,
     device: &Device,
     observer: &mut impl Observer<State>,
 ) -> Result<(), TrainError> {
     let examples = material.examples;
-    let config = &config.resolve_for(examples.len(), weight_count(&state.network));
+    let seed = plan.seed;
+    let config = &plan.config.resolve_for(examples.len(), weight_count(&state.network));
     let pace = config.pace(examples.len());
     let (per_epoch, steps) = (pace.steps_an_epoch(examples.len()), pace.steps(examples.len()));
     let mut order = (u64::MAX, Vec::new());
@@ -86,9 +110,10 @@ pub fn train(
         let indices = &order.1[from..(from + pace.batch).min(examples.len())];
         let batch = material.gather(indices);
         let temperature = config.temperature_at(state.step as f32 / per_epoch as f32);
+        state.measure(config, plan.target)?;
         let weights = KlWeights {
             base: temperature / examples.len() as f32,
-            scale: config.scale_weight.clone(),
+            scale: state.scale_weights(config),
         };
         let (loss, mut gradient) = gradient(state, seed, &batch, device)?;
         add_kl_gradient(&state.network, &weights, &mut gradient);
@@ -110,6 +135,7 @@ pub fn train(
             learning_rate: config.learning_rate.mean,
             validation: None,
             weights: weight_count(&state.network),
+            instructions: state.costs.as_ref().map(|costs| costs.whole.instructions),
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {
@@ -186,10 +212,12 @@ fn scope(config: &VariationalConfig, state: &State) -> Option<Scope> {
         return None;
     }
     let (weights, macs) = (shrink.target_weights.unwrap_or(0), shrink.target_macs);
-    if weights == 0 && macs == 0 || weights > 0 && weight_count(&state.network) > weights {
+    let is_free = weights == 0 && macs == 0 && shrink.target_instructions == 0;
+    if is_free || weights > 0 && weight_count(&state.network) > weights {
         return Some(Scope::All);
     }
-    let slow = macs > 0 && state.network.macs().iter().sum::<u64>() > macs;
+    let slow =
+        macs > 0 && state.network.macs().iter().sum::<u64>() > macs || state.excess(shrink) > 0;
     // Fewer weights aren't asked for any more: the layers that have them are left alone.
     slow.then_some(if weights > 0 { Scope::Convolutions } else { Scope::All })
 }
@@ -198,6 +226,49 @@ impl State {
     fn groups(&self) -> Vec<u32> {
         let groups = self.network.weights().into_iter().map(|weights| weights.group_count());
         groups.map(|count| u32::try_from(count).unwrap_or(u32::MAX)).collect()
+    }
+
+    /// Measures what the network costs, where that matters and isn't known.
+    fn measure(&mut self, config: &VariationalConfig, target: &Target) -> Result<(), TrainError> {
+        let matters = config.cost != Cost::None || config.shrink.target_instructions > 0;
+        if matters && self.costs.is_none() {
+            self.costs = Some(target.costs(&posterior(&self.network))?);
+        }
+        Ok(())
+    }
+
+    /// The predicted instructions, where they are above the target.
+    pub(crate) fn missed(&mut self, plan: Plan<'_>) -> Result<Option<u64>, TrainError> {
+        self.measure(plan.config, plan.target)?;
+        let instructions = self.costs.as_ref().map(|costs| costs.whole.instructions);
+        Ok(instructions.filter(|_| self.excess(&plan.config.shrink) > 0))
+    }
+
+    /// Factors on the KL of each layer's scales: the job's, and those of what groups cost.
+    fn scale_weights(&self, config: &VariationalConfig) -> Vec<f32> {
+        let Some(costs) = self.costs.as_ref().filter(|_| config.cost != Cost::None) else {
+            return config.scale_weight.clone();
+        };
+        let given = config.scale_weight.iter().copied().chain(std::iter::repeat(1.0));
+        costs.kl_factors(config.cost).into_iter().zip(given).map(|(a, b)| a * b).collect()
+    }
+
+    /// Instructions that the network has too many.
+    fn excess(&self, shrink: &ShrinkConfig) -> u64 {
+        let target = Some(shrink.target_instructions).filter(|target| *target > 0);
+        let whole = self.costs.as_ref().map_or(0, |costs| costs.whole.instructions);
+        target.map_or(0, |target| whole.saturating_sub(target))
+    }
+
+    /// The price of a removal, where groups cost something.
+    fn price(&self, config: &VariationalConfig) -> Option<Price<'_>> {
+        let costs = self.costs.as_ref().filter(|_| config.cost != Cost::None)?;
+        let excess = match self.excess(&config.shrink) {
+            0 => f64::INFINITY,
+            excess => excess as f64,
+        };
+        let factor = f64::from(self.doublings).exp2();
+        Some(Price { costs, cost: config.cost, factor, excess })
     }
 
     /// Keeps log-variances in range, the first layer's below its ceiling.
@@ -219,7 +290,14 @@ impl State {
         sample: &Examples,
         device: &Device,
     ) -> Result<(), TrainError> {
-        let removal = removal(&self.network, config, scope, sample, device)?;
+        let price = self.price(config);
+        let removal = removal(&self.network, config, Terms { scope, price }, sample, device)?;
+        let saved: Vec<f32> = price.map_or(Vec::new(), |Price { costs, cost, .. }| {
+            costs.layers.iter().map(|of| of.saved(cost) as f32).collect()
+        });
+        if price.is_some() && removal.saved < LEAST_SAVED && self.excess(&config.shrink) > 0 {
+            self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
+        }
         if removal.is_empty() {
             return Ok(());
         }
@@ -230,6 +308,7 @@ impl State {
             prune_score,
             thresholds: &removal.thresholds,
             effects: &removal.effects,
+            saved: &saved,
             reason: Reason::AblationHarmless,
             stage: "training",
             step: self.step,
@@ -239,6 +318,7 @@ impl State {
         self.adam.second = step.apply(&self.adam.second)?;
         self.network = step.apply(&self.network)?;
         self.lineage.shrink(&step)?;
+        self.costs = None;
         self.epochs_without_gain = 0;
         self.best_loss = f64::INFINITY;
         Ok(())
@@ -262,47 +342,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::ShrinkConfig;
-    use super::*;
-    use crate::graph::ops::{Conv2d, Dense, Reshape};
-    use crate::graph::{Padding, Window};
-    use crate::train::initialize;
-
-    /// 3 filters of 3 × 3 over 6 × 6 positions, and a dense layer: 1,107 weights, 2,052 MACs.
-    fn state() -> State {
-        let mut graph = Graph::of_input(vec![8, 8, 1]);
-        let rule = Window::with_rule([3; 2], [1; 2], [1; 2], Padding::Valid, [8; 2]);
-        let conv = Conv2d { window: rule.unwrap().0 };
-        let x = graph.push("conv2d_1", conv, vec![0], vec![6, 6, 3], Some(()));
-        let x = graph.push("reshape_1", Reshape {}, vec![x], vec![108], None);
-        graph.push("dense_1", Dense {}, vec![x], vec![10], Some(()));
-        let network = initialize::deterministic(&graph, 1);
-        let mut state = State::new(initialize::posterior(&network, &VariationalConfig::default()));
-        state.step = ShrinkConfig::default().from_step;
-        state
-    }
-
-    #[test]
-    fn shrinking_ends_at_its_targets() {
-        let state = state();
-        for (weights, macs, wanted) in [
-            (0, 0, Some(Scope::All)),
-            (1_000, 0, Some(Scope::All)),
-            (1_107, 0, None),
-            (0, 2_000, Some(Scope::All)),
-            (0, 2_052, None),
-            (1_000, 2_052, Some(Scope::All)),
-            (1_107, 2_000, Some(Scope::Convolutions)),
-            (1_107, 2_052, None),
-        ] {
-            let shrink = ShrinkConfig {
-                target_weights: Some(weights),
-                target_macs: macs,
-                ..ShrinkConfig::default()
-            };
-            let config = VariationalConfig { shrink, ..VariationalConfig::default() };
-            assert_eq!(scope(&config, &state), wanted, "{weights} {macs}");
-        }
-    }
-}
+mod tests;

@@ -8,10 +8,10 @@ use crate::pipeline::cut::Grown;
 use crate::pipeline::stages::Base;
 use crate::prune::{Shrinkage, Thresholds, prune_score};
 use crate::select::Plan;
-use crate::train::ShrinkConfig;
 use crate::train::batch::Examples;
 use crate::train::deterministic::weight_count;
-use crate::train::shrink::{Removal, Scope, harmless};
+use crate::train::shrink::{Price, Removal, Scope, Terms, harmless};
+use crate::train::{Cost, ShrinkConfig};
 
 /// Doublings of the loss that a removal may cost, until enough goes; halvings, until less would.
 const DOUBLINGS: u32 = 14;
@@ -52,16 +52,28 @@ impl Tracer<'_> {
         target: usize,
     ) -> Result<Removal, Error> {
         let order = prune_score(&base.pruned.posterior)?;
+        let cost = self.context.job.variational.cost;
+        let costs = match cost {
+            Cost::None => None,
+            Cost::Bytes | Cost::Instructions => {
+                Some(self.context.target().costs(&base.pruned.posterior)?)
+            }
+        };
+        let price = costs.as_ref().map(|costs| {
+            let (factor, excess) = (1.0, f64::INFINITY);
+            Price { costs, cost, factor, excess }
+        });
+        let terms = Terms { scope: Scope::All, price };
         let try_at = |exponent: f64| -> Result<(Removal, usize), Error> {
             let factor = exponent.exp2() as f32;
             let config = ShrinkConfig {
-                loss_rise: config.loss_rise.iter().map(|rise| rise * factor).collect(),
+                loss_rise: Some(config.rises().iter().map(|rise| rise * factor).collect()),
                 loss_ratio: config.loss_ratio * factor,
                 ..config.clone()
             };
             let network = base.network.clone();
             let device = self.context.device;
-            let removal = harmless(network, order.clone(), &config, Scope::All, sample, device)?;
+            let removal = harmless(network, order.clone(), &config, terms, sample, device)?;
             let (dead, scores) = (&removal.dead, &removal.prune_score);
             let step = Shrinkage::plan_ranked(&base.network, dead, scores)?;
             let left = weight_count(&step.apply(&base.network)?);
