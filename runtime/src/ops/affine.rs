@@ -264,8 +264,8 @@ impl Feed for Affine {
         [_, output]: [i8; 2],
         mut take: impl FnMut(&Layer<'_>, usize),
     ) {
-        if let Some(layer) = Layer::find(self, section, count, columns, output) {
-            take(&layer, 0);
+        if let Some(layer) = &Layer::find(self, section, count, columns, output) {
+            take(layer, 0);
         }
     }
 }

@@ -69,8 +69,14 @@ impl sealed::Run for Stored {
             self.done = done;
             return;
         }
-        op.run(previous, section, arena);
+        run_stored(op, previous, section, arena);
     }
+}
+
+/// Runs an operator with its weights as they are in the model's bytes.
+#[inline(never)] // what one operator has on the stack isn't there while others run
+fn run_stored(op: &impl Record, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+    op.run(previous, section, arena);
 }
 
 /// Runs a convolution with all its filters at once, rather than some on the stack, where what others have written
@@ -157,7 +163,7 @@ impl sealed::Run for Unpacked<'_> {
             return;
         }
         let Some((pools, bytes)) = self.next(index) else {
-            op.run(previous, section, arena);
+            run_stored(op, previous, section, arena);
             return;
         };
         let pool = if pools && may_pool { pool_behind(rest) } else { None };
