@@ -81,7 +81,10 @@ impl<'a> Matrix<'a> {
     #[inline(never)]
     pub(crate) fn bytes_from(&self, row: usize) -> &'a [u8] {
         let paired = self.paired_rows();
-        let blocks = (paired / PAIR_BLOCK_ROWS).wrapping_mul(pair_block_len(self.columns));
+        let blocks = match paired / PAIR_BLOCK_ROWS {
+            0 => 0,
+            blocks => blocks.wrapping_mul(pair_block_len(self.columns)),
+        };
         let start = row.wrapping_sub(paired).wrapping_mul(self.row_len).wrapping_add(blocks);
         self.bytes.get(start..).unwrap_or_default()
     }

@@ -10,7 +10,10 @@ pub const fn is_width(bits: u8) -> bool {
 
 /// Bytes of a row of `columns` fields, saturating.
 pub const fn row_len(bits: u8, columns: usize) -> usize {
-    columns.saturating_mul(bits as usize).div_ceil(8)
+    match bits {
+        8 => columns,
+        _ => columns.saturating_mul(bits as usize).div_ceil(8),
+    }
 }
 
 /// Why a row can't be packed.

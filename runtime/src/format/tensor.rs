@@ -84,6 +84,9 @@ impl Shape {
     /// Number of values, saturating.
     #[inline(never)] // asked for everywhere, and never in a loop
     pub fn len(&self) -> usize {
+        if self.rank == 1 {
+            return usize::from(self.dims[0]); // a vector, in no time
+        }
         self.dims().iter().fold(1, |product: usize, &dim| product.saturating_mul(usize::from(dim)))
     }
 

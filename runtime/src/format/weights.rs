@@ -79,11 +79,7 @@ impl Read for BiasWidth {
 impl BiasWidth {
     /// Bytes.
     pub const fn bytes(self) -> usize {
-        match self {
-            Self::I8 => 1,
-            Self::I16 => 2,
-            Self::I32 => 4,
-        }
+        1 << self as u32
     }
 }
 

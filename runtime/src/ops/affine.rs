@@ -25,8 +25,7 @@ pub(crate) struct Layer<'a> {
 
 /// `len` bytes from `offset` on.
 pub(crate) fn part(section: &[u8], offset: u32, len: usize) -> Option<&[u8]> {
-    let start = offset as usize;
-    section.get(start..start.checked_add(len)?)
+    section.get(offset as usize..)?.get(..len)
 }
 
 impl<'a> Layer<'a> {
@@ -42,8 +41,10 @@ impl<'a> Layer<'a> {
         let bits = if Features::BUILT.widths { bits } else { 8 };
         let layout = if Features::BUILT.pairs { layout } else { Layout::RowMajor };
         let row_len = row_len(bits, columns);
-        part(section, affine.weights.offset, matrix_len(layout, bits, rows, columns))?;
         let bytes = section.get(affine.weights.offset as usize..)?;
+        if bytes.len() < matrix_len(layout, bits, rows, columns) {
+            return None;
+        }
         let matrix = Matrix {
             bytes,
             arrangement: layout,
@@ -247,7 +248,8 @@ impl Feed for Affine {
         [zero_point, output]: [i8; 2],
         outputs: &mut [i8],
     ) {
-        let Some(layer) = Layer::find(self, section, outputs.len(), x.len(), output) else {
+        // Borrowed, as it would be copied otherwise.
+        let Some(layer) = &Layer::find(self, section, outputs.len(), x.len(), output) else {
             return;
         };
         let offset = if layer.folded { 0 } else { -i16::from(zero_point) };
@@ -262,8 +264,8 @@ impl Feed for Affine {
         [_, output]: [i8; 2],
         mut take: impl FnMut(&Layer<'_>, usize),
     ) {
-        if let Some(layer) = Layer::find(self, section, count, columns, output) {
-            take(&layer, 0);
+        if let Some(layer) = &Layer::find(self, section, count, columns, output) {
+            take(layer, 0);
         }
     }
 }

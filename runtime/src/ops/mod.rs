@@ -346,9 +346,9 @@ macro_rules! operators {
             }
         )*
 
-        /// Decodes one record, shows it, and leaves what follows it. Kinds outside of `KINDS` are
-        /// refused and leave no code behind.
-        pub(crate) fn visit<const KINDS: u32>(
+        /// As [`visit`].
+        #[inline(always)]
+        fn visit_any<const KINDS: u32>(
             bytes: &mut &[u8],
             visitor: &mut impl Visitor,
         ) -> Option<()> {
@@ -438,6 +438,26 @@ impl Op {
         visit::<KINDS>(bytes, &mut taken)?;
         taken.0
     }
+}
+
+/// Most kinds whose code a loop over operators may hold.
+const FEW_KINDS: u32 = 8;
+
+/// Decodes one record, shows it, and leaves what follows it. Kinds outside of `KINDS` are refused and
+/// leave no code behind.
+pub(crate) fn visit<const KINDS: u32>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
+    if const { KINDS.count_ones() <= FEW_KINDS } {
+        visit_any::<KINDS>(bytes, visitor)
+    } else {
+        visit_apart::<KINDS>(bytes, visitor)
+    }
+}
+
+/// As [`visit`], apart from the loop: what each of many kinds needs would be computed before it, and kept on the
+/// stack, some 300 bytes.
+#[inline(never)]
+fn visit_apart<const KINDS: u32>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
+    visit_any::<KINDS>(bytes, visitor)
 }
 
 /// As [`visit`], of the kind that the tag says.

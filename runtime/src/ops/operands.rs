@@ -26,11 +26,11 @@ impl<'a> Inputs<'a> {
     /// The values of a tensor that doesn't overlap the output.
     pub(crate) fn get(&self, tensor: &Tensor) -> &'a [i8] {
         let start = tensor.offset as usize;
-        let range = match start.checked_sub(self.after_start) {
-            Some(start) => self.after.get(start..start.saturating_add(tensor.len())),
-            None => self.before.get(start..tensor.end()),
+        let (values, start) = match start.checked_sub(self.after_start) {
+            Some(start) => (self.after, start),
+            None => (self.before, start),
         };
-        range.unwrap_or_default()
+        values.get(start..).and_then(|values| values.get(..tensor.len())).unwrap_or_default()
     }
 }
 

@@ -56,25 +56,42 @@ impl sealed::Run for Stored {
     #[expect(private_bounds, reason = "as in the trait")]
     #[inline(always)]
     fn run<R: Record, const KINDS: u32>(&mut self, op: &R, place: &Place<'_>, arena: &mut [i8]) {
-        let &Place { previous, section, rest, is_chain, may_pool, .. } = place;
+        let &Place { previous, section, is_chain, may_pool, .. } = place;
         let pools = const { has::<KINDS>(OpKind::CodedConv2d) && has::<KINDS>(OpKind::MaxPool2d) };
         if pools && R::KIND == OpKind::MaxPool2d && core::mem::take(&mut self.done) {
             move_pooled(op, previous, arena);
             return;
         }
-        if R::KIND == OpKind::CodedConv2d && is_chain {
-            // What others have written is of no use any more: all filters at once, rather than some
-            // on the stack.
-            let pool = if pools && may_pool { pool_behind(rest) } else { None };
-            let pool = pool.filter(|pool| op.takes_in(previous, section, pool));
-            let done = pool.is_some();
-            if op.run_in_room(&Unpacking { previous, section, pool }, arena).is_some() {
-                self.done = done;
-                return;
-            }
+        if R::KIND == OpKind::CodedConv2d
+            && is_chain
+            && let Some(done) = run_in_room(op, pools && may_pool, place, arena)
+        {
+            self.done = done;
+            return;
         }
-        op.run(previous, section, arena);
+        run_stored(op, previous, section, arena);
     }
+}
+
+/// Runs an operator with its weights as they are in the model's bytes.
+#[inline(never)] // what one operator has on the stack isn't there while others run
+fn run_stored(op: &impl Record, previous: &Tensor, section: &[u8], arena: &mut [i8]) {
+    op.run(previous, section, arena);
+}
+
+/// Runs a convolution with all its filters at once, rather than some on the stack, where what others have written
+/// is of no use any more; and the pooling behind it if it `pools` and can. Returns whether that is done.
+#[inline(never)] // for a frame of its own, which nobody else carries
+fn run_in_room(
+    op: &impl Record,
+    pools: bool,
+    &Place { previous, section, rest, .. }: &Place<'_>,
+    arena: &mut [i8],
+) -> Option<bool> {
+    let pool = if pools { pool_behind(rest) } else { None };
+    let pool = pool.filter(|pool| op.takes_in(previous, section, pool));
+    let done = pool.is_some();
+    op.run_in_room(&Unpacking { previous, section, pool }, arena).map(|()| done)
 }
 
 /// Whether a kind is in a set.
@@ -146,7 +163,7 @@ impl sealed::Run for Unpacked<'_> {
             return;
         }
         let Some((pools, bytes)) = self.next(index) else {
-            op.run(previous, section, arena);
+            run_stored(op, previous, section, arena);
             return;
         };
         let pool = if pools && may_pool { pool_behind(rest) } else { None };

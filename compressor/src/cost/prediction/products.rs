@@ -104,7 +104,8 @@ impl Parameters {
         if is_few && self.bits == 8 && columns > 0 && columns.is_multiple_of(4) {
             counts.add("few", 1.0);
             counts.add("few-word", (columns / 4) as f64);
-            return self.finish(counts, 0..rows, columns, 1.0, 1.0, true);
+            counts.add(format!("few-row-{}-bias", self.bias_name()), rows as f64);
+            return self.finish_each(counts, 1.0);
         }
         counts.add("spread", 1.0);
         counts.add("column", columns as f64);

@@ -11,11 +11,15 @@ use super::super::kernels::{self, Lanes as _};
 use super::super::{BLOCK_ROWS as ROWS, CHUNK_ROWS, Finish, Matrix, Sums, portable};
 use super::finish::finish_rows;
 use super::pairs::{blocks as all_blocks, dot_pairs};
-use super::scales::most;
+use super::scales::{finish_rare, most};
 use super::{Dsp, GROUP, nibbles, twice};
+use crate::format::Layout;
 
 /// Most inputs that are spread: 2 KiB of stack. Longer ones take the portable kernel.
 const MAX_GROUPS: usize = 256;
+
+/// Rows that are multiplied at once where a layer has no more.
+const FEW: usize = 2;
 
 /// Four inputs at 16 bits: 0 and 2 in the first word, 1 and 3 in the second, as SXTB16 spreads
 /// four weights.
@@ -68,41 +72,33 @@ impl Lanes {
         finish: &Finish<'_>,
         output: &mut [i8],
     ) -> Option<()> {
-        let mut sums = zeros();
-        let (mut first, most) = (0usize, if matrix.bits() > 8 { u32::MAX } else { most(x.len()) });
-        if dot_few(matrix, x, offset, &mut sums).is_some() {
-            finish_rows(finish, (first, most), &sums, output);
+        if let Some(sums) = dot_few(matrix, x, offset) {
+            finish_rare(finish, 0, &sums, output); // to prepare scales takes longer
             return Some(());
         }
-        let inputs = self.prepare(matrix, x, offset);
+        let mut sums = zeros();
+        let groups = self.prepare(matrix, x, offset).groups;
+        let is_packed = matrix.bits() == 8 && matrix.layout() == Layout::RowMajor;
+        let (mut first, most) = (0usize, if matrix.bits() > 8 { u32::MAX } else { most(x.len()) });
         for outputs in output.chunks_mut(CHUNK_ROWS) {
-            dot_rows(matrix, first, &inputs, &mut sums);
+            if !(is_packed && dot_packed(matrix, first, groups, &mut sums) >= outputs.len()) {
+                dot_rows(matrix, first, &Inputs { groups, x, offset }, &mut sums);
+            }
             finish_rows(finish, (first, most), &sums, outputs);
             first = first.wrapping_add(CHUNK_ROWS);
         }
         Some(())
     }
 
-    /// Spreads x + offset; what is missing in the last group is 0. `None` when there are none, or
-    /// too many.
+    /// Spreads x + offset; what is missing in the last group is 0. `None` when there are too many.
     #[inline(never)]
     fn spread(&mut self, x: &[i8], offset: i16) -> Option<&[Group]> {
-        let (words, rest) = x.as_chunks::<GROUP>();
         let groups = self.0.get_mut(..x.len().div_ceil(GROUP))?;
-        let (whole, last) = groups.split_at_mut_checked(words.len())?;
-        let ends = words.as_ptr_range();
-        // SAFETY: `words` are as many as groups in `whole`, and their ends bound them: `spread_words`'
-        // conditions.
-        unsafe { spread_words(ends.start, ends.end, whole.as_mut_ptr().cast(), twice(offset)) };
-        if let Some(last) = last.first_mut() {
-            let mut lanes =
-                rest.iter().map(|&x| u32::from(i16::from(x).wrapping_add(offset) as u16));
-            let mut lane = || lanes.next().unwrap_or_default();
-            let [x0, x1, x2] = [lane(), lane(), lane()];
-            last.write([x0 | x2 << 16, x1]);
-        }
-        // SAFETY: `groups` has one group for each whole word of `x`, which were written, and one
-        // more where values remain, which the branch wrote; so all of them are written.
+        let ends = x.as_ptr_range();
+        // SAFETY: `ends` bound `x`, and there is a group for each of its words, and one more for what is left:
+        // `spread_words`' conditions.
+        unsafe { spread_words(ends.start, ends.end, groups.as_mut_ptr().cast(), twice(offset)) };
+        // SAFETY: all groups are written.
         Some(unsafe { slice::from_raw_parts(groups.as_ptr().cast(), groups.len()) })
     }
 
@@ -133,24 +129,23 @@ impl Lanes {
     }
 }
 
-/// Spreads words.
+/// Spreads inputs.
 ///
 /// # Safety
-/// `x` and `end` bound words to read, at any address; as many groups can be written.
+/// `x` and `end` bound inputs to read, at any address; a group for each four, and for those that are left, can
+/// be written.
 // SAFETY: the body follows the C calling convention (arguments in r0–r3, r4–r7 saved and restored, the stack as
 // it was). It reads a word for each group that it writes, one if they are odd in number, then two a step up
-// to `end`. LDR takes any address; STRD and STM are at multiples of four, as groups consist of words.
+// to the last whole one, and then the bytes up to `end` for a last group, if there are any. LDR takes any
+// address; STRD and STM are at multiples of four, as groups consist of words.
 #[unsafe(naked)]
-unsafe extern "C" fn spread_words(
-    x: *const [i8; GROUP],
-    end: *const [i8; GROUP],
-    to: *mut Group,
-    offsets: u32,
-) {
+unsafe extern "C" fn spread_words(x: *const i8, end: *const i8, to: *mut Group, offsets: u32) {
     naked_asm!(
         env!("BITSBACK_CPU"), // see build.rs
         "push {{r4-r7}}",
         "subs r12, r1, r0",
+        "and r4, r12, #3",
+        "sub r1, r1, r4",
         "tst r12, #4",
         "beq 2f",
         "ldr r4, [r0], #4",
@@ -169,6 +164,24 @@ unsafe extern "C" fn spread_words(
         "2:",
         "cmp r0, r1",
         "bne 1b",
+        "ands r12, r12, #3",
+        "beq 4f",
+        "ldrsb r4, [r0]",
+        "add r4, r4, r3",
+        "uxth r4, r4",
+        "movs r5, #0",
+        "cmp r12, #2",
+        "blo 3f",
+        "ldrsb r5, [r0, #1]",
+        "add r5, r5, r3",
+        "uxth r5, r5",
+        "beq 3f",
+        "ldrsb r6, [r0, #2]",
+        "add r6, r6, r3",
+        "orr r4, r4, r6, lsl #16",
+        "3:",
+        "strd r4, r5, [r2]",
+        "4:",
         "pop {{r4-r7}}",
         "bx lr",
     )
@@ -197,6 +210,7 @@ fn zeros() -> Sums {
 }
 
 /// As [`Kernels::dot_rows`](super::Kernels::dot_rows).
+#[inline(never)]
 pub(super) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, sums: &mut Sums) {
     let groups = inputs.groups;
     let left = matrix.rows.saturating_sub(first);
@@ -210,11 +224,17 @@ pub(super) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     let (blocks, _) = sums.as_chunks_mut::<ROWS>();
     let rows = left.div_ceil(ROWS).min(blocks.len());
     let blocks = blocks.get_mut(..rows).unwrap_or_default();
-    let done = nibbles.max(dot_pairs(all_blocks(matrix, first), groups, blocks));
+    let paired = match matrix.layout() {
+        Layout::RowMajor => 0,
+        Layout::Pairs => dot_pairs(all_blocks(matrix, first), groups, blocks),
+    };
+    let done = nibbles.max(paired);
     let mut first = first.wrapping_add(done.wrapping_mul(ROWS));
     let blocks = blocks.get_mut(done..).unwrap_or_default();
-    let done = if matrix.bits() == 8 { dot_packed(matrix, first, groups, blocks) } else { None };
-    let done = done.unwrap_or_default();
+    let done = match matrix.bits() {
+        8 => dot_packed(matrix, first, groups, blocks.as_flattened_mut()).div_ceil(ROWS),
+        _ => 0,
+    };
     first = first.wrapping_add(done.wrapping_mul(ROWS));
     for sums in blocks.get_mut(done..).unwrap_or_default() {
         *sums = portable::dot_block::<Dsp>(matrix, first, inputs.x, inputs.offset);
@@ -222,52 +242,50 @@ pub(super) fn dot_rows(matrix: &Matrix<'_>, first: usize, inputs: &Inputs<'_>, s
     }
 }
 
-/// Blocks of packed rows, the last of which may be fewer; returns how many these were: all, unless words
-/// that rows end within reach beyond the weight section. Within it, they meet zeros of `groups`.
-fn dot_packed(
-    matrix: &Matrix<'_>,
-    first: usize,
-    groups: &[Group],
-    blocks: &mut [[i32; ROWS]],
-) -> Option<usize> {
-    let (bytes, len) = (matrix.bytes_from(first), size_of_val(groups) / 2);
-    let left = matrix.rows.saturating_sub(first);
-    let within = bytes.len().checked_sub(len)?.checked_div(matrix.row_len)?.checked_add(1)?;
-    let (count, rows) = if within >= left {
-        (blocks.len(), left)
-    } else {
-        let count = blocks.len().min(within / ROWS);
-        (count, count.wrapping_mul(ROWS))
+/// Packed rows from `first` on, as many as there are sums; returns how many these were: all, or whole blocks of
+/// four, as words that rows end within reach beyond the weight section. Within it, they meet zeros of `groups`.
+#[inline(never)]
+fn dot_packed(matrix: &Matrix<'_>, first: usize, groups: &[Group], sums: &mut [i32]) -> usize {
+    let (len, rows) = (matrix.row_len, matrix.rows.saturating_sub(first).min(sums.len()));
+    let bytes = match matrix.layout() {
+        Layout::RowMajor => matrix.bytes.get(first.wrapping_mul(len)..).unwrap_or_default(),
+        Layout::Pairs => matrix.bytes_from(first),
     };
-    if groups.is_empty() || count == 0 {
-        return None;
+    let reach = size_of_val(groups) / 2;
+    let Some(behind) = bytes.len().checked_sub(reach) else { return 0 };
+    let within = behind.checked_div(len).unwrap_or_default().wrapping_add(1);
+    let rows = if within >= rows { rows } else { within & !(ROWS - 1) };
+    let (blocks, _) = sums.as_chunks_mut::<ROWS>();
+    let Some(blocks) = blocks.get_mut(..rows.div_ceil(ROWS)) else { return 0 };
+    if groups.is_empty() || rows == 0 {
+        return 0;
     }
     let next = bytes.as_ptr();
-    let last = next.wrapping_add(rows.checked_sub(1)?.wrapping_mul(matrix.row_len));
-    let mut rows = Rows { next, last, len: matrix.row_len };
-    let (x, to) = (groups.as_ptr_range(), blocks.get_mut(..count)?.as_mut_ptr_range());
-    // SAFETY: `groups` aren't empty and `x` bounds them; `to` bounds at least one block, and there is a row for
-    // the first of each: four for all but the last one, as blocks are no more than rows have. From each row,
-    // up to `last`, four bytes per group can be read: `within` of them. Those are `dot4_w8a8`'s conditions.
-    unsafe { dot4_w8a8(x.start, x.end, &mut rows, to.start, to.end) };
-    Some(count)
+    let last = next.wrapping_add(rows.wrapping_sub(1).wrapping_mul(len));
+    let mut packed = Rows { next, last, len };
+    let (x, to) = (groups.as_ptr_range(), blocks.as_mut_ptr_range());
+    // SAFETY: `groups` aren't empty and `x` bounds them; `to` bounds at least one block, and there are rows for
+    // all blocks: four for each but the last one. From each row, up to `last`, four bytes per group can be read:
+    // `within` of them. Those are `dot4_w8a8`'s conditions.
+    unsafe { dot4_w8a8(x.start, x.end, &mut packed, to.start, to.end) };
+    rows
 }
 
 /// The sums of one row or two of a layer that has no more, over inputs that aren't spread; `None` where
 /// there are more, or they aren't whole groups of bytes.
-fn dot_few(matrix: &Matrix<'_>, x: &[i8], offset: i16, sums: &mut Sums) -> Option<()> {
-    let is_taken = matrix.rows <= 2 && matrix.bits() == 8 && x.len().is_multiple_of(GROUP);
+fn dot_few(matrix: &Matrix<'_>, x: &[i8], offset: i16) -> Option<[i32; FEW]> {
+    let is_taken = matrix.rows <= FEW && matrix.bits() == 8 && x.len().is_multiple_of(GROUP);
     if !is_taken || x.is_empty() || matrix.columns != x.len() {
         return None;
     }
     let last = matrix.rows.checked_sub(1)?.wrapping_mul(matrix.row_len);
     let bytes = matrix.bytes.get(..last.checked_add(x.len())?)?;
     let rows = [bytes.as_ptr(), bytes.as_ptr().wrapping_add(last)];
-    let ends = x.as_ptr_range();
+    let (ends, mut sums) = (x.as_ptr_range(), [0; FEW]);
     // SAFETY: `ends` bound inputs, whole groups and one at least; from the first row's beginning, and from the
     // last one's, as many bytes can be read. Those are `dot2_bytes`' conditions.
-    unsafe { dot2_bytes(ends.start, ends.end, &rows, sums, twice(offset)) };
-    Some(())
+    unsafe { dot2_bytes(ends.start, ends.end, &rows, &mut sums, twice(offset)) };
+    Some(sums)
 }
 
 /// The sums of products of two rows of bytes and the inputs from `x` to `end`, plus their offset.
@@ -275,15 +293,15 @@ fn dot_few(matrix: &Matrix<'_>, x: &[i8], offset: i16, sums: &mut Sums) -> Optio
 /// # Safety
 /// `x` and `end` bound whole groups, one at least; each of `rows` has as many bytes to read. No alignment is
 /// needed: LDR takes any.
-// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r8 and lr saved and
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4–r10 and lr saved and
 // restored, the stack as it was). It reads a word of `x` and of both rows a step, up to `end`, and writes two
 // sums, which are words.
 #[unsafe(naked)]
 unsafe extern "C" fn dot2_bytes(
     x: *const i8,
     end: *const i8,
-    rows: &[*const u8; 2],
-    sums: &mut Sums,
+    rows: &[*const u8; FEW],
+    sums: &mut [i32; FEW],
     offsets: u32,
 ) {
     naked_asm!(
@@ -295,22 +313,40 @@ unsafe extern "C" fn dot2_bytes(
         "smlad \\sum, lr, r8, \\sum",
         "smlad \\sum, r12, r9, \\sum",
         ".endm",
-        "push {{r3-r10, lr}}",
-        "ldr r10, [sp, #36]",
-        "ldrd r2, r3, [r2]",
-        "movs r4, #0",
-        "movs r5, #0",
-        "1:",
+        ".macro dot2_bytes_group",
         "ldr r9, [r0], #4",
         "sxtab16 r8, r10, r9",
         "sxtab16 r9, r10, r9, ror #8",
         "dot2_bytes_row r2, r4",
         "dot2_bytes_row r3, r5",
+        ".endm",
+        "push {{r3-r10, lr}}",
+        "ldr r10, [sp, #36]",
+        "ldrd r2, r3, [r2]",
+        "movs r4, #0",
+        "movs r5, #0",
+        // Four groups are a turn; a first turn of fewer starts late.
+        "sub r6, r1, r0",
+        "ands r6, r6, #12",
+        "beq 1f",
+        "cmp r6, #8",
+        "bhi 2f",
+        "beq 3f",
+        "b 4f",
+        "1:",
+        "dot2_bytes_group",
+        "2:",
+        "dot2_bytes_group",
+        "3:",
+        "dot2_bytes_group",
+        "4:",
+        "dot2_bytes_group",
         "cmp r0, r1",
         "bne 1b",
         "pop {{r3}}",
         "strd r4, r5, [r3]",
         "pop {{r4-r10, pc}}",
+        ".purgem dot2_bytes_group",
         ".purgem dot2_bytes_row",
     )
 }
@@ -377,16 +413,11 @@ unsafe extern "C" fn dot4_w8a8(
         "movs r6, #0",
         "movs r7, #0",
         "add r3, r2, r10",
-        "cmp r3, r9",
-        "bhs 4f",
         "add r4, r3, r10",
-        "cmp r4, r9",
-        "it hi",
-        "movhi r4, r9",
         "add r5, r4, r10",
         "cmp r5, r9",
-        "it hi",
-        "movhi r5, r9",
+        "bhi 4f",
+        "7:",
         "add r8, r5, r10",
         "str r8, [r12]",
         "mov r8, r6",
@@ -407,7 +438,10 @@ unsafe extern "C" fn dot4_w8a8(
         "cmp r3, r2",
         "bne 1b",
         "pop {{r0-r11, pc}}",
-        "4:", // two rows or one
+        "4:", // three rows, or two or one
+        "cmp r3, r9",
+        "mov r5, r9",
+        "blo 7b",
         "mov r3, r9",
         "sub r12, r1, r0",
         "tst r12, #8",

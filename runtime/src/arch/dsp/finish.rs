@@ -12,7 +12,7 @@ use core::mem::MaybeUninit;
 use super::super::{CHUNK_ROWS, Finish, Multipliers, Sums};
 use super::scales::{Scale, finish_rare, hold, redo, scale, usual};
 use crate::features::Features;
-use crate::format::{BiasWidth, Clamp};
+use crate::format::Clamp;
 use crate::requantize::Multiplier;
 
 /// Outputs that are stored at once.
@@ -31,13 +31,11 @@ pub(super) struct Bytes {
 impl Bytes {
     pub(super) fn new(clamp: Clamp) -> Self {
         let four = |byte: u8| u32::from(byte).wrapping_mul(0x0101_0101);
-        let [min, max] = [clamp.min, clamp.max].map(|bound| bound as u8 ^ 0x80);
-        let above = 255u8.wrapping_sub(max);
-        Self {
-            above: four(above),
-            within: four(above.wrapping_add(min)),
-            min: four(clamp.min as u8),
-        }
+        let (min, max) = (clamp.min as u8, clamp.max as u8);
+        // From the greatest byte to 127, and from −128 to the least one as well.
+        let above = max ^ 0x7F;
+        let within = above.wrapping_add(min ^ 0x80);
+        Self { above: four(above), within: four(within), min: four(min) }
     }
 }
 
@@ -132,7 +130,8 @@ fn finish_alike(
     if rows == 0 || rows > CHUNK_ROWS {
         return;
     }
-    let constants = Constants { value, right, ..Constants::new(finish, outputs) };
+    let mut constants = Constants::new(finish, outputs);
+    (constants.value, constants.right) = (value, right);
     let biases = words(finish, first, rows, &mut room);
     // SAFETY: there are `rows` > 0 outputs, no more of them than of sums, which are whole quads, and
     // as many quads of biases, as `words` says.
@@ -148,25 +147,70 @@ fn words(
     rows: usize,
     room: &mut [MaybeUninit<i32>; CHUNK_ROWS],
 ) -> *const i32 {
-    if let Some((BiasWidth::I32, 0, bytes)) = finish.bias
-        && rows.is_multiple_of(QUAD)
-        && let Some(words) = bytes.as_chunks::<4>().0.get(first..first.wrapping_add(rows))
-    {
-        return words.as_ptr().cast();
+    let (width, shift, bytes) = match finish.bias {
+        Some((width, shift, bytes)) => (width.bytes(), shift, bytes),
+        None => (0, 0, &[][..]),
+    };
+    let biases = bytes.get(first.wrapping_mul(width)..).unwrap_or_default();
+    // A layer that was found has biases for all rows.
+    let width = if biases.len() < rows.wrapping_mul(width) { 0 } else { width };
+    if width == size_of::<i32>() && shift == 0 && rows.is_multiple_of(QUAD) {
+        return biases.as_ptr().cast();
     }
-    let words = room.iter_mut().take(rows.next_multiple_of(QUAD));
-    if let Some((BiasWidth::I16, shift, bytes)) = finish.bias {
-        let halves = bytes.as_chunks::<2>().0.get(first..).unwrap_or_default();
-        let biases = halves.iter().map(|&half| i32::from(i16::from_le_bytes(half)));
-        for (word, bias) in words.zip(biases.chain(core::iter::repeat(0))) {
-            word.write(bias.wrapping_shl(shift.into()));
-        }
-    } else {
-        for (word, row) in words.zip(first..) {
-            word.write(finish.bias(row));
-        }
+    let places = room.get_mut(..rows).unwrap_or_default();
+    if !places.is_empty() {
+        let ends = places.as_mut_ptr_range();
+        // SAFETY: `ends` bound `rows` > 0 words to write; as many biases of `width` bytes are in `biases`.
+        unsafe { widen(biases.as_ptr(), ends.start.cast(), ends.end.cast(), width, shift.into()) };
     }
     room.as_ptr().cast()
+}
+
+/// Biases of `width` bytes, none of them if that is 0, as words, shifted left.
+///
+/// # Safety
+/// `to` and `end` bound at least one word to write; as many biases can be read, at any address.
+// SAFETY: the body follows the C calling convention (arguments in r0–r3 and on the stack, r4 and lr saved and
+// restored, the stack as it was). It reads a bias and writes a word a step, up to `end`. LDR, LDRSH and STR take
+// any address.
+#[unsafe(naked)]
+unsafe extern "C" fn widen(
+    biases: *const u8,
+    to: *mut i32,
+    end: *mut i32,
+    width: usize,
+    shift: u32,
+) {
+    naked_asm!(
+        env!("BITSBACK_CPU"), // see build.rs
+        ".macro widen load, len",
+        "7:",
+        "\\load r12, [r0], #\\len",
+        "lsl r12, r12, r4",
+        "str r12, [r1], #4",
+        "cmp r1, r2",
+        "bne 7b",
+        "pop {{r4, pc}}",
+        ".endm",
+        "push {{r4, lr}}",
+        "ldr r4, [sp, #8]",
+        "cmp r3, #2",
+        "bhi 4f",
+        "beq 2f",
+        "cbnz r3, 1f",
+        "3:",
+        "str r3, [r1], #4",
+        "cmp r1, r2",
+        "bne 3b",
+        "pop {{r4, pc}}",
+        "1:",
+        "widen ldrsb, 1",
+        "2:",
+        "widen ldrsh, 2",
+        "4:",
+        "widen ldr, 4",
+        ".purgem widen",
+    )
 }
 
 /// Outputs of rows, each from a sum and a bias, with one multiplier whose `right` is positive: its

@@ -12,6 +12,7 @@ use super::dense::Group;
 use crate::format::pair_block_len;
 
 /// All blocks of pairs from a block's first row on.
+#[inline(always)]
 pub(super) fn blocks<'a>(matrix: &Matrix<'a>, row: usize) -> &'a [u8] {
     let len = pair_block_len(matrix.columns);
     let end = (matrix.paired_rows() / ROWS).wrapping_mul(len);

@@ -45,7 +45,8 @@ pub(super) fn scale(multiplier: Multiplier, bias: u32, most: u32) -> Option<[i32
 
 /// Most that a sum of products of so many weights of a byte comes to.
 pub(super) fn most(columns: usize) -> u32 {
-    u32::try_from(columns).map_or(u32::MAX, |columns| columns.saturating_mul(128 * 255))
+    // Of more columns than these, it is beyond whatever kernels take.
+    (columns.min(1 << 16) as u32).wrapping_mul(128 * 255)
 }
 
 /// What becomes of a row's sum, as the kernel loads it.
