@@ -74,6 +74,40 @@ impl Offset {
     }
 }
 
+impl Task {
+    /// The kernel for rows like these, if there is one, and what it is told but for where quads end.
+    #[inline(always)]
+    fn new(
+        matrix: &Matrix<'_>,
+        x: &[i8],
+        offset: i16,
+        finish: &Finish<'_>,
+    ) -> Option<(Quads, Self)> {
+        let columns = x.len();
+        let (kernel, offset) = kernel(matrix, x, offset)?;
+        let len = columns.next_multiple_of(16);
+        let (row_len, beyond) = if matrix.layout() == Layout::Pairs {
+            let block = pair_block_len(columns);
+            (block / QUAD, len.wrapping_mul(QUAD).wrapping_sub(block))
+        } else {
+            (crate::format::row_len(matrix.bits(), columns), len.wrapping_sub(columns))
+        };
+        let task = Self {
+            x: x.as_ptr(),
+            row_len,
+            beyond,
+            end: core::ptr::null(),
+            steps: if matrix.bits() == 8 { columns } else { columns / nibbles::STEP },
+            rest: columns % nibbles::STEP / 2,
+            odd: if columns.is_multiple_of(2) { core::ptr::null() } else { x.last()? },
+            offset,
+            zero_point: finish.zero_point.into(),
+            limits: [finish.clamp.min.into(), finish.clamp.max.into()],
+        };
+        Some((kernel, task))
+    }
+}
+
 impl kernels::Lanes for Lanes {
     type Inputs<'a> = (&'a [i8], i16);
 
@@ -109,26 +143,8 @@ impl Lanes {
         }
         let (outputs, rest) = outputs.split_at_mut_checked(rows.wrapping_sub(rest))?;
         let rows = outputs.len();
-        let (kernel, multiplied) = kernel(matrix, x, offset)?;
-        let len = columns.next_multiple_of(16);
-        let (row_len, beyond) = if is_paired {
-            let len = len.wrapping_mul(QUAD);
-            (pair_block_len(columns) / QUAD, len.wrapping_sub(pair_block_len(columns)))
-        } else {
-            (crate::format::row_len(matrix.bits(), columns), len.wrapping_sub(columns))
-        };
-        let mut task = Task {
-            x: x.as_ptr(),
-            row_len,
-            beyond,
-            end: core::ptr::null(),
-            steps: if matrix.bits() == 8 { columns } else { columns / nibbles::STEP },
-            rest: columns % nibbles::STEP / 2,
-            odd: if columns.is_multiple_of(2) { core::ptr::null() } else { x.last()? },
-            offset: multiplied,
-            zero_point: finish.zero_point.into(),
-            limits: [finish.clamp.min.into(), finish.clamp.max.into()],
-        };
+        let (kernel, mut task) = Task::new(matrix, x, offset, finish)?;
+        let row_len = task.row_len;
         let end = rows.wrapping_mul(row_len);
         let weights = matrix.bytes.get(..end)?;
         let are_bytes = matrix.bits() == 8;
@@ -172,7 +188,7 @@ impl Lanes {
         if rest.is_empty() {
             return Some(());
         }
-        (task.row_len, task.beyond) = (0, len);
+        (task.row_len, task.beyond) = (0, columns.next_multiple_of(16));
         task.offset = Offset::new(offset);
         self.finish_rest(&mut task, matrix, finish, rows, rest)
     }

@@ -200,6 +200,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// The taps of a window, or `None` where they are too many, or too far from each other.
+    #[inline(never)]
     fn taps<'t>(&self, taps: &'t mut [Taps; VECTORS]) -> Option<&'t mut [Taps]> {
         let Image { axes: [rows, columns], channels, .. } = self.image;
         // Of a model that was only trusted: windows are then not where `Axis` says.
@@ -208,10 +209,12 @@ impl<'a> Sweep<'a> {
         }
         let taps = taps.get_mut(..rows.size.wrapping_mul(columns.size).div_ceil(LANES))?;
         let mut each = taps.iter_mut().flat_map(|taps| &mut taps.offsets);
-        for (y, x) in (0..rows.size).flat_map(|y| (0..columns.size).map(move |x| (y, x))) {
-            let pixel = y.wrapping_mul(rows.dilation).wrapping_mul(columns.input);
-            let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
-            *each.next()? = u16::try_from(pixel.checked_mul(*channels)?).ok()?;
+        for y in 0..rows.size {
+            let mut pixel = y.wrapping_mul(rows.dilation).wrapping_mul(columns.input);
+            for _ in 0..columns.size {
+                *each.next()? = u16::try_from(pixel.checked_mul(*channels)?).ok()?;
+                pixel = pixel.wrapping_add(columns.dilation);
+            }
         }
         drop(each);
         Some(taps)

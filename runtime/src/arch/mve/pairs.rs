@@ -4,8 +4,8 @@
 //! the sum of those x. With VPT, which finds them, 64 products take fifteen instructions, all exact. Inputs
 //! x + 128, which are no signed bytes, are unsigned ones, u. A + 128 is one, too, and ΣA·u is that product less
 //! 128·Σu, which is the same for all rows; and A as it lies there, if that is taken for an unsigned byte, is A, or
-//! A + 256 where A is negative, which tells the sum of those u: eighteen instructions. Other offsets take nineteen, with
-//! B as a byte; portable kernels do again what has a B that is none.
+//! A + 256 where A is negative, which tells the sum of those u: eighteen instructions. Other offsets take nineteen,
+//! with B as a byte; portable kernels do again what has a B that is none.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;

@@ -99,11 +99,13 @@ fn reach(axis: &Axis) -> Option<usize> {
 }
 
 /// Pixels that so many positions see.
+#[inline(never)]
 fn pixels(axis: &Axis, positions: usize) -> Option<usize> {
     positions.checked_sub(1)?.checked_mul(axis.stride)?.checked_add(reach(axis)?)
 }
 
 /// How many positions see no more than `pixels`, alike for all tiles.
+#[inline(never)]
 fn positions(axis: &Axis, pixels: usize) -> Option<usize> {
     let most = pixels.checked_sub(reach(axis)?)?.checked_div(axis.stride)?.wrapping_add(1);
     let tiles = axis.output.div_ceil(most.max(1)).max(1);
@@ -111,6 +113,7 @@ fn positions(axis: &Axis, pixels: usize) -> Option<usize> {
 }
 
 /// What so many positions of an axis see, from one on.
+#[inline(never)]
 fn seen(axis: &Axis, first: usize, count: usize) -> Option<Seen> {
     let begin = first.checked_mul(axis.stride)?;
     let all = pixels(axis, count)?;
@@ -139,11 +142,13 @@ impl Cut {
         let room = (BYTES / QUAD).checked_div(quads)?.checked_sub(TAPS)?;
         let down = positions(rows, room.checked_div(wide)?)?;
         let mut offsets = [0; TAPS];
-        let taps = (0..rows.size).flat_map(|y| (0..columns.size).map(move |x| (y, x)));
-        for (to, (y, x)) in offsets.iter_mut().zip(taps) {
-            let pixel = y.wrapping_mul(rows.dilation).wrapping_mul(wide);
-            let pixel = pixel.wrapping_add(x.wrapping_mul(columns.dilation));
-            *to = pixel.wrapping_mul(QUAD) as u8;
+        let mut to = offsets.iter_mut();
+        for y in 0..rows.size {
+            let mut pixel = y.wrapping_mul(rows.dilation).wrapping_mul(wide);
+            for to in to.by_ref().take(columns.size) {
+                *to = pixel.wrapping_mul(QUAD) as u8;
+                pixel = pixel.wrapping_add(columns.dilation);
+            }
         }
         Some(Self {
             quads,
@@ -167,7 +172,7 @@ impl Cut {
         planes: &mut [MaybeUninit<u8>],
         output: *mut i8,
     ) -> Option<()> {
-        let Image { values, axes: [rows, columns], channels, .. } = *image;
+        let Image { axes: [rows, columns], channels, .. } = *image;
         let [high, wide] = self.pixels;
         let [start, quads] = [held.channels.start, held.channels.len() / QUAD];
         let plane = high.checked_mul(wide)?.checked_mul(QUAD)?;
@@ -204,28 +209,8 @@ impl Cut {
                 if !(vertical.is_all && horizontal.is_all) {
                     fill(planes, image.zero_point);
                 }
-                if vertical.inside > 0 && horizontal.inside > 0 {
-                    let pixel = vertical.from.wrapping_mul(columns.input);
-                    let pixel = pixel.wrapping_add(horizontal.from).wrapping_mul(channels);
-                    let to = vertical.before.wrapping_mul(wide).wrapping_add(horizontal.before);
-                    let row = columns.input.wrapping_sub(horizontal.inside);
-                    let task = Pixels {
-                        channels: quads.wrapping_mul(QUAD),
-                        to: planes.as_mut_ptr().cast::<u8>().wrapping_add(to.wrapping_mul(QUAD)),
-                        from: values.as_ptr().wrapping_add(pixel.wrapping_add(start)),
-                        plane,
-                        size: [horizontal.inside, vertical.inside],
-                        pitch: channels,
-                        next: [
-                            row.wrapping_mul(channels),
-                            wide.wrapping_sub(horizontal.inside).wrapping_mul(QUAD),
-                        ],
-                    };
-                    // SAFETY: there are channels and pixels, those that `Seen` has found inside, which the image
-                    // has, says the caller; with those before they are no more than a plane has, and there are as
-                    // many planes as fours of channels.
-                    unsafe { spread(&task) }
-                }
+                // SAFETY: the image has all pixels, says the caller.
+                unsafe { self.copy(image, [&vertical, &horizontal], &held.channels, planes) }
                 let position = down.wrapping_mul(columns.output).wrapping_add(right);
                 task.y = output.wrapping_add(position.wrapping_mul(channels).wrapping_add(start));
                 let across = count.wrapping_mul(channels);
@@ -241,6 +226,46 @@ impl Cut {
             down = down.wrapping_add(self.positions[0].max(1));
         }
         Some(())
+    }
+
+    /// Copies what of the image a tile sees of some channels, whole fours of them, to planes that have room for them.
+    ///
+    /// # Safety
+    /// The image has all of its pixels.
+    #[inline(never)]
+    unsafe fn copy(
+        &self,
+        image: &Image<'_>,
+        [vertical, horizontal]: [&Seen; 2],
+        some: &Range<usize>,
+        planes: &mut [MaybeUninit<u8>],
+    ) {
+        if vertical.inside == 0 || horizontal.inside == 0 {
+            return;
+        }
+        let Image { values, axes: [_, columns], channels, .. } = image;
+        let [high, wide] = self.pixels;
+        let pixel = vertical.from.wrapping_mul(columns.input).wrapping_add(horizontal.from);
+        let to = vertical.before.wrapping_mul(wide).wrapping_add(horizontal.before);
+        let row = columns.input.wrapping_sub(horizontal.inside);
+        let task = Pixels {
+            channels: some.len(),
+            to: planes.as_mut_ptr().cast::<u8>().wrapping_add(to.wrapping_mul(QUAD)),
+            from: values
+                .as_ptr()
+                .wrapping_add(pixel.wrapping_mul(*channels).wrapping_add(some.start)),
+            plane: high.wrapping_mul(wide).wrapping_mul(QUAD),
+            size: [horizontal.inside, vertical.inside],
+            pitch: *channels,
+            next: [
+                row.wrapping_mul(*channels),
+                wide.wrapping_sub(horizontal.inside).wrapping_mul(QUAD),
+            ],
+        };
+        // SAFETY: there are channels and pixels, those that `Seen` has found inside, which the image has, says the
+        // caller; with those before they are no more than a plane has, and there are as many planes as fours of
+        // channels (`run`).
+        unsafe { spread(&task) }
     }
 }
 
