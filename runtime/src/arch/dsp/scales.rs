@@ -173,6 +173,9 @@ pub(super) fn hold(
         rare |= scale.is_none();
         let [value, right] = scale.unwrap_or([0, RARE]);
         place.write(Scale { bias, value, right });
+        if rest.is_empty() {
+            return rare;
+        }
         (places, row) = (rest, row.wrapping_add(1));
     }
 }
