@@ -157,19 +157,25 @@ pub fn answers(model_bytes: &[u8], inputs: &[i8]) -> Result<(Vec<u32>, Vec<i8>),
     Ok((classes, outputs))
 }
 
-/// The class of each of a batch of quantised inputs, and by how many steps its output leads all others, on
-/// all cores.
+/// By how many steps the largest output of each of a batch of quantised inputs leads all others, and whether its
+/// class is another than the label; on all cores.
 ///
 /// # Errors
-/// As [`run_batch`].
-pub fn leads(model_bytes: &[u8], inputs: &[i8]) -> Result<Vec<(u32, u8)>, VerifyError> {
+/// As [`run_batch`], and when labels are missing.
+pub fn leads(
+    model_bytes: &[u8],
+    inputs: &[i8],
+    labels: &[u32],
+) -> Result<Vec<(u8, bool)>, VerifyError> {
     let model = Model::parse(model_bytes)?;
-    let mut leads = Vec::new();
-    for_each(&model, inputs, |output| {
-        let (class, lead) = bitsback_runtime::lead(output);
-        leads.push((class as u32, lead));
-    })?;
-    Ok(leads)
+    let mut answers = Vec::with_capacity(labels.len());
+    for_each(&model, inputs, |output| answers.push(bitsback_runtime::lead(output)))?;
+    let (expected, found) = (answers.len(), labels.len());
+    if expected != found {
+        return Err(VerifyError::Length { what: "labels", expected, found });
+    }
+    let judged = answers.into_iter().zip(labels);
+    Ok(judged.map(|((class, lead), &label)| (lead, class as u32 != label)).collect())
 }
 
 /// Outputs of a batch of quantised inputs in real units, on all cores.

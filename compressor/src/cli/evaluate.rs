@@ -116,9 +116,7 @@ impl Decisions {
         if margin == 0 {
             return Ok(None);
         }
-        let leads = verify::leads(bytes, inputs)?;
-        let pairs = leads.into_iter().zip(labels);
-        let leads = Leads::count(pairs.map(|((class, lead), &label)| (lead, class != label)));
+        let leads = Leads::count(verify::leads(bytes, inputs, labels)?);
         Ok(Some(Self { margin, accepted: leads.at(margin) }))
     }
 }

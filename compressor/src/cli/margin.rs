@@ -147,9 +147,7 @@ impl Margin {
         let labels = labels.ok_or_else(|| judging::unlabelled(&self.data))?;
         let (dataset, examples) = (&source.dataset, &source.examples);
         let inputs = feeding::quantized(context, (&self.model, bytes), dataset, examples)?;
-        let leads = verify::leads(bytes, &inputs)?;
-        let pairs = leads.into_iter().zip(labels);
-        Ok(pairs.map(|((class, lead), label)| (lead, class != label)).collect())
+        Ok(verify::leads(bytes, &inputs, &labels)?)
     }
 }
 

@@ -53,9 +53,10 @@ impl Input<'_> {
         let on_test = |margin| {
             let test = &prepared.split.test;
             let inputs = verify::quantized_inputs(&model.bytes, &prepared.dataset, test)?;
-            let labels = test.iter().map(|&at| prepared.dataset.labels[at as usize]);
-            let leads = verify::leads(&model.bytes, &inputs)?;
-            Ok::<_, Error>(counted(&leads, labels).at(margin))
+            let label = |&at: &u32| prepared.dataset.labels[at as usize];
+            let labels: Vec<u32> = test.iter().map(label).collect();
+            let leads = Leads::count(verify::leads(&model.bytes, &inputs, &labels)?);
+            Ok::<_, Error>(leads.at(margin))
         };
         let test = chosen.margin.map(on_test).transpose()?;
         let summary = DecisionSummary::new(&chosen, promise, test);
@@ -64,26 +65,10 @@ impl Input<'_> {
     }
 }
 
-/// Removes what an earlier job wrote into `folder`.
-pub(super) fn clear(folder: &Path) -> Result<(), Error> {
-    let path = folder.join(MARGINS_FILE);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// By how much the model's answers to examples lead.
 fn leads(model: &Model, on: &Examples) -> Result<Leads, Error> {
     let inputs = model.compiled.input_quantization.quantize(&on.inputs);
-    let leads = verify::leads(&model.bytes, &inputs)?;
-    Ok(counted(&leads, on.labels.iter().copied()))
-}
-
-fn counted(leads: &[(u32, u8)], labels: impl Iterator<Item = u32>) -> Leads {
-    Leads::count(leads.iter().zip(labels).map(|(&(class, lead), label)| (lead, class != label)))
+    Ok(Leads::count(verify::leads(&model.bytes, &inputs, &on.labels)?))
 }
 
 #[cfg(test)]

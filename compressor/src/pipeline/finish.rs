@@ -84,7 +84,7 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
             unmet = unmet.and(decided.verdict.clone());
             decided.write_csv(input.run.out)?;
         }
-        None => decide::clear(input.run.out)?,
+        None => super::remove(&input.run.out.join(decide::MARGINS_FILE))?,
     }
     stage.set(2, "golden vectors");
     files::write_atomic(&input.run.out.join(MODEL_FILE), &model.bytes)?;

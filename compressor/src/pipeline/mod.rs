@@ -398,11 +398,15 @@ impl RunContext<'_> {
     }
 }
 
-/// Removes a folder of an earlier job, if it is there.
-fn remove_folder(folder: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(folder) {
+/// Removes a file or a folder of an earlier job, if it is there.
+fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match path.is_dir() {
+        true => std::fs::remove_dir_all(path),
+        false => std::fs::remove_file(path),
+    };
+    match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", folder)(error))
+            Err(Error::io("remove", path)(error))
         }
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::cost::Provenance;
 use crate::graph::tensor::{Value, values};
 use crate::import;
 use crate::numbers::Shape;
@@ -151,6 +152,22 @@ impl Trial {
     }
 }
 
+#[test]
+fn what_an_earlier_job_left_is_removed_and_nothing_is_no_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, sub] = ["margins.csv", "front"].map(|name| folder.path().join(name));
+    fs::write(&file, "margin\n").unwrap();
+    fs::create_dir(&sub).unwrap();
+    fs::write(sub.join("model.bbk"), "").unwrap();
+    for path in [&file, &sub, &file, &sub] {
+        remove(path).unwrap();
+        assert!(!path.exists());
+    }
+    fs::write(&file, "").unwrap();
+    // What a file can't have below it isn't there to remove, and isn't nothing either.
+    assert!(remove(&file.join("front")).is_err());
+}
+
 /// Every file of a folder with this ending, by name.
 fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests").join(folder);
@@ -288,4 +305,28 @@ fn rounded_weights_have_a_grid_per_channel() {
     assert_ne!(outcome.model, layers.model);
     let bits = crate::ledger::read_bits(&out).unwrap();
     assert!(bits.iter().all(|layer| !layer.rule.contains("per channel")), "{bits:?}");
+}
+
+/// Points of a front on which no time is limited are estimated, and so is the dense network beside one of
+/// them, whatever could be counted.
+#[test]
+fn the_dense_network_is_known_as_the_model_is() {
+    let trial = Trial::layers();
+    let mut job = trial.job(EXCITED, "");
+    let out = trial.folder.path().join("out");
+    let counted = |_: Counted, _: &Path| Some(Instructions::stored(7, Provenance::Measured));
+    let known = |job: &Job, counter: Counter<'_>| {
+        let (options, progress) = (RunOptions::default(), Progress::silent());
+        let outcome = run_counting(job, &out, &options, &progress, counter).unwrap();
+        let speed = outcome.summary.instructions.unwrap();
+        (speed.compressed.from, speed.dense.unwrap().from)
+    };
+    assert_eq!(known(&job, &counted), (Provenance::Measured, Provenance::Measured));
+    let model_alone =
+        |what, folder: &Path| counted(what, folder).filter(|_| what == Counted::Model);
+    assert_eq!(known(&job, &model_alone), (Provenance::Estimated, Provenance::Estimated));
+    job.requirements.flash_bytes = Some(1 << 20);
+    job.front.points = Some(1);
+    assert!(job.traces_front());
+    assert_eq!(known(&job, &counted), (Provenance::Estimated, Provenance::Estimated));
 }

@@ -77,7 +77,7 @@ pub(super) struct Chosen {
 
 /// Removes the points of an earlier run.
 pub(super) fn clear(out: &Path) -> Result<(), Error> {
-    super::remove_folder(&out.join(FRONT_FOLDER))
+    super::remove(&out.join(FRONT_FOLDER))
 }
 
 impl Tracer<'_> {
