@@ -12,6 +12,7 @@ use super::table::{self, Align};
 use super::{amount, margin, model_file, storing};
 use crate::compile::coding::StoredWeights;
 use crate::cost::prediction::advice::Misfit;
+use crate::cost::prediction::turns::Turn;
 use crate::cost::{Core, Unpacked, prediction};
 use crate::error::Error;
 use crate::graph::{IntegerOp, StoredLayer};
@@ -159,8 +160,9 @@ fn contents(asked: &Inspect, model: &Model<'_>, file_bytes: u64) -> Contents {
     let (header, meta) = (model.header(), model.meta());
     let names = names(model);
     let section = model.section();
-    let of = |(step, name)| layer(target, name, &step, section);
-    let mut layers: Vec<Layer> = model.ops().zip(names).map(of).collect();
+    let of = |(turn, name)| layer(target, name, &turn, section);
+    let turns = Turn::all(model, 0).into_iter();
+    let mut layers: Vec<Layer> = turns.zip(names).map(of).collect();
     let unpacked = unpack(asked, model, &mut layers);
     let graph = u64::from(header.graph_len);
     let start = header.weights_start() as u64;
@@ -210,14 +212,13 @@ fn contents(asked: &Inspect, model: &Model<'_>, file_bytes: u64) -> Contents {
 fn unpack(asked: &Inspect, model: &Model<'_>, layers: &mut [Layer]) -> Option<Unpacked> {
     let weights_ram_bytes = Unpacked::ram(asked.weights_ram, model.weights_len() as u64)?;
     let room = usize::try_from(weights_ram_bytes).unwrap_or(usize::MAX);
-    let stored =
-        |step: &Step| layers.get(usize::from(step.index)).map_or(0, |layer| layer.instructions);
-    let counts = prediction::unpacked::operators(asked.target, model, room, stored);
-    let count = counts.iter().copied().fold(0, u64::saturating_add);
-    for (layer, count) in layers.iter_mut().zip(counts) {
-        layer.unpacked_instructions = count;
+    let turns = Turn::all(model, room);
+    let mut sum = 0u64;
+    for (layer, turn) in layers.iter_mut().zip(&turns) {
+        layer.unpacked_instructions = prediction::turn(asked.target, turn, model.section());
+        sum = sum.saturating_add(layer.unpacked_instructions);
     }
-    Some(Unpacked { count, weights_ram_bytes })
+    Some(Unpacked { count: sum, weights_ram_bytes })
 }
 
 /// Names of the operators: the file's own, else counted within each kind, as reports do.
@@ -247,7 +248,8 @@ fn describe(layers: &mut [Layer], records: &[BitRecord]) {
     }
 }
 
-fn layer(target: Core, name: String, step: &Step, section: &[u8]) -> Layer {
+fn layer(target: Core, name: String, turn: &Turn, section: &[u8]) -> Layer {
+    let step = &turn.step;
     let parameters = step.parameters();
     let stored = StoredWeights::read(step, section);
     let coded_bytes = stored.as_ref().and_then(|weights| Some(weights.coded_len()? as u64));
@@ -258,7 +260,7 @@ fn layer(target: Core, name: String, step: &Step, section: &[u8]) -> Layer {
         bias_bytes += weight_bytes.saturating_sub(coded);
         weight_bytes = weight_bytes.min(coded);
     }
-    let instructions = prediction::operator(target, step, section);
+    let instructions = prediction::turn(target, turn, section);
     Layer {
         name,
         op: step.kind().name(),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use bitsback_runtime::format::{CHANNEL_MULTIPLIER_LEN, Requantization};
 use bitsback_runtime::ops::CodedAffine;
-use bitsback_runtime::{Model, Op, Step};
+use bitsback_runtime::{Model, Op};
 
+use super::prediction::turns::{How, Turn};
 use super::{Core, prediction};
 #[cfg(feature = "training")]
 use super::{Instructions, Provenance, Unpacked};
@@ -37,8 +38,7 @@ impl Estimator {
         weights_ram_bytes: u64,
         model: &Model<'_>,
     ) -> Instructions {
-        let count = model.ops().map(|step| self.operator(&step, model.section()));
-        let count = count.fold(0, u64::saturating_add);
+        let count = self.unpacked(0, model);
         let given = Unpacked::ram(weights_ram_bytes, model.weights_len() as u64);
         let unpacked = given.map(|weights_ram_bytes| Unpacked {
             count: self.unpacked(weights_ram_bytes, model),
@@ -53,18 +53,17 @@ impl Estimator {
         self.unpacked(weights_ram_bytes, model)
     }
 
-    /// With weights unpacked into so many bytes, as many of them as fit.
+    /// With weights unpacked into so many bytes, as many of them as fit; as they are stored without any.
     fn unpacked(&mut self, weights_ram_bytes: u64, model: &Model<'_>) -> u64 {
         let room = usize::try_from(weights_ram_bytes).unwrap_or(usize::MAX);
-        let (core, section) = (self.core, model.section());
-        let stored = |step: &Step| self.operator(step, section);
-        let counts = prediction::unpacked::operators(core, model, room, stored);
-        counts.into_iter().fold(0, u64::saturating_add)
+        let turns = Turn::all(model, room);
+        let counts = turns.iter().map(|turn| self.turn(turn, model.section()));
+        counts.fold(0, u64::saturating_add)
     }
 
-    fn operator(&mut self, step: &Step, section: &[u8]) -> u64 {
-        let predict = || prediction::operator(self.core, step, section);
-        let Some(key) = key(step, section) else { return predict() };
+    fn turn(&mut self, turn: &Turn, section: &[u8]) -> u64 {
+        let predict = || prediction::turn(self.core, turn, section);
+        let Some(key) = key(turn, section) else { return predict() };
         match self.coded.get(&key) {
             Some(&known) => known,
             None => {
@@ -77,7 +76,7 @@ impl Estimator {
 }
 
 /// All that the estimate of a coded layer depends on, wherever the layer and its operands lie.
-fn key(step: &Step, section: &[u8]) -> Option<Vec<u8>> {
+fn key(Turn { step, how }: &Turn, section: &[u8]) -> Option<Vec<u8>> {
     let mut op = step.op.clone();
     let (CodedAffine { offset, len, requantization, .. }, rows) = match &mut op {
         Op::CodedDense(op) => (&mut op.affine, op.output.len()),
@@ -97,7 +96,14 @@ fn key(step: &Step, section: &[u8]) -> Option<Vec<u8>> {
     let mut input = op.inputs().first()?.resolve(&step.previous).clone();
     input.offset = 0;
     *op.inputs_mut().first_mut()? = bitsback_runtime::Source::Previous;
-    let mut key = postcard::to_allocvec(&(op, input)).ok()?;
+    let (how, pool) = match how {
+        How::Stored | How::Done => (0, None),
+        How::InArena(pool) => (1, pool.as_ref()),
+        How::Unpacked(pool, false) => (2, pool.as_ref()),
+        How::Unpacked(pool, true) => (3, pool.as_ref()),
+    };
+    let pool = pool.map(|pool| (pool.window, &pool.output.shape));
+    let mut key = postcard::to_allocvec(&(op, input, how, pool)).ok()?;
     key.extend_from_slice(stream);
     key.extend_from_slice(multipliers);
     Some(key)
@@ -162,7 +168,12 @@ mod tests {
         }
         let coded = [&one, &other].map(|bytes| {
             let model = Model::parse(bytes).unwrap();
-            model.ops().filter(|step| key(step, model.section()).is_some()).count()
+            let whole = model.weights_len();
+            let keys = [0, whole].map(|room| {
+                let turns = Turn::all(&model, room);
+                turns.iter().filter(|turn| key(turn, model.section()).is_some()).count()
+            });
+            keys.iter().sum::<usize>()
         });
         assert_eq!(estimator.coded.len(), coded.iter().sum::<usize>());
     }

@@ -6,36 +6,37 @@
 
 use bitsback_runtime::format::{Affine, BiasWidth, Clamp, Layout, Window, pairs_pay};
 use bitsback_runtime::ops::{
-    CodedConv2d, CodedDense, CodedDepthwiseConv2d, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d,
-    FILTER_MAX, MaxPool2d,
+    CodedDense, CodedDepthwiseConv2d, Conv2d, Conv2dMaxPool2d, Dense, DepthwiseConv2d, FILTER_MAX,
+    MaxPool2d,
 };
 use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Model, Op, Source, Tensor};
 
-use super::operators;
+use super::{Drawn, coded, only, operators};
 use crate::prediction::path::{Form, Path, Way};
 use crate::synthetic::{Coded, Kind, ModelBuilder, ModelBuilderError, Random};
 
 /// Most multiply-accumulates of a layer.
-const PRODUCTS: usize = 1_000_000;
+pub(super) const PRODUCTS: usize = 1_000_000;
 /// Most values of an image.
 const VALUES: usize = 100_000;
 /// Most weights, apart from those of filters that are long.
-const WEIGHTS: usize = 40_000;
-/// Most weights of a coded filter: what its decoder remembers.
-const CODED: usize = 512;
+pub(super) const WEIGHTS: usize = 40_000;
 /// Longest side of an image, and most channels.
 const SIDE: usize = 96;
-const CHANNELS: usize = 256;
+pub(super) const CHANNELS: usize = 256;
 /// Most bytes of arena: what every board has.
 const ARENA: usize = 300_000;
+/// Most bytes of unpacked weights, as well.
+const UNPACKED: usize = 45_000;
 /// A window of one pixel.
 pub(super) const ONE: Window = Window { size: [1; 2], stride: [1; 2], padding: [0; 2] };
 /// Draws until one is a sound model.
 const TRIES: usize = 1000;
 
 /// A model of one layer that takes this path, on a core that gathers filters of 576 weights.
-pub(super) fn model(random: &mut Random, path: Path) -> Result<Vec<u8>, ModelBuilderError> {
+pub(super) fn model(random: &mut Random, path: Path) -> Result<Drawn, ModelBuilderError> {
+    let is_unpacked = matches!(path, Path::Weights(_, Form::Listed));
     for _ in 0..TRIES {
         let seed = (random.between(1, i32::MAX) as u64) << 20;
         let mut builder = ModelBuilder::new("", seed);
@@ -47,8 +48,12 @@ pub(super) fn model(random: &mut Random, path: Path) -> Result<Vec<u8>, ModelBui
             continue;
         }
         let file = builder.finish()?;
-        if Model::<'_>::parse(&file).is_ok_and(|model| model.arena_len() <= ARENA) {
-            return Ok(file);
+        let fits = |model: Model<'_>| {
+            let has_room = !is_unpacked || model.weights_len() <= UNPACKED;
+            model.arena_len() <= ARENA && has_room && only(&model, is_unpacked).is_some()
+        };
+        if Model::<'_>::parse(&file).is_ok_and(fits) {
+            return Ok(Drawn { file, is_unpacked });
         }
     }
     Err(ModelBuilderError::NoLayer(path.name()))
@@ -96,6 +101,11 @@ pub(super) fn sight(
     Some(Sight { input, output, window, dilation })
 }
 
+/// The windows of a pooling, none of which see what another one sees.
+pub(super) fn apart(side: u16) -> Window {
+    Window { size: [side; 2], stride: [side; 2], padding: [0; 2] }
+}
+
 /// Taps of a kernel, down and right.
 pub(super) fn kernel(random: &mut Random) -> [usize; 2] {
     let side = random.between(1, 8) as usize;
@@ -118,7 +128,7 @@ impl Parameters {
             Form::Crumbs => 2,
             Form::Halves => 16,
             Form::Fields => random.choice(&[1, 3, 5, 6, 7]),
-            Form::Coded => random.between(2, 9) as u8,
+            Form::Coded | Form::Listed => random.between(2, 9) as u8,
         };
         Self { form, bits, to_the_right }
     }
@@ -157,11 +167,11 @@ impl Parameters {
         Ok(affine)
     }
 
-    fn coded(&self, random: &mut Random, lag: usize) -> Coded {
+    fn coded(&self, random: &mut Random) -> Coded {
         Coded {
             bits: self.bits,
             one_in: random.between(1, 9),
-            lag,
+            lag: 1,
             bias: random.one_in(2).then_some(2),
             per_channel: random.one_in(2),
         }
@@ -174,6 +184,9 @@ fn weights(
     way: Way,
     form: Form,
 ) -> Result<Option<()>, ModelBuilderError> {
+    if matches!(form, Form::Coded | Form::Listed) && !matches!(way, Way::Dense | Way::Channels) {
+        return coded::convolution(builder, random, way, form);
+    }
     match way {
         Way::Dense => dense(builder, random, form),
         Way::Conv | Way::LongConv => convolution(builder, random, way, form),
@@ -197,7 +210,7 @@ fn dense(
     let (input, zero_point) = (Source::Previous, random.int8());
     let output = builder.tensor(&[rows as u16], zero_point);
     if form == Form::Coded {
-        let kind = parameters.coded(random, 1);
+        let kind = parameters.coded(random);
         let affine = builder.coded(rows, columns, kind)?;
         builder.op(Op::CodedDense(CodedDense { input, output, affine }));
     } else {
@@ -221,7 +234,6 @@ fn convolution(
     if long != (columns > FILTER_MAX)
         || filters * columns > most
         || (form == Form::Pairs && !pairs_pay(filters, columns))
-        || (form == Form::Coded && columns > CODED)
     {
         return Ok(None);
     }
@@ -230,14 +242,8 @@ fn convolution(
     let Sight { output: [down, right], window, dilation, .. } = sight;
     let (input, zero_point) = (Source::Previous, random.int8());
     let output = builder.tensor(&[down, right, filters].map(|side| side as u16), zero_point);
-    if form == Form::Coded {
-        let kind = parameters.coded(random, channels);
-        let affine = builder.coded(filters, columns, kind)?;
-        builder.op(Op::CodedConv2d(CodedConv2d { input, output, window, dilation, affine }));
-    } else {
-        let affine = parameters.affine(builder, random, [filters, columns])?;
-        builder.op(Op::Conv2d(Conv2d { input, output, window, dilation, affine }));
-    }
+    let affine = parameters.affine(builder, random, [filters, columns])?;
+    builder.op(Op::Conv2d(Conv2d { input, output, window, dilation, affine }));
     Ok(Some(()))
 }
 
@@ -262,7 +268,7 @@ fn pooled(
     if squares && (sight.window.stride != [1; 2] || sight.dilation != [1; 2]) {
         return Ok(None);
     }
-    let pool = Window { size: [pool_side; 2], stride: [pool_side; 2], padding: [0; 2] };
+    let pool = apart(pool_side);
     let [down, right] = sight.output.map(|side| side / usize::from(pool_side));
     if down * right == 0 {
         return Ok(None);
@@ -313,7 +319,7 @@ fn depthwise(
     let (input, zero_point) = (Source::Previous, random.int8());
     let output = builder.tensor(&[down, right, rows].map(|side| side as u16), zero_point);
     if form == Form::Coded {
-        let kind = parameters.coded(random, 1);
+        let kind = parameters.coded(random);
         let affine = builder.coded(rows, columns, kind)?;
         let op = CodedDepthwiseConv2d { input, output, window, dilation, affine };
         builder.op(Op::CodedDepthwiseConv2d(op));

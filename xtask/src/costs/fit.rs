@@ -19,8 +19,10 @@ const SMALL: f64 = 0.02;
 const RIDGE: f64 = 1e-9;
 /// A count that would make the sum of squares smaller by less for each unit stays out.
 const LEAST_GAIN: f64 = 1e-9;
-/// Counts that add less of their layers' instructions are left out.
+/// Counts that add less of their layers' instructions are left out, unless they are a part of one layer's that
+/// is seen: what few layers have may be all that these are about.
 const LEAST_SHARE: f64 = 1e-3;
+const LEAST_PART: f64 = 0.05;
 /// Digits of a cost.
 const DIGITS: i32 = 4;
 
@@ -31,12 +33,13 @@ pub(crate) fn costs(layers: &[&Counted]) -> Costs {
     let mut names: Vec<&str> = names.into_iter().collect();
     let mut found = solve(layers, &names);
     // Once more without what hardly counts, so that others take its place.
-    let share = |name: &str, cost: f64| {
-        layers.iter().map(|counted| share(counted, name) * cost).sum::<f64>()
-            / layers.len().max(1) as f64
+    let counts = |name: &str, cost: f64| {
+        let parts = || layers.iter().map(|counted| share(counted, name) * cost);
+        let mean = parts().sum::<f64>() / layers.len().max(1) as f64;
+        mean > LEAST_SHARE || parts().fold(0.0, f64::max) > LEAST_PART
     };
     let mut costs = found.iter();
-    names.retain(|name| costs.next().is_some_and(|&cost| share(name, cost) > LEAST_SHARE));
+    names.retain(|name| costs.next().is_some_and(|&cost| counts(name, cost)));
     found = solve(layers, &names);
     let costs = names.into_iter().zip(found);
     costs

@@ -1,6 +1,7 @@
 //! Layers drawn by chance, counted on emulated cores, beside what the compressor predicts of them. The
 //! firmware is `firmware-examples/costs`, which counts some hundred layers a run.
 
+mod coded;
 mod draw;
 pub(crate) mod fit;
 mod operators;
@@ -17,6 +18,7 @@ use crate::error::XtaskError;
 use crate::prediction::cores::Core;
 use crate::prediction::layer::Layer;
 use crate::prediction::path::Path;
+use crate::prediction::turns::{How, Turn};
 use crate::synthetic::Random;
 use crate::{files, firmware, qemu};
 
@@ -30,6 +32,17 @@ const LIMIT: Duration = Duration::from_secs(900);
 /// What tells one draw's numbers from another's.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
+/// In a file's word of an image: weights are unpacked, as `firmware-examples/costs` reads it.
+const UNPACKED: u32 = 1 << 31;
+
+/// A model of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Drawn {
+    file: Vec<u8>,
+    /// Whether its weights are unpacked before it runs.
+    is_unpacked: bool,
+}
+
 /// A layer and what it took.
 pub(crate) struct Counted {
     pub(crate) layer: Layer,
@@ -39,7 +52,7 @@ pub(crate) struct Counted {
 }
 
 /// `each` layers of every path, a model each.
-pub(crate) fn draw(seed: u64, each: usize) -> Result<Vec<Vec<u8>>, XtaskError> {
+pub(crate) fn draw(seed: u64, each: usize) -> Result<Vec<Drawn>, XtaskError> {
     let mut models = Vec::new();
     for (number, path) in (1..).zip(Path::all()) {
         let mut random = Random::new(seed.wrapping_mul(STEP).wrapping_add(number * STEP));
@@ -66,11 +79,7 @@ pub(crate) fn build(root: &File, board: &Board) -> Result<PathBuf, XtaskError> {
 }
 
 /// Counts an inference of each model on a core.
-pub(crate) fn count(
-    elf: &File,
-    core: Core,
-    models: &[Vec<u8>],
-) -> Result<Vec<Counted>, XtaskError> {
+pub(crate) fn count(elf: &File, core: Core, models: &[Drawn]) -> Result<Vec<Counted>, XtaskError> {
     let board = board(core)?;
     let slot = board.model_slot.length as usize;
     let mut counted = Vec::with_capacity(models.len());
@@ -90,16 +99,17 @@ pub(crate) fn count(
 }
 
 /// As many of the models as a slot has room for, one behind the other, and how many these are.
-fn image(models: &[Vec<u8>], slot: usize) -> (Vec<u8>, usize) {
+fn image(models: &[Drawn], slot: usize) -> (Vec<u8>, usize) {
     let (mut image, mut taken) = (Vec::new(), 0);
-    for model in models.iter().take(FILES_MAX) {
-        let length = model.len().next_multiple_of(4);
+    for Drawn { file, is_unpacked } in models.iter().take(FILES_MAX) {
+        let length = file.len().next_multiple_of(4);
         if image.len() + 4 + length > slot {
             break;
         }
-        image.extend_from_slice(&(model.len() as u32).to_le_bytes());
-        image.extend_from_slice(model);
-        image.resize(image.len() + length - model.len(), 0);
+        let word = file.len() as u32 | if *is_unpacked { UNPACKED } else { 0 };
+        image.extend_from_slice(&word.to_le_bytes());
+        image.extend_from_slice(file);
+        image.resize(image.len() + length - file.len(), 0);
         taken += 1;
     }
     (image, taken)
@@ -153,13 +163,22 @@ fn run(elf: &File, board: &Board, image: &[u8], taken: usize) -> Result<Vec<u64>
 }
 
 /// A model's layer and its count.
-fn of(core: Core, file: &[u8], instructions: u64) -> Result<Counted, XtaskError> {
+fn of(core: Core, drawn: &Drawn, instructions: u64) -> Result<Counted, XtaskError> {
     let wrong = |problem: String| XtaskError::Golden { path: PathBuf::from(IMAGE_FILE), problem };
-    let model = Model::<'_>::parse(file).map_err(|error| wrong(error.to_string()))?;
-    let step = model.ops().next().ok_or_else(|| wrong("no layer".to_owned()))?;
-    let layer = Layer::of(core, &step, model.section());
-    let shape = shape(&step, layer.path);
+    let model = Model::<'_>::parse(&drawn.file).map_err(|error| wrong(error.to_string()))?;
+    let turn = only(&model, drawn.is_unpacked);
+    let turn = turn.ok_or_else(|| wrong("more than one layer, or none".to_owned()))?;
+    let layer = Layer::of(core, &turn, model.section());
+    let shape = shape(&turn.step, layer.path);
     Ok(Counted { layer, shape, instructions })
+}
+
+/// The layer of a model that has one; a pooling behind it is none where it does that as well.
+fn only(model: &Model<'_>, is_unpacked: bool) -> Option<Turn> {
+    let room = if is_unpacked { model.weights_len() } else { 0 };
+    let mut turns = Turn::all(model, room).into_iter();
+    let turn = turns.next()?;
+    turns.all(|turn| turn.how == How::Done).then_some(turn)
 }
 
 /// A layer in words: its path, its images, and of a window its size and how it moves.
@@ -220,10 +239,13 @@ mod tests {
 
     #[test]
     fn an_image_has_what_the_slot_holds() {
-        let models = vec![vec![1; 5], vec![2; 8], vec![3; 90]];
+        let plain = |file: Vec<u8>| Drawn { file, is_unpacked: false };
+        let unpacked = Drawn { file: vec![2; 8], is_unpacked: true };
+        let models = vec![plain(vec![1; 5]), unpacked, plain(vec![3; 90])];
         let (image, taken) = super::image(&models, 64);
         assert_eq!((image.len(), taken), (4 + 8 + 4 + 8, 2));
         assert_eq!(image[..12], [5, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]);
+        assert_eq!(image[12..16], [8, 0, 0, 0x80]);
         assert_eq!(super::image(&models[2..], 64).1, 0);
     }
 

@@ -149,6 +149,11 @@ impl ModelBuilder {
         tensor
     }
 
+    /// Leaves so many bytes of the arena between tensors.
+    pub(crate) fn leave(&mut self, bytes: usize) {
+        self.arena += bytes as u32;
+    }
+
     /// A tensor at a place of one's own choice.
     pub(crate) fn at(offset: u32, dims: &[u16], zero_point: i8) -> Tensor {
         Tensor { offset, shape: Shape::new(dims), zero_point }
@@ -226,6 +231,17 @@ impl ModelBuilder {
             let most = i32::from(is_used) * self.random.between(0, limit + 1);
             weights.push(self.random.between(-most, most + 1) as i8);
         }
+        self.coded_of(&weights, columns, kind)
+    }
+
+    /// Parameters of a coded layer of these weights, with random biases.
+    pub(crate) fn coded_of(
+        &mut self,
+        weights: &[i8],
+        columns: usize,
+        kind: Coded,
+    ) -> Result<CodedAffine, ModelBuilderError> {
+        let rows = weights.len() / columns.max(1);
         let biases: Vec<i16> = (0..rows).map(|_| self.random.between(-100, 100) as i16).collect();
         let rows_of = weights.chunks(columns).zip(&biases);
         let rows_of =

@@ -7,7 +7,6 @@ use bitsback_runtime::format::Window;
 use super::cores::{Family, Kernels};
 use super::counts::Counts;
 use super::parameters::Parameters;
-use super::path::Form;
 use super::positions::Gathers;
 use super::windows::Axis;
 
@@ -38,6 +37,16 @@ impl Convolution<'_> {
     /// Values from a row of the image to the next.
     pub(super) fn line(&self) -> usize {
         self.axes[1].input * self.channels
+    }
+
+    /// Whether a window inside ends so near the image's end that a word from its last value on would reach
+    /// beyond.
+    pub(super) fn ends_image(&self, down: usize, right: usize) -> bool {
+        const BEHIND: usize = 3;
+        let [rows, columns] = &self.axes;
+        let last = rows.taps(down).position + (rows.size - 1) * rows.dilation;
+        let end = last * self.line() + columns.taps(right).position * self.channels + self.row();
+        end + BEHIND > rows.input * self.line()
     }
 
     /// The axes of the pooling, over positions.
@@ -89,7 +98,7 @@ impl Convolution<'_> {
     /// Rows that are there at once: all, or as many as are decoded.
     pub(super) fn batches(&self, columns: usize) -> Vec<Range<usize>> {
         let rows = self.parameters.rows;
-        if self.parameters.form != Form::Coded {
+        if !self.parameters.in_batches {
             return std::iter::once(0..rows).collect();
         }
         const MOST: usize = 16; // `FILTERS_MAX` of the runtime
@@ -136,6 +145,8 @@ pub(super) fn segments(
 ) {
     let is_apart = right.dilation != 1 && !is_strided;
     let (mut all, mut values, mut words, mut rests) = (0.0, 0.0, 0.0, 0.0);
+    // Where loops are compiled to vectors, what these leave is taken one by one.
+    let (mut eights, mut vectors, mut eight_rests, mut vector_rests) = (0.0, 0.0, 0.0, 0.0);
     let (mut within, mut within_values) = (0.0, 0.0);
     let across = right.kinds(0, 1);
     for (vertical, lines) in down.kinds(0, 1) {
@@ -153,6 +164,10 @@ pub(super) fn segments(
                     values += count * len as f64;
                     words += count * (len / 4) as f64;
                     rests += count * (len % 4) as f64;
+                    eights += count * (len / 8) as f64;
+                    eight_rests += count * (len % 8) as f64;
+                    vectors += count * (len / 16) as f64;
+                    vector_rests += count * (len % 16) as f64;
                     if !(start * bits).is_multiple_of(8) {
                         within += count;
                         within_values += count * len as f64;
@@ -173,6 +188,10 @@ pub(super) fn segments(
             ("segment-value", values),
             ("segment-word", words),
             ("segment-rest", rests),
+            ("segment-eight", eights),
+            ("segment-eight-rest", eight_rests),
+            ("segment-vector", vectors),
+            ("segment-vector-rest", vector_rests),
             // Of weights that begin within a byte.
             ("segment-within", within),
             ("segment-within-value", within_values),
@@ -196,9 +215,10 @@ mod tests {
     #[test]
     fn filters_that_are_decoded_go_in_batches() {
         let axis = Axis { size: 3, stride: 1, padding: 0, dilation: 1, input: 5, output: 3 };
-        let batches = |core: Core, form, rows| {
+        let batches = |core: Core, in_batches, rows| {
             let kernels = core.kernels();
-            let parameters = Parameters { form, ..Parameters::plain(rows, Layout::RowMajor) };
+            let plain = Parameters::plain(rows, Layout::RowMajor);
+            let parameters = Parameters { in_batches, ..plain };
             let conv = Convolution {
                 kernels: &kernels,
                 parameters: &parameters,
@@ -209,10 +229,10 @@ mod tests {
             };
             conv.batches(conv.columns()).iter().map(Range::len).collect::<Vec<_>>()
         };
-        assert_eq!(batches(Core::CortexM4, Form::Bytes, 30), [30]);
+        assert_eq!(batches(Core::CortexM4, false, 30), [30]);
         // 1200 / 90 are 13, whole blocks 12.
-        assert_eq!(batches(Core::CortexM4, Form::Coded, 30), [12, 12, 6]);
-        assert_eq!(batches(Core::CortexM3, Form::Coded, 6), [6]);
+        assert_eq!(batches(Core::CortexM4, true, 30), [12, 12, 6]);
+        assert_eq!(batches(Core::CortexM3, true, 6), [6]);
     }
 
     #[test]

@@ -165,21 +165,21 @@ impl Depthwise<'_> {
         let (lines, inside) = (down.output as f64, inside as f64);
         let clipped = down.all().filter(|taps| taps.count < THREES).count() as f64;
         let positions = lines * right.output as f64;
-        counts.add("segments", segments);
-        counts.add("segment-outside", outside as f64);
+        counts.add("three-segments", segments);
+        counts.add("three-outside", outside as f64);
         counts.add_all(
             groups,
             [
-                ("group-segment", segments),
-                ("group-line", lines * segments),
-                ("group-column", lines * inside),
-                ("group-columns", inside),
-                ("group-row-column", down.tap_sum() * inside),
-                ("group-position", positions),
-                ("group-clipped-line", clipped * segments),
-                ("group-clipped-column", clipped * inside),
-                ("group-clipped-position", clipped * right.output as f64),
-                ("group-odd", lines * segments * (right.output % 2) as f64),
+                ("three-segment", segments),
+                ("three-line", lines * segments),
+                ("three-column", lines * inside),
+                ("three-columns", inside),
+                ("three-row-column", down.tap_sum() * inside),
+                ("three-position", positions),
+                ("three-clipped-line", clipped * segments),
+                ("three-clipped-column", clipped * inside),
+                ("three-clipped-position", clipped * right.output as f64),
+                ("three-odd", lines * segments * (right.output % 2) as f64),
             ],
         );
         self.finish(counts, positions, segments);
@@ -246,8 +246,8 @@ mod tests {
         let (way, counts) = of(Core::CortexM4, axis, 8);
         assert_eq!(way, Way::Threes);
         // 32 windows see 34 columns, one of them outside; the eight left see ten, one outside.
-        assert_eq!([counts.get("segments"), counts.get("segment-outside")], [2.0, 2.0]);
-        assert_eq!(counts.get("group-columns"), 2.0 * (33.0 + 9.0));
+        assert_eq!([counts.get("three-segments"), counts.get("three-outside")], [2.0, 2.0]);
+        assert_eq!(counts.get("three-columns"), 2.0 * (33.0 + 9.0));
         assert_eq!(of(Core::CortexA53, axis, 8).0, Way::Threes);
         assert_eq!(of(Core::CortexA53, axis, 8).1.get("group-span"), 6.0);
     }

@@ -84,6 +84,7 @@ impl Other<'_> {
         let (from, to) = (dims(self.inputs().first()), dims(Some(self.step.output())));
         let ([height, width, channels], [down, right, _]) = (image(&from), image(&to));
         let [rows, columns] = Axis::both(window, [1; 2], [height, width], [down, right]);
+        counts.add("line", down as f64);
         counts.add("line-row", rows.tap_sum());
         let (mut few, mut many) = (Pixels::default(), Pixels::default());
         for (down, lines) in rows.kinds(0, 1) {

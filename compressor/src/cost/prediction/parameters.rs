@@ -7,9 +7,8 @@ use bitsback_runtime::format::{
 use bitsback_runtime::ops::CodedAffine;
 use bitsback_runtime::requantize::Multiplier;
 
-use super::counts::Counts;
+use super::lists::Lists;
 use super::path::Form;
-use super::stream::Stream;
 
 /// The parameters of a layer with weights.
 #[derive(Clone, Copy)]
@@ -22,6 +21,10 @@ pub(super) enum Stored<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
     pub(super) form: Form,
+    /// Whether filters are decoded some at a time, rather than all at once.
+    pub(super) in_batches: bool,
+    /// Where decoded filters may be lists, which are.
+    pub(super) lists: Option<Lists>,
     /// Of a weight; coded ones are decoded to 8.
     pub(super) bits: usize,
     pub(super) rows: usize,
@@ -64,7 +67,19 @@ impl Parameters {
             }
         };
         let bias = bias.map(|bias| (bias.width, bias.shift));
-        Self { form, bits, rows, room, folded, zero_point, bias, per_channel, multipliers }
+        Self {
+            form,
+            in_batches: form == Form::Coded,
+            lists: None,
+            bits,
+            rows,
+            room,
+            folded,
+            zero_point,
+            bias,
+            per_channel,
+            multipliers,
+        }
     }
 
     /// As a layer of 8-bit weights is likely to be compiled.
@@ -75,6 +90,8 @@ impl Parameters {
         let usual = Multiplier { value: 1 << 30, shift: -8 };
         Self {
             form,
+            in_batches: false,
+            lists: None,
             bits: 8,
             rows,
             room: usize::MAX,
@@ -89,6 +106,11 @@ impl Parameters {
     /// Whether an offset is added to inputs.
     pub(super) fn has_offset(&self) -> bool {
         self.zero_point != 0 && !self.folded
+    }
+
+    /// Whether a filter is a row, and no list.
+    pub(super) fn is_row(&self, filter: usize) -> bool {
+        self.lists.as_ref().is_none_or(|lists| lists.is_row(filter))
     }
 
     /// Rows in blocks of pairs.
@@ -115,29 +137,5 @@ fn multipliers(requantization: Requantization, section: &[u8], rows: usize) -> V
             };
             entries.iter().take(rows).map(of).collect()
         }
-    }
-}
-
-/// What decoding a layer takes: so many weights a row, with the distance to the weight before.
-pub(super) fn decoding(
-    counts: &mut Counts,
-    affine: &CodedAffine,
-    section: &[u8],
-    [rows, columns]: [usize; 2],
-    lag: usize,
-) {
-    let stream = Stream::read(affine, section, [rows, columns], lag);
-    counts.add("coded-byte", affine.len.into());
-    counts.add("coded-weight", (rows * columns) as f64);
-    for (name, count) in [
-        ("coded-used", stream.used),
-        ("coded-step", stream.steps),
-        ("coded-large", stream.large),
-        ("coded-large-bit", stream.large_bits),
-        ("coded-bias", stream.biases),
-        ("coded-bias-bit", stream.bias_bits),
-        ("coded-near", stream.near),
-    ] {
-        counts.add(name, count as f64);
     }
 }

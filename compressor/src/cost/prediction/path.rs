@@ -20,11 +20,13 @@ pub(crate) enum Form {
     Fields,
     /// A coded stream.
     Coded,
+    /// What was coded, unpacked: filters of which some may be lists.
+    Listed,
 }
 
 impl Form {
     /// All of them.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Bytes,
         Self::Pairs,
         Self::Nibbles,
@@ -32,6 +34,7 @@ impl Form {
         Self::Halves,
         Self::Fields,
         Self::Coded,
+        Self::Listed,
     ];
 
     pub(super) fn of(affine: &Affine) -> Self {
@@ -54,6 +57,7 @@ impl Form {
             Self::Halves => "halves",
             Self::Fields => "fields",
             Self::Coded => "coded",
+            Self::Listed => "listed",
         }
     }
 }
@@ -95,11 +99,15 @@ impl Way {
     /// Whether such layers can be stored so.
     fn takes(self, form: Form) -> bool {
         match self {
-            Self::Dense | Self::Conv => true,
-            Self::LongConv | Self::Depthwise => !matches!(form, Form::Pairs | Form::Coded),
-            Self::ConvPool => !matches!(form, Form::Halves | Form::Coded),
-            Self::Squares | Self::Threes => form == Form::Bytes,
-            Self::Channels => form != Form::Pairs,
+            Self::Conv => true,
+            Self::Dense => form != Form::Listed,
+            Self::LongConv | Self::Depthwise => {
+                !matches!(form, Form::Pairs | Form::Coded | Form::Listed)
+            }
+            Self::ConvPool => form != Form::Halves,
+            Self::Squares => matches!(form, Form::Bytes | Form::Coded),
+            Self::Threes => form == Form::Bytes,
+            Self::Channels => !matches!(form, Form::Pairs | Form::Listed),
         }
     }
 
@@ -144,6 +152,17 @@ impl Path {
         let others = OpKind::ALL.iter().filter(|kind| !with_weights.contains(kind));
         let weights = weights.map(|(way, form)| Self::Weights(way, form));
         weights.chain(others.map(|&kind| Self::Other(kind))).collect()
+    }
+
+    /// The path whose costs it has: filters that are decoded meet the kernels that bytes meet.
+    pub(crate) fn costs(self) -> Self {
+        match self {
+            Self::Weights(
+                way @ (Way::Conv | Way::ConvPool | Way::Squares),
+                Form::Coded | Form::Listed,
+            ) => Self::Weights(way, Form::Bytes),
+            other => other,
+        }
     }
 
     /// As the table of constants has it.

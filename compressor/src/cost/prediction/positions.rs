@@ -8,6 +8,7 @@ use super::copies::Copies;
 use super::cores::Family;
 use super::counts::Counts;
 use super::finish::CHUNK;
+use super::lists;
 use super::squares::Squares;
 use super::windows::{Axis, Taps};
 
@@ -25,6 +26,8 @@ pub(super) struct Gathers<'a> {
     positions: f64,
     /// Those among the positions that aren't gathered the fast way.
     slow: f64,
+    /// Groups with a window that ends with the image, so that words would be read behind it.
+    behind: f64,
     /// Positions that windows of a pooling see, and how many of those windows there are.
     seen: [Vec<f64>; 2],
     pooled: f64,
@@ -34,6 +37,8 @@ pub(super) struct Gathers<'a> {
     /// Whether its first row of windows is inside, and how many windows are.
     is_row_inside: bool,
     insiders: usize,
+    /// Whether one of them ends with the image.
+    is_last: bool,
 }
 
 /// Most rows whose outputs `dsp` makes at all positions of a group in one go.
@@ -56,12 +61,14 @@ impl<'a> Gathers<'a> {
             mixed: 0.0,
             positions: 0.0,
             slow: 0.0,
+            behind: 0.0,
             seen: conv.axes.each_ref().map(|axis| vec![1.0; axis.output]),
             pooled: 0.0,
             count: 0,
             is_fast: true,
             is_row_inside: false,
             insiders: 0,
+            is_last: false,
         }
     }
 
@@ -114,6 +121,7 @@ impl<'a> Gathers<'a> {
         let is_inside = is_inside(0, down) && is_inside(1, right);
         self.is_fast &= is_inside;
         self.insiders += usize::from(is_inside);
+        self.is_last |= is_inside && self.conv.ends_image(down, right);
         self.count += 1;
         if self.count == self.conv.kernels.positions {
             self.end();
@@ -124,6 +132,7 @@ impl<'a> Gathers<'a> {
     fn end(&mut self) {
         let (count, is_fast) = (self.count, self.is_fast);
         let insiders = std::mem::take(&mut self.insiders);
+        let is_last = std::mem::take(&mut self.is_last);
         (self.count, self.is_fast) = (0, true);
         if count == 0 {
             return;
@@ -133,11 +142,13 @@ impl<'a> Gathers<'a> {
         self.positions += count as f64;
         let is_long = self.conv.row() >= self.conv.kernels.least_row;
         let is_dsp = self.conv.kernels.family == Family::Dsp;
-        if is_fast && is_long {
-            self.fast += 1.0;
-        } else if is_dsp && is_long && self.is_row_inside && insiders > 0 {
-            self.mixed += 1.0;
-            self.slow += (count - insiders) as f64;
+        let is_mixed = is_dsp && is_long && self.is_row_inside && insiders > 0;
+        // Of pieces, the last one ends with the window.
+        let behind = if is_dsp && is_last { 1.0 / self.pieces(self.conv.columns()) } else { 0.0 };
+        if is_long && (is_fast || is_mixed) {
+            *(if is_fast { &mut self.fast } else { &mut self.mixed }) += 1.0 - behind;
+            self.slow += (count - insiders) as f64 + behind * insiders as f64;
+            self.behind += behind;
         } else {
             self.slow += count as f64;
         }
@@ -156,7 +167,7 @@ impl<'a> Gathers<'a> {
         let is_dsp = kernels.family == Family::Dsp;
         self.gather(counts, columns, pieces, again);
         if is_dsp {
-            self.dot_spread(counts, count, columns, pieces);
+            self.dot_spread(counts, rows.clone(), columns, pieces);
         } else {
             parameters.blocks(counts, count, columns, self.positions);
         }
@@ -219,9 +230,7 @@ impl<'a> Gathers<'a> {
     }
 
     fn pieces(&self, columns: usize) -> f64 {
-        let groups = columns.div_ceil(4);
-        let pieces = columns.div_ceil(self.conv.kernels.piece).max(1);
-        groups.div_ceil(groups.div_ceil(pieces).max(1)) as f64
+        lists::pieces(columns, self.conv.kernels.piece).0 as f64
     }
 
     fn gather(&self, counts: &mut Counts, columns: usize, pieces: f64, again: f64) {
@@ -232,6 +241,7 @@ impl<'a> Gathers<'a> {
         counts.add("fast-gather", self.fast * times);
         counts.add("mixed-gather", self.mixed * times);
         counts.add("slow-gather", (self.all - self.fast) * times);
+        counts.add("behind-gather", self.behind * times);
         counts.add("slow-position", self.slow * times);
         let sums = self.sums(false);
         counts.add("slow-copies", again * sums.slow_copies);
@@ -336,19 +346,30 @@ impl<'a> Gathers<'a> {
     }
 
     /// Rows times four positions at once, whose values were spread.
-    fn dot_spread(&self, counts: &mut Counts, rows: usize, columns: usize, pieces: f64) {
+    fn dot_spread(&self, counts: &mut Counts, rows: Range<usize>, columns: usize, pieces: f64) {
         let parameters = self.conv.parameters;
         let words = columns.div_ceil(4);
-        let paired = parameters.paired_rows().min(rows);
-        let rest = rows - paired;
-        let mut unread = 0;
+        let (first, count) = (rows.start, rows.len());
+        let paired = parameters.paired_rows().min(count);
+        let (mut unread, mut times, mut len) = (0, pieces, columns);
         if parameters.bits == 8 {
+            // Only the last piece of such a row.
+            let (pieces, step) = lists::pieces(columns, self.conv.kernels.piece);
+            (times, len) = (1.0, columns - 4 * step * (pieces - 1));
             let start = paired.saturating_mul(4).saturating_mul(words);
-            let ends = |row: &usize| start + row * columns + 4 * words > parameters.room;
-            unread = (0..rest).filter(ends).count();
+            let ends = |row: &usize| {
+                let end = start + row * columns + 4 * words;
+                end > parameters.room && parameters.is_row(first + row)
+            };
+            unread = (0..count - paired).filter(ends).count();
         } else if parameters.bits < 8 {
-            unread = rest;
+            unread = count - paired;
         }
+        let rows = match &parameters.lists {
+            Some(lists) => lists.count(counts, rows, self.all),
+            None => count,
+        };
+        let rest = rows.saturating_sub(paired);
         let unread = unread as f64;
         counts.add_all(
             self.all,
@@ -359,9 +380,9 @@ impl<'a> Gathers<'a> {
                 ("row-word", (rest * words) as f64),
                 ("packed-chunk", pieces * rest.div_ceil(CHUNK) as f64),
                 ("half-word", (rows * (words % 2)) as f64),
-                ("field-row", pieces * unread),
-                ("field", unread * columns as f64),
-                ("field-byte", unread * (columns * parameters.bits) as f64 / 8.0),
+                ("field-row", times * unread),
+                ("field", unread * len as f64),
+                ("field-byte", unread * (len * parameters.bits) as f64 / 8.0),
             ],
         );
     }
@@ -410,14 +431,20 @@ mod tests {
         let counts = counted(Core::CortexM4, [AXIS; 2], None);
         // Every group of four has a window that leaves the image.
         assert_eq!([counts.get("gather"), counts.get("fast-gather")], [16.0, 0.0]);
-        // Those inside are gathered without it, where they are in one row.
-        assert_eq!([counts.get("position"), counts.get("slow-position")], [64.0, 28.0]);
-        assert_eq!(counts.get("mixed-gather"), 12.0);
+        // Those inside are gathered without it, where they are in one row; but for three, the last of which
+        // ends with the image.
+        assert_eq!([counts.get("position"), counts.get("slow-position")], [64.0, 31.0]);
+        assert_eq!([counts.get("mixed-gather"), counts.get("behind-gather")], [11.0, 1.0]);
         assert_eq!(counts.get("clipped-position"), 28.0);
         assert_eq!(counts.get("pair-of-rows-word"), 16.0 * 4.0 * 9.0);
         let whole = Axis { padding: 0, output: 6, ..AXIS };
         let counts = counted(Core::CortexM4, [whole; 2], None);
-        assert_eq!([counts.get("fast-gather"), counts.get("slow-position")], [9.0, 0.0]);
+        // Words of the last windows would end behind the image.
+        assert_eq!([counts.get("fast-gather"), counts.get("behind-gather")], [8.0, 1.0]);
+        assert_eq!(counts.get("slow-position"), 4.0);
+        let short = Axis { output: 5, ..whole };
+        let counts = counted(Core::CortexM4, [short, whole], None);
+        assert_eq!([counts.get("fast-gather"), counts.get("behind-gather")], [8.0, 0.0]);
         let five = Axis { padding: 0, output: 5, ..AXIS };
         let counts = counted(Core::CortexM4, [five; 2], None);
         assert_eq!([counts.get("gather"), counts.get("position")], [7.0, 25.0]);

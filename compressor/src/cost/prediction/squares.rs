@@ -35,7 +35,7 @@ impl Convolution<'_> {
         let pool = self.pooled();
         let are_pairs = |axes: [Axis; 2]| axes.iter().all(|axis| axis.size == SIDE);
         self.channels == 1
-            && self.parameters.form == Form::Bytes
+            && matches!(self.parameters.form, Form::Bytes | Form::Coded)
             && self.axes.iter().all(|axis| (axis.size, axis.stride, axis.dilation) == (TAPS, 1, 1))
             && pool.is_some_and(|axes| are_pairs(axes) && axes[1].stride == SIDE)
     }

@@ -3,35 +3,43 @@
 use bitsback_runtime::coding::{Contexts, Decoder, Memory};
 use bitsback_runtime::ops::CodedAffine;
 
+use super::counts::Counts;
+use super::lists::Lists;
+
 /// Magnitudes up to this are told step by step; what is above it is told as a number.
 const COUNTED: u8 = 14;
 
 /// A stream's weights in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stream {
-    /// Weights other than 0.
-    pub(super) used: u64,
+    bytes: u64,
+    rows: u64,
+    weights: u64,
+    /// Those other than 0.
+    used: u64,
     /// Steps that their magnitudes are told in.
-    pub(super) steps: u64,
+    steps: u64,
     /// Weights whose magnitude is told as a number,
-    pub(super) large: u64,
+    large: u64,
     /// and the bits of those.
-    pub(super) large_bits: u64,
+    large_bits: u64,
     /// Biases, which are numbers, too,
-    pub(super) biases: u64,
+    biases: u64,
     /// and their bits.
-    pub(super) bias_bits: u64,
+    bias_bits: u64,
     /// Weights behind one other than 0.
-    pub(super) near: u64,
+    near: u64,
 }
 
 impl Stream {
-    /// Reads a layer's stream: so many rows, with the distance to the weight before.
+    /// Reads a layer's stream: so many rows, with the distance to the weight before. Each is added to `lists`,
+    /// where there are any.
     pub(super) fn read(
         affine: &CodedAffine,
         section: &[u8],
         [rows, columns]: [usize; 2],
         lag: usize,
+        mut lists: Option<&mut Lists>,
     ) -> Self {
         let start = affine.offset as usize;
         let bytes = section.get(start..).unwrap_or_default();
@@ -40,7 +48,8 @@ impl Stream {
         let mut memory = Memory::NEW;
         let mut contexts = Contexts::read(&mut decoder, &mut memory, affine.bits, lag);
         let mut row = vec![0; columns];
-        let mut stream = Self::default();
+        let (bytes, weights) = (affine.len.into(), (rows * columns) as u64);
+        let mut stream = Self { bytes, rows: rows as u64, weights, ..Self::default() };
         for _ in 0..rows {
             if affine.bias.is_some() {
                 let bias = contexts.read_bias(&mut decoder).unsigned_abs();
@@ -48,6 +57,9 @@ impl Stream {
                 stream.bias_bits += u64::from(u16::BITS - bias.leading_zeros());
             }
             contexts.read_row(&mut decoder, &mut row);
+            if let Some(lists) = &mut lists {
+                lists.add(&row);
+            }
             let behind = row.len().saturating_sub(lag);
             stream.near += row.iter().take(behind).filter(|&&weight| weight != 0).count() as u64;
             for magnitude in row.iter().map(|&weight| (weight as i8).unsigned_abs()) {
@@ -59,6 +71,25 @@ impl Stream {
             }
         }
         stream
+    }
+
+    /// Counts what decoding takes.
+    pub(super) fn count(&self, counts: &mut Counts) {
+        counts.add("coded", 1.0);
+        for (name, count) in [
+            ("coded-byte", self.bytes),
+            ("coded-row", self.rows),
+            ("coded-weight", self.weights),
+            ("coded-used", self.used),
+            ("coded-step", self.steps),
+            ("coded-large", self.large),
+            ("coded-large-bit", self.large_bits),
+            ("coded-bias", self.biases),
+            ("coded-bias-bit", self.bias_bits),
+            ("coded-near", self.near),
+        ] {
+            counts.add(name, count as f64);
+        }
     }
 }
 
@@ -83,11 +114,28 @@ mod tests {
             requantization: Requantization::PerTensor(Multiplier::ONE),
             clamp: Clamp::NONE,
         };
-        let stream = Stream::read(&affine, &bytes[..len], [2, 6], 1);
+        let mut lists = Lists::new(6, 192);
+        let stream = Stream::read(&affine, &bytes[..len], [2, 6], 1, Some(&mut lists));
         let steps = 1 + 2 + 14 + 3 + 14;
         // 20 is the fifth number behind 14; the bias is 0b111.
         let (large_bits, biases, bias_bits, near) = (3, 2, 2 * 3, 4);
-        let expected = Stream { used: 5, steps, large: 1, large_bits, biases, bias_bits, near };
+        let (bytes, weights) = (len as u64, 12);
+        let expected = Stream {
+            bytes,
+            rows: 2,
+            weights,
+            used: 5,
+            steps,
+            large: 1,
+            large_bits,
+            biases,
+            bias_bits,
+            near,
+        };
         assert_eq!(stream, expected);
+        let mut counts = Counts::default();
+        stream.count(&mut counts);
+        lists.count_making(&mut counts);
+        assert_eq!([counts.get("coded-weight"), counts.get("listed")], [12.0, 2.0]);
     }
 }
