@@ -64,7 +64,7 @@ impl Lists {
 
     /// A filter's list, unless that would take longer than the row.
     fn list(&mut self, weights: &[u8]) -> Option<List> {
-        let mut room = weights.len() / 16 * 13 & !(PAIR - 1);
+        let mut room = (weights.len() / 16 * 13) & !(PAIR - 1);
         let mut list = List::with_capacity(self.pieces);
         for piece in weights.chunks(self.step * GROUP) {
             room = room.checked_sub(PAIR)?;
