@@ -144,5 +144,7 @@ fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
         broken = postcard::from_bytes(&bytes).unwrap();
     }
     train(&mut broken, u64::MAX).unwrap();
-    assert_eq!(broken, straight);
+    // Bytes, as records of the ledger may hold what isn't a number.
+    let bytes = |state: &State| postcard::to_stdvec(state).unwrap();
+    assert_eq!(bytes(&broken), bytes(&straight));
 }
