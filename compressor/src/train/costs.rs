@@ -298,13 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn wider_weights_cost_more_bytes_and_no_more_instructions() {
+    fn wider_weights_cost_more_bytes() {
         let [narrow, wide] = [[4, 4], [8, 4]]
             .map(|bits| target(Core::CortexM4).costs_of(&dense(), &bits).unwrap().layers[1]);
         // Half a byte for each of the 64 that read the features.
         let more = wide.bytes - narrow.bytes;
         assert!((31.0..=34.0).contains(&more), "{wide:?} {narrow:?}");
-        assert!((wide.instructions - narrow.instructions).abs() < 2.0, "{wide:?} {narrow:?}");
     }
 
     #[test]
