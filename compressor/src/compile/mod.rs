@@ -42,6 +42,8 @@ use crate::graph::{
     IntegerGraph, IntegerNode, IntegerOp, IntegerValue, LeftOut, LowerError, Matrix, Origin,
     Storage, ValueId,
 };
+#[cfg(feature = "training")]
+use crate::network::Output;
 use crate::numbers::Quantization;
 
 #[cfg(feature = "training")]
@@ -63,6 +65,17 @@ pub enum Head {
     Softmax,
     /// The class's number alone.
     Argmax,
+}
+
+#[cfg(feature = "training")]
+impl From<Output> for Head {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Logits => Self::Logits,
+            Output::Softmax => Self::Softmax,
+            Output::Argmax => Self::Argmax,
+        }
+    }
 }
 
 /// Choices that change no output.

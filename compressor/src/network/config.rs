@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Preset, build};
-use crate::compile::Head;
 use crate::data::Layout;
 use crate::graph::{Graph, Padding};
 use crate::numbers::Shape;
@@ -53,17 +52,6 @@ pub enum Output {
     Softmax,
     /// The index of the best class.
     Argmax,
-}
-
-impl Output {
-    /// What is appended for it.
-    pub(crate) fn head(self) -> Head {
-        match self {
-            Self::Logits => Head::Logits,
-            Self::Softmax => Head::Softmax,
-            Self::Argmax => Head::Argmax,
-        }
-    }
 }
 
 /// One entry of `[[network.layers]]`; sizes that follow from the layers before are not stated.

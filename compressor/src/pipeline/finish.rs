@@ -235,7 +235,7 @@ impl Input<'_> {
 
     /// What the device answers with.
     pub(super) fn head(&self) -> Head {
-        self.job.network.output.head()
+        self.job.network.output.into()
     }
 
     /// Lowers and serialises.

@@ -241,7 +241,7 @@ impl TrainingContext<'_> {
         Target {
             core: self.job.target.core,
             weights_ram_bytes: self.job.target.weights_ram_bytes,
-            head: self.job.network.output.head(),
+            head: self.job.network.output.into(),
             bits,
             limits: self.job.bits.clone(),
             per_channel: quantize.per_channel,

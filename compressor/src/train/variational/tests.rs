@@ -126,7 +126,8 @@ fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
     start.step = 0;
     start.measure(&config(1), &target).unwrap();
     let whole = start.costs.take().unwrap().whole.instructions;
-    let config = config(whole / 2);
+    // As jobs are: what depends on the weights there are is settled before any has left.
+    let config = config(whole / 2).resolve_for(60, weight_count(&start.network));
     let train = |state: &mut State, until: u64| {
         let plan = Plan { config: &config, seed: 5, target: &target };
         let material = Material::new(&examples, 0.0);
@@ -144,5 +145,7 @@ fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
         broken = postcard::from_bytes(&bytes).unwrap();
     }
     train(&mut broken, u64::MAX).unwrap();
-    assert_eq!(broken, straight);
+    // Bytes, as records of the ledger may hold what isn't a number.
+    let bytes = |state: &State| postcard::to_stdvec(state).unwrap();
+    assert_eq!(bytes(&broken), bytes(&straight));
 }
