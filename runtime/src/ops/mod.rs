@@ -440,21 +440,17 @@ impl Op {
     }
 }
 
-/// Most kinds whose code a loop over operators may hold.
-const FEW_KINDS: u32 = 8;
-
 /// Decodes one record, shows it, and leaves what follows it. Kinds outside of `KINDS` are refused and
 /// leave no code behind.
 pub(crate) fn visit<const KINDS: u32>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
-    if const { KINDS.count_ones() <= FEW_KINDS } {
-        visit_any::<KINDS>(bytes, visitor)
-    } else {
-        visit_apart::<KINDS>(bytes, visitor)
+    // What each of many kinds needs would be computed before a loop, and kept on the stack: some 300 bytes.
+    match const { KINDS.count_ones() } {
+        ..=8 => visit_any::<KINDS>(bytes, visitor),
+        _ => visit_apart::<KINDS>(bytes, visitor),
     }
 }
 
-/// As [`visit`], apart from the loop: what each of many kinds needs would be computed before it, and kept on the
-/// stack, some 300 bytes.
+/// As [`visit`], apart from the loop that it is called in.
 #[inline(never)]
 fn visit_apart<const KINDS: u32>(bytes: &mut &[u8], visitor: &mut impl Visitor) -> Option<()> {
     visit_any::<KINDS>(bytes, visitor)
