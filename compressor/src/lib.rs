@@ -124,8 +124,9 @@ pub mod internals {
         compile::widths::{at_width, choose, raise_until},
         ledger::BitRecord,
         train::batch::{Examples, Material},
+        train::costs::Target,
         train::initialize::{deterministic as initial_network, posterior as initial_posterior},
-        train::variational::{State, train},
+        train::variational::{Plan, State, train},
         train::{Observer, StepReport},
     };
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bitsback::data::Shape;
 use bitsback::internals::{
-    Examples, Material, Noise, Observer, State, StepReport, initial_network, initial_posterior,
-    train,
+    Examples, Material, Noise, Observer, Plan, State, StepReport, Target, initial_network,
+    initial_posterior, train,
 };
 use bitsback::job::{NetworkConfig, Preset, ShrinkConfig, VariationalConfig};
 use bitsback::pipeline::{DeviceName, TrainError};
@@ -97,7 +97,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let validation = examples.sample(1, args.seed);
     let material = Material::new(&examples, 0.0);
-    let end = train(&mut state, &config, args.seed, &material, &validation, &device, &mut clock);
+    let target = Target::default();
+    let plan = Plan { config: &config, seed: args.seed, target: &target };
+    let end = train(&mut state, plan, &material, &validation, &device, &mut clock);
     match clock.seconds {
         Some(seconds) => {
             println!("{}", serde_json::json!({ "seconds": seconds, "loss": clock.loss }));

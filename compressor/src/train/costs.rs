@@ -41,7 +41,7 @@ pub enum Cost {
 
 /// What a job says that costs follow from.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Target {
+pub struct Target {
     /// Whose instructions count.
     pub core: Core,
     /// RAM that its program gives for weights.
@@ -54,6 +54,19 @@ pub(crate) struct Target {
     pub limits: BitWidthConfig,
     /// Whether channels have steps of their own.
     pub per_channel: bool,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            core: Core::default(),
+            weights_ram_bytes: 0,
+            head: Head::default(),
+            bits: WeightBits::POSTERIOR,
+            limits: BitWidthConfig::default(),
+            per_channel: false,
+        }
+    }
 }
 
 /// One layer of a network.

@@ -41,7 +41,7 @@ pub struct Plan<'a> {
     /// Everything random follows from it.
     pub seed: u64,
     /// What groups' costs follow from.
-    pub(crate) target: &'a Target,
+    pub target: &'a Target,
 }
 
 /// Everything that resuming needs.
