@@ -56,7 +56,8 @@ pub struct GroupRecord {
     /// where removal is exact. None where it stays, or nothing was measured.
     pub effect: Option<f32>,
     /// What it saved when it left in `training`, with the groups that go together with it: bytes of the
-    /// file or predicted instructions, as `[variational] cost` says. None without such a cost, and where it left or stayed otherwise.
+    /// file or predicted instructions, as `[variational] cost` says. None without such a cost, and where it
+    /// left or stayed otherwise.
     pub saved: Option<f32>,
 }
 

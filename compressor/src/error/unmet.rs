@@ -21,7 +21,7 @@ pub enum Unmet {
     /// No way of storing the weights keeps within `[size]`.
     #[error(
         "[size] {what} = {limit} can't be kept: however the weights are stored, it takes {found}; \
-         allow more, or compress more ([variational.shrink] target_weights or target_macs)"
+         allow more, or compress more ([variational.shrink] target_weights, target_macs or target_instructions)"
     )]
     Size {
         /// The key.

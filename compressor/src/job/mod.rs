@@ -279,7 +279,7 @@ impl Job {
         let pace = self.finetune.pace(examples);
         (self.finetune.batch, self.finetune.epochs) = (Some(pace.batch), Some(pace.epochs));
         self.quantize =
-            self.quantize.resolve(examples, self.traces_front(), self.variational.is_bayesian());
+            self.quantize.resolve(examples, self.traces_front(), self.variational.has_kl());
         let mut counts = vec![0u32; dataset.classes.len()];
         for &example in &split.validation {
             let class = dataset.labels.get(example as usize).map_or(0, |&class| class as usize);
@@ -317,7 +317,8 @@ impl Job {
             if disagreement(model, dataset, &fitted, training).is_some() {
                 continue;
             }
-            let factor = fitted.multiple_of(normalization);
+            // Not where training would get the large numbers.
+            let factor = fitted.multiple_of(normalization).filter(|factor| *factor > 1.0);
             if factor.is_some_and(|factor| pretrained.divide_inputs(factor)) {
                 return Ok(());
             }

@@ -4,6 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::data;
+use crate::data::Values;
+use crate::graph::ops::Dense;
+use crate::graph::{Affine, Graph};
+use crate::numbers::{Range, Shape};
 
 fn parse(text: &str) -> Result<Job, JobError> {
     Job::parse(Path::new("jobs/a.toml"), text)
@@ -278,5 +282,38 @@ proptest! {
         ),
     ) {
         let _ = parse(&lines.join("\n"));
+    }
+}
+
+#[test]
+fn data_may_be_a_model_s_inputs_divided_by_one_number() {
+    let dataset = Dataset {
+        shape: Shape::Flat(2),
+        inputs: Values::Bytes(vec![0, 255]),
+        labels: vec![0],
+        classes: vec!["a".into(), "b".into()],
+        test_start: None,
+    };
+    let fit = |kind: NormalizationKind, high: f32| {
+        let mut network = Graph::of_input(vec![2]);
+        let affine = Affine { weight: vec![1.0, -2.0, 3.0, 0.5], bias: vec![0.25; 2] };
+        network.push("x", Dense {}, vec![0], vec![2], Some(affine));
+        let inputs = Some(Range { low: 0.0, high });
+        let mut model = PretrainedModel { network, inputs, layout: None };
+        let normalization = Normalization::fit(kind, &dataset, &[0]).unwrap();
+        let end = Job::default().fit_inputs(&mut model, &dataset, &normalization, &[0]);
+        let affine = model.network.parameters().next().unwrap().clone();
+        end.map(|()| affine)
+    };
+    let affine = fit(NormalizationKind::Unit, 255.0).unwrap();
+    assert!(
+        affine.weight.iter().zip([255.0, -510.0, 765.0, 127.5]).all(|(a, b)| (a - b).abs() < 0.01)
+    );
+    assert_eq!(affine.bias, [0.25; 2]);
+    assert_eq!(fit(NormalizationKind::None, 255.0).unwrap().weight, [1.0, -2.0, 3.0, 0.5]);
+    // Training would get the large numbers; and another offset is no factor.
+    for kind in [NormalizationKind::None, NormalizationKind::Symmetric] {
+        let Err(JobError::Inputs { fitting, .. }) = fit(kind, 1.0) else { panic!("{kind:?}") };
+        assert_eq!(fitting, [NormalizationKind::Unit]);
     }
 }

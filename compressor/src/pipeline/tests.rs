@@ -273,7 +273,7 @@ fn the_ledger_tells_how_widths_follow_from_the_posterior() {
     }
 }
 
-/// Groups leave for what they cost until the target is reached, and the ledger says what each saved.
+/// Groups leave for what they cost on the way to a target, and the ledger says what each saved.
 #[test]
 fn groups_leave_for_the_instructions_that_they_cost() {
     let trial = Trial::layers();

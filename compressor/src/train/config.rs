@@ -145,16 +145,16 @@ impl QuantizeConfig {
         Stage::QUANTIZE.pace(examples, self.batch, Some(self.epochs.unwrap_or(0)))
     }
 
-    /// Everything that is unset, for a job that traces a front or doesn't, and has a Bayesian stage or
+    /// Everything that is unset, for a job that traces a front or doesn't, and whose posterior has a prior or
     /// hasn't.
-    pub(crate) fn resolve(&self, examples: usize, traces_front: bool, is_bayesian: bool) -> Self {
+    pub(crate) fn resolve(&self, examples: usize, traces_front: bool, has_kl: bool) -> Self {
         let epochs = if traces_front { self.epochs } else { self.epochs.or(Some(0)) };
         let pace = Stage::QUANTIZE.pace(examples, self.batch, epochs);
         let rate = if traces_front && pace.epochs > 0 { RATE_OF_A_FRONT } else { 0.0 };
         Self {
             epochs: Some(pace.epochs),
             batch: Some(pace.batch),
-            bits: self.bits.clone().or(Some(WeightBits::of_a_job(is_bayesian))),
+            bits: self.bits.clone().or(Some(WeightBits::of_a_job(has_kl))),
             rate: self.rate.or(Some(rate)),
             ..self.clone()
         }

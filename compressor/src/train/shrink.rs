@@ -34,6 +34,8 @@ pub(crate) struct Removal {
     pub prune_score: Vec<Vec<f32>>,
     /// Share of the network's cost that leaves, where groups have one.
     pub saved: f64,
+    /// Whether groups that may have gone stayed, as the loss would have risen by too much.
+    pub refused: bool,
 }
 
 impl Removal {
@@ -137,6 +139,7 @@ pub(crate) fn harmless(
         effects: vec![0.0; prune_score.len()],
         prune_score,
         saved: 0.0,
+        refused: false,
     };
     let mut gone = 0.0;
     for tie in ties(&structure)?.iter().rev().filter(|tie| tie.removable) {
@@ -169,6 +172,7 @@ pub(crate) fn harmless(
             }
             fits
         });
+        removal.refused |= count < order.len();
         if let Some(Price { costs, cost, .. }) = terms.price {
             gone += costs.layers.get(layer).map_or(0.0, |of| of.instructions) * count as f64;
             removal.saved += costs.share(cost, layer) * count as f64;

@@ -121,6 +121,7 @@ pub fn train(
         state.confine(config);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
+        let instructions = state.costs.as_ref().map(|costs| costs.whole.instructions);
         if let Some(scope) = scope(config, state) {
             let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
             state.shrink(config, scope, &sample, device)?;
@@ -135,7 +136,7 @@ pub fn train(
             learning_rate: config.learning_rate.mean,
             validation: None,
             weights: weight_count(&state.network),
-            instructions: state.costs.as_ref().map(|costs| costs.whole.instructions),
+            instructions,
             groups: Vec::new(),
         };
         if state.step.is_multiple_of(per_epoch) {
@@ -263,11 +264,11 @@ impl State {
     /// The price of a removal, where groups cost something.
     fn price(&self, config: &VariationalConfig) -> Option<Price<'_>> {
         let costs = self.costs.as_ref().filter(|_| config.cost != Cost::None)?;
-        let excess = match self.excess(&config.shrink) {
-            0 => f64::INFINITY,
-            excess => excess as f64,
+        // Below the target, the price is the job's again.
+        let (excess, factor) = match self.excess(&config.shrink) {
+            0 => (f64::INFINITY, 1.0),
+            excess => (excess as f64, f64::from(self.doublings).exp2()),
         };
-        let factor = f64::from(self.doublings).exp2();
         Some(Price { costs, cost: config.cost, factor, excess })
     }
 
@@ -295,7 +296,9 @@ impl State {
         let saved: Vec<f32> = price.map_or(Vec::new(), |Price { costs, cost, .. }| {
             costs.layers.iter().map(|of| of.saved(cost) as f32).collect()
         });
-        if price.is_some() && removal.saved < LEAST_SAVED && self.excess(&config.shrink) > 0 {
+        // Where nothing was there to go, or all of it went, the price isn't what it takes.
+        let is_too_low = removal.refused && removal.saved < LEAST_SAVED;
+        if price.is_some() && is_too_low && self.excess(&config.shrink) > 0 {
             self.doublings = (self.doublings + 1).min(MAX_DOUBLINGS);
         }
         if removal.is_empty() {

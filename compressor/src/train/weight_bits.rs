@@ -27,9 +27,9 @@ impl WeightBits {
     /// From the posterior.
     pub(crate) const POSTERIOR: Self = Self::FromPosterior(FromPosterior::Posterior);
 
-    /// Those of a job that states none: only a Bayesian stage knows how certain weights are.
-    pub(crate) fn of_a_job(is_bayesian: bool) -> Self {
-        if is_bayesian { Self::POSTERIOR } else { Self::Given(vec![4]) }
+    /// Those of a job that states none: only a posterior that has a prior knows how certain weights are.
+    pub(crate) fn of_a_job(has_kl: bool) -> Self {
+        if has_kl { Self::POSTERIOR } else { Self::Given(vec![4]) }
     }
 
     /// The given width of each of `layers` layers; none where the posterior says.

@@ -3,7 +3,8 @@
 //! A prediction is a sum: the counts of a layer ([`counts`]) times what each of them takes on the path
 //! that the layer goes through the core's kernels. Counts follow the kernels' loops: `convolution` chooses
 //! as they do, `positions`, `squares`, `packed`, `vectors`, `products`, `lists`, `depthwise` and `copies` count
-//! turns, and `finish` what becomes of sums. `turns` says how an inference runs a model's operators. What a turn takes was solved for by least squares from
+//! turns, and `finish` what becomes of sums. `turns` says how an inference runs a model's operators. What a turn takes was
+//! solved for by least squares from
 //! layers that were counted under QEMU (`cargo xtask bench cost --fit`), and is a table of its own,
 //! `constants.tsv`. The command says how far predictions of other layers are from their counts.
 //!

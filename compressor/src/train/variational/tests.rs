@@ -45,17 +45,6 @@ fn shrinking_ends_at_its_targets() {
     }
 }
 
-fn target() -> Target {
-    Target {
-        core: crate::cost::Core::CortexM4,
-        weights_ram_bytes: 0,
-        head: crate::compile::Head::Logits,
-        bits: crate::train::WeightBits::POSTERIOR,
-        limits: crate::compile::widths::BitWidthConfig::default(),
-        per_channel: false,
-    }
-}
-
 fn config(target_instructions: u64) -> VariationalConfig {
     let shrink = ShrinkConfig {
         from_step: 2,
@@ -73,7 +62,7 @@ fn config(target_instructions: u64) -> VariationalConfig {
 #[test]
 fn shrinking_ends_at_its_instructions() {
     let mut state = state();
-    state.measure(&config(1), &target()).unwrap();
+    state.measure(&config(1), &Target::default()).unwrap();
     let now = state.costs.as_ref().unwrap().whole.instructions;
     for (wanted, scope_then) in [(0, Some(Scope::All)), (now - 1, Some(Scope::All)), (now, None)] {
         let shrink = ShrinkConfig { target_instructions: wanted, ..ShrinkConfig::default() };
@@ -90,7 +79,7 @@ fn shrinking_ends_at_its_instructions() {
 fn costs_weigh_the_kl_on_top_of_the_job_s_factors() {
     let mut state = state();
     let mut config = VariationalConfig { scale_weight: vec![3.0], ..config(0) };
-    state.measure(&config, &target()).unwrap();
+    state.measure(&config, &Target::default()).unwrap();
     let factors = state.costs.as_ref().unwrap().kl_factors(Cost::Instructions);
     assert!(factors[0] > 1.0 && factors[1] < 1.0, "{factors:?}");
     assert_eq!(state.scale_weights(&config), [3.0 * factors[0], factors[1]]);
@@ -122,7 +111,7 @@ fn examples() -> Examples {
 fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
     let examples = examples();
     let device = crate::device::DeviceName::default().open().unwrap().autodiff();
-    let (target, mut start) = (target(), state_of(24));
+    let (target, mut start) = (Target::default(), state_of(24));
     start.step = 0;
     start.measure(&config(1), &target).unwrap();
     let whole = start.costs.take().unwrap().whole.instructions;
@@ -148,4 +137,25 @@ fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
     // Bytes, as records of the ledger may hold what isn't a number.
     let bytes = |state: &State| postcard::to_stdvec(state).unwrap();
     assert_eq!(bytes(&broken), bytes(&straight));
+}
+
+#[test]
+fn a_price_doubles_only_where_it_kept_groups_that_could_go() {
+    let (examples, target) = (examples(), Target::default());
+    let device = crate::device::DeviceName::default().open().unwrap().autodiff();
+    let doublings = |floor: f32| {
+        let mut config = config(1).resolve_for(60, 24 * 9);
+        (config.shrink.floor, config.shrink.loss_rise) = (Some(floor), Some(vec![0.0]));
+        config.shrink.loss_ratio = 0.0;
+        let mut state = state_of(24);
+        state.step = 0;
+        let plan = Plan { config: &config, seed: 5, target: &target };
+        let material = Material::new(&examples, 0.0);
+        let mut observer = Until(12);
+        let end = train(&mut state, plan, &material, &examples, &device, &mut observer);
+        assert!(matches!(end, Err(TrainError::Interrupted)));
+        (state.doublings, state.removed.len())
+    };
+    assert_eq!(doublings(1_000.0), (0, 0));
+    assert!(doublings(-100.0).0 > 0);
 }

@@ -136,7 +136,7 @@ impl Cut {
         let wide = pixels(columns, across)?;
         // The whole of planes if there is room for that, and their weights.
         let whole = pixels(rows, rows.output)?.checked_mul(wide)?.checked_add(TAPS)?;
-        let most = (BYTES / QUAD).checked_div(whole)?.clamp(FEW, most / QUAD);
+        let most = (BYTES / QUAD).checked_div(whole)?.min(most / QUAD).max(FEW);
         let quads = channels / QUAD;
         let quads = quads.div_ceil(quads.div_ceil(most).max(1));
         let room = (BYTES / QUAD).checked_div(quads)?.checked_sub(TAPS)?;
