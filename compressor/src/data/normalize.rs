@@ -84,6 +84,7 @@ impl Normalization {
 
     /// What another normalisation's numbers are multiplied with to be this one's, if one factor does it
     /// for every channel.
+    #[cfg(feature = "training")]
     pub(crate) fn multiple_of(&self, other: &Self) -> Option<f32> {
         let mut factors = self.scale.iter().zip(&other.scale).map(|(own, other)| own / other);
         let factor = factors.next()?;
