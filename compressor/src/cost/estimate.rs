@@ -119,11 +119,7 @@ pub(crate) fn basis() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn golden(name: &str) -> Vec<u8> {
-        let path = format!("{}/../tests/golden/{name}/model.bbk", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read(path).unwrap()
-    }
+    use crate::cost::prediction::tests::golden;
 
     #[test]
     fn every_core_has_an_estimate_and_the_fastest_the_least() {

@@ -112,6 +112,11 @@ impl GroupCosts {
         }
     }
 
+    /// Instructions that leave with a group of a layer.
+    pub(crate) fn instructions(&self, layer: usize) -> f64 {
+        self.layers.get(layer).map_or(0.0, |of| of.instructions)
+    }
+
     /// The share of the network's cost that leaves with a group of a layer.
     pub(crate) fn share(&self, cost: Cost, layer: usize) -> f64 {
         self.layers.get(layer).map_or(0.0, |of| of.saved(cost)) / self.total(cost).max(1.0)
@@ -264,14 +269,7 @@ mod tests {
 
     /// For 4-bit weights on a core, without RAM for weights.
     fn target(core: Core) -> Target {
-        Target {
-            core,
-            weights_ram_bytes: 0,
-            head: Head::Logits,
-            bits: WeightBits::Given(vec![4]),
-            limits: BitWidthConfig::default(),
-            per_channel: false,
-        }
+        Target { core, bits: WeightBits::Given(vec![4]), ..Target::default() }
     }
 
     /// 64 features, 32 neurons, 10 classes.

@@ -98,7 +98,7 @@ impl Terms<'_> {
     /// Groups of a layer that may go at most, where `gone` instructions are gone already.
     fn most(&self, layer: usize, gone: f64) -> usize {
         let Some(Price { costs, excess, .. }) = self.price else { return usize::MAX };
-        let each = costs.layers.get(layer).map_or(0.0, |of| of.instructions);
+        let each = costs.instructions(layer);
         // Beyond every count where a group has none.
         ((excess - gone).max(0.0) / each).ceil() as usize
     }
@@ -174,7 +174,7 @@ pub(crate) fn harmless(
         });
         removal.refused |= count < order.len();
         if let Some(Price { costs, cost, .. }) = terms.price {
-            gone += costs.layers.get(layer).map_or(0.0, |of| of.instructions) * count as f64;
+            gone += costs.instructions(layer) * count as f64;
             removal.saved += costs.share(cost, layer) * count as f64;
         }
         let mut dead = vec![false; groups];

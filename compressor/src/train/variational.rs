@@ -121,7 +121,7 @@ pub fn train(
         state.confine(config);
         state.step += 1;
         state.loss = running(state.loss, loss, state.step);
-        let instructions = state.costs.as_ref().map(|costs| costs.whole.instructions);
+        let instructions = state.instructions();
         if let Some(scope) = scope(config, state) {
             let sample = examples.sample(config.shrink.examples, seed ^ SAMPLE_SEED ^ state.step);
             state.shrink(config, scope, &sample, device)?;
@@ -241,8 +241,7 @@ impl State {
     /// The predicted instructions, where they are above the target.
     pub(crate) fn missed(&mut self, plan: Plan<'_>) -> Result<Option<u64>, TrainError> {
         self.measure(plan.config, plan.target)?;
-        let instructions = self.costs.as_ref().map(|costs| costs.whole.instructions);
-        Ok(instructions.filter(|_| self.excess(&plan.config.shrink) > 0))
+        Ok(self.instructions().filter(|_| self.excess(&plan.config.shrink) > 0))
     }
 
     /// Factors on the KL of each layer's scales: the job's, and those of what groups cost.
@@ -254,11 +253,15 @@ impl State {
         costs.kl_factors(config.cost).into_iter().zip(given).map(|(a, b)| a * b).collect()
     }
 
+    /// The predicted instructions, where they matter and groups haven't left since.
+    fn instructions(&self) -> Option<u64> {
+        self.costs.as_ref().map(|costs| costs.whole.instructions)
+    }
+
     /// Instructions that the network has too many.
     fn excess(&self, shrink: &ShrinkConfig) -> u64 {
         let target = Some(shrink.target_instructions).filter(|target| *target > 0);
-        let whole = self.costs.as_ref().map_or(0, |costs| costs.whole.instructions);
-        target.map_or(0, |target| whole.saturating_sub(target))
+        target.map_or(0, |target| self.instructions().unwrap_or(0).saturating_sub(target))
     }
 
     /// The price of a removal, where groups cost something.

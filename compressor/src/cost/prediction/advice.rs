@@ -83,12 +83,8 @@ fn arrange(step: &mut Step, wanted: Layout) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::golden;
     use super::*;
-
-    fn golden(name: &str) -> Vec<u8> {
-        let path = format!("{}/../tests/golden/{name}/model.bbk", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read(path).unwrap()
-    }
 
     #[test]
     fn pairs_are_told_to_cores_that_take_rows() {

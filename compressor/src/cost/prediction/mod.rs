@@ -128,7 +128,7 @@ pub(crate) fn instructions(core: Core, layer: &Layer) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::path::{Form, Way};
     use super::*;
 
@@ -156,7 +156,8 @@ mod tests {
         }
     }
 
-    fn golden(name: &str) -> Vec<u8> {
+    /// The file of a golden model.
+    pub(crate) fn golden(name: &str) -> Vec<u8> {
         let path = format!("{}/../tests/golden/{name}/model.bbk", env!("CARGO_MANIFEST_DIR"));
         std::fs::read(path).unwrap()
     }

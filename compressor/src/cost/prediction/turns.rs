@@ -96,13 +96,9 @@ fn fits(op: &CodedConv2d, step: &Step, model: &Model<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::golden;
     use super::*;
     use bitsback_runtime::OpKind;
-
-    fn golden(name: &str) -> Vec<u8> {
-        let path = format!("{}/../tests/golden/{name}/model.bbk", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read(path).unwrap()
-    }
 
     #[test]
     fn a_pooling_is_done_by_the_convolution_before_it() {
