@@ -138,7 +138,7 @@ impl IntegerOperator for IntegerAvgPool2d {
             (q.abs() + 0.5 + TIE).floor().copysign(q) - zero_point
         };
         let means = avg_pool(x.first.image(), window, site.rows_and_columns());
-        let means = straight_through(means, |_, mean| (rounded(mean), 1.0));
+        let means = straight_through(means, &[()], |(), mean| (rounded(mean), 1.0));
         let [low, high] = centred(self.clamp, site.to());
         Some(Value::Image(means.clamp(low, high)))
     }
