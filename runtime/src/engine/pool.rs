@@ -2,10 +2,13 @@
 
 use super::plan::Needs;
 use super::worker::Scratch;
-use crate::arch::host::KernelSet;
+use crate::arch::host::{KernelSet, LANES};
 use crate::format::{Clamp, Tensor, Window};
 use crate::ops::{Axis, Mean, average};
 use crate::requantize::{Multiplier, requantize};
+
+/// Pixels of so few channels are shorter than what it takes to go from one to the next.
+const FEW_CHANNELS: usize = 2 * LANES;
 
 /// What becomes of a window's values.
 #[derive(Clone, Copy, Debug)]
@@ -62,9 +65,20 @@ impl Pooling {
         self.columns.input * self.channels
     }
 
+    /// Whether pixels are short, and each window has all of its columns.
+    fn is_narrow(&self) -> bool {
+        let Axis { size, stride, padding, dilation, input, output } = self.columns;
+        let last =
+            output.checked_sub(1).and_then(|last| last.checked_mul(stride)?.checked_add(size));
+        let is_whole = padding == 0 && dilation == 1 && last.is_some_and(|end| end <= input);
+        is_whole && self.channels <= FEW_CHANNELS
+    }
+
     pub(super) fn needs(&self) -> Needs {
         match self.fold {
-            Fold::Most(_) | Fold::Largest => Needs { values: self.row(), ..Needs::default() },
+            Fold::Most(_) | Fold::Largest => {
+                Needs { values: self.row() + LANES, ..Needs::default() }
+            }
             Fold::Mean(_) | Fold::Scaled { .. } => {
                 Needs { sums: self.row() + self.channels, ..Needs::default() }
             }
@@ -99,7 +113,7 @@ impl Pooling {
         }
     }
 
-    /// The largest value of each window; `line` is room for a row of the input.
+    /// The largest value of each window; `line` is room for a row of the input, and [`LANES`] more.
     pub(super) fn largest(
         &self,
         kernels: KernelSet,
@@ -108,15 +122,22 @@ impl Pooling {
         line: &mut [i8],
     ) {
         let (row, channels) = (self.row(), self.channels.max(1));
-        let Some(line) = line.get_mut(..row) else { return };
+        let Some((line, _)) = line.split_at_mut_checked(row + LANES) else { return };
         let lines = output.chunks_exact_mut((self.columns.output * channels).max(1));
+        let is_narrow = self.is_narrow();
+        let sizes = [channels, self.columns.size, self.columns.stride * channels];
         for (down, outputs) in lines.enumerate() {
             let (taps, top) = self.rows.taps(down);
             let mut rows = values.get(top * row..).unwrap_or_default().chunks_exact(row.max(1));
             let Some(first) = rows.next() else { return };
-            line.copy_from_slice(first);
+            let Some(maxima) = line.get_mut(..row) else { return };
+            maxima.copy_from_slice(first);
             for row in rows.take(taps.len().saturating_sub(1)) {
-                kernels.raise(line, row);
+                kernels.raise(maxima, row);
+            }
+            if is_narrow {
+                kernels.raise_pixels(line, sizes, outputs);
+                continue;
             }
             for (right, outputs) in outputs.chunks_exact_mut(channels).enumerate() {
                 let (taps, left) = self.columns.taps(right);

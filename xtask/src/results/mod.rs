@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::XtaskError;
 pub(crate) use cost::{CostRow, Missed};
 pub(crate) use decision::DecisionRow;
-pub(crate) use host::HostRow;
+pub(crate) use host::{DRAWN, HostRow};
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
 pub(crate) use storage::StorageRow;

@@ -23,6 +23,7 @@ pub(crate) mod shapes;
 mod slices;
 mod small_images;
 mod squares;
+mod vgg;
 mod wide;
 mod widths;
 

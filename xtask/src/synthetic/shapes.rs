@@ -10,7 +10,7 @@ use bitsback_runtime::requantize::Multiplier;
 use bitsback_runtime::{Op, Source, Tensor};
 
 use super::builder::{Kind, ModelBuilder, ModelBuilderError, multiplier};
-use super::mobilenet;
+use super::{mobilenet, vgg};
 
 const SEED: u64 = 0x5EED_0B17_5BAC_0002;
 /// Relu is a clamp at the zero point.
@@ -38,12 +38,19 @@ pub(crate) const SHAPES: [Shape; 9] = [
 ];
 
 /// Those that hosts are compared by.
-pub(crate) const HOST_SHAPES: [Shape; 5] = [
+pub(crate) const HOST_SHAPES: [Shape; 6] = [
     Shape { name: "lenet-300-100", draw: |s, l| dense_chain(s, l, 8, &LENET_300_100) },
     Shape { name: "lenet-5-20-50-500", draw: |s, l| lenet_5(s, l, [20, 50, 500]) },
     Shape { name: "resnet-8", draw: |s, l| resnet(s, l, [16, 32, 64]) },
     Shape { name: "ds-cnn", draw: ds_cnn },
     Shape { name: "mobilenet-v1-0.25-96", draw: mobilenet::draw },
+    Shape { name: "vgg-16", draw: |s, l| vgg::draw(s, l, &vgg::DENSE) },
+];
+
+/// What compression left of one of these in a paper, and which one that is.
+pub(crate) const PRUNED_SHAPES: [(Shape, &str); 2] = [
+    (Shape { name: "vgg-16-bc-gnj", draw: |s, l| vgg::draw(s, l, &vgg::BC_GNJ) }, "vgg-16"),
+    (Shape { name: "vgg-16-bc-ghs", draw: |s, l| vgg::draw(s, l, &vgg::BC_GHS) }, "vgg-16"),
 ];
 
 const LENET_300_100: [u16; 4] = [784, 300, 100, 10];
@@ -115,7 +122,7 @@ fn chosen(wanted: Layout, [rows, columns]: [usize; 2]) -> Layout {
 }
 
 /// A convolution; `channels` are the input's.
-fn conv(
+pub(super) fn conv(
     builder: &mut ModelBuilder,
     layout: Layout,
     (input, channels): (Source, usize),
@@ -141,6 +148,24 @@ pub(super) fn conv_op(
 ) -> Result<Source, ModelBuilderError> {
     let conv = conv(builder, layout, input, output, window)?;
     Ok(builder.op(Op::Conv2d(conv)))
+}
+
+/// The largest of two by two.
+pub(super) fn by_halves(output: Tensor) -> MaxPool2d {
+    let (input, window) = (Source::Previous, window(2, 2, 0));
+    MaxPool2d { input, output, window, clamp: Clamp::NONE }
+}
+
+/// A convolution and the pooling behind it as one operator; `previous` is what the convolution reads.
+pub(super) fn pooled(
+    builder: &mut ModelBuilder,
+    conv: &Conv2d,
+    pool: &MaxPool2d,
+    previous: &Tensor,
+) -> Result<(), ModelBuilderError> {
+    let fused = Conv2dMaxPool2d::fuse(conv, pool, previous).ok_or(ModelBuilderError::Fuse)?;
+    builder.op(Op::Conv2dMaxPool2d(fused));
+    Ok(())
 }
 
 pub(super) fn window(size: u16, stride: u16, padding: u16) -> Window {
@@ -189,11 +214,7 @@ fn lenet_5(
         let convolved = ModelBuilder::at(0, &[image[0] * 2, image[1] * 2, image[2]], ZERO_POINT);
         let conv = conv(builder, layout, (Source::Previous, channels), convolved, window(5, 1, 0))?;
         let output = chain.tensor(image);
-        let (input, window) = (Source::Previous, window(2, 2, 0));
-        let pool = MaxPool2d { input, output: output.clone(), window, clamp: Clamp::NONE };
-        let fused =
-            Conv2dMaxPool2d::fuse(&conv, &pool, &previous).ok_or(ModelBuilderError::Fuse)?;
-        builder.op(Op::Conv2dMaxPool2d(fused));
+        pooled(builder, &conv, &by_halves(output.clone()), &previous)?;
         previous = output;
     }
     let output = chain.tensor(&[c]);
@@ -333,8 +354,19 @@ mod tests {
 
     #[test]
     fn shapes_of_hosts_are_models() {
-        let expected = [266_200, 2_293_000, 12_501_632, 2_656_768, 7_489_664];
-        for (shape, macs) in HOST_SHAPES.into_iter().zip(expected) {
+        let expected = [
+            266_200,
+            2_293_000,
+            12_501_632,
+            2_656_768,
+            7_489_664,
+            313_463_808,
+            141_501_483,
+            121_945_424,
+        ];
+        let shapes = HOST_SHAPES.into_iter().chain(PRUNED_SHAPES.map(|(shape, _)| shape));
+        assert_eq!(shapes.clone().count(), expected.len());
+        for (shape, macs) in shapes.zip(expected) {
             let bytes = shape.model(Layout::RowMajor).unwrap();
             let model = Model::parse(&bytes).unwrap();
             assert_eq!(model.macs(), macs, "{}", shape.name);
@@ -342,6 +374,13 @@ mod tests {
             let is_softmax = model.ops().last().is_some_and(|step| step.kind() == OpKind::Softmax);
             let scale = if is_softmax { 1.0 / 256.0 } else { 1.0 };
             assert_eq!(model.meta().output_scale, scale, "{}", shape.name);
+        }
+    }
+
+    #[test]
+    fn pruned_shapes_have_a_dense_one() {
+        for (_, dense) in PRUNED_SHAPES {
+            assert!(HOST_SHAPES.iter().any(|shape| shape.name == dense));
         }
     }
 }

@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 
 use super::avx2;
 use super::bodies::{compiled_for, in_tiles};
-use super::panel::{Elements, FinishLine, GROUP, LANES, Line};
+use super::panel::{Elements, FinishLine, GROUP, LANES, Line, Panel};
 use super::sum::Sum;
 use super::walk::Job;
 use crate::arch::addition::LEFT_SHIFT;
@@ -110,14 +110,51 @@ fn tile<const LINES: usize, const POSITIONS: usize>(
             done[position][line] = sums[position][line];
         }
     }
-    for position in 0..POSITIONS {
-        let mut steps = done[position];
-        for line in 0..LINES {
-            steps[line] = scale(steps[line], &finish[line], panel.is_easy);
+    finish_tile(&done, panel, [start, count], finish, to, outputs);
+}
+
+/// Finishes the sums of `LINES` blocks, from row `start` on, which have `count` rows.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn finish_tile<const LINES: usize, const POSITIONS: usize>(
+    sums: &[[__m512i; LINES]; POSITIONS],
+    panel: &Panel,
+    [start, count]: [usize; 2],
+    finish: &[FinishLine; LINES],
+    to: &[usize; POSITIONS],
+    outputs: &mut [i8],
+) {
+    // Positions that four vectors are of, which are packed together.
+    let together = 4 / LINES;
+    if !POSITIONS.is_multiple_of(together) {
+        for position in 0..POSITIONS {
+            let mut steps = sums[position];
+            for line in 0..LINES {
+                steps[line] = scale(steps[line], &finish[line], panel.is_easy);
+            }
+            let start = to[position] + start;
+            let Some(outputs) = outputs.get_mut(start..start + count) else { return };
+            write(narrow(&steps, panel.zero_point, panel.clamp), outputs);
         }
-        let start = to[position] + start;
-        let Some(outputs) = outputs.get_mut(start..start + count) else { return };
-        store(&steps, panel.zero_point, panel.clamp, outputs);
+        return;
+    }
+    for first in (0..POSITIONS).step_by(together) {
+        let mut steps = [_mm512_setzero_si512(); 4];
+        for number in 0..4 {
+            let (position, line) = (first + number / LINES, number % LINES);
+            steps[number] = scale(sums[position][line], &finish[line], panel.is_easy);
+        }
+        let bytes = narrow(&steps, panel.zero_point, panel.clamp);
+        let parts = match LINES {
+            1 => quarters(bytes),
+            2 => [bytes, _mm512_shuffle_i64x2::<0b1110>(bytes, bytes), bytes, bytes],
+            _ => [bytes; 4],
+        };
+        for number in 0..together {
+            let start = to[first + number] + start;
+            let Some(outputs) = outputs.get_mut(start..start + count) else { return };
+            write(parts[number], outputs);
+        }
     }
 }
 
@@ -148,12 +185,13 @@ fn channels_tile<const POSITIONS: usize>(
 ) {
     let panel = job.panel;
     let positions = job.positions::<POSITIONS>(at);
+    let finish = panel.finish.get(block..).and_then(<[_]>::first_chunk::<1>);
     let (Some(finish), Some(&start), Some([from, to])) =
-        (panel.finish.get(block), panel.starts.get(block), positions)
+        (finish, panel.starts.get(block), positions)
     else {
         return;
     };
-    let mut sums = [load(&finish.start); POSITIONS];
+    let mut sums = [load(&finish[0].start); POSITIONS];
     let lines = panel.block(block);
     for (number, &segment) in job.segments.iter().enumerate() {
         let Some(line) = lines.get(number) else { return };
@@ -169,38 +207,11 @@ fn channels_tile<const POSITIONS: usize>(
         }
     }
     let count = panel.rows_from(block).min(LANES);
-    let mut done = [_mm512_setzero_si512(); POSITIONS];
+    let mut done = [[_mm512_setzero_si512(); 1]; POSITIONS];
     for position in 0..POSITIONS {
-        done[position] = sums[position];
+        done[position][0] = sums[position];
     }
-    if POSITIONS.is_multiple_of(4) && count == LANES {
-        for first in (0..POSITIONS).step_by(4) {
-            let mut steps = [_mm512_setzero_si512(); 4];
-            for number in 0..4 {
-                steps[number] = scale(done[first + number], finish, panel.is_easy);
-            }
-            let bytes = narrow(&steps, panel.zero_point, panel.clamp);
-            let quarters = [
-                _mm512_castsi512_si128(bytes),
-                _mm512_extracti32x4_epi32::<1>(bytes),
-                _mm512_extracti32x4_epi32::<2>(bytes),
-                _mm512_extracti32x4_epi32::<3>(bytes),
-            ];
-            for number in 0..4 {
-                let start = to[first + number] + start;
-                let Some(outputs) = outputs.get_mut(start..start + LANES) else { return };
-                // SAFETY: there are sixteen places.
-                unsafe { _mm_storeu_si128(outputs.as_mut_ptr().cast(), quarters[number]) };
-            }
-        }
-        return;
-    }
-    for position in 0..POSITIONS {
-        let steps = scale(done[position], finish, panel.is_easy);
-        let start = to[position] + start;
-        let Some(outputs) = outputs.get_mut(start..start + count) else { return };
-        store(&[steps], panel.zero_point, panel.clamp, outputs);
-    }
+    finish_tile(&done, panel, [start, count], finish, to, outputs);
 }
 
 /// As [`super::KernelSet::add`].
@@ -222,7 +233,7 @@ pub(super) fn add(sum: &Sum, [a, b]: [&[i8]; 2], outputs: &mut [i8]) {
             steps[line] = scale(parts, &sum.result, sum.is_easy);
         }
         let Some(outputs) = outputs.get_mut(at..at + VALUES) else { return };
-        store(&steps, sum.zero_point, sum.clamp, outputs);
+        write(narrow(&steps, sum.zero_point, sum.clamp), outputs);
         at += VALUES;
     }
     sum.each([a, b], outputs, at);
@@ -285,17 +296,23 @@ fn narrow<const LINES: usize>(steps: &[__m512i; LINES], zero_point: i8, clamp: C
     _mm512_min_epi8(bytes, _mm512_set1_epi8(clamp.max))
 }
 
-/// Stores up to 64 outputs in a row, as many as there are places.
+/// A vector's quarters, each where the first one is.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn store<const LINES: usize>(
-    steps: &[__m512i; LINES],
-    zero_point: i8,
-    clamp: Clamp,
-    outputs: &mut [i8],
-) {
-    let bytes = narrow(steps, zero_point, clamp);
-    let count = outputs.len().min(LINES * LANES);
+#[target_feature(enable = "avx512f")]
+fn quarters(bytes: __m512i) -> [__m512i; 4] {
+    [
+        bytes,
+        _mm512_castsi128_si512(_mm512_extracti32x4_epi32::<1>(bytes)),
+        _mm512_castsi128_si512(_mm512_extracti32x4_epi32::<2>(bytes)),
+        _mm512_castsi128_si512(_mm512_extracti32x4_epi32::<3>(bytes)),
+    ]
+}
+
+/// Writes up to 64 outputs in a row, as many as there are places.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn write(bytes: __m512i, outputs: &mut [i8]) {
+    let count = outputs.len().min(4 * LANES);
     let to = outputs.as_mut_ptr();
     // SAFETY: as many bytes are written as there are places.
     unsafe {

@@ -3,7 +3,7 @@
 //! Loops count, and slices are cut to one length before: iterators that are zipped are calls of
 //! functions where a program is built without link-time optimisation, and are never vectorised there.
 
-use super::panel::Elements;
+use super::panel::{Elements, LANES};
 use crate::format::Clamp;
 
 #[inline(always)]
@@ -60,6 +60,33 @@ pub(super) fn raise(most: &mut [i8], values: &[i8]) {
 }
 
 #[inline(always)]
+pub(super) fn raise_pixels(line: &[i8], [channels, taps, step]: [usize; 3], most: &mut [i8]) {
+    let pixels = most.len().checked_div(channels).unwrap_or_default();
+    for pixel in 0..pixels {
+        for first in (0..channels).step_by(LANES) {
+            let (from, to) = (pixel * step + first, pixel * channels + first);
+            let mut largest = [i8::MIN; LANES];
+            for tap in 0..taps {
+                let values = line.get(from + tap * channels..);
+                let Some(values) = values.and_then(<[_]>::first_chunk::<LANES>) else { return };
+                for at in 0..LANES {
+                    largest[at] = largest[at].max(values[at]);
+                }
+            }
+            // What isn't the pixel's is written over by the next one.
+            match most.get_mut(to..).and_then(<[_]>::first_chunk_mut) {
+                Some(place) => *place = largest,
+                None => {
+                    let count = (channels - first).min(LANES);
+                    let Some(place) = most.get_mut(to..to + count) else { return };
+                    place.copy_from_slice(&largest[..count]);
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
 pub(super) fn limit(values: &mut [i8], clamp: Clamp) {
     for x in values {
         *x = (*x).max(clamp.min).min(clamp.max);
@@ -86,6 +113,11 @@ macro_rules! compiled_for {
         $(#[target_feature(enable = $features)])?
         pub(super) fn raise(most: &mut [i8], values: &[i8]) {
             $crate::arch::host::bodies::raise(most, values);
+        }
+
+        $(#[target_feature(enable = $features)])?
+        pub(super) fn raise_pixels(line: &[i8], sizes: [usize; 3], most: &mut [i8]) {
+            $crate::arch::host::bodies::raise_pixels(line, sizes, most);
         }
 
         $(#[target_feature(enable = $features)])?

@@ -165,6 +165,13 @@ impl KernelSet {
         call!(self, raise(most, values));
     }
 
+    /// The largest value of each channel in each window over a line of pixels, for few channels: `sizes` are
+    /// channels, pixels of a window, and values from a window to the next. There are as many windows as
+    /// `most` has pixels. [`LANES`] values more than the line's must be there, whatever they are.
+    pub(crate) fn raise_pixels(self, line: &[i8], sizes: [usize; 3], most: &mut [i8]) {
+        call!(self, raise_pixels(line, sizes, most));
+    }
+
     /// Limits values.
     pub(crate) fn limit(self, values: &mut [i8], clamp: crate::format::Clamp) {
         call!(self, limit(values, clamp));
