@@ -1,0 +1,179 @@
+//! A model that arrives in pieces, and goes on arriving after a reset.
+
+use crate::HEAD_LEN;
+use crate::error::Error;
+use crate::flash::{BLOCK, ERASED, MappedFlash, erase, page_len, program};
+use crate::gate::Gate;
+use crate::slots::{Outcome, Slots};
+use crate::state::{Other, State, model_part};
+
+/// How far this start has come.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// Bytes of the slot that are written.
+    at: u32,
+    /// Bytes of the slot when all is there.
+    end: u32,
+    /// What doesn't fill a block yet.
+    block: [u8; BLOCK],
+    filled: usize,
+}
+
+impl Cursor {
+    fn new(at: u32, end: u32) -> Self {
+        Self { at, end, block: [ERASED; BLOCK], filled: 0 }
+    }
+
+    fn received(&self) -> u32 {
+        self.at.saturating_add(self.filled as u32)
+    }
+}
+
+impl<F: MappedFlash, G: Gate> Slots<F, G> {
+    /// Begins to stage the model that a head announces, or goes on with it, and gives the number of its bytes that
+    /// are there already: those from there on are sent to [`Self::write`]. After a reset that is the last
+    /// note of progress, of which a slot's length has at most 16.
+    ///
+    /// The gate has checked the head's signature, and the version is above all that this device has tried,
+    /// before anything is erased. From then on the model that was here is gone, and with it the way back of one that is
+    /// confirmed.
+    ///
+    /// # Errors
+    /// When the gate refuses the head, its version is too low, the model too long, or the other slot in use by
+    /// a trial or by this start.
+    pub fn begin(&mut self, head: &[u8]) -> Outcome<u32, F, G> {
+        self.cursor = None;
+        let len = head.len() as u32;
+        if head.len() > HEAD_LEN {
+            return Err(Error::Length { len, room: HEAD_LEN as u32 });
+        }
+        let announced = self.gate.announced(head).map_err(Error::Refused)?;
+        let (found, floor) = (announced.version, self.state.floor);
+        if found <= floor {
+            return Err(Error::Version { found, floor });
+        }
+        let (len, room) = (announced.model_len, self.layout.room());
+        if len == 0 || len > room {
+            return Err(Error::Length { len, room });
+        }
+        let slot = self.state.other_slot();
+        if matches!(self.state.other, Other::Trial { .. }) || self.runs_in(slot) {
+            return Err(Error::InUse);
+        }
+        let end = len.saturating_add(HEAD_LEN as u32);
+        if let Other::Staging { received } = self.state.other
+            && self.is_resumable(head, received, end)
+        {
+            self.cursor = Some(Cursor::new(received, end));
+            return Ok(model_part(received));
+        }
+        self.note_received(0)?;
+        let mut cursor = Cursor::new(0, end);
+        self.push(&mut cursor, head)?;
+        for _ in head.len()..HEAD_LEN {
+            self.push(&mut cursor, &[ERASED])?;
+        }
+        self.cursor = Some(cursor);
+        Ok(0)
+    }
+
+    /// Takes the next bytes of the model that [`Self::begin`] has begun, as many as there are.
+    ///
+    /// # Errors
+    /// When they are more than announced, or the flash fails; begin again after the latter.
+    pub fn write(&mut self, bytes: &[u8]) -> Outcome<(), F, G> {
+        let mut cursor = self.cursor.take().ok_or(Error::NothingStaged)?;
+        let room = cursor.end.saturating_sub(cursor.received()) as usize;
+        if bytes.len() > room {
+            let len = model_part(cursor.end);
+            let received = model_part(cursor.received()).saturating_add(bytes.len() as u32);
+            self.cursor = Some(cursor);
+            return Err(Error::Incomplete { received, len });
+        }
+        self.push(&mut cursor, bytes)?;
+        self.cursor = Some(cursor);
+        Ok(())
+    }
+
+    /// Ends the staging of a model whose bytes are all there: [`Self::activate`] may follow, now or after any
+    /// number of starts.
+    ///
+    /// # Errors
+    /// When bytes are missing, or the flash fails; begin again after the latter.
+    pub fn finish(&mut self) -> Outcome<(), F, G> {
+        let mut cursor = self.cursor.take().ok_or(Error::NothingStaged)?;
+        let (received, end) = (cursor.received(), cursor.end);
+        if received != end {
+            self.cursor = Some(cursor);
+            return Err(Error::Incomplete { received: model_part(received), len: model_part(end) });
+        }
+        if cursor.filled > 0 {
+            let whole = cursor.filled.next_multiple_of(F::WRITE_SIZE);
+            self.flush(&mut cursor, whole)?;
+        }
+        if self.state.other != (Other::Staging { received: end }) {
+            self.note_received(end)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of the model being staged that a reset wouldn't cost; `None` when none is.
+    pub fn received(&self) -> Option<u32> {
+        match self.state.other {
+            Other::Staging { received } => Some(model_part(received)),
+            _ => None,
+        }
+    }
+
+    /// Whether the slot has this head, and so many bytes behind it; progress is noted at whole pages, and when
+    /// all is there.
+    fn is_resumable(&self, head: &[u8], received: u32, end: u32) -> bool {
+        let start = self.layout.slot(self.state.other_slot());
+        let there =
+            self.flash.slice(start, HEAD_LEN).and_then(|there| there.split_at_checked(head.len()));
+        let is_whole = received & page_len::<F>().wrapping_sub(1) == 0 && received < end;
+        received >= HEAD_LEN as u32
+            && (is_whole || received == end)
+            && there
+                .is_some_and(|(same, rest)| same == head && rest.iter().all(|&byte| byte == ERASED))
+    }
+
+    /// Writes bytes, block by block.
+    fn push(&mut self, cursor: &mut Cursor, bytes: &[u8]) -> Outcome<(), F, G> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let free = cursor.block.get_mut(cursor.filled..).unwrap_or_default();
+            let count = free.len().min(rest.len());
+            let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            free.iter_mut().zip(now).for_each(|(to, &from)| *to = from);
+            cursor.filled = cursor.filled.saturating_add(count);
+            rest = later;
+            if cursor.filled == BLOCK {
+                self.flush(cursor, BLOCK)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the first `len` bytes of the block. A page is erased when its first block comes, never before: what
+    /// is found there after a reset counts for nothing.
+    fn flush(&mut self, cursor: &mut Cursor, len: usize) -> Outcome<(), F, G> {
+        let offset = self.layout.slot(self.state.other_slot()).saturating_add(cursor.at);
+        if cursor.at & page_len::<F>().wrapping_sub(1) == 0 {
+            erase(&mut self.flash, offset)?;
+        }
+        program(&mut self.flash, offset, cursor.block.get(..len).unwrap_or_default())?;
+        cursor.at = cursor.at.saturating_add(len as u32).min(cursor.end);
+        cursor.block = [ERASED; BLOCK];
+        cursor.filled = 0;
+        let is_step = cursor.at & self.layout.step::<F>().wrapping_sub(1) == 0;
+        if is_step && cursor.at < cursor.end {
+            self.note_received(cursor.at)?;
+        }
+        Ok(())
+    }
+
+    fn note_received(&mut self, received: u32) -> Outcome<(), F, G> {
+        self.keep(State { other: Other::Staging { received }, ..self.state })
+    }
+}
