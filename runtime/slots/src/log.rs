@@ -69,6 +69,8 @@ struct Record {
 #[derive(Clone, Copy, Default)]
 struct Contents {
     newest: Option<Record>,
+    /// The number of the newest sealed record.
+    sealed: Option<u32>,
     /// Whether there is anything behind the newest record, or without one.
     has_remains: bool,
 }
@@ -77,10 +79,10 @@ impl Contents {
     /// Of two pages, the one with more is kept: sealed before unsealed; of sealed ones, the newest; of
     /// unsealed ones, the oldest, since it was complete when the other was begun.
     fn rank(&self) -> Option<(bool, u32)> {
-        self.newest.map(|newest| match newest.is_sealed {
-            true => (true, newest.number),
-            false => (false, !newest.number),
-        })
+        match self.sealed {
+            Some(number) => Some((true, number)),
+            None => self.number().map(|number| (false, !number)),
+        }
     }
 
     fn number(&self) -> Option<u32> {
@@ -196,7 +198,9 @@ fn read<F: NorFlash>(flash: &mut F, start: u32) -> Contents {
         });
         match record {
             Some(record) => {
-                contents = Contents { newest: Some(record), has_remains: false };
+                contents.sealed = contents.sealed.max(record.is_sealed.then_some(record.number));
+                contents.newest = Some(record);
+                contents.has_remains = false;
             }
             None => contents.has_remains |= !is_read || bytes.iter().any(|&byte| byte != ERASED),
         }

@@ -2,6 +2,9 @@
 
 mod power;
 
+use proptest::prelude::*;
+
+use power::draw::Cases;
 use power::flash::{Cut, Moment};
 use power::scenario::Scenario;
 use power::{Case, PAGES, WRITES};
@@ -38,10 +41,37 @@ fn every_operation(page: usize, write: usize, scenario: &Scenario) -> u64 {
 #[test]
 fn power_goes_once_at_every_operation() {
     let scenario = Scenario::whole(1_024);
-    let cases: u64 = [(256, 8), (256, 32), (1024, 4), (4096, 16)]
+    let cases: u64 = [(256, 8), (256, 32), (4096, 4)]
         .into_iter()
         .map(|(page, write)| every_operation(page, write, &scenario))
         .sum();
-    eprintln!("{cases} cases");
     assert!(cases > 10_000);
+}
+
+/// Pairs, on every kind of flash; `cargo xtask slots` draws millions, and larger models.
+#[test]
+fn power_goes_twice() {
+    let cases = Cases::up_to(4_096);
+    (0..3_000).for_each(|number| cases.run(number, 2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Any goals in any order, cut anywhere, any number of times.
+    #[test]
+    fn devices_live_on(
+        kinds in prop::collection::vec(0_u64..9, 1..12),
+        steps in prop::collection::vec((0_u64..4_000, 0_usize..4), 0..3),
+        (page, write) in (0_usize..4, 0_usize..4),
+        seed in any::<u64>(),
+    ) {
+        let scenario = Scenario::of(1_024, &kinds);
+        let mut steps = steps;
+        steps.sort_unstable();
+        let moments = [Moment::Before, Moment::During, Moment::During, Moment::After];
+        let cuts = steps.into_iter().map(|(step, kind)| Cut { step, moment: moments[kind] });
+        let (page, write, cuts) = (PAGES[page], WRITES[write], cuts.collect());
+        Case { page, write, scenario: &scenario, seed, cuts }.run();
+    }
 }

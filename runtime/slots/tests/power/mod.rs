@@ -9,8 +9,10 @@
 #![allow(missing_docs, reason = "of interest here alone")]
 
 pub mod device;
+pub mod draw;
 pub mod expected;
 pub mod flash;
+pub mod garbage;
 pub mod package;
 pub mod random;
 pub mod scenario;

@@ -80,7 +80,9 @@ impl Scenario {
                 }
                 kind => {
                     update.end = update.package.spoil(kind);
-                    old = update.package.clone();
+                    if !matches!(update.end, End::Damaged(_)) {
+                        old = update.package.clone();
+                    }
                     Goal::Update(Box::new(update))
                 }
             };
