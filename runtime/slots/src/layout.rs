@@ -64,6 +64,10 @@ impl Layout {
 
     /// The bytes from one note of progress to the next: whole pages, and a power of two.
     pub(crate) fn step<F: NorFlash>(&self) -> u32 {
-        (self.slot_len / STEPS).next_power_of_two().max(page_len::<F>())
+        let mut step = page_len::<F>();
+        while step < self.slot_len / STEPS {
+            step = step.wrapping_mul(2);
+        }
+        step
     }
 }

@@ -12,24 +12,31 @@
 //!   another unit than its fields, so that one which was cut off can't read as erased now and as sound later. Where there is anything behind the newest record that is neither
 //!   erased nor sealed, the state that was read is written once more before anybody acts upon it.
 
+use core::mem;
+
+use bitsback_runtime::format::crc32;
 use embedded_storage::nor_flash::NorFlash;
 
 use crate::error::Fault;
 use crate::flash::{BLOCK, ERASED, erase, page_len, program};
-use crate::state::{STATE_LEN, State};
+use crate::state::{STATE_WORDS, State};
 
 /// A record's number is far below this: a flash with a million cycles doesn't get there. Bytes by chance may.
 const MAX_NUMBER: u32 = 1 << 31;
+/// Words of the longest record: fields, checksum and seal, each a unit of the largest flash.
+const MAX_RECORD_WORDS: usize = 3 * BLOCK / 4;
+/// A record before it is written.
+type Buffer = [[u8; 4]; MAX_RECORD_WORDS];
 
 /// The two pages, and what this start knows of them.
 #[derive(Debug)]
 pub(crate) struct Log {
     /// The first page.
     start: u32,
-    /// The page that isn't erased next.
-    kept: Page,
-    /// Where in it the next record goes: known only once this start has written one.
-    next: Option<u32>,
+    /// What is added to it for the page that isn't erased next: nothing, or a page.
+    kept: u32,
+    /// Where in it the next record goes; 0 until this start has written one.
+    next: u32,
     /// The highest number that the flash may hold.
     number: u32,
 }
@@ -42,103 +49,63 @@ pub(crate) struct Found {
     pub(crate) is_unsettled: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Page {
-    First,
-    Second,
-}
-
-impl Page {
-    fn other(self) -> Self {
-        match self {
-            Self::First => Self::Second,
-            Self::Second => Self::First,
-        }
-    }
-}
-
-/// A record as it was read.
-#[derive(Clone, Copy)]
-struct Record {
-    number: u32,
-    state: State,
-    is_sealed: bool,
-}
-
 /// A page as it was read.
 #[derive(Clone, Copy, Default)]
 struct Contents {
-    newest: Option<Record>,
-    /// The number of the newest sealed record.
-    sealed: Option<u32>,
+    /// The number of the newest record, 0 without one.
+    newest: u32,
+    /// The number of the newest sealed record, 0 without one.
+    sealed: u32,
     /// Whether there is anything behind the newest record, or without one.
     has_remains: bool,
 }
 
 impl Contents {
-    /// Of two pages, the one with more is kept: sealed before unsealed; of sealed ones, the newest; of
+    /// Of two pages, the one with more is kept: sealed records before unsealed; of sealed ones, the newest; of
     /// unsealed ones, the oldest, since it was complete when the other was begun.
-    fn rank(&self) -> Option<(bool, u32)> {
-        match self.sealed {
-            Some(number) => Some((true, number)),
-            None => self.number().map(|number| (false, !number)),
+    fn rank(&self) -> u32 {
+        match (self.sealed, self.newest) {
+            (0, 0) => 0,
+            (0, newest) => MAX_NUMBER.wrapping_sub(newest),
+            (sealed, _) => MAX_NUMBER | sealed,
         }
     }
-
-    fn number(&self) -> Option<u32> {
-        self.newest.map(|newest| newest.number)
-    }
 }
 
-/// Bytes of a record's fields, in front of its checksum.
-const FIELDS_LEN: usize = STATE_LEN - 4;
-/// The longest record: fields, checksum and seal, each a unit of the largest flash.
-const MAX_RECORD_LEN: usize = 3 * BLOCK;
-
-/// Where the checksum is: behind the fields, and never in their first unit.
+/// The word of a record that holds its checksum: behind the fields, and never in their first unit.
 const fn checksum_at<F: NorFlash>() -> usize {
-    if FIELDS_LEN > F::WRITE_SIZE { FIELDS_LEN } else { F::WRITE_SIZE }
+    if STATE_WORDS * 4 > F::WRITE_SIZE { STATE_WORDS } else { F::WRITE_SIZE / 4 }
 }
 
-/// The units of fields and checksum.
+/// The bytes of fields and checksum, whole units.
 const fn body_len<F: NorFlash>() -> usize {
-    (checksum_at::<F>() + STATE_LEN - FIELDS_LEN).next_multiple_of(F::WRITE_SIZE)
-}
-
-/// Where in a record each byte of a state goes.
-fn places<F: NorFlash>() -> impl Iterator<Item = usize> {
-    (0..FIELDS_LEN).chain(checksum_at::<F>()..)
+    (checksum_at::<F>() * 4 + 4).next_multiple_of(F::WRITE_SIZE)
 }
 
 /// A record with its seal.
-const fn record_len<F: NorFlash>() -> usize {
-    body_len::<F>() + F::WRITE_SIZE
+const fn record_len<F: NorFlash>() -> u32 {
+    (body_len::<F>() + F::WRITE_SIZE) as u32
 }
 
 impl Log {
     /// Reads the two pages that begin at `start`.
     pub(crate) fn open<F: NorFlash>(flash: &mut F, start: u32) -> (Self, Found) {
-        let mut log = Self { start, kept: Page::Second, next: None, number: 0 };
-        let first = read(flash, log.place::<F>(Page::First));
-        let second = read(flash, log.place::<F>(Page::Second));
-        if first.rank() > second.rank() {
-            log.kept = Page::First;
-        }
-        let (newest, older) = match first.number() > second.number() {
-            true => (first, second),
-            false => (second, first),
+        let mut newest = None;
+        let [first, second] =
+            [0, page_len::<F>()].map(|page| read(flash, start.saturating_add(page), &mut newest));
+        let kept = if first.rank() > second.rank() { 0 } else { page_len::<F>() };
+        let (last, other) =
+            if first.newest > second.newest { (first, second) } else { (second, first) };
+        let is_unsettled = last.newest != last.sealed
+            || last.has_remains
+            || other.newest == 0 && other.has_remains;
+        let number = match newest {
+            // One more may have been begun behind it.
+            Some((number, _)) => number.saturating_add(1),
+            None => 0,
         };
-        let is_unsettled = match newest.newest {
-            Some(record) => {
-                // One more may have been begun behind it.
-                log.number = record.number.saturating_add(1);
-                !record.is_sealed
-                    || newest.has_remains
-                    || older.newest.is_none() && older.has_remains
-            }
-            None => newest.has_remains || older.has_remains,
-        };
-        (log, Found { state: newest.newest.map(|record| record.state), is_unsettled })
+        let state = newest.map(|(_, state)| state);
+        (Self { start, kept, next: 0, number }, Found { state, is_unsettled })
     }
 
     /// Keeps a state. When this has returned, every later start reads it, until another is kept; when it
@@ -149,60 +116,61 @@ impl Log {
         state: &State,
     ) -> Result<(), Fault<F::Error>> {
         self.number = self.number.saturating_add(1);
-        let fits = |&at: &u32| at.saturating_add(record_len::<F>() as u32) <= page_len::<F>();
-        // Taken: after an error it isn't known what is there.
-        let (page, at) = match self.next.take().filter(fits) {
-            Some(at) => (self.kept, at),
-            None => {
-                let page = self.kept.other();
-                erase(flash, self.place::<F>(page))?;
-                (page, 0)
-            }
-        };
-        let offset = self.place::<F>(page).saturating_add(at);
-        let mut buffer = [ERASED; MAX_RECORD_LEN];
-        let body = buffer.get_mut(..body_len::<F>()).unwrap_or_default();
-        let bytes = state.encode(self.number);
-        for (&byte, to) in bytes.iter().zip(places::<F>()) {
-            body.get_mut(to).into_iter().for_each(|place| *place = byte);
+        // After an error it isn't known what is there.
+        let mut at = mem::take(&mut self.next);
+        let mut page = self.kept;
+        if at == 0 || at.saturating_add(record_len::<F>()) > page_len::<F>() {
+            page = page_len::<F>().saturating_sub(page);
+            at = 0;
+            erase(flash, self.start.saturating_add(page))?;
         }
-        for (block, at) in body.chunks(BLOCK).zip((0..).step_by(BLOCK)) {
-            program(flash, offset.saturating_add(at), block)?;
+        let mut offset = self.start.saturating_add(page).saturating_add(at);
+        let fields = state.encode(self.number);
+        let mut buffer: Buffer = [[ERASED; 4]; MAX_RECORD_WORDS];
+        for (to, &word) in buffer.iter_mut().zip(&fields) {
+            *to = word;
         }
+        if let Some(checksum) = buffer.get_mut(checksum_at::<F>()) {
+            *checksum = crc32(&[fields.as_flattened()]).to_le_bytes();
+        }
+        let body = buffer.as_flattened().get(..body_len::<F>()).unwrap_or_default();
         let seal = [0; BLOCK];
-        let seal = seal.get(..F::WRITE_SIZE).unwrap_or_default();
-        program(flash, offset.saturating_add(body.len() as u32), seal)?;
-        self.kept = page;
-        self.next = Some(at.saturating_add(record_len::<F>() as u32));
-        Ok(())
-    }
-
-    fn place<F: NorFlash>(&self, page: Page) -> u32 {
-        match page {
-            Page::First => self.start,
-            Page::Second => self.start.saturating_add(page_len::<F>()),
+        // The seal comes last, by itself.
+        for block in body.chunks(BLOCK).chain(seal.get(..F::WRITE_SIZE)) {
+            program(flash, offset, block)?;
+            offset = offset.saturating_add(block.len() as u32);
         }
+        self.kept = page;
+        self.next = at.saturating_add(record_len::<F>());
+        Ok(())
     }
 }
 
-/// Reads a page. Bytes that can't be read count as remains.
-fn read<F: NorFlash>(flash: &mut F, start: u32) -> Contents {
+/// Reads a page, and puts its newest record to `newest` if it is newer. Bytes that can't be read count as
+/// remains.
+fn read<F: NorFlash>(flash: &mut F, start: u32, newest: &mut Option<(u32, State)>) -> Contents {
     let mut contents = Contents::default();
     let mut at = 0;
-    while at + record_len::<F>() <= F::ERASE_SIZE {
-        let mut buffer = [ERASED; MAX_RECORD_LEN];
-        let bytes = buffer.get_mut(..record_len::<F>()).unwrap_or_default();
-        let is_read = flash.read(start.saturating_add(at as u32), bytes).is_ok();
-        let record = record::<F>(bytes).filter(|record| {
-            is_read && contents.number().is_none_or(|number| number < record.number)
-        });
-        match record {
-            Some(record) => {
-                contents.sealed = contents.sealed.max(record.is_sealed.then_some(record.number));
-                contents.newest = Some(record);
+    while at + record_len::<F>() <= page_len::<F>() {
+        let mut buffer: Buffer = [[ERASED; 4]; MAX_RECORD_WORDS];
+        let bytes = buffer.as_flattened_mut();
+        let bytes = bytes.get_mut(..record_len::<F>() as usize).unwrap_or_default();
+        let is_read = flash.read(start.saturating_add(at), bytes).is_ok();
+        let is_blank = is_read && bytes.iter().all(|&byte| byte == ERASED);
+        let seal = bytes.get(body_len::<F>()..).unwrap_or_default();
+        let is_sealed = seal.iter().any(|&byte| byte != ERASED);
+        match record::<F>(&buffer) {
+            Some((number, state)) if is_read && contents.newest < number => {
+                contents.newest = number;
                 contents.has_remains = false;
+                if is_sealed {
+                    contents.sealed = number;
+                }
+                if newest.is_none_or(|(newest, _)| newest < number) {
+                    *newest = Some((number, state));
+                }
             }
-            None => contents.has_remains |= !is_read || bytes.iter().any(|&byte| byte != ERASED),
+            _ => contents.has_remains |= !is_blank,
         }
         at += record_len::<F>();
     }
@@ -210,13 +178,10 @@ fn read<F: NorFlash>(flash: &mut F, start: u32) -> Contents {
 }
 
 /// Takes a record apart.
-fn record<F: NorFlash>(bytes: &[u8]) -> Option<Record> {
-    let (body, seal) = bytes.split_at_checked(body_len::<F>())?;
-    let mut state = [0; STATE_LEN];
-    for (byte, from) in state.iter_mut().zip(places::<F>()) {
-        *byte = *body.get(from)?;
-    }
-    let (number, state) = State::decode(&state)?;
-    let is_sealed = seal.iter().any(|&byte| byte != ERASED);
-    (number < MAX_NUMBER).then_some(Record { number, state, is_sealed })
+fn record<F: NorFlash>(buffer: &Buffer) -> Option<(u32, State)> {
+    let fields = buffer.first_chunk()?;
+    let checksum = buffer.get(checksum_at::<F>())?;
+    let is_whole = crc32(&[fields.as_flattened()]).to_le_bytes() == *checksum;
+    let (number, state) = State::decode(fields)?;
+    (is_whole && number < MAX_NUMBER).then_some((number, state))
 }

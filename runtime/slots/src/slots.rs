@@ -7,7 +7,7 @@ use crate::gate::{Announced, Gate};
 use crate::layout::Layout;
 use crate::log::Log;
 use crate::staging::Cursor;
-use crate::state::{Note, Other, Reason, Restart, Slot, State, model_part};
+use crate::state::{Other, Reason, Restart, Slot, State, model_part};
 
 /// The model that a start has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub struct Slots<F: MappedFlash, G: Gate> {
     pub(crate) layout: Layout,
     log: Log,
     pub(crate) state: State,
-    pub(crate) cursor: Option<Cursor>,
+    pub(crate) cursor: Cursor,
     chosen: Option<Chosen>,
     fault: Option<Error<F::Error, G::Refusal>>,
 }
@@ -65,15 +65,18 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
         }
         let (log, found) = Log::open(&mut flash, layout.state);
         let state = found.state.unwrap_or(State::EMPTY);
-        let (cursor, chosen, fault) = (None, None, None);
+        let (cursor, chosen, fault) = (Cursor::NONE, None, None);
         let mut slots = Self { flash, gate, layout, log, state, cursor, chosen, fault };
         let wanted = match found.state {
             Some(state) => state.started(restart),
             None => slots.without_state(),
         };
-        let next = slots.choose(wanted);
+        let mut next = slots.choose(wanted);
+        if let (None, Some(chosen)) = (found.state, slots.chosen) {
+            next = next.tried(chosen.version);
+        }
         if (next != slots.state || found.is_unsettled)
-            && let Err(error) = slots.keep(next)
+            && let Err(error) = slots.keep(&next)
         {
             slots.fault = Some(error);
             slots.start_uncounted();
@@ -126,8 +129,8 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// were tried.
     pub fn activate(&mut self, starts: u8) -> Outcome<(), F, G> {
         let slot = self.state.other_slot();
-        let floor = self.state.floor;
-        let least = match self.state.other {
+        let floor = self.state.floor();
+        let least = match self.state.other() {
             Other::Staging { received } => {
                 let len = self.announced(slot)?.model_len;
                 let received = model_part(received);
@@ -140,15 +143,17 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
             Other::Trial { .. } => return Err(Error::InUse),
             Other::Free | Other::Previous => return Err(Error::NothingStaged),
         };
-        let checked = self.check(slot).and_then(|found| match found.version {
-            found if found < least => Err(Error::Version { found, floor }),
-            _ => Ok(found),
-        });
-        self.cursor = None;
+        self.cursor = Cursor::NONE;
+        let checked = match self.check(slot) {
+            Ok(Chosen { version: found, .. }) if found < least => {
+                Err(Error::Version { found, floor })
+            }
+            checked => checked,
+        };
         match checked {
-            Ok(found) => self.keep(self.state.activated(found.version, starts)),
+            Ok(found) => self.keep(&self.state.activated(found.version, starts)),
             Err(error) => {
-                self.keep(State { other: Other::Free, ..self.state })?;
+                self.keep(&self.state.freed())?;
                 Err(error)
             }
         }
@@ -160,12 +165,13 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// # Errors
     /// When the model that runs isn't on trial, or the flash fails: the trial goes on then.
     pub fn confirm(&mut self) -> Outcome<(), F, G> {
-        let on_trial = self.chosen.filter(|chosen| chosen.is_on_trial);
-        let (Some(chosen), Some(next)) = (on_trial, self.state.confirmed()) else {
+        if !self.chosen.is_some_and(|chosen| chosen.is_on_trial) || !self.state.is_trial() {
             return Err(Error::NotOnTrial);
-        };
-        self.keep(next)?;
-        self.chosen = Some(Chosen { is_on_trial: false, ..chosen });
+        }
+        self.keep(&self.state.succeeded())?;
+        if let Some(chosen) = &mut self.chosen {
+            chosen.is_on_trial = false;
+        }
         Ok(())
     }
 
@@ -175,9 +181,8 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// # Errors
     /// [`Error::NoWayBack`] when that model is gone, or the flash fails.
     pub fn roll_back(&mut self, reason: Reason) -> Outcome<(), F, G> {
-        let version = self.chosen.map_or(0, |chosen| chosen.version);
-        let next = self.state.rolled_back(version, reason).ok_or(Error::NoWayBack)?;
-        self.keep(next)
+        let next = self.state.rolled_back(self.version(), reason).ok_or(Error::NoWayBack)?;
+        self.keep(&next)
     }
 
     /// Notes something of the model that runs, for telemetry, and changes nothing else:
@@ -186,8 +191,11 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// # Errors
     /// When the flash fails.
     pub fn note(&mut self, reason: Reason) -> Outcome<(), F, G> {
-        let version = self.chosen.map_or(0, |chosen| chosen.version);
-        self.keep(State { note: Some(Note { version, reason }), ..self.state })
+        self.keep(&self.state.noted(self.version(), reason))
+    }
+
+    fn version(&self) -> u32 {
+        self.chosen.map_or(0, |chosen| chosen.version)
     }
 
     /// The slot that this start runs.
@@ -196,9 +204,9 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     }
 
     /// Keeps another state.
-    pub(crate) fn keep(&mut self, next: State) -> Outcome<(), F, G> {
-        let Err(fault) = self.log.keep(&mut self.flash, &next) else {
-            self.state = next;
+    pub(crate) fn keep(&mut self, next: &State) -> Outcome<(), F, G> {
+        let Err(fault) = self.log.keep(&mut self.flash, next) else {
+            self.state = *next;
             return Ok(());
         };
         // What failed may still read as the new state: the old one goes behind it. If that fails, too, the
@@ -235,43 +243,43 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
             let Some(slot) = next.starting() else { return next };
             let error = match self.check(slot) {
                 Ok(found) => {
-                    let is_on_trial = matches!(next.other, Other::Trial { .. });
-                    self.chosen = Some(Chosen { is_on_trial, ..found });
+                    self.chosen = Some(Chosen { is_on_trial: next.is_trial(), ..found });
                     return next;
                 }
                 Err(error) => error,
             };
             self.fault = Some(error);
             let version = self.announced(slot).map_or(0, |announced| announced.version);
-            let Some(without) = next.without(version, self.is_complete(&next)) else { break };
-            next = without;
+            // Of a model that is still to arrive, bits may change.
+            if !self.is_complete(&next) {
+                break;
+            }
+            next = next.without(version);
         }
         wanted
     }
 
-    /// Whether all of a model that was staged has arrived.
+    /// Whether the other slot isn't one that a model is still arriving in.
     fn is_complete(&self, state: &State) -> bool {
-        let Other::Staging { received } = state.other else { return false };
-        let len = self.announced(state.other_slot()).map(|announced| announced.model_len);
-        len.is_ok_and(|len| len == model_part(received))
+        let Other::Staging { received } = state.other() else { return true };
+        let announced = self.announced(state.other_slot());
+        announced.is_ok_and(|announced| announced.model_len == model_part(received))
     }
 
-    /// The state of a device that has none.
+    /// The state of a device that has none: the slot with the higher version is chosen first.
     fn without_state(&self) -> State {
-        let versions = [Slot::A, Slot::B].map(|slot| self.check(slot).map(|found| found.version));
-        let (slot, version) = match versions {
-            [Ok(a), Ok(b)] if a < b => (Slot::B, b),
-            [Ok(a), _] => (Slot::A, a),
-            [Err(_), Ok(b)] => (Slot::B, b),
-            [Err(_), Err(_)] => return State::EMPTY,
-        };
-        State { confirmed: Some(slot), floor: version, ..State::EMPTY }
+        let [a, b] = [Slot::A, Slot::B]
+            .map(|slot| self.announced(slot).map_or(0, |announced| announced.version));
+        match (a, b) {
+            (0, 0) => State::EMPTY,
+            _ => State::EMPTY.confirmed_in(if a < b { Slot::B } else { Slot::A }),
+        }
     }
 
     /// After a state that couldn't be written: a trial that isn't counted could go on for ever.
     fn start_uncounted(&mut self) {
         if self.chosen.is_some_and(|chosen| chosen.is_on_trial)
-            && let Some(Ok(found)) = self.state.confirmed.map(|slot| self.check(slot))
+            && let Some(Ok(found)) = self.state.confirmed().map(|slot| self.check(slot))
         {
             self.chosen = Some(found);
         }

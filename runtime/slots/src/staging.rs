@@ -5,14 +5,14 @@ use crate::error::Error;
 use crate::flash::{BLOCK, ERASED, MappedFlash, erase, page_len, program};
 use crate::gate::Gate;
 use crate::slots::{Outcome, Slots};
-use crate::state::{Other, State, model_part};
+use crate::state::{Other, model_part};
 
 /// How far this start has come.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// Bytes of the slot that are written.
     at: u32,
-    /// Bytes of the slot when all is there.
+    /// Bytes of the slot when all is there; 0 when nothing is being staged.
     end: u32,
     /// What doesn't fill a block yet.
     block: [u8; BLOCK],
@@ -20,7 +20,10 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    fn new(at: u32, end: u32) -> Self {
+    /// Nothing is being staged.
+    pub(crate) const NONE: Self = Self::new(0, 0);
+
+    const fn new(at: u32, end: u32) -> Self {
         Self { at, end, block: [ERASED; BLOCK], filled: 0 }
     }
 
@@ -42,13 +45,13 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// When the gate refuses the head, its version is too low, the model too long, or the other slot in use by
     /// a trial or by this start.
     pub fn begin(&mut self, head: &[u8]) -> Outcome<u32, F, G> {
-        self.cursor = None;
+        self.cursor.end = 0;
         let len = head.len() as u32;
         if head.len() > HEAD_LEN {
             return Err(Error::Length { len, room: HEAD_LEN as u32 });
         }
         let announced = self.gate.announced(head).map_err(Error::Refused)?;
-        let (found, floor) = (announced.version, self.state.floor);
+        let (found, floor) = (announced.version, self.state.floor());
         if found <= floor {
             return Err(Error::Version { found, floor });
         }
@@ -56,24 +59,22 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
         if len == 0 || len > room {
             return Err(Error::Length { len, room });
         }
-        let slot = self.state.other_slot();
-        if matches!(self.state.other, Other::Trial { .. }) || self.runs_in(slot) {
+        if self.state.is_trial() || self.runs_in(self.state.other_slot()) {
             return Err(Error::InUse);
         }
         let end = len.saturating_add(HEAD_LEN as u32);
-        if let Other::Staging { received } = self.state.other
+        if let Other::Staging { received } = self.state.other()
             && self.is_resumable(head, received, end)
         {
-            self.cursor = Some(Cursor::new(received, end));
+            self.cursor = Cursor::new(received, end);
             return Ok(model_part(received));
         }
-        self.note_received(0)?;
-        let mut cursor = Cursor::new(0, end);
-        self.push(&mut cursor, head)?;
+        self.keep(&self.state.staged(0))?;
+        self.cursor = Cursor::new(0, end);
+        self.push(head)?;
         for _ in head.len()..HEAD_LEN {
-            self.push(&mut cursor, &[ERASED])?;
+            self.push(&[ERASED])?;
         }
-        self.cursor = Some(cursor);
         Ok(0)
     }
 
@@ -82,17 +83,16 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// # Errors
     /// When they are more than announced, or the flash fails; begin again after the latter.
     pub fn write(&mut self, bytes: &[u8]) -> Outcome<(), F, G> {
-        let mut cursor = self.cursor.take().ok_or(Error::NothingStaged)?;
-        let room = cursor.end.saturating_sub(cursor.received()) as usize;
-        if bytes.len() > room {
-            let len = model_part(cursor.end);
-            let received = model_part(cursor.received()).saturating_add(bytes.len() as u32);
-            self.cursor = Some(cursor);
-            return Err(Error::Incomplete { received, len });
+        let end = self.cursor.end;
+        if end == 0 {
+            return Err(Error::NothingStaged);
         }
-        self.push(&mut cursor, bytes)?;
-        self.cursor = Some(cursor);
-        Ok(())
+        let received = self.cursor.received();
+        if bytes.len() > end.saturating_sub(received) as usize {
+            let received = model_part(received).saturating_add(bytes.len() as u32);
+            return Err(Error::Incomplete { received, len: model_part(end) });
+        }
+        self.push(bytes)
     }
 
     /// Ends the staging of a model whose bytes are all there: [`Self::activate`] may follow, now or after any
@@ -101,25 +101,24 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// # Errors
     /// When bytes are missing, or the flash fails; begin again after the latter.
     pub fn finish(&mut self) -> Outcome<(), F, G> {
-        let mut cursor = self.cursor.take().ok_or(Error::NothingStaged)?;
-        let (received, end) = (cursor.received(), cursor.end);
+        let (received, end) = (self.cursor.received(), self.cursor.end);
+        if end == 0 {
+            return Err(Error::NothingStaged);
+        }
         if received != end {
-            self.cursor = Some(cursor);
             return Err(Error::Incomplete { received: model_part(received), len: model_part(end) });
         }
-        if cursor.filled > 0 {
-            let whole = cursor.filled.next_multiple_of(F::WRITE_SIZE);
-            self.flush(&mut cursor, whole)?;
+        if self.cursor.filled > 0 {
+            self.flush()?;
         }
-        if self.state.other != (Other::Staging { received: end }) {
-            self.note_received(end)?;
-        }
-        Ok(())
+        self.cursor.end = 0;
+        let next = self.state.staged(end);
+        if next == self.state { Ok(()) } else { self.keep(&next) }
     }
 
     /// Bytes of the model being staged that a reset wouldn't cost; `None` when none is.
     pub fn received(&self) -> Option<u32> {
-        match self.state.other {
+        match self.state.other() {
             Other::Staging { received } => Some(model_part(received)),
             _ => None,
         }
@@ -138,42 +137,37 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
                 .is_some_and(|(same, rest)| same == head && rest.iter().all(|&byte| byte == ERASED))
     }
 
-    /// Writes bytes, block by block.
-    fn push(&mut self, cursor: &mut Cursor, bytes: &[u8]) -> Outcome<(), F, G> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let free = cursor.block.get_mut(cursor.filled..).unwrap_or_default();
-            let count = free.len().min(rest.len());
-            let (now, later) = rest.split_at_checked(count).unwrap_or((rest, &[]));
-            free.iter_mut().zip(now).for_each(|(to, &from)| *to = from);
-            cursor.filled = cursor.filled.saturating_add(count);
-            rest = later;
+    /// Takes bytes, and writes blocks. After an error, nothing is being staged any more.
+    fn push(&mut self, bytes: &[u8]) -> Outcome<(), F, G> {
+        for &byte in bytes {
+            let cursor = &mut self.cursor;
+            if let Some(place) = cursor.block.get_mut(cursor.filled) {
+                *place = byte;
+                cursor.filled = cursor.filled.saturating_add(1);
+            }
             if cursor.filled == BLOCK {
-                self.flush(cursor, BLOCK)?;
+                self.flush()?;
             }
         }
         Ok(())
     }
 
-    /// Writes the first `len` bytes of the block. A page is erased when its first block comes, never before: what
-    /// is found there after a reset counts for nothing.
-    fn flush(&mut self, cursor: &mut Cursor, len: usize) -> Outcome<(), F, G> {
-        let offset = self.layout.slot(self.state.other_slot()).saturating_add(cursor.at);
-        if cursor.at & page_len::<F>().wrapping_sub(1) == 0 {
+    /// Writes what the block holds, as whole units. A page is erased when its first block comes, never before:
+    /// what is found there after a reset counts for nothing.
+    fn flush(&mut self) -> Outcome<(), F, G> {
+        let Cursor { at, end, ref block, filled } = self.cursor;
+        self.cursor.end = 0;
+        let offset = self.layout.slot(self.state.other_slot()).saturating_add(at);
+        if at & page_len::<F>().wrapping_sub(1) == 0 {
             erase(&mut self.flash, offset)?;
         }
-        program(&mut self.flash, offset, cursor.block.get(..len).unwrap_or_default())?;
-        cursor.at = cursor.at.saturating_add(len as u32).min(cursor.end);
-        cursor.block = [ERASED; BLOCK];
-        cursor.filled = 0;
-        let is_step = cursor.at & self.layout.step::<F>().wrapping_sub(1) == 0;
-        if is_step && cursor.at < cursor.end {
-            self.note_received(cursor.at)?;
+        let units = block.get(..filled.next_multiple_of(F::WRITE_SIZE)).unwrap_or_default();
+        program(&mut self.flash, offset, units)?;
+        let at = at.saturating_add(filled as u32);
+        if at & self.layout.step::<F>().wrapping_sub(1) == 0 && at < end {
+            self.keep(&self.state.staged(at))?;
         }
+        self.cursor = Cursor::new(at, end);
         Ok(())
-    }
-
-    fn note_received(&mut self, received: u32) -> Outcome<(), F, G> {
-        self.keep(State { other: Other::Staging { received }, ..self.state })
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Everything here is a function of values; what it takes to keep them is [`crate::log`]'s.
 
-use bitsback_runtime::format::crc32;
-
 use crate::HEAD_LEN;
 
 /// One of the two slots.
@@ -46,15 +44,15 @@ pub enum Reason {
 
 impl Reason {
     fn of(byte: u8) -> Option<Self> {
-        const ALL: [Reason; 6] = [
-            Reason::Alarm,
-            Reason::Unconfirmed,
-            Reason::Watchdog,
-            Reason::SelfTest,
-            Reason::FieldChanged,
-            Reason::Damaged,
-        ];
-        ALL.into_iter().find(|&reason| reason as u8 == byte)
+        Some(match byte {
+            1 => Self::Alarm,
+            2 => Self::Unconfirmed,
+            3 => Self::Watchdog,
+            4 => Self::SelfTest,
+            5 => Self::FieldChanged,
+            6 => Self::Damaged,
+            _ => return None,
+        })
     }
 }
 
@@ -99,170 +97,205 @@ pub enum Other {
     Failed,
 }
 
-/// The state of both slots.
+/// The state of both slots, as its record has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
-    /// The slot with the confirmed model, if there is one.
-    pub confirmed: Option<Slot>,
-    /// What the other slot is for.
-    pub other: Other,
-    /// The highest version that was ever tried or confirmed.
-    pub floor: u32,
-    /// What was last noted.
-    pub note: Option<Note>,
+    floor: u32,
+    /// Of a model that arrives; else 0.
+    received: u32,
+    noted_version: u32,
+    /// [`RECORD_VERSION`], what the other slot is for, and the confirmed one: 1 or 2, or 0 if there is none.
+    what: u8,
+    starts: u8,
+    allowed: u8,
+    noted_reason: u8,
 }
 
-/// The bytes of a state and its number.
-pub(crate) const STATE_LEN: usize = 24;
-/// The version of these bytes, in the upper three bits of byte 16, which are neither all ones nor all zeros.
-const RECORD_VERSION: u8 = 1;
+/// The words of a state with its number.
+pub(crate) const STATE_WORDS: usize = 5;
+
+/// The upper three bits of [`State::what`]: neither all ones nor all zeros, as in flash without a state.
+const RECORD_VERSION: u8 = 1 << 5;
+const VERSION_BITS: u8 = 7 << 5;
+/// The two lowest.
+const SLOT_BITS: u8 = 3;
+/// The three between them.
+const USE_BITS: u8 = 7 << 2;
+const FREE: u8 = 0;
+const STAGING: u8 = 1 << 2;
+// Those from here on need a confirmed model.
+const PREVIOUS: u8 = 2 << 2;
+const TRIAL: u8 = 3 << 2;
+const FAILED: u8 = 4 << 2;
 
 impl State {
     /// Of a device that has no model yet.
-    pub(crate) const EMPTY: Self =
-        Self { confirmed: None, other: Other::Free, floor: 0, note: None };
+    pub(crate) const EMPTY: Self = Self {
+        floor: 0,
+        received: 0,
+        noted_version: 0,
+        what: RECORD_VERSION,
+        starts: 0,
+        allowed: 0,
+        noted_reason: 0,
+    };
+
+    /// The slot with the confirmed model, if there is one.
+    pub fn confirmed(&self) -> Option<Slot> {
+        match self.what & SLOT_BITS {
+            1 => Some(Slot::A),
+            2 => Some(Slot::B),
+            _ => None,
+        }
+    }
+
+    /// What the other slot is for.
+    pub fn other(&self) -> Other {
+        match self.what & USE_BITS {
+            STAGING => Other::Staging { received: self.received },
+            PREVIOUS => Other::Previous,
+            TRIAL => Other::Trial { starts: self.starts, allowed: self.allowed },
+            FAILED => Other::Failed,
+            _ => Other::Free,
+        }
+    }
+
+    /// The highest version that was ever tried or confirmed.
+    pub fn floor(&self) -> u32 {
+        self.floor
+    }
+
+    /// What was last noted.
+    pub fn note(&self) -> Option<Note> {
+        let reason = Reason::of(self.noted_reason)?;
+        Some(Note { version: self.noted_version, reason })
+    }
+
+    /// Whether a model is on trial.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.what & USE_BITS == TRIAL
+    }
 
     /// The slot whose model isn't the confirmed one.
     pub(crate) fn other_slot(&self) -> Slot {
-        self.confirmed.map_or(Slot::A, Slot::other)
+        self.confirmed().map_or(Slot::A, Slot::other)
     }
 
     /// The slot to start: that of a trial, or the confirmed one.
     pub(crate) fn starting(&self) -> Option<Slot> {
-        match self.other {
-            Other::Trial { .. } => Some(self.other_slot()),
-            _ => self.confirmed,
-        }
+        if self.is_trial() { Some(self.other_slot()) } else { self.confirmed() }
+    }
+
+    /// With another use of the other slot.
+    fn used_for(self, used: u8) -> Self {
+        let what = self.what & !USE_BITS | used;
+        Self { what, received: 0, starts: 0, allowed: 0, ..self }
+    }
+
+    /// With the confirmed model in this slot, and another use of the one that is the other now.
+    pub(crate) fn confirmed_in(self, slot: Slot) -> Self {
+        let number = match slot {
+            Slot::A => 1,
+            Slot::B => 2,
+        };
+        Self { what: RECORD_VERSION | number, ..self }.used_for(FREE)
+    }
+
+    /// With something noted.
+    pub(crate) fn noted(self, version: u32, reason: Reason) -> Self {
+        Self { noted_version: version, noted_reason: reason as u8, ..self }
+    }
+
+    /// With a version that was tried.
+    pub(crate) fn tried(self, version: u32) -> Self {
+        Self { floor: self.floor.max(version), ..self }
+    }
+
+    /// With nothing in the other slot.
+    pub(crate) fn freed(self) -> Self {
+        self.used_for(FREE)
+    }
+
+    /// With so many bytes in the other slot.
+    pub(crate) fn staged(self, received: u32) -> Self {
+        Self { received, ..self.used_for(STAGING) }
     }
 
     /// After a start: a trial that has used up its starts, or is to blame for the reset, has failed.
     pub(crate) fn started(self, restart: Restart) -> Self {
-        match self.other {
-            Other::Trial { starts, .. } if starts > 0 && restart == Restart::Watchdog => {
-                self.failed(Reason::Watchdog)
-            }
-            Other::Trial { starts, allowed } if starts >= allowed => {
-                self.failed(Reason::Unconfirmed)
-            }
-            Other::Trial { starts, allowed } => {
-                Self { other: Other::Trial { starts: starts.saturating_add(1), allowed }, ..self }
-            }
-            _ => self,
+        if !self.is_trial() {
+            return self;
         }
+        if self.starts > 0 && restart == Restart::Watchdog {
+            return self.failed(Reason::Watchdog);
+        }
+        if self.starts >= self.allowed {
+            return self.failed(Reason::Unconfirmed);
+        }
+        Self { starts: self.starts.saturating_add(1), ..self }
     }
 
     /// A trial has failed. Its version is the floor, which it raised when it began.
     fn failed(self, reason: Reason) -> Self {
-        let note = Some(Note { version: self.floor, reason });
-        Self { other: Other::Failed, note, ..self }
+        self.used_for(FAILED).noted(self.floor, reason)
     }
 
     /// A trial begins; or, where there is nothing to go back to, a model is confirmed at once.
     pub(crate) fn activated(self, version: u32, allowed: u8) -> Self {
-        let floor = self.floor.max(version);
-        match self.confirmed {
-            None => Self { confirmed: Some(self.other_slot()), other: Other::Free, floor, ..self },
-            Some(_) => {
-                Self { other: Other::Trial { starts: 0, allowed: allowed.max(1) }, floor, ..self }
-            }
+        match self.confirmed() {
+            None => self.confirmed_in(self.other_slot()),
+            Some(_) => Self { allowed: allowed.max(1), ..self.used_for(TRIAL) },
         }
+        .tried(version)
     }
 
-    /// The model on trial is confirmed; the one before stays for a while.
-    pub(crate) fn confirmed(self) -> Option<Self> {
-        let Other::Trial { .. } = self.other else { return None };
-        Some(Self { confirmed: Some(self.other_slot()), other: Other::Previous, ..self })
+    /// The model on trial is the confirmed one; the one before stays for a while.
+    pub(crate) fn succeeded(self) -> Self {
+        self.confirmed_in(self.other_slot()).used_for(PREVIOUS)
     }
 
     /// Back to the model before: from a trial, or from a confirmed model of `version` if the one before it
     /// is still there.
     pub(crate) fn rolled_back(self, version: u32, reason: Reason) -> Option<Self> {
-        match self.other {
-            Other::Trial { .. } => Some(self.failed(reason)),
-            Other::Previous => Some(Self {
-                confirmed: Some(self.other_slot()),
-                other: Other::Failed,
-                note: Some(Note { version, reason }),
-                ..self
-            }),
-            Other::Free | Other::Staging { .. } | Other::Failed => None,
+        match self.what & USE_BITS {
+            TRIAL => Some(self.failed(reason)),
+            PREVIOUS => {
+                let back = self.confirmed_in(self.other_slot()).used_for(FAILED);
+                Some(back.noted(version, reason))
+            }
+            _ => None,
         }
     }
 
     /// Without the model that was to start, which the gate refuses: a trial's end, or the other slot instead.
-    /// A model that hasn't fully arrived is no choice; its slot's bits may still change.
-    pub(crate) fn without(self, version: u32, is_complete: bool) -> Option<Self> {
-        match self.other {
-            Other::Trial { .. } => Some(self.failed(Reason::Damaged)),
-            Other::Staging { .. } if !is_complete => None,
-            _ => Some(Self {
-                confirmed: Some(self.other_slot()),
-                other: Other::Free,
-                note: Some(Note { version, reason: Reason::Damaged }),
-                ..self
-            }),
+    pub(crate) fn without(self, version: u32) -> Self {
+        if self.is_trial() {
+            self.failed(Reason::Damaged)
+        } else {
+            self.confirmed_in(self.other_slot()).noted(version, Reason::Damaged)
         }
     }
 
-    /// The bytes of this state as the record of a number.
-    pub(crate) fn encode(&self, number: u32) -> [u8; STATE_LEN] {
-        let (kind, received, starts, allowed) = match self.other {
-            Other::Free => (0, 0, 0, 0),
-            Other::Previous => (1, 0, 0, 0),
-            Other::Staging { received } => (2, received, 0, 0),
-            Other::Trial { starts, allowed } => (3, 0, starts, allowed),
-            Other::Failed => (4, 0, 0, 0),
-        };
-        let slot = match self.confirmed {
-            None => 0,
-            Some(Slot::A) => 1,
-            Some(Slot::B) => 2,
-        };
-        let (version, reason) = self.note.map_or((0, 0), |note| (note.version, note.reason as u8));
-        let words = [number, self.floor, received, version];
-        let last = [RECORD_VERSION << 5 | kind << 2 | slot, starts, allowed, reason];
-        let mut bytes = [0; STATE_LEN];
-        let fields = words.into_iter().flat_map(u32::to_le_bytes).chain(last);
-        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
-        let [fields @ .., _, _, _, _] = &bytes;
-        let crc = crc32(&[fields]);
-        bytes
-            .iter_mut()
-            .skip(STATE_LEN - 4)
-            .zip(crc.to_le_bytes())
-            .for_each(|(to, from)| *to = from);
-        bytes
+    /// The words of this state as the record of a number.
+    pub(crate) fn encode(&self, number: u32) -> [[u8; 4]; STATE_WORDS] {
+        let last = [self.what, self.starts, self.allowed, self.noted_reason];
+        let [number, floor, received, version] =
+            [number, self.floor, self.received, self.noted_version].map(u32::to_le_bytes);
+        [number, floor, received, version, last]
     }
 
-    /// A record's number and state; `None` of any bytes that [`Self::encode`] doesn't give.
-    pub(crate) fn decode(bytes: &[u8; STATE_LEN]) -> Option<(u32, Self)> {
-        let (words, _) = bytes.as_chunks::<4>();
-        let &[number, floor, received, version, [what, starts, allowed, reason], crc] = words
-        else {
-            return None;
-        };
-        let confirmed = match what & 3 {
-            1 => Some(Slot::A),
-            2 => Some(Slot::B),
-            _ => None,
-        };
-        let other = match what >> 2 & 7 {
-            1 => Other::Previous,
-            2 => Other::Staging { received: u32::from_le_bytes(received) },
-            3 => Other::Trial { starts, allowed },
-            4 => Other::Failed,
-            _ => Other::Free,
-        };
-        let note =
-            Reason::of(reason).map(|reason| Note { version: u32::from_le_bytes(version), reason });
-        let number = u32::from_le_bytes(number);
-        let state = Self { confirmed, other, floor: u32::from_le_bytes(floor), note };
-        let [fields @ .., _, _, _, _] = bytes;
-        let needs_confirmed =
-            matches!(other, Other::Previous | Other::Trial { .. } | Other::Failed);
-        let is_sound = crc32(&[fields]) == u32::from_le_bytes(crc)
-            && what >> 5 == RECORD_VERSION
-            && (confirmed.is_some() || !needs_confirmed);
+    /// A record's number and state; `None` of any words that [`Self::encode`] doesn't give.
+    pub(crate) fn decode(words: &[[u8; 4]; STATE_WORDS]) -> Option<(u32, Self)> {
+        let &[number, floor, received, version, last] = words;
+        let [number, floor, received, noted_version] =
+            [number, floor, received, version].map(u32::from_le_bytes);
+        let [what, starts, allowed, noted_reason] = last;
+        let used = what & USE_BITS;
+        let is_sound = what & VERSION_BITS == RECORD_VERSION
+            && what & SLOT_BITS <= 2
+            && used <= FAILED
+            && (what & SLOT_BITS > 0 || used < PREVIOUS);
+        let state = Self { floor, received, noted_version, what, starts, allowed, noted_reason };
         is_sound.then_some((number, state))
     }
 }

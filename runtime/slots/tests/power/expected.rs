@@ -70,7 +70,7 @@ impl Expected {
     /// Whether a device that has just started is in this state. `is_complete` is whether all of a staged model
     /// is there.
     pub fn is(&self, state: &State, chosen: Chosen, is_complete: bool) -> bool {
-        let has_same_use = match (self.other, state.other) {
+        let has_same_use = match (self.other, state.other()) {
             (OtherSlot::Free, Other::Free)
             | (OtherSlot::Previous(_), Other::Previous)
             | (OtherSlot::Failed(_), Other::Failed) => true,
@@ -84,7 +84,7 @@ impl Expected {
             _ => false,
         };
         has_same_use
-            && state.floor == self.floor
+            && state.floor() == self.floor
             && (chosen.version, chosen.is_on_trial) == self.running()
     }
 }

@@ -92,7 +92,7 @@ fn start(mut flash: Flash<PAGE, WRITE>, restart: Restart) -> Slots<Flash<PAGE, W
 fn update(mut slots: Slots<Flash<PAGE, WRITE>, TestGate>) -> Option<()> {
     let _ = (slots.confirm(), slots.roll_back(Reason::Alarm), slots.finish());
     let mut slots = start(slots.release(), Restart::Other);
-    let version = slots.state().floor.saturating_add(1);
+    let version = slots.state().floor().saturating_add(1);
     let package = Package::new(version, MODEL_LEN);
     let there = slots.begin(&package.head).ok()?;
     slots.write(package.model.get(there as usize..)?).ok()?;
