@@ -304,3 +304,49 @@ impl State {
 pub(crate) fn model_part(received: u32) -> u32 {
     received.saturating_sub(HEAD_LEN as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_give_their_state_again() {
+        let confirmed = State::EMPTY.confirmed_in(Slot::B).tried(9);
+        let trial = confirmed.activated(10, 3).started(Restart::Other);
+        let states = [
+            State::EMPTY,
+            State::EMPTY.staged(512),
+            confirmed,
+            confirmed.staged(0xFFFF_FF00),
+            trial,
+            trial.succeeded(),
+            trial.succeeded().noted(10, Reason::FieldChanged),
+            trial.started(Restart::Watchdog),
+        ];
+        for (state, number) in states.into_iter().zip(1..) {
+            assert_eq!(State::decode(&state.encode(number)), Some((number, state)));
+        }
+        assert_eq!(trial.other(), Other::Trial { starts: 1, allowed: 3 });
+        assert_eq!(trial.other_slot(), Slot::A);
+    }
+
+    #[test]
+    fn other_words_are_no_state() {
+        let mut words = State::EMPTY.encode(1);
+        // Erased, cleared, a third slot, a use that there isn't, a way back without a model.
+        for what in [0xFF, 0, 0x23, 0x20 | 5 << 2, 0x20 | PREVIOUS, 0x20 | TRIAL, 0x20 | FAILED] {
+            words[STATE_WORDS - 1][0] = what;
+            assert_eq!(State::decode(&words), None, "{what:#x}");
+        }
+    }
+
+    #[test]
+    fn every_reason_comes_back() {
+        for byte in 0..=u8::MAX {
+            assert_eq!(
+                Reason::of(byte).map(|reason| reason as u8),
+                (1..=6).contains(&byte).then_some(byte)
+            );
+        }
+    }
+}

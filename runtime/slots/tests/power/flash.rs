@@ -74,6 +74,8 @@ pub struct Flash<const PAGE: usize, const WRITE: usize> {
     random: Random,
     /// A page that is worn out.
     pub worn: Option<(usize, Wear)>,
+    /// Erasures of each page.
+    pub erasures: Vec<u32>,
 }
 
 impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
@@ -90,6 +92,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
             cuts: Vec::new(),
             random: Random(seed),
             worn: None,
+            erasures: vec![0; pages],
         }
     }
 
@@ -194,6 +197,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
         if self.worn == Some((page, Wear::Erasures)) {
             return Err(FlashError::Worn);
         }
+        self.erasures[page] += 1;
         let range = page * PAGE..(page + 1) * PAGE;
         let units = range.start / WRITE..range.end / WRITE;
         if moment == Some(Moment::During) {

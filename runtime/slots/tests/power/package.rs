@@ -20,6 +20,12 @@ pub enum Refusal {
     Digest,
 }
 
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
 /// A model of a version, and its head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
