@@ -18,6 +18,35 @@
 //! [`Layout`] of whole pages, and what the reset's cause was. State takes two pages, the fewest that survive
 //! the loss of power while one is erased.
 //!
+//! ```
+//! use bitsback_slots::{Error, Gate, Layout, MappedFlash, Reason, Restart, Slots};
+//!
+//! /// From 192 kB on: two pages of 1 kB for state, two slots of 24 kB.
+//! const LAYOUT: Layout = Layout::contiguous(192 * 1024, 1024, 24 * 1024);
+//!
+//! fn run<F: MappedFlash, G: Gate>(
+//!     flash: F,
+//!     gate: G,
+//!     mut receive: impl FnMut() -> Option<(&'static [u8], &'static [u8])>,
+//!     mut is_sound: impl FnMut(&[u8]) -> bool,
+//! ) -> Result<(), Error<F::Error, G::Refusal>> {
+//!     let mut slots = Slots::start(flash, gate, LAYOUT, Restart::Other)?;
+//!     let is_on_trial = slots.chosen().is_some_and(|chosen| chosen.is_on_trial);
+//!     match slots.model().map(&mut is_sound) {
+//!         Some(true) if is_on_trial => slots.confirm()?,
+//!         Some(false) if is_on_trial => return slots.roll_back(Reason::SelfTest), // and reset
+//!         _ => {}
+//!     }
+//!     if let Some((head, model)) = receive() {
+//!         let there = slots.begin(head)?;
+//!         slots.write(model.get(there as usize..).unwrap_or_default())?;
+//!         slots.finish()?;
+//!         slots.activate(3)?; // and reset
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
 //! # Features
 //!
 //! `signature`, on by default, is the module `package`: packages signed with Ed25519 and their gate.
