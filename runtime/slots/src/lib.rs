@@ -3,7 +3,7 @@
 //!
 //! A device runs the model in one slot while the next arrives in the other. That one is then tried for some
 //! starts; it is confirmed, or the device goes back. Power may go at any moment: a start always chooses a
-//! model that the [`Gate`] has accepted, and never one that is older than what was confirmed, unless the program or a
+//! model that the [`Gate`] accepts, and none that is older than the confirmed one, unless the program or a
 //! failed trial went back to it.
 //!
 //! ```text
