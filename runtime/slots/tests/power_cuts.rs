@@ -10,7 +10,7 @@ use power::scenario::Scenario;
 use power::{Case, PAGES, WRITES};
 
 /// All there are, of every operation; cut in the middle as often as this.
-const MIDDLES: u64 = 2;
+const MIDDLES: u64 = 3;
 
 #[test]
 fn scenarios_reach_their_end() {
@@ -41,18 +41,18 @@ fn every_operation(page: usize, write: usize, scenario: &Scenario) -> u64 {
 #[test]
 fn power_goes_once_at_every_operation() {
     let scenario = Scenario::whole(1_024);
-    let cases: u64 = [(256, 8), (256, 32)]
+    let cases: u64 = [(256, 8), (256, 32), (4096, 4)]
         .into_iter()
         .map(|(page, write)| every_operation(page, write, &scenario))
         .sum();
-    assert!(cases > 5_000, "{cases}");
+    assert!(cases > 10_000, "{cases}");
 }
 
 /// Pairs, on every kind of flash; `cargo xtask slots` draws millions, and larger models.
 #[test]
 fn power_goes_twice() {
     let cases = Cases::up_to(4_096);
-    (0..2_000).for_each(|number| cases.run(number, 2));
+    (0..5_000).for_each(|number| cases.run(number, 2));
 }
 
 proptest! {
