@@ -42,6 +42,7 @@ use crate::golden::GoldenError;
 use crate::graph::LowerError;
 use crate::job::JobError;
 use crate::metrics::MetricsError;
+use crate::package::UpdateError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
 use crate::text::{json_printable, one_line};
@@ -156,7 +157,7 @@ errors! {
     /// The command line.
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
-    File(FileError) => |_| Kind::Io;
+    File(FileError) => |e| file_kind(e, Kind::Io);
     /// The job file.
     Job(JobError) => job_kind;
     /// Data sets.
@@ -214,6 +215,8 @@ errors! {
     };
     /// Export.
     Export(ExportError) => |_| Kind::Model;
+    /// Keys and update packages.
+    Update(UpdateError) => UpdateError::kind;
     /// A model that isn't good enough.
     Unmet(Unmet) => |e| match e {
         Unmet::Requirement { .. }
@@ -238,9 +241,10 @@ errors! {
 
 /// A file that isn't there, or can't be read, is that whatever it would have held; one that is too
 /// large is wrong for what it was to be.
-fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
+pub(crate) fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
     match error {
         FileError::TooLarge { .. } => otherwise,
+        FileError::Exists { .. } => Kind::Usage,
         FileError::Read { .. }
         | FileError::NoFile { .. }
         | FileError::NoFolder { .. }
@@ -308,6 +312,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cli(error) => error.hint(),
+            Self::Update(error) => error.hint().or_else(|| error.kind().hint()),
             Self::Export(_) => Some("`--to c-header` and `--to rust` take every model"),
             _ => self.missing().and_then(fetching).or_else(|| self.kind().hint()),
         }
