@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::boards::BOARDS;
+use crate::commands::slots;
 use crate::error::XtaskError;
 use crate::firmware::{self, Program};
 
@@ -11,14 +12,15 @@ use crate::firmware::{self, Program};
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
 /// Everything that the runtime can do, with the model checked when the program starts and when it is
-/// built, and with weights unpacked.
-const PROGRAMS: [&[&str]; 3] = [
+/// built, and with weights unpacked; and what slots can do.
+const PROGRAMS: [&[&str]; 4] = [
     &["no-panic", "pairs", "per-channel", "widths", "checks"],
     &["no-panic", "pairs", "per-channel", "widths"],
     &["no-panic", "pairs", "per-channel", "widths", "checks", "unpacked"],
+    &["no-panic", "empty", "slots"],
 ];
 
-/// Links the programs for every core.
+/// Links the programs for every core, and sees that slots' code stays within its budget.
 pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
     let model = root.join(MODEL);
     for board in BOARDS {
@@ -33,5 +35,5 @@ pub(crate) fn check(root: &Path) -> Result<(), XtaskError> {
         }
         println!("{}: no path to a panic", board.core);
     }
-    Ok(())
+    slots::check_size(root)
 }

@@ -18,6 +18,7 @@ mod checkpoint;
 mod cli;
 mod pipeline;
 mod unmet;
+mod update;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -216,7 +217,7 @@ errors! {
     /// Export.
     Export(ExportError) => |_| Kind::Model;
     /// Keys and update packages.
-    Update(UpdateError) => UpdateError::kind;
+    Update(UpdateError) => update::kind;
     /// A model that isn't good enough.
     Unmet(Unmet) => |e| match e {
         Unmet::Requirement { .. }
@@ -241,7 +242,7 @@ errors! {
 
 /// A file that isn't there, or can't be read, is that whatever it would have held; one that is too
 /// large is wrong for what it was to be.
-pub(crate) fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
+fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
     match error {
         FileError::TooLarge { .. } => otherwise,
         FileError::Exists { .. } => Kind::Usage,
@@ -312,7 +313,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cli(error) => error.hint(),
-            Self::Update(error) => error.hint().or_else(|| error.kind().hint()),
+            Self::Update(error) => update::hint(error).or_else(|| self.kind().hint()),
             Self::Export(_) => Some("`--to c-header` and `--to rust` take every model"),
             _ => self.missing().and_then(fetching).or_else(|| self.kind().hint()),
         }

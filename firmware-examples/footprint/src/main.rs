@@ -6,6 +6,9 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "slots")]
+mod slots;
+
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
@@ -57,6 +60,8 @@ extern "C" fn bitsback_footprint_start() -> ! {
 fn start() -> ! {
     #[cfg(not(feature = "empty"))]
     inference::run();
+    #[cfg(feature = "slots")]
+    slots::run();
     loop {
         // Keeps the compiler from treating an empty endless loop as it likes.
         black_box(());

@@ -42,3 +42,19 @@ pub trait Gate {
     /// When it can't.
     fn parse(&self, model: &[u8]) -> Result<(), ParseError>;
 }
+
+impl<G: Gate + ?Sized> Gate for &G {
+    type Refusal = G::Refusal;
+
+    fn announced(&self, head: &[u8]) -> Result<Announced, Self::Refusal> {
+        G::announced(self, head)
+    }
+
+    fn check_model(&self, head: &[u8], model: &[u8]) -> Result<(), Self::Refusal> {
+        G::check_model(self, head, model)
+    }
+
+    fn parse(&self, model: &[u8]) -> Result<(), ParseError> {
+        G::parse(self, model)
+    }
+}

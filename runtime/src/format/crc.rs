@@ -20,7 +20,7 @@ const fn nibbles() -> [u32; 16] {
 }
 
 /// CRC-32 of the concatenation of `parts`, which saves copying around the checksum's own bytes.
-pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
+pub fn crc32(parts: &[&[u8]]) -> u32 {
     !parts.iter().fold(u32::MAX, |crc, part| continued(crc, part))
 }
 

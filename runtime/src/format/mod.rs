@@ -39,7 +39,8 @@ mod tensor;
 mod unpacked;
 mod weights;
 
-pub(crate) use crc::crc32;
+#[doc(hidden)] // for records of devices, which have the same checksum
+pub use crc::crc32;
 pub use error::{OpFault, ParseError};
 pub(crate) use form::Form;
 #[cfg(any(test, feature = "writer"))]

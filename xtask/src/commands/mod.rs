@@ -15,6 +15,7 @@ pub(crate) mod pytorch;
 pub(crate) mod qemu;
 pub(crate) mod results;
 pub(crate) mod setup;
+pub(crate) mod slots;
 pub(crate) mod storage;
 pub(crate) mod test;
 pub(crate) mod training;

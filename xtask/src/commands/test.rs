@@ -114,6 +114,9 @@ impl Step {
             }
             Self::Test => {
                 cargo(&["test", "--release", "--workspace", "--quiet"], root)?;
+                // With a gate of the program's own.
+                let bare = ["-p", "bitsback-slots", "--no-default-features", "--lib"];
+                cargo(&[&["build", "--release", "--quiet"], &bare[..]].concat(), root)?;
                 let lean =
                     ["-p", "bitsback-runtime", "--no-default-features", "--test", "features"];
                 cargo(&[&["test", "--release", "--quiet"], &lean[..]].concat(), root)
