@@ -72,3 +72,34 @@ fn refusal(error: &PackageError) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sound_package_for_another_device_is_no_damaged_one() {
+        let path = || "x".into();
+        let refused = |error| UpdateError::refused(std::path::Path::new("x"))(error);
+        let device = |error| refused(CheckError::Refused(error));
+        let table = [
+            (UpdateError::File(FileError::Exists { path: path() }), Kind::Usage),
+            (UpdateError::File(FileError::NoFile { path: path(), what: "a folder" }), Kind::Io),
+            (UpdateError::Random("none".into()), Kind::Io),
+            (UpdateError::NoKey { path: path() }, Kind::Usage),
+            (UpdateError::WrongHalf { path: path(), found: "a", wanted: "b" }, Kind::Usage),
+            (UpdateError::DamagedKey { path: path(), what: "public" }, Kind::Usage),
+            (UpdateError::Ram { stated: 1, arena: 2 }, Kind::Usage),
+            (refused(CheckError::NoBase), Kind::Usage),
+            (refused(CheckError::Excess { bytes: 1 }), Kind::Model),
+            (device(PackageError::Signature), Kind::Model),
+            (device(PackageError::Base), Kind::Model),
+            (device(PackageError::NotNewer { offered: 1, installed: 1 }), Kind::Requirement),
+            (device(PackageError::Ram { needed: 2, given: 1 }), Kind::Requirement),
+            (device(PackageError::Kinds { missing: 1 }), Kind::Requirement),
+        ];
+        for (error, expected) in table {
+            assert_eq!(kind(&error), expected, "{error}");
+        }
+    }
+}

@@ -59,6 +59,12 @@ fn admitted(header: &Header) -> Admitted {
     Signed::open(&signed(header), &public(&secret())).unwrap().admit(&device()).unwrap()
 }
 
+/// The standard's own example (FIPS 180-4).
+#[test]
+fn digests_are_sha_256() {
+    assert_eq!(digest(b"abc")[..8], [0xBA, 0x78, 0x16, 0xBF, 0x8F, 0x01, 0xCF, 0xEA]);
+}
+
 #[test]
 fn headers_come_back() {
     let full = header(MODEL);
