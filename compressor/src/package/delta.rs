@@ -50,29 +50,30 @@ pub(super) fn delta(base: &[u8], model: &[u8]) -> Vec<u8> {
     out.payload
 }
 
-/// Where in the base runs of [`SEED`] bytes are, the last first.
+/// Where in the base runs of [`SEED`] bytes are, the first first: of many repetitions, that is where the longest
+/// copies begin.
 struct Index {
-    /// By a run's hash, its last place plus one; 0: none.
-    last: Vec<u32>,
-    /// By place, the one before with the same hash, likewise.
-    before: Vec<u32>,
+    /// By a run's hash, its first place plus one; 0: none.
+    first: Vec<u32>,
+    /// By place, the next with the same hash, likewise.
+    next: Vec<u32>,
 }
 
 impl Index {
     fn of(base: &[u8]) -> Self {
-        let mut last = vec![0; 1 << HASH_BITS];
-        let runs = base.windows(SEED).enumerate();
-        // Files have at most `MAX_FILE_LEN` bytes.
-        let before = runs.map(|(at, seed)| std::mem::replace(&mut last[hash(seed)], at as u32 + 1));
-        let before = before.collect();
-        Self { last, before }
+        let (mut first, mut next) = (vec![0; 1 << HASH_BITS], vec![0; base.len()]);
+        for (at, seed) in base.windows(SEED).enumerate().rev() {
+            // Files have at most `MAX_FILE_LEN` bytes.
+            next[at] = std::mem::replace(&mut first[hash(seed)], at as u32 + 1);
+        }
+        Self { first, next }
     }
 
     /// Places where `bytes` may begin.
     fn places(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
-        let first = bytes.get(..SEED).map_or(0, |seed| self.last[hash(seed)]);
-        let place = |next: u32| (next as usize).checked_sub(1);
-        std::iter::successors(place(first), move |&at| place(self.before[at])).take(MAX_PLACES)
+        let first = bytes.get(..SEED).map_or(0, |seed| self.first[hash(seed)]);
+        let place = |plus_one: u32| (plus_one as usize).checked_sub(1);
+        std::iter::successors(place(first), move |&at| place(self.next[at])).take(MAX_PLACES)
     }
 }
 

@@ -179,7 +179,7 @@ mod tests {
         };
         let [as_secret, as_public] = errors(secret.as_bytes());
         assert!(as_secret.is_empty() && as_public.contains("is a secret key"), "{as_public}");
-        let [as_secret, as_public] = errors(text(PUBLIC, &[1; 32]).as_bytes());
+        let [as_secret, as_public] = errors(text(PUBLIC, &[2; 32]).as_bytes());
         assert!(as_secret.contains("is a public key"), "{as_secret}");
         assert!(as_public.contains("damaged"), "no point of the curve: {as_public}");
         // The neutral element, with which some signatures fit any message.
