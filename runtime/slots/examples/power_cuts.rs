@@ -28,9 +28,8 @@ impl Drop for Number {
 }
 
 fn main() {
-    let numbers: Vec<u64> =
-        env::args().skip(1).map(|text| text.parse().expect("a number")).collect();
-    let [cases, seed, cuts] = numbers[..] else {
+    let numbers: Result<Vec<u64>, _> = env::args().skip(1).map(|text| text.parse()).collect();
+    let Ok(&[cases, seed, cuts]) = numbers.as_deref() else {
         eprintln!("power_cuts CASES SEED CUTS");
         std::process::exit(2);
     };

@@ -5,7 +5,8 @@ use bitsback_runtime::ParseError;
 /// What a head says of the model behind it, once its signature has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Announced {
-    /// The model's version, a counter that only rises: a device takes in no model whose version isn't above all it has tried.
+    /// The model's version, a counter from 1 on that only rises: a device takes in no model whose version
+    /// isn't above all that it has tried.
     pub version: u32,
     /// The model's length in bytes: of the result, where the payload is a delta.
     pub model_len: u32,
@@ -21,8 +22,8 @@ pub trait Gate {
     /// Why a head or a model is refused.
     type Refusal;
 
-    /// Checks the signature of a head (at most [`crate::HEAD_LEN`] bytes, more than it needs perhaps), then what
-    /// it requires of hardware and runtime. Nothing is erased for a head that is refused here.
+    /// Checks the signature of a head (at most [`crate::HEAD_LEN`] bytes, more than it needs perhaps), then
+    /// what it requires of hardware and runtime. Nothing is erased for a head that is refused here.
     ///
     /// # Errors
     /// When this device doesn't accept it.

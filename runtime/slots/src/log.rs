@@ -8,9 +8,10 @@
 //!   only records of the same start follow behind it.
 //! - *The page that isn't erased is that of the newest sealed record.* Any bit of the seal proves that the
 //!   record below it was complete before, and so reads the same every time.
-//! - *What reads well may be unstable*, as long as nothing behind it was begun. A record's checksum is in
-//!   another unit than its fields, so that one which was cut off can't read as erased now and as sound later. Where there is anything behind the newest record that is neither
-//!   erased nor sealed, the state that was read is written once more before anybody acts upon it.
+//! - *What reads well may be unstable*, as long as nothing behind it was begun. Where the newest record
+//!   isn't sealed, or anything behind it isn't erased, the state that was read is written once more before
+//!   anybody acts upon it. A record's checksum is in another unit than its first fields, so that one which
+//!   was cut off can't read as erased now and as sound later.
 
 use core::mem;
 

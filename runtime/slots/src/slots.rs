@@ -49,8 +49,8 @@ pub struct Slots<F: MappedFlash, G: Gate> {
 impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// Reads the state, ends a trial that has had its starts, and chooses the model to run: the one on trial,
     /// else the confirmed one, and if the gate refuses that, the other slot's. What is chosen has passed the
-    /// gate just now. A device without state, which has never been updated, takes the slot that the gate accepts, the
-    /// one with the higher version if both are.
+    /// gate just now. A device without state, which has never been updated, takes the slot that the gate
+    /// accepts, that with the higher version if it accepts both.
     ///
     /// Flash that fails or is worn out doesn't fail a start, but a trial that can't be counted isn't run:
     /// [`Self::fault`] says what happened.

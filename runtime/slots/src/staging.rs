@@ -33,17 +33,17 @@ impl Cursor {
 }
 
 impl<F: MappedFlash, G: Gate> Slots<F, G> {
-    /// Begins to stage the model that a head announces, or goes on with it, and gives the number of its bytes that
-    /// are there already: those from there on are sent to [`Self::write`]. After a reset that is the last
-    /// note of progress, of which a slot's length has at most 16.
+    /// Begins to stage the model that a head announces, or goes on with it, and gives the number of its bytes
+    /// that are there already: those from there on are sent to [`Self::write`]. After a reset that is the
+    /// last note of progress, of which a slot's length has at most 16.
     ///
     /// The gate has checked the head's signature, and the version is above all that this device has tried,
-    /// before anything is erased. From then on the model that was here is gone, and with it the way back of one that is
-    /// confirmed.
+    /// before anything is erased. From then on the model that was in the slot is gone, and with it the way back
+    /// of one that is confirmed.
     ///
     /// # Errors
-    /// When the gate refuses the head, its version is too low, the model too long, or the other slot in use by
-    /// a trial or by this start.
+    /// When the gate refuses the head, its version is too low, the model too long, or the other slot in use
+    /// by a trial or by this start.
     pub fn begin(&mut self, head: &[u8]) -> Outcome<u32, F, G> {
         self.cursor.end = 0;
         let len = head.len() as u32;

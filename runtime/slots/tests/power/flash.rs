@@ -233,7 +233,7 @@ impl<const PAGE: usize, const WRITE: usize> ReadNorFlash for Flash<PAGE, WRITE> 
         if self.is_dead {
             return Err(FlashError::Power);
         }
-        if range.end > self.bytes.len() || range.start % WRITE != 0 || range.end % WRITE != 0 {
+        if range.end > self.bytes.len() || (range.start | range.end) & (WRITE - 1) != 0 {
             return Err(FlashError::Place);
         }
         if self.is_unstable {
@@ -254,7 +254,7 @@ impl<const PAGE: usize, const WRITE: usize> NorFlash for Flash<PAGE, WRITE> {
 
     fn erase(&mut self, from: u32, to: u32) -> Result<(), FlashError> {
         let (from, to) = (from as usize, to as usize);
-        if from > to || to > self.bytes.len() || from % PAGE != 0 || to % PAGE != 0 {
+        if from > to || to > self.bytes.len() || (from | to) & (PAGE - 1) != 0 {
             return Err(FlashError::Place);
         }
         (from / PAGE..to / PAGE).try_for_each(|page| self.erase_page(page))
@@ -263,7 +263,7 @@ impl<const PAGE: usize, const WRITE: usize> NorFlash for Flash<PAGE, WRITE> {
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
         let offset = offset as usize;
         let end = offset + bytes.len();
-        if end > self.bytes.len() || offset % WRITE != 0 || end % WRITE != 0 {
+        if end > self.bytes.len() || (offset | end) & (WRITE - 1) != 0 {
             return Err(FlashError::Place);
         }
         let units = (offset..).step_by(WRITE).zip(bytes.chunks_exact(WRITE));

@@ -92,9 +92,9 @@ impl Scenario {
     }
 
     /// The package of a version.
-    pub fn package(&self, version: u32) -> Option<&Package> {
-        let of_goal = |goal| match goal {
-            &Goal::Update(ref update) => Some(&update.package),
+    pub fn package<'s>(&'s self, version: u32) -> Option<&'s Package> {
+        let of_goal = |goal: &'s Goal| match goal {
+            Goal::Update(update) => Some(&update.package),
             Goal::Back | Goal::Refused(_) => None,
         };
         let packages = self.goals.iter().filter_map(of_goal).chain([&self.first]);
