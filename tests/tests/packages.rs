@@ -63,7 +63,7 @@ fn headers_say_what_the_format_s_page_says() {
 
 #[test]
 fn the_delta_gives_the_model() {
-    let (mut payload, mut model, mut shift) = (&DELTA[164..], Vec::new(), 0_i64);
+    let (mut payload, mut model, mut shift) = (&DELTA[164..], Vec::<u8>::new(), 0_i64);
     while !payload.is_empty() {
         let (head, rest) = number(payload);
         let len = (head >> 1) as usize;
