@@ -9,8 +9,8 @@
 //! - *The page that isn't erased is that of the newest sealed record.* Any bit of the seal proves that the
 //!   record below it was complete before, and so reads the same every time.
 //! - *What reads well may be unstable*, as long as nothing behind it was begun. Where the newest record
-//!   isn't sealed, or anything behind it isn't erased, the state that was read is written once more before
-//!   anybody acts upon it. A record's checksum is in another unit than its first fields, so that one which
+//!   isn't sealed, anything behind it isn't erased, or the other page has no record, the state that was
+//!   read is written once more before anybody acts upon it. A record's checksum is in another unit than its first fields, so that one which
 //!   was cut off can't read as erased now and as sound later.
 
 use core::mem;
@@ -97,9 +97,10 @@ impl Log {
         let kept = if first.rank() > second.rank() { 0 } else { page_len::<F>() };
         let (last, other) =
             if first.newest > second.newest { (first, second) } else { (second, first) };
+        // A page that reads as empty may be one whose erasure was cut off, and hold a record the next time.
         let is_unsettled = last.newest != last.sealed
             || last.has_remains
-            || other.newest == 0 && other.has_remains;
+            || other.newest == 0 && (other.has_remains || last.newest != 0);
         let number = match newest {
             // One more may have been begun behind it.
             Some((number, _)) => number.saturating_add(1),

@@ -217,7 +217,11 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
 
     /// What a slot's head announces.
     pub(crate) fn announced(&self, slot: Slot) -> Outcome<Announced, F, G> {
-        let head = self.flash.slice(self.layout.slot(slot), HEAD_LEN).ok_or(Error::Layout)?;
+        self.admit(self.flash.slice(self.layout.slot(slot), HEAD_LEN).ok_or(Error::Layout)?)
+    }
+
+    /// What a head announces, which the gate accepts and a slot has room for.
+    pub(crate) fn admit(&self, head: &[u8]) -> Outcome<Announced, F, G> {
         let announced = self.gate.announced(head).map_err(Error::Refused)?;
         let (len, room) = (announced.model_len, self.layout.room());
         if len == 0 || len > room { Err(Error::Length { len, room }) } else { Ok(announced) }

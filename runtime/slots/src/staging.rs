@@ -3,7 +3,7 @@
 use crate::HEAD_LEN;
 use crate::error::Error;
 use crate::flash::{BLOCK, ERASED, MappedFlash, erase, page_len, program};
-use crate::gate::Gate;
+use crate::gate::{Announced, Gate};
 use crate::slots::{Outcome, Slots};
 use crate::state::{Other, model_part};
 
@@ -50,14 +50,10 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
         if head.len() > HEAD_LEN {
             return Err(Error::Length { len, room: HEAD_LEN as u32 });
         }
-        let announced = self.gate.announced(head).map_err(Error::Refused)?;
-        let (found, floor) = (announced.version, self.state.floor());
+        let Announced { version: found, model_len: len } = self.admit(head)?;
+        let floor = self.state.floor();
         if found <= floor {
             return Err(Error::Version { found, floor });
-        }
-        let (len, room) = (announced.model_len, self.layout.room());
-        if len == 0 || len > room {
-            return Err(Error::Length { len, room });
         }
         if self.state.is_trial() || self.runs_in(self.state.other_slot()) {
             return Err(Error::InUse);

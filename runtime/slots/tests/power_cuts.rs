@@ -11,6 +11,8 @@ use power::{Case, PAGES, WRITES};
 
 /// All there are, of every operation; cut in the middle as often as this.
 const MIDDLES: u64 = 2;
+/// What becomes of each pair of middles, as often as this.
+const SEEDS: u64 = 24;
 
 #[test]
 fn scenarios_reach_their_end() {
@@ -46,6 +48,21 @@ fn power_goes_once_at_every_operation() {
         .map(|(page, write)| every_operation(page, write, &scenario))
         .sum();
     assert!(cases > 5_000, "{cases}");
+}
+
+/// In the middle of writing state, and again while that is made good: the pairs that could cost a state.
+#[test]
+fn power_goes_twice_while_state_is_written() {
+    let scenario = Scenario::of(1_024, &[0, 1, 0]);
+    let (page, write) = (1_024, 8);
+    let (_, steps) = Case { page, write, scenario: &scenario, seed: 1, cuts: vec![] }.steps();
+    for &step in &steps {
+        for (after, seed) in (1..8).flat_map(|after| (0..SEEDS).map(move |seed| (after, seed))) {
+            let cuts = [step, step + after].map(|step| Cut { step, moment: Moment::During });
+            Case { page, write, scenario: &scenario, seed, cuts: cuts.to_vec() }.run();
+        }
+    }
+    assert!(steps.len() > 50, "{steps:?}");
 }
 
 /// Pairs, on every kind of flash; `cargo xtask slots` draws millions, and larger models.

@@ -70,6 +70,8 @@ pub struct Flash<const PAGE: usize, const WRITE: usize> {
     is_unstable: bool,
     is_dead: bool,
     steps: u64,
+    /// Those of them that were in the first two pages, where state is.
+    state_steps: Vec<u64>,
     cuts: Vec<Cut>,
     random: Random,
     /// A page that is worn out.
@@ -89,6 +91,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
             is_unstable: false,
             is_dead: false,
             steps: 0,
+            state_steps: Vec::new(),
             cuts: Vec::new(),
             random: Random(seed),
             worn: None,
@@ -108,6 +111,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
         self.cuts.reverse();
         self.random = Random(seed);
         self.steps = 0;
+        self.state_steps.clear();
     }
 
     /// Whether power has gone.
@@ -118,6 +122,11 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
     /// Operations so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// The numbers of those that wrote or erased state.
+    pub fn state_steps(&self) -> &[u64] {
+        &self.state_steps
     }
 
     /// Power returns: unstable bits may read otherwise now.
@@ -146,12 +155,15 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
     }
 
     /// Counts an operation, and says what becomes of it.
-    fn step(&mut self) -> Result<Option<Moment>, FlashError> {
+    fn step(&mut self, page: usize) -> Result<Option<Moment>, FlashError> {
         if self.is_dead {
             return Err(FlashError::Power);
         }
         let now = self.steps;
         self.steps += 1;
+        if page < 2 {
+            self.state_steps.push(now);
+        }
         let Some(cut) = self.cuts.pop_if(|cut| cut.step <= now) else { return Ok(None) };
         self.is_dead = true;
         match cut.moment {
@@ -172,7 +184,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
     }
 
     fn write_unit(&mut self, offset: usize, unit: &[u8]) -> Result<(), FlashError> {
-        let moment = self.step()?;
+        let moment = self.step(offset / PAGE)?;
         if self.worn == Some((offset / PAGE, Wear::Writes)) {
             return Err(FlashError::Worn);
         }
@@ -193,7 +205,7 @@ impl<const PAGE: usize, const WRITE: usize> Flash<PAGE, WRITE> {
     }
 
     fn erase_page(&mut self, page: usize) -> Result<(), FlashError> {
-        let moment = self.step()?;
+        let moment = self.step(page)?;
         if self.worn == Some((page, Wear::Erasures)) {
             return Err(FlashError::Worn);
         }

@@ -52,6 +52,11 @@ impl Drop for Case<'_> {
 impl Case<'_> {
     /// Runs it, and gives the number of the flash's operations.
     pub fn run(&self) -> u64 {
+        self.steps().0
+    }
+
+    /// Runs it, and gives the number of the flash's operations, and those that were state's.
+    pub fn steps(&self) -> (u64, Vec<u64>) {
         macro_rules! run {
             ($($page:literal: $($write:literal)*;)*) => {
                 match (self.page, self.write) {
@@ -63,10 +68,10 @@ impl Case<'_> {
         run! { 256: 1 2 4 8 32; 512: 1 2 4 8; 1024: 1 2 4 8; 4096: 1 2 4 8 16; }
     }
 
-    fn run_on<const P: usize, const W: usize>(&self) -> u64 {
+    fn run_on<const P: usize, const W: usize>(&self) -> (u64, Vec<u64>) {
         let mut device = Device::<P, W>::new(self.scenario);
         device.flash().plan(&self.cuts, self.seed);
         self.scenario.goals.iter().for_each(|goal| device.reach(goal));
-        device.flash().steps()
+        (device.flash().steps(), device.flash().state_steps().to_vec())
     }
 }
