@@ -42,6 +42,12 @@ pub enum FileError {
         /// Most bytes.
         limit: u64,
     },
+    /// Something is there already, and isn't to be replaced.
+    #[error("{}: is there already", path.display())]
+    Exists {
+        /// Which file.
+        path: PathBuf,
+    },
     /// There is no folder to write into.
     #[error(
         "{}: can't be written: there is no folder {}; create it, or give another path",
@@ -134,13 +140,41 @@ pub(crate) fn write_atomic_with(
         Some(_) if kind.is_some_and(|kind| is_character_device(&kind)) => write_through(path, fill),
         Some(what) => return Err(FileError::NoFile { path: path.to_owned(), what }),
     };
-    written.map_err(|source| {
-        let (path, folder) = (path.to_owned(), folder_of(path).to_owned());
-        if source.kind() == io::ErrorKind::NotFound && !folder.exists() {
-            return FileError::NoFolder { path, folder };
-        }
-        FileError::Write { path, source }
+    written.map_err(|source| unwritten(path, source))
+}
+
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Whoever may read other new files.
+    Everybody,
+    /// Nobody but its owner, from its first byte on.
+    Owner,
+}
+
+/// Writes a file that isn't there yet, whole or not at all.
+///
+/// # Errors
+/// As [`write_atomic`], and [`FileError::Exists`], whatever it is that is there.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
+    let written = || -> io::Result<()> {
+        let temporary = temporary(path, access, |file| file.write_all(bytes))?;
+        temporary.persist_noclobber(path).map_err(|error| error.error)?;
+        sync_folder(folder_of(path))
+    };
+    written().map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+        _ => unwritten(path, source),
     })
+}
+
+/// What a failure to write means.
+fn unwritten(path: &Path, source: io::Error) -> FileError {
+    let (path, folder) = (path.to_owned(), folder_of(path).to_owned());
+    if source.kind() == io::ErrorKind::NotFound && !folder.exists() {
+        return FileError::NoFolder { path, folder };
+    }
+    FileError::Write { path, source }
 }
 
 #[cfg(unix)]
@@ -173,21 +207,32 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = folder_of(path);
+    temporary(path, Access::Everybody, fill)?.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder_of(path))
+}
+
+/// What `fill` writes, on disk but not under its name yet.
+fn temporary(
+    path: &Path,
+    access: Access,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<tempfile::NamedTempFile> {
     // In the same folder, so that the rename stays within one file system and is atomic.
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX).suffix(".tmp");
-    // As for any new file (minus the umask), rather than tempfile's private 0600.
+    // Minus the umask, as for any new file; tempfile's own are for their owner.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(folder)?;
-    let mut buffered = io::BufWriter::new(temporary);
+    if access == Access::Everybody {
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    #[cfg(not(unix))]
+    let _ = access;
+    let mut buffered = io::BufWriter::new(builder.tempfile_in(folder_of(path))?);
     fill(&mut buffered)?;
     let temporary = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
     // The contents must be on disk before the name points at them, the name before we say so.
     temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    Ok(temporary)
 }
 
 #[cfg(unix)]
@@ -258,6 +303,31 @@ mod tests {
         assert!(matches!(failed, Err(FileError::Write { .. })));
         assert_eq!(read(&path, 3).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        write_new(&path, b"old", Access::Owner).unwrap();
+        for place in [path.as_path(), folder.path()] {
+            let error = write_new(place, b"new", Access::Everybody).unwrap_err();
+            assert!(matches!(error, FileError::Exists { .. }), "{error}");
+        }
+        assert_eq!(read(&path, 3).unwrap(), b"old");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let error = write_new(&folder.path().join("none/key"), b"", Access::Owner).unwrap_err();
+        assert!(matches!(error, FileError::NoFolder { .. }), "{error}");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let others = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o077;
+            assert_eq!(others(&path), 0);
+            let open = folder.path().join("open");
+            write_atomic(&folder.path().join("as others"), b"").unwrap();
+            write_new(&open, b"", Access::Everybody).unwrap();
+            assert_eq!(others(&open), others(&folder.path().join("as others")));
+        }
     }
 
     #[test]

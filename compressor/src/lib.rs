@@ -90,6 +90,8 @@ mod metrics;
 mod network;
 mod numbers;
 #[cfg(feature = "training")]
+mod package;
+#[cfg(feature = "training")]
 pub mod pipeline;
 #[cfg(feature = "training")]
 mod posterior;

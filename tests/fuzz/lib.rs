@@ -1,7 +1,9 @@
-//! What the fuzz targets share: running whatever `Model::parse` accepts, and building models.
+//! What the fuzz targets share: running whatever `Model::parse` accepts, building models, and taking update
+//! packages in.
 
 mod draw;
 mod mutate;
+mod packages;
 mod samples;
 
 use bitsback_runtime::format::Source;
@@ -11,6 +13,7 @@ use bitsback_runtime::{
 
 pub use draw::DrawnModel;
 pub use mutate::{CHANGES, Random, head, mend};
+pub use packages::{open_package, unpack_delta};
 pub use samples::{MARGIN, samples};
 
 /// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.

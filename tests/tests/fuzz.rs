@@ -107,6 +107,8 @@ fn corpus() -> Vec<Vec<u8>> {
 
 /// What the targets do with a file.
 fn run(file: &[u8], fill: i8) {
+    targets::open_package(file);
+    targets::unpack_delta(file);
     targets::parse_and_run(file, fill);
     let mut mended = file.to_vec();
     targets::mend(&mut mended);

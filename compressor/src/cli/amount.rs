@@ -9,6 +9,11 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     with_unit(word, 1 << 10).ok_or_else(|| wrong(text, "65536, 64K or 2M (of 1,024)"))
 }
 
+/// As [`bytes`], at most what 32 bits hold.
+pub(super) fn device_bytes(text: &str) -> Result<u32, String> {
+    bytes(text)?.try_into().map_err(|_| wrong(text, "65536, 64K or 2M (of 1,024)"))
+}
+
 /// A number of instructions with an optional K or M: 250000, 250K (of 1,000), 2M.
 pub(super) fn instructions(text: &str) -> Result<u64, String> {
     with_unit(text, 1000).ok_or_else(|| wrong(text, "250000, 250K or 2M (of 1,000)"))
@@ -75,6 +80,8 @@ mod tests {
             assert!(bytes(text).is_err() && instructions(text).is_err(), "{text}");
         }
         assert!(instructions("2MB").is_err(), "instructions are no bytes");
+        assert_eq!(device_bytes("4095M"), Ok(4095 << 20));
+        assert!(device_bytes("4096M").is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod front;
 mod import;
 mod inspect;
 mod judging;
+mod keygen;
 mod layout;
 mod left_out;
 mod margin;
@@ -28,6 +29,7 @@ mod matching;
 mod mcu;
 mod model_file;
 mod output;
+mod package;
 mod quantize;
 mod run;
 mod scaling;
@@ -35,6 +37,7 @@ mod source;
 mod storing;
 mod supported_ops;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -57,6 +60,7 @@ Examples:
   bitsback quantize model.onnx --data data/mnist -o model.bbk
   bitsback margin model.bbk --data data/mnist --accepted-error 0.5 -o surer.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
+  bitsback package model.bbk --key fleet.key --version 2 -o update.bbkp    for devices in the field
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met, or
 the network is no better than chance, 6 too few validation examples to say so, 70 a defect of
@@ -111,6 +115,9 @@ pub(crate) enum Command {
     Export(export::Export),
     SupportedOps(supported_ops::SupportedOps),
     Certify(certify::Certify),
+    Keygen(keygen::Keygen),
+    Package(package::Package),
+    Verify(verify::Verify),
     Doctor(doctor::Doctor),
 }
 
@@ -160,6 +167,9 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Export(verb) => verb.run(context),
         Command::SupportedOps(verb) => verb.run(context),
         Command::Certify(verb) => verb.run(context),
+        Command::Keygen(verb) => verb.run(context),
+        Command::Package(verb) => verb.run(context),
+        Command::Verify(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

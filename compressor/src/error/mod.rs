@@ -18,6 +18,7 @@ mod checkpoint;
 mod cli;
 mod pipeline;
 mod unmet;
+mod update;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use crate::golden::GoldenError;
 use crate::graph::LowerError;
 use crate::job::JobError;
 use crate::metrics::MetricsError;
+use crate::package::UpdateError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
 use crate::text::{json_printable, one_line};
@@ -156,7 +158,7 @@ errors! {
     /// The command line.
     Cli(CliError) => CliError::kind;
     /// Files that can't be read or written.
-    File(FileError) => |_| Kind::Io;
+    File(FileError) => |e| file_kind(e, Kind::Io);
     /// The job file.
     Job(JobError) => job_kind;
     /// Data sets.
@@ -214,6 +216,8 @@ errors! {
     };
     /// Export.
     Export(ExportError) => |_| Kind::Model;
+    /// Keys and update packages.
+    Update(UpdateError) => update::kind;
     /// A model that isn't good enough.
     Unmet(Unmet) => |e| match e {
         Unmet::Requirement { .. }
@@ -241,6 +245,7 @@ errors! {
 fn file_kind(error: &FileError, otherwise: Kind) -> Kind {
     match error {
         FileError::TooLarge { .. } => otherwise,
+        FileError::Exists { .. } => Kind::Usage,
         FileError::Read { .. }
         | FileError::NoFile { .. }
         | FileError::NoFolder { .. }
@@ -308,6 +313,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Cli(error) => error.hint(),
+            Self::Update(error) => update::hint(error).or_else(|| self.kind().hint()),
             Self::Export(_) => Some("`--to c-header` and `--to rust` take every model"),
             _ => self.missing().and_then(fetching).or_else(|| self.kind().hint()),
         }

@@ -6,6 +6,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "packages")]
+mod packages;
 #[cfg(feature = "slots")]
 mod slots;
 
@@ -62,6 +64,8 @@ fn start() -> ! {
     inference::run();
     #[cfg(feature = "slots")]
     slots::run();
+    #[cfg(feature = "packages")]
+    packages::run();
     loop {
         // Keeps the compiler from treating an empty endless loop as it likes.
         black_box(());

@@ -13,6 +13,10 @@ use crate::{footprint, paths, process};
 const MAX_CODE_BYTES: u64 = 6 * 1024;
 /// That core.
 const SMALLEST: &str = "cortex-m0";
+/// Features of the programs that are measured: slots alone, with packages' code, with Ed25519.
+const ALONE: [&str; 2] = ["empty", "slots"];
+const WITH_PACKAGES: [&str; 2] = ["empty", "packages"];
+const WITH_SIGNATURE: [&str; 2] = ["empty", "signature"];
 
 /// Lose power while models are replaced, millions of times.
 ///
@@ -42,7 +46,12 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
     if args.size {
         for board in boards::select(boards::ALL)? {
-            println!("{:<16} {:>6} bytes", board.core, code_bytes(&root, board)?);
+            let [slots, packages, signature] = [&ALONE[..], &WITH_PACKAGES, &WITH_SIGNATURE]
+                .map(|features| code_bytes(&root, board, features));
+            println!(
+                "{:<16} {:>6} bytes, {:>6} with update packages, {:>6} with their signature",
+                board.core, slots?, packages?, signature?
+            );
         }
         return Ok(());
     }
@@ -58,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
 /// Fails if slots have grown beyond what the smallest core has for them.
 pub(crate) fn check_size(root: &Path) -> Result<(), XtaskError> {
     let bytes = match boards::select(SMALLEST)?[..] {
-        [board] => code_bytes(root, board)?,
+        [board] => code_bytes(root, board, &ALONE)?,
         _ => return Err(XtaskError::OneCore),
     };
     println!("{SMALLEST}: slots take {bytes} bytes of code");
@@ -70,10 +79,9 @@ pub(crate) fn check_size(root: &Path) -> Result<(), XtaskError> {
     })
 }
 
-/// Bytes of code, without a gate, a driver of the flash, and the runtime.
-fn code_bytes(root: &Path, board: &Board) -> Result<u64, XtaskError> {
-    let program =
-        Program { package: "footprint", features: &["empty", "slots"], ..Program::default() };
+/// Bytes of code, without a gate of the program's own, a driver of the flash, and the runtime.
+fn code_bytes(root: &Path, board: &Board, features: &[&str]) -> Result<u64, XtaskError> {
+    let program = Program { package: "footprint", features, ..Program::default() };
     let (whole, _) = footprint::sizes(&firmware::build_program(root, board, program)?)?;
     Ok(whole.saturating_sub(footprint::start_up(root, board)?))
 }

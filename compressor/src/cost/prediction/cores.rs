@@ -143,6 +143,19 @@ impl Core {
         Self::ALL.into_iter().find(|core| core.name() == name)
     }
 
+    /// What the runtime calls the kernels that it has: `bitsback_runtime::ISA` of its builds.
+    pub(crate) fn isa(self) -> &'static str {
+        match self {
+            Self::CortexM0 => "thumb1",
+            Self::CortexM3 => "thumb2",
+            Self::CortexM4 | Self::CortexM7 | Self::CortexM33 => "dsp",
+            Self::CortexM55 => "mve",
+            Self::Riscv32Imc | Self::Riscv32Imac => "rv32im",
+            Self::Arm926 => "armv5te",
+            Self::CortexA53 => "neon",
+        }
+    }
+
     /// How 8-bit weights lie that it is fastest with: in pairs of rows where it multiplies half-words,
     /// which take as much flash as rows and a sixteenth at most, else in rows.
     pub fn layout(self) -> Layout {
