@@ -9,6 +9,7 @@
 //! - [`order`]: by what groups are ordered;
 //! - [`threshold`]: where the histogram of prune scores has its valley, and what validation allows.
 
+mod areas;
 pub(crate) mod batch_norm;
 pub(crate) mod constants;
 pub(crate) mod lineage;
