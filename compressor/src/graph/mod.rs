@@ -52,7 +52,7 @@ pub use left_out::{LeftOut, LeftOutLayer, LeftOutUnit, Why};
 pub use lower::{LowerError, Lowering, Plan, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
 pub(crate) use ops::{IntegerOp, Op};
-pub use places::{Area, Places, Reach};
+pub use places::{Area, InputPart, Places, Reach};
 pub use window::{Padding, Window};
 
 /// Position of a value in [`Graph::values`].

@@ -1,6 +1,10 @@
 //! Rows and columns of images, and how those that an operator writes come from those that it reads.
 
-use super::{Site, Value, Window};
+use std::fmt::{self, Display, Formatter};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Graph, Node, Site, Value, Window};
 
 /// Rows and columns of an image that lie side by side; a value that is none has one of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,6 +111,43 @@ impl Reach {
     }
 }
 
+/// The part of its input image that a network reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputPart {
+    /// The first row and the last, from 1.
+    pub rows: [usize; 2],
+    /// The first column and the last, from 1.
+    pub columns: [usize; 2],
+    /// Rows and columns that there are.
+    pub of: [usize; 2],
+}
+
+impl Display for InputPart {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { rows: [top, bottom], columns: [left, right], of: [height, width] } = self;
+        write!(f, "rows {top} to {bottom} and columns {left} to {right} of {height} × {width}")
+    }
+}
+
+impl<P> Graph<P> {
+    /// What the network reads of its input; none where that is all.
+    pub fn input_part(&self) -> Option<InputPart> {
+        let whole = Area::whole(&self.values[self.input]);
+        let read = |node: &Node<P>| {
+            let site = self.site(node);
+            match node.op.places(&site) {
+                Places::Within(reach) => reach.over(Area::whole(site.output), whole),
+                Places::Alike | Places::Fixed => None,
+            }
+        };
+        let readers = self.nodes.iter().filter(|node| node.inputs.contains(&self.input));
+        let area = readers.map(|node| read(node).unwrap_or(whole)).reduce(Area::with)?;
+        let along = |axis: usize| [area.begin[axis] + 1, area.end[axis]];
+        let part = InputPart { rows: along(0), columns: along(1), of: whole.size() };
+        (area != whole && self.output != self.input).then_some(part)
+    }
+}
+
 /// The dimensions that are a value's rows and columns, of an operator that keeps how many there are: an
 /// image may have no rows, or neither. None of what is no image.
 pub(super) fn image_axes(site: &Site<'_>) -> Option<[Option<usize>; 2]> {
@@ -121,6 +162,7 @@ pub(super) fn image_axes(site: &Site<'_>) -> Option<[Option<usize>; 2]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::ops::{Clip, MaxPool2d, Slice};
 
     fn area(begin: [usize; 2], end: [usize; 2]) -> Area {
         Area { begin, end }
@@ -147,5 +189,19 @@ mod tests {
         assert!(area.has([1, 2]) && !area.has([1, 3]) && !area.has([0, 2]));
         assert_eq!(Area::of_features(&value, [0, 23]), Some(Area::whole(&value)));
         assert_eq!(Area::of_features(&value, []), None);
+    }
+
+    #[test]
+    fn what_is_read_of_the_input_is_that_of_all_readers() {
+        let mut graph: Graph<()> = Graph::of_input(vec![8, 9, 1]);
+        graph.push("part", Slice::crop([2, 1]), vec![0], vec![4, 3, 1], None);
+        let part = graph.input_part().unwrap();
+        assert_eq!((part.rows, part.columns, part.of), ([3, 6], [2, 4], [8, 9]));
+        assert_eq!(part.to_string(), "rows 3 to 6 and columns 2 to 4 of 8 × 9");
+        let window = Window { size: [2; 2], stride: [2; 2], ..Window::ONE };
+        graph.push("pool", MaxPool2d { window }, vec![0], vec![4, 4, 1], None);
+        assert_eq!(graph.input_part().unwrap().columns, [1, 8]);
+        graph.push("relu", Clip::RELU, vec![0], vec![8, 9, 1], None);
+        assert_eq!(graph.input_part(), None);
     }
 }
