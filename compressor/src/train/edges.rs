@@ -34,7 +34,7 @@ pub(super) fn cropping(
     let mean = posterior_mean(&posterior)?;
     let mut cropping = Cropping { removal: Removal::nothing(prune_score(&posterior)?), edge: None };
     let Price { costs, cost, excess, .. } = price;
-    let mut order = order(edges(&mean)?, &cropping.removal.prune_score, config.shrink.floor);
+    let mut order = order(edges(&mean)?, &cropping.removal.prune_score);
     // One that is more than a target asks for would cost what groups needn't.
     order.retain(|(edge, _)| costs.edge(edge).instructions as f64 <= excess);
     let Some((any, inputs)) = order.first().map(|(edge, _)| (edge.layer, edge.inputs.len())) else {
@@ -69,17 +69,16 @@ pub(super) fn cropping(
     Ok(cropping)
 }
 
-/// Edges and their mean prune scores, those of at least the floor, the least needed first.
-fn order(edges: Vec<Edge>, prune_score: &[Vec<f32>], floor: Option<f32>) -> Vec<(Edge, f32)> {
+/// Edges and their mean prune scores, the least needed first. They have no floor: there are only four, and
+/// most of the inputs that are left are needed, wherever they come from.
+fn order(edges: Vec<Edge>, prune_score: &[Vec<f32>]) -> Vec<(Edge, f32)> {
     let mean = |edge: &Edge| {
         let scores = edge.inputs.iter().zip(&prune_score[edge.layer]);
         let sum: f32 = scores.filter(|(gone, _)| **gone).map(|(_, score)| score).sum();
         sum / edge.count().max(1) as f32
     };
-    let scored =
-        edges.into_iter().map(|edge| (mean(&edge), edge)).map(|(score, edge)| (edge, score));
-    let floor = floor.unwrap_or(f32::NEG_INFINITY);
-    let mut order: Vec<(Edge, f32)> = scored.filter(|(_, score)| *score >= floor).collect();
+    let scored = edges.into_iter().map(|edge| (mean(&edge), edge));
+    let mut order: Vec<(Edge, f32)> = scored.map(|(score, edge)| (edge, score)).collect();
     // Sorting is stable, so that the order is the same everywhere.
     order.sort_by(|a, b| b.1.total_cmp(&a.1));
     order
@@ -222,12 +221,9 @@ mod tests {
             edge(Side::Right, &[false, true, false, true]),
         ];
         let scores = [vec![9.0], vec![1.0, -1.0, 3.0, 0.0]];
-        let sides = |floor| {
-            let order = order(edges.clone(), &scores, floor);
-            order.into_iter().map(|(edge, score)| (edge.side, score)).collect::<Vec<_>>()
-        };
+        let order = order(edges, &scores);
+        let sides: Vec<_> = order.into_iter().map(|(edge, score)| (edge.side, score)).collect();
         let all = [(Side::Left, 2.0), (Side::Bottom, 1.5), (Side::Top, 0.0), (Side::Right, -0.5)];
-        assert_eq!(sides(None), all);
-        assert_eq!(sides(Some(0.0)), all[..3]);
+        assert_eq!(sides, all);
     }
 }
