@@ -52,8 +52,8 @@ impl Window {
     /// left behind the last; none where it would begin further on, or one more would fit in.
     pub fn on_part(&self, begin: [isize; 2], behind: [usize; 2]) -> Option<Self> {
         let mut window = *self;
-        for axis in 0..2 {
-            window.padding[axis] = usize::try_from(-begin[axis]).ok()?;
+        for (padding, begin) in window.padding.iter_mut().zip(begin) {
+            *padding = usize::try_from(-begin).ok()?;
         }
         (0..2).all(|axis| behind[axis] < self.stride[axis]).then_some(window)
     }
