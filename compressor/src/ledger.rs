@@ -17,6 +17,9 @@ pub enum Reason {
     /// Removed during training: the loss on a held-out slice of the training set rose by less than
     /// the budget when it and everything less important were ablated.
     AblationHarmless,
+    /// Removed during training in the same way, with all inputs that come from the outer row or column of
+    /// an image: the layers before no longer compute it.
+    EdgeHarmless,
     /// Nothing reads it any more.
     NoConsumer,
     /// Its value no longer depends on the input; the constant went into the next bias.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cost::{Core, Instructions};
 use crate::files;
-use crate::graph::LeftOut;
+use crate::graph::{InputPart, LeftOut};
 use crate::posterior::Prior;
 use crate::select::chance::Standing;
 use crate::select::{DecisionSummary, FrontSummary};
@@ -163,6 +163,9 @@ pub struct Summary {
     /// Channels that never change or are never read, and so aren't in the model, if there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOut>,
+    /// The part of its input image that it reads, if that isn't all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_part: Option<InputPart>,
     /// The front that the model was chosen from, if the job traced one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub front: Option<FrontSummary>,
@@ -221,6 +224,7 @@ impl Summary {
             chance: None,
             decision: None,
             left_out: None,
+            input_part: None,
             front: None,
         }
     }

@@ -46,7 +46,8 @@ called program, 130 interrupted (--resume goes on).
 With --json, the last line of standard output: network, prior, seed, error_percent, file_bytes,
 float_bytes, ratio, macs, command, date, dense{}, compressed{}, instructions{} (core, dense{} and
 compressed{} with count, from, and unpacked{} with count and weights_ram_bytes), layers[], chance{}, left_out{}
-(channels, of_channels, products, of_products, layers[]) where some are known beforehand, decision{} (margin,
+(channels, of_channels, products, of_products, layers[]) where some are known beforehand, input_part{} (rows,
+columns, of) where it reads a part of its image, decision{} (margin,
 accepted_error_percent, confidence, held_out{}, test{}, method) where something is promised of what the
 model is sure of, and with a front
 front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
@@ -174,8 +175,10 @@ fn text(summary: &Summary, out: &Path) -> String {
     let decision = decision.unwrap_or_default();
     let known = summary.left_out.as_ref().and_then(left_out::line);
     let known = known.map_or_else(String::new, |line| format!("\n{line}"));
+    let part = summary.input_part.map(|part| format!("\nIt reads {part} of its input."));
+    let part = part.unwrap_or_default();
     format!(
-        "{}{known}{decision}{front}\nmodel   {}\nreport  {}",
+        "{}{part}{known}{decision}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

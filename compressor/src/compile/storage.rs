@@ -52,7 +52,7 @@ pub struct SizeConfig {
 }
 
 /// What a model costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Costs {
     /// Bytes of the model file.
     pub bytes: u64,

@@ -28,6 +28,7 @@ pub(crate) mod lower;
 pub(crate) mod operator;
 pub mod ops;
 pub(crate) mod panels;
+mod places;
 #[cfg(feature = "training")]
 pub(crate) mod tensor;
 mod window;
@@ -51,6 +52,7 @@ pub use left_out::{LeftOut, LeftOutLayer, LeftOutUnit, Why};
 pub use lower::{LowerError, Lowering, Plan, lower};
 pub use operator::{Groups, Operator, Prepared, Site, Units, Weights};
 pub(crate) use ops::{IntegerOp, Op};
+pub use places::{Area, InputPart, Places, Reach};
 pub use window::{Padding, Window};
 
 /// Position of a value in [`Graph::values`].

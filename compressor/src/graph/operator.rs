@@ -7,6 +7,7 @@ use super::exporter::{Exported, Exporter};
 use super::lower::{LowerError, Lowering};
 use super::ops::Op;
 use super::panels::Panels;
+use super::places::{Places, Reach};
 #[cfg(feature = "training")]
 use super::tensor::{self, Inputs, Pass};
 use super::{Affine, Value, Window};
@@ -162,6 +163,17 @@ pub trait Operator: Debug {
     /// Itself when only the `kept` units of its operand are left, of one whose units are taken from them;
     /// none where it stays as it is.
     fn on_kept(&self, _kept: &[bool]) -> Option<Op> {
+        None
+    }
+
+    /// How rows and columns of the output come from those of the operands.
+    fn places(&self, _site: &Site<'_>) -> Places {
+        self.window().map_or(Places::Fixed, |window| Places::Within(Reach::of(window)))
+    }
+
+    /// Itself on a part of its operand, of which the first output's reach begins at a row and column, and
+    /// so many lie behind that of the last; none where it can't read that part as it is.
+    fn on_part(&self, _begin: [isize; 2], _behind: [usize; 2]) -> Option<Op> {
         None
     }
 

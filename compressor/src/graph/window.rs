@@ -48,6 +48,16 @@ impl Window {
         Some((window, outputs))
     }
 
+    /// The window over a part of its image in which the first begins at a row and column, and so many are
+    /// left behind the last; none where it would begin further on, or one more would fit in.
+    pub fn on_part(&self, begin: [isize; 2], behind: [usize; 2]) -> Option<Self> {
+        let mut window = *self;
+        for (padding, begin) in window.padding.iter_mut().zip(begin) {
+            *padding = usize::try_from(-begin).ok()?;
+        }
+        (0..2).all(|axis| behind[axis] < self.stride[axis]).then_some(window)
+    }
+
     /// From the first tap to behind the last, saturating.
     pub fn extent(&self) -> [usize; 2] {
         let along = |axis: usize| {

@@ -313,6 +313,7 @@ impl Input<'_> {
         let mut summary = Summary::new(origin, test.len() as u64, before, after, layers);
         let left_out = &model.compiled.left_out;
         summary.data_note.clone_from(&self.run.prepared.note);
+        summary.input_part = network.input_part();
         summary.left_out = (!left_out.layers.is_empty()).then(|| left_out.clone());
         summary.front = self.front.map(|front| front.summary(self.job, &self.run)).transpose()?;
         Ok(summary)

@@ -136,7 +136,7 @@ impl Lineage {
             stage: why.stage.to_owned(),
             step: why.step,
             effect: match reason {
-                Reason::AboveThreshold | Reason::AblationHarmless => {
+                Reason::AboveThreshold | Reason::AblationHarmless | Reason::EdgeHarmless => {
                     why.effects.get(id.layer).copied()
                 }
                 Reason::Constant | Reason::NoConsumer => Some(0.0),

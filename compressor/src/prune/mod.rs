@@ -3,14 +3,17 @@
 //! - [`shrinkage`]: dead groups → smaller graph and the slices of every tensor (used while training,
 //!   too), with [`sliced`] for what layers hold;
 //! - [`ties`](mod@ties): which layers' groups go together in a network with branches;
+//! - [`edges`](mod@edges): the outer rows and columns of an image, which can leave, too;
 //! - [`lineage`]: which groups of the original network the current ones are;
 //! - [`batch_norm`], [`constants`], [`weights`]: float networks: normalisation folded into weights,
 //!   constants into biases, the posterior into numbers;
 //! - [`order`]: by what groups are ordered;
 //! - [`threshold`]: where the histogram of prune scores has its valley, and what validation allows.
 
+mod areas;
 pub(crate) mod batch_norm;
 pub(crate) mod constants;
+pub(crate) mod edges;
 pub(crate) mod lineage;
 mod liveness;
 pub(crate) mod order;
@@ -34,6 +37,7 @@ use thiserror::Error;
 
 pub(crate) use batch_norm::fold_batch_norm;
 pub(crate) use constants::fold_constants;
+pub(crate) use edges::{Edge, Side, edges};
 pub(crate) use lineage::{Decision, Lineage};
 pub use order::Order;
 pub(crate) use parameters::check_parameters;

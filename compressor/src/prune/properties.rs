@@ -6,7 +6,7 @@ use super::random_graphs::{Numbers, graph};
 use super::ties::Tie;
 use super::{Lineage, Shrinkage, fold_constants, ties};
 use crate::graph::ops::missing;
-use crate::graph::{Affine, Executor, Graph, Groups};
+use crate::graph::{Affine, Executor, Graph, Groups, Op};
 
 /// All but three: two are gone before groups leave, and one is the logarithm of another.
 #[test]
@@ -28,7 +28,51 @@ fn dead(graph: &Graph<Affine>, numbers: &mut Numbers, percent: usize) -> Vec<Vec
             layers.iter().for_each(|&layer| dead[layer].clone_from(&together));
         }
     }
+    if numbers.chance(60) {
+        kill_edges(graph, numbers, &mut dead);
+    }
     dead
+}
+
+/// Marks what dense layers read of the outer rows and columns of an image, and mostly nothing else of it.
+fn kill_edges(graph: &Graph<Affine>, numbers: &mut Numbers, dead: &mut [Vec<bool>]) {
+    for (node, dead) in graph.layers().zip(dead) {
+        let flatten = graph.writer(node.inputs[0]).map(|writer| &graph.nodes[writer]);
+        let flatten = flatten.filter(|node| matches!(node.op, Op::Reshape(_)));
+        let read = &graph.values[flatten.map_or(node.inputs[0], |node| node.inputs[0])];
+        let (Op::Dense(_), [height, width, channels]) = (&node.op, read.dims.as_slice()) else {
+            continue;
+        };
+        let edges = [*height, *width].map(|n| [numbers.below(n), numbers.below(n + 1)]);
+        let others = numbers.chance(30);
+        for (feature, dead) in dead.iter_mut().enumerate() {
+            let place = [feature / channels / width, feature / channels % width];
+            let inside = (0..2).all(|axis| (edges[axis][0]..edges[axis][1]).contains(&place[axis]));
+            *dead = !inside || others && *dead;
+        }
+    }
+}
+
+/// Rows and columns that leave an image, beyond what crops take of it.
+fn places(graph: &Graph<Affine>) -> usize {
+    graph
+        .nodes
+        .iter()
+        .map(|node| graph.values[node.output].len() / graph.values[node.output].channels())
+        .sum()
+}
+
+/// Crops leave less of every image behind, and they are drawn often enough to be tested.
+#[test]
+fn rows_and_columns_leave_random_graphs() {
+    let mut smaller = 0;
+    for seed in 0..400 {
+        let numbers = &mut Numbers(seed);
+        let net = graph(numbers);
+        let step = Shrinkage::plan(&net, &dead(&net, numbers, 20)).unwrap();
+        smaller += usize::from(places(&step.apply(&net).unwrap()) < places(&net));
+    }
+    assert!(smaller > 60, "{smaller} of 400");
 }
 
 /// Groups that can go: jointly dead.

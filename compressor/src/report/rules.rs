@@ -6,7 +6,7 @@ use crate::ledger::{BITS_FILE, GROUPS_FILE, Reason};
 use crate::summary::Control;
 
 /// Name and meaning, in the order in which they are listed.
-const REASONS: [(Reason, &str, &str); 8] = [
+const REASONS: [(Reason, &str, &str); 9] = [
     (Reason::BelowThreshold, "below the threshold", "kept: the data need it"),
     (Reason::AboveThreshold, "above the threshold", "removed: noise drowns what it carries"),
     (
@@ -14,6 +14,12 @@ const REASONS: [(Reason, &str, &str); 8] = [
         "harmless ablation",
         "removed during training: without it, and everything less important, the loss on held-out \
          training examples rose by less than the budget",
+    ),
+    (
+        Reason::EdgeHarmless,
+        "harmless crop",
+        "removed during training in the same way, with the outer row or column of the image that it is \
+         from: nothing before computes that any more",
     ),
     (Reason::NoConsumer, "no consumer", "removed: nothing reads it any more"),
     (
@@ -42,6 +48,12 @@ pub(super) fn section(report: &Report) -> String {
     }
     if let Some(nats) = report.meta.description_length_nats {
         body += &html::remark(&description_length(nats, report.summary.compressed.file_bytes));
+    }
+    if let Some(part) = report.summary.input_part {
+        body += &html::remark(&format!(
+            "The model is given whole images, and reads {part}; what is outside, and what would be made \
+             of it alone, isn't computed."
+        ));
     }
     if let Some(left_out) = &report.summary.left_out {
         body += &html::remark(&format!(

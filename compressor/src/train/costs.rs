@@ -7,7 +7,8 @@
 //! unpacked into the target's RAM for weights, whichever is less. What a group costs is what the network
 //! loses of that without half of the layer's groups, shared among these: rows that leave, the columns behind
 //! them that leave with them, and whatever becomes dearer, such as the selection of what is left. Half,
-//! because kernels take rows by twos and fours, so that one group alone may cost nothing, or four.
+//! because kernels take rows by twos and fours, so that one group alone may cost nothing, or four. What the
+//! outer row or column of an image costs is what the network loses of it without that.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,9 @@ use crate::cost::Core;
 use crate::graph::{Affine, Graph, Quantization, Rows, Storage, lower};
 use crate::numbers::largest;
 use crate::posterior::Posterior;
-use crate::prune::{PruneError, Shrinkage, posterior_mean, posterior_variance, ties};
+use crate::prune::{
+    Edge, PruneError, Shrinkage, Side, edges, posterior_mean, posterior_variance, ties,
+};
 
 /// `[variational] cost`: what a group is weighed by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,17 @@ pub enum Cost {
     Bytes,
     /// By the instructions of an inference on the target that leave with it.
     Instructions,
+}
+
+impl Cost {
+    /// What counts of costs.
+    pub(crate) fn of(self, costs: Costs) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::Bytes => costs.bytes as f64,
+            Self::Instructions => costs.instructions as f64,
+        }
+    }
 }
 
 /// What a job says that costs follow from.
@@ -82,6 +96,17 @@ pub(crate) struct LayerCost {
     pub instructions: f64,
 }
 
+/// The outer row or column of an image whose features a dense layer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct EdgeCost {
+    /// Which layer.
+    pub layer: usize,
+    /// Which side of the image.
+    pub side: Side,
+    /// What leaves with it.
+    pub costs: Costs,
+}
+
 /// What a network costs, and what its groups do of that.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct GroupCosts {
@@ -89,6 +114,8 @@ pub(crate) struct GroupCosts {
     pub whole: Costs,
     /// By layer.
     pub layers: Vec<LayerCost>,
+    /// Of what dense layers read of images.
+    pub edges: Vec<EdgeCost>,
 }
 
 impl LayerCost {
@@ -105,11 +132,13 @@ impl LayerCost {
 impl GroupCosts {
     /// What the network costs.
     pub(crate) fn total(&self, cost: Cost) -> f64 {
-        match cost {
-            Cost::None => 0.0,
-            Cost::Bytes => self.whole.bytes as f64,
-            Cost::Instructions => self.whole.instructions as f64,
-        }
+        cost.of(self.whole)
+    }
+
+    /// What leaves with an edge.
+    pub(crate) fn edge(&self, edge: &Edge) -> Costs {
+        let same = |of: &&EdgeCost| of.layer == edge.layer && of.side == edge.side;
+        self.edges.iter().find(same).map_or_else(Costs::default, |of| of.costs)
     }
 
     /// Instructions that leave with a group of a layer.
@@ -178,7 +207,17 @@ impl Target {
                 layers[layer].instructions = each(whole.instructions, left.instructions);
             }
         }
-        Ok(GroupCosts { whole, layers })
+        let mut of_edges = Vec::new();
+        for edge in edges(structure)? {
+            let step = Shrinkage::plan(structure, &edge.dead(&counts))?;
+            let left = self.network(step.structure(), bits)?;
+            let costs = Costs {
+                bytes: whole.bytes.saturating_sub(left.bytes),
+                instructions: whole.instructions.saturating_sub(left.instructions),
+            };
+            of_edges.push(EdgeCost { layer: edge.layer, side: edge.side, costs });
+        }
+        Ok(GroupCosts { whole, layers, edges: of_edges })
     }
 
     /// What a network costs.
@@ -361,12 +400,32 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_costs_what_is_computed_for_it_alone() {
+        let costs = target(Core::CortexM4).costs_of(&convolution(), &[4, 4]).unwrap();
+        let edges = edges(&convolution()).unwrap();
+        assert_eq!((edges.len(), costs.edges.len()), (4, 4));
+        let [top, bottom, left, _] = edges.as_slice() else { panic!("{edges:?}") };
+        for edge in [top, bottom] {
+            // 6 of 36 positions of 4 filters of 9 weights, and 10 products for each of their values.
+            let products = (6 * 4 * 9 + 24 * 10) as f64;
+            let instructions = costs.edge(edge).instructions as f64 / products;
+            assert!((0.5..4.0).contains(&instructions), "{edge:?} {costs:?}");
+        }
+        // Without the first column alone, what is read is copied.
+        assert!(costs.edge(left).instructions < costs.edge(top).instructions, "{costs:?}");
+        for edge in &edges {
+            // 24 columns of 10 weights of 4 bits, less what says where the crop begins.
+            assert!((90..=120).contains(&costs.edge(edge).bytes), "{edge:?} {costs:?}");
+        }
+    }
+
+    #[test]
     fn the_mean_factor_is_one() {
         let layer =
             |groups, members, instructions| LayerCost { groups, members, instructions, bytes: 0.0 };
         let whole = Costs { bytes: 100, instructions: 400 };
         let layers = vec![layer(2, 1, 30.0), layer(6, 1, 10.0), layer(2, 2, 0.0)];
-        let costs = GroupCosts { whole, layers };
+        let costs = GroupCosts { whole, layers, edges: Vec::new() };
         // (2 · 30 + 6 · 10) / 10 groups = 12.
         let factors = costs.kl_factors(Cost::Instructions);
         for (factor, expected) in factors.iter().zip([30.0 / 12.0, 10.0 / 12.0, 0.0]) {

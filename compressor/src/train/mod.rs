@@ -6,6 +6,7 @@
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
 
+mod ablation;
 pub(crate) mod adam;
 pub(crate) mod augment;
 pub(crate) mod batch;
@@ -13,6 +14,7 @@ pub(crate) mod batches;
 mod config;
 pub(crate) mod costs;
 pub(crate) mod deterministic;
+mod edges;
 pub(crate) mod evaluate;
 pub(crate) mod forward;
 pub(crate) mod initialize;

@@ -6,17 +6,14 @@
 //! below the layer at hand are computed once. Layers whose groups go together are tried together, in
 //! the place of their first.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 
+use super::ablation::{Ablation, ablated_loss, halves, states};
 use super::batch::Examples;
 use super::costs::{Cost, GroupCosts};
-use super::evaluate::score_logits;
-use super::forward::{Deterministic, ForwardState};
+use super::forward::ForwardState;
 use super::{ShrinkConfig, VariationalConfig};
 use crate::bayes::{AffinePosterior, posterior};
-use crate::graph::ops::BatchNorm;
-use crate::graph::tensor::Layers;
-use crate::graph::tensor::{Convolution, Value, values};
 use crate::graph::{Affine, Graph, Groups, Weights};
 use crate::prune::{PruneError, posterior_mean, prune_score, ties};
 
@@ -39,6 +36,18 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
+    /// Nothing goes of groups with these prune scores.
+    pub(super) fn nothing(prune_score: Vec<Vec<f32>>) -> Self {
+        Self {
+            dead: prune_score.iter().map(|u| vec![false; u.len()]).collect(),
+            thresholds: vec![f32::INFINITY; prune_score.len()],
+            effects: vec![0.0; prune_score.len()],
+            prune_score,
+            saved: 0.0,
+            refused: false,
+        }
+    }
+
     /// Whether nothing goes.
     pub(crate) fn is_empty(&self) -> bool {
         self.dead.iter().flatten().all(|d| !d)
@@ -83,16 +92,35 @@ pub(crate) struct Price<'a> {
     pub excess: f64,
 }
 
+impl Price<'_> {
+    /// The loss that a removal from a layer may leave, where it is `before`, if it saves this share of
+    /// what the network costs.
+    pub(super) fn allowed(
+        &self,
+        config: &ShrinkConfig,
+        layer: usize,
+        before: f64,
+        share: f64,
+    ) -> f64 {
+        let all = before * f64::from(config.loss_ratio) + rise(config, layer);
+        before + all * self.factor * share
+    }
+}
+
+/// What the job allows a removal from a layer to cost, in nats.
+fn rise(config: &ShrinkConfig, layer: usize) -> f64 {
+    let rises = config.rises();
+    f64::from(rises.get(layer).or(rises.last()).copied().unwrap_or(0.0))
+}
+
 impl Terms<'_> {
     /// The loss that `count` groups of a layer may leave, where it is `before` with them.
     fn allowed(&self, config: &ShrinkConfig, layer: usize, before: f64, count: usize) -> f64 {
-        let rises = config.rises();
-        let rise = f64::from(rises.get(layer).or(rises.last()).copied().unwrap_or(0.0));
-        let Some(Price { costs, cost, factor, .. }) = self.price else {
-            return before * f64::from(1.0 + config.loss_ratio) + rise;
+        let Some(price) = self.price else {
+            return before * f64::from(1.0 + config.loss_ratio) + rise(config, layer);
         };
-        let share = costs.share(cost, layer) * count as f64;
-        before + (before * f64::from(config.loss_ratio) + rise) * factor * share
+        let share = price.costs.share(price.cost, layer) * count as f64;
+        price.allowed(config, layer, before, share)
     }
 
     /// Groups of a layer that may go at most, where `gone` instructions are gone already.
@@ -133,14 +161,7 @@ pub(crate) fn harmless(
     let parts = halves(sample);
     let cached: Vec<Vec<ForwardState<()>>> =
         parts.iter().map(|part| states(&structure, &mean, part, &device)).collect();
-    let mut removal = Removal {
-        dead: prune_score.iter().map(|u| vec![false; u.len()]).collect(),
-        thresholds: vec![f32::INFINITY; prune_score.len()],
-        effects: vec![0.0; prune_score.len()],
-        prune_score,
-        saved: 0.0,
-        refused: false,
-    };
+    let mut removal = Removal::nothing(prune_score);
     let mut gone = 0.0;
     for tie in ties(&structure)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
@@ -215,125 +236,6 @@ fn longest(n: usize, mut fits: impl FnMut(usize) -> bool) -> usize {
     good
 }
 
-/// Two halves of the sample, one per thread.
-fn halves(sample: &Examples) -> Vec<Examples> {
-    let middle = sample.len().div_ceil(2);
-    let part = |from: usize, to: usize| Examples {
-        shape: sample.shape,
-        inputs: sample.range(from, to).to_vec(),
-        labels: sample.labels[from..to].to_vec(),
-        classes: sample.classes,
-    };
-    [(0, middle), (middle, sample.len())]
-        .into_iter()
-        .filter(|(a, b)| a < b)
-        .map(|(a, b)| part(a, b))
-        .collect()
-}
-
-/// The forward pass where the groups of each layer multiply: before a dense layer, behind a
-/// convolution.
-fn states<'g>(
-    structure: &'g Graph<()>,
-    network: &Graph<Affine>,
-    examples: &Examples,
-    device: &Device,
-) -> Vec<ForwardState<'g, ()>> {
-    let mut layers = Deterministic::new(network, None, device);
-    let x = Value::from_examples(examples.inputs.clone(), examples.shape, device);
-    let mut state = ForwardState::new(structure, x);
-    let mut seen = Vec::new();
-    for node in &structure.nodes {
-        match node.op.weights(&structure.site(node)).map(|weights| weights.groups) {
-            Some(Groups::Inputs) => {
-                seen.push(state.clone());
-                state.step(&mut layers);
-            }
-            Some(Groups::Filters | Groups::Channels) => {
-                state.step(&mut layers);
-                seen.push(state.clone());
-            }
-            None => state.step(&mut layers),
-        }
-    }
-    seen
-}
-
-/// Groups that are multiplied by `keep` in each of `layers`.
-struct Ablation<'a> {
-    layers: &'a [usize],
-    /// Whether the forward pass begins right behind the first of them.
-    passed: bool,
-    keep: Vec<f32>,
-}
-
-/// A network without some groups.
-struct Ablated<'a> {
-    inner: Deterministic,
-    ablation: &'a Ablation<'a>,
-}
-
-impl Ablated<'_> {
-    fn has(&self, layer: usize) -> bool {
-        self.ablation.layers.contains(&layer)
-    }
-}
-
-impl Layers for Ablated<'_> {
-    fn dense(&mut self, layer: usize, x: Tensor<2>) -> Tensor<2> {
-        let x = if self.has(layer) {
-            Value::Flat(x).scale_channels(self.ablation.keep.clone()).flat()
-        } else {
-            x
-        };
-        self.inner.dense(layer, x)
-    }
-
-    fn convolution(&mut self, layer: usize, of: &Convolution, x: Tensor<4>) -> Tensor<4> {
-        let y = self.inner.convolution(layer, of, x);
-        if self.has(layer) {
-            return Value::Image(y).scale_channels(self.ablation.keep.clone()).image();
-        }
-        y
-    }
-
-    fn batch_norm(&mut self, layer: usize, norm: &BatchNorm, x: Value) -> Value {
-        self.inner.batch_norm(layer, norm, x)
-    }
-
-    fn dropout(&mut self, rate: f32, x: Value) -> Value {
-        self.inner.dropout(rate, x)
-    }
-}
-
-/// Mean loss without some groups, from the `states` where the first layer's multiply.
-fn ablated_loss(
-    network: &Graph<Affine>,
-    states: Vec<ForwardState<'_, ()>>,
-    ablation: &Ablation<'_>,
-    parts: &[Examples],
-    device: &Device,
-) -> f64 {
-    let run = |mut state: ForwardState<'_, ()>, part: &Examples| {
-        if ablation.passed {
-            state.change_last(|x| x.scale_channels(ablation.keep.clone()));
-        }
-        let inner = Deterministic::new(network, None, device);
-        let logits = state.finish(&mut Ablated { inner, ablation });
-        score_logits(&values(logits), &part.labels, part.classes).loss * part.len() as f64
-    };
-    let run = &run;
-    let sums: Vec<f64> = std::thread::scope(|scope| {
-        let handles: Vec<_> = states
-            .into_iter()
-            .zip(parts)
-            .map(|(state, part)| scope.spawn(move || run(state, part)))
-            .collect();
-        handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
-    });
-    sums.iter().sum::<f64>() / parts.iter().map(Examples::len).sum::<usize>().max(1) as f64
-}
-
 /// Zeroes what dead groups contribute, so that layers tried later see the network without them.
 fn mask(network: &mut Graph<Affine>, layer: usize, sizes: &Weights, dead: &[bool]) {
     let Some(affine) = network.parameters_mut().nth(layer) else { return };
@@ -367,7 +269,8 @@ mod tests {
     fn costs() -> GroupCosts {
         let layer = |instructions, bytes| LayerCost { groups: 8, members: 1, bytes, instructions };
         let whole = Costs { bytes: 100, instructions: 1_000 };
-        GroupCosts { whole, layers: vec![layer(50.0, 10.0), layer(5.0, 1.0), layer(0.0, 0.0)] }
+        let layers = vec![layer(50.0, 10.0), layer(5.0, 1.0), layer(0.0, 0.0)];
+        GroupCosts { whole, layers, edges: Vec::new() }
     }
 
     #[test]

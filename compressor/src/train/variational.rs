@@ -7,9 +7,10 @@ use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, Material, scalar, sharded, shuffled};
 use super::costs::{Cost, GroupCosts, Target};
 use super::deterministic::running;
+use super::edges::{Cropping, cropping};
 use super::evaluate::score;
 use super::forward::{Sampled, forward};
-use super::shrink::{Price, Scope, Terms, removal};
+use super::shrink::{Price, Removal, Scope, Terms, removal};
 use super::{Observer, ShrinkConfig, StepReport, TrainError, VariationalConfig};
 use crate::bayes::layer::LayerValues;
 use crate::bayes::{
@@ -17,7 +18,7 @@ use crate::bayes::{
 };
 use crate::graph::Graph;
 use crate::ledger::{GroupRecord, Reason};
-use crate::prune::{Decision, Lineage, Shrinkage, posterior_mean};
+use crate::prune::{Decision, Edge, Lineage, Shrinkage, posterior_mean};
 
 const STAGE: &str = "variational";
 
@@ -295,10 +296,12 @@ impl State {
         device: &Device,
     ) -> Result<(), TrainError> {
         let price = self.price(config);
-        let removal = removal(&self.network, config, Terms { scope, price }, sample, device)?;
-        let saved: Vec<f32> = price.map_or(Vec::new(), |Price { costs, cost, .. }| {
-            costs.layers.iter().map(|of| of.saved(cost) as f32).collect()
-        });
+        let terms = Terms { scope, price };
+        let (removal, edge) = match price {
+            Some(price) => self.cropped(config, terms, price, sample, device)?,
+            None => (removal(&self.network, config, terms, sample, device)?, None),
+        };
+        let saved = price.map_or(Vec::new(), |price| saved(price, edge.as_ref()));
         // Where nothing was there to go, or all of it went, the price isn't what it takes.
         let is_too_low = removal.refused && removal.saved < LEAST_SAVED;
         if price.is_some() && is_too_low && self.excess(&config.shrink) > 0 {
@@ -319,7 +322,12 @@ impl State {
             stage: "training",
             step: self.step,
         };
-        self.removed.extend(self.lineage.removed(&step, &decision).into_iter().filter(|r| !r.kept));
+        let mut records = self.lineage.removed(&step, &decision);
+        if edge.is_some() {
+            let harmless = |record: &&mut GroupRecord| record.reason == Reason::AblationHarmless;
+            records.iter_mut().filter(harmless).for_each(|r| r.reason = Reason::EdgeHarmless);
+        }
+        self.removed.extend(records.into_iter().filter(|record| !record.kept));
         self.adam.first = step.apply(&self.adam.first)?;
         self.adam.second = step.apply(&self.adam.second)?;
         self.network = step.apply(&self.network)?;
@@ -328,6 +336,25 @@ impl State {
         self.epochs_without_gain = 0;
         self.best_loss = f64::INFINITY;
         Ok(())
+    }
+
+    /// What can go now at a price: an outer row or column of an image, or else groups.
+    fn cropped(
+        &self,
+        config: &VariationalConfig,
+        terms: Terms<'_>,
+        price: Price<'_>,
+        sample: &Examples,
+        device: &Device,
+    ) -> Result<(Removal, Option<Edge>), TrainError> {
+        let Cropping { removal: cropped, edge } =
+            cropping(&self.network, config, price, sample, device)?;
+        if edge.is_some() {
+            return Ok((cropped, edge));
+        }
+        let mut groups = removal(&self.network, config, terms, sample, device)?;
+        groups.refused |= cropped.refused;
+        Ok((groups, None))
     }
 
     /// Scores the posterior's mean on validation.
@@ -345,6 +372,15 @@ impl State {
         }
         Ok((score.loss, score.error_percent))
     }
+}
+
+/// What each group of a layer saves that leaves at a price, or each input of the edge that does.
+fn saved(Price { costs, cost, .. }: Price<'_>, edge: Option<&Edge>) -> Vec<f32> {
+    let mut saved: Vec<f32> = costs.layers.iter().map(|of| of.saved(cost) as f32).collect();
+    if let Some(edge) = edge {
+        saved[edge.layer] = (cost.of(costs.edge(edge)) / edge.count().max(1) as f64) as f32;
+    }
+    saved
 }
 
 #[cfg(test)]

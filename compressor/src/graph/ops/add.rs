@@ -12,6 +12,7 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::super::places::Places;
 use super::Op;
 use super::pair;
 #[cfg(feature = "training")]
@@ -51,6 +52,10 @@ impl Operator for Add {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

@@ -55,6 +55,10 @@ impl Operator for AvgPool2d {
         Units::Alike
     }
 
+    fn on_part(&self, begin: [isize; 2], behind: [usize; 2]) -> Option<Op> {
+        Some(Self { window: self.window.on_part(begin, behind)? }.into())
+    }
+
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied()
     }

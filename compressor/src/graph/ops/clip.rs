@@ -11,6 +11,7 @@ use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{self, LowerError, Lowering, ratio};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::places::Places;
 use super::unary;
 use super::{Op, Reshape};
 #[cfg(feature = "training")]
@@ -62,6 +63,10 @@ impl Operator for Clip {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

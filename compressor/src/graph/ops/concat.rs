@@ -11,6 +11,7 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::known::{Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::super::places::Places;
 use super::Op;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Tensor, Value};
@@ -80,6 +81,10 @@ impl Operator for Concat {
         let operands = site.inputs.iter().enumerate();
         let units = operands.flat_map(|(at, value)| (0..value.channels()).map(move |u| (at, u)));
         Units::Taken(units.collect())
+    }
+
+    fn places(&self, site: &Site<'_>) -> Places {
+        if self.axis + 1 == site.output.dims.len() { Places::Alike } else { Places::Fixed }
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

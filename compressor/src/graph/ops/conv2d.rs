@@ -65,6 +65,10 @@ impl Operator for Conv2d {
         Units::Mixed
     }
 
+    fn on_part(&self, begin: [isize; 2], behind: [usize; 2]) -> Option<Op> {
+        Some(Self { window: self.window.on_part(begin, behind)? }.into())
+    }
+
     fn constant(&self, _operands: &[f32]) -> Option<f32> {
         None
     }

@@ -7,6 +7,7 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::places::Places;
 use super::unary;
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Value};
@@ -39,6 +40,10 @@ impl Operator for Dropout {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

@@ -15,6 +15,7 @@ use super::super::exporter::{Attribute, Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::places::Places;
 use super::logistic::UNIT;
 use super::{Op, unary};
 #[cfg(feature = "training")]
@@ -61,6 +62,10 @@ impl Operator for HardSigmoid {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

@@ -11,6 +11,7 @@ use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::super::places::Places;
 use super::Op;
 use super::unary;
 #[cfg(feature = "training")]
@@ -47,6 +48,10 @@ impl Operator for HardSwish {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Alike
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, operands: &[f32]) -> Option<f32> {

@@ -7,6 +7,7 @@ use super::super::execute::Operands;
 use super::super::exporter::{Exported, Exporter};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::super::places::Places;
 use super::softmax::rows;
 use super::unary;
 #[cfg(feature = "training")]
@@ -36,6 +37,10 @@ impl Operator for LogSoftmax {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {

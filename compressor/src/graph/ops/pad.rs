@@ -11,6 +11,7 @@ use super::super::integer::{Emitter, IntegerOperator, IntegerValue, Relation};
 use super::super::known::{Kept, Known, Span, Ties};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::places::{Places, Reach, image_axes};
 use super::{IntegerOp, Op};
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Tensor, Value, columns, constant};
@@ -78,6 +79,21 @@ impl Operator for Pad {
         if same && self.fill == 0.0 { Units::Alike } else { Units::Fixed }
     }
 
+    fn places(&self, site: &Site<'_>) -> Places {
+        let Some(axes) = image_axes(site) else { return Places::Fixed };
+        let begin = axes.map(|axis| axis.map_or(0, |axis| -(self.before[axis] as isize)));
+        Places::Within(Reach { begin, stride: [1; 2], extent: [1; 2] })
+    }
+
+    fn on_part(&self, begin: [isize; 2], behind: [usize; 2]) -> Option<Op> {
+        let mut op = self.clone();
+        let rows_and_columns = op.before.split_last_mut()?.1.iter_mut().rev();
+        for (at, begin) in rows_and_columns.zip(begin.into_iter().rev()) {
+            *at = usize::try_from(-begin).ok()?;
+        }
+        (behind == [0; 2]).then(|| op.into())
+    }
+
     fn constant(&self, operands: &[f32]) -> Option<f32> {
         operands.first().copied().filter(|&number| number == self.fill)
     }
@@ -87,6 +103,9 @@ impl Operator for Pad {
     }
 
     fn lower(&self, lowering: &mut Lowering<'_>) -> Result<(), LowerError> {
+        if lowering.operand_dims(0) == lowering.output_dims() {
+            return lowering.pass();
+        }
         let first = lowering.operand(0)?;
         let mut to = lowering.quantization(first);
         let reader = lowering.reader().map(|reader| &reader.op);

@@ -11,6 +11,7 @@ use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::known::{Kept, Known, Span};
 use super::super::lower::{LowerError, Lowering};
 use super::super::operator::{Operator, Prepared, Site, Units, unless};
+use super::super::places::{Places, Reach, image_axes};
 use super::{IntegerOp, Op};
 #[cfg(feature = "training")]
 use crate::graph::tensor::{Inputs, Pass, Value, columns};
@@ -101,6 +102,23 @@ impl Operator for Slice {
         let mut op = self.clone();
         let begin = op.begin.last_mut()?;
         *begin = kept.iter().take(*begin).filter(|&&kept| kept).count();
+        Some(op.into())
+    }
+
+    fn places(&self, site: &Site<'_>) -> Places {
+        let Some(axes) = image_axes(site) else { return Places::Fixed };
+        let begin = axes.map(|axis| axis.map_or(0, |axis| self.begin[axis] as isize));
+        let stride = axes.map(|axis| axis.map_or(1, |axis| self.stride[axis]));
+        Places::Within(Reach { begin, stride, extent: [1; 2] })
+    }
+
+    /// It reads whatever part, as it takes a part itself.
+    fn on_part(&self, begin: [isize; 2], _behind: [usize; 2]) -> Option<Op> {
+        let mut op = self.clone();
+        let rows_and_columns = op.begin.split_last_mut()?.1.iter_mut().rev();
+        for (at, begin) in rows_and_columns.zip(begin.into_iter().rev()) {
+            *at = usize::try_from(begin).ok()?;
+        }
         Some(op.into())
     }
 

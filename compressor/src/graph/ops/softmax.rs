@@ -11,6 +11,7 @@ use super::super::exporter::{Exported, Exporter};
 use super::super::integer::{Emitter, IntegerOperator, Relation};
 use super::super::lower::{LowerError, Lowering, fixed, unfixed};
 use super::super::operator::{Operator, Prepared, Site, Units};
+use super::super::places::Places;
 use super::Op;
 use super::unary;
 #[cfg(feature = "training")]
@@ -41,6 +42,10 @@ impl Operator for Softmax {
 
     fn units(&self, _site: &Site<'_>) -> Units {
         Units::Fixed
+    }
+
+    fn places(&self, _site: &Site<'_>) -> Places {
+        Places::Alike
     }
 
     fn constant(&self, _operands: &[f32]) -> Option<f32> {

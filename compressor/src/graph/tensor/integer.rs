@@ -158,6 +158,8 @@ pub(crate) fn numbers<const D: usize>(x: &Tensor<D>) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
 
     #[test]

@@ -107,6 +107,19 @@ fn examples() -> Examples {
     Examples { shape, inputs: inputs.collect(), labels: labels.clone(), classes: 10 }
 }
 
+/// Outer rows and columns have left, with what each of the dense layer's inputs from there saves.
+fn assert_cropped(state: &State) {
+    let crops = state.removed.iter().filter(|record| record.reason == Reason::EdgeHarmless);
+    let crops: Vec<_> = crops.map(|record| (record.layer.as_str(), record.saved)).collect();
+    let is_whole = |saved: Option<f32>| saved.is_some_and(|saved| saved > 0.0);
+    assert!(!crops.is_empty() && crops.iter().all(|&(l, s)| l == "dense_1" && is_whole(s)));
+    let part = state.network.input_part().unwrap();
+    let size = [part.rows, part.columns].map(|[first, last]| last + 1 - first);
+    assert!(size[0] * size[1] < 64, "{part}");
+    let filters = &state.network.values[state.network.nodes[1].output].dims;
+    assert_eq!(filters[..2], size.map(|size| size - 2), "{part}");
+}
+
 #[test]
 fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
     let examples = examples();
@@ -127,6 +140,7 @@ fn what_is_interrupted_goes_on_to_the_same_bits_and_the_target() {
     let found = target.costs(&posterior(&straight.network)).unwrap().whole.instructions;
     assert!(found <= whole / 2 && found > whole / 4, "{found} of {whole}");
     assert!(straight.removed.iter().any(|record| record.saved.is_some_and(|s| s > 0.0)));
+    assert_cropped(&straight);
     let mut broken = start;
     for until in [3, 5, 6, 17] {
         assert!(matches!(train(&mut broken, until), Err(TrainError::Interrupted)));
