@@ -21,7 +21,7 @@ use crate::train::{deterministic, variational};
 pub(crate) const CHECKPOINT_FILE: &str = "checkpoint.bin";
 
 /// First bytes of the file; the digit is the layout's version.
-const MAGIC: &[u8; 8] = b"BBKCKPT8";
+const MAGIC: &[u8; 8] = b"BBKCKPT9";
 
 /// Longest file that is read back: parameters, two moments and two copies of the largest network
 /// that a job may describe.

@@ -267,7 +267,11 @@ fn the_ledger_tells_how_widths_follow_from_the_posterior() {
         for layer in &bits {
             let start = layer.start_step.unwrap();
             assert!(start > 0.0 && layer.step > 0.0, "{layer:?}");
-            assert!(layer.rule.contains(&format!("a step of {start:.2e}, {} bits", layer.bits)));
+            let told = format!(
+                "{} bits; these reach the largest weight with a step of {start:.2e}",
+                layer.bits
+            );
+            assert!(layer.rule.contains(&told), "{}", layer.rule);
         }
         assert!(bits.windows(2).any(|pair| pair[0].start_step != pair[1].start_step), "{bits:?}");
     }

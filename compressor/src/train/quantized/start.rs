@@ -6,7 +6,8 @@
 //! their sum, so it is chosen where the mean of Δ²/12 : V is 1: Δ² = 12 / mean(1/V). Weights that the
 //! posterior leaves open, which can be anything, have no say; precise ones do.
 //!
-//! The width is the narrowest whose integers reach the largest weight.
+//! The width is the narrowest whose integers, times that step, reach the largest weight; and training begins with the
+//! finest step of which that is true: it takes no more bits, and is near those that training ends with.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,13 +69,14 @@ impl Start {
                     (largest(row), step(variance.get(at..at + row.len()).unwrap_or(&[])))
                 })
                 .collect();
-            let widths = rows.iter().map(|&(largest, step)| width(largest, step));
-            let bits = widths.max().unwrap_or(least).saturating_sub(narrower);
-            let bits = bits.clamp(least, greatest);
-            // Steps are at most the largest weight, or a layer would begin with nothing but zeros; and
-            // where a limit makes the width less, they reach it all the same.
+            let widths: Vec<u8> = rows
+                .iter()
+                .map(|&(largest, step)| width(largest, step).saturating_sub(narrower))
+                .map(|bits| bits.clamp(least, greatest))
+                .collect();
+            let bits = widths.iter().copied().max().unwrap_or(least);
             let steps =
-                rows.iter().map(|&(largest, step)| step.min(largest).max(largest / reach(bits)));
+                rows.iter().zip(&widths).map(|(&(largest, _), &bits)| largest / reach(bits));
             let coarsest = steps.clone().fold(0.0, f32::max);
             (bits, logarithms(steps, coarsest))
         };
@@ -89,9 +91,11 @@ impl Start {
         let Some(variance) = self.variance.as_ref().and_then(|layers| layers.get(layer)) else {
             return format!("[quantize] bits = {bits}");
         };
+        let allowed = (12.0 * variance).sqrt();
         let step = self.coarsest(layer);
         format!(
-            "the posterior's variance of {variance:.1e} allows a step of {step:.2e}, {bits} bits"
+            "the posterior's variance of {variance:.1e} allows a step of {allowed:.2e}, {bits} bits; \
+             these reach the largest weight with a step of {step:.2e}"
         )
     }
 
@@ -160,10 +164,15 @@ mod tests {
 
     #[test]
     fn rounding_noise_is_the_posterior_s_variance() {
-        // Δ²/12 = 0.01, so Δ = 0.346; 3 bits reach 3.5 of them.
-        let found = start(vec![0.45, -0.1, 1.2], vec![0.01; 3], 1, 0);
-        assert!((found.log_steps[0][0].exp() - 0.34641).abs() < 1e-4, "{found:?}");
+        // Δ²/12 = 0.01, so Δ = 0.346; 3 bits reach 3.5 of them, and need no coarser ones than 0.286.
+        let found = start(vec![0.45, -0.1, 1.0], vec![0.01; 3], 1, 0);
+        assert!((found.log_steps[0][0].exp() - 1.0 / 3.5).abs() < 1e-4, "{found:?}");
         assert_eq!(found.bits, [3]);
+        assert_eq!(
+            found.describe(0),
+            "the posterior's variance of 1.0e-2 allows a step of 3.46e-1, 3 bits; \
+             these reach the largest weight with a step of 2.86e-1"
+        );
         // Nothing known of how certain they are: as precisely as is allowed, up to the largest.
         let found = start(vec![0.45, -0.1, 1.2], vec![0.0; 3], 1, 0);
         assert_eq!(found.bits, [8]);
@@ -173,8 +182,8 @@ mod tests {
     #[test]
     fn weights_that_are_open_have_no_say() {
         let found = start(vec![1.0, 0.0, 0.0], vec![0.01, 1e6, 1e6], 1, 0);
-        // The precise one may be rounded three times as much, as the others cost nothing.
-        assert!((found.log_steps[0][0].exp() - 0.6).abs() < 1e-4, "{found:?}");
+        // The precise one may be rounded three times as much, as the others cost nothing: Δ = 0.6.
+        assert!(found.describe(0).contains("a step of 6.00e-1, 3 bits"), "{}", found.describe(0));
         assert_eq!(found.bits, [3]);
     }
 
@@ -182,7 +191,8 @@ mod tests {
     fn each_channel_has_the_step_of_its_variance_and_all_have_one_width() {
         let found = start(vec![0.4, 0.4, 0.4, 0.4], vec![0.01, 0.01, 1e-4, 1e-4], 2, 0);
         let steps: Vec<f32> = found.log_steps[0].iter().map(|step| step.exp()).collect();
-        assert!((steps[0] / steps[1] - 10.0).abs() < 1e-3, "{steps:?}");
+        // Channels of 2 and of 5 bits.
+        assert!((steps[0] - 0.4 / 1.5).abs() < 1e-4 && (steps[1] - 0.4 / 15.5).abs() < 1e-4);
         assert_eq!(found.bits, [5]);
     }
 
