@@ -148,7 +148,8 @@ pub(crate) fn write_atomic_with(
 pub(crate) enum Access {
     /// Whoever may read other new files.
     Everybody,
-    /// Nobody but its owner, from its first byte on.
+    /// Nobody but its owner, from its first byte on: keys, which commands alone write.
+    #[cfg(feature = "training")]
     Owner,
 }
 
@@ -156,6 +157,7 @@ pub(crate) enum Access {
 ///
 /// # Errors
 /// As [`write_atomic`], and [`FileError::Exists`], whatever it is that is there.
+#[cfg(feature = "training")]
 pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(), FileError> {
     let written = || -> io::Result<()> {
         let temporary = temporary(path, access, |file| file.write_all(bytes))?;

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_stayed_costs_a_few_bytes() {
-        let base: Vec<u8> = (0..4000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let base: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 3) as u8).collect();
         let whole = delta(&base, &base);
         assert_eq!(whole, [0xC1, 0x3E, 0], "one copy in place");
         let mut changed = base.clone();

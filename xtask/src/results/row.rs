@@ -21,7 +21,7 @@ const KNOWN_NETWORKS: [(&str, &[&[u64]]); 2] = [
 /// Ends of a job's name that say how, and not what.
 const PRIOR_SUFFIXES: [&str; 2] = ["-horseshoe", "-normal-jeffreys"];
 /// Options that change nothing of the result; the second says whether a value follows.
-const IRRELEVANT: [(&str, bool); 9] = [
+const IRRELEVANT: [(&str, bool); 10] = [
     ("--force", false),
     ("--resume", false),
     ("--json", false),
@@ -31,6 +31,7 @@ const IRRELEVANT: [(&str, bool); 9] = [
     ("-v", false),
     ("--no-mcu", false),
     ("--out", true),
+    ("-o", true),
 ];
 
 /// A measured model, and how to make it again.
@@ -336,6 +337,7 @@ mod tests {
                 "bitsback compress jobs/x.toml --seed 2",
             ),
             ("bitsback compress ./mine.toml --resume", "bitsback compress mine.toml"),
+            ("bitsback compress mine.toml -o out/2 -q", "bitsback compress mine.toml"),
         ] {
             assert_eq!(normalise(given), wanted);
         }
