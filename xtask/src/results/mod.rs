@@ -276,6 +276,8 @@ mod tests {
         assert_eq!(results.embed("no marks"), None);
         let control = Some("order-by-magnitude".to_owned());
         results.add(finished(Row { prior: "other".into(), control, ..row(1, 7.25) }));
+        let command = "bitsback compress jobs/controls/lenet-5-3-bits.toml".to_owned();
+        results.add(finished(Row { command, ..row(1, 7.5) }));
         assert_eq!(results.embed(&text).unwrap(), embedded, "controls are on the page alone");
         assert!(results.page().contains("7.25"));
     }

@@ -125,7 +125,7 @@ pub(super) fn overview(results: &Results) -> String {
                     |---|---:|---:|---:|---:|---:|\n"
         .to_owned();
     let groups = results.sets.values().flat_map(|rows| groups(rows));
-    for group in groups.filter(|group| group.iter().all(|row| row.control.is_none())) {
+    for group in groups.filter(|group| !group.iter().any(Row::is_control)) {
         let Some(first) = group.first() else { continue };
         let of =
             |value: fn(&Row) -> Option<f64>| group.iter().filter_map(value).collect::<Vec<_>>();

@@ -128,6 +128,11 @@ impl Row {
         self.data_note.as_deref().and_then(|note| note.lines().next()).unwrap_or_default()
     }
 
+    /// Whether it is there to be compared with: a control of the method, or a job that stands among them.
+    pub(crate) fn is_control(&self) -> bool {
+        self.control.is_some() || self.command.contains("jobs/controls/")
+    }
+
     /// What chose the groups: the prior, or the control that stands in its place.
     pub(crate) fn method(&self) -> String {
         match &self.control {
