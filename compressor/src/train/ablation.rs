@@ -11,8 +11,63 @@ use crate::graph::ops::BatchNorm;
 use crate::graph::tensor::{Convolution, Layers, Value, values};
 use crate::graph::{Affine, Graph, Groups};
 
+/// A network on a sample, with the activations where the groups of each layer multiply: before a dense
+/// layer, behind a convolution.
+pub(crate) struct Baseline<'g> {
+    /// The network's.
+    pub(super) structure: &'g Graph<()>,
+    /// Two halves of the sample, one per thread.
+    parts: Vec<Examples>,
+    /// Per part and layer.
+    states: Vec<Vec<ForwardState<'g, ()>>>,
+    device: Device,
+}
+
+impl<'g> Baseline<'g> {
+    /// Runs `network`, which has this structure, on the sample.
+    pub(crate) fn new(
+        structure: &'g Graph<()>,
+        network: &Graph<Affine>,
+        sample: &Examples,
+        device: &Device,
+    ) -> Self {
+        let device = device.clone().without_autodiff();
+        let parts = halves(sample);
+        let states = parts.iter().map(|part| states(structure, network, part, &device)).collect();
+        Self { structure, parts, states, device }
+    }
+
+    /// Mean loss without some groups; `network` may differ from the baseline's behind the first of the
+    /// ablation's layers, where the forward pass begins.
+    pub(super) fn loss_without(&self, network: &Graph<Affine>, ablation: &Ablation<'_>) -> f64 {
+        let run = |mut state: ForwardState<'_, ()>, part: &Examples| {
+            if ablation.passed {
+                state.change_last(|x| x.scale_channels(ablation.keep.clone()));
+            }
+            let inner = Deterministic::new(network, None, &self.device);
+            let logits = state.finish(&mut Ablated { inner, ablation });
+            score_logits(&values(logits), &part.labels, part.classes).loss * part.len() as f64
+        };
+        let run = &run;
+        let first = ablation.layers[0];
+        let sums: Vec<f64> = std::thread::scope(|scope| {
+            let handles: Vec<_> = self
+                .states
+                .iter()
+                .zip(&self.parts)
+                .map(|(states, part)| {
+                    let state = states[first].clone();
+                    scope.spawn(move || run(state, part))
+                })
+                .collect();
+            handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
+        });
+        sums.iter().sum::<f64>() / self.parts.iter().map(Examples::len).sum::<usize>().max(1) as f64
+    }
+}
+
 /// Two halves of the sample, one per thread.
-pub(super) fn halves(sample: &Examples) -> Vec<Examples> {
+fn halves(sample: &Examples) -> Vec<Examples> {
     let middle = sample.len().div_ceil(2);
     let part = |from: usize, to: usize| Examples {
         shape: sample.shape,
@@ -27,9 +82,8 @@ pub(super) fn halves(sample: &Examples) -> Vec<Examples> {
         .collect()
 }
 
-/// The forward pass where the groups of each layer multiply: before a dense layer, behind a
-/// convolution.
-pub(super) fn states<'g>(
+/// The forward pass where the groups of each layer multiply.
+fn states<'g>(
     structure: &'g Graph<()>,
     network: &Graph<Affine>,
     examples: &Examples,
@@ -57,7 +111,7 @@ pub(super) fn states<'g>(
 
 /// Groups that are multiplied by `keep` in each of `layers`.
 pub(super) struct Ablation<'a> {
-    /// Which layers.
+    /// Which layers, at least one.
     pub(super) layers: &'a [usize],
     /// Whether the forward pass begins right behind the first of them.
     pub(super) passed: bool,
@@ -102,32 +156,4 @@ impl Layers for Ablated<'_> {
     fn dropout(&mut self, rate: f32, x: Value) -> Value {
         self.inner.dropout(rate, x)
     }
-}
-
-/// Mean loss without some groups, from the `states` where the first layer's multiply.
-pub(super) fn ablated_loss(
-    network: &Graph<Affine>,
-    states: Vec<ForwardState<'_, ()>>,
-    ablation: &Ablation<'_>,
-    parts: &[Examples],
-    device: &Device,
-) -> f64 {
-    let run = |mut state: ForwardState<'_, ()>, part: &Examples| {
-        if ablation.passed {
-            state.change_last(|x| x.scale_channels(ablation.keep.clone()));
-        }
-        let inner = Deterministic::new(network, None, device);
-        let logits = state.finish(&mut Ablated { inner, ablation });
-        score_logits(&values(logits), &part.labels, part.classes).loss * part.len() as f64
-    };
-    let run = &run;
-    let sums: Vec<f64> = std::thread::scope(|scope| {
-        let handles: Vec<_> = states
-            .into_iter()
-            .zip(parts)
-            .map(|(state, part)| scope.spawn(move || run(state, part)))
-            .collect();
-        handles.into_iter().map(|h| h.join().unwrap_or(f64::INFINITY)).collect()
-    });
-    sums.iter().sum::<f64>() / parts.iter().map(Examples::len).sum::<usize>().max(1) as f64
 }

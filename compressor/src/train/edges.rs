@@ -4,15 +4,11 @@
 //! says whether it is harmless, at the price of groups ([`Price`]). One goes at a time, as what the others
 //! cost is another then.
 
-use burn::tensor::Device;
-
-use super::VariationalConfig;
-use super::ablation::{Ablation, ablated_loss, halves, states};
-use super::batch::Examples;
+use super::ShrinkConfig;
+use super::ablation::{Ablation, Baseline};
 use super::shrink::{Price, Removal};
-use crate::bayes::{AffinePosterior, posterior};
-use crate::graph::Graph;
-use crate::prune::{Edge, PruneError, edges, posterior_mean, prune_score};
+use crate::graph::{Affine, Graph};
+use crate::prune::{Edge, PruneError, edges};
 
 /// What a try found.
 pub(super) struct Cropping {
@@ -22,32 +18,25 @@ pub(super) struct Cropping {
     pub(super) edge: Option<Edge>,
 }
 
-/// Finds an outer row or column that can go from `network` now, judged on `sample`.
+/// Finds an outer row or column that can go from a network whose groups have these prune scores, judged on the
+/// sample of its baseline.
 pub(super) fn cropping(
-    network: &Graph<AffinePosterior>,
-    config: &VariationalConfig,
+    mean: &Graph<Affine>,
+    prune_score: Vec<Vec<f32>>,
+    config: &ShrinkConfig,
     price: Price<'_>,
-    sample: &Examples,
-    device: &Device,
+    baseline: &Baseline<'_>,
 ) -> Result<Cropping, PruneError> {
-    let posterior = config.shrink.order.applied(posterior(network))?;
-    let mean = posterior_mean(&posterior)?;
-    let mut cropping = Cropping { removal: Removal::nothing(prune_score(&posterior)?), edge: None };
+    let mut cropping = Cropping { removal: Removal::nothing(prune_score), edge: None };
     let Price { costs, cost, excess, .. } = price;
-    let mut order = order(edges(&mean)?, &cropping.removal.prune_score);
+    let mut order = order(edges(mean)?, &cropping.removal.prune_score);
     // One that is more than a target asks for would cost what groups needn't.
     order.retain(|(edge, _)| costs.edge(edge).instructions as f64 <= excess);
     let Some((any, inputs)) = order.first().map(|(edge, _)| (edge.layer, edge.inputs.len())) else {
         return Ok(cropping);
     };
-    let device = device.clone().without_autodiff();
-    let (structure, parts) = (mean.structure(), halves(sample));
-    let cached: Vec<_> =
-        parts.iter().map(|part| states(&structure, &mean, part, &device)).collect();
     let loss = |layer: usize, keep: Vec<f32>| {
-        let states = cached.iter().map(|cached| cached[layer].clone()).collect();
-        let ablation = Ablation { layers: &[layer], passed: false, keep };
-        ablated_loss(&mean, states, &ablation, &parts, &device)
+        baseline.loss_without(mean, &Ablation { layers: &[layer], passed: false, keep })
     };
     let before = loss(any, vec![1.0; inputs]);
     for (edge, score) in order {
@@ -56,7 +45,7 @@ pub(super) fn cropping(
         let tried = loss(layer, keep.collect());
         let share = cost.of(costs.edge(&edge)) / costs.total(cost).max(1.0);
         let removal = &mut cropping.removal;
-        if tried < price.allowed(&config.shrink, layer, before, share) {
+        if tried < price.allowed(config, layer, before, share) {
             removal.dead[layer].clone_from(&edge.inputs);
             removal.thresholds[layer] = score;
             removal.effects[layer] = (tried - before) as f32;

@@ -6,7 +6,7 @@
 //! dead group is cut out by slicing. Every step's randomness is a function of (seed, step), so a
 //! resumed run repeats an uninterrupted one to the bit.
 
-mod ablation;
+pub(crate) mod ablation;
 pub(crate) mod adam;
 pub(crate) mod augment;
 pub(crate) mod batch;

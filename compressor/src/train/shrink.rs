@@ -6,16 +6,11 @@
 //! below the layer at hand are computed once. Layers whose groups go together are tried together, in
 //! the place of their first.
 
-use burn::tensor::Device;
-
-use super::ablation::{Ablation, ablated_loss, halves, states};
-use super::batch::Examples;
+use super::ShrinkConfig;
+use super::ablation::{Ablation, Baseline};
 use super::costs::{Cost, GroupCosts};
-use super::forward::ForwardState;
-use super::{ShrinkConfig, VariationalConfig};
-use crate::bayes::{AffinePosterior, posterior};
 use crate::graph::{Affine, Graph, Groups, Weights};
-use crate::prune::{PruneError, posterior_mean, prune_score, ties};
+use crate::prune::{PruneError, ties};
 
 /// Groups that may go, per layer, and the prune score of the least of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,38 +127,19 @@ impl Terms<'_> {
     }
 }
 
-/// Finds what can go from `network` now, judged on `sample`.
-pub(crate) fn removal(
-    network: &Graph<AffinePosterior>,
-    config: &VariationalConfig,
-    terms: Terms<'_>,
-    sample: &Examples,
-    device: &Device,
-) -> Result<Removal, PruneError> {
-    let posterior = config.shrink.order.applied(posterior(network))?;
-    let mean = posterior_mean(&posterior)?;
-    harmless(mean, prune_score(&posterior)?, &config.shrink, terms, sample, device)
-}
-
 /// Finds what can go from a network whose groups, as parts of their joint ones, have these prune
-/// scores, judged on `sample`.
+/// scores, judged on the sample of its baseline.
 pub(crate) fn harmless(
     mut mean: Graph<Affine>,
     prune_score: Vec<Vec<f32>>,
     config: &ShrinkConfig,
     terms: Terms<'_>,
-    sample: &Examples,
-    device: &Device,
+    baseline: &Baseline<'_>,
 ) -> Result<Removal, PruneError> {
-    let device = device.clone().without_autodiff();
-    let structure = mean.structure();
     let sizes = mean.weights();
-    let parts = halves(sample);
-    let cached: Vec<Vec<ForwardState<()>>> =
-        parts.iter().map(|part| states(&structure, &mean, part, &device)).collect();
     let mut removal = Removal::nothing(prune_score);
     let mut gone = 0.0;
-    for tie in ties(&structure)?.iter().rev().filter(|tie| tie.removable) {
+    for tie in ties(baseline.structure)?.iter().rev().filter(|tie| tie.removable) {
         let Some(&layer) = tie.layers.first() else { continue };
         if !sizes.get(layer).is_some_and(|sizes| terms.scope.has(sizes)) {
             continue;
@@ -177,10 +153,8 @@ pub(crate) fn harmless(
         let loss = |count: usize| {
             let mut keep = vec![1.0; groups];
             order[..count].iter().for_each(|(g, _)| keep[*g] = 0.0);
-            let states = cached.iter().map(|c| c[layer].clone()).collect();
             let passed = sizes[layer].groups != Groups::Inputs;
-            let ablation = Ablation { layers: &tie.layers, passed, keep };
-            ablated_loss(&mean, states, &ablation, &parts, &device)
+            baseline.loss_without(&mean, &Ablation { layers: &tie.layers, passed, keep })
         };
         let before = loss(0);
         // The last that fits is the one that is taken.

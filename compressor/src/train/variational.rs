@@ -3,6 +3,7 @@
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::ablation::Baseline;
 use super::adam::{Adam, Rates};
 use super::batch::{Batch, Examples, Material, scalar, sharded, shuffled};
 use super::costs::{Cost, GroupCosts, Target};
@@ -10,7 +11,7 @@ use super::deterministic::running;
 use super::edges::{Cropping, cropping};
 use super::evaluate::score;
 use super::forward::{Sampled, forward};
-use super::shrink::{Price, Removal, Scope, Terms, removal};
+use super::shrink::{Price, Removal, Scope, Terms, harmless};
 use super::{Observer, ShrinkConfig, StepReport, TrainError, VariationalConfig};
 use crate::bayes::layer::LayerValues;
 use crate::bayes::{
@@ -18,7 +19,7 @@ use crate::bayes::{
 };
 use crate::graph::Graph;
 use crate::ledger::{GroupRecord, Reason};
-use crate::prune::{Decision, Edge, Lineage, Shrinkage, posterior_mean};
+use crate::prune::{Decision, Edge, Lineage, Shrinkage, posterior_mean, prune_score};
 
 const STAGE: &str = "variational";
 
@@ -297,10 +298,7 @@ impl State {
     ) -> Result<(), TrainError> {
         let price = self.price(config);
         let terms = Terms { scope, price };
-        let (removal, edge) = match price {
-            Some(price) => self.cropped(config, terms, price, sample, device)?,
-            None => (removal(&self.network, config, terms, sample, device)?, None),
-        };
+        let (removal, edge) = self.removal(&config.shrink, terms, sample, device)?;
         let saved = price.map_or(Vec::new(), |price| saved(price, edge.as_ref()));
         // Where nothing was there to go, or all of it went, the price isn't what it takes.
         let is_too_low = removal.refused && removal.saved < LEAST_SAVED;
@@ -338,22 +336,29 @@ impl State {
         Ok(())
     }
 
-    /// What can go now at a price: an outer row or column of an image, or else groups.
-    fn cropped(
+    /// What can go now: at a price, an outer row or column of an image, or else groups.
+    fn removal(
         &self,
-        config: &VariationalConfig,
+        config: &ShrinkConfig,
         terms: Terms<'_>,
-        price: Price<'_>,
         sample: &Examples,
         device: &Device,
     ) -> Result<(Removal, Option<Edge>), TrainError> {
-        let Cropping { removal: cropped, edge } =
-            cropping(&self.network, config, price, sample, device)?;
-        if edge.is_some() {
-            return Ok((cropped, edge));
+        let posterior = config.order.applied(posterior(&self.network))?;
+        let (mean, scores) = (posterior_mean(&posterior)?, prune_score(&posterior)?);
+        let structure = mean.structure();
+        let baseline = Baseline::new(&structure, &mean, sample, device);
+        let mut refused = false;
+        if let Some(price) = terms.price {
+            let Cropping { removal, edge } =
+                cropping(&mean, scores.clone(), config, price, &baseline)?;
+            if edge.is_some() {
+                return Ok((removal, edge));
+            }
+            refused = removal.refused;
         }
-        let mut groups = removal(&self.network, config, terms, sample, device)?;
-        groups.refused |= cropped.refused;
+        let mut groups = harmless(mean, scores, config, terms, &baseline)?;
+        groups.refused |= refused;
         Ok((groups, None))
     }
 

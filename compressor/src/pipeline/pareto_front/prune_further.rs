@@ -8,6 +8,7 @@ use crate::pipeline::cut::Grown;
 use crate::pipeline::stages::Base;
 use crate::prune::{Shrinkage, Thresholds, prune_score};
 use crate::select::Plan;
+use crate::train::ablation::Baseline;
 use crate::train::batch::Examples;
 use crate::train::deterministic::weight_count;
 use crate::train::shrink::{Price, Removal, Scope, Terms, harmless};
@@ -64,6 +65,8 @@ impl Tracer<'_> {
             Price { costs, cost, factor, excess }
         });
         let terms = Terms { scope: Scope::All, price };
+        let structure = base.network.structure();
+        let baseline = Baseline::new(&structure, &base.network, sample, self.context.device);
         let try_at = |exponent: f64| -> Result<(Removal, usize), Error> {
             let factor = exponent.exp2() as f32;
             let config = ShrinkConfig {
@@ -72,8 +75,7 @@ impl Tracer<'_> {
                 ..config.clone()
             };
             let network = base.network.clone();
-            let device = self.context.device;
-            let removal = harmless(network, order.clone(), &config, terms, sample, device)?;
+            let removal = harmless(network, order.clone(), &config, terms, &baseline)?;
             let (dead, scores) = (&removal.dead, &removal.prune_score);
             let step = Shrinkage::plan_ranked(&base.network, dead, scores)?;
             let left = weight_count(&step.apply(&base.network)?);

@@ -30,7 +30,7 @@ pub(crate) struct Start {
     pub bits: Vec<u8>,
     /// ln of the steps of each layer: one for all its rows, or one for each.
     pub log_steps: Vec<Vec<f32>>,
-    /// The variance that each layer's step comes from, the harmonic mean of its weights'; none where
+    /// The variance that each layer's width comes from, the harmonic mean of its weights'; none where
     /// the job states widths.
     pub variance: Option<Vec<f64>>,
 }
