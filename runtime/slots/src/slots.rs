@@ -223,8 +223,13 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// What a head announces, which the gate accepts and a slot has room for.
     pub(crate) fn admit(&self, head: &[u8]) -> Outcome<Announced, F, G> {
         let announced = self.gate.announced(head).map_err(Error::Refused)?;
+        self.check_room(announced).map(|()| announced)
+    }
+
+    /// Checks that a slot has room for a model.
+    pub(crate) fn check_room(&self, announced: Announced) -> Outcome<(), F, G> {
         let (len, room) = (announced.model_len, self.layout.room());
-        if len == 0 || len > room { Err(Error::Length { len, room }) } else { Ok(announced) }
+        if len == 0 || len > room { Err(Error::Length { len, room }) } else { Ok(()) }
     }
 
     /// Takes a slot's model through the gate.

@@ -46,19 +46,29 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
     /// by a trial or by this start.
     pub fn begin(&mut self, head: &[u8]) -> Outcome<u32, F, G> {
         self.cursor.end = 0;
-        let len = head.len() as u32;
         if head.len() > HEAD_LEN {
-            return Err(Error::Length { len, room: HEAD_LEN as u32 });
+            return Err(Error::Length { len: head.len() as u32, room: HEAD_LEN as u32 });
         }
-        let Announced { version: found, model_len: len } = self.admit(head)?;
-        let floor = self.state.floor();
+        let announced = self.admit(head)?;
+        self.check_free(announced)?;
+        self.stage(head, announced)
+    }
+
+    /// Checks that a model is above all versions that were tried, and that nothing else needs its slot.
+    pub(crate) fn check_free(&self, announced: Announced) -> Outcome<(), F, G> {
+        let (found, floor) = (announced.version, self.state.floor());
         if found <= floor {
             return Err(Error::Version { found, floor });
         }
         if self.state.is_trial() || self.runs_in(self.state.other_slot()) {
             return Err(Error::InUse);
         }
-        let end = len.saturating_add(HEAD_LEN as u32);
+        Ok(())
+    }
+
+    /// Begins to stage what has passed every check, or goes on with it.
+    pub(crate) fn stage(&mut self, head: &[u8], announced: Announced) -> Outcome<u32, F, G> {
+        let end = announced.model_len.saturating_add(HEAD_LEN as u32);
         if let Other::Staging { received } = self.state.other()
             && self.is_resumable(head, received, end)
         {

@@ -2,7 +2,7 @@
 
 use bitsback_runtime::{ALL_KINDS, Limits, Model, ParseError};
 
-use super::{Authority, Device, HEADER_LEN, Header, PackageError, Signed};
+use super::{Admitted, Authority, Device, HEADER_LEN, Header, PackageError, Signed};
 use crate::gate::{Announced, Gate};
 
 /// Accepts what an [`Authority`] has signed and the device can run. `KINDS` are the operators that the firmware
@@ -28,14 +28,25 @@ impl<A: Authority> PackageGate<A> {
     }
 }
 
+impl<A: Authority, const KINDS: u32> PackageGate<A, KINDS> {
+    /// Checks signature and requirements.
+    pub(super) fn admit(&self, head: &[u8]) -> Result<Admitted, PackageError> {
+        let device = Device { installed: None, op_kinds: KINDS, ..self.device };
+        Signed::open(head, &self.authority)?.admit(&device)
+    }
+}
+
+/// What slots ask of a head.
+pub(super) fn announced(admitted: Admitted) -> Announced {
+    let Header { version, model_len, .. } = *admitted.header();
+    Announced { version, model_len }
+}
+
 impl<A: Authority, const KINDS: u32> Gate for PackageGate<A, KINDS> {
     type Refusal = PackageError;
 
     fn announced(&self, head: &[u8]) -> Result<Announced, PackageError> {
-        let device = Device { installed: None, op_kinds: KINDS, ..self.device };
-        let admitted = Signed::open(head, &self.authority)?.admit(&device)?;
-        let Header { version, model_len, .. } = *admitted.header();
-        Ok(Announced { version, model_len })
+        self.admit(head).map(announced)
     }
 
     fn check_model(&self, head: &[u8], model: &[u8]) -> Result<(), PackageError> {

@@ -14,6 +14,9 @@
 //! 4. [`Admitted::model`]: what stands in the slot has the digest that was signed, and then
 //!    [`bitsback_runtime::Model::parse`] accepts it.
 //!
+//! [`crate::Slots::begin_package`] and [`crate::Slots::take`] take these steps over slots, with the model that runs as
+//! the base.
+//!
 //! The signature covers the header, and the digest in the header covers the model: so it is checked before the
 //! first byte is written, and what is checked at the end is what will run, however it came there. A payload
 //! that was changed on the way gives other bytes, and these are refused; until then it can write nothing
@@ -26,6 +29,7 @@ mod gate;
 mod header;
 mod isa;
 mod key;
+mod receive;
 mod unpack;
 
 use bitsback_runtime::format::{FORMAT_VERSION, NUMERICS_VERSION};
