@@ -30,6 +30,17 @@ pub enum Counter {
     Generic,
 }
 
+/// The chip, as far as a program that updates itself drives it: serial line, flash, reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// Nordic nRF51822: QEMU emulates its flash controller.
+    Nrf51,
+    /// Arm's MPS2 boards with an ARMv7-M core: CMSDK peripherals, RAM that stands for flash.
+    Mps2,
+    /// Another one, which no such program is written for.
+    Other,
+}
+
 /// One board that QEMU emulates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Board {
@@ -56,6 +67,8 @@ pub struct Board {
     pub arena_bytes: usize,
     /// How instructions are counted.
     pub counter: Counter,
+    /// What a program that updates itself finds.
+    pub chip: Chip,
     /// Whether `cargo xtask` compiles for speed (level 3) and not for size: where kernels are loops
     /// of Rust around vector instructions, and flash is plenty.
     pub is_for_speed: bool,
@@ -87,6 +100,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        chip: Chip::Mps2,
         is_for_speed: false,
     },
     Board {
@@ -101,6 +115,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x2000_0000, length: 16 * KIB },
         arena_bytes: 8 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 62_500 },
+        chip: Chip::Nrf51,
         is_for_speed: false,
     },
     // The same core's code with room for models that the microbit can't hold.
@@ -116,6 +131,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        chip: Chip::Mps2,
         is_for_speed: false,
     },
     Board {
@@ -130,6 +146,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        chip: Chip::Mps2,
         is_for_speed: false,
     },
     Board {
@@ -144,6 +161,7 @@ pub const BOARDS: &[Board] = &[
         ram: MPS2_RAM,
         arena_bytes: MIB as usize,
         counter: MPS2_TICK,
+        chip: Chip::Mps2,
         is_for_speed: false,
     },
     Board {
@@ -158,6 +176,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x3800_0000, length: 4 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 50_000 },
+        chip: Chip::Other,
         is_for_speed: false,
     },
     Board {
@@ -173,6 +192,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x2000_0000, length: 512 * KIB },
         arena_bytes: 384 * KIB as usize,
         counter: Counter::SysTick { tick_picoseconds: 31_250 },
+        chip: Chip::Other,
         is_for_speed: true,
     },
     Board {
@@ -187,6 +207,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x8080_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Minstret,
+        chip: Chip::Other,
         is_for_speed: false,
     },
     Board {
@@ -201,6 +222,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x8080_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Minstret,
+        chip: Chip::Other,
         is_for_speed: false,
     },
     Board {
@@ -215,6 +237,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x0100_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Sp804,
+        chip: Chip::Other,
         is_for_speed: false,
     },
     // Hosts and larger edge devices; no microcontroller, but the same bits.
@@ -232,6 +255,7 @@ pub const BOARDS: &[Board] = &[
         ram: Region { origin: 0x40A0_0000, length: 8 * MIB },
         arena_bytes: MIB as usize,
         counter: Counter::Generic,
+        chip: Chip::Other,
         is_for_speed: true,
     },
 ];

@@ -9,7 +9,7 @@ mod boards;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-use boards::{BOARDS, Board, Counter, Region};
+use boards::{BOARDS, Board, Chip, Counter, Region};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -50,6 +50,13 @@ fn describe_family(board: &Board) -> io::Result<()> {
         Counter::Generic => "aarch64",
     };
     println!("cargo::rustc-cfg=family=\"{family}\"");
+    println!("cargo::rustc-check-cfg=cfg(chip, values(\"nrf51\", \"mps2\", \"other\"))");
+    let chip = match board.chip {
+        Chip::Nrf51 => "nrf51",
+        Chip::Mps2 => "mps2",
+        Chip::Other => "other",
+    };
+    println!("cargo::rustc-cfg=chip=\"{chip}\"");
     Ok(())
 }
 

@@ -86,6 +86,12 @@ pub(crate) enum XtaskError {
     #[error("{core} and this host make different things of {}: {problem}", path.display())]
     Mutant { core: &'static str, path: PathBuf, problem: String },
 
+    #[error("the update on {core}: {problem}")]
+    Update { core: &'static str, problem: String },
+
+    #[error("{}: not as `bitsback keygen` writes a key", .0.display())]
+    Key(PathBuf),
+
     #[error("{model} on {core}: {found} files in the model slot were run, and {wanted} are there")]
     Placements { core: &'static str, model: String, found: u64, wanted: u64 },
 

@@ -54,9 +54,9 @@ pub(crate) fn build_program(
     compile(root, board, program, &toolchain)
 }
 
-/// Lints every firmware for `board` with warnings denied. Debian's compiler comes without clippy:
+/// Lints firmware for `board` with warnings denied: a package, or all that are for every board. Debian's compiler comes without clippy:
 /// false when there was nothing to lint with.
-pub(crate) fn lint(root: &Path, board: &Board) -> Result<bool, XtaskError> {
+pub(crate) fn lint(root: &Path, board: &Board, package: Option<&str>) -> Result<bool, XtaskError> {
     let mut say = |line: &str| eprintln!("  {line}");
     let toolchain = toolchain::ensure(board.target, Via::Auto, &paths::cache(root), &mut say)?;
     if !toolchain.is_prebuilt() {
@@ -66,6 +66,7 @@ pub(crate) fn lint(root: &Path, board: &Board) -> Result<bool, XtaskError> {
     command
         .args(["clippy", "--release", "--quiet", "--target", board.target, "--target-dir"])
         .arg(paths::firmware_target(root))
+        .args(package.iter().flat_map(|name| ["--package", name]))
         .args(["--", "-D", "warnings"])
         .current_dir(root.join("firmware-examples"));
     process::read(&mut command, BUILD_LIMIT).map(|_| true)

@@ -41,6 +41,7 @@ mod synthetic;
 mod sysroot;
 mod toolchain;
 mod transcript;
+mod update;
 
 use std::process::ExitCode;
 
@@ -75,6 +76,7 @@ enum Command {
     Qemu(commands::qemu::Args),
     Fuzz(commands::fuzz::Args),
     Slots(commands::slots::Args),
+    Update(commands::update::Args),
     Corpus(commands::corpus::Args),
     Data(data::Args),
     Golden(commands::golden::Args),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Qemu(args) => commands::qemu::run(&args),
         Command::Fuzz(args) => commands::fuzz::run(&args),
         Command::Slots(args) => commands::slots::run(&args),
+        Command::Update(args) => commands::update::run(&args),
         Command::Corpus(args) => commands::corpus::run(&args),
         Command::Data(args) => data::run(&args),
         Command::Golden(args) => commands::golden::run(&args),

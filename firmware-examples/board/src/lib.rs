@@ -21,13 +21,21 @@ pub use semihosting::{eprintln, fs, io, print, println};
 
 pub mod counter;
 mod failure;
+#[cfg(all(feature = "updates", any(chip = "nrf51", chip = "mps2")))]
+pub mod flash;
+#[cfg(not(feature = "updates"))]
 mod model_slot;
 #[cfg(any(family = "cortex_m", family = "arm9"))]
 mod register;
+#[cfg(all(feature = "updates", any(chip = "nrf51", chip = "mps2")))]
+pub mod reset;
 pub mod stack;
 mod start;
+#[cfg(all(feature = "updates", any(chip = "nrf51", chip = "mps2")))]
+pub mod uart;
 
 pub use failure::Failure;
+#[cfg(not(feature = "updates"))]
 pub use model_slot::{ModelSlotError, model_slot};
 pub use start::fault;
 

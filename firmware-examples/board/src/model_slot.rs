@@ -40,6 +40,7 @@ pub fn model_slot(length: u64) -> Result<&'static [u8], ModelSlotError> {
         .ok_or(ModelSlotError { length })?;
     // SAFETY: the slot is its own MEMORY region in memory.x, so the linker places nothing of ours
     // in it; the board has memory at every address of it (boards.rs), `bytes` is at most its
-    // length, any bit pattern is a u8, and nothing in the firmware writes to it.
+    // length, any bit pattern is a u8, and nothing in the firmware writes to it: `flash`, which would, isn't
+    // built beside this.
     Ok(unsafe { slice::from_raw_parts(MODEL_SLOT_ORIGIN as *const u8, bytes) })
 }

@@ -19,3 +19,4 @@ pub(crate) mod slots;
 pub(crate) mod storage;
 pub(crate) mod test;
 pub(crate) mod training;
+pub(crate) mod update;

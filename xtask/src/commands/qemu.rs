@@ -15,6 +15,7 @@ use crate::golden::{self, Golden};
 use crate::paths;
 use crate::qemu;
 use crate::transcript;
+use crate::update;
 
 /// How long an example may run.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(120);
@@ -91,10 +92,11 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     run_models(&root, &boards, &models, args)
 }
 
-/// The step of `cargo xtask test`: the example, the exits and every committed model, on every
+/// The step of `cargo xtask test`: the examples, updates of a device, the exits and every committed model, on every
 /// board.
 pub(crate) fn run_all(root: &Path) -> Result<(), XtaskError> {
     run_example(root, "classify", false)?;
+    update::boards().into_iter().try_for_each(|board| update::check(root, board, false))?;
     let boards = boards::select(boards::ALL)?;
     boards.iter().try_for_each(|board| exits::check(root, board))?;
     let args = Args::usual();

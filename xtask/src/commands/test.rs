@@ -11,7 +11,7 @@ use crate::commands::{c, cost, fuzz, onnx, qemu, setup};
 use crate::error::XtaskError;
 use crate::firmware::Program;
 use crate::packages::Need;
-use crate::{firmware, footprint, no_panic, paths, process};
+use crate::{firmware, footprint, no_panic, paths, process, update};
 
 /// Run everything that CI runs, step by step, with times.
 ///
@@ -254,8 +254,12 @@ fn firmware(root: &Path) -> Result<(), XtaskError> {
     println!("{PROJECT}: {flash} bytes of flash, {ram} of RAM without the stack");
     // The sources are the same for all; one target a family of start-up code is enough.
     for board in select_each_family() {
-        let linted = firmware::lint(root, board)?;
+        let linted = firmware::lint(root, board, None)?;
         println!("clippy for {}: {}", board.target, if linted { "ok" } else { "not installed" });
+    }
+    // It is for some boards alone, and each has code of its own; the step `qemu` builds it.
+    for board in update::boards() {
+        firmware::lint(root, board, Some(update::FIRMWARE))?;
     }
     Ok(())
 }
