@@ -77,6 +77,9 @@ pub struct Board {
 const KIB: u32 = 1024;
 const MIB: u32 = 1024 * KIB;
 
+/// The bytes of a model slot that a program which updates itself writes to: what the smallest has.
+pub const FLASH_BYTES: u32 = 96 * KIB;
+
 /// Memory of the Arm MPS2 boards with a Cortex-M3, M4 or M7: 4 MiB + 4 MiB.
 const MPS2_CODE: Region = Region { origin: 0x0000_0000, length: MIB };
 const MPS2_MODEL: Region = Region { origin: 0x0010_0000, length: 3 * MIB };

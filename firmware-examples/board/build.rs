@@ -9,7 +9,7 @@ mod boards;
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-use boards::{BOARDS, Board, Chip, Counter, Region};
+use boards::{BOARDS, Board, Chip, Counter, FLASH_BYTES, Region};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
@@ -129,6 +129,8 @@ fn constants(board: &Board) -> String {
          pub const CORE: &str = {core:?};\n\
          /// Bytes of RAM that a model's arena may take on this board.\n\
          pub const ARENA_BYTES: usize = {arena};\n\
+         /// Bytes of flash that a program which updates itself has for models.\n\
+         pub const FLASH_BYTES: usize = {FLASH_BYTES};\n\
          pub(crate) const MODEL_SLOT_ORIGIN: usize = {origin:#x};\n\
          pub(crate) const MODEL_SLOT_BYTES: usize = {length:#x};\n\
          pub(crate) const TICK_PICOSECONDS: u64 = {tick};\n",

@@ -5,7 +5,7 @@
 #[allow(unreachable_pub)] // the shared file is written for the firmware's build script too
 mod table;
 
-pub(crate) use table::{BOARDS, Board, Chip, Region};
+pub(crate) use table::{BOARDS, Board, Chip, FLASH_BYTES, Region};
 
 use crate::error::XtaskError;
 

@@ -13,14 +13,12 @@ use embedded_storage::nor_flash::{
     ErrorType, NorFlash, NorFlashErrorKind, ReadNorFlash, check_erase, check_read, check_write,
 };
 
-use crate::{MODEL_SLOT_BYTES, MODEL_SLOT_ORIGIN};
+use crate::{FLASH_BYTES, MODEL_SLOT_BYTES, MODEL_SLOT_ORIGIN};
 
 /// The bytes of a page.
 pub const PAGE: usize = 1024;
-/// The bytes of flash: what the smallest board has.
-pub const BYTES: usize = 96 * 1024;
 
-const _: () = assert!(BYTES <= MODEL_SLOT_BYTES && MODEL_SLOT_ORIGIN % PAGE == 0);
+const _: () = assert!(FLASH_BYTES <= MODEL_SLOT_BYTES && MODEL_SLOT_ORIGIN % PAGE == 0);
 
 /// The flash that starts at the board's model slot. There is one.
 #[derive(Debug)]
@@ -42,10 +40,10 @@ impl Flash {
     /// All of it.
     fn bytes(&self) -> &[u8] {
         // SAFETY: the slot is its own MEMORY region in memory.x, so the linker places nothing of ours in it; the
-        // board has memory at every address of the region (boards.rs), which is `BYTES` long or longer; any bit
+        // board has memory at every address of the region (boards.rs), which is `FLASH_BYTES` long or longer; any bit
         // pattern is a u8. Only `write` and `erase` change it. They borrow the only `Flash` there is
         // exclusively, so no slice of it is alive then; `model_slot`, which gives others, isn't built beside this.
-        unsafe { slice::from_raw_parts(MODEL_SLOT_ORIGIN as *const u8, BYTES) }
+        unsafe { slice::from_raw_parts(MODEL_SLOT_ORIGIN as *const u8, FLASH_BYTES) }
     }
 }
 
@@ -64,7 +62,7 @@ impl ReadNorFlash for Flash {
     }
 
     fn capacity(&self) -> usize {
-        BYTES
+        FLASH_BYTES
     }
 }
 
@@ -98,7 +96,7 @@ impl NorFlash for Flash {
 /// Puts a word at an offset that is a multiple of four.
 ///
 /// # Safety
-/// `offset` lies within `BYTES`, and no reference to flash is alive.
+/// `offset` lies within `FLASH_BYTES`, and no reference to flash is alive.
 #[inline(always)]
 unsafe fn store(offset: usize, word: u32) {
     let place = (MODEL_SLOT_ORIGIN + offset) as *mut u32;

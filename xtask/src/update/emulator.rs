@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::boards::{Board, Region};
+use crate::boards::{Board, FLASH_BYTES, Region};
 use crate::error::XtaskError;
 use crate::process;
 
@@ -22,8 +22,6 @@ use crate::process;
 const MONITOR_LIMIT: Duration = Duration::from_secs(60);
 /// How often a program that starts is looked at.
 const POLL: Duration = Duration::from_millis(5);
-/// Bytes of flash that the firmware uses (`board::flash::BYTES`).
-const FLASH_BYTES: u32 = 96 * 1024;
 
 /// What a running emulator tells.
 enum Event {
