@@ -18,7 +18,7 @@ use crate::{FLASH_BYTES, MODEL_SLOT_BYTES, MODEL_SLOT_ORIGIN};
 /// The bytes of a page.
 pub const PAGE: usize = 1024;
 
-const _: () = assert!(FLASH_BYTES <= MODEL_SLOT_BYTES && MODEL_SLOT_ORIGIN % PAGE == 0);
+const _: () = assert!(FLASH_BYTES <= MODEL_SLOT_BYTES && MODEL_SLOT_ORIGIN.is_multiple_of(PAGE));
 
 /// The flash that starts at the board's model slot. There is one.
 #[derive(Debug)]
