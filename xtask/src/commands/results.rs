@@ -55,6 +55,8 @@ struct Verdict {
     vectors: u64,
     mismatches: u64,
     instructions: u64,
+    unpacked_instructions: u64,
+    weights_ram_bytes: u64,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
@@ -79,6 +81,11 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
             row.mcu_vectors = Some(verdict.vectors);
             row.mcu_mismatches = Some(verdict.mismatches);
             row.mcu_instructions = Some(verdict.instructions);
+            // Without a coded weight, RAM changes nothing.
+            row.mcu_unpacked_instructions = Some(match verdict.weights_ram_bytes {
+                0 => verdict.instructions,
+                _ => verdict.unpacked_instructions,
+            });
         }
         println!(
             "{set}: {} {} seed {}: error {:.2} %, {} bytes, {:.1}x",
@@ -163,6 +170,8 @@ fn verdict(root: &Path, job: &Path, args: &Args) -> Result<Option<Verdict>, Xtas
         vectors: outcome.vectors,
         mismatches: outcome.mismatches,
         instructions: outcome.instructions,
+        unpacked_instructions: outcome.unpacked_instructions,
+        weights_ram_bytes: outcome.weights_ram_bytes,
     }))
 }
 
@@ -201,7 +210,7 @@ mod tests {
         let path = folder.path().join("mcu.json");
         let line = |core: &str, ran: bool| {
             format!(
-                r#"{{"core":"{core}","model":"m","ran":{ran},"vectors":9,"mismatches":0,"instructions":7,"arena_bytes":1}}"#
+                r#"{{"core":"{core}","model":"m","ran":{ran},"vectors":9,"mismatches":0,"instructions":7,"arena_bytes":1,"unpacked_instructions":5,"weights_ram_bytes":3}}"#
             )
         };
         fs::write(&path, line("cortex-m0", true) + "\n" + &line(CORE, true) + "\n").unwrap();

@@ -235,6 +235,7 @@ mod tests {
             mcu_vectors: None,
             mcu_mismatches: None,
             mcu_instructions: None,
+            mcu_unpacked_instructions: None,
             front: Vec::new(),
         }
     }

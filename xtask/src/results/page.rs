@@ -21,7 +21,8 @@ Every number on this page was measured; the JSON files beside it hold them, and
 - **MACs**: multiply-accumulates of one inference of the integer model.
 - **M4**: test examples that an emulated Cortex-M4 ran, too, and how many output bytes differed
   from the host's. *Instr.* are its instructions for one inference, counted by QEMU with the kernels
-  of the row's date: coded convolutions took several times as many before 2026-11-28.
+  of the row's date: coded convolutions took several times as many before 2026-11-28. *With RAM* it has
+  unpacked the weights once, as far as the file has coded ones.
 - Means over seeds come with the sample standard deviation.
 
 `bitsback` stands for `cargo run --release --`. Runs of one job with other seeds need a folder of
@@ -159,16 +160,16 @@ fn section(set: &str, rows: &[Row]) -> String {
     let network = rows.first().map_or("", |row| &row.network);
     let mut text = format!(
         "\n## {network} on {set}\n\n\
-         | prior | job | seeds | error % | dense error % | file | ratio | MACs |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|\n"
+         | prior | job | seeds | error % | dense error % | file | ratio | MACs | Instr. with RAM |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|\n"
     );
     for group in groups(rows) {
         let Some(first) = group.first() else { continue };
         text += &format!("| {} | {} | {} |\n", first.method(), job(first), means(group));
     }
     text += "\nEvery run:\n\n\
-             | prior | seed | error % | dense error % | file | float | ratio | MACs | Instr. | M4 | date |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
+             | prior | seed | error % | dense error % | file | float | ratio | MACs | Instr. | with RAM | M4 | date |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|---|\n";
     text.extend(rows.iter().map(line));
     text.extend(rows.iter().filter(|row| !row.front.is_empty()).map(front));
     let notes: BTreeSet<&str> = rows.iter().filter_map(|row| row.data_note.as_deref()).collect();
@@ -198,14 +199,17 @@ fn means(group: &[Row]) -> String {
         spread(&group.iter().map(value).collect::<Vec<_>>(), places)
     };
     let dense: Vec<f64> = group.iter().filter_map(|row| row.dense_error_percent).collect();
+    let unpacked = group.iter().filter_map(|row| row.mcu_unpacked_instructions);
+    let unpacked: Vec<f64> = unpacked.map(|count| count as f64).collect();
     format!(
-        "{} | {} | {} | {} | {}× | {}",
+        "{} | {} | {} | {} | {}× | {} | {}",
         group.len(),
         over(|row| row.error_percent, 2),
         spread(&dense, 2),
         over(|row| row.file_bytes as f64, 0),
         over(|row| row.ratio, 1),
         over(|row| row.macs as f64, 0),
+        spread(&unpacked, 0),
     )
 }
 
@@ -231,7 +235,7 @@ fn line(row: &Row) -> String {
         _ => "–".to_owned(),
     };
     format!(
-        "| {}{} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {} | {mcu} | {} |\n",
+        "| {}{} | {} | {:.2} | {} | {} | {} | {:.1}× | {} | {} | {} | {mcu} | {} |\n",
         row.method(),
         data(row),
         row.seed,
@@ -242,6 +246,7 @@ fn line(row: &Row) -> String {
         row.ratio,
         thousands(row.macs),
         row.mcu_instructions.map_or("–".to_owned(), thousands),
+        row.mcu_unpacked_instructions.map_or("–".to_owned(), thousands),
         row.date.get(..10).unwrap_or(&row.date),
     )
 }

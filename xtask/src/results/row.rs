@@ -79,6 +79,9 @@ pub(crate) struct Row {
     /// Mean instructions of an inference there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mcu_instructions: Option<u64>,
+    /// The same with all weights that are coded unpacked into RAM once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mcu_unpacked_instructions: Option<u64>,
     /// The points that the model was chosen from, gentlest first, where the job traced a front.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) front: Vec<FrontPoint>,
@@ -247,6 +250,7 @@ pub(crate) fn finished(root: &Path, folder: &Path) -> Result<Finished, XtaskErro
         mcu_vectors: None,
         mcu_mismatches: None,
         mcu_instructions: None,
+        mcu_unpacked_instructions: None,
         front: summary.front.map_or_else(Vec::new, |front| front.points),
     };
     Ok(Finished { row, set: data_set(&job.data) })
