@@ -9,8 +9,8 @@ mod keys;
 
 use bitsback_runtime::{Limits, Model};
 use bitsback_slots::package::{
-    Admitted, Authority, Device, FeatureSet, Header, Isa, Needs, PAYLOAD_AT, PackageError, Signed,
-    UnpackError, digest, reader,
+    Admitted, Authority, Device, Header, Isa, Needs, PAYLOAD_AT, PackageError, Signed, UnpackError,
+    digest, reader,
 };
 
 pub(crate) use error::UpdateError;
@@ -49,22 +49,13 @@ pub(crate) fn build(
     let is_smaller = |delta: &&Vec<u8>| delta.len() < bytes.len();
     let smaller = delta.as_ref().filter(is_smaller);
     let payload = smaller.map_or(bytes, Vec::as_slice);
-    let found = model.header();
-    let needs = Needs {
-        isa: about.isa,
-        format_version: found.format_version,
-        numerics_version: found.numerics_version,
-        features: FeatureSet::of(model.features()),
-        ram: about.ram,
-        op_kinds: found.op_kinds,
-    };
     let header = Header {
         key: key.public().id(),
         version: about.version,
         // A model that was parsed has at most `MAX_FILE_LEN` bytes, and no payload is longer.
-        model_len: found.file_len,
+        model_len: model.header().file_len,
         payload_len: payload.len() as u32,
-        needs,
+        needs: Needs::of(model, about.isa, about.ram),
         digest: digest(bytes),
         base: base.filter(|_| smaller.is_some()).map(digest),
     };

@@ -9,8 +9,8 @@ mod power;
 
 use bitsback_runtime::Model;
 use bitsback_slots::package::{
-    FeatureSet, Header, Isa, Needs, PAYLOAD_AT, PackageError, PackageGate, PublicKey, digest,
-    emit_number, message,
+    Header, Isa, Needs, PAYLOAD_AT, PackageError, PackageGate, PublicKey, digest, emit_number,
+    message,
 };
 use bitsback_slots::{Error, Layout, Restart, Slots};
 use ed25519_dalek::{Signer, SigningKey};
@@ -33,7 +33,6 @@ fn secret() -> SigningKey {
 
 fn package(version: u32, model: &[u8], delta: Option<(&[u8], Vec<u8>)>) -> Vec<u8> {
     let parsed = Model::parse(model).unwrap();
-    let about = parsed.header();
     let key = PublicKey::new(secret().verifying_key().to_bytes());
     let (base, payload) = match delta {
         Some((base, payload)) => (Some(digest(base)), payload),
@@ -44,14 +43,7 @@ fn package(version: u32, model: &[u8], delta: Option<(&[u8], Vec<u8>)>) -> Vec<u
         version,
         model_len: model.len() as u32,
         payload_len: payload.len() as u32,
-        needs: Needs {
-            isa: Isa::ANY,
-            format_version: about.format_version,
-            numerics_version: about.numerics_version,
-            features: FeatureSet::of(parsed.features()),
-            ram: about.arena_len,
-            op_kinds: about.op_kinds,
-        },
+        needs: Needs::of(&parsed, Isa::ANY, parsed.header().arena_len),
         digest: digest(model),
         base,
     }

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use bitsback_runtime::{Model, writer};
-use bitsback_slots::package::{
-    FeatureSet, Header, Isa, Needs, PAYLOAD_AT, PublicKey, digest, message,
-};
+use bitsback_slots::package::{Header, Isa, Needs, PAYLOAD_AT, PublicKey, digest, message};
 use ed25519_dalek::{Signer, SigningKey};
 
 use super::delta::delta;
@@ -79,14 +77,7 @@ pub(super) fn pack(
         version,
         model_len: found.file_len,
         payload_len: payload.len() as u32,
-        needs: Needs {
-            isa: Isa::ANY,
-            format_version: found.format_version,
-            numerics_version: found.numerics_version,
-            features: FeatureSet::of(parsed.features()),
-            ram: found.arena_len + extra_ram,
-            op_kinds: found.op_kinds,
-        },
+        needs: Needs::of(&parsed, Isa::ANY, found.arena_len + extra_ram),
         digest: digest(model),
         base: base.map(digest),
     }

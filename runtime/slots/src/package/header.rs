@@ -19,7 +19,7 @@
 //! | 36..68 | SHA-256 of the model |
 //! | 68..100 | SHA-256 of the base, zero in a full package |
 
-use bitsback_runtime::format;
+use bitsback_runtime::{Model, format};
 
 use super::error::PackageError;
 use super::features::FeatureSet;
@@ -65,6 +65,21 @@ pub struct Needs {
     pub ram: u32,
     /// Operators that it uses.
     pub op_kinds: u32,
+}
+
+impl Needs {
+    /// What a model needs that was laid out for such kernels, with so many bytes of RAM.
+    pub fn of<const KINDS: u32>(model: &Model<'_, KINDS>, isa: Isa, ram: u32) -> Self {
+        let found = model.header();
+        Self {
+            isa,
+            format_version: found.format_version,
+            numerics_version: found.numerics_version,
+            features: FeatureSet::of(model.features()),
+            ram,
+            op_kinds: found.op_kinds,
+        }
+    }
 }
 
 /// The header's fields: an allegation, until [`super::Signed::open`] has returned them.
