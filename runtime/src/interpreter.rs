@@ -9,6 +9,7 @@ use crate::decision::Decision;
 use crate::format::{FEATURE_RECORD_LEN, Preprocess, Tensor};
 use crate::model::Model;
 use crate::ops::{self, ALL_KINDS, OpKind, Operator, Parameters, Record, Visitor};
+use crate::sentinel::{Look, Looking};
 use crate::unpacked::{Place, Stored, Unpacked, Weights};
 
 /// The arena is shorter than the model needs.
@@ -246,6 +247,22 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
             }
         }
         Ok(())
+    }
+
+    /// As [`Self::set_input_bytes`], and looks at the quantised input on the way, for a
+    /// [`Watch`](crate::sentinel::Watch).
+    pub fn set_input_bytes_looking(&mut self, raw: &[u8]) -> Result<Look, InputError> {
+        let Preprocess::Bytes(channels) = self.model.numbers().preprocess else {
+            return Err(InputError::NotBytes);
+        };
+        let input = self.input_of(raw.len())?;
+        let first = channels.first().zip(raw.first()).map(|(affine, &byte)| affine.apply(byte));
+        let mut looking = Looking::from(first.unwrap_or_default());
+        for ((place, &byte), affine) in input.iter_mut().zip(raw).zip(channels.iter().cycle()) {
+            *place = affine.apply(byte);
+            looking.at(*place);
+        }
+        Ok(looking.look)
     }
 
     /// Sets the input from real features: by the model's offsets and scales, or, where it has

@@ -35,6 +35,7 @@
 //! | [`Interpreter`] | inputs (int8, raw bytes or features), [`invoke`](Interpreter::invoke), outputs, the class |
 //! | [`Decision`] | the class, or that the model isn't sure: [`decision`](Interpreter::decision) |
 //! | [`Error`] | any error of this crate |
+//! | [`sentinel`] | whether the field still looks like the examples that the model was checked with |
 //! | [`Profiler`] | what each operator read and wrote, and how long it took |
 //! | [`Op`] | the operators that there are |
 //! | [`ISA`] | the kernels of this build |
@@ -55,6 +56,8 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+#[cfg(any(test, feature = "writer"))]
+extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
@@ -72,6 +75,7 @@ mod interpreter;
 mod model;
 pub mod ops;
 pub mod requantize;
+pub mod sentinel;
 mod unpacked;
 #[cfg(any(test, feature = "writer"))]
 pub mod writer;

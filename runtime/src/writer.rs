@@ -1,14 +1,16 @@
 //! Writes a `.bbk` file from the very types that reading yields: for hosts, behind the feature `writer`.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::Serialize;
 
 use crate::format::{
-    FORMAT_VERSION, HEADER_LEN, Header, MARGIN_AT, MAX_ARENA_LEN, MAX_FILE_LEN, Meta,
+    FILE_LEN_AT, FORMAT_VERSION, HEADER_LEN, Header, MARGIN_AT, MAX_ARENA_LEN, MAX_FILE_LEN, Meta,
     NUMERICS_VERSION, Source, Tensor, WEIGHT_ALIGNMENT, crc32,
 };
 use crate::ops::Op;
+use crate::sentinel::{self, SECTION_MAGIC, TAIL_LEN};
 
 /// Why a model can't be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +42,13 @@ impl fmt::Display for WriteError {
 
 impl core::error::Error for WriteError {}
 
-/// Bytes of the file that [`write_model`] writes.
+/// Bytes of the file that [`write_model`] writes: with weights that end with the magic of a sentinel's section,
+/// four more, since what is written has none.
 pub fn model_len(meta: &Meta<'_>, ops: &[Op], weights: &[u8]) -> Result<usize, WriteError> {
     let graph = graph_len(meta, ops)?;
     let start = HEADER_LEN.saturating_add(graph).checked_next_multiple_of(WEIGHT_ALIGNMENT);
     let len = start.unwrap_or(usize::MAX).saturating_add(weights.len());
+    let len = len.saturating_add(padding(weights));
     if len > MAX_FILE_LEN as usize { Err(WriteError::FileTooLong) } else { Ok(len) }
 }
 
@@ -79,9 +83,11 @@ pub fn write_model(
     for op in ops {
         rest = put(op, rest).ok_or(buffer)?;
     }
+    let section_len = weights.len().saturating_add(padding(weights));
     let (gap, section) =
-        rest.split_at_mut_checked(rest.len().saturating_sub(weights.len())).ok_or(buffer)?;
+        rest.split_at_mut_checked(rest.len().saturating_sub(section_len)).ok_or(buffer)?;
     gap.fill(0);
+    section.fill(0);
     for (to, from) in section.iter_mut().zip(weights) {
         *to = *from;
     }
@@ -101,6 +107,37 @@ pub fn set_margin(file: &mut [u8], margin: u8) {
         *place = margin;
         seal(file);
     }
+}
+
+/// Gives a file another sentinel, the bytes of a [`Draft`](crate::sentinel::Draft), or none if there are no
+/// bytes; file length and checksum are made to fit. Does nothing to bytes without a header.
+///
+/// The section becomes the file's last bytes, in the place of one that was there. A file that would end with
+/// the section's magic by chance ends with four zeros more.
+pub fn set_sentinel(file: &mut Vec<u8>, section: &[u8]) {
+    let Some(header) = Header::read(file) else { return };
+    let start = header.weights_start().min(file.len());
+    let kept = match sentinel::find(file.get(start..).unwrap_or_default()) {
+        Ok(Some(found)) => file.len().saturating_sub(found.len().saturating_add(TAIL_LEN)),
+        Ok(None) | Err(_) => file.len(),
+    };
+    file.truncate(kept);
+    file.extend_from_slice(section);
+    if section.is_empty() {
+        file.resize(file.len().saturating_add(padding(file.get(start..).unwrap_or_default())), 0);
+    }
+    let len = (file.len() as u32).to_le_bytes();
+    if let Some(place) =
+        file.get_mut(FILE_LEN_AT..HEADER_LEN).and_then(|head| head.first_chunk_mut())
+    {
+        *place = len;
+    }
+    seal(file);
+}
+
+/// Zeros behind weights that end as a section does, so that they aren't taken for one.
+fn padding(weights: &[u8]) -> usize {
+    if weights.ends_with(&SECTION_MAGIC) { SECTION_MAGIC.len() } else { 0 }
 }
 
 /// Writes the checksum that belongs to the other bytes of a file, such as after a deliberate

@@ -28,6 +28,9 @@ pub const NUMERICS_VERSION: u8 = 1;
 pub const HEADER_LEN: usize = 36;
 /// Byte of the margin.
 pub(crate) const MARGIN_AT: usize = 6;
+/// First byte of the file length.
+#[cfg(any(test, feature = "writer"))]
+pub(crate) const FILE_LEN_AT: usize = 12;
 /// The weight section starts on a multiple of this many bytes from the file's start: a word, so
 /// that layouts made for word loads can be aligned, while files of 1.5 kB lose three bytes at most.
 pub const WEIGHT_ALIGNMENT: usize = 4;

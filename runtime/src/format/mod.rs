@@ -44,7 +44,7 @@ pub use crc::crc32;
 pub use error::{OpFault, ParseError};
 pub(crate) use form::Form;
 #[cfg(any(test, feature = "writer"))]
-pub(crate) use header::MARGIN_AT;
+pub(crate) use header::{FILE_LEN_AT, MARGIN_AT};
 pub use header::{
     FORMAT_VERSION, HEADER_LEN, Header, MAGIC, NUMERICS_VERSION, WEIGHT_ALIGNMENT, arena_len,
     input_len, op_kinds, output_len,

@@ -1,0 +1,411 @@
+//! The section of a file that has a sentinel, read where it lies. `docs/FORMAT.md` gives the bytes.
+
+use super::{
+    CLASSES_AT, Fault, MAPPED_CLASSES, MAX_CLASSES, MAX_INPUTS, MAX_OUTPUTS, MAX_THRESHOLD,
+    ORDINALS, SECTION_MAGIC, TAILS_AT, TILTS, proof,
+};
+use crate::model::Model;
+use crate::ops::OpKind;
+
+/// Bytes before the edges.
+pub(super) const HEAD_LEN: usize = 8;
+/// Bytes behind the bounds: the length and the magic.
+pub(crate) const TAIL_LEN: usize = 6;
+/// Bits of the kind.
+pub(super) const ANSWER: u8 = 1;
+pub(super) const INPUTS: u8 = 2;
+pub(super) const CLASSES: u8 = 4;
+pub(super) const VALUES: u8 = 8;
+pub(super) const MAP: u8 = 16;
+/// A stored upper bound that stands for [`proof::CERTAIN`].
+const STORED_CERTAIN: u16 = 4095;
+/// Bounds on each ordinal statistic.
+pub(super) const BOUNDS: usize = 14;
+
+/// A bet on an event: what it gains when the event happens, and loses when not, in sixteenths of a bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Added, 0 to 127.
+    pub hit: u8,
+    /// Taken off, 1 to 127.
+    pub loss: u8,
+}
+
+impl Event {
+    pub(super) fn is_sound(self) -> bool {
+        self.hit <= 127 && (1..=127).contains(&self.loss)
+    }
+
+    pub(super) fn read([hit, loss]: [u8; 2]) -> Self {
+        Self { hit, loss }
+    }
+}
+
+/// An ordinal statistic: its bins, the bets on it, and what bounds its law. Probabilities are in 4096ths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ordinal {
+    /// A value's bin is the number of edges that it has reached; ascending, 0 to 255 for the answer.
+    pub edges: [i16; 7],
+    /// For each bin the scores of the four bets `lo2`, `lo6`, `hi2`, `hi6`, in sixteenths of a bit.
+    pub table: [[i8; TILTS]; 8],
+    /// The bet on the lowest bin, or on the two lowest of the answer.
+    pub low: Event,
+    /// The bet on the highest bin.
+    pub high: Event,
+    /// The probability of bins 1, 2, … 7 and beyond is at most this: 0 to 4094, or 4096.
+    pub up: [u16; 7],
+    /// It is at least this: 0 to 4095.
+    pub lo: [u16; 7],
+}
+
+/// The bet on a class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClassBet {
+    /// The bet.
+    pub event: Event,
+    /// The class's probability is at most this, in 4096ths: 0 to 4094, or 4096.
+    pub up: u16,
+}
+
+/// What a model's outputs are to its sentinel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
+pub enum Answers {
+    /// Nothing: inputs alone are looked at.
+    None,
+    /// A score for each of several classes.
+    Scores,
+    /// The class alone, as an argmax gives it.
+    Class,
+    /// Values, whose mean is the answer.
+    Values,
+}
+
+/// A model's sentinel: its section, read and, but for [`Sentinel::trust`], proved.
+#[derive(Clone, Copy, Debug)]
+pub struct Sentinel<'a> {
+    threshold: u16,
+    tolerance: u16,
+    shift: u8,
+    decimate: u8,
+    answers: Answers,
+    answer_edges: &'a [[u8; 7]],
+    input_edges: &'a [[[u8; 2]; 7]],
+    map: &'a [[u8; 2]],
+    tables: &'a [[[u8; TILTS]; 8]],
+    tails: &'a [[[u8; 2]; 2]],
+    classes: &'a [[u8; 2]],
+    bounds: &'a [u8],
+}
+
+impl<'a> Sentinel<'a> {
+    /// The sentinel of a model's file, `None` if it has none. Every bet is [proved](proof) again, from the
+    /// section's own bounds; how they came about nobody can tell from them.
+    pub fn new<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
+        let Some(mut sentinel) = Self::of(model)? else { return Ok(None) };
+        sentinel.prove()?;
+        sentinel.fit(model)?;
+        Ok(Some(sentinel))
+    }
+
+    /// As [`Self::new`] of a file that it has accepted before, say in the firmware's build script: the proof,
+    /// about half of a sentinel's code, isn't linked. Of other files, alarms mean nothing; nothing else
+    /// depends on them.
+    pub fn trust<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
+        let Some(mut sentinel) = Self::of(model)? else { return Ok(None) };
+        sentinel.fit(model)?;
+        Ok(Some(sentinel))
+    }
+
+    fn of<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
+        find(model.section())?.map(Self::read).transpose()
+    }
+
+    /// Takes a section's parts, without the length and the magic at its end.
+    pub(super) fn read(section: &'a [u8]) -> Result<Self, Fault> {
+        let (head, rest) = section.split_first_chunk::<HEAD_LEN>().ok_or(Fault::Length)?;
+        let [h0, h1, kind, shift, decimate, class_bets, t0, t1] = *head;
+        if kind & !(ANSWER | INPUTS | CLASSES | VALUES | MAP) != 0 {
+            return Err(Fault::Reserved);
+        }
+        let has = |bits: u8| usize::from(kind & bits == bits);
+        if kind & (ANSWER | INPUTS | CLASSES) == 0
+            || (kind & VALUES != 0 && kind & (ANSWER | CLASSES) != ANSWER)
+        {
+            return Err(Fault::Kind);
+        }
+        let (class_bets, most) = (usize::from(class_bets), MAX_CLASSES.wrapping_mul(has(CLASSES)));
+        let fits = if has(MAP) == 1 { class_bets == MAPPED_CLASSES } else { true };
+        if class_bets > most || !fits || (class_bets == 0) != (most == 0) {
+            return Err(Fault::Classes);
+        }
+        let statistics = has(ANSWER).wrapping_add(has(INPUTS).wrapping_mul(2));
+        let mut rest = Rest(rest);
+        Ok(Self {
+            threshold: u16::from_le_bytes([h0, h1]),
+            tolerance: u16::from_le_bytes([t0, t1]),
+            shift,
+            decimate,
+            answers: match kind & (ANSWER | CLASSES | VALUES) {
+                0 => Answers::None,
+                bits if bits & VALUES != 0 => Answers::Values,
+                _ => Answers::Scores,
+            },
+            answer_edges: rest.take(has(ANSWER))?,
+            input_edges: rest.nested(has(INPUTS).wrapping_mul(2))?,
+            map: rest.take(MAPPED_CLASSES.wrapping_mul(has(MAP)))?,
+            tables: rest.nested(statistics)?,
+            tails: rest.nested(statistics)?,
+            classes: rest.take(class_bets)?,
+            bounds: rest
+                .all(packed_len(BOUNDS.wrapping_mul(statistics).wrapping_add(class_bets)))?,
+        })
+    }
+    /// That the numbers are in range and each bet is fair.
+    pub(super) fn prove(&self) -> Result<(), Fault> {
+        let is_odd = self.bound_count() & 1 == 1;
+        if is_odd && self.bounds.last().is_some_and(|last| last & 0xF0 != 0) {
+            return Err(Fault::Reserved);
+        }
+        let sound = (1..=MAX_THRESHOLD).contains(&self.threshold)
+            && self.shift < 32
+            && self.decimate > 0
+            && self.tolerance <= proof::CERTAIN;
+        if !sound {
+            return Err(Fault::Numbers);
+        }
+        if !self.map_numbers().is_sorted_by(|before, after| before < after) {
+            return Err(Fault::Map);
+        }
+        for (statistic, of) in self.ordinals() {
+            if !of.edges.is_sorted_by(|before, after| before < after) {
+                return Err(Fault::Edges { statistic });
+            }
+        }
+        proof::check(self)
+    }
+
+    /// Settles what the model's outputs are, and that they and its inputs are what the section is about.
+    fn fit<const KINDS: u32>(&mut self, model: &Model<'a, KINDS>) -> Result<(), Fault> {
+        let outputs = model.output().len();
+        let is_class = model.last_kind() == OpKind::Argmax;
+        let fits = match self.answers {
+            Answers::Values => !is_class && outputs <= MAX_OUTPUTS,
+            Answers::Scores if is_class => {
+                self.answers = Answers::Class;
+                !self.has_answer()
+            }
+            Answers::Scores => {
+                let last = self.map_numbers().last().map_or(0, usize::from);
+                let bets = self.classes.len();
+                outputs > 1 && last < outputs && (bets == outputs || bets == 0 || last > 0)
+            }
+            _ => true,
+        };
+        let looks = self.input_edges.is_empty() || model.input().len() <= MAX_INPUTS;
+        if fits && looks { Ok(()) } else { Err(Fault::Model) }
+    }
+
+    /// Evidence from which on it is an alarm, in sixteenths of a bit.
+    pub fn threshold(&self) -> u16 {
+        self.threshold
+    }
+
+    /// How far laws may be from the reference's bounds, in total variation: in 4096ths.
+    pub fn tolerance(&self) -> u16 {
+        self.tolerance
+    }
+
+    /// By how many bits the sums over an input are shifted right before edges are compared with them.
+    pub fn shift(&self) -> u8 {
+        self.shift
+    }
+
+    /// Every how many inferences one is fed; 1: all.
+    pub fn decimate(&self) -> u8 {
+        self.decimate
+    }
+
+    /// What the model's outputs are to it.
+    pub fn answers(&self) -> Answers {
+        self.answers
+    }
+
+    /// Whether the answer is a statistic.
+    pub fn has_answer(&self) -> bool {
+        !self.answer_edges.is_empty()
+    }
+
+    /// Whether brightness and roughness of inputs are: if not, looks count for nothing.
+    pub fn has_inputs(&self) -> bool {
+        !self.input_edges.is_empty()
+    }
+
+    /// Whether classes have bets.
+    pub fn has_classes(&self) -> bool {
+        !self.classes.is_empty()
+    }
+
+    /// The number of bets.
+    pub fn bets(&self) -> usize {
+        let tables = TILTS.wrapping_mul(self.tables.len());
+        tables.wrapping_add(self.tails.len().wrapping_mul(2)).wrapping_add(self.classes.len())
+    }
+
+    /// Whether there is a bet at this place.
+    pub fn has_bet(&self, place: usize) -> bool {
+        let of =
+            |statistic: usize| if statistic == 0 { self.has_answer() } else { self.has_inputs() };
+        if place < TAILS_AT {
+            of(place / TILTS)
+        } else if place < CLASSES_AT {
+            of(place.wrapping_sub(TAILS_AT) / 2)
+        } else {
+            place.wrapping_sub(CLASSES_AT) < self.classes.len()
+        }
+    }
+
+    /// The ordinal statistics that there are, each with its number: 0 answer, 1 brightness, 2 roughness.
+    pub fn ordinals(&self) -> impl Iterator<Item = (u8, Ordinal)> {
+        (0..ORDINALS as u8)
+            .filter(|&statistic| self.has_bet(TILTS.wrapping_mul(statistic.into())))
+            .zip(0..)
+            .map(|(statistic, index)| (statistic, self.ordinal(index)))
+    }
+
+    /// One of those that there are, with default numbers where there aren't so many.
+    fn ordinal(&self, index: usize) -> Ordinal {
+        let inputs = index.wrapping_sub(self.answer_edges.len());
+        let edges = match (self.answer_edges.get(index), self.input_edges.get(inputs)) {
+            (Some(edges), _) => edges.map(i16::from),
+            (None, Some(edges)) => edges.map(i16::from_le_bytes),
+            (None, None) => [0; 7],
+        };
+        let [low, high] = self.tails.get(index).copied().unwrap_or_default();
+        let mut bounds = (BOUNDS.wrapping_mul(index)..).map(|at| twelve_bits(self.bounds, at));
+        let mut next = || bounds.next().unwrap_or_default();
+        Ordinal {
+            edges,
+            table: self
+                .tables
+                .get(index)
+                .map(|table| table.map(|row| row.map(|t| t as i8)))
+                .unwrap_or_default(),
+            low: Event::read(low),
+            high: Event::read(high),
+            up: [(); 7].map(|()| upper(next())),
+            lo: [(); 7].map(|()| next()),
+        }
+    }
+
+    /// The bets on classes, in the order of class symbols.
+    pub fn class_bets(&self) -> impl Iterator<Item = ClassBet> {
+        let first = BOUNDS.wrapping_mul(self.tables.len());
+        self.classes.iter().zip(first..).map(|(&event, at)| ClassBet {
+            event: Event::read(event),
+            up: upper(twelve_bits(self.bounds, at)),
+        })
+    }
+
+    /// The class numbers that have bets, where not all classes have.
+    pub fn map_numbers(&self) -> impl ExactSizeIterator<Item = u16> {
+        self.map.iter().map(|&number| u16::from_le_bytes(number))
+    }
+
+    fn bound_count(&self) -> usize {
+        BOUNDS.wrapping_mul(self.tables.len()).wrapping_add(self.classes.len())
+    }
+
+    pub(super) fn answer_edges(&self) -> Option<&'a [u8; 7]> {
+        self.answer_edges.first()
+    }
+
+    pub(super) fn input_edges(&self) -> &'a [[[u8; 2]; 7]] {
+        self.input_edges
+    }
+
+    pub(super) fn tables(&self) -> &'a [[[u8; TILTS]; 8]] {
+        self.tables
+    }
+
+    pub(super) fn tails(&self) -> &'a [[[u8; 2]; 2]] {
+        self.tails
+    }
+
+    pub(super) fn classes(&self) -> &'a [[u8; 2]] {
+        self.classes
+    }
+}
+
+/// The bytes of the section at the end of a weight section, without the length and the magic, if it has one.
+pub(crate) fn find(weights: &[u8]) -> Result<Option<&[u8]>, Fault> {
+    let Some((rest, &magic)) = weights.split_last_chunk() else { return Ok(None) };
+    if magic != SECTION_MAGIC {
+        return Ok(None);
+    }
+    let (parts, &len) = rest.split_last_chunk().ok_or(Fault::Length)?;
+    let len = usize::from(u16::from_le_bytes(len));
+    let start = weights.len().checked_sub(len).and_then(|start| parts.get(start..));
+    start.map(Some).ok_or(Fault::Length)
+}
+
+/// Parts of a section that weren't taken yet.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn bytes(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(Fault::Length)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn take<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], Fault> {
+        Ok(self.bytes(count.wrapping_mul(N))?.as_chunks().0)
+    }
+
+    fn nested<const N: usize, const M: usize>(
+        &mut self,
+        count: usize,
+    ) -> Result<&'a [[[u8; N]; M]], Fault> {
+        Ok(self.take(count.wrapping_mul(M))?.as_chunks().0)
+    }
+
+    /// What is left, which is so long.
+    fn all(&self, len: usize) -> Result<&'a [u8], Fault> {
+        if self.0.len() == len { Ok(self.0) } else { Err(Fault::Length) }
+    }
+}
+
+/// Bytes of so many numbers of 12 bits, two of them in three bytes.
+pub(super) const fn packed_len(count: usize) -> usize {
+    count.wrapping_add(count.wrapping_add(1) / 2)
+}
+
+/// A number of 12 bits by its position: the low byte of the first of two, then the high nibble of the first and
+/// above it the low one of the second, then the rest of that. 0 beyond the end.
+pub(super) fn twelve_bits(bytes: &[u8], position: usize) -> u16 {
+    let at = (position / 2).wrapping_mul(3);
+    let byte = |at: usize| u16::from(bytes.get(at).copied().unwrap_or_default());
+    let middle = byte(at.wrapping_add(1));
+    if position & 1 == 0 {
+        byte(at) | (middle & 15) << 8
+    } else {
+        middle >> 4 | byte(at.wrapping_add(2)) << 4
+    }
+}
+
+/// Puts a number of 12 bits where [`twelve_bits`] reads it; nothing beyond the end.
+pub(super) fn put_twelve_bits(bytes: &mut [u8], position: usize, number: u16) {
+    let at = (position / 2).wrapping_mul(3);
+    let [low, high] =
+        if position & 1 == 0 { [number, number >> 8] } else { [number << 4, number >> 4] };
+    let first = if position & 1 == 0 { at } else { at.wrapping_add(1) };
+    for (place, part) in bytes.iter_mut().skip(first).zip([low, high]) {
+        *place |= part as u8;
+    }
+}
+
+/// The upper bound that a stored one stands for.
+fn upper(stored: u16) -> u16 {
+    if stored == STORED_CERTAIN { proof::CERTAIN } else { stored }
+}
