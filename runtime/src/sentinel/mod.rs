@@ -49,18 +49,22 @@ mod draft;
 mod fault;
 mod look;
 pub mod proof;
+mod record;
 mod section;
 mod symbols;
+mod watch;
 
 #[cfg(any(test, feature = "writer"))]
 pub use draft::Draft;
 pub use fault::Fault;
 pub(crate) use look::Looking;
 pub use look::{Look, MAX_INPUTS, MAX_OUTPUTS, mean, shift_for};
+pub use record::{RECORD_LEN, RECORD_VERSION, Record, RecordFault};
 pub use section::{Answers, ClassBet, Event, Ordinal, Sentinel};
 #[cfg(any(test, feature = "writer"))]
 pub(crate) use section::{TAIL_LEN, find};
 pub use symbols::Symbols;
+pub use watch::{Alarm, Bet, MAX_WINDOW, Watch};
 
 /// Statistics with an order: the answer, brightness and roughness of the input.
 pub const ORDINALS: usize = 3;

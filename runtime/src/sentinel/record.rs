@@ -1,0 +1,222 @@
+//! The record of a window, which a device sends home: 58 bytes. `docs/FORMAT.md` gives them.
+
+use core::fmt;
+
+use super::section::{packed_len, put_twelve_bits, twelve_bits};
+use super::watch::Watch;
+use super::{BINS, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel};
+
+/// Bytes of a record.
+pub const RECORD_LEN: usize = 58;
+/// The version that is written and read.
+pub const RECORD_VERSION: u8 = 1;
+/// Where the counts start.
+const COUNTS_AT: usize = 11;
+/// Counts that are sent: all but the last of each statistic, and of the classes.
+const COUNTS: usize = ORDINALS * (BINS - 1) + MAX_CLASSES - 1;
+/// Where the checksum starts.
+const CRC_AT: usize = COUNTS_AT + packed_len(COUNTS);
+const _: () = assert!(CRC_AT + 2 == RECORD_LEN);
+/// Above the number of inferences: which statistics there are.
+const ANSWER: u16 = 0x1000;
+const INPUTS: u16 = 0x2000;
+const CLASSES: u16 = 0x4000;
+const TWELVE_BITS: u16 = 0x0FFF;
+/// The place of the alarm, where there is none.
+const NONE: usize = 255;
+
+/// A record, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The model: its file's checksum.
+    pub model: u32,
+    /// The device's number of the window.
+    pub window: u16,
+    /// Inferences that were counted, 0 to 4095.
+    pub fed: u16,
+    /// The place of the bet that is in alarm; [`Sentinel::bet_at`] says which one it is.
+    pub alarm: Option<u8>,
+    /// The highest evidence in whole bits, 255 for more.
+    pub evidence: u8,
+    /// How many inferences had each bin of answer, brightness and roughness; `None` for a statistic that the
+    /// model's sentinel doesn't have.
+    pub counts: [Option<[u16; BINS]>; ORDINALS],
+    /// How many had each class symbol.
+    pub classes: Option<[u16; MAX_CLASSES]>,
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
+pub enum RecordFault {
+    /// There are not 58 of them.
+    Length {
+        /// Bytes given.
+        given: usize,
+    },
+    /// The checksum differs: they were damaged.
+    Crc {
+        /// As the record says.
+        stated: u16,
+        /// Of the bytes given.
+        computed: u16,
+    },
+    /// A version that this library doesn't know.
+    Version {
+        /// The record's.
+        found: u8,
+    },
+    /// There is no bet at the place that is in alarm.
+    Alarm {
+        /// That place.
+        place: u8,
+    },
+    /// Counts exceed the number of inferences, or are there without their statistic.
+    Counts,
+}
+
+impl fmt::Display for RecordFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { given } => write!(f, "a record has {RECORD_LEN} bytes, not {given}"),
+            Self::Crc { stated, computed } => write!(
+                f,
+                "byte {CRC_AT}: checksum {stated:#06x}, but the bytes give {computed:#06x}: damaged"
+            ),
+            Self::Version { found } => {
+                write!(f, "byte 0: version {found} of records, which is not known here")
+            }
+            Self::Alarm { place } => write!(f, "byte 9: there is no bet {place}"),
+            Self::Counts => f.write_str("byte 11: counts don't fit the number of inferences"),
+        }
+    }
+}
+
+impl core::error::Error for RecordFault {}
+
+impl Record {
+    /// Reads a record.
+    pub fn read(bytes: &[u8]) -> Result<Self, RecordFault> {
+        let length = RecordFault::Length { given: bytes.len() };
+        let record: &[u8; RECORD_LEN] = bytes.try_into().map_err(|_| length)?;
+        let [version, m0, m1, m2, m3, w0, w1, f0, f1, alarm, evidence, rest @ ..] = *record;
+        let (counts, crc) = rest.split_last_chunk::<2>().ok_or(length)?;
+        let (stated, computed) = (u16::from_le_bytes(*crc), crc16(record.split_at(CRC_AT).0));
+        if stated != computed {
+            return Err(RecordFault::Crc { stated, computed });
+        }
+        if version != RECORD_VERSION {
+            return Err(RecordFault::Version { found: version });
+        }
+        let alarm = match usize::from(alarm) {
+            0..MAX_BETS => Some(alarm),
+            NONE => None,
+            _ => return Err(RecordFault::Alarm { place: alarm }),
+        };
+        let head = u16::from_le_bytes([f0, f1]);
+        if head & !(ANSWER | INPUTS | CLASSES | TWELVE_BITS) != 0 {
+            return Err(RecordFault::Counts);
+        }
+        let fed = head & TWELVE_BITS;
+        let numbers: [u16; COUNTS] = core::array::from_fn(|at| twelve_bits(counts, at));
+        let (ordinals, classes) = numbers.split_at(ORDINALS * (BINS - 1));
+        let mut counts = [None; ORDINALS];
+        let (each, _) = ordinals.as_chunks::<{ BINS - 1 }>();
+        for ((counts, sent), flag) in counts.iter_mut().zip(each).zip([ANSWER, INPUTS, INPUTS]) {
+            *counts = completed(sent, fed, head & flag != 0)?;
+        }
+        Ok(Self {
+            model: u32::from_le_bytes([m0, m1, m2, m3]),
+            window: u16::from_le_bytes([w0, w1]),
+            fed,
+            alarm,
+            evidence,
+            counts,
+            classes: completed(classes, fed, head & CLASSES != 0)?,
+        })
+    }
+}
+
+/// Counts with the last one, which is what the others leave of all inferences; `None` where there is no such
+/// statistic, and nothing was counted.
+fn completed<const N: usize>(
+    sent: &[u16],
+    fed: u16,
+    is_there: bool,
+) -> Result<Option<[u16; N]>, RecordFault> {
+    let mut counts = [0; N];
+    let mut left = fed;
+    for (place, &count) in counts.iter_mut().zip(sent) {
+        left = left.checked_sub(count).ok_or(RecordFault::Counts)?;
+        *place = count;
+    }
+    if let Some(last) = counts.last_mut() {
+        *last = left;
+    }
+    match is_there {
+        true => Ok(Some(counts)),
+        false if left == fed => Ok(None),
+        false => Err(RecordFault::Counts),
+    }
+}
+
+/// Writes the record of a watch, with the ids of model and window.
+pub(super) fn write(
+    watch: &Watch,
+    sentinel: &Sentinel<'_>,
+    (model, window): (u32, u16),
+    out: &mut [u8; RECORD_LEN],
+) {
+    let flags = [
+        (ANSWER, sentinel.has_answer()),
+        (INPUTS, sentinel.has_inputs()),
+        (CLASSES, sentinel.has_classes()),
+    ];
+    let head =
+        flags.iter().fold(watch.fed, |head, &(flag, is)| if is { head | flag } else { head });
+    let ([m0, m1, m2, m3], [w0, w1]) = (model.to_le_bytes(), window.to_le_bytes());
+    let [f0, f1] = head.to_le_bytes();
+    let evidence = (watch.evidence() / 16).min(255) as u8;
+    *out = [0; RECORD_LEN];
+    let (start, rest) = out.split_at_mut(COUNTS_AT);
+    start.copy_from_slice(&[
+        RECORD_VERSION,
+        m0,
+        m1,
+        m2,
+        m3,
+        w0,
+        w1,
+        f0,
+        f1,
+        watch.alarm_at,
+        evidence,
+    ]);
+    let ordinals = watch.counts.iter().flat_map(|counts| counts.iter().take(BINS - 1));
+    let counts = ordinals.chain(watch.class_counts.iter().take(MAX_CLASSES - 1));
+    for (position, &count) in counts.enumerate() {
+        put_twelve_bits(rest, position, count);
+    }
+    let (covered, crc) = out.split_at_mut(CRC_AT);
+    crc.copy_from_slice(&crc16(covered).to_le_bytes());
+}
+
+/// CRC-16 (CCITT-FALSE): polynomial 0x1021, from 0xFFFF, the highest bit first.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc, &byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_value_of_the_standard() {
+        assert_eq!(crc16(b"123456789"), 0x29B1);
+        assert_eq!(crc16(b""), 0xFFFF);
+    }
+}

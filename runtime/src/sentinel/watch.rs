@@ -1,0 +1,316 @@
+//! What a device keeps: the evidence of each bet, and what it has counted.
+
+use core::fmt;
+
+use super::record::{self, RECORD_LEN};
+use super::{
+    BINS, CLASSES_AT, Event, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT,
+    TILTS,
+};
+
+/// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
+pub const MAX_WINDOW: u16 = 4095;
+/// [`Watch::alarm_at`] without an alarm.
+const NO_ALARM: u8 = u8::MAX;
+/// Names of the bets on ordinal statistics, by their places.
+const NAMES: [&str; CLASSES_AT] = [
+    "answer lo2",
+    "answer lo6",
+    "answer hi2",
+    "answer hi6",
+    "brightness lo2",
+    "brightness lo6",
+    "brightness hi2",
+    "brightness hi6",
+    "roughness lo2",
+    "roughness lo6",
+    "roughness hi2",
+    "roughness hi6",
+    "answer low",
+    "answer high",
+    "brightness low",
+    "brightness high",
+    "roughness low",
+    "roughness high",
+];
+
+/// A bet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
+pub enum Bet {
+    /// On an ordinal statistic: its place, below [`CLASSES_AT`]. First the tables, then the tails.
+    Ordinal(u8),
+    /// That the class of this number is more frequent.
+    Class(u16),
+}
+
+impl Bet {
+    /// What it is on: `brightness lo6` says that inputs are darker, and by much; `roughness high` that more
+    /// of them are rougher than nearly all of the reference.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ordinal(place) => NAMES.get(usize::from(place)).copied().unwrap_or_default(),
+            Self::Class(_) => "class",
+        }
+    }
+}
+
+impl fmt::Display for Bet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ordinal(_) => f.write_str(self.name()),
+            Self::Class(class) => write!(f, "class {class}"),
+        }
+    }
+}
+
+/// The field no longer looks like the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
+pub struct Alarm {
+    /// The bet that has gained most, which is what has changed.
+    pub bet: Bet,
+    /// By how much the inferences since its best start speak against the reference, in sixteenths of a bit.
+    pub evidence: u16,
+}
+
+/// The evidence against the reference, and counts of symbols for a [record](Self::record): 128 bytes.
+///
+/// An alarm stays until [`Self::reset`]. A watch belongs to one sentinel; with another's, alarms mean nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    tables: [[u16; TILTS]; ORDINALS],
+    tails: [[u16; 2]; ORDINALS],
+    classes: [u16; MAX_CLASSES],
+    pub(super) counts: [[u16; BINS]; ORDINALS],
+    pub(super) class_counts: [u16; MAX_CLASSES],
+    pub(super) fed: u16,
+    /// Inferences to pass over before the next that is fed.
+    wait: u8,
+    /// The place of the bet that is in alarm.
+    pub(super) alarm_at: u8,
+}
+
+const _: () = assert!(size_of::<Watch>() <= 128, "a watch's RAM is promised");
+
+impl Watch {
+    /// Without evidence and counts.
+    pub const fn new() -> Self {
+        Self {
+            tables: [[0; TILTS]; ORDINALS],
+            tails: [[0; 2]; ORDINALS],
+            classes: [0; MAX_CLASSES],
+            counts: [[0; BINS]; ORDINALS],
+            class_counts: [0; MAX_CLASSES],
+            fed: 0,
+            wait: 0,
+            alarm_at: NO_ALARM,
+        }
+    }
+
+    /// For the trial of a new model: every bet starts with the logarithm of N, the inferences that the trial
+    /// has, so that a model that is wrong from its first answer on is found sooner. Within N inferences that are fed, the
+    /// probability of an alarm on a field like the reference is at most
+    /// 2^([`Sentinel::trial_exponent`] / 16). [`Self::settle`] ends the trial.
+    pub fn on_trial(sentinel: &Sentinel<'_>, log2_inferences: u8) -> Self {
+        let start = u16::from(log2_inferences).wrapping_mul(16);
+        let start = start.min(sentinel.threshold().saturating_sub(1));
+        let mut watch = Self::new();
+        for (place, evidence) in watch.all_mut().enumerate() {
+            if sentinel.has_bet(place) {
+                *evidence = start;
+            }
+        }
+        watch
+    }
+
+    /// Whether the next inference counts: if not, nobody needs to look at its input.
+    pub fn is_due(&self) -> bool {
+        self.wait == 0
+    }
+
+    /// Takes an inference in, of those that are due: a look at its input, and the output. Gives the alarm, if
+    /// there is one. To be called once for each inference.
+    pub fn feed(&mut self, sentinel: &Sentinel<'_>, look: Look, output: &[i8]) -> Option<Alarm> {
+        if self.wait > 0 {
+            self.wait = self.wait.wrapping_sub(1);
+        } else {
+            self.wait = sentinel.decimate().saturating_sub(1);
+            let symbols = sentinel.symbols(look, output);
+            self.count(sentinel, &symbols);
+            if self.alarm_at == NO_ALARM && self.bet(sentinel, &symbols) >= sentinel.threshold() {
+                self.alarm_at = self.highest().0;
+            }
+        }
+        self.alarm(sentinel)
+    }
+
+    /// Counts the symbols that there are.
+    fn count(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) {
+        if self.fed >= MAX_WINDOW {
+            return;
+        }
+        self.fed = self.fed.wrapping_add(1);
+        let there = [sentinel.has_answer(), sentinel.has_inputs(), sentinel.has_inputs()];
+        for ((counts, bin), _) in
+            self.counts.iter_mut().zip(symbols.bins).zip(there).filter(|(_, is_there)| *is_there)
+        {
+            increment(counts, bin);
+        }
+        if sentinel.has_classes() {
+            increment(&mut self.class_counts, symbols.class);
+        }
+    }
+
+    /// Adds the scores of the symbols to all bets, and gives the highest evidence.
+    fn bet(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) -> u16 {
+        let first = usize::from(!sentinel.has_answer());
+        let mut highest = 0;
+        let statistics = self.tables.iter_mut().zip(&mut self.tails).zip(symbols.bins).enumerate();
+        let bets = sentinel.tables().iter().zip(sentinel.tails());
+        for ((statistic, ((tables, tails), bin)), (table, events)) in
+            statistics.skip(first).zip(bets)
+        {
+            let scores = table.get(usize::from(bin)).copied().unwrap_or_default();
+            for (evidence, score) in tables.iter_mut().zip(scores) {
+                let sum = i32::from(*evidence).wrapping_add((score as i8).into());
+                *evidence = sum.max(0) as u16;
+                highest = highest.max(*evidence);
+            }
+            let lowest = if statistic == 0 { 1 } else { 0 };
+            let happened = [bin <= lowest, usize::from(bin) == BINS - 1];
+            for ((evidence, &event), happened) in tails.iter_mut().zip(events).zip(happened) {
+                highest = highest.max(wager(evidence, Event::read(event), happened));
+            }
+        }
+        for ((evidence, &event), class) in
+            self.classes.iter_mut().zip(sentinel.classes()).zip(0u8..)
+        {
+            highest = highest.max(wager(evidence, Event::read(event), class == symbols.class));
+        }
+        highest
+    }
+
+    /// The alarm, if there is one.
+    pub fn alarm(&self, sentinel: &Sentinel<'_>) -> Option<Alarm> {
+        let bet = sentinel.bet_at(self.alarm_at)?;
+        Some(Alarm { bet, evidence: self.highest().1 })
+    }
+
+    /// The highest evidence, in sixteenths of a bit.
+    pub fn evidence(&self) -> u16 {
+        self.highest().1
+    }
+
+    /// The evidence of each bet, by its place: 0 where there is none.
+    pub fn all(&self) -> impl Iterator<Item = u16> {
+        let ordinals = self.tables.iter().flatten().chain(self.tails.iter().flatten());
+        ordinals.chain(&self.classes).copied()
+    }
+
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut u16> {
+        let ordinals = self.tables.iter_mut().flatten().chain(self.tails.iter_mut().flatten());
+        ordinals.chain(&mut self.classes)
+    }
+
+    /// The place of the highest evidence, the first of equals, and that evidence.
+    fn highest(&self) -> (u8, u16) {
+        let mut highest = (0, 0);
+        for (place, evidence) in (0..).zip(self.all()) {
+            if evidence > highest.1 {
+                highest = (place, evidence);
+            }
+        }
+        highest
+    }
+
+    /// Forgets the alarm and all evidence, not the counts: the device goes on as if it had just started.
+    pub fn reset(&mut self) {
+        self.alarm_at = NO_ALARM;
+        self.settle();
+    }
+
+    /// Ends a trial that went well: forgets all evidence. An alarm stays.
+    pub fn settle(&mut self) {
+        if self.alarm_at == NO_ALARM {
+            self.all_mut().for_each(|evidence| *evidence = 0);
+        }
+    }
+
+    /// Inferences counted in this window, at most [`MAX_WINDOW`].
+    pub fn fed(&self) -> u16 {
+        self.fed
+    }
+
+    /// Starts counting anew, after a record was sent. Evidence and alarm stay.
+    pub fn start_window(&mut self) {
+        self.fed = 0;
+        self.counts = [[0; BINS]; ORDINALS];
+        self.class_counts = [0; MAX_CLASSES];
+    }
+
+    /// Writes the record of this window, to be sent home: of the model with this id, which is its file's
+    /// checksum, and with a number of the caller's. [`super::Record`] reads it.
+    pub fn record(
+        &self,
+        sentinel: &Sentinel<'_>,
+        model: u32,
+        window: u16,
+        out: &mut [u8; RECORD_LEN],
+    ) {
+        record::write(self, sentinel, (model, window), out);
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Sentinel<'_> {
+    /// The bet at a place, if there is one.
+    pub fn bet_at(&self, place: u8) -> Option<Bet> {
+        if !self.has_bet(place.into()) {
+            return None;
+        }
+        let Some(symbol) = place.checked_sub(CLASSES_AT as u8) else {
+            return Some(Bet::Ordinal(place));
+        };
+        Some(Bet::Class(self.map_numbers().nth(symbol.into()).unwrap_or(symbol.into())))
+    }
+
+    /// The logarithm of what bounds the probability of a false alarm in a trial, in sixteenths of a bit: of
+    /// 2 · N · J / 2^(h/16), for J bets, a threshold h, and N inferences by their logarithm. It is rounded up, and
+    /// a bound only where it is below 0.
+    pub fn trial_exponent(&self, log2_inferences: u8) -> i32 {
+        let bets = LOG2_BETS.get(self.bets()).copied().unwrap_or(u8::MAX);
+        let runs = i32::from(log2_inferences).wrapping_add(1).wrapping_mul(16);
+        runs.wrapping_add(bets.into()).wrapping_sub(self.threshold().into())
+    }
+}
+
+/// ⌈16 · log₂ J⌉ for numbers J of bets.
+const LOG2_BETS: [u8; MAX_BETS + 1] = [
+    0, 0, 16, 26, 32, 38, 42, 45, 48, 51, 54, 56, 58, 60, 61, 63, 64, 66, 67, 68, 70, 71, 72, 73,
+    74, 75, 76, 77, 77,
+];
+
+/// One more of a symbol.
+fn increment(counts: &mut [u16], symbol: u8) {
+    if let Some(count) = counts.get_mut(usize::from(symbol)) {
+        *count = count.wrapping_add(1);
+    }
+}
+
+/// A bet on an event, after it happened or not.
+#[inline(always)]
+fn wager(evidence: &mut u16, event: Event, happened: bool) -> u16 {
+    *evidence = match happened {
+        true => evidence.saturating_add(event.hit.into()),
+        false => evidence.saturating_sub(event.loss.into()),
+    };
+    *evidence
+}
+
+const _: () = assert!(TAILS_AT + 2 * ORDINALS == CLASSES_AT);
