@@ -1,10 +1,11 @@
-//! What the fuzz targets share: running whatever `Model::parse` accepts, building models, and taking update
-//! packages in.
+//! What the fuzz targets share: running whatever `Model::parse` accepts, building models, taking update
+//! packages in, and reading sentinels.
 
 mod draw;
 mod mutate;
 mod packages;
 mod samples;
+mod sentinels;
 
 use bitsback_runtime::format::Source;
 use bitsback_runtime::{
@@ -15,6 +16,7 @@ pub use draw::DrawnModel;
 pub use mutate::{CHANGES, Random, head, mend};
 pub use packages::{open_package, unpack_delta};
 pub use samples::{MARGIN, samples};
+pub use sentinels::{sentinel_record, sentinel_section};
 
 /// Accepted models with more steps than this aren't run: the fuzzer is to find many small ones.
 const STEPS_MAX: u64 = 1 << 22;

@@ -109,6 +109,8 @@ fn corpus() -> Vec<Vec<u8>> {
 fn run(file: &[u8], fill: i8) {
     targets::open_package(file);
     targets::unpack_delta(file);
+    targets::sentinel_section(file);
+    targets::sentinel_record(file);
     targets::parse_and_run(file, fill);
     let mut mended = file.to_vec();
     targets::mend(&mut mended);

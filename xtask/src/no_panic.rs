@@ -12,11 +12,11 @@ use crate::firmware::{self, Program};
 const MODEL: &str = "tests/golden/operators/model.bbk";
 
 /// Everything that the runtime can do, with the model checked when the program starts and when it is
-/// built, and with weights unpacked; and what slots can do, with update packages but for
+/// built, each with a sentinel, and with weights unpacked; and what slots can do, with update packages but for
 /// a signature's own code.
 const PROGRAMS: [&[&str]; 4] = [
-    &["no-panic", "pairs", "per-channel", "widths", "checks"],
-    &["no-panic", "pairs", "per-channel", "widths"],
+    &["no-panic", "pairs", "per-channel", "widths", "checks", "sentinel"],
+    &["no-panic", "pairs", "per-channel", "widths", "sentinel"],
     &["no-panic", "pairs", "per-channel", "widths", "checks", "unpacked"],
     &["no-panic", "empty", "slots", "packages"],
 ];

@@ -8,6 +8,8 @@
 
 #[cfg(feature = "packages")]
 mod packages;
+#[cfg(feature = "sentinel")]
+mod sentinel;
 #[cfg(feature = "slots")]
 mod slots;
 
@@ -118,6 +120,8 @@ mod inference {
             Interpreter::with_weights(&model, arena, weights)
         };
         let Ok(mut interpreter) = made else { return };
+        #[cfg(feature = "sentinel")]
+        super::sentinel::run(&mut interpreter);
         // Value by value, as from a sensor: filling is no part of inference.
         for input in interpreter.input_mut() {
             *input = black_box(0);

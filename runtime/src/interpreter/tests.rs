@@ -59,6 +59,31 @@ fn bytes_go_through_their_channel() {
 }
 
 #[test]
+fn a_look_on_the_way_changes_no_input() {
+    let affine = |mul, add| ByteAffine { mul, add, shift: 1 };
+    let raw = [100, 100, 0, 255];
+    for channels in [vec![affine(2, -10), affine(-1, 0)], vec![affine(3, -400)]] {
+        let preprocess = Preprocess::Bytes(channels.into_iter().collect());
+        let bytes = write(&meta(preprocess), &[identity()], &[15]);
+        let model = Model::parse(&bytes).unwrap();
+        let mut arena = [0; 8];
+        let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
+        interpreter.set_input_bytes(&raw).unwrap();
+        let plain = interpreter.input_mut().to_vec();
+        interpreter.input_mut().fill(1);
+        let look = interpreter.set_input_bytes_looking(&raw).unwrap();
+        assert_eq!((interpreter.input_mut().to_vec(), look), (plain.clone(), Look::of(&plain)));
+        let error = interpreter.set_input_bytes_looking(&[0; 3]).unwrap_err();
+        assert_eq!(error, InputError::Length { needed: 4, given: 3 });
+    }
+    let bytes = write(&meta(Preprocess::None), &[identity()], &[15]);
+    let model = Model::parse(&bytes).unwrap();
+    let mut arena = [0; 8];
+    let mut interpreter = Interpreter::new(&model, &mut arena).unwrap();
+    assert_eq!(interpreter.set_input_bytes_looking(&raw), Err(InputError::NotBytes));
+}
+
+#[test]
 fn features_have_offsets_and_scales() {
     let mut section = vec![15];
     for (offset, scale) in [(1.0f32, 2.0f32), (0.0, -1.0), (0.0, 1e30), (0.5, 1.0)] {

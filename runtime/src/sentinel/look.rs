@@ -67,3 +67,49 @@ pub fn mean(outputs: &[i8]) -> u8 {
 
 /// Most outputs whose mean is taken: their sum stays within 32 bits.
 pub const MAX_OUTPUTS: usize = 1 << 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_the_values(input in prop::collection::vec(any::<i8>(), 0..60)) {
+            let brightness = input.iter().map(|&x| i32::from(x)).sum();
+            let pairs = input.windows(2);
+            let roughness = pairs.map(|pair| i32::from(pair[0].abs_diff(pair[1]))).sum();
+            prop_assert_eq!(Look::of(&input), Look { brightness, roughness });
+        }
+
+        #[test]
+        fn means_keep_the_order_of_sums(outputs in prop::collection::vec(any::<i8>(), 1..70)) {
+            let sum: usize = outputs.iter().map(|&q| (i32::from(q) + 128) as usize).sum();
+            let scale = outputs.len().next_power_of_two();
+            prop_assert_eq!(usize::from(mean(&outputs)), sum / scale);
+        }
+    }
+
+    #[test]
+    fn sums_of_any_input_fit_edges() {
+        for (inputs, shift) in [(1, 0), (127, 0), (128, 1), (784, 3), (3072, 5), (MAX_INPUTS, 17)] {
+            assert_eq!(shift_for(inputs), shift, "{inputs}");
+        }
+        for input in [vec![-128i8; 784], [-128, 127].repeat(392)] {
+            let look = Look::of(&input);
+            for sum in [look.brightness, look.roughness] {
+                assert!(i16::try_from(sum >> shift_for(784)).is_ok(), "{sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn means_of_single_and_of_extreme_outputs() {
+        for (output, expected) in [(-128, 0), (0, 128), (127, 255)] {
+            assert_eq!(mean(&[output]), expected);
+            assert_eq!(mean(&[output; 64]), expected);
+        }
+        assert_eq!((mean(&[]), mean(&[127; 3])), (0, 191));
+    }
+}

@@ -44,6 +44,7 @@
 //! # }
 //! ```
 
+mod bet;
 #[cfg(any(test, feature = "writer"))]
 mod draft;
 mod fault;
@@ -54,6 +55,7 @@ mod section;
 mod symbols;
 mod watch;
 
+pub use bet::{Alarm, Bet};
 #[cfg(any(test, feature = "writer"))]
 pub use draft::Draft;
 pub use fault::Fault;
@@ -64,7 +66,7 @@ pub use section::{Answers, ClassBet, Event, Ordinal, Sentinel};
 #[cfg(any(test, feature = "writer"))]
 pub(crate) use section::{TAIL_LEN, find};
 pub use symbols::Symbols;
-pub use watch::{Alarm, Bet, MAX_WINDOW, Watch};
+pub use watch::{MAX_WINDOW, Watch};
 
 /// Statistics with an order: the answer, brightness and roughness of the input.
 pub const ORDINALS: usize = 3;
@@ -89,5 +91,7 @@ pub const SECTION_MAGIC: [u8; 4] = *b"BBKS";
 /// Most bytes of a section.
 pub const MAX_SECTION_LEN: usize = 256;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

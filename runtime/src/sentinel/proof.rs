@@ -112,3 +112,115 @@ pub(super) fn check(sentinel: &Sentinel<'_>) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{TOLERANCE, any_table, draft_with};
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn powers_are_rounded_up_and_exact() {
+        for score in i8::MIN..=i8::MAX {
+            let real = (f64::from(score) / 16.0).exp2() * f64::from(1 << 24);
+            // Nothing is so near to an integer that floats couldn't tell, but for whole powers.
+            let slack = if score % 16 == 0 { 0.0 } else { 1e-5 };
+            assert_eq!(f64::from(power(score)), (real - slack).ceil(), "{score}");
+            assert_eq!(f64::from(power(score)), (real + slack).ceil(), "{score}");
+        }
+    }
+
+    /// Bounds as a section may have them, `lo` and `up`; rows of them descend, since fewer values are in more
+    /// bins, but nothing relies on it.
+    fn any_bounds() -> impl Strategy<Value = ([u16; 7], [u16; 7])> {
+        let sorted = prop::array::uniform7((0u16..4096, 0u16..400)).prop_map(|mut pairs| {
+            pairs.sort_unstable_by(|a, b| b.cmp(a));
+            pairs
+        });
+        let unsorted = prop::array::uniform7((0u16..4096, 0u16..400));
+        prop_oneof![sorted, unsorted].prop_map(|pairs| {
+            (pairs.map(|(lo, _)| lo), pairs.map(|(lo, width)| (lo + width).min(CERTAIN)))
+        })
+    }
+
+    /// The expectation of a stake of 2²⁴ under these probabilities of bins 1, 2, … and beyond, times 4096.
+    fn expected(scores: &[i8; 8], tails: &[i128; 7]) -> i128 {
+        let powers = scores.map(|score| i128::from(power(score)));
+        let of = |bin: usize| {
+            let reached = if bin == 0 { i128::from(CERTAIN) } else { tails[bin - 1] };
+            (reached - tails.get(bin).copied().unwrap_or(0)) * powers[bin]
+        };
+        (0..8).map(of).sum()
+    }
+
+    proptest! {
+        /// Over all vertices of the set of laws, and the worst move of a mass.
+        #[test]
+        fn a_tables_bound_is_the_maximum(
+            scores: [i8; 8], (lo, up) in any_bounds(), tolerance in 0u16..=4096,
+        ) {
+            let vertex = |choice: u32| -> [i128; 7] {
+                core::array::from_fn(|k| if choice >> k & 1 == 1 { up[k].into() } else { lo[k].into() })
+            };
+            let most = (0..128).map(|choice| expected(&scores, &vertex(choice))).max().unwrap();
+            let powers = scores.map(|score| i128::from(power(score)));
+            let spread = powers.iter().max().unwrap() - powers.iter().min().unwrap();
+            let bound = most + spread * i128::from(tolerance);
+            prop_assert_eq!(i128::from(table_bound(&scores, &up, &lo, tolerance)), bound);
+            prop_assert_eq!(table(&scores, &up, &lo, tolerance), bound <= 1 << 36);
+        }
+
+        /// Of laws in the set, with a mass moved, in floats: no stake grows.
+        #[test]
+        fn fair_tables_are_fair(
+            table in any_table(),
+            at in prop::array::uniform7(0.0f64..=1.0),
+            (from, to) in (0usize..8, 0usize..8),
+        ) {
+            let of = draft_with(0, table).answer.unwrap();
+            let mut tails = [0.0; 9];
+            tails[0] = 1.0;
+            for k in 0..7 {
+                let (lo, up) = (f64::from(of.lo[k]) / 4096.0, f64::from(of.up[k]) / 4096.0);
+                tails[k + 1] = (lo + at[k] * (up - lo)).min(tails[k]);
+            }
+            let mut law: [f64; 8] = core::array::from_fn(|bin| tails[bin] - tails[bin + 1]);
+            let moved = law[from].min(f64::from(TOLERANCE) / 4096.0);
+            law[from] -= moved;
+            law[to] += moved;
+            let factor = |score: i8| (f64::from(score) / 16.0).exp2();
+            for tilt in 0..TILTS {
+                let mean: f64 = law.iter().zip(of.table).map(|(p, row)| p * factor(row[tilt])).sum();
+                prop_assert!(mean <= 1.0 + 1e-9, "{mean}");
+            }
+            let low = law[0] + law[1];
+            for (p, event) in [(low, of.low), (law[7], of.high)] {
+                let mean = p * factor(event.hit as i8) + (1.0 - p) * factor(-(event.loss as i8));
+                prop_assert!(mean <= 1.0 + 1e-9, "{mean}");
+            }
+        }
+
+        /// Over all probabilities that are allowed.
+        #[test]
+        fn an_events_bound_is_the_maximum(
+            hit in 0u8..=127, loss in 0u8..=127, up in 0u16..=4096, tolerance in 0u16..=4096,
+        ) {
+            let (won, lost) = (i128::from(power(hit as i8)), i128::from(power(-(loss as i8))));
+            let at = |p: u16| i128::from(p) * won + i128::from(CERTAIN - p) * lost;
+            let most = (0..=(up + tolerance).min(CERTAIN)).map(at).max().unwrap();
+            let bet = Event { hit, loss };
+            prop_assert_eq!(i128::from(event_bound(bet, up, tolerance)), most);
+            prop_assert_eq!(event(bet, up, tolerance), loss > 0 && most <= 1 << 36);
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_range_are_no_bets() {
+        for (hit, loss) in [(128, 1), (255, 255), (0, 0), (0, 128)] {
+            assert!(!event(Event { hit, loss }, 0, 0), "{hit} {loss}");
+        }
+        assert!(event(Event { hit: 127, loss: 1 }, 0, 0));
+        assert!(event(Event { hit: 0, loss: 127 }, 4096, 4096));
+        assert!(!event(Event { hit: 1, loss: 127 }, 4096, 0));
+    }
+}

@@ -219,4 +219,64 @@ mod tests {
         assert_eq!(crc16(b"123456789"), 0x29B1);
         assert_eq!(crc16(b""), 0xFFFF);
     }
+
+    fn sealed(record: &mut [u8; RECORD_LEN]) -> Result<Record, RecordFault> {
+        let crc = crc16(&record[..CRC_AT]).to_le_bytes();
+        record[CRC_AT..].copy_from_slice(&crc);
+        Record::read(record)
+    }
+
+    /// A record of 300 inferences, 13 in each bin that is sent, 11 of each class.
+    fn record() -> [u8; RECORD_LEN] {
+        let mut record = [0; RECORD_LEN];
+        record[..COUNTS_AT].copy_from_slice(&[1, 4, 3, 2, 1, 7, 0, 0x2C, 0x71, 25, 31]);
+        for position in 0..COUNTS {
+            let count = if position < 21 { 13 } else { 11 };
+            put_twelve_bits(&mut record[COUNTS_AT..CRC_AT], position, count);
+        }
+        sealed(&mut record).unwrap();
+        record
+    }
+
+    #[test]
+    fn the_last_count_is_what_is_left() {
+        let found = Record::read(&record()).unwrap();
+        assert_eq!((found.model, found.window, found.fed), (0x0102_0304, 7, 300));
+        assert_eq!((found.alarm, found.evidence), (Some(25), 31));
+        assert_eq!(found.counts, [Some([13, 13, 13, 13, 13, 13, 13, 209]); 3]);
+        assert_eq!(found.classes, Some([11, 11, 11, 11, 11, 11, 11, 11, 11, 201]));
+    }
+
+    #[test]
+    fn every_damaged_byte_and_length_is_noticed() {
+        let record = record();
+        for at in 0..RECORD_LEN {
+            for bits in 1..=255 {
+                let mut damaged = record;
+                damaged[at] ^= bits;
+                let found = Record::read(&damaged);
+                assert!(matches!(found, Err(RecordFault::Crc { .. })), "{at}: {found:?}");
+            }
+            let short = Record::read(&record[..at]);
+            assert_eq!(short, Err(RecordFault::Length { given: at }));
+        }
+        let long = [&record[..], &[0]].concat();
+        assert_eq!(Record::read(&long), Err(RecordFault::Length { given: 59 }));
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let changed = |at: usize, byte: u8| {
+            let mut record = record();
+            record[at] = byte;
+            sealed(&mut record)
+        };
+        assert_eq!(changed(0, 2), Err(RecordFault::Version { found: 2 }));
+        assert_eq!(changed(9, 28), Err(RecordFault::Alarm { place: 28 }));
+        assert_eq!(changed(9, 255).unwrap().alarm, None);
+        // A bit of the head that means nothing, a statistic less, and more counts than inferences.
+        for (at, byte) in [(8, 0xF1), (8, 0x61), (8, 0x51), (8, 0x31), (8, 0x70), (11, 223)] {
+            assert_eq!(changed(at, byte), Err(RecordFault::Counts), "{at}: {byte}");
+        }
+    }
 }

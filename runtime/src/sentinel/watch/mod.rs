@@ -1,79 +1,12 @@
 //! What a device keeps: the evidence of each bet, and what it has counted.
 
-use core::fmt;
-
 use super::record::{self, RECORD_LEN};
-use super::{
-    BINS, CLASSES_AT, Event, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT,
-    TILTS,
-};
+use super::{Alarm, BINS, Event, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TILTS};
 
 /// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
 pub const MAX_WINDOW: u16 = 4095;
 /// [`Watch::alarm_at`] without an alarm.
 const NO_ALARM: u8 = u8::MAX;
-/// Names of the bets on ordinal statistics, by their places.
-const NAMES: [&str; CLASSES_AT] = [
-    "answer lo2",
-    "answer lo6",
-    "answer hi2",
-    "answer hi6",
-    "brightness lo2",
-    "brightness lo6",
-    "brightness hi2",
-    "brightness hi6",
-    "roughness lo2",
-    "roughness lo6",
-    "roughness hi2",
-    "roughness hi6",
-    "answer low",
-    "answer high",
-    "brightness low",
-    "brightness high",
-    "roughness low",
-    "roughness high",
-];
-
-/// A bet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
-pub enum Bet {
-    /// On an ordinal statistic: its place, below [`CLASSES_AT`]. First the tables, then the tails.
-    Ordinal(u8),
-    /// That the class of this number is more frequent.
-    Class(u16),
-}
-
-impl Bet {
-    /// What it is on: `brightness lo6` says that inputs are darker, and by much; `roughness high` that more
-    /// of them are rougher than nearly all of the reference.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ordinal(place) => NAMES.get(usize::from(place)).copied().unwrap_or_default(),
-            Self::Class(_) => "class",
-        }
-    }
-}
-
-impl fmt::Display for Bet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ordinal(_) => f.write_str(self.name()),
-            Self::Class(class) => write!(f, "class {class}"),
-        }
-    }
-}
-
-/// The field no longer looks like the reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(all(feature = "defmt", target_os = "none"), derive(defmt::Format))]
-pub struct Alarm {
-    /// The bet that has gained most, which is what has changed.
-    pub bet: Bet,
-    /// By how much the inferences since its best start speak against the reference, in sixteenths of a bit.
-    pub evidence: u16,
-}
-
 /// The evidence against the reference, and counts of symbols for a [record](Self::record): 128 bytes.
 ///
 /// An alarm stays until [`Self::reset`]. A watch belongs to one sentinel; with another's, alarms mean nothing.
@@ -269,17 +202,6 @@ impl Default for Watch {
 }
 
 impl Sentinel<'_> {
-    /// The bet at a place, if there is one.
-    pub fn bet_at(&self, place: u8) -> Option<Bet> {
-        if !self.has_bet(place.into()) {
-            return None;
-        }
-        let Some(symbol) = place.checked_sub(CLASSES_AT as u8) else {
-            return Some(Bet::Ordinal(place));
-        };
-        Some(Bet::Class(self.map_numbers().nth(symbol.into()).unwrap_or(symbol.into())))
-    }
-
     /// The logarithm of what bounds the probability of a false alarm in a trial, in sixteenths of a bit: of
     /// 2 · N · J / 2^(h/16), for J bets, a threshold h, and N inferences by their logarithm. It is rounded up, and
     /// a bound only where it is below 0.
@@ -313,4 +235,5 @@ fn wager(evidence: &mut u16, event: Event, happened: bool) -> u16 {
     *evidence
 }
 
-const _: () = assert!(TAILS_AT + 2 * ORDINALS == CLASSES_AT);
+#[cfg(test)]
+mod tests;
