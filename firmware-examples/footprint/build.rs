@@ -4,6 +4,7 @@
 use std::{env, fs};
 
 use bitsback_runtime::Model;
+use bitsback_runtime::sentinel::Sentinel;
 
 fn main() {
     println!("cargo::rustc-link-arg-bins=-Tboard.x");
@@ -23,11 +24,17 @@ fn main() {
     if let Ok(path) = env::var("BITSBACK_MODEL") {
         println!("cargo::rerun-if-changed={path}");
         let sound = match fs::read(&path) {
-            Ok(bytes) => Model::parse(&bytes).map(|_| ()).map_err(|error| error.to_string()),
+            Ok(bytes) => check(&bytes),
             Err(error) => Err(error.to_string()),
         };
         if let Err(problem) = sound {
             println!("cargo::error={path}: {problem}");
         }
     }
+}
+
+/// The model, and its sentinel if it has one.
+fn check(bytes: &[u8]) -> Result<(), String> {
+    let model = Model::parse(bytes).map_err(|error| error.to_string())?;
+    Sentinel::new(&model).map(|_| ()).map_err(|error| error.to_string())
 }

@@ -10,6 +10,7 @@ use crate::ops::OpKind;
 /// Bytes before the edges.
 pub(super) const HEAD_LEN: usize = 8;
 /// Bytes behind the bounds: the length and the magic.
+#[cfg(any(test, feature = "writer"))]
 pub(crate) const TAIL_LEN: usize = 6;
 /// Bits of the kind.
 pub(super) const ANSWER: u8 = 1;
