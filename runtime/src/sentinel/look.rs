@@ -59,10 +59,12 @@ pub fn shift_for(inputs: usize) -> u8 {
 /// least number of bits for which it is 0 to 255 whatever they are. One output is itself, plus 128. Of at
 /// most [`MAX_OUTPUTS`] outputs.
 pub fn mean(outputs: &[i8]) -> u8 {
-    let sum = outputs.iter().fold(0u32, |sum, &q| sum.wrapping_add(u32::from(q as u8 ^ 0x80)));
-    let most = outputs.len().saturating_sub(1);
-    let shift = usize::BITS.wrapping_sub(most.leading_zeros());
-    sum.wrapping_shr(shift) as u8
+    let mut sum = outputs.iter().fold(0u32, |sum, &q| sum.wrapping_add(u32::from(q as u8 ^ 0x80)));
+    let mut most = outputs.len().saturating_sub(1);
+    while most > 0 {
+        (sum, most) = (sum >> 1, most >> 1);
+    }
+    sum as u8
 }
 
 /// Most outputs whose mean is taken: their sum stays within 32 bits.

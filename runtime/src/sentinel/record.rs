@@ -192,8 +192,9 @@ pub(super) fn write(
         watch.alarm_at,
         evidence,
     ]);
-    let ordinals = watch.counts.iter().flat_map(|counts| counts.iter().take(BINS - 1));
-    let counts = ordinals.chain(watch.class_counts.iter().take(MAX_CLASSES - 1));
+    let (ordinals, classes) = watch.counts.split_at(ORDINALS * BINS);
+    let ordinals = ordinals.chunks_exact(BINS).flat_map(|counts| counts.iter().take(BINS - 1));
+    let counts = ordinals.chain(classes.iter().take(MAX_CLASSES - 1));
     for (position, &count) in counts.enumerate() {
         put_twelve_bits(rest, position, count);
     }

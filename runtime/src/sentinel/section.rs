@@ -1,8 +1,8 @@
 //! The section of a file that has a sentinel, read where it lies. `docs/FORMAT.md` gives the bytes.
 
 use super::{
-    CLASSES_AT, Fault, MAPPED_CLASSES, MAX_CLASSES, MAX_INPUTS, MAX_OUTPUTS, MAX_THRESHOLD,
-    ORDINALS, SECTION_MAGIC, TAILS_AT, TILTS, proof,
+    BINS, CLASSES_AT, Fault, MAPPED_CLASSES, MAX_BETS, MAX_CLASSES, MAX_INPUTS, MAX_OUTPUTS,
+    MAX_THRESHOLD, ORDINALS, SECTION_MAGIC, TAILS_AT, TILTS, proof,
 };
 use crate::model::Model;
 use crate::ops::OpKind;
@@ -20,6 +20,8 @@ pub(super) const VALUES: u8 = 8;
 pub(super) const MAP: u8 = 16;
 /// A stored upper bound that stands for [`proof::CERTAIN`].
 const STORED_CERTAIN: u16 = 4095;
+/// Bets on events: those of places from [`TAILS_AT`] on.
+pub(super) const EVENTS: usize = MAX_BETS - TAILS_AT;
 /// Bounds on each ordinal statistic.
 pub(super) const BOUNDS: usize = 14;
 
@@ -90,12 +92,14 @@ pub struct Sentinel<'a> {
     shift: u8,
     decimate: u8,
     answers: Answers,
-    answer_edges: &'a [[u8; 7]],
-    input_edges: &'a [[[u8; 2]; 7]],
+    class_bets: u8,
+    answer_edges: Option<&'a [u8; 7]>,
+    input_edges: [Option<&'a [[u8; 2]; 7]>; 2],
     map: &'a [[u8; 2]],
-    tables: &'a [[[u8; TILTS]; 8]],
-    tails: &'a [[[u8; 2]; 2]],
-    classes: &'a [[u8; 2]],
+    /// For each ordinal statistic a row of scores for each bin; none of one that isn't there.
+    tables: [&'a [[u8; TILTS]]; ORDINALS],
+    /// Hits and losses by their places, behind those of tables; 0 of bets that aren't there.
+    events: [[u8; 2]; EVENTS],
     bounds: &'a [u8],
 }
 
@@ -103,27 +107,27 @@ impl<'a> Sentinel<'a> {
     /// The sentinel of a model's file, `None` if it has none. Every bet is [proved](proof) again, from the
     /// section's own bounds; how they came about nobody can tell from them.
     pub fn new<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
-        let Some(mut sentinel) = Self::of(model)? else { return Ok(None) };
-        sentinel.prove()?;
-        sentinel.fit(model)?;
-        Ok(Some(sentinel))
+        let found = Self::trust(model)?;
+        if let Some(sentinel) = &found {
+            sentinel.prove()?;
+            let header = model.header();
+            sentinel.fit(header.output_len as usize, header.input_len as usize)?;
+        }
+        Ok(found)
     }
 
-    /// As [`Self::new`] of a file that it has accepted before, say in the firmware's build script: the proof,
-    /// about half of a sentinel's code, isn't linked. Of other files, alarms mean nothing; nothing else
-    /// depends on them.
+    /// As [`Self::new`] of a file that it has accepted before, say in the firmware's build script: the proof
+    /// isn't linked. Of other files, alarms mean nothing; nothing else depends on them.
     pub fn trust<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
-        let Some(mut sentinel) = Self::of(model)? else { return Ok(None) };
-        sentinel.fit(model)?;
-        Ok(Some(sentinel))
+        match find(model.section())? {
+            Some(section) => Self::read(section, model.last_kind() == OpKind::Argmax).map(Some),
+            None => Ok(None),
+        }
     }
 
-    fn of<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
-        find(model.section())?.map(Self::read).transpose()
-    }
-
-    /// Takes a section's parts, without the length and the magic at its end.
-    pub(super) fn read(section: &'a [u8]) -> Result<Self, Fault> {
+    /// Takes a section's parts, without the length and the magic at its end, of a model that may give the
+    /// class alone.
+    pub(super) fn read(section: &'a [u8], is_class: bool) -> Result<Self, Fault> {
         let (head, rest) = section.split_first_chunk::<HEAD_LEN>().ok_or(Fault::Length)?;
         let [h0, h1, kind, shift, decimate, class_bets, t0, t1] = *head;
         if kind & !(ANSWER | INPUTS | CLASSES | VALUES | MAP) != 0 {
@@ -141,7 +145,29 @@ impl<'a> Sentinel<'a> {
             return Err(Fault::Classes);
         }
         let statistics = has(ANSWER).wrapping_add(has(INPUTS).wrapping_mul(2));
-        let mut rest = Rest(rest);
+        let mut rest = Rest { bytes: rest, is_short: false };
+        let answer_edges = rest.bytes(has(ANSWER).wrapping_mul(7)).first_chunk();
+        let brightness_edges = rest.take(has(INPUTS).wrapping_mul(7)).first_chunk();
+        let roughness_edges = rest.take(has(INPUTS).wrapping_mul(7)).first_chunk();
+        let map = rest.take(MAPPED_CLASSES.wrapping_mul(has(MAP)));
+        let answer = rest.take(BINS.wrapping_mul(has(ANSWER)));
+        let brightness = rest.take(BINS.wrapping_mul(has(INPUTS)));
+        let roughness = rest.take(BINS.wrapping_mul(has(INPUTS)));
+        let tails = rest.take::<2>(statistics.wrapping_mul(2));
+        let classes = rest.take::<2>(class_bets);
+        let bounds = BOUNDS.wrapping_mul(statistics).wrapping_add(class_bets);
+        let bounds = rest.bytes(packed_len(bounds));
+        if rest.is_short || !rest.bytes.is_empty() {
+            return Err(Fault::Length);
+        }
+        let mut events = [[0; 2]; EVENTS];
+        let first = if has(ANSWER) == 1 { 0 } else { 2 };
+        for (place, &event) in events.iter_mut().skip(first).zip(tails) {
+            *place = event;
+        }
+        for (place, &event) in events.iter_mut().skip(CLASSES_AT - TAILS_AT).zip(classes) {
+            *place = event;
+        }
         Ok(Self {
             threshold: u16::from_le_bytes([h0, h1]),
             tolerance: u16::from_le_bytes([t0, t1]),
@@ -149,22 +175,24 @@ impl<'a> Sentinel<'a> {
             decimate,
             answers: match kind & (ANSWER | CLASSES | VALUES) {
                 0 => Answers::None,
+                _ if is_class => Answers::Class,
                 bits if bits & VALUES != 0 => Answers::Values,
                 _ => Answers::Scores,
             },
-            answer_edges: rest.take(has(ANSWER))?,
-            input_edges: rest.nested(has(INPUTS).wrapping_mul(2))?,
-            map: rest.take(MAPPED_CLASSES.wrapping_mul(has(MAP)))?,
-            tables: rest.nested(statistics)?,
-            tails: rest.nested(statistics)?,
-            classes: rest.take(class_bets)?,
-            bounds: rest
-                .all(packed_len(BOUNDS.wrapping_mul(statistics).wrapping_add(class_bets)))?,
+            class_bets: class_bets as u8,
+            answer_edges,
+            input_edges: [brightness_edges, roughness_edges],
+            map,
+            tables: [answer, brightness, roughness],
+            events,
+            bounds,
         })
     }
+
     /// That the numbers are in range and each bet is fair.
     pub(super) fn prove(&self) -> Result<(), Fault> {
-        let is_odd = self.bound_count() & 1 == 1;
+        let bounds = BOUNDS.wrapping_mul(self.statistics());
+        let is_odd = bounds.wrapping_add(self.class_bets.into()) & 1 == 1;
         if is_odd && self.bounds.last().is_some_and(|last| last & 0xF0 != 0) {
             return Err(Fault::Reserved);
         }
@@ -186,24 +214,19 @@ impl<'a> Sentinel<'a> {
         proof::check(self)
     }
 
-    /// Settles what the model's outputs are, and that they and its inputs are what the section is about.
-    fn fit<const KINDS: u32>(&mut self, model: &Model<'a, KINDS>) -> Result<(), Fault> {
-        let outputs = model.output().len();
-        let is_class = model.last_kind() == OpKind::Argmax;
+    /// That the section is about a model with so many outputs and inputs.
+    fn fit(&self, outputs: usize, inputs: usize) -> Result<(), Fault> {
         let fits = match self.answers {
-            Answers::Values => !is_class && outputs <= MAX_OUTPUTS,
-            Answers::Scores if is_class => {
-                self.answers = Answers::Class;
-                !self.has_answer()
-            }
+            Answers::None => true,
+            Answers::Values => outputs <= MAX_OUTPUTS,
+            Answers::Class => !self.has_answer(),
             Answers::Scores => {
                 let last = self.map_numbers().last().map_or(0, usize::from);
-                let bets = self.classes.len();
+                let bets = usize::from(self.class_bets);
                 outputs > 1 && last < outputs && (bets == outputs || bets == 0 || last > 0)
             }
-            _ => true,
         };
-        let looks = self.input_edges.is_empty() || model.input().len() <= MAX_INPUTS;
+        let looks = !self.has_inputs() || inputs <= MAX_INPUTS;
         if fits && looks { Ok(()) } else { Err(Fault::Model) }
     }
 
@@ -234,75 +257,74 @@ impl<'a> Sentinel<'a> {
 
     /// Whether the answer is a statistic.
     pub fn has_answer(&self) -> bool {
-        !self.answer_edges.is_empty()
+        self.answer_edges.is_some()
     }
 
     /// Whether brightness and roughness of inputs are: if not, looks count for nothing.
     pub fn has_inputs(&self) -> bool {
-        !self.input_edges.is_empty()
+        matches!(self.input_edges, [Some(_), _])
     }
 
     /// Whether classes have bets.
     pub fn has_classes(&self) -> bool {
-        !self.classes.is_empty()
+        self.class_bets > 0
     }
 
     /// The number of bets.
     pub fn bets(&self) -> usize {
-        let tables = TILTS.wrapping_mul(self.tables.len());
-        tables.wrapping_add(self.tails.len().wrapping_mul(2)).wrapping_add(self.classes.len())
+        (TILTS + 2).wrapping_mul(self.statistics()).wrapping_add(self.class_bets.into())
     }
 
     /// Whether there is a bet at this place.
     pub fn has_bet(&self, place: usize) -> bool {
-        let of =
-            |statistic: usize| if statistic == 0 { self.has_answer() } else { self.has_inputs() };
-        if place < TAILS_AT {
-            of(place / TILTS)
-        } else if place < CLASSES_AT {
-            of(place.wrapping_sub(TAILS_AT) / 2)
-        } else {
-            place.wrapping_sub(CLASSES_AT) < self.classes.len()
-        }
+        let statistic = match place {
+            0..TAILS_AT => place / TILTS,
+            TAILS_AT..CLASSES_AT => place.wrapping_sub(TAILS_AT) / 2,
+            _ => return place.wrapping_sub(CLASSES_AT) < usize::from(self.class_bets),
+        };
+        self.tables.get(statistic).is_some_and(|rows| !rows.is_empty())
     }
 
     /// The ordinal statistics that there are, each with its number: 0 answer, 1 brightness, 2 roughness.
     pub fn ordinals(&self) -> impl Iterator<Item = (u8, Ordinal)> {
-        (0..ORDINALS as u8)
-            .filter(|&statistic| self.has_bet(TILTS.wrapping_mul(statistic.into())))
-            .zip(0..)
-            .map(|(statistic, index)| (statistic, self.ordinal(index)))
+        let first = if self.has_answer() { 0 } else { 1 };
+        (first..)
+            .zip(0..self.statistics())
+            .map(|(statistic, index)| (statistic, self.ordinal(statistic.into(), index)))
     }
 
-    /// One of those that there are, with default numbers where there aren't so many.
-    fn ordinal(&self, index: usize) -> Ordinal {
-        let inputs = index.wrapping_sub(self.answer_edges.len());
-        let edges = match (self.answer_edges.get(index), self.input_edges.get(inputs)) {
-            (Some(edges), _) => edges.map(i16::from),
-            (None, Some(edges)) => edges.map(i16::from_le_bytes),
-            (None, None) => [0; 7],
+    /// An ordinal statistic by its number, and its number among those that there are.
+    fn ordinal(&self, statistic: usize, index: usize) -> Ordinal {
+        let edges = match (statistic, self.answer_edges, self.input_edges) {
+            (0, Some(edges), _) => edges.map(i16::from),
+            (1, _, [Some(edges), _]) | (2, _, [_, Some(edges)]) => edges.map(i16::from_le_bytes),
+            _ => [0; 7],
         };
-        let [low, high] = self.tails.get(index).copied().unwrap_or_default();
+        let mut table = [[0; TILTS]; BINS];
+        for (row, &scores) in
+            table.iter_mut().zip(self.tables.get(statistic).copied().unwrap_or_default())
+        {
+            *row = scores.map(|score| score as i8);
+        }
+        let mut events =
+            self.events.iter().skip(statistic.wrapping_mul(2)).map(|&event| Event::read(event));
         let mut bounds = (BOUNDS.wrapping_mul(index)..).map(|at| twelve_bits(self.bounds, at));
-        let mut next = || bounds.next().unwrap_or_default();
+        let mut bound = || bounds.next().unwrap_or_default();
         Ordinal {
             edges,
-            table: self
-                .tables
-                .get(index)
-                .map(|table| table.map(|row| row.map(|t| t as i8)))
-                .unwrap_or_default(),
-            low: Event::read(low),
-            high: Event::read(high),
-            up: [(); 7].map(|()| upper(next())),
-            lo: [(); 7].map(|()| next()),
+            table,
+            low: events.next().unwrap_or_default(),
+            high: events.next().unwrap_or_default(),
+            up: [(); 7].map(|()| upper(bound())),
+            lo: [(); 7].map(|()| bound()),
         }
     }
 
     /// The bets on classes, in the order of class symbols.
     pub fn class_bets(&self) -> impl Iterator<Item = ClassBet> {
-        let first = BOUNDS.wrapping_mul(self.tables.len());
-        self.classes.iter().zip(first..).map(|(&event, at)| ClassBet {
+        let bets = self.events.iter().skip(CLASSES_AT - TAILS_AT).take(self.class_bets.into());
+        let first = BOUNDS.wrapping_mul(self.statistics());
+        bets.zip(first..).map(|(&event, at)| ClassBet {
             event: Event::read(event),
             up: upper(twelve_bits(self.bounds, at)),
         })
@@ -313,28 +335,25 @@ impl<'a> Sentinel<'a> {
         self.map.iter().map(|&number| u16::from_le_bytes(number))
     }
 
-    fn bound_count(&self) -> usize {
-        BOUNDS.wrapping_mul(self.tables.len()).wrapping_add(self.classes.len())
+    /// Ordinal statistics that there are.
+    fn statistics(&self) -> usize {
+        usize::from(self.has_answer()).wrapping_add(usize::from(self.has_inputs()).wrapping_mul(2))
     }
 
     pub(super) fn answer_edges(&self) -> Option<&'a [u8; 7]> {
-        self.answer_edges.first()
+        self.answer_edges
     }
 
-    pub(super) fn input_edges(&self) -> &'a [[[u8; 2]; 7]] {
+    pub(super) fn input_edges(&self) -> [Option<&'a [[u8; 2]; 7]>; 2] {
         self.input_edges
     }
 
-    pub(super) fn tables(&self) -> &'a [[[u8; TILTS]; 8]] {
-        self.tables
+    pub(super) fn tables(&self) -> &[&'a [[u8; TILTS]]; ORDINALS] {
+        &self.tables
     }
 
-    pub(super) fn tails(&self) -> &'a [[[u8; 2]; 2]] {
-        self.tails
-    }
-
-    pub(super) fn classes(&self) -> &'a [[u8; 2]] {
-        self.classes
+    pub(super) fn events(&self) -> &[[u8; 2]; EVENTS] {
+        &self.events
     }
 }
 
@@ -351,29 +370,26 @@ pub(crate) fn find(weights: &[u8]) -> Result<Option<&[u8]>, Fault> {
 }
 
 /// Parts of a section that weren't taken yet.
-struct Rest<'a>(&'a [u8]);
+struct Rest<'a> {
+    bytes: &'a [u8],
+    /// More was to be taken than there was.
+    is_short: bool,
+}
 
 impl<'a> Rest<'a> {
-    fn bytes(&mut self, len: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(Fault::Length)?;
-        self.0 = rest;
-        Ok(taken)
+    /// The next bytes; none if there aren't so many.
+    #[inline(never)]
+    fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let Some((taken, rest)) = self.bytes.split_at_checked(len) else {
+            self.is_short = true;
+            return &[];
+        };
+        self.bytes = rest;
+        taken
     }
 
-    fn take<const N: usize>(&mut self, count: usize) -> Result<&'a [[u8; N]], Fault> {
-        Ok(self.bytes(count.wrapping_mul(N))?.as_chunks().0)
-    }
-
-    fn nested<const N: usize, const M: usize>(
-        &mut self,
-        count: usize,
-    ) -> Result<&'a [[[u8; N]; M]], Fault> {
-        Ok(self.take(count.wrapping_mul(M))?.as_chunks().0)
-    }
-
-    /// What is left, which is so long.
-    fn all(&self, len: usize) -> Result<&'a [u8], Fault> {
-        if self.0.len() == len { Ok(self.0) } else { Err(Fault::Length) }
+    fn take<const N: usize>(&mut self, count: usize) -> &'a [[u8; N]] {
+        self.bytes(count.wrapping_mul(N)).as_chunks().0
     }
 }
 

@@ -1,6 +1,9 @@
 //! What an inference is to its sentinel: a symbol of each statistic.
 
-use super::{Answers, Look, MAPPED_CLASSES, MAX_CLASSES, ORDINALS, Sentinel, mean};
+use super::{
+    Answers, BINS, CLASSES_AT, Look, MAPPED_CLASSES, MAX_CLASSES, ORDINALS, Sentinel, TAILS_AT,
+    mean,
+};
 use crate::decision::lead;
 
 /// The symbols of an inference. Those of statistics that the sentinel doesn't have are 0.
@@ -23,18 +26,23 @@ impl Sentinel<'_> {
             }
             _ => (0, 0),
         };
-        let mut bins = [0; ORDINALS];
-        let [answer_bin, brightness, roughness] = &mut bins;
-        if let Some(edges) = self.answer_edges() {
-            *answer_bin = bin(edges, |&edge| edge <= answer);
-        }
-        let sums = [(brightness, look.brightness), (roughness, look.roughness)];
-        for ((place, sum), edges) in sums.into_iter().zip(self.input_edges()) {
-            let sum = sum.wrapping_shr(self.shift().into());
-            *place = bin(edges, |&edge| i32::from(i16::from_le_bytes(edge)) <= sum);
-        }
+        let answer = match self.answer_edges() {
+            Some(edges) => bin(|at| edges.get(at).is_some_and(|&edge| edge <= answer)),
+            None => 0,
+        };
+        let [brightness, roughness] = self.input_edges();
+        let brightness = self.input_bin(brightness, look.brightness);
+        let bins = [answer, brightness, self.input_bin(roughness, look.roughness)];
         let class = if self.has_classes() { self.class_symbol(class) } else { 0 };
         Symbols { bins, class }
+    }
+
+    /// The bin of a sum over the input.
+    #[inline(never)]
+    fn input_bin(&self, edges: Option<&[[u8; 2]; 7]>, sum: i32) -> u8 {
+        let Some(edges) = edges else { return 0 };
+        let sum = sum.wrapping_shr(self.shift().into());
+        bin(|at| edges.get(at).is_some_and(|&edge| i32::from(i16::from_le_bytes(edge)) <= sum))
     }
 
     /// The class itself, or its place in the map, or that of the others.
@@ -48,16 +56,30 @@ impl Sentinel<'_> {
     }
 }
 
+impl Symbols {
+    /// Which events happened: a bit for each, in the order of their places.
+    pub(super) fn happened(&self) -> u32 {
+        let [answer, brightness, roughness] = self.bins;
+        let class = 1u32.wrapping_shl(self.class.into()) << (CLASSES_AT - TAILS_AT);
+        tails(answer, 1) | tails(brightness, 0) << 2 | tails(roughness, 0) << 4 | class
+    }
+}
+
+/// Whether a bin is low, and whether it is high: two bits.
+fn tails(bin: u8, lowest: u8) -> u32 {
+    u32::from(bin <= lowest) | u32::from(usize::from(bin) == BINS - 1) << 1
+}
+
 /// The number of edges that a value has reached, of seven that ascend.
-fn bin<E>(edges: &[E; 7], reached: impl Fn(&E) -> bool) -> u8 {
-    let mut bin = 0u8;
-    for step in [4, 2, 1] {
-        let edge = usize::from(bin.wrapping_add(step).wrapping_sub(1));
-        if edges.get(edge).is_some_and(&reached) {
+fn bin(reached: impl Fn(usize) -> bool) -> u8 {
+    let (mut bin, mut step) = (0usize, BINS / 2);
+    while step > 0 {
+        if reached(bin.wrapping_add(step).wrapping_sub(1)) {
             bin = bin.wrapping_add(step);
         }
+        step /= 2;
     }
-    bin
+    bin as u8
 }
 
 #[cfg(test)]

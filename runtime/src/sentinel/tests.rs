@@ -71,7 +71,7 @@ fn a_bound_of_one_can_be_stored_and_one_just_below_it_becomes_one() {
         answer.up[0] = up;
         answer.lo[0] = 4000;
         let bytes = draft.to_bytes().unwrap();
-        let sentinel = Sentinel::read(&bytes[..bytes.len() - section::TAIL_LEN]).unwrap();
+        let sentinel = Sentinel::read(&bytes[..bytes.len() - section::TAIL_LEN], false).unwrap();
         assert_eq!(Draft::of(&sentinel).answer.unwrap().up[0], read);
     }
 }

@@ -1,22 +1,26 @@
 //! What a device keeps: the evidence of each bet, and what it has counted.
 
 use super::record::{self, RECORD_LEN};
-use super::{Alarm, BINS, Event, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TILTS};
+use super::{
+    Alarm, BINS, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT, TILTS,
+};
 
 /// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
 pub const MAX_WINDOW: u16 = 4095;
 /// [`Watch::alarm_at`] without an alarm.
 const NO_ALARM: u8 = u8::MAX;
+/// Counts of symbols.
+pub(super) const COUNTS: usize = ORDINALS * BINS + MAX_CLASSES;
+
 /// The evidence against the reference, and counts of symbols for a [record](Self::record): 128 bytes.
 ///
 /// An alarm stays until [`Self::reset`]. A watch belongs to one sentinel; with another's, alarms mean nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
-    tables: [[u16; TILTS]; ORDINALS],
-    tails: [[u16; 2]; ORDINALS],
-    classes: [u16; MAX_CLASSES],
-    pub(super) counts: [[u16; BINS]; ORDINALS],
-    pub(super) class_counts: [u16; MAX_CLASSES],
+    /// By the places of bets.
+    evidence: [u16; MAX_BETS],
+    /// Bins of answer, brightness and roughness, and class symbols.
+    pub(super) counts: [u16; COUNTS],
     pub(super) fed: u16,
     /// Inferences to pass over before the next that is fed.
     wait: u8,
@@ -29,16 +33,7 @@ const _: () = assert!(size_of::<Watch>() <= 128, "a watch's RAM is promised");
 impl Watch {
     /// Without evidence and counts.
     pub const fn new() -> Self {
-        Self {
-            tables: [[0; TILTS]; ORDINALS],
-            tails: [[0; 2]; ORDINALS],
-            classes: [0; MAX_CLASSES],
-            counts: [[0; BINS]; ORDINALS],
-            class_counts: [0; MAX_CLASSES],
-            fed: 0,
-            wait: 0,
-            alarm_at: NO_ALARM,
-        }
+        Self { evidence: [0; MAX_BETS], counts: [0; COUNTS], fed: 0, wait: 0, alarm_at: NO_ALARM }
     }
 
     /// For the trial of a new model: every bet starts with the logarithm of N, the inferences that the trial
@@ -49,7 +44,7 @@ impl Watch {
         let start = u16::from(log2_inferences).wrapping_mul(16);
         let start = start.min(sentinel.threshold().saturating_sub(1));
         let mut watch = Self::new();
-        for (place, evidence) in watch.all_mut().enumerate() {
+        for (place, evidence) in watch.evidence.iter_mut().enumerate() {
             if sentinel.has_bet(place) {
                 *evidence = start;
             }
@@ -84,42 +79,39 @@ impl Watch {
             return;
         }
         self.fed = self.fed.wrapping_add(1);
-        let there = [sentinel.has_answer(), sentinel.has_inputs(), sentinel.has_inputs()];
-        for ((counts, bin), _) in
-            self.counts.iter_mut().zip(symbols.bins).zip(there).filter(|(_, is_there)| *is_there)
-        {
-            increment(counts, bin);
+        let (ordinals, classes) = self.counts.split_at_mut(ORDINALS * BINS);
+        let ordinals = ordinals.as_chunks_mut::<BINS>().0.iter_mut();
+        for ((counts, &bin), rows) in ordinals.zip(&symbols.bins).zip(sentinel.tables()) {
+            if !rows.is_empty() {
+                increment(counts, bin);
+            }
         }
         if sentinel.has_classes() {
-            increment(&mut self.class_counts, symbols.class);
+            increment(classes, symbols.class);
         }
     }
 
-    /// Adds the scores of the symbols to all bets, and gives the highest evidence.
+    /// Adds the scores of the symbols to all bets, and gives the highest evidence. What isn't there scores 0.
     fn bet(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) -> u16 {
-        let first = usize::from(!sentinel.has_answer());
         let mut highest = 0;
-        let statistics = self.tables.iter_mut().zip(&mut self.tails).zip(symbols.bins).enumerate();
-        let bets = sentinel.tables().iter().zip(sentinel.tails());
-        for ((statistic, ((tables, tails), bin)), (table, events)) in
-            statistics.skip(first).zip(bets)
-        {
-            let scores = table.get(usize::from(bin)).copied().unwrap_or_default();
-            for (evidence, score) in tables.iter_mut().zip(scores) {
+        let (tables, events) = self.evidence.split_at_mut(TAILS_AT);
+        let tables = tables.as_chunks_mut::<TILTS>().0.iter_mut();
+        for ((tables, rows), &bin) in tables.zip(sentinel.tables()).zip(&symbols.bins) {
+            let Some(scores) = rows.get(usize::from(bin)) else { continue };
+            for (evidence, &score) in tables.iter_mut().zip(scores) {
                 let sum = i32::from(*evidence).wrapping_add((score as i8).into());
                 *evidence = sum.max(0) as u16;
                 highest = highest.max(*evidence);
             }
-            let lowest = if statistic == 0 { 1 } else { 0 };
-            let happened = [bin <= lowest, usize::from(bin) == BINS - 1];
-            for ((evidence, &event), happened) in tails.iter_mut().zip(events).zip(happened) {
-                highest = highest.max(wager(evidence, Event::read(event), happened));
-            }
         }
-        for ((evidence, &event), class) in
-            self.classes.iter_mut().zip(sentinel.classes()).zip(0u8..)
-        {
-            highest = highest.max(wager(evidence, Event::read(event), class == symbols.class));
+        let mut happened = symbols.happened();
+        for (evidence, &[hit, loss]) in events.iter_mut().zip(sentinel.events()) {
+            *evidence = match happened & 1 {
+                1 => evidence.saturating_add(hit.into()),
+                _ => evidence.saturating_sub(loss.into()),
+            };
+            highest = highest.max(*evidence);
+            happened >>= 1;
         }
         highest
     }
@@ -136,20 +128,14 @@ impl Watch {
     }
 
     /// The evidence of each bet, by its place: 0 where there is none.
-    pub fn all(&self) -> impl Iterator<Item = u16> {
-        let ordinals = self.tables.iter().flatten().chain(self.tails.iter().flatten());
-        ordinals.chain(&self.classes).copied()
-    }
-
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut u16> {
-        let ordinals = self.tables.iter_mut().flatten().chain(self.tails.iter_mut().flatten());
-        ordinals.chain(&mut self.classes)
+    pub fn all(&self) -> &[u16; MAX_BETS] {
+        &self.evidence
     }
 
     /// The place of the highest evidence, the first of equals, and that evidence.
     fn highest(&self) -> (u8, u16) {
         let mut highest = (0, 0);
-        for (place, evidence) in (0..).zip(self.all()) {
+        for (place, &evidence) in (0..).zip(&self.evidence) {
             if evidence > highest.1 {
                 highest = (place, evidence);
             }
@@ -166,7 +152,7 @@ impl Watch {
     /// Ends a trial that went well: forgets all evidence. An alarm stays.
     pub fn settle(&mut self) {
         if self.alarm_at == NO_ALARM {
-            self.all_mut().for_each(|evidence| *evidence = 0);
+            self.evidence = [0; MAX_BETS];
         }
     }
 
@@ -178,8 +164,7 @@ impl Watch {
     /// Starts counting anew, after a record was sent. Evidence and alarm stay.
     pub fn start_window(&mut self) {
         self.fed = 0;
-        self.counts = [[0; BINS]; ORDINALS];
-        self.class_counts = [0; MAX_CLASSES];
+        self.counts = [0; COUNTS];
     }
 
     /// Writes the record of this window, to be sent home: of the model with this id, which is its file's
@@ -223,16 +208,6 @@ fn increment(counts: &mut [u16], symbol: u8) {
     if let Some(count) = counts.get_mut(usize::from(symbol)) {
         *count = count.wrapping_add(1);
     }
-}
-
-/// A bet on an event, after it happened or not.
-#[inline(always)]
-fn wager(evidence: &mut u16, event: Event, happened: bool) -> u16 {
-    *evidence = match happened {
-        true => evidence.saturating_add(event.hit.into()),
-        false => evidence.saturating_sub(event.loss.into()),
-    };
-    *evidence
 }
 
 #[cfg(test)]
