@@ -28,15 +28,20 @@ impl Decision {
 /// The position of the largest output, the first of equals, and by how many steps it leads all others:
 /// 0 of equals, and the most of fewer than two outputs, which have nothing to be compared with.
 pub fn lead(outputs: &[i8]) -> (usize, u8) {
-    let (mut class, mut first, mut second) = (0, i8::MIN, i8::MIN);
+    // In words, which no core has to extend.
+    let (mut class, mut first, mut second) = (0, i32::from(i8::MIN), i32::from(i8::MIN));
     for (position, &value) in outputs.iter().enumerate() {
+        let value = i32::from(value);
+        if value <= second {
+            continue;
+        }
         if value > first {
             (class, first, second) = (position, value, first);
         } else {
-            second = second.max(value);
+            second = value;
         }
     }
-    let lead = if outputs.len() < 2 { u8::MAX } else { first.abs_diff(second) };
+    let lead = if outputs.len() < 2 { u8::MAX } else { first.wrapping_sub(second) as u8 };
     (class, lead)
 }
 

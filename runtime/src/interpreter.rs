@@ -249,18 +249,22 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
         Ok(())
     }
 
-    /// As [`Self::set_input_bytes`], and looks at the quantised input on the way, for a
-    /// [`Watch`](crate::sentinel::Watch).
+    /// As [`Self::set_input_bytes`], and looks at the quantised input, for a
+    /// [`Watch`](crate::sentinel::Watch): on the way, where one rule serves all channels.
     pub fn set_input_bytes_looking(&mut self, raw: &[u8]) -> Result<Look, InputError> {
-        let Preprocess::Bytes(channels) = self.model.numbers().preprocess else {
-            return Err(InputError::NotBytes);
+        let preprocess = self.model.numbers().preprocess;
+        let Preprocess::Bytes(channels) = preprocess else { return Err(InputError::NotBytes) };
+        let [affine] = channels.as_slice() else {
+            self.set_input_bytes(raw)?;
+            return Ok(Look::of(self.input_mut()));
         };
         let input = self.input_of(raw.len())?;
-        let first = channels.first().zip(raw.first()).map(|(affine, &byte)| affine.apply(byte));
+        let first = raw.first().map(|&byte| affine.apply(byte));
         let mut looking = Looking::from(first.unwrap_or_default());
-        for ((place, &byte), affine) in input.iter_mut().zip(raw).zip(channels.iter().cycle()) {
-            *place = affine.apply(byte);
-            looking.at(*place);
+        for (place, &byte) in input.iter_mut().zip(raw) {
+            let x = affine.apply(byte);
+            *place = x;
+            looking.at(x);
         }
         Ok(looking.look)
     }

@@ -1,9 +1,6 @@
 //! What an inference is to its sentinel: a symbol of each statistic.
 
-use super::{
-    Answers, BINS, CLASSES_AT, Look, MAPPED_CLASSES, MAX_CLASSES, ORDINALS, Sentinel, TAILS_AT,
-    mean,
-};
+use super::{Answers, Look, MAPPED_CLASSES, MAX_CLASSES, ORDINALS, Sentinel, mean};
 use crate::decision::lead;
 
 /// The symbols of an inference. Those of statistics that the sentinel doesn't have are 0.
@@ -56,28 +53,14 @@ impl Sentinel<'_> {
     }
 }
 
-impl Symbols {
-    /// Which events happened: a bit for each, in the order of their places.
-    pub(super) fn happened(&self) -> u32 {
-        let [answer, brightness, roughness] = self.bins;
-        let class = 1u32.wrapping_shl(self.class.into()) << (CLASSES_AT - TAILS_AT);
-        tails(answer, 1) | tails(brightness, 0) << 2 | tails(roughness, 0) << 4 | class
-    }
-}
-
-/// Whether a bin is low, and whether it is high: two bits.
-fn tails(bin: u8, lowest: u8) -> u32 {
-    u32::from(bin <= lowest) | u32::from(usize::from(bin) == BINS - 1) << 1
-}
-
 /// The number of edges that a value has reached, of seven that ascend.
 fn bin(reached: impl Fn(usize) -> bool) -> u8 {
-    let (mut bin, mut step) = (0usize, BINS / 2);
-    while step > 0 {
-        if reached(bin.wrapping_add(step).wrapping_sub(1)) {
-            bin = bin.wrapping_add(step);
-        }
-        step /= 2;
+    let mut bin = if reached(3) { 4 } else { 0 };
+    if reached(bin | 1) {
+        bin |= 2;
+    }
+    if reached(bin) {
+        bin |= 1;
     }
     bin as u8
 }

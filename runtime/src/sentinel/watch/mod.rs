@@ -2,7 +2,8 @@
 
 use super::record::{self, RECORD_LEN};
 use super::{
-    Alarm, BINS, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT, TILTS,
+    Alarm, BINS, CLASSES_AT, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT,
+    TILTS,
 };
 
 /// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
@@ -66,7 +67,7 @@ impl Watch {
             self.wait = sentinel.decimate().saturating_sub(1);
             let symbols = sentinel.symbols(look, output);
             self.count(sentinel, &symbols);
-            if self.alarm_at == NO_ALARM && self.bet(sentinel, &symbols) >= sentinel.threshold() {
+            if self.alarm_at == NO_ALARM && self.bet(sentinel, &symbols) {
                 self.alarm_at = self.highest().0;
             }
         }
@@ -79,41 +80,63 @@ impl Watch {
             return;
         }
         self.fed = self.fed.wrapping_add(1);
-        let (ordinals, classes) = self.counts.split_at_mut(ORDINALS * BINS);
-        let ordinals = ordinals.as_chunks_mut::<BINS>().0.iter_mut();
-        for ((counts, &bin), rows) in ordinals.zip(&symbols.bins).zip(sentinel.tables()) {
-            if !rows.is_empty() {
-                increment(counts, bin);
-            }
+        let [answer, brightness, roughness] = symbols.bins;
+        if sentinel.has_answer() {
+            increment(&mut self.counts, answer.into());
+        }
+        if sentinel.has_inputs() {
+            increment(&mut self.counts, BINS.wrapping_add(brightness.into()));
+            increment(&mut self.counts, (2 * BINS).wrapping_add(roughness.into()));
         }
         if sentinel.has_classes() {
-            increment(classes, symbols.class);
+            increment(&mut self.counts, (3 * BINS).wrapping_add(symbols.class.into()));
         }
     }
 
-    /// Adds the scores of the symbols to all bets, and gives the highest evidence. What isn't there scores 0.
-    fn bet(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) -> u16 {
-        let mut highest = 0;
+    /// Adds the scores of the symbols to all bets, and says whether one has reached the threshold. What isn't
+    /// there scores 0.
+    fn bet(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) -> bool {
         let (tables, events) = self.evidence.split_at_mut(TAILS_AT);
-        let tables = tables.as_chunks_mut::<TILTS>().0.iter_mut();
-        for ((tables, rows), &bin) in tables.zip(sentinel.tables()).zip(&symbols.bins) {
-            let Some(scores) = rows.get(usize::from(bin)) else { continue };
-            for (evidence, &score) in tables.iter_mut().zip(scores) {
-                let sum = i32::from(*evidence).wrapping_add((score as i8).into());
-                *evidence = sum.max(0) as u16;
-                highest = highest.max(*evidence);
+        let below = i32::from(sentinel.threshold()).wrapping_sub(1);
+        // Negative once one is above that.
+        let mut room = 0;
+        let tables = tables.as_chunks_mut::<TILTS>().0.iter_mut().zip(sentinel.tables());
+        let (tails, _) = events.as_chunks_mut::<2>();
+        let (bets, _) = sentinel.events().as_chunks::<2>();
+        let mut lowest = 1;
+        for (((tables, rows), &bin), (tails, bets)) in
+            tables.zip(&symbols.bins).zip(tails.iter_mut().zip(bets))
+        {
+            let scores = rows.get(usize::from(bin)).unwrap_or(&[0; TILTS]);
+            // Spelled out, as below: a loop would take as many instructions as what it does.
+            let ([a, b, c, d], [p, q, r, s]) = (tables, scores);
+            room |= below.wrapping_sub(add(a, (*p as i8).into()));
+            room |= below.wrapping_sub(add(b, (*q as i8).into()));
+            room |= below.wrapping_sub(add(c, (*r as i8).into()));
+            room |= below.wrapping_sub(add(d, (*s as i8).into()));
+            let ([low, high], [on_low, on_high]) = (tails, bets);
+            if bin <= lowest {
+                room |= below.wrapping_sub(win(low, *on_low));
+            } else if usize::from(bin) == BINS - 1 {
+                room |= below.wrapping_sub(win(high, *on_high));
             }
+            lowest = 0;
         }
-        let mut happened = symbols.happened();
-        for (evidence, &[hit, loss]) in events.iter_mut().zip(sentinel.events()) {
-            *evidence = match happened & 1 {
-                1 => evidence.saturating_add(hit.into()),
-                _ => evidence.saturating_sub(loss.into()),
-            };
-            highest = highest.max(*evidence);
-            happened >>= 1;
+        let class = (CLASSES_AT - TAILS_AT).wrapping_add(symbols.class.into());
+        if let (Some(evidence), Some(&bet)) = (events.get_mut(class), sentinel.events().get(class))
+        {
+            room |= below.wrapping_sub(win(evidence, bet));
         }
-        highest
+        for (events, bets) in
+            events.as_chunks_mut().0.iter_mut().zip(sentinel.events().as_chunks().0)
+        {
+            let ([a, b, c, d], [[_, p], [_, q], [_, r], [_, s]]) = (events, bets);
+            add(a, i32::from(*p).wrapping_neg());
+            add(b, i32::from(*q).wrapping_neg());
+            add(c, i32::from(*r).wrapping_neg());
+            add(d, i32::from(*s).wrapping_neg());
+        }
+        room < 0
     }
 
     /// The alarm, if there is one.
@@ -204,10 +227,27 @@ const LOG2_BETS: [u8; MAX_BETS + 1] = [
 ];
 
 /// One more of a symbol.
-fn increment(counts: &mut [u16], symbol: u8) {
-    if let Some(count) = counts.get_mut(usize::from(symbol)) {
+fn increment(counts: &mut [u16; COUNTS], place: usize) {
+    if let Some(count) = counts.get_mut(place) {
         *count = count.wrapping_add(1);
     }
+}
+
+/// Adds the hit of an event, and the loss that is then taken off all of them; gives the evidence after both.
+#[inline(always)]
+fn win(evidence: &mut u16, [hit, loss]: [u8; 2]) -> i32 {
+    let sum = i32::from(*evidence).wrapping_add(hit.into());
+    *evidence = sum.wrapping_add(loss.into()) as u16;
+    sum
+}
+
+/// Adds a score to evidence, which isn't below 0 then, and gives it.
+#[inline(always)]
+fn add(evidence: &mut u16, score: i32) -> i32 {
+    let sum = i32::from(*evidence).wrapping_add(score);
+    let sum = sum & !(sum >> 31);
+    *evidence = sum as u16;
+    sum
 }
 
 #[cfg(test)]
