@@ -6,6 +6,7 @@ use core::fmt;
 use crate::format::PackError;
 use crate::format::ParseError;
 use crate::interpreter::{ArenaTooSmall, InputError};
+use crate::sentinel::{Fault, RecordFault};
 #[cfg(any(test, feature = "writer"))]
 use crate::writer::WriteError;
 
@@ -48,6 +49,8 @@ errors! {
     ParseError "The bytes are no sound model.",
     ArenaTooSmall "The arena is shorter than the model needs.",
     InputError "Raw data don't fit the model's input.",
+    Fault "The file's sentinel can't be used.",
+    RecordFault "The bytes are no sentinel's record.",
     #[cfg(any(test, feature = "writer"))]
     WriteError "A model can't be written.",
     #[cfg(any(test, feature = "writer"))]
@@ -79,6 +82,9 @@ mod tests {
         assert!(matches!(error, Error::ArenaTooSmall(ArenaTooSmall { given: 0, .. })));
         let error = classify(model, &mut arena, &[1]).unwrap_err();
         assert!(matches!(error, Error::InputError(_)), "{error}");
+        assert_eq!(Error::from(Fault::Map).to_string(), Fault::Map.to_string());
+        let fault = RecordFault::Length { given: 3 };
+        assert_eq!(Error::from(fault).to_string(), fault.to_string());
         assert_eq!(
             Error::from(PackError::Width { bits: 9 }).to_string(),
             PackError::Width { bits: 9 }.to_string()
