@@ -8,7 +8,7 @@ use crate::decision::lead;
 pub struct Symbols {
     /// Bins of answer, brightness and roughness, 0 to 7.
     pub bins: [u8; ORDINALS],
-    /// The class symbol, 0 to 9.
+    /// The class symbol, 0 to 9; 10 for a class that the section can't be about.
     pub class: u8,
 }
 
@@ -49,7 +49,7 @@ impl Sentinel<'_> {
             0 => class,
             _ => numbers.position(|number| usize::from(number) == class).unwrap_or(MAPPED_CLASSES),
         };
-        symbol.min(MAX_CLASSES.wrapping_sub(1)) as u8
+        symbol.min(MAX_CLASSES) as u8
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
             let output = (number as u16).to_le_bytes().map(|byte| byte as i8);
             assert_eq!(class(9, &output), symbol, "{number}");
         }
-        assert_eq!((class(8, &[9, 0]), class(8, &[0, 1]), class(8, &[])), (9, 9, 0));
+        assert_eq!((class(8, &[9, 0]), class(8, &[0, 1]), class(8, &[])), (9, 10, 0));
         assert_eq!((class(4, &one(7)[..10]), class(10, &[5])), (0, 0));
     }
 

@@ -89,7 +89,9 @@ impl Watch {
             increment(&mut self.counts, (2 * BINS).wrapping_add(roughness.into()));
         }
         if sentinel.has_classes() {
-            increment(&mut self.counts, (3 * BINS).wrapping_add(symbols.class.into()));
+            // What is beyond the last one is counted with it, as a record has it.
+            let place = (3 * BINS).wrapping_add(symbols.class.into());
+            increment(&mut self.counts, place.min(COUNTS - 1));
         }
     }
 

@@ -182,6 +182,13 @@ fn classes_are_named_by_their_number() {
     let others: Vec<i8> = (0..1000).map(|i| i8::from(i == 301)).collect();
     assert_eq!(of_class(&mapped, &others), None, "there is no bet on the others");
     assert_eq!(of_class(&kinds[9], &[44, 1]), Some(Bet::Class(300)));
+    let class_alone = (only(&kinds[8].0), 10, true);
+    assert_eq!(of_class(&class_alone, &[9, 0]), Some(Bet::Class(9)));
+    assert_eq!(
+        of_class(&class_alone, &[10, 0]),
+        None,
+        "no bet is on a class that it can't be about"
+    );
     assert_eq!(std::format!("{}", Bet::Class(300)), "class 300");
     assert_eq!(std::format!("{}", Bet::Ordinal(17)), "roughness high");
     assert_eq!(Bet::Ordinal(200).name(), "");
