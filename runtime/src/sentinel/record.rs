@@ -193,10 +193,14 @@ pub(super) fn write(
         evidence,
     ]);
     let (ordinals, classes) = watch.counts.split_at(ORDINALS * BINS);
-    let ordinals = ordinals.chunks_exact(BINS).flat_map(|counts| counts.iter().take(BINS - 1));
-    let counts = ordinals.chain(classes.iter().take(MAX_CLASSES - 1));
-    for (position, &count) in counts.enumerate() {
-        put_twelve_bits(rest, position, count);
+    let ordinals = ordinals.chunks_exact(BINS).zip([ANSWER, INPUTS, INPUTS]);
+    let mut position = 0..;
+    for (counts, flag) in ordinals.chain([(classes, CLASSES)]) {
+        let (_, sent) = counts.split_last().unwrap_or((&0, &[]));
+        for (&count, position) in sent.iter().zip(&mut position) {
+            // A watch counts symbols of statistics that aren't there, too.
+            put_twelve_bits(rest, position, if head & flag != 0 { count } else { 0 });
+        }
     }
     let (covered, crc) = out.split_at_mut(CRC_AT);
     crc.copy_from_slice(&crc16(covered).to_le_bytes());

@@ -22,6 +22,8 @@ pub(super) const MAP: u8 = 16;
 const STORED_CERTAIN: u16 = 4095;
 /// Bets on events: those of places from [`TAILS_AT`] on.
 pub(super) const EVENTS: usize = MAX_BETS - TAILS_AT;
+/// The place of the first bet on a tail of the inputs.
+const FIRST_OF_INPUTS: usize = TAILS_AT + 2;
 /// Bounds on each ordinal statistic.
 pub(super) const BOUNDS: usize = 14;
 
@@ -84,6 +86,12 @@ pub enum Answers {
     Values,
 }
 
+/// A row of scores for each bin.
+pub(super) type Table = [[u8; TILTS]; BINS];
+
+/// Of a statistic that isn't there.
+const NO_SCORES: &Table = &[[0; TILTS]; BINS];
+
 /// A model's sentinel: its section, read and, but for [`Sentinel::trust`], proved.
 #[derive(Clone, Copy, Debug)]
 pub struct Sentinel<'a> {
@@ -93,11 +101,12 @@ pub struct Sentinel<'a> {
     decimate: u8,
     answers: Answers,
     class_bets: u8,
-    answer_edges: Option<&'a [u8; 7]>,
-    input_edges: [Option<&'a [[u8; 2]; 7]>; 2],
+    kind: u8,
+    /// Of ordinal statistics; any of those that aren't there.
+    edges: [[i16; 7]; ORDINALS],
     map: &'a [[u8; 2]],
-    /// For each ordinal statistic a row of scores for each bin; none of one that isn't there.
-    tables: [&'a [[u8; TILTS]]; ORDINALS],
+    /// For each ordinal statistic a row of scores for each bin.
+    tables: [&'a Table; ORDINALS],
     /// Hits and losses by their places, behind those of tables; 0 of bets that aren't there.
     events: [[u8; 2]; EVENTS],
     bounds: &'a [u8],
@@ -146,13 +155,20 @@ impl<'a> Sentinel<'a> {
         }
         let statistics = has(ANSWER).wrapping_add(has(INPUTS).wrapping_mul(2));
         let mut rest = Rest { bytes: rest, is_short: false };
-        let answer_edges = rest.bytes(has(ANSWER).wrapping_mul(7)).first_chunk();
-        let brightness_edges = rest.take(has(INPUTS).wrapping_mul(7)).first_chunk();
-        let roughness_edges = rest.take(has(INPUTS).wrapping_mul(7)).first_chunk();
+        let mut edges = [[0; 7]; ORDINALS];
+        let [of_answer, of_inputs @ ..] = &mut edges;
+        for (edge, &byte) in of_answer.iter_mut().zip(rest.bytes(has(ANSWER).wrapping_mul(7))) {
+            *edge = byte.into();
+        }
+        let bytes = rest.take(has(INPUTS).wrapping_mul(14));
+        for (edge, &bytes) in of_inputs.as_flattened_mut().iter_mut().zip(bytes) {
+            *edge = i16::from_le_bytes(bytes);
+        }
         let map = rest.take(MAPPED_CLASSES.wrapping_mul(has(MAP)));
-        let answer = rest.take(BINS.wrapping_mul(has(ANSWER)));
-        let brightness = rest.take(BINS.wrapping_mul(has(INPUTS)));
-        let roughness = rest.take(BINS.wrapping_mul(has(INPUTS)));
+        let mut table = |is_there: usize| {
+            rest.take(BINS.wrapping_mul(is_there)).first_chunk().unwrap_or(NO_SCORES)
+        };
+        let tables = [table(has(ANSWER)), table(has(INPUTS)), table(has(INPUTS))];
         let tails = rest.take::<2>(statistics.wrapping_mul(2));
         let classes = rest.take::<2>(class_bets);
         let bounds = BOUNDS.wrapping_mul(statistics).wrapping_add(class_bets);
@@ -180,10 +196,10 @@ impl<'a> Sentinel<'a> {
                 _ => Answers::Scores,
             },
             class_bets: class_bets as u8,
-            answer_edges,
-            input_edges: [brightness_edges, roughness_edges],
+            kind,
+            edges,
             map,
-            tables: [answer, brightness, roughness],
+            tables,
             events,
             bounds,
         })
@@ -257,12 +273,12 @@ impl<'a> Sentinel<'a> {
 
     /// Whether the answer is a statistic.
     pub fn has_answer(&self) -> bool {
-        self.answer_edges.is_some()
+        self.kind & ANSWER != 0
     }
 
     /// Whether brightness and roughness of inputs are: if not, looks count for nothing.
     pub fn has_inputs(&self) -> bool {
-        matches!(self.input_edges, [Some(_), _])
+        self.kind & INPUTS != 0
     }
 
     /// Whether classes have bets.
@@ -277,12 +293,11 @@ impl<'a> Sentinel<'a> {
 
     /// Whether there is a bet at this place.
     pub fn has_bet(&self, place: usize) -> bool {
-        let statistic = match place {
-            0..TAILS_AT => place / TILTS,
-            TAILS_AT..CLASSES_AT => place.wrapping_sub(TAILS_AT) / 2,
-            _ => return place.wrapping_sub(CLASSES_AT) < usize::from(self.class_bets),
-        };
-        self.tables.get(statistic).is_some_and(|rows| !rows.is_empty())
+        match place {
+            0..TILTS | TAILS_AT..FIRST_OF_INPUTS => self.has_answer(),
+            TILTS..CLASSES_AT => self.has_inputs(),
+            _ => place.wrapping_sub(CLASSES_AT) < usize::from(self.class_bets),
+        }
     }
 
     /// The ordinal statistics that there are, each with its number: 0 answer, 1 brightness, 2 roughness.
@@ -295,17 +310,9 @@ impl<'a> Sentinel<'a> {
 
     /// An ordinal statistic by its number, and its number among those that there are.
     fn ordinal(&self, statistic: usize, index: usize) -> Ordinal {
-        let edges = match (statistic, self.answer_edges, self.input_edges) {
-            (0, Some(edges), _) => edges.map(i16::from),
-            (1, _, [Some(edges), _]) | (2, _, [_, Some(edges)]) => edges.map(i16::from_le_bytes),
-            _ => [0; 7],
-        };
-        let mut table = [[0; TILTS]; BINS];
-        for (row, &scores) in
-            table.iter_mut().zip(self.tables.get(statistic).copied().unwrap_or_default())
-        {
-            *row = scores.map(|score| score as i8);
-        }
+        let edges = self.edges.get(statistic).copied().unwrap_or_default();
+        let table = **self.tables.get(statistic).unwrap_or(&NO_SCORES);
+        let table = table.map(|row| row.map(|score| score as i8));
         let mut events =
             self.events.iter().skip(statistic.wrapping_mul(2)).map(|&event| Event::read(event));
         let mut bounds = (BOUNDS.wrapping_mul(index)..).map(|at| twelve_bits(self.bounds, at));
@@ -340,15 +347,11 @@ impl<'a> Sentinel<'a> {
         usize::from(self.has_answer()).wrapping_add(usize::from(self.has_inputs()).wrapping_mul(2))
     }
 
-    pub(super) fn answer_edges(&self) -> Option<&'a [u8; 7]> {
-        self.answer_edges
+    pub(super) fn edges(&self) -> &[[i16; 7]; ORDINALS] {
+        &self.edges
     }
 
-    pub(super) fn input_edges(&self) -> [Option<&'a [[u8; 2]; 7]>; 2] {
-        self.input_edges
-    }
-
-    pub(super) fn tables(&self) -> &[&'a [[u8; TILTS]]; ORDINALS] {
+    pub(super) fn tables(&self) -> &[&'a Table; ORDINALS] {
         &self.tables
     }
 

@@ -15,46 +15,63 @@ pub struct Symbols {
 impl Sentinel<'_> {
     /// The symbols of an inference: of a look at its input, and the model's output.
     pub fn symbols(&self, look: Look, output: &[i8]) -> Symbols {
-        let (class, answer) = match (self.answers(), output) {
-            (Answers::Scores, output) => lead(output),
-            (Answers::Values, output) => (0, mean(output)),
-            (Answers::Class, &[low, high]) => {
-                (usize::from(u16::from_le_bytes([low as u8, high as u8])), 0)
-            }
-            _ => (0, 0),
-        };
-        let answer = match self.answer_edges() {
-            Some(edges) => bin(|at| edges.get(at).is_some_and(|&edge| edge <= answer)),
-            None => 0,
-        };
-        let [brightness, roughness] = self.input_edges();
-        let brightness = self.input_bin(brightness, look.brightness);
-        let bins = [answer, brightness, self.input_bin(roughness, look.roughness)];
-        let class = if self.has_classes() { self.class_symbol(class) } else { 0 };
-        Symbols { bins, class }
+        let (bins, class) = self.places(look, output);
+        Symbols { bins: bins.map(|bin| bin as u8), class: class as u8 }
     }
 
-    /// The bin of a sum over the input.
-    #[inline(never)]
-    fn input_bin(&self, edges: Option<&[[u8; 2]; 7]>, sum: i32) -> u8 {
-        let Some(edges) = edges else { return 0 };
-        let sum = sum.wrapping_shr(self.shift().into());
-        bin(|at| edges.get(at).is_some_and(|&edge| i32::from(i16::from_le_bytes(edge)) <= sum))
+    /// The same in words, which no core has to pack.
+    #[inline(always)]
+    pub(super) fn places(&self, look: Look, output: &[i8]) -> ([usize; ORDINALS], usize) {
+        let (class, answer) = match self.answers() {
+            Answers::Scores => lead(output),
+            answers => other(answers, output),
+        };
+        let [of_answer, of_brightness, of_roughness] = self.edges();
+        let answer = if self.has_answer() { bin(of_answer, answer.into()) } else { 0 };
+        let (brightness, roughness) = if self.has_inputs() {
+            let shift = self.shift().into();
+            let brightness = bin(of_brightness, look.brightness.wrapping_shr(shift));
+            (brightness, bin(of_roughness, look.roughness.wrapping_shr(shift)))
+        } else {
+            (0, 0)
+        };
+        let class = if self.has_classes() { self.class_symbol(class) } else { 0 };
+        ([answer, brightness, roughness], class)
     }
 
     /// The class itself, or its place in the map, or that of the others.
-    fn class_symbol(&self, class: usize) -> u8 {
-        let mut numbers = self.map_numbers();
-        let symbol = match numbers.len() {
-            0 => class,
-            _ => numbers.position(|number| usize::from(number) == class).unwrap_or(MAPPED_CLASSES),
-        };
-        symbol.min(MAX_CLASSES) as u8
+    #[inline(always)]
+    fn class_symbol(&self, class: usize) -> usize {
+        match self.map_numbers().len() {
+            0 => class.min(MAX_CLASSES),
+            _ => self.mapped(class),
+        }
+    }
+
+    #[inline(never)]
+    fn mapped(&self, class: usize) -> usize {
+        let place = self.map_numbers().position(|number| usize::from(number) == class);
+        place.unwrap_or(MAPPED_CLASSES)
+    }
+}
+
+/// The class and the value of outputs that aren't scores; 0 where there is none.
+#[cold]
+#[inline(never)]
+fn other(answers: Answers, output: &[i8]) -> (usize, u8) {
+    match (answers, output) {
+        (Answers::Values, output) => (0, mean(output)),
+        (Answers::Class, &[low, high]) => {
+            (usize::from(u16::from_le_bytes([low as u8, high as u8])), 0)
+        }
+        _ => (0, 0),
     }
 }
 
 /// The number of edges that a value has reached, of seven that ascend.
-fn bin(reached: impl Fn(usize) -> bool) -> u8 {
+#[inline(always)]
+fn bin(edges: &[i16; 7], value: i32) -> usize {
+    let reached = |at: usize| edges.get(at).is_some_and(|&edge| i32::from(edge) <= value);
     let mut bin = if reached(3) { 4 } else { 0 };
     if reached(bin | 1) {
         bin |= 2;
@@ -62,7 +79,7 @@ fn bin(reached: impl Fn(usize) -> bool) -> u8 {
     if reached(bin) {
         bin |= 1;
     }
-    bin as u8
+    bin
 }
 
 #[cfg(test)]

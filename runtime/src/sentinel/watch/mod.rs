@@ -1,10 +1,8 @@
 //! What a device keeps: the evidence of each bet, and what it has counted.
 
 use super::record::{self, RECORD_LEN};
-use super::{
-    Alarm, BINS, CLASSES_AT, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, Symbols, TAILS_AT,
-    TILTS,
-};
+use super::section::Table;
+use super::{Alarm, BINS, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, TAILS_AT, TILTS};
 
 /// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
 pub const MAX_WINDOW: u16 = 4095;
@@ -64,84 +62,69 @@ impl Watch {
         if self.wait > 0 {
             self.wait = self.wait.wrapping_sub(1);
         } else {
-            self.wait = sentinel.decimate().saturating_sub(1);
-            let symbols = sentinel.symbols(look, output);
-            self.count(sentinel, &symbols);
-            if self.alarm_at == NO_ALARM && self.bet(sentinel, &symbols) {
+            self.wait = sentinel.decimate().wrapping_sub(1);
+            let (bins, class) = sentinel.places(look, output);
+            self.count(bins, class);
+            if self.alarm_at == NO_ALARM && self.bet(sentinel, bins, class) {
                 self.alarm_at = self.highest().0;
             }
         }
-        self.alarm(sentinel)
+        if self.alarm_at == NO_ALARM { None } else { self.alarm(sentinel) }
     }
 
-    /// Counts the symbols that there are.
-    fn count(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) {
-        if self.fed >= MAX_WINDOW {
+    /// Counts the symbols: those of statistics that aren't there, too, which no record has.
+    #[inline(always)]
+    fn count(&mut self, bins: [usize; ORDINALS], class: usize) {
+        let fed = self.fed.wrapping_add(1);
+        if fed > MAX_WINDOW {
             return;
         }
-        self.fed = self.fed.wrapping_add(1);
-        let [answer, brightness, roughness] = symbols.bins;
-        if sentinel.has_answer() {
-            increment(&mut self.counts, answer.into());
+        self.fed = fed;
+        let (counts, classes) = self.counts.split_at_mut(ORDINALS * BINS);
+        if let ([answers, brightness, roughness], _) = counts.as_chunks_mut::<BINS>() {
+            let [answer, bright, rough] = bins;
+            increment(answers, answer);
+            increment(brightness, bright);
+            increment(roughness, rough);
         }
-        if sentinel.has_inputs() {
-            increment(&mut self.counts, BINS.wrapping_add(brightness.into()));
-            increment(&mut self.counts, (2 * BINS).wrapping_add(roughness.into()));
-        }
-        if sentinel.has_classes() {
-            // What is beyond the last one is counted with it, as a record has it.
-            let place = (3 * BINS).wrapping_add(symbols.class.into());
-            increment(&mut self.counts, place.min(COUNTS - 1));
-        }
+        // What is beyond the last one is counted with it, as a record has it.
+        increment(classes, class.min(MAX_CLASSES - 1));
     }
 
     /// Adds the scores of the symbols to all bets, and says whether one has reached the threshold. What isn't
     /// there scores 0.
-    fn bet(&mut self, sentinel: &Sentinel<'_>, symbols: &Symbols) -> bool {
+    #[inline(always)]
+    fn bet(&mut self, sentinel: &Sentinel<'_>, bins: [usize; ORDINALS], class: usize) -> bool {
         let (tables, events) = self.evidence.split_at_mut(TAILS_AT);
-        let below = i32::from(sentinel.threshold()).wrapping_sub(1);
-        // Negative once one is above that.
-        let mut room = 0;
-        let tables = tables.as_chunks_mut::<TILTS>().0.iter_mut().zip(sentinel.tables());
-        let (tails, _) = events.as_chunks_mut::<2>();
-        let (bets, _) = sentinel.events().as_chunks::<2>();
-        let mut lowest = 1;
-        for (((tables, rows), &bin), (tails, bets)) in
-            tables.zip(&symbols.bins).zip(tails.iter_mut().zip(bets))
+        let bets = sentinel.events();
+        let (tails, classes) = events.split_at_mut(2 * ORDINALS);
+        let (on_tails, on_classes) = bets.split_at(2 * ORDINALS);
+        let mut rise = Rise { below: i32::from(sentinel.threshold()).wrapping_sub(1), room: 0 };
+        let [answer, brightness, roughness] = bins;
+        let [of_answer, of_brightness, of_roughness] = sentinel.tables();
+        if let ([a, b, c], [d, e, f], [g, h, i]) =
+            (tables.as_chunks_mut().0, tails.as_chunks_mut().0, on_tails.as_chunks().0)
         {
-            let scores = rows.get(usize::from(bin)).unwrap_or(&[0; TILTS]);
-            // Spelled out, as below: a loop would take as many instructions as what it does.
-            let ([a, b, c, d], [p, q, r, s]) = (tables, scores);
-            room |= below.wrapping_sub(add(a, (*p as i8).into()));
-            room |= below.wrapping_sub(add(b, (*q as i8).into()));
-            room |= below.wrapping_sub(add(c, (*r as i8).into()));
-            room |= below.wrapping_sub(add(d, (*s as i8).into()));
-            let ([low, high], [on_low, on_high]) = (tails, bets);
-            if bin <= lowest {
-                room |= below.wrapping_sub(win(low, *on_low));
-            } else if usize::from(bin) == BINS - 1 {
-                room |= below.wrapping_sub(win(high, *on_high));
-            }
-            lowest = 0;
+            rise.table(a, of_answer, answer);
+            rise.tails(d, g, answer, 1);
+            rise.table(b, of_brightness, brightness);
+            rise.tails(e, h, brightness, 0);
+            rise.table(c, of_roughness, roughness);
+            rise.tails(f, i, roughness, 0);
         }
-        let class = (CLASSES_AT - TAILS_AT).wrapping_add(symbols.class.into());
-        if let (Some(evidence), Some(&bet)) = (events.get_mut(class), sentinel.events().get(class))
-        {
-            room |= below.wrapping_sub(win(evidence, bet));
+        rise.win(classes, on_classes, class);
+        if let ([a, b, c, d], [e, f, g, h]) = (events.as_chunks_mut().0, bets.as_chunks().0) {
+            lose(a, e);
+            lose(b, f);
+            lose(c, g);
+            lose(d, h);
         }
-        for (events, bets) in
-            events.as_chunks_mut().0.iter_mut().zip(sentinel.events().as_chunks().0)
-        {
-            let ([a, b, c, d], [[_, p], [_, q], [_, r], [_, s]]) = (events, bets);
-            add(a, i32::from(*p).wrapping_neg());
-            add(b, i32::from(*q).wrapping_neg());
-            add(c, i32::from(*r).wrapping_neg());
-            add(d, i32::from(*s).wrapping_neg());
-        }
-        room < 0
+        rise.room < 0
     }
 
     /// The alarm, if there is one.
+    #[cold]
+    #[inline(never)]
     pub fn alarm(&self, sentinel: &Sentinel<'_>) -> Option<Alarm> {
         let bet = sentinel.bet_at(self.alarm_at)?;
         Some(Alarm { bet, evidence: self.highest().1 })
@@ -158,6 +141,8 @@ impl Watch {
     }
 
     /// The place of the highest evidence, the first of equals, and that evidence.
+    #[cold]
+    #[inline(never)]
     fn highest(&self) -> (u8, u16) {
         let mut highest = (0, 0);
         for (place, &evidence) in (0..).zip(&self.evidence) {
@@ -229,27 +214,77 @@ const LOG2_BETS: [u8; MAX_BETS + 1] = [
 ];
 
 /// One more of a symbol.
-fn increment(counts: &mut [u16; COUNTS], place: usize) {
-    if let Some(count) = counts.get_mut(place) {
+#[inline(always)]
+fn increment(counts: &mut [u16], symbol: usize) {
+    if let Some(count) = counts.get_mut(symbol) {
         *count = count.wrapping_add(1);
     }
 }
 
-/// Adds the hit of an event, and the loss that is then taken off all of them; gives the evidence after both.
-#[inline(always)]
-fn win(evidence: &mut u16, [hit, loss]: [u8; 2]) -> i32 {
-    let sum = i32::from(*evidence).wrapping_add(hit.into());
-    *evidence = sum.wrapping_add(loss.into()) as u16;
-    sum
+/// Bets that rise.
+struct Rise {
+    /// One less than the threshold.
+    below: i32,
+    /// Negative once one is above that.
+    room: i32,
 }
 
-/// Adds a score to evidence, which isn't below 0 then, and gives it.
+impl Rise {
+    #[inline(always)]
+    fn to(&mut self, evidence: i32) {
+        self.room |= self.below.wrapping_sub(evidence);
+    }
+
+    /// Adds the scores of a bin to the four bets on a statistic.
+    #[inline(always)]
+    fn table(&mut self, evidence: &mut [u16; TILTS], table: &Table, bin: usize) {
+        let Some(row) = table.get(bin) else { return };
+        let ([a, b, c, d], [p, q, r, s]) = (evidence, row);
+        self.add(a, *p);
+        self.add(b, *q);
+        self.add(c, *r);
+        self.add(d, *s);
+    }
+
+    /// Adds a score to evidence, which isn't below 0 then.
+    #[inline(always)]
+    fn add(&mut self, evidence: &mut u16, score: u8) {
+        let sum = i32::from(*evidence).wrapping_add((score as i8).into());
+        let sum = sum & !(sum >> 31);
+        *evidence = sum as u16;
+        self.to(sum);
+    }
+
+    /// The bets on the lowest bins and the highest.
+    #[inline(always)]
+    fn tails(&mut self, tails: &mut [u16; 2], bets: &[[u8; 2]; 2], bin: usize, lowest: usize) {
+        if bin <= lowest {
+            self.win(tails, bets, 0);
+        } else if bin == BINS - 1 {
+            self.win(tails, bets, 1);
+        }
+    }
+
+    /// Adds the hit of an event, and the loss that is then taken off all of them.
+    #[inline(always)]
+    fn win(&mut self, events: &mut [u16], bets: &[[u8; 2]], at: usize) {
+        if let (Some(evidence), Some(&[hit, loss])) = (events.get_mut(at), bets.get(at)) {
+            let sum = i32::from(*evidence).wrapping_add(hit.into());
+            *evidence = sum.wrapping_add(loss.into()) as u16;
+            self.to(sum);
+        }
+    }
+}
+
+/// Takes the losses off events.
 #[inline(always)]
-fn add(evidence: &mut u16, score: i32) -> i32 {
-    let sum = i32::from(*evidence).wrapping_add(score);
-    let sum = sum & !(sum >> 31);
-    *evidence = sum as u16;
-    sum
+fn lose(events: &mut [u16; 4], bets: &[[u8; 2]; 4]) {
+    // Spelled out: a loop would take as many instructions as what it does.
+    let ([a, b, c, d], [[_, p], [_, q], [_, r], [_, s]]) = (events, bets);
+    *a = a.saturating_sub((*p).into());
+    *b = b.saturating_sub((*q).into());
+    *c = c.saturating_sub((*r).into());
+    *d = d.saturating_sub((*s).into());
 }
 
 #[cfg(test)]

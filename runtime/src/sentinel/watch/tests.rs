@@ -1,6 +1,7 @@
 use super::*;
 use crate::Model;
 use crate::sentinel::Event;
+use crate::sentinel::Symbols;
 use crate::sentinel::testing::{any_table, draft, draft_with, kinds, model};
 use crate::sentinel::{Bet, CLASSES_AT, Draft, RECORD_LEN, Record, TAILS_AT};
 use crate::writer::set_sentinel;
