@@ -259,14 +259,16 @@ impl<'r, 'a, const KINDS: u32, W: Weights> Interpreter<'r, 'a, KINDS, W> {
             return Ok(Look::of(self.input_mut()));
         };
         let input = self.input_of(raw.len())?;
-        let first = raw.first().map(|&byte| affine.apply(byte));
-        let mut looking = Looking::from(first.unwrap_or_default());
-        for (place, &byte) in input.iter_mut().zip(raw) {
-            let x = affine.apply(byte);
-            *place = x;
+        let mut rest = input.iter_mut().zip(raw).map(|(place, &byte)| {
+            *place = affine.apply(byte);
+            *place
+        });
+        let Some(first) = rest.next() else { return Ok(Look::default()) };
+        let mut looking = Looking::from(first);
+        for x in rest {
             looking.at(x);
         }
-        Ok(looking.look)
+        Ok(looking.look())
     }
 
     /// Sets the input from real features: by the model's offsets and scales, or, where it has

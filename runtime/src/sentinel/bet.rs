@@ -69,12 +69,14 @@ pub struct Alarm {
 impl Sentinel<'_> {
     /// The bet at a place, if there is one.
     pub fn bet_at(&self, place: u8) -> Option<Bet> {
-        if !self.has_bet(place.into()) {
-            return None;
+        if self.has_bet(place.into()) { Some(self.named(place)) } else { None }
+    }
+
+    /// The bet at a place that has one.
+    pub(super) fn named(&self, place: u8) -> Bet {
+        match place.checked_sub(CLASSES_AT as u8) {
+            Some(symbol) => Bet::Class(self.class_number(symbol)),
+            None => Bet::Ordinal(place),
         }
-        let Some(symbol) = place.checked_sub(CLASSES_AT as u8) else {
-            return Some(Bet::Ordinal(place));
-        };
-        Some(Bet::Class(self.map_numbers().nth(symbol.into()).unwrap_or(symbol.into())))
     }
 }

@@ -48,8 +48,7 @@ impl Draft {
         let events = tails.chain(self.classes.iter().map(|class| class.event));
         bytes.extend(events.flat_map(|Event { hit, loss }| [hit, loss]));
         self.put_bounds(&mut bytes)?;
-        let read = Sentinel::read(&bytes, false)?;
-        read.prove()?;
+        Sentinel::prove(&bytes, false)?;
         let len = bytes.len().saturating_add(TAIL_LEN) as u16;
         bytes.extend(len.to_le_bytes());
         bytes.extend(SECTION_MAGIC);

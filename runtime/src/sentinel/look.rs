@@ -15,36 +15,49 @@ pub const MAX_INPUTS: usize = 1 << 23;
 
 impl Look {
     /// Looks at the quantised values of an input.
+    #[inline(never)]
     pub fn of(input: &[i8]) -> Self {
-        let mut looking = Looking::from(input.first().copied().unwrap_or_default());
-        for &x in input {
+        let [first, rest @ ..] = input else { return Self::default() };
+        let mut looking = Looking::from(*first);
+        for &x in rest {
             looking.at(x);
         }
-        looking.look
+        looking.look()
     }
 }
 
 /// A look that goes on.
 pub(crate) struct Looking {
-    /// At what was seen so far.
-    pub(crate) look: Look,
+    brightness: i32,
+    /// Σ max(xᵢ₊₁ − xᵢ, 0): of all steps the sum is known from the first value and the last.
+    up: i32,
+    first: i32,
     previous: i32,
 }
 
 impl Looking {
-    /// Before an input whose first value this is.
+    /// At an input whose first value this is.
     pub(crate) fn from(first: i8) -> Self {
-        Self { look: Look::default(), previous: first.into() }
+        let first = i32::from(first);
+        Self { brightness: first, up: 0, first, previous: first }
     }
 
     /// At the next value.
     #[inline(always)]
     pub(crate) fn at(&mut self, x: i8) {
         let x = i32::from(x);
-        self.look.brightness = self.look.brightness.wrapping_add(x);
-        let step = x.wrapping_sub(self.previous).wrapping_abs();
-        self.look.roughness = self.look.roughness.wrapping_add(step);
+        self.brightness = self.brightness.wrapping_add(x);
+        if x > self.previous {
+            self.up = self.up.wrapping_add(x.wrapping_sub(self.previous));
+        }
         self.previous = x;
+    }
+
+    /// What was seen.
+    pub(crate) fn look(self) -> Look {
+        let steps = self.previous.wrapping_sub(self.first);
+        let roughness = self.up.wrapping_mul(2).wrapping_sub(steps);
+        Look { brightness: self.brightness, roughness }
     }
 }
 

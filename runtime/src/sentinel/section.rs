@@ -116,13 +116,12 @@ impl<'a> Sentinel<'a> {
     /// The sentinel of a model's file, `None` if it has none. Every bet is [proved](proof) again, from the
     /// section's own bounds; how they came about nobody can tell from them.
     pub fn new<const KINDS: u32>(model: &Model<'a, KINDS>) -> Result<Option<Self>, Fault> {
-        let found = Self::trust(model)?;
-        if let Some(sentinel) = &found {
-            sentinel.prove()?;
-            let header = model.header();
-            sentinel.fit(header.output_len as usize, header.input_len as usize)?;
-        }
-        Ok(found)
+        let is_class = model.last_kind() == OpKind::Argmax;
+        let Some(section) = find(model.section())? else { return Ok(None) };
+        let sentinel = Self::prove(section, is_class)?;
+        let header = model.header();
+        sentinel.fit(header.output_len as usize, header.input_len as usize)?;
+        Ok(Some(sentinel))
     }
 
     /// As [`Self::new`] of a file that it has accepted before, say in the firmware's build script: the proof
@@ -134,25 +133,35 @@ impl<'a> Sentinel<'a> {
         }
     }
 
-    /// Takes a section's parts, without the length and the magic at its end, of a model that may give the
-    /// class alone.
-    pub(super) fn read(section: &'a [u8], is_class: bool) -> Result<Self, Fault> {
-        let (head, rest) = section.split_first_chunk::<HEAD_LEN>().ok_or(Fault::Length)?;
-        let [h0, h1, kind, shift, decimate, class_bets, t0, t1] = *head;
+    /// That there can be such a section.
+    fn check(head: &[u8; HEAD_LEN]) -> Result<(), Fault> {
+        let [_, _, kind, _, _, class_bets, ..] = *head;
         if kind & !(ANSWER | INPUTS | CLASSES | VALUES | MAP) != 0 {
             return Err(Fault::Reserved);
         }
-        let has = |bits: u8| usize::from(kind & bits == bits);
         if kind & (ANSWER | INPUTS | CLASSES) == 0
             || (kind & VALUES != 0 && kind & (ANSWER | CLASSES) != ANSWER)
         {
             return Err(Fault::Kind);
         }
-        let (class_bets, most) = (usize::from(class_bets), MAX_CLASSES.wrapping_mul(has(CLASSES)));
-        let fits = if has(MAP) == 1 { class_bets == MAPPED_CLASSES } else { true };
-        if class_bets > most || !fits || (class_bets == 0) != (most == 0) {
-            return Err(Fault::Classes);
-        }
+        let class_bets = usize::from(class_bets);
+        let fits = match kind & (CLASSES | MAP) {
+            0 => class_bets == 0,
+            CLASSES => (1..=MAX_CLASSES).contains(&class_bets),
+            MAP => false,
+            _ => class_bets == MAPPED_CLASSES,
+        };
+        if fits { Ok(()) } else { Err(Fault::Classes) }
+    }
+
+    /// Takes a section's parts, without the length and the magic at its end, of a model that may give the
+    /// class alone.
+    #[inline(never)]
+    pub(super) fn read(section: &'a [u8], is_class: bool) -> Result<Self, Fault> {
+        let (head, rest) = section.split_first_chunk::<HEAD_LEN>().ok_or(Fault::Length)?;
+        let [h0, h1, kind, shift, decimate, class_bets, t0, t1] = *head;
+        let class_bets = usize::from(class_bets);
+        let has = |bit: u8| usize::from(kind & bit != 0);
         let statistics = has(ANSWER).wrapping_add(has(INPUTS).wrapping_mul(2));
         let mut rest = Rest { bytes: rest, is_short: false };
         let mut edges = [[0; 7]; ORDINALS];
@@ -205,8 +214,16 @@ impl<'a> Sentinel<'a> {
         })
     }
 
-    /// That the numbers are in range and each bet is fair.
-    pub(super) fn prove(&self) -> Result<(), Fault> {
+    /// As [`Self::read`], and that the numbers are in range and each bet is fair.
+    pub(super) fn prove(section: &'a [u8], is_class: bool) -> Result<Self, Fault> {
+        Self::check(section.first_chunk().ok_or(Fault::Length)?)?;
+        let sentinel = Self::read(section, is_class)?;
+        sentinel.check_numbers()?;
+        proof::check(&sentinel)?;
+        Ok(sentinel)
+    }
+
+    fn check_numbers(&self) -> Result<(), Fault> {
         let bounds = BOUNDS.wrapping_mul(self.statistics());
         let is_odd = bounds.wrapping_add(self.class_bets.into()) & 1 == 1;
         if is_odd && self.bounds.last().is_some_and(|last| last & 0xF0 != 0) {
@@ -227,7 +244,7 @@ impl<'a> Sentinel<'a> {
                 return Err(Fault::Edges { statistic });
             }
         }
-        proof::check(self)
+        Ok(())
     }
 
     /// That the section is about a model with so many outputs and inputs.
@@ -340,6 +357,13 @@ impl<'a> Sentinel<'a> {
     /// The class numbers that have bets, where not all classes have.
     pub fn map_numbers(&self) -> impl ExactSizeIterator<Item = u16> {
         self.map.iter().map(|&number| u16::from_le_bytes(number))
+    }
+
+    /// The number of the class that has this symbol.
+    pub(super) fn class_number(&self, symbol: u8) -> u16 {
+        self.map
+            .get(usize::from(symbol))
+            .map_or(symbol.into(), |&number| u16::from_le_bytes(number))
     }
 
     /// Ordinal statistics that there are.

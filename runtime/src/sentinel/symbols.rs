@@ -69,7 +69,8 @@ fn other(answers: Answers, output: &[i8]) -> (usize, u8) {
 }
 
 /// The number of edges that a value has reached, of seven that ascend.
-#[inline(always)]
+#[cfg_attr(bitsback_isa = "dsp", inline(always))]
+#[cfg_attr(not(bitsback_isa = "dsp"), inline(never))]
 fn bin(edges: &[i16; 7], value: i32) -> usize {
     let reached = |at: usize| edges.get(at).is_some_and(|&edge| i32::from(edge) <= value);
     let mut bin = if reached(3) { 4 } else { 0 };

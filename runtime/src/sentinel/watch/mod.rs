@@ -126,8 +126,10 @@ impl Watch {
     #[cold]
     #[inline(never)]
     pub fn alarm(&self, sentinel: &Sentinel<'_>) -> Option<Alarm> {
-        let bet = sentinel.bet_at(self.alarm_at)?;
-        Some(Alarm { bet, evidence: self.highest().1 })
+        if self.alarm_at == NO_ALARM {
+            return None;
+        }
+        Some(Alarm { bet: sentinel.named(self.alarm_at), evidence: self.highest().1 })
     }
 
     /// The highest evidence, in sixteenths of a bit.
