@@ -29,7 +29,7 @@ impl Decision {
 
 /// The position of the largest output, the first of equals, and by how many steps it leads all others:
 /// 0 of equals, and the most of fewer than two outputs, which have nothing to be compared with.
-#[inline(never)]
+#[cfg_attr(not(bitsback_isa = "dsp"), inline(never))]
 pub fn lead(outputs: &[i8]) -> (usize, u8) {
     // In words, which no core has to extend, and from the end: one number is the place and what is left.
     let (mut first, mut second) = (i32::from(i8::MIN), i32::from(i8::MIN));
