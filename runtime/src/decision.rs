@@ -31,27 +31,27 @@ impl Decision {
 /// 0 of equals, and the most of fewer than two outputs, which have nothing to be compared with.
 #[cfg_attr(not(bitsback_isa = "dsp"), inline(never))]
 pub fn lead(outputs: &[i8]) -> (usize, u8) {
-    // In words, which no core has to extend, and from the end: one number is the place and what is left.
-    let (mut first, mut second) = (i32::from(i8::MIN), i32::from(i8::MIN));
-    // In memory: a branch takes less than what the compiler would have all outputs do instead.
-    let mut class = 0;
-    black_box(&mut class);
-    let mut rest = outputs;
-    while let [before @ .., value] = rest {
-        let value = i32::from(*value);
-        rest = before;
-        if value < second {
-            continue;
-        }
-        if value >= first {
-            class = before.len();
-            (first, second) = (value, first);
-        } else {
-            second = value;
+    let Some((&value, rest)) = outputs.split_first() else { return (0, u8::MAX) };
+    // In words, which no core has to extend.
+    let (mut first, mut second) = (i32::from(value), i32::from(i8::MIN));
+    // How many there are from the largest one on. In memory: a branch takes less than what the compiler would
+    // have all outputs do instead.
+    let mut left = outputs.len();
+    black_box(&mut left);
+    let mut rest = rest.iter();
+    while let Some(&value) = rest.next() {
+        let value = i32::from(value);
+        if value > second {
+            if value > first {
+                left = rest.len().wrapping_add(1);
+                (first, second) = (value, first);
+            } else {
+                second = value;
+            }
         }
     }
     let lead = if outputs.len() < 2 { u8::MAX } else { first.wrapping_sub(second) as u8 };
-    (class, lead)
+    (outputs.len().wrapping_sub(left), lead)
 }
 
 /// What outputs say, for a margin.
