@@ -105,6 +105,8 @@ mod report;
 #[cfg(feature = "training")]
 mod select;
 #[cfg(feature = "training")]
+mod sentinel;
+#[cfg(feature = "training")]
 mod summary;
 mod task;
 #[cfg(feature = "training")]
