@@ -12,6 +12,7 @@ use crate::graph::{InputPart, LeftOut};
 use crate::posterior::Prior;
 use crate::select::chance::Standing;
 use crate::select::{DecisionSummary, FrontSummary};
+use crate::sentinel::SentinelSummary;
 
 /// File name in a job's output folder.
 pub(crate) const SUMMARY_FILE: &str = "summary.json";
@@ -160,6 +161,9 @@ pub struct Summary {
     /// What the model is sure of, if the job promises something of that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionSummary>,
+    /// By what the device notices that the field has changed, if the job asks for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<SentinelSummary>,
     /// Channels that never change or are never read, and so aren't in the model, if there are some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<LeftOut>,
@@ -223,6 +227,7 @@ impl Summary {
             layers,
             chance: None,
             decision: None,
+            sentinel: None,
             left_out: None,
             input_part: None,
             front: None,
@@ -244,10 +249,26 @@ impl Summary {
 /// none, it is of another version, or of a model with another margin or length.
 pub(crate) fn read_decision(folder: &Path, model: &[u8]) -> Option<DecisionSummary> {
     let margin = Header::read(model)?.margin;
+    let summary = read_of(folder, model)?;
+    summary.decision.filter(|decision| decision.margin == Some(margin))
+}
+
+/// What the summary of a folder says of the sentinel of a model with these bytes, whose threshold is so many
+/// bits; `None` as of [`read_decision`].
+pub(crate) fn read_sentinel(
+    folder: &Path,
+    model: &[u8],
+    threshold_bits: f64,
+) -> Option<SentinelSummary> {
+    let summary = read_of(folder, model)?;
+    summary.sentinel.filter(|sentinel| sentinel.threshold_bits == threshold_bits)
+}
+
+/// The summary of a folder, if it is of a model with as many bytes.
+fn read_of(folder: &Path, model: &[u8]) -> Option<Summary> {
     let bytes = files::read(&folder.join(SUMMARY_FILE), MAX_SUMMARY_BYTES).ok()?;
     let summary: Summary = serde_json::from_slice(&bytes).ok()?;
-    let same_length = summary.compressed.file_bytes == model.len() as u64;
-    summary.decision.filter(|decision| same_length && decision.margin == Some(margin))
+    (summary.compressed.file_bytes == model.len() as u64).then_some(summary)
 }
 
 /// `before / after`, 0 where there is nothing after.

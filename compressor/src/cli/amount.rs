@@ -44,6 +44,18 @@ pub(super) fn inner_percent(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "give a number above 0 and below 100".to_owned())
 }
 
+/// A sentinel's tolerance as jobs may ask for it, in percent.
+pub(super) fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=20.0).contains(number));
+    number.ok_or_else(|| "give a number from 0 to 20".to_owned())
+}
+
+/// A probability above 0.
+pub(super) fn chance(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|&number| 0.0 < number && number <= 1.0);
+    number.ok_or_else(|| "give a number above 0 and at most 1".to_owned())
+}
+
 /// A confidence as jobs may ask for it.
 pub(super) fn confidence(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number| (0.5..=0.9999).contains(number));
@@ -92,7 +104,8 @@ mod tests {
         for text in ["nan", "inf", "-inf", "-5", "1e999", "", "few"] {
             assert!(percent(text).is_err() && points(text).is_err(), "{text}");
         }
-        assert!(percent("100.1").is_err());
+        assert!(percent("100.1").is_err() && tolerance("20.1").is_err() && chance("0").is_err());
+        assert_eq!((tolerance("0"), chance("1")), (Ok(0.0), Ok(1.0)));
         for text in ["0", "-1", "1.5", "", "99999999999999999999"] {
             assert!(at_least_one(text).is_err(), "{text}");
         }

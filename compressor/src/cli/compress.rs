@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::output::{Context, quoted};
-use super::{amount, comparison, front, left_out, margin};
+use super::{amount, comparison, front, left_out, margin, sentinel};
 use crate::cost::Core;
 use crate::device::DeviceName;
 use crate::error::{CliError, Error};
@@ -49,7 +49,7 @@ compressed{} with count, from, and unpacked{} with count and weights_ram_bytes),
 (channels, of_channels, products, of_products, layers[]) where some are known beforehand, input_part{} (rows,
 columns, of) where it reads a part of its image, decision{} (margin,
 accepted_error_percent, confidence, held_out{}, test{}, method) where something is promised of what the
-model is sure of, and with a front
+model is sure of, sentinel{} (as of `bitsback sentinel`) where there is one, and with a front
 front{}: points[], chosen, met, why, confidence, confidence_of_each, test.")]
 pub(crate) struct Compress {
     /// The job file
@@ -173,12 +173,16 @@ fn text(summary: &Summary, out: &Path) -> String {
         format!("\ndecision  {}{test}\n", margin::sentence(decision))
     });
     let decision = decision.unwrap_or_default();
+    let watched = summary.sentinel.as_ref().map_or_else(String::new, |watched| {
+        let (sentence, expected) = (sentinel::sentence(watched), sentinel::expected(watched));
+        format!("\nsentinel  {sentence}\n          {expected}\n")
+    });
     let known = summary.left_out.as_ref().and_then(left_out::line);
     let known = known.map_or_else(String::new, |line| format!("\n{line}"));
     let part = summary.input_part.map(|part| format!("\nIt reads {part} of its input."));
     let part = part.unwrap_or_default();
     format!(
-        "{}{part}{known}{decision}{front}\nmodel   {}\nreport  {}",
+        "{}{part}{known}{decision}{watched}{front}\nmodel   {}\nreport  {}",
         comparison::table(summary),
         quoted(&out.join(pipeline::MODEL_FILE).display().to_string()),
         quoted(&out.join(REPORT_FILE).display().to_string())

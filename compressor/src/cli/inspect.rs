@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::output::Context;
 use super::table::{self, Align};
+use super::watching::Watching;
 use super::{amount, margin, model_file, storing};
 use crate::compile::coding::StoredWeights;
 use crate::cost::prediction::advice::Misfit;
@@ -44,6 +45,8 @@ weights_ram_bytes (for weights that are unpacked once), macs, target, instructio
 (count, weights_ram_bytes: the same with that RAM or --weights-ram; null where nothing is packed), layout_note
 (null where weights lie as the target takes them fastest), features (of the runtime), sections, input, output,
 margin (0 for a model that is always sure), decision (what its job promised of that, or null),
+sentinel{} (bytes, bets, threshold_bits, tolerance_percent, decimate, answers, inputs, classes, and what its
+job promised and expects; null without one),
 layers[] with name, op, bits, shape (of the output), instructions, unpacked_instructions, and more.")]
 pub(crate) struct Inspect {
     /// The model file
@@ -89,6 +92,8 @@ struct Contents {
     margin: u8,
     /// What the job that chose the margin promised of it; null without that job's summary.
     decision: Option<DecisionSummary>,
+    /// By what its device notices that the field has changed; null without one.
+    sentinel: Option<Watching>,
     layers: Vec<Layer>,
 }
 
@@ -150,6 +155,7 @@ impl Inspect {
         let mut contents = contents(self, &model, bytes.len() as u64);
         let folder = self.model.parent().unwrap_or(Path::new(""));
         contents.decision = summary::read_decision(folder, &bytes);
+        contents.sentinel = Watching::read(&self.model, &model, &bytes)?;
         describe(&mut contents.layers, &ledger::read_bits(folder).unwrap_or_default());
         context.result(&text(&contents), &contents)
     }
@@ -204,6 +210,7 @@ fn contents(asked: &Inspect, model: &Model<'_>, file_bytes: u64) -> Contents {
         classes: model_file::class_names(model),
         margin: model.margin(),
         decision: None,
+        sentinel: None,
         layers,
     }
 }
@@ -354,7 +361,7 @@ fn text(contents: &Contents) -> String {
             _ => "takes its own int8 values",
         },
         end(&contents.output),
-        decides(contents),
+        decides(contents) + &contents.sentinel.as_ref().map_or_else(String::new, Watching::text),
         thousands(contents.file_bytes),
         thousands(weights),
         thousands(contents.float_bytes),

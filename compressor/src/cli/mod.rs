@@ -33,11 +33,13 @@ mod package;
 mod quantize;
 mod run;
 mod scaling;
+mod sentinel;
 mod source;
 mod storing;
 mod supported_ops;
 mod table;
 mod verify;
+mod watching;
 
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,6 +61,7 @@ Examples:
   bitsback import model.tflite -o model.bbk     bring a model of TensorFlow Lite
   bitsback quantize model.onnx --data data/mnist -o model.bbk
   bitsback margin model.bbk --data data/mnist --accepted-error 0.5 -o surer.bbk
+  bitsback sentinel model.bbk --data data/mnist -o watched.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
   bitsback package model.bbk --key fleet.key --version 2 -o update.bbkp    for devices in the field
 
@@ -111,6 +114,7 @@ pub(crate) enum Command {
     Import(import::Import),
     Quantize(quantize::Quantize),
     Margin(margin::Margin),
+    Sentinel(sentinel::Sentinel),
     Compare(compare::Compare),
     Export(export::Export),
     SupportedOps(supported_ops::SupportedOps),
@@ -163,6 +167,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Import(verb) => verb.run(context),
         Command::Quantize(verb) => verb.run(context),
         Command::Margin(verb) => verb.run(context),
+        Command::Sentinel(verb) => verb.run(context),
         Command::Compare(verb) => verb.run(context),
         Command::Export(verb) => verb.run(context),
         Command::SupportedOps(verb) => verb.run(context),

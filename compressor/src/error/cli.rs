@@ -7,6 +7,7 @@ use bitsback_runtime::format::ParseError;
 
 use super::Kind;
 use crate::import::ImportError;
+use crate::sentinel::SentinelError;
 
 /// A command that can't be carried out as it was given.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,14 @@ pub enum CliError {
         path: PathBuf,
         /// What is wrong, and where.
         source: ParseError,
+    },
+    /// A sentinel that can't be made of these data, or is none.
+    #[error("{}: {source}", path.display())]
+    Sentinel {
+        /// The data, or the model.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        source: Box<SentinelError>,
     },
     /// A model of another tool that can't be imported.
     #[error("{}: {source}", path.display())]
@@ -200,6 +209,7 @@ impl CliError {
             Self::OverBudget { .. } | Self::Unmet { .. } => Kind::Requirement,
             Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Unlabelled { .. } => Kind::Data,
             Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
+            Self::Sentinel { source, .. } => super::sentinel_kind(source),
             Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
         }
@@ -228,8 +238,8 @@ impl CliError {
             Self::Swapped { .. } => Some("change the order of the two"),
             Self::InputShape { .. } => Some("`bitsback inspect MODEL` shows the model's input"),
             Self::Answer { .. } => Some("run that command by hand; `bitsback doctor` may help"),
-            // Import errors say themselves what is supported.
-            Self::Import { .. } | Self::Signal(_) => None,
+            // These say themselves what is supported, or needed.
+            Self::Import { .. } | Self::Sentinel { .. } | Self::Signal(_) => None,
             Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
             Self::Unmet { .. } => Some("more bits or less tolerance; `bitsback compress` trains"),
             Self::Scaling { .. } => Some("`bitsback help quantize` has examples"),
@@ -252,6 +262,7 @@ impl CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sentinel::SeedError;
 
     #[test]
     fn kinds() {
@@ -267,6 +278,13 @@ mod tests {
             (
                 CliError::Import { path: path(), source: Box::new(ImportError::UnknownFormat) },
                 Kind::Model,
+            ),
+            (
+                CliError::Sentinel {
+                    path: path(),
+                    source: Box::new(SeedError::TooFew { found: 9 }.into()),
+                },
+                Kind::Unproven,
             ),
             (CliError::Mismatches { core: "cortex-m4", mismatches: 1, vectors: 2 }, Kind::Model),
             (CliError::Arena(ArenaTooSmall { needed: 2, given: 1 }), Kind::Internal),

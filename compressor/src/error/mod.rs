@@ -46,6 +46,7 @@ use crate::metrics::MetricsError;
 use crate::package::UpdateError;
 use crate::prune::PruneError;
 use crate::quantize::QuantizeError;
+use crate::sentinel::{SeedError, SentinelError};
 use crate::text::{json_printable, one_line};
 use crate::train::TrainError;
 use crate::verify::VerifyError;
@@ -216,6 +217,8 @@ errors! {
     };
     /// Export.
     Export(ExportError) => |_| Kind::Model;
+    /// Sentinels.
+    Sentinel(SentinelError) => sentinel_kind;
     /// Keys and update packages.
     Update(UpdateError) => update::kind;
     /// A model that isn't good enough.
@@ -257,6 +260,15 @@ fn data_kind(error: &DataError) -> Kind {
     match error {
         DataError::File(source) => file_kind(source, Kind::Data),
         _ => Kind::Data,
+    }
+}
+
+/// A promise that can't be made is a wish too many, or takes more examples.
+fn sentinel_kind(error: &SentinelError) -> Kind {
+    match error {
+        SentinelError::Seed(SeedError::TooFew { .. }) => Kind::Unproven,
+        SentinelError::Seed(SeedError::NothingToWatch) => Kind::Usage,
+        SentinelError::Parse(_) | SentinelError::Fault(_) => Kind::Model,
     }
 }
 

@@ -127,6 +127,7 @@ fn every_key_is_documented() {
         "golden",
         "requirements",
         "front",
+        "sentinel",
         "report",
     ];
     check("", fields::<Job>(), &sections);
@@ -147,6 +148,7 @@ fn every_key_is_documented() {
     check("golden", fields::<GoldenConfig>(), &[]);
     check("requirements", fields::<Requirements>(), &[]);
     check("front", fields::<FrontConfig>(), &[]);
+    check("sentinel", fields::<SentinelConfig>(), &[]);
     check("report", fields::<ReportConfig>(), &[]);
 }
 

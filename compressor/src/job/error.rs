@@ -221,7 +221,8 @@ pub enum JobError {
         /// The list's key.
         key: String,
     },
-    /// A promise about what the model is sure of, of a model that gives no scores.
+    /// A promise about what the model is sure of, or a sentinel by that alone, of a model that gives no
+    /// scores.
     #[error(
         "{place}: `{key}` compares the scores of classes, and `network.output = \"argmax\"` gives none: \
          set it to \"logits\" or \"softmax\""

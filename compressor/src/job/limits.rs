@@ -42,6 +42,9 @@ pub(super) const MAX_TEMPERATURES: usize = 8;
 /// Most inferences an hour: a thousand a second.
 pub(super) const MAX_PER_HOUR: f64 = 3.6e6;
 
+/// Most inferences that something is promised of: a thousand a second, for thirty years.
+pub(super) const MAX_INFERENCES: f64 = 1e12;
+
 /// Which numbers a key takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Limit {
@@ -176,6 +179,11 @@ pub(super) const LIMITS: &[(&str, Limit)] = &[
     ("requirements.milliseconds", Above(0.0, MAX_MILLISECONDS)),
     ("requirements.confidence", Closed(0.5, 0.9999)),
     ("requirements.hold_out", Open(0.0, 1.0)),
+    ("sentinel.tolerance_percent", Closed(0.0, 20.0)),
+    ("sentinel.confidence", Closed(0.5, 0.9999)),
+    ("sentinel.false_alarms", Above(0.0, 1.0)),
+    ("sentinel.inferences", Closed(1.0, MAX_INFERENCES)),
+    ("sentinel.decimate", Closed(1.0, 255.0)),
     ("front.temperatures[]", Above(0.0, 100.0)),
     ("front.points", Closed(1.0, MAX_POINTS)),
     ("front.gentlest", Above(0.0, 1.0)),

@@ -31,6 +31,7 @@ pub use crate::network::{LayerConfig, NetworkConfig, NetworkError, Output, Prese
 pub use crate::prune::{Order, PruneConfig};
 pub use crate::report::ReportConfig;
 pub use crate::select::{FrontConfig, Requirements};
+pub use crate::sentinel::{SentinelConfig, SentinelProfile};
 pub use crate::train::{
     AugmentConfig, Cost, FinetuneConfig, FromPosterior, LearningRates, PretrainConfig,
     QuantizeConfig, ShrinkConfig, VariationalConfig, WeightBits,
@@ -86,6 +87,8 @@ pub struct Job {
     pub requirements: Requirements,
     /// The points among which those choose.
     pub front: FrontConfig,
+    /// By what the device notices that the field has changed.
+    pub sentinel: SentinelConfig,
     /// What the report's figures are for.
     pub report: ReportConfig,
     /// Where the job was read; not part of what it is.
@@ -113,6 +116,7 @@ impl Default for Job {
             golden: GoldenConfig::default(),
             requirements: Requirements::default(),
             front: FrontConfig::default(),
+            sentinel: SentinelConfig::default(),
             report: ReportConfig::default(),
             origin: Origin::default(),
         }
@@ -368,11 +372,15 @@ impl Job {
         Ok(())
     }
 
-    /// Checks that there are scores where the model is to abstain by them.
+    /// Checks that there are scores where the model is to abstain by them, or nothing else is watched.
     fn check_scores(&self) -> Result<(), JobError> {
-        let wants = self.requirements.accepted_error_percent.is_some();
-        if wants && self.network.output == Output::Argmax {
-            let key = String::from("requirements.accepted_error_percent");
+        let abstains = self.requirements.accepted_error_percent.is_some();
+        let watches = self.sentinel.profile == SentinelProfile::Quiet;
+        let wants =
+            [("requirements.accepted_error_percent", abstains), ("sentinel.profile", watches)];
+        let wanted = wants.into_iter().find(|(_, wants)| *wants);
+        if let (Some((key, _)), Output::Argmax) = (wanted, self.network.output) {
+            let key = String::from(key);
             return Err(JobError::NoScores { place: self.place(&key), key });
         }
         Ok(())

@@ -75,6 +75,8 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let stage = input.run.progress.stage("integer model", 4);
     stage.set(0, "calibrating and choosing bit widths");
     let mut model = input.model()?;
+    // Before anything is judged, as it takes bytes; outputs stay as they are.
+    let watched = input.watch(&mut model)?;
     stage.set(1, "comparing with the dense network on validation");
     let verdict = Verdict::new(input, &model)?;
     let mut unmet = input.check(&model, &verdict)?;
@@ -98,6 +100,7 @@ pub(super) fn finish(input: &Input) -> Result<Outcome, Error> {
     let classes = &input.run.prepared.dataset.classes;
     summary.chance = Some(verdict.summary(classes));
     summary.decision = decided.map(|decided| decided.summary);
+    summary.sentinel = watched;
     for warning in verdict.warnings(classes) {
         input.run.progress.note(&format!("warning: {warning}"));
     }
@@ -252,7 +255,7 @@ impl Input<'_> {
         let mut integers = lower(network, &Plan { rows, bias_tolerance, ..plan })?;
         compile::append_head(&mut integers, self.head());
         let options = CompileOptions {
-            size: Some(self.job.size),
+            size: Some(self.size()),
             core: self.job.target.core,
             weights_ram_bytes: self.job.target.weights_ram_bytes,
             ..CompileOptions::default()

@@ -13,6 +13,7 @@ mod finish;
 mod left_out;
 mod pareto_front;
 mod pretrained;
+mod sentinel;
 mod stages;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use crate::prune::PruneError;
 pub use crate::select::{
     Accepted, Check, DecisionSummary, FrontSummary, PointSummary, Shortage, Standing,
 };
+pub use crate::sentinel::{Delay, SeedError, SentinelError, SentinelSummary};
 pub use crate::summary::{ChanceSummary, Control, Figures, LayerSummary, ResultRow, Summary};
 pub use crate::train::TrainError;
 pub use pareto_front::FRONT_FOLDER;
@@ -135,7 +137,7 @@ impl Prepared {
             let of_each = confidence;
             return Err(PipelineError::TooFewExamples { shortage, confidence, of_each }.into());
         }
-        Ok(())
+        sentinel::check(job, self)
     }
 
     /// The examples that a front is judged by: those held out, if promises are made.

@@ -21,6 +21,7 @@ pub(super) fn warnings(job: &Job, structure: &Graph<()>, prepared: &Prepared) ->
     let mut all = few_steps(job, prepared.train.len());
     all.extend(coarse(job, prepared.judged().len()));
     all.extend(rare(prepared));
+    all.extend(super::sentinel::warning(job, prepared));
     let varies = spread(&prepared.train.inputs);
     if varies < LEAST_SPREAD && !job.network.is_given() {
         all.push(format!(

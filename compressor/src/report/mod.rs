@@ -18,6 +18,7 @@ mod latency;
 pub(crate) mod number;
 mod page;
 mod rules;
+pub(crate) mod sentinel;
 mod tables;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::html::{self, esc};
 use super::number::{duration, thousands};
 use super::{
     Report, cards, communication, curves, decision, energy, front, histogram, latency, measure,
-    prior_name, rules, tables,
+    prior_name, rules, sentinel, tables,
 };
 
 /// Style, inline.
@@ -32,6 +32,7 @@ pub(super) fn render(report: &Report) -> String {
     page += &cards::cards(&report.summary, &report.latencies);
     page += &front::section(report.summary.front.as_ref());
     page += &decision::section(report.summary.decision.as_ref());
+    page += &sentinel::section(report.summary.sentinel.as_ref());
     page += &energy::section(report.summary.instructions.as_ref(), &report.config);
     page += &communication::section(&report.summary.dense, &report.summary.compressed);
     page += &curves::section(&report.curves);

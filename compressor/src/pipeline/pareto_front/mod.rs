@@ -171,7 +171,8 @@ impl Tracer<'_> {
             metrics: &[],
             front: None,
         };
-        let model = input.model()?;
+        let mut model = input.model()?;
+        input.watch(&mut model)?;
         files::write_atomic(&folder.join(MODEL_FILE), &model.bytes)?;
         model.ledger(&trained).write_csv(&folder)?;
         let measured = self.measure(&job, &trained, &model, &folder)?;
