@@ -77,6 +77,8 @@ mod device;
 mod error;
 pub mod export;
 mod files;
+#[cfg(feature = "training")]
+mod fleet;
 pub mod golden;
 pub mod graph;
 pub mod import;
@@ -127,6 +129,7 @@ pub mod internals {
         cli::{check, main},
         compile::widths::{at_width, choose, raise_until},
         ledger::BitRecord,
+        sentinel::attach::watched,
         train::batch::{Examples, Material},
         train::costs::Target,
         train::initialize::{deterministic as initial_network, posterior as initial_posterior},

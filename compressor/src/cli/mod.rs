@@ -38,6 +38,7 @@ mod source;
 mod storing;
 mod supported_ops;
 mod table;
+mod telemetry;
 mod verify;
 mod watching;
 
@@ -64,6 +65,7 @@ Examples:
   bitsback sentinel model.bbk --data data/mnist -o watched.bbk
   bitsback certify out/lenet-5/model.bbk --flash 64K --ram 16K
   bitsback package model.bbk --key fleet.key --version 2 -o update.bbkp    for devices in the field
+  bitsback telemetry model.bbk records/    what they report
 
 Exit codes: 0 done, 2 usage or job file, 3 data, 4 model, 5 a requirement or budget isn't met, or
 the network is no better than chance, 6 too few validation examples to say so, 70 a defect of
@@ -122,6 +124,7 @@ pub(crate) enum Command {
     Keygen(keygen::Keygen),
     Package(package::Package),
     Verify(verify::Verify),
+    Telemetry(telemetry::Telemetry),
     Doctor(doctor::Doctor),
 }
 
@@ -175,6 +178,7 @@ fn run(command: &Command, context: &Context) -> Result<(), Error> {
         Command::Keygen(verb) => verb.run(context),
         Command::Package(verb) => verb.run(context),
         Command::Verify(verb) => verb.run(context),
+        Command::Telemetry(verb) => verb.run(context),
         Command::Doctor(verb) => verb.run(context),
     }
 }

@@ -142,6 +142,26 @@ pub enum CliError {
         /// What isn't met, and by how much.
         reason: String,
     },
+    /// A model without a sentinel, or with one that can't be used, where one is needed.
+    #[error("{}: no sentinel to go by: {reason}", path.display())]
+    NoSentinel {
+        /// The model.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// No record of a model among all that was read.
+    #[error("there is no usable record of model {model}, the one that was given")]
+    NoRecords {
+        /// Its id.
+        model: String,
+    },
+    /// The field, as devices report it, differs from the reference.
+    #[error("{reason}")]
+    Drifted {
+        /// Where.
+        reason: String,
+    },
     /// The scaling of inputs makes no sense.
     #[error("{reason}")]
     Scaling {
@@ -206,9 +226,17 @@ impl CliError {
             | Self::Swapped { .. }
             | Self::NoCheckout
             | Self::NotCheckout { .. } => Kind::Usage,
-            Self::OverBudget { .. } | Self::Unmet { .. } => Kind::Requirement,
-            Self::InputShape { .. } | Self::NotInt8 { .. } | Self::Unlabelled { .. } => Kind::Data,
-            Self::Model { .. } | Self::Import { .. } | Self::Mismatches { .. } => Kind::Model,
+            Self::OverBudget { .. } | Self::Unmet { .. } | Self::Drifted { .. } => {
+                Kind::Requirement
+            }
+            Self::InputShape { .. }
+            | Self::NotInt8 { .. }
+            | Self::Unlabelled { .. }
+            | Self::NoRecords { .. } => Kind::Data,
+            Self::Model { .. }
+            | Self::Import { .. }
+            | Self::Mismatches { .. }
+            | Self::NoSentinel { .. } => Kind::Model,
             Self::Sentinel { source, .. } => super::sentinel_kind(source),
             Self::Answer { .. } | Self::Signal(_) | Self::Tools { .. } => Kind::Io,
             Self::Json(_) | Self::Arena(_) | Self::Panicked => Kind::Internal,
@@ -242,6 +270,11 @@ impl CliError {
             Self::Import { .. } | Self::Sentinel { .. } | Self::Signal(_) => None,
             Self::OverBudget { .. } => Some("`bitsback certify --per-layer` shows where it goes"),
             Self::Unmet { .. } => Some("more bits or less tolerance; `bitsback compress` trains"),
+            Self::Drifted { .. } => Some("docs/field.md says what each bet means, and what to do"),
+            Self::NoSentinel { .. } => Some("give the very file that the devices run"),
+            Self::NoRecords { .. } => {
+                Some("a record is 58 bytes; give the model that the devices run")
+            }
             Self::Scaling { .. } => Some("`bitsback help quantize` has examples"),
             Self::Certificate { .. } => Some("`bitsback help certify` has examples"),
             Self::Tools { .. } => Some("`bitsback doctor` shows what is there"),
@@ -303,6 +336,9 @@ mod tests {
             (CliError::Certificate { reason: "r".into() }, Kind::Usage),
             (CliError::Scaling { reason: "r".into() }, Kind::Usage),
             (CliError::Unmet { reason: "r".into() }, Kind::Requirement),
+            (CliError::Drifted { reason: "r".into() }, Kind::Requirement),
+            (CliError::NoSentinel { path: path(), reason: "r".into() }, Kind::Model),
+            (CliError::NoRecords { model: "m".into() }, Kind::Data),
             (CliError::Tools { reason: "r".into() }, Kind::Io),
             (CliError::NoCheckout, Kind::Usage),
             (CliError::Panicked, Kind::Internal),

@@ -64,12 +64,34 @@ pub(crate) fn attach<E: From<SentinelError>>(
     let section = seeded.draft.to_bytes().map_err(SentinelError::Fault)?;
     let of = Changed { model: &model, form, draft: &seeded.draft, examples };
     let delays = of.delays(&seen, |inputs| run(&model, inputs))?;
-    let mut watched = bytes.clone();
-    set_sentinel(&mut watched, &section);
-    let read = Model::parse(&watched).map_err(SentinelError::from)?;
-    Sentinel::new(&read).map_err(SentinelError::Fault)?;
-    *bytes = watched;
+    *bytes = with_section(bytes, &section)?;
     Ok(SentinelSummary::new(config, &seeded, section.len(), delays))
+}
+
+/// A model's bytes with a sentinel by its own inferences on a reference: quantised inputs and outputs, one after
+/// the other. For benchmarks, which want no prediction.
+///
+/// # Errors
+/// [`SentinelError`].
+pub fn watched(
+    bytes: &[u8],
+    inputs: &[i8],
+    outputs: &[i8],
+    config: &SentinelConfig,
+) -> Result<Vec<u8>, SentinelError> {
+    let model = Model::parse(bytes)?;
+    let form = form(&model, &Examples { inputs, labels: &[], classes: 0, values: false });
+    let seeded = seed(&form, &form.see(inputs, outputs), config)?;
+    with_section(bytes, &seeded.draft.to_bytes().map_err(SentinelError::Fault)?)
+}
+
+/// The bytes with a section, as a device takes them.
+fn with_section(bytes: &[u8], section: &[u8]) -> Result<Vec<u8>, SentinelError> {
+    let mut watched = bytes.to_vec();
+    set_sentinel(&mut watched, section);
+    let read = Model::parse(&watched)?;
+    Sentinel::new(&read).map_err(SentinelError::Fault)?;
+    Ok(watched)
 }
 
 /// What a model's inputs and outputs are.
