@@ -18,9 +18,14 @@ extern const uint8_t model_end[];
 extern const uint8_t unsure[];
 extern const uint8_t unsure_end[];
 
+/* And with a sentinel: `bitsback sentinel` wrote what to expect of the field. */
+extern const uint8_t watched[];
+extern const uint8_t watched_end[];
+
 /* As `bitsback inspect` says; bitsback_load refuses an arena that is too short. */
 static int8_t arena[1024];
 static Bitsback net;
+static BitsbackWatch watch;
 
 /* RAM for weights that are unpacked once; shorter ones hold some of them. */
 static uint8_t weights[8192];
@@ -161,6 +166,80 @@ static int doubts(void)
     return 0;
 }
 
+/* Runs the model on an input, and lets the sentinel know; BITSBACK_STATUS_ALARM is its answer. */
+static BitsbackStatus watched_run(const uint8_t *pixels, size_t len)
+{
+    BitsbackStatus status = bitsback_watch_input_bytes(&watch, &net, pixels, len);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_run(&net);
+    return status == BITSBACK_STATUS_OK ? bitsback_watch_feed(&watch, &net) : status;
+}
+
+/* Runs the model on inputs without light until the sentinel says that something has changed. */
+static int darkness(const char *when)
+{
+    static const uint8_t dark[sizeof digits[0]];
+    unsigned count = 0;
+    BitsbackStatus status = BITSBACK_STATUS_OK;
+    while (status == BITSBACK_STATUS_OK && count < 100) {
+        status = watched_run(dark, sizeof dark);
+        count++;
+    }
+    if (status != BITSBACK_STATUS_ALARM)
+        return failed("an alarm", status);
+    const char *name = NULL;
+    size_t name_len = 0, class_index = 0;
+    uint16_t evidence = 0;
+    status = bitsback_watch_alarm(&watch, &name, &name_len, &class_index, &evidence);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("the alarm's cause", status);
+    printf("%s: %.*s after %u dark inputs, %u bits\n", when, (int)name_len, name, count,
+           (unsigned)(evidence / 16));
+    return 0;
+}
+
+/* A field that changes: the sentinel notices, sooner in a trial, and reports home. */
+static int change(void)
+{
+    BitsbackStatus status =
+        bitsback_load(&net, watched, (size_t)(watched_end - watched), arena, sizeof arena);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_watch_start(&watch, &net);
+    for (size_t i = 0; i < sizeof digits / sizeof digits[0] && status == BITSBACK_STATUS_OK; i++)
+        status = watched_run(digits[i], sizeof digits[i]);
+    /* The same in two steps, for inputs that weren't bytes. */
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_set_input_bytes(&net, digits[0], sizeof digits[0]);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_watch_look(&watch, &net);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_run(&net);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_watch_feed(&watch, &net);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a sentinel", status);
+    if (darkness("changed") != 0)
+        return 1;
+    uint8_t record[BITSBACK_RECORD_LEN];
+    status = bitsback_watch_record(&watch, &net, 1, record);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_watch_reset(&watch);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a record", status);
+    printf("a record of %u bytes, of %u inputs\n", (unsigned)sizeof record,
+           record[7] + 256u * (record[8] & 15u));
+
+    status = bitsback_watch_trial(&watch, &net, 10);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a trial", status);
+    if (darkness("on trial") != 0)
+        return 1;
+    status = bitsback_watch_reset(&watch);
+    if (status == BITSBACK_STATUS_OK)
+        status = bitsback_watch_settle(&watch);
+    return status == BITSBACK_STATUS_OK ? 0 : failed("the trial's end", status);
+}
+
 /* A device that can't wait: models that take more steps are refused. */
 static int hurry(size_t model_len)
 {
@@ -204,7 +283,7 @@ int main(void)
         return failed("load", status);
     if (classify() != 0 || inputs() != 0 || outputs() != 0 || unpacked() != 0)
         return 1;
-    if (doubts() != 0 || hurry(model_len) != 0)
+    if (doubts() != 0 || change() != 0 || hurry(model_len) != 0)
         return 1;
     return damage(model_len);
 }

@@ -17,6 +17,10 @@ extern "C" const uint8_t model_end[];
 extern "C" const uint8_t unsure[];
 extern "C" const uint8_t unsure_end[];
 
+/* And with a sentinel: `bitsback sentinel` wrote what to expect of the field. */
+extern "C" const uint8_t watched[];
+extern "C" const uint8_t watched_end[];
+
 namespace {
 
 /* A run of values. */
@@ -99,8 +103,52 @@ public:
         return bitsback_class_name(&net_, class_index, &text.data, &text.len);
     }
 
+    BitsbackStatus watch()
+    {
+        return bitsback_watch_start(&watch_, &net_);
+    }
+    BitsbackStatus watch_trial(uint8_t log2_inferences)
+    {
+        return bitsback_watch_trial(&watch_, &net_, log2_inferences);
+    }
+    BitsbackStatus watched_run(Span<const uint8_t> raw)
+    {
+        const BitsbackStatus status =
+            bitsback_watch_input_bytes(&watch_, &net_, raw.data, raw.len);
+        return status == BITSBACK_STATUS_OK ? run_and_feed() : status;
+    }
+    /* On the input that is set. */
+    BitsbackStatus watched_run()
+    {
+        const BitsbackStatus status = bitsback_watch_look(&watch_, &net_);
+        return status == BITSBACK_STATUS_OK ? run_and_feed() : status;
+    }
+    BitsbackStatus alarm(Span<const char> &name, size_t &class_index, uint16_t &evidence)
+    {
+        return bitsback_watch_alarm(&watch_, &name.data, &name.len, &class_index, &evidence);
+    }
+    BitsbackStatus record(uint16_t window, uint8_t (&bytes)[BITSBACK_RECORD_LEN])
+    {
+        return bitsback_watch_record(&watch_, &net_, window, bytes);
+    }
+    BitsbackStatus forget_alarm()
+    {
+        return bitsback_watch_reset(&watch_);
+    }
+    BitsbackStatus settle()
+    {
+        return bitsback_watch_settle(&watch_);
+    }
+
 private:
+    BitsbackStatus run_and_feed()
+    {
+        const BitsbackStatus status = bitsback_run(&net_);
+        return status == BITSBACK_STATUS_OK ? bitsback_watch_feed(&watch_, &net_) : status;
+    }
+
     Bitsback net_{};
+    BitsbackWatch watch_{};
     int8_t arena_[ArenaLen]{};
 };
 
@@ -219,6 +267,64 @@ int doubts(Span<const uint8_t> bytes)
     return 0;
 }
 
+int darkness(const char *when)
+{
+    static const uint8_t dark[sizeof digits[0]] = {};
+    unsigned count = 0;
+    BitsbackStatus status = BITSBACK_STATUS_OK;
+    while (status == BITSBACK_STATUS_OK && count < 100) {
+        status = net.watched_run(Span<const uint8_t>{dark, sizeof dark});
+        count++;
+    }
+    if (status != BITSBACK_STATUS_ALARM)
+        return failed("an alarm", status);
+    Span<const char> name = {nullptr, 0};
+    size_t class_index = 0;
+    uint16_t evidence = 0;
+    status = net.alarm(name, class_index, evidence);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("the alarm's cause", status);
+    printf("%s: %.*s after %u dark inputs, %u bits\n", when, static_cast<int>(name.len), name.data,
+           count, static_cast<unsigned>(evidence / 16));
+    return 0;
+}
+
+int change(Span<const uint8_t> bytes)
+{
+    BitsbackStatus status = net.load(bytes);
+    if (status == BITSBACK_STATUS_OK)
+        status = net.watch();
+    for (const auto &digit : digits)
+        if (status == BITSBACK_STATUS_OK)
+            status = net.watched_run(Span<const uint8_t>{digit, sizeof digit});
+    if (status == BITSBACK_STATUS_OK)
+        status = net.set(Span<const uint8_t>{digits[0], sizeof digits[0]});
+    if (status == BITSBACK_STATUS_OK)
+        status = net.watched_run();
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a sentinel", status);
+    if (darkness("changed") != 0)
+        return 1;
+    uint8_t record[BITSBACK_RECORD_LEN];
+    status = net.record(1, record);
+    if (status == BITSBACK_STATUS_OK)
+        status = net.forget_alarm();
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a record", status);
+    printf("a record of %u bytes, of %u inputs\n", static_cast<unsigned>(sizeof record),
+           record[7] + 256u * (record[8] & 15u));
+
+    status = net.watch_trial(10);
+    if (status != BITSBACK_STATUS_OK)
+        return failed("a trial", status);
+    if (darkness("on trial") != 0)
+        return 1;
+    status = net.forget_alarm();
+    if (status == BITSBACK_STATUS_OK)
+        status = net.settle();
+    return status == BITSBACK_STATUS_OK ? 0 : failed("the trial's end", status);
+}
+
 int hurry(Span<const uint8_t> bytes)
 {
     BitsbackStatus status = net.load_within(bytes, 1000);
@@ -259,7 +365,8 @@ int main()
     if (status != BITSBACK_STATUS_OK)
         return failed("load", status);
     const Span<const uint8_t> margin = {unsure, static_cast<size_t>(unsure_end - unsure)};
+    const Span<const uint8_t> sentinel = {watched, static_cast<size_t>(watched_end - watched)};
     const bool wrong = classify() != 0 || inputs() != 0 || outputs() != 0 || unpacked() != 0 ||
-                       doubts(margin) != 0 || hurry(bytes) != 0;
+                       doubts(margin) != 0 || change(sentinel) != 0 || hurry(bytes) != 0;
     return wrong ? 1 : damage(bytes);
 }

@@ -48,6 +48,7 @@ mod tests {
             mismatches: 0,
             instructions,
             decision_instructions: 0,
+            feed_instructions: 0,
             arena_bytes: 0,
             stack_bytes: 0,
             unpacked_instructions: 0,

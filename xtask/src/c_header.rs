@@ -22,7 +22,7 @@ pub(crate) fn generate(root: &Path) -> Result<String, XtaskError> {
     let wrong = |problem: String| XtaskError::Header { path: path(root), problem };
     let config = Config::from_file(folder.join("cbindgen.toml")).map_err(wrong)?;
     let mut builder = Builder::new().with_config(config);
-    for source in ["status.rs", "pointers.rs", "exports.rs"] {
+    for source in ["status.rs", "pointers.rs", "exports.rs", "watch.rs"] {
         builder = builder.with_src(folder.join("src").join(source));
     }
     let bindings = builder.generate().map_err(|error| wrong(error.to_string()))?;

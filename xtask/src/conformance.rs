@@ -28,6 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) instructions: u64,
     /// Mean instructions of what follows on a model with a margin: the decision; 0 without one.
     pub(crate) decision_instructions: u64,
+    /// Mean instructions of what a sentinel is fed; 0 without one.
+    pub(crate) feed_instructions: u64,
     pub(crate) arena_bytes: u64,
     pub(crate) stack_bytes: u64,
     /// Mean instructions with weights unpacked, into so many bytes.
@@ -53,6 +55,8 @@ pub(crate) struct Outcome {
     pub(crate) instructions: u64,
     /// Mean instructions of a decision, of a model with a margin.
     pub(crate) decision_instructions: u64,
+    /// Mean instructions of what a sentinel is fed, of a model with one.
+    pub(crate) feed_instructions: u64,
     pub(crate) arena_bytes: u64,
     pub(crate) stack_bytes: u64,
     /// Mean instructions with weights unpacked, into so many bytes: as many as they take, or the board has.
@@ -81,6 +85,7 @@ impl Outcome {
             mismatches: 0,
             instructions: 0,
             decision_instructions: 0,
+            feed_instructions: 0,
             arena_bytes: 0,
             stack_bytes: 0,
             unpacked_instructions: 0,
@@ -162,6 +167,7 @@ pub(crate) fn run(
         mismatches: verdict.mismatches,
         instructions: verdict.instructions,
         decision_instructions: verdict.decision_instructions,
+        feed_instructions: verdict.feed_instructions,
         arena_bytes: verdict.arena_bytes,
         stack_bytes: verdict.stack_bytes,
         unpacked_instructions: verdict.unpacked_instructions,
@@ -187,7 +193,7 @@ fn verdict(stdout: &str) -> Option<Verdict> {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"isa":"dsp","vectors":3,"files":8,"mismatches":1,"instructions":40,"decision_instructions":0,"arena_bytes":8,"stack_bytes":96,"unpacked_instructions":30,"weights_ram_bytes":9}"#;
+    const LINE: &str = r#"{"isa":"dsp","vectors":3,"files":8,"mismatches":1,"instructions":40,"decision_instructions":0,"feed_instructions":0,"arena_bytes":8,"stack_bytes":96,"unpacked_instructions":30,"weights_ram_bytes":9}"#;
 
     #[test]
     fn the_verdict_is_the_last_json_line() {

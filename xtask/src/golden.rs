@@ -3,12 +3,14 @@
 //! `inputs.i8` and `outputs.i8` hold vector after vector; `golden.json` says how long one is and
 //! which model they belong to (the checksum in the model's header; that the file
 //! has this checksum is for `Model::parse` to say, on the core itself). Of a model with a margin,
-//! `decisions.u16` holds for each vector the class, or 65,535 where the model isn't sure.
+//! `decisions.u16` holds for each vector the class, or 65,535 where the model isn't sure; of one with a
+//! sentinel, `evidence.u16` holds for each vector what every bet has gathered up to it, in sixteenths of a bit.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bitsback_runtime::writer::set_margin;
+use bitsback_runtime::sentinel::{Draft, Look, MAX_BETS, SECTION_MAGIC, Sentinel, Watch};
+use bitsback_runtime::writer::{set_margin, set_sentinel};
 use bitsback_runtime::{Header, Model};
 use serde::{Deserialize, Serialize};
 
@@ -22,12 +24,15 @@ const OUTPUTS_FILE: &str = "outputs.i8";
 const DECISIONS_FILE: &str = "decisions.u16";
 /// Bytes of a decision.
 const DECISION_LEN: usize = 2;
+const EVIDENCE_FILE: &str = "evidence.u16";
+/// Bytes of the evidence after a vector.
+const EVIDENCE_LEN: usize = 2 * MAX_BETS;
 const SUMMARY_FILE: &str = "golden.json";
 /// Where a job's output keeps its vectors, beside the model.
 const VECTORS_FOLDER: &str = "golden";
 
 /// A model with its vectors, checked for belonging together.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Golden {
     /// Its name: that of the model file, or for a `model.bbk` that of the folder.
     pub(crate) name: String,
@@ -36,6 +41,8 @@ pub(crate) struct Golden {
     outputs: Vec<u8>,
     /// Empty for a model without a margin.
     decisions: Vec<u8>,
+    /// Empty for a model without a sentinel.
+    evidence: Vec<u8>,
     summary: Summary,
 }
 
@@ -59,6 +66,7 @@ impl Golden {
             .map_err(|error| wrong(summary_path.clone(), error.to_string()))?;
         let file = files::read(model)?;
         let has_margin = header(model, &file)?.margin > 0;
+        let has_sentinel = file.ends_with(&SECTION_MAGIC);
         let golden = Self {
             name: name(model),
             model: file,
@@ -68,6 +76,10 @@ impl Golden {
                 true => files::read(&folder.join(DECISIONS_FILE))?,
                 false => Vec::new(),
             },
+            evidence: match has_sentinel {
+                true => files::read(&folder.join(EVIDENCE_FILE))?,
+                false => Vec::new(),
+            },
             summary,
         };
         let Summary { vectors, input_len, output_len, model_crc32 } = golden.summary;
@@ -75,8 +87,9 @@ impl Golden {
             (INPUTS_FILE, golden.inputs.len(), input_len),
             (OUTPUTS_FILE, golden.outputs.len(), output_len),
             (DECISIONS_FILE, golden.decisions.len(), if has_margin { DECISION_LEN } else { 0 }),
+            (EVIDENCE_FILE, golden.evidence.len(), if has_sentinel { EVIDENCE_LEN } else { 0 }),
         ] {
-            let is_empty = one == 0 && file != DECISIONS_FILE;
+            let is_empty = one == 0 && [INPUTS_FILE, OUTPUTS_FILE].contains(&file);
             if is_empty || vectors.checked_mul(one) != Some(length) {
                 let problem = format!("{length} bytes are not {vectors} vectors of {one}");
                 return Err(wrong(folder.join(file), problem));
@@ -103,6 +116,10 @@ impl Golden {
             let decisions = &self.decisions[..vectors * DECISION_LEN];
             files::write(&folder.join(DECISIONS_FILE), decisions)?;
         }
+        if !self.evidence.is_empty() {
+            let evidence = &self.evidence[..vectors * EVIDENCE_LEN];
+            files::write(&folder.join(EVIDENCE_FILE), evidence)?;
+        }
         write(folder, &self.model, inputs, outputs)
     }
 
@@ -120,9 +137,32 @@ impl Golden {
         };
         let rows = self.outputs.chunks_exact(self.summary.output_len.max(1));
         let decisions = rows.flat_map(decision).collect();
-        let (inputs, outputs) = (self.inputs.clone(), self.outputs.clone());
         let summary = Summary { model_crc32: model.header().crc, ..self.summary };
-        Ok(Self { name: self.name.clone(), model: bytes, inputs, outputs, decisions, summary })
+        Ok(Self { model: bytes, decisions, summary, ..self.clone() })
+    }
+
+    /// The same network with the sentinel of `other`, and what its bets gather.
+    pub(crate) fn with_sentinel(&self, other: &[u8]) -> Result<Self, XtaskError> {
+        let wrong =
+            |problem: String| XtaskError::Golden { path: self.name.clone().into(), problem };
+        let other = Model::<'_>::parse(other).map_err(|error| wrong(error.to_string()))?;
+        let theirs = Sentinel::new(&other).map_err(|fault| wrong(fault.to_string()))?;
+        let theirs = theirs.ok_or_else(|| wrong("the other file has no sentinel".to_owned()))?;
+        let section = Draft::of(&theirs).to_bytes();
+        let section = section.map_err(|fault| wrong(fault.to_string()))?;
+        let mut bytes = self.model.clone();
+        set_sentinel(&mut bytes, &section);
+        let model = Model::<'_>::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let signed = |bytes: &[u8]| bytes.iter().map(|&byte| byte as i8).collect::<Vec<_>>();
+        let (mut watch, mut evidence) = (Watch::new(), Vec::new());
+        let inputs = self.inputs.chunks_exact(self.summary.input_len.max(1));
+        let outputs = self.outputs.chunks_exact(self.summary.output_len.max(1));
+        for (input, output) in inputs.zip(outputs) {
+            let _ = watch.feed(&theirs, Look::of(&signed(input)), &signed(output));
+            evidence.extend(watch.all().iter().flat_map(|bet| bet.to_le_bytes()));
+        }
+        let summary = Summary { model_crc32: model.header().crc, ..self.summary };
+        Ok(Self { model: bytes, evidence, summary, ..self.clone() })
     }
 
     #[cfg(test)]
@@ -133,6 +173,11 @@ impl Golden {
     #[cfg(test)]
     pub(crate) fn decisions(&self) -> &[u8] {
         &self.decisions
+    }
+
+    #[cfg(test)]
+    pub(crate) fn evidence(&self) -> &[u8] {
+        &self.evidence
     }
 
     #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use bitsback_runtime::sentinel::Fault;
 use bitsback_runtime::{ArenaTooSmall, ParseError};
 use board::ModelSlotError;
 
@@ -15,6 +16,8 @@ pub enum Failure {
     Arena(ArenaTooSmall),
     /// The model file is damaged.
     Model(ParseError),
+    /// Its sentinel is of no use.
+    Sentinel(Fault),
     /// So many output bytes differ.
     Mismatches(u64),
 }
@@ -29,6 +32,7 @@ impl fmt::Display for Failure {
                 write!(f, "too large: {error}, which is what {} offers", board::CORE)
             }
             Self::Model(error) => write!(f, "model.bbk: {error}"),
+            Self::Sentinel(error) => write!(f, "model.bbk: {error}"),
             Self::Mismatches(count) => write!(f, "{count} output bytes differ"),
         }
     }
@@ -49,5 +53,11 @@ impl From<ArenaTooSmall> for Failure {
 impl From<ParseError> for Failure {
     fn from(error: ParseError) -> Self {
         Self::Model(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(error: Fault) -> Self {
+        Self::Sentinel(error)
     }
 }

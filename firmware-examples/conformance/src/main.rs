@@ -9,13 +9,14 @@
 //! word. A few vectors are compared with each, on an arena that begins elsewhere, too.
 //!
 //! What a model with a margin decides is compared with `decisions.u16`: for each vector the class, or
-//! 65,535 where it isn't sure.
+//! 65,535 where it isn't sure. What the bets of a model with a sentinel have gathered after each vector is
+//! compared with `evidence.u16`.
 //!
 //! A few are compared with weights unpacked, too: all of them, or as many as the board has room for, half
 //! of that, and none.
 //!
 //! The last line printed is JSON: vectors, files in the slot, mismatches (differing bytes), the mean
-//! instructions of an inference and of a decision, bytes of arena and of stack (the deepest of loading and inference), the
+//! instructions of an inference, of a decision and of what a sentinel is fed, bytes of arena and of stack (the deepest of loading and inference), the
 //! mean instructions with weights unpacked, and the bytes that these have.
 //! Exits with 0 only if every byte was equal.
 #![no_std]
@@ -23,6 +24,7 @@
 
 mod failure;
 mod vectors;
+mod watched;
 
 use core::hint::black_box;
 
@@ -73,6 +75,7 @@ fn run() -> Result<(), Failure> {
             println!("in file {files} of the slot, at {:p}", file.as_ptr());
         }
         mismatches += differing;
+        mismatches += watched::compare(&mut interpreter, most, &mut costs.feed)?;
         if files == 0 {
             mismatches += compare_unpacked(&model, arena, &mut costs)?;
         }
@@ -190,6 +193,8 @@ struct Costs {
     instructions: u64,
     /// Of decisions, as many as were timed.
     decision_instructions: u64,
+    /// Of what a sentinel is fed.
+    feed: watched::Feeds,
     stack_bytes: usize,
     /// Of an inference with weights unpacked.
     unpacked: u64,
@@ -234,12 +239,13 @@ impl Costs {
     fn print(&self, vectors: u64, files: usize, mismatches: u64, arena_bytes: usize) {
         let instructions = self.mean();
         let decision = self.mean_of(self.decision_instructions);
+        let feed = self.feed.mean();
         let stack_bytes = if self.incomplete { 0 } else { self.stack_bytes };
         let Self { unpacked, weights_ram_bytes, .. } = self;
         println!(
             "{{\"isa\":\"{ISA}\",\"vectors\":{vectors},\"files\":{files},\
              \"mismatches\":{mismatches},\"instructions\":{instructions},\
-             \"decision_instructions\":{decision},\"arena_bytes\":{arena_bytes},\
+             \"decision_instructions\":{decision},\"feed_instructions\":{feed},\"arena_bytes\":{arena_bytes},\
              \"stack_bytes\":{stack_bytes},\"unpacked_instructions\":{unpacked},\
              \"weights_ram_bytes\":{weights_ram_bytes}}}"
         );

@@ -37,6 +37,12 @@
 // without a change for its callers.
 #define BITSBACK_WORDS 32
 
+// Words of a BitsbackWatch, some of them for later versions.
+#define BITSBACK_WATCH_WORDS 36
+
+// Bytes of the record of a window.
+#define BITSBACK_RECORD_LEN 58
+
 // Done, or why not. The values never change their meaning; later versions may add some.
 enum BitsbackStatus
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -79,6 +85,12 @@ enum BitsbackStatus
   BITSBACK_STATUS_MODEL_STEPS = 15,
   // The model isn't sure: no output is as far above all others as its file's margin says.
   BITSBACK_STATUS_UNSURE = 16,
+  // The model's file has no sentinel.
+  BITSBACK_STATUS_NO_SENTINEL = 17,
+  // The model's sentinel is of no use: a bet in it isn't proved, or it is of another model.
+  BITSBACK_STATUS_SENTINEL_INVALID = 18,
+  // The sentinel is in alarm: the field doesn't look like the reference any more.
+  BITSBACK_STATUS_ALARM = 19,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -94,6 +106,13 @@ typedef struct {
   // The library's.
   uint64_t opaque[BITSBACK_WORDS];
 } Bitsback;
+
+// What the sentinel of a network keeps, in the caller's memory. Its inside is the library's business. Filled with
+// zeros it is valid, and not started.
+typedef struct {
+  // The library's.
+  uint64_t opaque[BITSBACK_WATCH_WORDS];
+} BitsbackWatch;
 
 #ifdef __cplusplus
 extern "C" {
@@ -231,6 +250,83 @@ BitsbackStatus bitsback_class_name(const Bitsback *network,
 
 // What a status means and what to do about it, as a sentence that ends with a zero.
 const char *bitsback_error_text(uint32_t status);
+
+// Starts the sentinel that is in a loaded network's file, without evidence. Every bet in it is proved again;
+// BITSBACK_STATUS_NO_SENTINEL if the file has none.
+//
+// The caller promises:
+// watch points to memory for a BitsbackWatch, network to a Bitsback that holds zeros or was given to
+// bitsback_load. The model must stay where it is and unchanged as long as the watch is used.
+BitsbackStatus bitsback_watch_start(BitsbackWatch *watch,
+                                    const Bitsback *network);
+
+// As bitsback_watch_start, for the trial of a new model of 2^log2_inferences inferences: every bet starts
+// with that much evidence, so that a model which is wrong from the first answer on is found sooner.
+// bitsback_watch_settle ends the trial.
+//
+// The caller promises:
+// As bitsback_watch_start.
+BitsbackStatus bitsback_watch_trial(BitsbackWatch *watch,
+                                    const Bitsback *network,
+                                    uint8_t log2_inferences);
+
+// Looks at the input of a network, which was just set: between bitsback_set_input (or one of its
+// kind) and bitsback_run.
+//
+// The caller promises:
+// As bitsback_watch_start, of a watch that holds zeros or was started with this network.
+BitsbackStatus bitsback_watch_look(BitsbackWatch *watch, const Bitsback *network);
+
+// As bitsback_set_input_bytes and bitsback_watch_look, in one pass over the bytes.
+//
+// The caller promises:
+// As bitsback_watch_look; bytes points to len bytes.
+BitsbackStatus bitsback_watch_input_bytes(BitsbackWatch *watch,
+                                          const Bitsback *network,
+                                          const uint8_t *bytes,
+                                          size_t len);
+
+// Takes the last run in: to be called once after each bitsback_run. BITSBACK_STATUS_ALARM from the first alarm
+// on, until bitsback_watch_reset.
+//
+// The caller promises:
+// As bitsback_watch_look.
+BitsbackStatus bitsback_watch_feed(BitsbackWatch *watch,
+                                   const Bitsback *network);
+
+// Why there is an alarm: what the bet with most evidence is on, in UTF-8 and not ended by a zero; its class,
+// if the name is class, else SIZE_MAX; and the evidence in sixteenths of a bit. Without an alarm the name
+// is empty, and the evidence is the highest of all bets.
+//
+// The caller promises:
+// watch as in bitsback_watch_look; the others point to what their types say.
+BitsbackStatus bitsback_watch_alarm(BitsbackWatch *watch,
+                                    const char **name,
+                                    size_t *name_len,
+                                    size_t *class_index,
+                                    uint16_t *evidence);
+
+// Forgets the alarm and all evidence, not what was counted.
+//
+// The caller promises:
+// As bitsback_watch_look.
+BitsbackStatus bitsback_watch_reset(BitsbackWatch *watch);
+
+// Ends a trial that went well: forgets all evidence. An alarm stays.
+//
+// The caller promises:
+// As bitsback_watch_look.
+BitsbackStatus bitsback_watch_settle(BitsbackWatch *watch);
+
+// Writes the record of what was counted, to be sent home, and starts counting anew. window is the device's
+// number of it. A record counts at most 4,095 inferences.
+//
+// The caller promises:
+// As bitsback_watch_look; record points to BITSBACK_RECORD_LEN bytes.
+BitsbackStatus bitsback_watch_record(BitsbackWatch *watch,
+                                     const Bitsback *network,
+                                     uint16_t window,
+                                     uint8_t *record);
 
 #ifdef __cplusplus
 }  // extern "C"

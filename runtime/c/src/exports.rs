@@ -293,7 +293,7 @@ type Interpreter<'r> = bitsback_runtime::Interpreter<'r, 'static, { crate::kinds
 ///
 /// # Safety
 /// As bitsback_set_input.
-unsafe fn set<T>(
+pub(crate) unsafe fn set<T>(
     network: *const Bitsback,
     data: *const T,
     len: usize,

@@ -7,7 +7,7 @@
 //! C promises less than Rust's types do, so each function checks what can be checked (null,
 //! alignment, lengths, overlaps, whether a model was loaded) and returns a [`BitsbackStatus`]; what
 //! remains, that pointers point to so many bytes, each function's `# Safety` says. All unsafe code
-//! is in `exports` (the functions), `pointers` (from C's pointers to slices) and `panicked`.
+//! is in `exports` and `watch` (the functions), `pointers` (from C's pointers to slices) and `panicked`.
 //!
 //! The library holds every operator, unless `BITSBACK_OP_KINDS` named those of one model when it
 //! was built (`cargo xtask c --model`).
@@ -22,7 +22,9 @@ mod kinds;
 mod panicked;
 mod pointers;
 mod status;
+mod watch;
 
 pub use exports::*;
 pub use pointers::{BITSBACK_MODEL_ALIGNMENT, BITSBACK_STEPS_MOST, BITSBACK_WORDS, Bitsback};
 pub use status::BitsbackStatus;
+pub use watch::*;

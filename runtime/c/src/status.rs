@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use bitsback_runtime::sentinel::Fault;
 use bitsback_runtime::{ArenaTooSmall, InputError, ParseError};
 
 /// Done, or why not. The values never change their meaning; later versions may add some.
@@ -44,11 +45,17 @@ pub enum BitsbackStatus {
     ModelSteps = 15,
     /// The model isn't sure: no output is as far above all others as its file's margin says.
     Unsure = 16,
+    /// The model's file has no sentinel.
+    NoSentinel = 17,
+    /// The model's sentinel is of no use: a bet in it isn't proved, or it is of another model.
+    SentinelInvalid = 18,
+    /// The sentinel is in alarm: the field doesn't look like the reference any more.
+    Alarm = 19,
 }
 
 impl BitsbackStatus {
     /// Every status, in the order of their numbers.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Ok,
         Self::Null,
         Self::Misaligned,
@@ -66,6 +73,9 @@ impl BitsbackStatus {
         Self::ModelOperators,
         Self::ModelSteps,
         Self::Unsure,
+        Self::NoSentinel,
+        Self::SentinelInvalid,
+        Self::Alarm,
     ];
 
     /// The status with this number.
@@ -93,6 +103,9 @@ impl BitsbackStatus {
             Self::ModelOperators => c"this library was built without operators of the model",
             Self::ModelSteps => c"one inference would take more steps than are allowed",
             Self::Unsure => c"the model isn't sure: no output is far enough above all others",
+            Self::NoSentinel => c"the model's file has no sentinel: `bitsback sentinel` adds one",
+            Self::SentinelInvalid => c"the model's sentinel is not proved, or of another model",
+            Self::Alarm => c"the field doesn't look like the sentinel's reference any more",
         }
     }
 
@@ -133,6 +146,12 @@ impl From<InputError> for BitsbackStatus {
             InputError::Length { .. } => Self::InputLength,
             InputError::NotBytes => Self::InputNotBytes,
         }
+    }
+}
+
+impl From<Fault> for BitsbackStatus {
+    fn from(_: Fault) -> Self {
+        Self::SentinelInvalid
     }
 }
 

@@ -21,6 +21,8 @@ const EXAMPLE: &str = "firmware-examples/c";
 const MODEL: &str = "tests/golden/digits/model.bbk";
 /// The same with a margin.
 const UNSURE: &str = "tests/golden/unsure/model.bbk";
+/// The same with a sentinel.
+const WATCHED: &str = "tests/golden/watched/model.bbk";
 const DOCUMENT: &str = "docs/from-c.md";
 const GCC: &str = "arm-none-eabi-gcc";
 const GPP: &str = "arm-none-eabi-g++";
@@ -201,6 +203,7 @@ fn link(root: &Path, object: &Path, library: &Path, elf: &Path) -> Result<(), Xt
         .arg("-Wl,--gc-sections,--no-warn-rwx-segments,-z,noexecstack")
         .arg(format!("-DMODEL=\"{}\"", root.join(MODEL).display()))
         .arg(format!("-DUNSURE=\"{}\"", root.join(UNSURE).display()))
+        .arg(format!("-DWATCHED=\"{}\"", root.join(WATCHED).display()))
         .args(["-T", "mps2-an386.ld", "start.c", "model.S"])
         .args([object, library])
         .arg("-o")

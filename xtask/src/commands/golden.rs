@@ -6,12 +6,15 @@ use std::process::Command;
 
 use crate::error::XtaskError;
 use crate::golden::{Golden, MODEL_FILE};
-use crate::{paths, process, synthetic};
+use crate::{files, paths, process, synthetic};
 
 /// The committed model of a job.
 const JOB: &str = "digits";
 /// The same with a margin, which some of its vectors don't reach.
 const UNSURE: (&str, u8) = ("unsure", 40);
+
+/// The same with a sentinel, whose section `bitsback sentinel` made; vectors follow from it.
+const WATCHED: &str = "watched";
 
 /// Vectors that are committed of a job's model: enough to meet every class several times.
 const COMMITTED_VECTORS: usize = 64;
@@ -19,7 +22,7 @@ const COMMITTED_VECTORS: usize = 64;
 /// Write golden models in tests/golden anew.
 ///
 /// Without arguments: the synthetic ones, which use every operator and every weight width, the
-/// committed job's model with a margin, and the
+/// committed job's model with a margin and with a sentinel, and the
 /// ones that the compressor lowers (its test `golden` writes them; --synthetic leaves them out).
 /// With --from: the model of a finished job (its model.bbk and golden/), for example
 ///
@@ -48,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let Some(from) = &args.from else {
         synthetic::write(&place)?;
         unsure(&place)?.write(&folder(&place, UNSURE.0)?, None)?;
+        watched(&place)?.write(&folder(&place, WATCHED)?, None)?;
         println!("wrote the synthetic models in {}", place.display());
         return if args.synthetic { Ok(()) } else { bless_lowered(&root) };
     };
@@ -62,6 +66,13 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
 fn unsure(place: &Path) -> Result<Golden, XtaskError> {
     let folder = place.join(JOB);
     Golden::read(&folder.join(MODEL_FILE), &folder)?.with_margin(UNSURE.1)
+}
+
+/// The committed job's model with the sentinel that it is committed with.
+fn watched(place: &Path) -> Result<Golden, XtaskError> {
+    let folder = place.join(JOB);
+    let sentinel = files::read(&place.join(WATCHED).join(MODEL_FILE))?;
+    Golden::read(&folder.join(MODEL_FILE), &folder)?.with_sentinel(&sentinel)
 }
 
 /// A folder in `place`.
@@ -104,5 +115,19 @@ mod tests {
         // Both decisions occur.
         let unsure = expected.decisions().chunks(2).filter(|d| *d == [255, 255]).count();
         assert!((5..60).contains(&unsure), "{unsure}");
+    }
+
+    #[test]
+    fn the_model_with_a_sentinel_is_the_committed_one() {
+        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+        let folder = place.join(WATCHED);
+        let committed = Golden::read(&folder.join(MODEL_FILE), &folder).unwrap();
+        let expected = watched(&place).unwrap();
+        let advice = "`cargo xtask golden` writes it anew";
+        assert!(committed.model == expected.model, "{advice}");
+        assert!(committed.outputs() == expected.outputs(), "{advice}");
+        assert!(committed.evidence() == expected.evidence(), "{advice}");
+        let gathered = expected.evidence().iter().filter(|&&byte| byte > 0).count();
+        assert!(gathered > 100, "{gathered}");
     }
 }
