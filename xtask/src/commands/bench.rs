@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: what a model costs on a core or on this machine, what training costs here, what
 //! becomes of networks that come from elsewhere, what the storage of weights costs, how well that is
-//! predicted, and whether promises about what a model is sure of are kept.
+//! predicted, and whether promises about what a model is sure of, and about sentinels, are kept.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,7 @@ use bitsback_runtime::Model;
 use bitsback_runtime::format::Layout;
 use serde::Serialize;
 
-use super::{cost, decision, host, pytorch, storage, training};
+use super::{cost, decision, host, pytorch, sentinel, storage, training};
 use crate::boards::{self, Board};
 use crate::certificate::thousands;
 use crate::error::XtaskError;
@@ -22,7 +22,8 @@ use crate::peers::{self, Peer};
 use crate::synthetic::shapes::{self, SHAPES};
 
 /// Measure inference on microcontrollers or on this machine, training here, networks from PyTorch, the
-/// storage of imported weights, predictions of instructions, or promises about what a model is sure of.
+/// storage of imported weights, predictions of instructions, or promises about what a model is sure of and
+/// about sentinels.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What to measure.
@@ -47,6 +48,7 @@ enum What {
     Host(host::Args),
     Cost(cost::Args),
     Decision(decision::Args),
+    Sentinel(sentinel::Args),
 }
 
 #[derive(clap::Args)]
@@ -119,6 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         What::Host(args) => host::run(args),
         What::Cost(args) => cost::run(args),
         What::Decision(args) => decision::run(args),
+        What::Sentinel(args) => sentinel::run(args),
     }
 }
 

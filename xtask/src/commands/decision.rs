@@ -103,7 +103,11 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
 }
 
 /// The .bbk file of a model, a job's output folder, or an imported model.
-fn as_model(bitsback: &Path, model: &Path, folder: &Path) -> Result<PathBuf, XtaskError> {
+pub(super) fn as_model(
+    bitsback: &Path,
+    model: &Path,
+    folder: &Path,
+) -> Result<PathBuf, XtaskError> {
     if model.is_dir() {
         return Ok(model.join(MODEL_FILE));
     }

@@ -14,6 +14,7 @@ pub(crate) mod onnx;
 pub(crate) mod pytorch;
 pub(crate) mod qemu;
 pub(crate) mod results;
+pub(crate) mod sentinel;
 pub(crate) mod setup;
 pub(crate) mod slots;
 pub(crate) mod storage;

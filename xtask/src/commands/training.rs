@@ -60,7 +60,7 @@ struct Timed {
 pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
     let python = python::install(&root, "pytorch", "tests/bench/requirements.txt")?;
-    let ours = build(&root)?;
+    let ours = build(&root, "training")?;
     let mut rows = Vec::new();
     for (network, batch, steps) in SUBJECTS {
         let arguments: Vec<String> = [
@@ -128,8 +128,8 @@ fn report(rows: &[TrainingRow], json: bool) -> Result<(), XtaskError> {
     Ok(())
 }
 
-/// Builds our side.
-fn build(root: &Path) -> Result<PathBuf, XtaskError> {
+/// Builds an example of the crate of tests.
+pub(super) fn build(root: &Path, example: &str) -> Result<PathBuf, XtaskError> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     process::show_and_check(Command::new(cargo).current_dir(root).args([
         "build",
@@ -138,9 +138,9 @@ fn build(root: &Path) -> Result<PathBuf, XtaskError> {
         "--package",
         "bitsback-tests",
         "--example",
-        "training",
+        example,
     ]))?;
-    Ok(paths::target(root).join("release/examples/training"))
+    Ok(paths::target(root).join("release/examples").join(example))
 }
 
 fn timed(command: &mut Command) -> Result<Timed, XtaskError> {

@@ -10,6 +10,7 @@ mod job;
 mod page;
 mod pytorch;
 mod row;
+mod sentinel;
 mod storage;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) use decision::DecisionRow;
 pub(crate) use host::{DRAWN, HostRow};
 pub(crate) use pytorch::{PytorchRow, Quantized};
 pub(crate) use row::{Finished, Row, finished};
+pub(crate) use sentinel::{Condition, SentinelRun, Stationary, summary as sentinel_summary};
 pub(crate) use storage::StorageRow;
 
 /// Where results are kept, in the checkout.
@@ -75,6 +77,9 @@ pub(crate) const COST_SET: &str = "cost";
 /// What [`DecisionRow`]s are kept as.
 pub(crate) const DECISION_SET: &str = "decision";
 
+/// What a [`SentinelRun`] is kept as.
+pub(crate) const SENTINEL_SET: &str = "sentinel";
+
 /// An epoch of variational training here and in PyTorch, from `cargo xtask bench training`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,6 +111,7 @@ pub(crate) struct Results {
     host: Vec<HostRow>,
     cost: Vec<CostRow>,
     decision: Vec<DecisionRow>,
+    sentinel: Vec<SentinelRun>,
 }
 
 impl Results {
@@ -141,6 +147,8 @@ impl Results {
                 results.cost = serde_json::from_str(&text).map_err(wrong)?;
             } else if name == DECISION_SET {
                 results.decision = serde_json::from_str(&text).map_err(wrong)?;
+            } else if name == SENTINEL_SET {
+                results.sentinel = serde_json::from_str(&text).map_err(wrong)?;
             } else {
                 let mut rows: Vec<Row> = serde_json::from_str(&text).map_err(wrong)?;
                 sort(&mut rows);

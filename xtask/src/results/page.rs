@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::row::is_as_the_job;
-use super::{McuRow, Results, Row, TrainingRow, cost, decision, host, pytorch, storage};
+use super::{McuRow, Results, Row, TrainingRow, cost, decision, host, pytorch, sentinel, storage};
 use crate::certificate::thousands;
 
 const HEAD: &str = "\
@@ -88,6 +88,7 @@ pub(super) fn render(results: &Results) -> String {
     }
     page += &pytorch::section(&results.pytorch);
     page += &decision::section(&results.decision);
+    page += &sentinel::section(&results.sentinel);
     page += &storage::section(&results.storage);
     page += &host::section(&results.host);
     page += &cost::section(&results.cost);
