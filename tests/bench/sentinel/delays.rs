@@ -228,10 +228,13 @@ fn delays(
     }
 }
 
+/// Makes a detector anew.
+type Maker = Box<dyn Fn() -> Box<dyn Detector>>;
+
 /// The detectors that the sentinel is held against, tuned on a field.
 struct Rivals {
     moments: [(f64, f64); 3],
-    all: Vec<(&'static str, Box<dyn Fn() -> Box<dyn Detector>>)>,
+    all: Vec<(&'static str, Maker)>,
 }
 
 impl Rivals {

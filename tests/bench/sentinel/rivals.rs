@@ -133,7 +133,7 @@ impl Detector for Adwin {
     fn feed(&mut self, [lead, ..]: [f64; 3]) -> bool {
         self.add(lead);
         self.fed += 1;
-        if self.fed % EVERY != 0 || self.count < 2.0 * LEAST_SIDE || !self.differs() {
+        if !self.fed.is_multiple_of(EVERY) || self.count < 2.0 * LEAST_SIDE || !self.differs() {
             return false;
         }
         while self.count > 2.0 * LEAST_SIDE && self.differs() {
