@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use bitsback_runtime::sentinel::{Alarm, Watch};
 use bitsback_slots::package::{PackageGate, PublicKey, Unpacker};
 use bitsback_slots::{Note, Other, Reason, Restart, Slots};
 use board::flash::Flash;
@@ -11,6 +12,7 @@ use heapless::Vec;
 use crate::frame::{Frame, Kind, MAX_BODY, MAX_FRAME};
 use crate::line::Line;
 use crate::self_test;
+use crate::watched::{self, Seen};
 
 /// An answer's body.
 type Body = Vec<u8, MAX_BODY>;
@@ -24,6 +26,8 @@ pub enum LineError {
     Question,
     /// No package has begun.
     NoPackage,
+    /// No model runs.
+    NoModel,
     /// A piece of the payload came that isn't the next.
     Gap {
         /// The byte that comes next.
@@ -37,6 +41,7 @@ impl fmt::Display for LineError {
             Self::Taken => f.write_str("line or flash are in use already"),
             Self::Question => f.write_str("no question that this firmware knows"),
             Self::NoPackage => f.write_str("no package has begun"),
+            Self::NoModel => f.write_str("no model runs"),
             Self::Gap { next } => write!(f, "byte {next} of the payload comes next"),
         }
     }
@@ -53,12 +58,27 @@ pub struct Device {
     /// The question that was answered last, and the answer.
     last: Option<(Kind, u8)>,
     answer: (Kind, Body),
+    /// Of the model that runs, if it has a sentinel.
+    watch: Option<Watch>,
+    /// Whether the host was heard since the start.
+    is_heard: bool,
+    /// Whether the device starts anew when it has answered.
+    starts_anew: bool,
 }
 
 impl Device {
     /// A device that has just started.
     pub fn new(line: Line, slots: Slots<Flash, PackageGate<PublicKey>>) -> Self {
-        Self { line, slots, unpacker: None, last: None, answer: (Kind::Done, Body::new()) }
+        Self {
+            line,
+            slots,
+            unpacker: None,
+            last: None,
+            answer: (Kind::Done, Body::new()),
+            watch: None,
+            is_heard: false,
+            starts_anew: false,
+        }
     }
 
     /// Says what runs and tests it, then answers for ever.
@@ -67,6 +87,8 @@ impl Device {
         if let Err(failure) = self.test() {
             self.line.say(format_args!("error: {failure}"));
         }
+        let is_on_trial = self.is_on_trial();
+        self.watch = self.slots.model().and_then(|model| watched::start(model, is_on_trial));
         self.line.say(format_args!("ready"));
         loop {
             let mut buffer = [0; MAX_FRAME];
@@ -130,7 +152,7 @@ impl Device {
         }
         let (kind, body) = &self.answer;
         self.line.send(*kind, frame.number, body);
-        if question.0 == Kind::Activate && *kind == Kind::Done {
+        if self.starts_anew {
             self.line.say(format_args!("starts anew"));
             reset::now();
         }
@@ -142,6 +164,7 @@ impl Device {
             Kind::Begin => self.begin(frame.body),
             Kind::Data => self.data(frame.body),
             Kind::Activate => self.activate(frame.body),
+            Kind::Classify => self.classify(frame.body),
             Kind::Done | Kind::Refused | Kind::Text | Kind::Damaged => {
                 Err(LineError::Question.into())
             }
@@ -150,11 +173,55 @@ impl Device {
 
     /// The host is there: what a model on trial still had to show.
     fn hello(&mut self) -> Result<Body, Failure> {
-        if self.is_on_trial() {
+        self.is_heard = true;
+        self.confirm()?;
+        Ok(number(self.slots.chosen().map_or(0, |chosen| chosen.version)))
+    }
+
+    /// Ends a trial that has shown all that it has to.
+    fn confirm(&mut self) -> Result<(), Failure> {
+        let is_seen = self.watch.as_ref().is_none_or(|watch| watch.fed() >= 1 << watched::TRIAL);
+        if self.is_on_trial() && self.is_heard && is_seen {
             self.slots.confirm()?;
+            if let Some(watch) = &mut self.watch {
+                watch.settle();
+            }
             self.line.say(format_args!("the trial is confirmed"));
         }
-        Ok(number(self.slots.chosen().map_or(0, |chosen| chosen.version)))
+        Ok(())
+    }
+
+    /// Classifies an input; a sentinel that alarms for the first time has a say.
+    fn classify(&mut self, pixels: &[u8]) -> Result<Body, Failure> {
+        let model = self.slots.model().ok_or(LineError::NoModel)?;
+        let was_alarmed = self.watch.as_ref().is_some_and(Watch::is_in_alarm);
+        let seen = watched::classify(model, pixels, self.watch.as_mut());
+        let Seen { class, alarm } = seen.ok_or(LineError::Question)?;
+        if let Some(alarm) = alarm.filter(|_| !was_alarmed) {
+            self.alarmed(alarm)?;
+        }
+        self.confirm()?;
+        Ok(Body::from_slice(&[class as u8, alarm.is_some().into()]).unwrap_or_default())
+    }
+
+    /// The field doesn't look like the reference. Of a model on trial that is a reason to go back, unless the
+    /// model before had alarmed, too: then it is the field that has changed.
+    fn alarmed(&mut self, Alarm { bet, evidence }: Alarm) -> Result<(), Failure> {
+        self.line.say(format_args!("alarm: {bet}, {} bits", evidence / 16));
+        if !self.is_on_trial() {
+            return Ok(self.slots.note(Reason::Alarm)?);
+        }
+        let before = self.slots.version_before();
+        let noted = self.slots.state().note().filter(|note| note.reason == Reason::Alarm);
+        if before.is_some() && noted.map(|note| note.version) == before {
+            self.slots.note(Reason::FieldChanged)?;
+            self.line.say(format_args!("the model before had alarmed, too: the field has changed"));
+        } else {
+            self.slots.roll_back(Reason::Alarm)?;
+            self.line.say(format_args!("goes back"));
+            self.starts_anew = true;
+        }
+        Ok(())
     }
 
     /// Checks signature, requirements, version and base, then begins or goes on.
@@ -186,6 +253,7 @@ impl Device {
             self.unpacker = None;
         }
         self.slots.activate(starts)?;
+        self.starts_anew = true;
         Ok(Body::new())
     }
 }

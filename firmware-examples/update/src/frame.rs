@@ -33,6 +33,8 @@ pub enum Kind {
     Data = 3,
     /// Activate what was sent, for so many starts (a byte), and start anew.
     Activate = 4,
+    /// The pixels of an input. Answered with the class, a byte, and 1 if the sentinel is in alarm, else 0.
+    Classify = 5,
     /// An answer: done.
     Done = 0x81,
     /// An answer: not done, and why, as text.
@@ -50,6 +52,7 @@ impl Kind {
             Self::Begin,
             Self::Data,
             Self::Activate,
+            Self::Classify,
             Self::Done,
             Self::Refused,
             Self::Text,

@@ -1,8 +1,9 @@
 //! Another model for a device in the field: it comes over a serial line, signed, is tried, and stays or goes.
 //!
 //! Every start chooses a model, tests it, says what runs, and then takes questions ([`frame::Kind`]). A model
-//! on trial is confirmed when it has passed its self-test and the host has been heard, so that no model stays
-//! with which the device can't be reached. `cargo xtask update` is the host, and README.md has what they say.
+//! on trial is confirmed when it has passed its self-test, the host has been heard, so that no model stays
+//! with which the device can't be reached, and the sentinel of one that has it has kept quiet for 64 inferences.
+//! `cargo xtask update` is the host, and README.md has what they say.
 #![no_std]
 #![no_main]
 
@@ -10,6 +11,7 @@ mod device;
 mod frame;
 mod line;
 mod self_test;
+mod watched;
 
 use bitsback_slots::package::{PackageGate, PublicKey};
 use bitsback_slots::{Layout, Restart, Slots};

@@ -99,6 +99,13 @@ impl<F: MappedFlash, G: Gate> Slots<F, G> {
         self.chosen
     }
 
+    /// The version of the model that the device goes back to, while another one is on trial: an alarm that was
+    /// noted of it, too, means that the field has changed, and not the model.
+    pub fn version_before(&self) -> Option<u32> {
+        let slot = self.state.confirmed().filter(|_| self.state.is_trial())?;
+        self.announced(slot).ok().map(|announced| announced.version)
+    }
+
     /// The bytes of the model to run, where they lie in the flash. A program that stages another model while
     /// it runs this one makes the same slice of [`Chosen::offset`] and [`Chosen::len`] by its own means, since
     /// this one borrows the slots.

@@ -67,7 +67,9 @@ fn a_model_is_tried_confirmed_and_gone_back_from() {
     let mut device = on_trial(2, 1);
     assert_eq!(running(&device), (2, Slot::B, true));
     assert_eq!(device.model().unwrap(), Package::new(2, LEN).model);
+    assert_eq!((device.version_before(), provisioned().version_before()), (Some(1), None));
     device.confirm().unwrap();
+    assert_eq!(device.version_before(), None);
     assert_eq!(running(&device), (2, Slot::B, false));
     let mut device = again(device);
     assert_eq!(device.state().other(), Other::Previous);

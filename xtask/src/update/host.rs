@@ -22,6 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 const TRIES: usize = 4;
 /// How long a start may take, with checks and self-test.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a device that announces a start may take to begin it.
+const RESET_LIMIT: Duration = ANSWER_LIMIT;
 /// Lengths of pieces, one after the other.
 const PIECES: [usize; 3] = [196, 61, 128];
 /// The device's last word at a start.
@@ -247,6 +249,31 @@ impl Host {
         self.power_off()?;
         self.power_on(false)?;
         Ok(true)
+    }
+
+    /// Shows inputs, and counts those whose class is the expected one; ends when the device starts anew.
+    pub(super) fn show(&mut self, inputs: &[(Vec<u8>, u8)]) -> Result<(), XtaskError> {
+        let mut right = 0;
+        for (count, (pixels, class)) in inputs.iter().enumerate() {
+            match self.ask(Kind::Classify, pixels, Way::Whole)? {
+                Ok(body) if body.len() == 2 => right += usize::from(body[0] == *class),
+                other => return Err(self.problem(&format!("no class: {other:?}"))),
+            }
+            let end = Instant::now() + RESET_LIMIT;
+            while self.has_gone_back() && self.frame(end)?.is_some() {}
+            if self.is_reset() {
+                self.note("host", &format!("has shown {} inputs", count + 1));
+                self.power_off()?;
+                return self.power_on(false);
+            }
+        }
+        self.note("host", &format!("has shown {} inputs, {right} of them right", inputs.len()));
+        Ok(())
+    }
+
+    /// Whether the device's last word announces a start.
+    fn has_gone_back(&self) -> bool {
+        self.transcript.ends_with("goes back\n") || self.transcript.ends_with("starts anew\n")
     }
 
     /// Asks until there is an answer: a body, or the text of a refusal, which is noted.

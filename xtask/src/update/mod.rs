@@ -21,6 +21,8 @@ mod scenes;
 pub(crate) const FIRMWARE: &str = "update";
 /// The model that is updated.
 const MODEL: &str = "tests/golden/digits/model.bbk";
+/// The folder of the same with a sentinel.
+const WATCHED: &str = "tests/golden/watched";
 /// RAM that stack and variables must leave, so that neither has run into the other.
 const LEAST_UNTOUCHED: usize = 256;
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bitsback_runtime::sentinel::{Draft, Sentinel};
 use bitsback_runtime::{Model, writer};
 use bitsback_slots::package::{Header, Isa, Needs, PAYLOAD_AT, PublicKey, digest, message};
 use ed25519_dalek::{Signer, SigningKey};
@@ -10,6 +11,8 @@ use super::delta::delta;
 use crate::error::XtaskError;
 use crate::files;
 
+/// By how much the sums over inputs of 64 pixels are larger in another light.
+const BRIGHTER: i16 = 2500;
 /// First line of a secret key's file.
 const SECRET: &str = "bitsback secret key 1\n";
 
@@ -91,6 +94,19 @@ pub(super) fn with_margin(model: &[u8], margin: u8) -> Vec<u8> {
     let mut model = model.to_vec();
     writer::set_margin(&mut model, margin);
     model
+}
+
+/// A model with a sentinel that was made in another light: it expects inputs to be brighter.
+pub(super) fn in_other_light(model: &[u8]) -> Result<Vec<u8>, XtaskError> {
+    let parsed = Model::parse(model).map_err(|error| no_model(&error.to_string()))?;
+    let sentinel = Sentinel::new(&parsed).map_err(|fault| no_model(&fault.to_string()))?;
+    let mut draft = Draft::of(&sentinel.ok_or_else(|| no_model("it has no sentinel"))?);
+    let [brightness, _] = draft.inputs.as_mut().ok_or_else(|| no_model("it looks at no inputs"))?;
+    brightness.edges = brightness.edges.map(|edge| edge + BRIGHTER);
+    let mut bytes = model.to_vec();
+    let section = draft.to_bytes().map_err(|fault| no_model(&fault.to_string()))?;
+    writer::set_sentinel(&mut bytes, &section);
+    Ok(bytes)
 }
 
 /// The model with every byte of its weights turned around: sound, and of no use.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::host::{Host, Way};
-use super::package::{Key, Package, pack, spoiled, with_margin};
+use super::package::{Key, Package, in_other_light, pack, spoiled, with_margin};
 use crate::error::XtaskError;
 use crate::files;
 
@@ -22,7 +22,14 @@ const CUT_AT: usize = 1000;
 struct Props {
     key: Key,
     model: Vec<u8>,
+    /// The same with a sentinel.
+    watched: Vec<u8>,
+    /// Inputs in daylight, with the classes that the model gives them.
+    inputs: Vec<(Vec<u8>, u8)>,
 }
+
+/// How often the inputs are shown: as many as a trial takes.
+const TURNS: usize = 2;
 
 impl Props {
     /// The model of a version: the digits' with a margin of its own.
@@ -38,12 +45,36 @@ impl Props {
 /// All scenes.
 pub(super) fn play(host: &mut Host, root: &Path, folder: &Path) -> Result<(), XtaskError> {
     let key = Key::read(&folder.join("example.key"))?;
-    let props = Props { key, model: files::read(&root.join(super::MODEL))? };
+    let watched = root.join(super::WATCHED);
+    let props = Props {
+        key,
+        model: files::read(&root.join(super::MODEL))?,
+        watched: files::read(&watched.join("model.bbk"))?,
+        inputs: inputs(&watched)?,
+    };
     good_updates(host, &props)?;
     refused(host, &props)?;
     interrupted(host, &props)?;
     cut_anywhere(host, &props)?;
-    gone_back_from(host, &props)
+    gone_back_from(host, &props)?;
+    watched_by_sentinels(host, &props)
+}
+
+/// The golden inputs as pixels, with the classes that belong to them.
+fn inputs(folder: &Path) -> Result<Vec<(Vec<u8>, u8)>, XtaskError> {
+    let (inputs, outputs) =
+        (files::read(&folder.join("inputs.i8"))?, files::read(&folder.join("outputs.i8"))?);
+    let pixels = inputs.chunks_exact(64).map(|input| input.iter().map(|&q| q ^ 0x80).collect());
+    let class = |row: &[u8]| {
+        let scores: Vec<i8> = row.iter().map(|&q| q as i8).collect();
+        bitsback_runtime::lead(&scores).0 as u8
+    };
+    Ok(pixels.zip(outputs.chunks_exact(10).map(class)).collect())
+}
+
+fn darker(inputs: &[(Vec<u8>, u8)]) -> Vec<(Vec<u8>, u8)> {
+    let dark = |pixels: &Vec<u8>| pixels.iter().map(|&pixel| pixel / 3).collect();
+    inputs.iter().map(|(pixels, class)| (dark(pixels), *class)).collect()
 }
 
 /// Sends what is missing of a package, and activates it; false if any of it is refused.
@@ -168,6 +199,37 @@ fn gone_back_from(host: &mut Host, props: &Props) -> Result<(), XtaskError> {
     host.title("and once more, to the end");
     let is_taken = host.activate(2)?;
     must(host, is_taken, "what has failed may be tried again")?;
-    host.hello(8)?;
+    host.hello(8)
+}
+
+fn watched_by_sentinels(host: &mut Host, props: &Props) -> Result<(), XtaskError> {
+    let shown = props.inputs.len() * TURNS;
+    let daylight: Vec<_> = props.inputs.iter().cycle().take(shown).cloned().collect();
+    let pack = |model: &[u8], version| pack(model, version, None, 0, &props.key);
+    let try_out = |host: &mut Host, package: &Package| {
+        let is_taken = update(host, package, Way::Whole, 3)?;
+        must(host, is_taken, "a good model must be taken")
+    };
+    host.title("a model with a sentinel, which wants to see some inputs first");
+    try_out(host, &pack(&props.watched, 9)?)?;
+    host.hello(9)?;
+    host.show(&daylight)?;
+
+    host.title("one that was made in another light: its sentinel alarms on trial");
+    try_out(host, &pack(&in_other_light(&props.watched)?, 10)?)?;
+    host.hello(10)?;
+    host.show(&daylight)?;
+    host.hello(9)?;
+
+    host.title("the light fails: the sentinel of the model that runs alarms");
+    host.show(&darker(&daylight))?;
+
+    host.title("another model alarms in that light, too: it isn't the model");
+    try_out(host, &pack(&with_margin(&props.watched, 11), 11)?)?;
+    host.hello(11)?;
+    host.show(&darker(&daylight))?;
+    host.power_off()?;
+    host.power_on(false)?;
+    host.hello(11)?;
     host.power_off()
 }

@@ -122,6 +122,11 @@ impl Watch {
         rise.room < 0
     }
 
+    /// Whether there is an alarm.
+    pub fn is_in_alarm(&self) -> bool {
+        self.alarm_at != NO_ALARM
+    }
+
     /// The alarm, if there is one.
     #[cold]
     #[inline(never)]
