@@ -174,6 +174,12 @@ fn nothing_to_go_by_is_an_error() {
     assert_eq!(scene.judged("-", &[]).0, 3);
     assert_eq!(scene.judged("-", b"no record at all").0, 3);
     assert_eq!(scene.judged("nowhere", &[]).0, 74);
+    // As slow as rubbish can be, and more of it than a device can have.
+    let ones = vec![1; 100_000 * RECORD_LEN + 1];
+    fs::write(scene.path("ones"), &ones[1..]).unwrap();
+    assert_eq!(scene.judged("ones", &[]).0, 3);
+    fs::write(scene.path("ones"), &ones).unwrap();
+    assert_ne!(scene.judged("ones", &[]).0, 3);
     let plain = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/digits/model.bbk");
     fs::copy(plain, scene.path("model.bbk")).unwrap();
     assert_eq!(scene.judged("-", &scene.device(1, 7, 1.0)).0, 4);

@@ -54,8 +54,8 @@ pub(crate) struct Telemetry {
     false_discoveries: f64,
 }
 
-/// Most bytes of a file of records: a million of them.
-const MAX_RECORDS_LEN: u64 = RECORD_LEN as u64 * 1_000_000;
+/// Most bytes of a file of records: 100,000 of them, more than a device has numbers for windows.
+const MAX_RECORDS_LEN: u64 = RECORD_LEN as u64 * 100_000;
 
 /// Passed-over places that people are shown; JSON has all.
 const SHOWN: usize = 10;
@@ -120,7 +120,11 @@ impl Telemetry {
 fn read(place: &Path, readings: &mut Readings, sentinel: &Sentinel<'_>) -> Result<(), Error> {
     if place == Path::new("-") {
         let mut bytes = Vec::new();
-        let all = io::stdin().lock().take(MAX_RECORDS_LEN).read_to_end(&mut bytes);
+        let input = io::stdin().lock().take(MAX_RECORDS_LEN + 1).read_to_end(&mut bytes);
+        let all = input.and_then(|len| match len as u64 > MAX_RECORDS_LEN {
+            true => Err(io::Error::other(format!("more than {MAX_RECORDS_LEN} bytes"))),
+            false => Ok(()),
+        });
         all.map_err(Error::io("read", Path::new("standard input")))?;
         readings.take("-", "standard input", &bytes, sentinel);
         return Ok(());

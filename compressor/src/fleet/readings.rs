@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use bitsback_runtime::sentinel::{RECORD_LEN, Record, RecordFault, Sentinel};
+use bitsback_runtime::sentinel::{RECORD_LEN, RECORD_VERSION, Record, RecordFault, Sentinel};
 use serde::Serialize;
 
 /// Records of one model, by device and window.
@@ -52,6 +52,10 @@ impl Readings {
         };
         let mut at = 0;
         while at < bytes.len() {
+            if damage.is_some() && bytes[at] != RECORD_VERSION {
+                at += 1;
+                continue;
+            }
             let end = bytes.len().min(at + RECORD_LEN);
             let record = match Record::read(&bytes[at..end]) {
                 Ok(record) => record,
