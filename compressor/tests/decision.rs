@@ -1,66 +1,21 @@
 //! What a model is sure of: jobs and commands that promise the error of it.
 #![allow(clippy::unwrap_used, reason = "a failing test should stop where it fails")]
 
+mod scene;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
 use bitsback::export;
 use bitsback::graph::ops::Dense;
 use bitsback::graph::{Affine, Graph};
 use bitsback::import::onnx::FloatModel;
 use bitsback_runtime::Model;
+use scene::{Scene, small_job};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// A folder in which the program runs.
-struct Scene(TempDir);
-
-impl Scene {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bitsback"));
-        command.current_dir(self.0.path()).args(args).output().unwrap()
-    }
-
-    /// Runs a command that must succeed; its last line as JSON.
-    fn json(&self, args: &[&str]) -> Value {
-        let output = self.run(&[args, &["--json", "--quiet"]].concat());
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        serde_json::from_str(text.lines().last().unwrap()).unwrap()
-    }
-
-    /// The exit code and the message of what must fail.
-    fn failure(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(args);
-        assert!(!output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
-        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
-    }
-}
-
-/// A job of seconds, too small to be right about everything.
 fn job(requirements: &str) -> String {
-    format!(
-        "[data]\nkind = \"digits\"\nnormalization = \"unit\"\ntest_fraction = 0.25\n\
-         validation_count = 500\n\n\
-         [network]\nlayers = [\n  {{ type = \"flatten\" }},\n  {{ type = \"dense\", units = 24 }},\n  \
-         {{ type = \"relu\" }},\n  {{ type = \"dense\" }},\n]\n\n\
-         [pretrain]\nepochs = 40\nbatch = 32\n\n[variational]\nepochs = 0\n\n[finetune]\nepochs = 0\n\n\
-         [quantize]\nepochs = 0\n\n[requirements]\nerror_rise_points = 10.0\n{requirements}\n"
-    )
+    small_job(500, requirements)
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::{pytorch, training};
 use crate::error::XtaskError;
 use crate::golden::{self, MODEL_FILE};
-use crate::paths;
 use crate::results::{DECISION_SET, DecisionRow};
+use crate::{files, paths};
 
 /// The committed models that tell digits apart, of TensorFlow Lite.
 const MODELS: [&str; 2] = [
@@ -84,11 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let models = if args.models.is_empty() { committed() } else { args.models.clone() };
     let mut rows = Vec::new();
     for model in &models {
-        let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-            action: "create a folder in",
-            path: std::env::temp_dir(),
-            source,
-        })?;
+        let folder = files::temporary()?;
         let file = as_model(&bitsback, model, folder.path())?;
         for percent in PROMISES {
             let row = row(&bitsback, &root, (model, &file), percent)?;

@@ -1,14 +1,13 @@
 //! `cargo xtask bench sentinel`: how often sentinels are wrong, and how soon they are right.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
 
 use super::{decision, pytorch, training};
 use crate::error::XtaskError;
-use crate::paths;
 use crate::results::{Condition, SENTINEL_SET, SentinelRun, Stationary, sentinel_summary};
+use crate::{files, paths};
 
 /// The sets, and models of them: a committed one, and the output of a job.
 const SETS: [(&str, &str); 2] =
@@ -56,15 +55,12 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
     let root = paths::root()?;
     let bitsback = pytorch::build(&root)?;
     let program = training::build(&root, "sentinel")?;
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    // Imported models lie there until all is measured.
+    let folders = [files::temporary()?, files::temporary()?];
     let mut command = Command::new(&program);
     command.current_dir(&root);
-    for (set, model) in SETS {
-        let file = model_file(&bitsback, &root.join(model), &folder.path().join(set))?;
+    for ((set, model), folder) in SETS.into_iter().zip(&folders) {
+        let file = decision::as_model(&bitsback, &root.join(model), folder.path())?;
         command.arg(format!("{set}={}", file.display()));
     }
     for (option, value) in [
@@ -94,14 +90,4 @@ pub(crate) fn run(args: &Args) -> Result<(), XtaskError> {
         println!("{}", sentinel_summary(&run));
     }
     if args.keep { super::results::keep(&root, SENTINEL_SET, &[run]) } else { Ok(()) }
-}
-
-/// The .bbk file of a model, in a folder of its own where it has to be imported.
-fn model_file(bitsback: &Path, model: &Path, folder: &Path) -> Result<PathBuf, XtaskError> {
-    std::fs::create_dir_all(folder).map_err(|source| XtaskError::File {
-        action: "create",
-        path: folder.to_path_buf(),
-        source,
-    })?;
-    decision::as_model(bitsback, model, folder)
 }

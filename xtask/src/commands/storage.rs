@@ -10,7 +10,7 @@ use crate::certificate::thousands;
 use crate::error::XtaskError;
 use crate::golden::MODEL_FILE;
 use crate::results::{STORAGE_SET, StorageRow};
-use crate::{boards, measure, paths};
+use crate::{boards, files, measure, paths};
 
 /// The committed models that have enough weights for coding them to matter.
 const MODELS: [&str; 2] = [
@@ -81,11 +81,7 @@ fn row(
     model: &Path,
     options: &str,
 ) -> Result<StorageRow, XtaskError> {
-    let folder = tempfile::tempdir().map_err(|source| XtaskError::File {
-        action: "create a folder in",
-        path: std::env::temp_dir(),
-        source,
-    })?;
+    let folder = files::temporary()?;
     let mut command = Command::new(bitsback);
     command.arg("import").arg(model).args(options.split_whitespace());
     command.arg("-o").arg(folder.path().join(MODEL_FILE)).args(["--quiet", "--json"]);

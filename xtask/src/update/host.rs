@@ -22,8 +22,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 const TRIES: usize = 4;
 /// How long a start may take, with checks and self-test.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long a device that announces a start may take to begin it.
-const RESET_LIMIT: Duration = ANSWER_LIMIT;
 /// Lengths of pieces, one after the other.
 const PIECES: [usize; 3] = [196, 61, 128];
 /// The device's last word at a start.
@@ -259,7 +257,7 @@ impl Host {
                 Ok(body) if body.len() == 2 => right += usize::from(body[0] == *class),
                 other => return Err(self.problem(&format!("no class: {other:?}"))),
             }
-            let end = Instant::now() + RESET_LIMIT;
+            let end = Instant::now() + ANSWER_LIMIT;
             while self.has_gone_back() && self.frame(end)?.is_some() {}
             if self.is_reset() {
                 self.note("host", &format!("has shown {} inputs", count + 1));
