@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::{Addition, BLOCK_ROWS, DotListed, Finish, Group, Matrix, Sight, Sums, portable};
+use super::{Addition, BLOCK_ROWS, DotListed, Finish, Group, Matrix, Sight, Sums, bets, portable};
 use crate::format::Layout;
 use crate::ops::{Axis, Image, Layer};
 
@@ -218,6 +218,19 @@ pub(crate) trait Kernels: Sized {
     #[inline(always)]
     fn fill(values: &mut [i8], value: i8) {
         values.fill(value);
+    }
+
+    /// Adds scores, signed bytes, to evidence, which isn't below 0 then. Gives a number below 0 if one is above
+    /// `most`; neither that nor evidence is above 2¹⁵ − 1.
+    #[inline(always)]
+    fn add_scores(evidence: &mut [u16; 4], scores: &[u8; 4], most: i32) -> i32 {
+        bets::add_scores(evidence, scores, most)
+    }
+
+    /// Takes the losses of events, the second of each two bytes, off evidence, but not below 0.
+    #[inline(always)]
+    fn lose(evidence: &mut [u16; 4], events: &[[u8; 2]; 4]) {
+        bets::lose(evidence, events);
     }
 
     /// Whether a convolution's rows of weights of this width are read as they are stored, and need

@@ -18,6 +18,7 @@
 //! | `portable` | its provided methods |
 //! | `patches` | what a convolution gathers and multiplies: [`GatherPatches`] |
 //! | `blocks` | that, a position at a time, by [`Kernels::dot_rows`] |
+//! | `bets` | what a sentinel does with its evidence |
 //! | `matrix`, `finish`, `addition`, `depthwise` | what kernels are told of a layer |
 //! | `decode`, `undecoded` | coded weights, where all of Thumb-2 is there, and that they have no kernel |
 //! | `steps`, `quads` | what vectors of several instruction sets have in common |
@@ -25,6 +26,7 @@
 //! | `suite` | the tests that all pass, against an oracle that calls no kernel |
 
 mod addition;
+mod bets;
 mod depthwise;
 mod finish;
 #[cfg(any(test, feature = "std"))]

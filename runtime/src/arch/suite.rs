@@ -255,6 +255,32 @@ macro_rules! kernel_suite {
             }
         }
 
+        /// Up to what evidence can be: a threshold's most, a hit above it.
+        #[test]
+        fn evidence_is_never_negative_and_never_missed() {
+            let values = [0, 1, 15, 126, 127, 128, 129, 7_000, 29_999, 30_000, 30_127];
+            for most in [-1, 0, 127, 7_000, 29_999] {
+                for (at, &value) in values.iter().enumerate() {
+                    for score in i8::MIN..=i8::MAX {
+                        // One of four is looked at; the others are small.
+                        let place = at % 4;
+                        let (mut evidence, mut scores) = ([0; 4], [(-1i8) as u8; 4]);
+                        (evidence[place], scores[place]) = (value, score as u8);
+                        let sum = (i32::from(value) + i32::from(score)).max(0);
+                        let above = K::add_scores(&mut evidence, &scores, most);
+                        let mut expected = [0; 4];
+                        expected[place] = sum as u16;
+                        assert_eq!((evidence, above < 0), (expected, sum > most || most < 0));
+                        let mut events = [[255, 0]; 4];
+                        events[place] = [0, score as u8];
+                        K::lose(&mut evidence, &events);
+                        expected[place] = expected[place].saturating_sub((score as u8).into());
+                        assert_eq!(evidence, expected, "{value} {score}");
+                    }
+                }
+            }
+        }
+
         #[test]
         fn stretches_are_copied_and_filled() {
             let from: Vec<i8> = (0..120).map(|at| (at * 7 % 251) as u8 as i8).collect();

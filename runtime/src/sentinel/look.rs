@@ -71,7 +71,7 @@ pub fn shift_for(inputs: usize) -> u8 {
 /// The mean of outputs that are values, each plus 128, on a scale of its own: their sum, shifted right by the
 /// least number of bits for which it is 0 to 255 whatever they are. One output is itself, plus 128. Of at
 /// most [`MAX_OUTPUTS`] outputs.
-pub fn mean(outputs: &[i8]) -> u8 {
+pub(super) fn mean(outputs: &[i8]) -> u8 {
     let mut sum = outputs.iter().fold(0u32, |sum, &q| sum.wrapping_add(u32::from(q as u8 ^ 0x80)));
     let mut most = outputs.len().saturating_sub(1);
     while most > 0 {

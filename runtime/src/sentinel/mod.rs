@@ -60,7 +60,8 @@ pub use bet::{Alarm, Bet};
 pub use draft::Draft;
 pub use fault::Fault;
 pub(crate) use look::Looking;
-pub use look::{Look, MAX_INPUTS, MAX_OUTPUTS, mean, shift_for};
+use look::mean;
+pub use look::{Look, MAX_INPUTS, MAX_OUTPUTS, shift_for};
 pub use record::{RECORD_LEN, RECORD_VERSION, Record, RecordFault};
 pub use section::{Answers, ClassBet, Event, Ordinal, Sentinel};
 #[cfg(any(test, feature = "writer"))]

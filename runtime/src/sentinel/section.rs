@@ -135,7 +135,10 @@ impl<'a> Sentinel<'a> {
 
     /// That there can be such a section.
     fn check(head: &[u8; HEAD_LEN]) -> Result<(), Fault> {
-        let [_, _, kind, _, _, class_bets, ..] = *head;
+        let [h0, h1, kind, _, _, class_bets, ..] = *head;
+        if !(1..=MAX_THRESHOLD).contains(&u16::from_le_bytes([h0, h1])) {
+            return Err(Fault::Numbers);
+        }
         if kind & !(ANSWER | INPUTS | CLASSES | VALUES | MAP) != 0 {
             return Err(Fault::Reserved);
         }
@@ -192,7 +195,7 @@ impl<'a> Sentinel<'a> {
             *place = event;
         }
         Ok(Self {
-            threshold: u16::from_le_bytes([h0, h1]),
+            threshold: u16::from_le_bytes([h0, h1]).min(MAX_THRESHOLD), // of one that isn't proved
             tolerance: u16::from_le_bytes([t0, t1]),
             shift,
             decimate,
@@ -230,10 +233,7 @@ impl<'a> Sentinel<'a> {
         if bounds & 1 == 1 && self.bounds.last().is_some_and(|last| last & 0xF0 != 0) {
             return Err(Fault::Reserved);
         }
-        let sound = (1..=MAX_THRESHOLD).contains(&self.threshold)
-            && self.shift < 32
-            && self.decimate > 0
-            && self.tolerance <= proof::CERTAIN;
+        let sound = self.shift < 32 && self.decimate > 0 && self.tolerance <= proof::CERTAIN;
         if !sound {
             return Err(Fault::Numbers);
         }

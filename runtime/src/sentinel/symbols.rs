@@ -22,10 +22,7 @@ impl Sentinel<'_> {
     /// The same in words, which no core has to pack.
     #[inline(always)]
     pub(super) fn places(&self, look: Look, output: &[i8]) -> ([usize; ORDINALS], usize) {
-        let (class, answer) = match self.answers() {
-            Answers::Scores => lead(output),
-            answers => other(answers, output),
-        };
+        let (class, answer) = self.answers().of(output);
         let [of_answer, of_brightness, of_roughness] = self.edges();
         let answer = if self.has_answer() { bin(of_answer, answer.into()) } else { 0 };
         let (brightness, roughness) = if self.has_inputs() {
@@ -55,16 +52,27 @@ impl Sentinel<'_> {
     }
 }
 
-/// The class and the value of outputs that aren't scores; 0 where there is none.
-#[cold]
-#[inline(never)]
-fn other(answers: Answers, output: &[i8]) -> (usize, u8) {
-    match (answers, output) {
-        (Answers::Values, output) => (0, mean(output)),
-        (Answers::Class, &[low, high]) => {
-            (usize::from(u16::from_le_bytes([low as u8, high as u8])), 0)
+impl Answers {
+    /// The class of an output, and its answer: how far the largest score leads, or the mean of values. 0 of what
+    /// there isn't.
+    #[inline(always)]
+    pub fn of(self, output: &[i8]) -> (usize, u8) {
+        match self {
+            Self::Scores => lead(output),
+            _ => self.of_others(output),
         }
-        _ => (0, 0),
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_others(self, output: &[i8]) -> (usize, u8) {
+        match (self, output) {
+            (Self::Values, output) => (0, mean(output)),
+            (Self::Class, &[low, high]) => {
+                (usize::from(u16::from_le_bytes([low as u8, high as u8])), 0)
+            }
+            _ => (0, 0),
+        }
     }
 }
 

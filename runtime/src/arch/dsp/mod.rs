@@ -6,6 +6,7 @@
 //! same order, so that nothing needs to be shuffled.
 
 mod add;
+mod bets;
 mod dense;
 mod depthwise;
 mod finish;
@@ -111,6 +112,16 @@ impl Kernels for Dsp {
     #[inline(always)]
     fn fill(values: &mut [i8], value: i8) {
         patches::fill(values, value);
+    }
+
+    #[inline(always)]
+    fn add_scores(evidence: &mut [u16; 4], scores: &[u8; 4], most: i32) -> i32 {
+        bets::add_scores(evidence, scores, most)
+    }
+
+    #[inline(always)]
+    fn lose(evidence: &mut [u16; 4], events: &[[u8; 2]; 4]) {
+        bets::lose(evidence, events);
     }
 
     /// Those that are narrower than a byte are unpacked once for all positions.

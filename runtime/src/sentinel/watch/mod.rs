@@ -3,6 +3,7 @@
 use super::record::{self, RECORD_LEN};
 use super::section::Table;
 use super::{Alarm, BINS, Look, MAX_BETS, MAX_CLASSES, ORDINALS, Sentinel, TAILS_AT, TILTS};
+use crate::arch::{Isa, Kernels};
 
 /// Most inferences that a window counts: numbers of 12 bits. Evidence goes on when it is full.
 pub const MAX_WINDOW: u16 = 4095;
@@ -99,7 +100,7 @@ impl Watch {
         let bets = sentinel.events();
         let (tails, classes) = events.split_at_mut(2 * ORDINALS);
         let (on_tails, on_classes) = bets.split_at(2 * ORDINALS);
-        let mut rise = Rise { below: i32::from(sentinel.threshold()).wrapping_sub(1), room: 0 };
+        let mut rise = Rise { most: i32::from(sentinel.threshold()).wrapping_sub(1), room: 0 };
         let [answer, brightness, roughness] = bins;
         let [of_answer, of_brightness, of_roughness] = sentinel.tables();
         if let ([a, b, c], [d, e, f], [g, h, i]) =
@@ -114,10 +115,10 @@ impl Watch {
         }
         rise.win(classes, on_classes, class);
         if let ([a, b, c, d], [e, f, g, h]) = (events.as_chunks_mut().0, bets.as_chunks().0) {
-            lose(a, e);
-            lose(b, f);
-            lose(c, g);
-            lose(d, h);
+            Isa::lose(a, e);
+            Isa::lose(b, f);
+            Isa::lose(c, g);
+            Isa::lose(d, h);
         }
         rise.room < 0
     }
@@ -231,35 +232,18 @@ fn increment(counts: &mut [u16], symbol: usize) {
 /// Bets that rise.
 struct Rise {
     /// One less than the threshold.
-    below: i32,
+    most: i32,
     /// Negative once one is above that.
     room: i32,
 }
 
 impl Rise {
-    #[inline(always)]
-    fn to(&mut self, evidence: i32) {
-        self.room |= self.below.wrapping_sub(evidence);
-    }
-
     /// Adds the scores of a bin to the four bets on a statistic.
     #[inline(always)]
     fn table(&mut self, evidence: &mut [u16; TILTS], table: &Table, bin: usize) {
-        let Some(row) = table.get(bin) else { return };
-        let ([a, b, c, d], [p, q, r, s]) = (evidence, row);
-        self.add(a, *p);
-        self.add(b, *q);
-        self.add(c, *r);
-        self.add(d, *s);
-    }
-
-    /// Adds a score to evidence, which isn't below 0 then.
-    #[inline(always)]
-    fn add(&mut self, evidence: &mut u16, score: u8) {
-        let sum = i32::from(*evidence).wrapping_add((score as i8).into());
-        let sum = sum & !(sum >> 31);
-        *evidence = sum as u16;
-        self.to(sum);
+        if let Some(row) = table.get(bin) {
+            self.room |= Isa::add_scores(evidence, row, self.most);
+        }
     }
 
     /// The bets on the lowest bins and the highest.
@@ -278,20 +262,9 @@ impl Rise {
         if let (Some(evidence), Some(&[hit, loss])) = (events.get_mut(at), bets.get(at)) {
             let sum = i32::from(*evidence).wrapping_add(hit.into());
             *evidence = sum.wrapping_add(loss.into()) as u16;
-            self.to(sum);
+            self.room |= self.most.wrapping_sub(sum);
         }
     }
-}
-
-/// Takes the losses off events.
-#[inline(always)]
-fn lose(events: &mut [u16; 4], bets: &[[u8; 2]; 4]) {
-    // Spelled out: a loop would take as many instructions as what it does.
-    let ([a, b, c, d], [[_, p], [_, q], [_, r], [_, s]]) = (events, bets);
-    *a = a.saturating_sub((*p).into());
-    *b = b.saturating_sub((*q).into());
-    *c = c.saturating_sub((*r).into());
-    *d = d.saturating_sub((*s).into());
 }
 
 #[cfg(test)]
