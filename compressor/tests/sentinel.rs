@@ -5,8 +5,12 @@ mod scene;
 
 use std::fs;
 
+use bitsback::data::{DataConfig, DataKind, load};
 use bitsback_runtime::Model;
 use bitsback_runtime::sentinel::Sentinel;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use scene::{Scene, small_job};
 use serde_json::Value;
 
@@ -73,6 +77,56 @@ fn the_command_does_it_for_a_model_that_is_there() {
     let evaluated =
         |model: &str| scene.json(&["evaluate", model, "job.toml"])["error_percent"].clone();
     assert_eq!(evaluated("quiet.bbk"), evaluated(model));
+}
+
+/// A recording of digits that each stay for ten frames.
+#[test]
+fn a_recording_says_how_far_apart_inferences_must_be() {
+    let scene = Scene::new();
+    scene.write("job.toml", job(500, ""));
+    scene.json(&["compress", "job.toml", "--out", "out"]);
+    let digits = load(&DataConfig { kind: DataKind::Digits, ..DataConfig::default() }).unwrap();
+    let row = |at: u32| {
+        let pixels: Vec<String> = digits.bytes(at).unwrap().iter().map(u8::to_string).collect();
+        pixels.join(",") + "\n"
+    };
+    // The set's own order is that of the classes, again and again.
+    let mut order: Vec<u32> = (0..1_797).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
+    let frames: String = order.iter().map(|&at| row(at).repeat(10)).collect();
+    scene.write("frames.csv", &frames);
+    let args = ["sentinel", "out/model.bbk", "--data", "job.toml", "--recording", "frames.csv"];
+    let found = scene.json(&args);
+    let every = found["decimate"].as_u64().unwrap();
+    assert!((9..=20).contains(&every), "{found}");
+    assert!(scene.text(&args).contains(&format!("feed one inference in {every}\n")));
+    scene.write("frames.csv", frames.lines().take(999).collect::<Vec<_>>().join("\n"));
+    let (code, text) = scene.failure(&args);
+    assert_eq!(code, 6, "{text}");
+    assert!(text.contains("frames.csv") && text.contains("1000 frames") && text.contains("999"));
+    assert_eq!(scene.failure(&[&args[..], &["--decimate", "2"]].concat()).0, 2);
+}
+
+/// Killed while it trains, and resumed: the sentinel is the same, byte for byte.
+#[test]
+fn a_killed_job_has_the_same_sentinel_when_it_goes_on() {
+    let scene = Scene::new();
+    scene.write("job.toml", job(500, "profile = \"all\"").replace("epochs = 40", "epochs = 60"));
+    scene.json(&["compress", "job.toml", "--out", "whole"]);
+    let mut child =
+        scene.command(&["compress", "job.toml", "--out", "cut", "--quiet"]).spawn().unwrap();
+    let checkpoint = scene.path("cut/checkpoint.bin");
+    let killed = (0..3_000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        checkpoint.exists()
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(killed && !scene.path("cut/model.bbk").exists(), "killed in the middle");
+    scene.json(&["compress", "job.toml", "--out", "cut", "--resume"]);
+    let model = |folder: &str| fs::read(scene.path(folder).join("model.bbk")).unwrap();
+    assert!(model("cut") == model("whole"));
+    assert_eq!(bets(&scene, "cut/model.bbk"), Some(28));
 }
 
 #[test]

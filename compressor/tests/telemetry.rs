@@ -168,6 +168,42 @@ fn damaged_and_foreign_records_are_named_and_left_out() {
     assert!(reason.contains("window 0 came first"), "{reason}");
 }
 
+/// A device that has become dark, and is meant to be: by its own records it is no change any more.
+#[test]
+fn a_sentinel_is_made_anew_by_what_devices_count() {
+    let mut scene = Scene::new();
+    let dark = scene.device(10, 7, 0.6);
+    fs::write(scene.path("dark.rec"), &dark).unwrap();
+    assert_eq!(scene.judged("dark.rec", &[]).0, 5);
+    let anew = "sentinel model.bbk --records dark.rec --false-alarms 0.01 -o anew.bbk --json";
+    let output = scene.run(anew, &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let found: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!((&found["examples"], &found["profile"]), (&2_000.into(), &"all".into()));
+    assert_eq!(found["delays"], serde_json::json!([]), "no inputs, so nothing is predicted");
+    assert!(found["bets"].as_u64().unwrap() > 15, "those on dark inputs can gain nothing: {found}");
+    let text = scene.run(&anew.replace("anew.bbk --json", "again.bbk"), &[]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(
+        text.contains("2,000 inferences that devices counted") && !text.contains("noticed after")
+    );
+    // Another file, another id: records of the old one aren't taken for its own.
+    fs::copy(scene.path("anew.bbk"), scene.path("model.bbk")).unwrap();
+    assert_eq!(scene.judged("dark.rec", &[]).0, 3);
+    scene.model = fs::read(scene.path("anew.bbk")).unwrap();
+    assert_eq!(scene.judged("-", &scene.device(10, 11, 0.6)).0, 0, "dark is usual now");
+    let (code, found) = scene.judged("-", &scene.device(10, 11, 1.0));
+    assert_eq!(code, 5, "and light is a change: {found}");
+    // What can't be.
+    fs::write(scene.path("few.rec"), scene.device(1, 7, 0.6)).unwrap();
+    let exit = |line: &str| scene.run(line, &[]).status.code().unwrap();
+    assert_eq!(exit("sentinel model.bbk --records few.rec"), 6, "200 inferences");
+    assert_eq!(exit("sentinel model.bbk --records dark.rec"), 3, "of another model");
+    assert_eq!(exit("sentinel model.bbk --records few.rec --data few.rec"), 2);
+    assert_eq!(exit("sentinel model.bbk"), 2);
+    assert_eq!(exit("sentinel model.bbk --records few.rec -o few.rec"), 2, "records are kept");
+}
+
 #[test]
 fn nothing_to_go_by_is_an_error() {
     let scene = Scene::new();

@@ -31,6 +31,7 @@ mod model_file;
 mod output;
 mod package;
 mod quantize;
+mod records;
 mod run;
 mod scaling;
 mod sentinel;

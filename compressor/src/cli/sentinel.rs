@@ -1,7 +1,8 @@
 //! `bitsback sentinel`: a finished model learns to notice that the field has changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use bitsback_runtime::Model;
 use bitsback_runtime::format::MAX_FILE_LEN;
 use serde::Serialize;
 
@@ -10,15 +11,16 @@ use super::feeding;
 use super::judging::Meaning;
 use super::model_file;
 use super::output::{Context, keeps_inputs, quoted};
-use super::source::{self, DataLayout, Part, Wanted};
+use super::records;
+use super::source::{self, DataLayout, Part, Source, Wanted};
 use super::table::{self, Align};
 use crate::error::{CliError, Error};
 use crate::files;
 use crate::job::{SentinelConfig, SentinelProfile};
 use crate::report::number::{significant, thousands};
 use crate::report::sentinel::{noticed, promise, watched};
-use crate::sentinel::SentinelSummary;
-use crate::sentinel::attach::{Examples, attach};
+use crate::sentinel::attach::{Examples, attach, reseeded};
+use crate::sentinel::{SeedError, SentinelError, SentinelSummary};
 use crate::task::{Ending, Task};
 use crate::verify;
 
@@ -35,24 +37,39 @@ use crate::verify;
 ///
 /// What it notices and how soon is predicted, by changing the examples. Without -o nothing is written. A
 /// sentinel that is there already is replaced; outputs stay as they are.
+///
+/// With --recording, frames in their order, --decimate is chosen: the least number of frames apart at which one says
+/// so little about the other, statistic by statistic, that half of --tolerance covers it. That is an estimate: a
+/// recording is one of many.
+///
+/// With --records in place of --data, bets are made anew by what devices have counted (`help telemetry`), with
+/// the bins of the model's own sentinel: the field as it was then becomes the reference, and the promise is
+/// about changes since. So a site that differs, and has been looked at, stops alarming; what is wrong
+/// there already won't be noticed any more.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   bitsback sentinel model.bbk --data data/mnist -o watched.bbk
   bitsback sentinel model.bbk --data reference.npz --profile no-prior --tolerance 5 -o watched.bbk
   bitsback sentinel model.bbk --data job.toml --split validation --false-alarms 0.01 --inferences 1000000
+  bitsback sentinel model.bbk --data data/mnist --recording frames/ -o watched.bbk
+  bitsback sentinel watched.bbk --records site-7/ --tolerance 0.5 -o site-7.bbk
 
-Exit codes: 6 too few examples.
+Exit codes: 3 no usable record, 4 no sentinel to make anew, 6 too few examples or frames, or frames that depend
+on one another at any distance.
 
 With --json: profile, bytes (of the section), examples, confidence, tolerance_percent, false_alarms,
 inferences, decimate, threshold_bits, bets, delays[] with change, inferences (on average at most, until the
-alarm; null where it isn't noticed), bet, error_points; notes[].")]
+alarm; null where it isn't noticed), bet, error_points (none of --records); notes[].")]
 pub(crate) struct Sentinel {
     /// The model file
     model: PathBuf,
     /// A job file, or data
-    #[arg(long, value_name = "DATA")]
-    data: PathBuf,
+    #[arg(long, value_name = "DATA", required_unless_present = "records")]
+    data: Option<PathBuf>,
+    /// Files and folders of devices' records, in place of data; `-` is standard input
+    #[arg(long, value_name = "RECORDS", num_args = 1.., conflicts_with_all = ["data", "split"])]
+    records: Vec<PathBuf>,
     /// What it watches
     #[arg(long, value_enum, default_value_t)]
     profile: Watched,
@@ -72,9 +89,12 @@ pub(crate) struct Sentinel {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = amount::at_least_one)]
     inferences: usize,
     /// Every how many inferences one is looked at, 1 to 255: more than 1 where frames follow closely
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=255))]
-    decimate: u32,
+    /// [default: 1, or as the model's own sentinel has it with --records]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=255))]
+    decimate: Option<u32>,
+    /// Frames in the order in which they came, by which that is chosen: data as DATA
+    #[arg(long, value_name = "DATA", conflicts_with_all = ["decimate", "records"])]
+    recording: Option<PathBuf>,
     /// Which part of the data [default: test for a job, MNIST's files and CIFAR-10's, else all]
     #[arg(long, value_enum)]
     split: Option<Part>,
@@ -120,57 +140,110 @@ struct Results {
 
 impl Sentinel {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        model_file::check_order(&self.model, &self.data)?;
-        if let Some(output) = &self.output {
-            keeps_inputs(output, &[&self.model, &self.data])?;
+        if let Some(data) = &self.data {
+            model_file::check_order(&self.model, data)?;
         }
-        let mut bytes = files::read(&self.model, u64::from(MAX_FILE_LEN))?;
-        let sentinel = self.attach(context, &mut bytes)?;
+        if let Some(output) = &self.output {
+            let others = self.data.iter().chain(&self.recording).chain(&self.records);
+            keeps_inputs(output, &std::iter::once(&self.model).chain(others).collect::<Vec<_>>())?;
+        }
+        let bytes = files::read(&self.model, u64::from(MAX_FILE_LEN))?;
+        let model = model_file::parse(&self.model, &bytes)?;
+        let (watched, sentinel) = match &self.data {
+            Some(data) => self.by_examples(context, &model, &bytes, data)?,
+            None => self.by_records(context, &model, &bytes)?,
+        };
         let results = Results { sentinel, notes: context.notes() };
         if let Some(output) = &self.output {
-            files::write_atomic(output, &bytes)?;
+            files::write_atomic(output, &watched)?;
         }
         context.result(&text(&results.sentinel, self), &results)
     }
 
-    /// Seeds the sentinel and puts it into the model's bytes.
-    fn attach(&self, context: &Context, bytes: &mut Vec<u8>) -> Result<SentinelSummary, Error> {
-        let model = model_file::parse(&self.model, bytes)?;
-        let ending = Ending::of_model(&model);
-        let source = source::read(&self.data, self.split, &Wanted::by(&model, self.layout))?;
-        let names = model_file::class_names(&model);
-        let judging = self.meaning.judge(context, &source, ending, &names)?;
+    /// The model with a sentinel by examples.
+    fn by_examples(
+        &self,
+        context: &Context,
+        model: &Model<'_>,
+        bytes: &[u8],
+        data: &Path,
+    ) -> Result<(Vec<u8>, SentinelSummary), Error> {
+        let wanted = Wanted::by(model, self.layout);
+        let source = source::read(data, self.split, &wanted)?;
+        let quantized = |source: &Source| {
+            let (dataset, examples) = (&source.dataset, &source.examples);
+            feeding::quantized(context, (&self.model, bytes), dataset, examples)
+        };
+        let judging = self.meaning.judge(
+            context,
+            &source,
+            Ending::of_model(model),
+            &model_file::class_names(model),
+        )?;
         let labels = match judging.task {
             Task::Classes => judging.labels(&source.examples).unwrap_or_default(),
             _ => Vec::new(),
         };
-        let (dataset, examples) = (&source.dataset, &source.examples);
-        let inputs =
-            feeding::quantized(context, (&self.model, bytes.as_slice()), dataset, examples)?;
+        let recording = match &self.recording {
+            Some(path) => Some(quantized(&source::read(path, Some(Part::All), &wanted)?)?),
+            None => None,
+        };
         let reference = Examples {
-            inputs: &inputs,
+            inputs: &quantized(&source)?,
             labels: &labels,
             classes: judging.names.len(),
             values: judging.task != Task::Classes,
+            recording: recording.as_deref(),
         };
-        let config = SentinelConfig {
+        let mut watched = bytes.to_vec();
+        let config = self.config(self.decimate.unwrap_or(1));
+        let summary = attach::<Error>(&mut watched, &reference, &config, |model, inputs| {
+            Ok(verify::run_model(model, inputs)?)
+        });
+        let summary = summary.map_err(|error| match error {
+            Error::Sentinel(source) => {
+                let of_frames = matches!(
+                    *source,
+                    SentinelError::Seed(SeedError::FewFrames { .. } | SeedError::Dependent)
+                );
+                let path = self.recording.as_deref().filter(|_| of_frames).unwrap_or(data);
+                refused(path, *source)
+            }
+            other => other,
+        })?;
+        Ok((watched, summary))
+    }
+
+    /// The model with its sentinel made anew by what devices have counted.
+    fn by_records(
+        &self,
+        context: &Context,
+        model: &Model<'_>,
+        bytes: &[u8],
+    ) -> Result<(Vec<u8>, SentinelSummary), Error> {
+        let sentinel = records::sentinel(&self.model, model)?;
+        let readings = records::read(context, &self.records, model, &sentinel)?;
+        let config = self.config(self.decimate.unwrap_or(sentinel.decimate().into()));
+        let anew = reseeded(bytes, &sentinel, &readings.counts(), &config);
+        let path = self.records.first().unwrap_or(&self.model);
+        anew.map_err(|source| refused(path, source))
+    }
+
+    fn config(&self, decimate: u32) -> SentinelConfig {
+        SentinelConfig {
             profile: self.profile.into(),
             tolerance_percent: self.tolerance,
             confidence: self.confidence,
             false_alarms: self.false_alarms,
             inferences: self.inferences as u64,
-            decimate: self.decimate,
-        };
-        let summary = attach::<Error>(bytes, &reference, &config, |model, inputs| {
-            Ok(verify::run_model(model, inputs)?)
-        });
-        summary.map_err(|error| match error {
-            Error::Sentinel(source) => {
-                CliError::Sentinel { path: self.data.clone(), source }.into()
-            }
-            other => other,
-        })
+            decimate,
+        }
     }
+}
+
+/// That these data, or the model, make no sentinel.
+fn refused(path: &Path, source: SentinelError) -> Error {
+    CliError::Sentinel { path: path.to_owned(), source: Box::new(source) }.into()
 }
 
 /// A sentinel in a sentence.
@@ -202,13 +275,19 @@ fn text(sentinel: &SentinelSummary, asked: &Sentinel) -> String {
         vec![delay.change.clone(), noticed(delay), bet, points]
     });
     let rows: Vec<Vec<String>> = rows.collect();
+    let of = if asked.data.is_some() { "examples" } else { "inferences that devices counted" };
     let mut text = format!(
-        "sentinel  {}\nreference {} examples\npromise   {}\n\n{}",
+        "sentinel  {}\nreference {} {of}\npromise   {}\n",
         sentence(sentinel),
         thousands(sentinel.examples),
         promise(sentinel),
-        delays(&rows)
     );
+    if asked.recording.is_some() {
+        text += &format!("recording feed one inference in {}\n", sentinel.decimate);
+    }
+    if !rows.is_empty() {
+        text += &format!("\n{}", delays(&rows));
+    }
     if let Some(output) = &asked.output {
         text += &format!("\nmodel     {}\n", quoted(&output.display().to_string()));
     }

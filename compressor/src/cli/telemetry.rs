@@ -1,20 +1,18 @@
 //! `bitsback telemetry`: what devices report of the field.
 
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use bitsback_runtime::format::MAX_FILE_LEN;
-use bitsback_runtime::sentinel::{RECORD_LEN, Sentinel};
 use serde::Serialize;
 
 use super::amount;
 use super::model_file;
 use super::output::Context;
+use super::records;
 use super::table::{self, Align};
 use crate::error::{CliError, Error};
 use crate::files;
-use crate::fleet::{DeviceResult, FleetResult, Pooled, Readings, Skipped, judge};
+use crate::fleet::{DeviceResult, FleetResult, Pooled, Skipped, judge};
 use crate::report::number::{significant, thousands};
 
 /// Read what devices report, and tell whether the field still looks like the reference
@@ -54,12 +52,6 @@ pub(crate) struct Telemetry {
     false_discoveries: f64,
 }
 
-/// Most bytes of a file of records: 100,000 of them, more than a device has numbers for windows.
-const MAX_RECORDS_LEN: u64 = RECORD_LEN as u64 * 100_000;
-
-/// Passed-over places that people are shown; JSON has all.
-const SHOWN: usize = 10;
-
 #[derive(Debug, Serialize)]
 struct Results {
     /// The model's id: the checksum of its file.
@@ -77,27 +69,8 @@ impl Telemetry {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let bytes = files::read(&self.model, u64::from(MAX_FILE_LEN))?;
         let model = model_file::parse(&self.model, &bytes)?;
-        let path = || self.model.clone();
-        let sentinel = Sentinel::new(&model)
-            .map_err(|fault| CliError::NoSentinel { path: path(), reason: fault.to_string() })?
-            .ok_or_else(|| CliError::NoSentinel {
-                path: path(),
-                reason: "the model has none; `bitsback sentinel` gives it one".to_owned(),
-            })?;
-        let mut readings = Readings::of(model.header().crc);
-        for place in &self.records {
-            read(place, &mut readings, &sentinel)?;
-        }
-        for skipped in readings.skipped().iter().take(SHOWN) {
-            let Skipped { place, offset, bytes, reason } = skipped;
-            context.note(&format!("{place}: {bytes} bytes from byte {offset} left out: {reason}"));
-        }
-        if let more @ 1.. = readings.skipped().len().saturating_sub(SHOWN) {
-            context.note(&format!("and {more} more places; --json lists all"));
-        }
-        if readings.records() == 0 {
-            return Err(CliError::NoRecords { model: format!("{:08x}", model.header().crc) }.into());
-        }
+        let sentinel = records::sentinel(&self.model, &model)?;
+        let readings = records::read(context, &self.records, &model, &sentinel)?;
         let fleet = judge(&readings, &sentinel, self.false_discoveries / 100.0);
         let results = Results {
             model: format!("{:08x}", model.header().crc),
@@ -114,61 +87,6 @@ impl Telemetry {
             None => Ok(()),
         }
     }
-}
-
-/// Reads a file, a folder or standard input.
-fn read(place: &Path, readings: &mut Readings, sentinel: &Sentinel<'_>) -> Result<(), Error> {
-    if place == Path::new("-") {
-        let mut bytes = Vec::new();
-        let input = io::stdin().lock().take(MAX_RECORDS_LEN + 1).read_to_end(&mut bytes);
-        let all = input.and_then(|len| match len as u64 > MAX_RECORDS_LEN {
-            true => Err(io::Error::other(format!("more than {MAX_RECORDS_LEN} bytes"))),
-            false => Ok(()),
-        });
-        all.map_err(Error::io("read", Path::new("standard input")))?;
-        readings.take("-", "standard input", &bytes, sentinel);
-        return Ok(());
-    }
-    if !place.is_dir() {
-        return file(&name(place), place, readings, sentinel);
-    }
-    for device in listed(place)? {
-        if device.is_dir() {
-            for part in listed(&device)?.into_iter().filter(|part| part.is_file()) {
-                file(&name(&device), &part, readings, sentinel)?;
-            }
-        } else {
-            file(&name(&device), &device, readings, sentinel)?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads a file of a device's records.
-fn file(
-    device: &str,
-    path: &Path,
-    readings: &mut Readings,
-    sentinel: &Sentinel<'_>,
-) -> Result<(), Error> {
-    let bytes = files::read(path, MAX_RECORDS_LEN)?;
-    readings.take(device, &name(path), &bytes, sentinel);
-    Ok(())
-}
-
-fn name(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// What is in a folder, sorted.
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    let mut paths = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(Error::io("read", folder))?;
-    paths.sort();
-    Ok(paths)
 }
 
 /// What differs, if anything does.

@@ -266,8 +266,8 @@ fn data_kind(error: &DataError) -> Kind {
 /// A promise that can't be made is a wish too many, or takes more examples.
 fn sentinel_kind(error: &SentinelError) -> Kind {
     match error {
-        SentinelError::Seed(SeedError::TooFew { .. }) => Kind::Unproven,
         SentinelError::Seed(SeedError::NothingToWatch) => Kind::Usage,
+        SentinelError::Seed(_) => Kind::Unproven,
         SentinelError::Parse(_) | SentinelError::Fault(_) => Kind::Model,
     }
 }

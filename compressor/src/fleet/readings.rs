@@ -6,6 +6,8 @@ use std::collections::btree_map::Entry;
 use bitsback_runtime::sentinel::{RECORD_LEN, RECORD_VERSION, Record, RecordFault, Sentinel};
 use serde::Serialize;
 
+use crate::sentinel::Counts;
+
 /// Records of one model, by device and window.
 #[derive(Debug)]
 pub(crate) struct Readings {
@@ -91,6 +93,22 @@ impl Readings {
     /// The devices that were named, and their windows in order. A device may have none.
     pub(super) fn devices(&self) -> &BTreeMap<String, BTreeMap<u16, Record>> {
         &self.devices
+    }
+
+    /// What all devices counted together.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for record in self.devices.values().flat_map(BTreeMap::values) {
+            sum.all += u64::from(record.fed);
+            let ordinals = sum
+                .ordinals
+                .iter_mut()
+                .zip(&record.counts)
+                .flat_map(|(sum, counts)| sum.iter_mut().zip(counts.iter().flatten()));
+            let classes = sum.classes.iter_mut().zip(record.classes.iter().flatten());
+            ordinals.chain(classes).for_each(|(sum, &count)| *sum += u64::from(count));
+        }
+        sum
     }
 
     /// Records that are used.

@@ -73,7 +73,8 @@ impl Input<'_> {
             labels.extend_from_slice(&examples.labels);
         }
         let classes = prepared.dataset.classes.len();
-        let examples = Examples { inputs: &inputs, labels: &labels, classes, values: false };
+        let examples =
+            Examples { inputs: &inputs, labels: &labels, classes, values: false, recording: None };
         let summary =
             attach::<Error>(&mut model.bytes, &examples, &self.job.sentinel, |model, inputs| {
                 Ok(verify::run_model(model, inputs)?)

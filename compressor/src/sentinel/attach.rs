@@ -7,10 +7,11 @@ use bitsback_runtime::{Model, OpKind, ParseError};
 use thiserror::Error;
 
 use super::SentinelConfig;
+use super::bins::Counts;
 use super::changes::{Change, Shape};
 use super::delay::{frozen, predicted};
 use super::reference::{Form, Seen};
-use super::seed::{SeedError, seed};
+use super::seed::{SeedError, reseed, seed};
 use super::summary::{Delay, SentinelSummary};
 
 /// Reference examples that are changed, at the most, to say what is noticed: enough for a mean.
@@ -43,6 +44,8 @@ pub(crate) struct Examples<'a> {
     pub(crate) classes: usize,
     /// Whether outputs are numbers, not scores.
     pub(crate) values: bool,
+    /// Quantised frames in the order in which they came, which say how far apart inferences must be.
+    pub(crate) recording: Option<&'a [i8]>,
 }
 
 /// Puts a sentinel into a model's bytes, in the place of one that was there. `run` gives a model's outputs of
@@ -60,7 +63,11 @@ pub(crate) fn attach<E: From<SentinelError>>(
     let outputs = run(&model, examples.inputs)?;
     let form = form(&model, examples);
     let seen = form.see(examples.inputs, &outputs);
-    let seeded = seed(&form, &seen, config).map_err(SentinelError::from)?;
+    let recording = match examples.recording {
+        Some(frames) => Some(form.see(frames, &run(&model, frames)?)),
+        None => None,
+    };
+    let seeded = seed(&form, &seen, recording.as_deref(), config).map_err(SentinelError::from)?;
     let section = seeded.draft.to_bytes().map_err(SentinelError::Fault)?;
     let of = Changed { model: &model, form, draft: &seeded.draft, examples };
     let delays = of.delays(&seen, |inputs| run(&model, inputs))?;
@@ -80,9 +87,29 @@ pub fn watched(
     config: &SentinelConfig,
 ) -> Result<Vec<u8>, SentinelError> {
     let model = Model::parse(bytes)?;
-    let form = form(&model, &Examples { inputs, labels: &[], classes: 0, values: false });
-    let seeded = seed(&form, &form.see(inputs, outputs), config)?;
+    let examples = Examples { inputs, labels: &[], classes: 0, values: false, recording: None };
+    let form = form(&model, &examples);
+    let seeded = seed(&form, &form.see(inputs, outputs), None, config)?;
     with_section(bytes, &seeded.draft.to_bytes().map_err(SentinelError::Fault)?)
+}
+
+/// A model's bytes with its sentinel's bets made anew, by what devices have counted with it.
+///
+/// # Errors
+/// [`SentinelError`].
+pub(crate) fn reseeded(
+    bytes: &[u8],
+    sentinel: &Sentinel,
+    counts: &Counts,
+    config: &SentinelConfig,
+) -> Result<(Vec<u8>, SentinelSummary), SentinelError> {
+    let section = Draft::of(sentinel);
+    let profile = config.profile.within(&section);
+    let config = &SentinelConfig { profile, ..config.clone() };
+    let seeded = reseed(&section, counts, config)?;
+    let section = seeded.draft.to_bytes().map_err(SentinelError::Fault)?;
+    let summary = SentinelSummary::new(config, &seeded, section.len(), Vec::new());
+    Ok((with_section(bytes, &section)?, summary))
 }
 
 /// The bytes with a section, as a device takes them.

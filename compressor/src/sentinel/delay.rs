@@ -7,8 +7,9 @@
 
 use bitsback_runtime::sentinel::{Bet, Draft, Event, Ordinal, TAILS_AT, TILTS};
 
+use super::bins::bin;
 use super::bounds::EDGES;
-use super::reference::{Seen, bin};
+use super::reference::Seen;
 use super::seed::ordinals;
 
 /// Feeds beyond which a change counts as not noticed: what gains so little in a sample may lose in truth.
@@ -55,10 +56,10 @@ impl Scores {
     pub(super) fn of(&self, seen: &Seen) -> i16 {
         match self {
             Self::Table { statistic, of, tilt } => {
-                of.table[bin(of, seen.values[*statistic])][*tilt].into()
+                of.table[bin(&of.edges, seen.values[*statistic])][*tilt].into()
             }
             Self::Tail { statistic, of, high } => {
-                let bin = bin(of, seen.values[*statistic]);
+                let bin = bin(&of.edges, seen.values[*statistic]);
                 let lowest = usize::from(*statistic == 0);
                 let (event, hit) = match high {
                     true => (of.high, bin == EDGES),

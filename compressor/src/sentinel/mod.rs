@@ -2,6 +2,8 @@
 //! promised of them.
 //!
 //! - [`reference`](mod@reference): inferences as a sentinel sees them;
+//! - [`bins`]: what they are counted as;
+//! - [`frames`]: how far apart they must be;
 //! - [`bounds`]: what counts let be said of their law;
 //! - [`tables`], [`events`]: the bets;
 //! - [`threshold`]: how much evidence is an alarm;
@@ -14,19 +16,23 @@
 //! The proofs are those of `bitsback_runtime::sentinel`.
 
 pub(crate) mod attach;
+mod bins;
 mod bounds;
 mod changes;
 mod delay;
 mod events;
+mod frames;
 mod reference;
 pub(crate) mod seed;
 mod summary;
 mod tables;
 mod threshold;
 
+use bitsback_runtime::sentinel::Draft;
 use serde::{Deserialize, Serialize};
 
 pub use attach::SentinelError;
+pub(crate) use bins::Counts;
 use bounds::ONE;
 pub use seed::SeedError;
 pub use summary::{Delay, SentinelSummary};
@@ -45,6 +51,18 @@ pub enum SentinelProfile {
     Quiet,
     /// Answers and inputs: where each site has its own mixture of classes.
     NoPrior,
+}
+
+impl SentinelProfile {
+    /// What of it a section watches: at most what it says.
+    fn within(self, section: &Draft) -> Self {
+        match self {
+            Self::None | Self::Quiet => self,
+            _ if section.inputs.is_none() => Self::Quiet,
+            Self::All if section.classes.is_empty() && !section.values => Self::NoPrior,
+            _ => self,
+        }
+    }
 }
 
 /// `[sentinel]`: whether the model gets a sentinel, and what is promised of it.

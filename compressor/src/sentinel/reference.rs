@@ -1,7 +1,6 @@
 //! Inferences as a sentinel sees them: of the reference, and of what becomes of it.
 
-use bitsback_runtime::lead;
-use bitsback_runtime::sentinel::{Answers, Look, Ordinal, mean, shift_for};
+use bitsback_runtime::sentinel::{Answers, Look, shift_for};
 
 /// What a model's inputs and outputs are to a sentinel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +39,7 @@ impl Form {
     }
 
     fn one(&self, input: &[i8], output: &[i8]) -> Seen {
-        let (class, answer) = match (self.answers, output) {
-            (Answers::Scores, output) => lead(output),
-            (Answers::Values, output) => (0, mean(output)),
-            (Answers::Class, &[low, high]) => {
-                (usize::from(u16::from_le_bytes([low as u8, high as u8])), 0)
-            }
-            _ => (0, 0),
-        };
+        let (class, answer) = self.answers.of(output);
         let look = Look::of(input);
         let shifted = |sum: i32| (sum >> self.shift()) as i16;
         Seen {
@@ -55,9 +47,4 @@ impl Form {
             class: class as u16,
         }
     }
-}
-
-/// The bin of a value: how many edges it has reached.
-pub(super) fn bin(of: &Ordinal, value: i16) -> usize {
-    of.edges.iter().filter(|&&edge| edge <= value).count()
 }

@@ -5,21 +5,20 @@
 //! with the confidence asked for, all of it at once, since nothing in it depends on them. Bets are then
 //! chosen by the same counts: whatever is chosen, its proof rests on the bounds alone.
 
-use bitsback_runtime::sentinel::{
-    Answers, BINS, CLASSES_AT, ClassBet, Draft, MAPPED_CLASSES, MAX_CLASSES, ORDINALS, Ordinal,
-    TAILS_AT, TILTS,
-};
+use bitsback_runtime::sentinel::{CLASSES_AT, ClassBet, Draft, ORDINALS, Ordinal, TAILS_AT, TILTS};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use thiserror::Error;
 
+use super::SentinelConfig;
+use super::bins::{Bins, Counts};
 use super::bounds::{Bounds, EDGES, ONE, upper};
 use super::events::{class_alternative, event, tail_alternative};
-use super::reference::{Form, Seen, bin};
+use super::frames::{LEAST_FRAMES, apart};
+use super::reference::{Form, Seen};
 use super::tables::{SLOPES, law, table, tilted};
 use super::threshold::{Steps, threshold};
-use super::{SentinelConfig, SentinelProfile};
 
 /// Fewest reference examples: of fewer, bounds are so wide that no bet gains.
 pub(crate) const LEAST_EXAMPLES: usize = 300;
@@ -29,10 +28,6 @@ const EDGE_EXAMPLES: usize = 5;
 const STATEMENTS: usize = 2 * EDGES;
 /// Sets which examples they are.
 const SEED: u64 = 1;
-/// Borders of the bins of leads, as shares of the reference, from the smallest lead: doubt is what matters.
-const LEADS: [f64; EDGES] = [0.01, 0.04, 0.1, 0.2, 0.35, 0.55, 0.8];
-/// The same of everything else, where both ends matter.
-const SYMMETRIC: [f64; EDGES] = [0.004, 0.05, 0.2, 0.5, 0.8, 0.95, 0.996];
 /// What the tails have more under their alternatives: small leads, and others.
 const SMALL_LEADS: f64 = 0.12;
 const OTHER_TAILS: f64 = 0.06;
@@ -55,6 +50,20 @@ pub enum SeedError {
          alone: take profile `all` or `no-prior`"
     )]
     NothingToWatch,
+    /// There aren't enough frames.
+    #[error(
+        "a recording needs {LEAST_FRAMES} frames at least, and there are {found}: give more, or --decimate"
+    )]
+    FewFrames {
+        /// Frames that there are.
+        found: usize,
+    },
+    /// No distance will do.
+    #[error(
+        "the recording shows one scene alone, or frames that depend on one another even where they are \
+         255 apart: infer once an event, such as a person or a part, and record that"
+    )]
+    Dependent,
 }
 
 /// A section, and how it came about.
@@ -68,118 +77,94 @@ pub(super) struct Seeded {
     pub(crate) bets: usize,
 }
 
-/// Chooses bets and threshold by inferences on examples like those of the field.
+/// Chooses bets and threshold by inferences on examples like those of the field; and by a recording's frames,
+/// in their order, every how many inferences one is fed.
 ///
 /// # Errors
 /// [`SeedError`].
 pub(super) fn seed(
     form: &Form,
     reference: &[Seen],
+    recording: Option<&[Seen]>,
     config: &SentinelConfig,
 ) -> Result<Seeded, SeedError> {
-    if reference.len() < LEAST_EXAMPLES {
-        return Err(SeedError::TooFew { found: reference.len() });
-    }
+    enough(reference.len())?;
     let mut examples = reference.to_vec();
     examples.shuffle(&mut ChaCha8Rng::seed_from_u64(SEED));
     let (edges, counted) = examples.split_at(examples.len() / EDGE_EXAMPLES);
-    let of = Parts::of(form, config.profile);
-    if !of.answer && !of.inputs && !of.classes {
-        return Err(SeedError::NothingToWatch);
-    }
-    let map = of.classes.then(|| map(form, edges)).flatten();
-    let classes = match (of.classes, map) {
-        (false, _) => Vec::new(),
-        (true, Some(map)) => map.to_vec(),
-        (true, None) => (0..form.classes.min(MAX_CLASSES) as u16).collect(),
+    let bins = Bins::of(form, config.profile, edges)?;
+    let decimate = match recording {
+        None => config.decimate,
+        Some(frames) if frames.len() < LEAST_FRAMES => {
+            return Err(SeedError::FewFrames { found: frames.len() });
+        }
+        Some(frames) => {
+            let apart = apart(&bins, frames, config.tolerance());
+            apart.ok_or(SeedError::Dependent)?.into()
+        }
     };
-    let tolerance = config.tolerance();
-    let ordinals = usize::from(of.answer) + 2 * usize::from(of.inputs);
-    let statements = STATEMENTS * ordinals + classes.len();
+    let config = SentinelConfig { decimate, ..config.clone() };
+    Ok(Seeded { examples: reference.len(), ..bet(&bins, &bins.count(counted), &config) })
+}
+
+/// Chooses bets and threshold anew, by what devices have counted with the bets of a section: bins stay. The
+/// reference is the field itself then.
+///
+/// # Errors
+/// [`SeedError`].
+pub(super) fn reseed(
+    section: &Draft,
+    counts: &Counts,
+    config: &SentinelConfig,
+) -> Result<Seeded, SeedError> {
+    enough(counts.all as usize)?;
+    Ok(bet(&Bins::of_section(section, config.profile)?, counts, config))
+}
+
+fn enough(found: usize) -> Result<(), SeedError> {
+    if found < LEAST_EXAMPLES { Err(SeedError::TooFew { found }) } else { Ok(()) }
+}
+
+/// The bets on what is counted, by counts.
+fn bet(bins: &Bins, counts: &Counts, config: &SentinelConfig) -> Seeded {
+    let statements = STATEMENTS * bins.edges.iter().flatten().count() + bins.classes.len();
     let doubt = (1.0 - config.confidence) / statements as f64;
-    let bets = Bets { edges, counted, doubt, tolerance };
-    let answer = of.answer.then(|| {
-        let quantiles = if form.answers == Answers::Values { &SYMMETRIC } else { &LEADS };
-        bets.ordinal(0, quantiles, (1, u8::MAX.into()))
-    });
-    let inputs = of.inputs.then(|| {
-        [1, 2].map(|statistic| bets.ordinal(statistic, &SYMMETRIC, (i16::MIN + 1, i16::MAX)))
-    });
+    let tolerance = config.tolerance();
+    let bets = Bets { counts, doubt, tolerance };
+    let [answer, brightness, roughness] = bins.edges;
+    let inputs = brightness.zip(roughness);
+    let classes = counts.classes.iter().take(bins.classes.len());
     let mut draft = Draft {
         threshold: 1,
-        shift: form.shift(),
+        shift: bins.shift,
         decimate: config.decimate.clamp(1, u8::MAX.into()) as u8,
         tolerance,
-        values: of.answer && form.answers == Answers::Values,
-        answer,
-        inputs,
-        classes: classes.iter().map(|&class| bets.class(class)).collect(),
-        map,
+        values: bins.values && answer.is_some(),
+        answer: answer.map(|edges| bets.ordinal(0, edges)),
+        inputs: inputs.map(|(first, second)| [bets.ordinal(1, first), bets.ordinal(2, second)]),
+        classes: classes.map(|&count| bets.class(count)).collect(),
+        map: bins.map,
     };
     let steps: Vec<Steps> = steps(&draft).into_iter().map(|(_, steps)| steps).collect();
     draft.threshold = threshold(&steps, config.promise());
     let bets = steps.iter().filter(|steps| steps.rises()).count();
-    Ok(Seeded { draft, examples: reference.len(), bets })
-}
-
-/// The statistics that are watched.
-struct Parts {
-    answer: bool,
-    inputs: bool,
-    classes: bool,
-}
-
-impl Parts {
-    fn of(form: &Form, profile: SentinelProfile) -> Self {
-        let answer = matches!(form.answers, Answers::Scores | Answers::Values);
-        let classes = matches!(form.answers, Answers::Scores | Answers::Class);
-        Self {
-            answer,
-            inputs: profile != SentinelProfile::Quiet,
-            classes: classes && profile == SentinelProfile::All,
-        }
-    }
-}
-
-/// The commonest of more than ten classes, ascending.
-fn map(form: &Form, examples: &[Seen]) -> Option<[u16; MAPPED_CLASSES]> {
-    if form.classes <= MAX_CLASSES {
-        return None;
-    }
-    let mut counts: Vec<(usize, u16)> = (0..form.classes as u16).map(|class| (0, class)).collect();
-    for seen in examples {
-        if let Some((count, _)) = counts.get_mut(usize::from(seen.class)) {
-            *count += 1;
-        }
-    }
-    // Of equals the first.
-    counts.sort_by_key(|&(count, _)| std::cmp::Reverse(count));
-    let mut map: Vec<u16> = counts.iter().take(MAPPED_CLASSES).map(|&(_, class)| class).collect();
-    map.sort_unstable();
-    map.try_into().ok()
+    Seeded { draft, examples: counts.all as usize, bets }
 }
 
 /// What bets are made of.
 struct Bets<'a> {
-    /// Examples that say where bins end.
-    edges: &'a [Seen],
-    /// Examples that are counted.
-    counted: &'a [Seen],
+    counts: &'a Counts,
     /// The chance that a statement is wrong.
     doubt: f64,
     tolerance: u16,
 }
 
 impl Bets<'_> {
-    /// Everything about an ordinal statistic, with edges in `range`.
-    fn ordinal(&self, statistic: usize, shares: &[f64; EDGES], range: (i16, i16)) -> Ordinal {
-        let values = self.edges.iter().map(|seen| seen.values[statistic]).collect();
-        let mut of = Ordinal { edges: edges(values, shares, range), ..Ordinal::default() };
-        let mut counts = [0; BINS];
-        for seen in self.counted {
-            counts[bin(&of, seen.values[statistic])] += 1;
-        }
-        let (reference, bounds) = (law(&counts), Bounds::of(&counts, self.doubt));
+    /// Everything about an ordinal statistic with these edges.
+    fn ordinal(&self, statistic: usize, edges: [i16; EDGES]) -> Ordinal {
+        let mut of = Ordinal { edges, ..Ordinal::default() };
+        let counts = &self.counts.ordinals[statistic];
+        let (reference, bounds) = (law(counts), Bounds::of(counts, self.doubt));
         for (tilt, slope) in SLOPES.into_iter().enumerate() {
             let alternative = tilted(&reference, slope);
             let table = table(&reference, &alternative, &bounds, self.tolerance);
@@ -195,11 +180,10 @@ impl Bets<'_> {
         of
     }
 
-    /// The bet on a class.
-    fn class(&self, class: u16) -> ClassBet {
-        let count = self.counted.iter().filter(|seen| seen.class == class).count();
-        let up = upper(count as u64, self.counted.len() as u64, self.doubt);
-        let likely = count as f64 / self.counted.len() as f64;
+    /// The bet on a class that came so often.
+    fn class(&self, count: u64) -> ClassBet {
+        let up = upper(count, self.counts.all, self.doubt);
+        let likely = count as f64 / self.counts.all as f64;
         let alternative = class_alternative(likely, up, self.tolerance);
         ClassBet { event: event(up, self.tolerance, alternative), up }
     }
@@ -209,24 +193,6 @@ impl Bets<'_> {
 fn tails(statistic: usize, of: &Ordinal) -> [u16; 2] {
     let below = if statistic == 0 { of.lo[1] } else { of.lo[0] };
     [ONE - below, of.up[EDGES - 1]]
-}
-
-/// Edges at shares of what is seen, ascending, each within `range`.
-fn edges(mut values: Vec<i16>, shares: &[f64; EDGES], range: (i16, i16)) -> [i16; EDGES] {
-    values.sort_unstable();
-    let at = |share: f64| values.get((share * values.len() as f64) as usize).copied();
-    let (mut least, most) = (i32::from(range.0), i32::from(range.1));
-    let mut edges = shares.map(|share| {
-        let edge = i32::from(at(share).unwrap_or_default()).max(least);
-        least = edge + 1;
-        edge
-    });
-    let mut most = most;
-    for edge in edges.iter_mut().rev() {
-        *edge = (*edge).min(most);
-        most = *edge - 1;
-    }
-    edges.map(|edge| edge as i16)
 }
 
 /// The largest laws of all bets of a section, each with its place.

@@ -60,7 +60,7 @@ impl SentinelSummary {
             tolerance_percent: config.tolerance_percent,
             false_alarms: config.false_alarms,
             inferences: config.inferences,
-            decimate: config.decimate,
+            decimate: seeded.draft.decimate.into(),
             threshold_bits: f64::from(seeded.draft.threshold) / 16.0,
             bets: seeded.bets as u64,
             delays,

@@ -7,9 +7,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::attach::{Examples, attach};
+use super::bins::{Bins, Counts, bin};
 use super::delay::{frozen, predicted, scores};
-use super::reference::{Form, Seen, bin};
-use super::seed::{SeedError, Seeded, ordinals, seed, steps};
+use super::reference::{Form, Seen};
+use super::seed::{SeedError, Seeded, ordinals, reseed, seed, steps};
 use super::{SentinelConfig, SentinelError, SentinelProfile};
 
 /// Any model of 64 inputs and 10 scores; it isn't run.
@@ -81,7 +82,7 @@ fn every_section_is_one_that_a_device_accepts_and_reads_alike() {
     for (profile, bets) in
         [(SentinelProfile::All, 28), (SentinelProfile::Quiet, 6), (SentinelProfile::NoPrior, 18)]
     {
-        let seeded = seed(&FORM, &seen, &config(profile)).unwrap();
+        let seeded = seed(&FORM, &seen, None, &config(profile)).unwrap();
         assert_eq!(seeded.examples, 1_500);
         with(&seeded.draft, |sentinel| {
             assert_eq!(sentinel.bets(), bets);
@@ -91,7 +92,7 @@ fn every_section_is_one_that_a_device_accepts_and_reads_alike() {
                 let look = Look::of(&pool.inputs[at]);
                 let symbols = sentinel.symbols(look, &pool.outputs[at]);
                 for (statistic, of) in ordinals(&seeded.draft) {
-                    let bin = bin(of, seen.values[statistic]);
+                    let bin = bin(&of.edges, seen.values[statistic]);
                     assert_eq!(usize::from(symbols.bins[statistic]), bin);
                 }
                 let class = if profile == SentinelProfile::All { seen.class } else { 0 };
@@ -106,7 +107,8 @@ fn every_section_is_one_that_a_device_accepts_and_reads_alike() {
 #[test]
 fn thresholds_are_of_laws_that_rise_more_than_the_references() {
     let reference = Pool::new(0.0, 1.0, 3_000).seen();
-    let Seeded { draft, .. } = seed(&FORM, &reference, &config(SentinelProfile::All)).unwrap();
+    let Seeded { draft, .. } =
+        seed(&FORM, &reference, None, &config(SentinelProfile::All)).unwrap();
     let (steps, scores) = (steps(&draft), scores(&draft));
     assert_eq!((steps.len(), scores.len()), (28, 28));
     for (bet, scores) in scores {
@@ -144,7 +146,7 @@ fn streams_like_the_reference_alarm_no_more_often_than_promised() {
     let (mut alarms, streams) = (0, 150);
     for _ in 0..10 {
         let reference = pool.drawn(4_000, &mut noise);
-        let Seeded { draft, .. } = seed(&FORM, &reference, &promise).unwrap();
+        let Seeded { draft, .. } = seed(&FORM, &reference, None, &promise).unwrap();
         let found = with(&draft, |sentinel| {
             (0..streams).filter(|_| pool.run(sentinel, 200, &mut noise).is_some()).count()
         });
@@ -158,9 +160,10 @@ fn streams_like_the_reference_alarm_no_more_often_than_promised() {
 fn changes_are_noticed_as_soon_as_predicted() {
     let mut noise = ChaCha8Rng::seed_from_u64(33);
     let reference = Pool::new(0.0, 1.0, 4_000).seen();
-    let Seeded { draft, .. } = seed(&FORM, &reference, &config(SentinelProfile::All)).unwrap();
+    let Seeded { draft, .. } =
+        seed(&FORM, &reference, None, &config(SentinelProfile::All)).unwrap();
     assert_eq!(predicted(&draft, &reference), None, "nothing changed");
-    let quiet = seed(&FORM, &reference, &config(SentinelProfile::Quiet)).unwrap().draft;
+    let quiet = seed(&FORM, &reference, None, &config(SentinelProfile::Quiet)).unwrap().draft;
     for (brighter, surer) in [(20.0, 1.0), (-30.0, 1.0), (0.0, 0.4)] {
         let pool = Pool::new(brighter, surer, 2_000);
         let (feeds, _) = predicted(&draft, &pool.seen()).unwrap();
@@ -187,7 +190,8 @@ fn of_many_classes_the_commonest_are_bet_on() {
         let common = [33, 2, 17, 39, 8][at % 5];
         output[if at % 3 == 0 { noise.random_range(0..40) } else { common }] = 50;
     }
-    let seeded = seed(&form, &form.see(&inputs, &outputs), &config(SentinelProfile::All)).unwrap();
+    let seeded =
+        seed(&form, &form.see(&inputs, &outputs), None, &config(SentinelProfile::All)).unwrap();
     assert_eq!(seeded.draft.map, Some([2, 8, 17, 33, 39]));
     assert_eq!(seeded.draft.classes.len(), 5);
     assert!(seeded.draft.to_bytes().unwrap().len() <= 256);
@@ -199,16 +203,20 @@ fn values_and_lone_classes_have_sentinels() {
     let inputs: Vec<i8> = (0..3 * 400).map(|_| noise.random()).collect();
     let outputs: Vec<i8> = (0..400).map(|_| noise.random()).collect();
     let form = Form { inputs: 3, outputs: 1, answers: Answers::Values, classes: 0 };
-    let draft =
-        seed(&form, &form.see(&inputs, &outputs), &config(SentinelProfile::All)).unwrap().draft;
+    let draft = seed(&form, &form.see(&inputs, &outputs), None, &config(SentinelProfile::All))
+        .unwrap()
+        .draft;
     assert!(draft.values && draft.classes.is_empty() && draft.inputs.is_some());
     assert!(draft.to_bytes().is_ok());
     let outputs: Vec<i8> = (0..400).flat_map(|at| [(at % 7) as i8, 0]).collect();
     let form = Form { inputs: 3, outputs: 2, answers: Answers::Class, classes: 7 };
     let seen = form.see(&inputs, &outputs);
-    let draft = seed(&form, &seen, &config(SentinelProfile::All)).unwrap().draft;
+    let draft = seed(&form, &seen, None, &config(SentinelProfile::All)).unwrap().draft;
     assert!(draft.answer.is_none() && draft.classes.len() == 7 && draft.to_bytes().is_ok());
-    assert_eq!(seed(&form, &seen, &config(SentinelProfile::Quiet)), Err(SeedError::NothingToWatch));
+    assert_eq!(
+        seed(&form, &seen, None, &config(SentinelProfile::Quiet)),
+        Err(SeedError::NothingToWatch)
+    );
 }
 
 #[test]
@@ -216,7 +224,7 @@ fn a_statistic_that_never_changes_is_watched_for_that() {
     let inputs = vec![5i8; 64 * 1_000];
     let outputs = [[9i8, -128, 0, 0, 0, 0, 0, 0, 0, 0]; 1_000];
     let reference = FORM.see(&inputs, outputs.as_flattened());
-    let draft = seed(&FORM, &reference, &config(SentinelProfile::All)).unwrap().draft;
+    let draft = seed(&FORM, &reference, None, &config(SentinelProfile::All)).unwrap().draft;
     assert!(draft.to_bytes().is_ok());
     assert_eq!(predicted(&draft, &reference), None);
     let darker = FORM.see(&vec![4i8; 64 * 10], &[outputs[0]; 10].concat());
@@ -224,11 +232,51 @@ fn a_statistic_that_never_changes_is_watched_for_that() {
     assert!(feeds < 40.0 && bet.name().starts_with("brightness"), "{feeds} {bet}");
 }
 
+/// By what devices count, of a law that isn't the reference's: it is no change any more, and what was the
+/// reference is one.
+#[test]
+fn a_fleet_that_differs_becomes_the_reference() {
+    let (lab, field) = (Pool::new(0.0, 1.0, 3_000).seen(), Pool::new(25.0, 0.8, 9_000).seen());
+    let all = config(SentinelProfile::All);
+    let first = seed(&FORM, &lab, None, &all).unwrap().draft;
+    assert!(predicted(&first, &field).is_some(), "the field is a change");
+    let bins = Bins::of_section(&first, SentinelProfile::All).unwrap();
+    let counts = bins.count(&field);
+    let anew = reseed(&first, &counts, &all).unwrap();
+    assert_eq!((anew.examples, predicted(&anew.draft, &field)), (9_000, None));
+    assert!(predicted(&anew.draft, &lab).is_some());
+    assert_eq!(ordinals(&anew.draft).len(), 3);
+    let edges =
+        |draft: &Draft| ordinals(draft).into_iter().map(|(_, of)| of.edges).collect::<Vec<_>>();
+    assert_eq!(edges(&anew.draft), edges(&first), "bins stay, or counts would mean nothing");
+    // With the same counts as the first had, the same bets.
+    let few = Bins::of_section(&first, SentinelProfile::Quiet).unwrap();
+    assert_eq!(few.count(&lab).ordinals[0], bins.count(&lab).ordinals[0]);
+    let quiet = reseed(&first, &few.count(&lab), &config(SentinelProfile::Quiet)).unwrap().draft;
+    assert!(quiet.inputs.is_none() && quiet.classes.is_empty() && quiet.to_bytes().is_ok());
+    let none = Counts { all: 299, ..counts };
+    assert_eq!(reseed(&first, &none, &all), Err(SeedError::TooFew { found: 299 }));
+}
+
+#[test]
+fn a_recording_says_how_far_apart() {
+    let pool = Pool::new(0.0, 1.0, 3_000).seen();
+    // Each frame comes ten times.
+    let slow: Vec<Seen> = pool.iter().flat_map(|one| [*one; 10]).collect();
+    let all = config(SentinelProfile::All);
+    let seeded = |frames: &[Seen]| seed(&FORM, &pool, Some(frames), &all);
+    assert_eq!(seeded(&pool).unwrap().draft.decimate, 1);
+    let apart = seeded(&slow).unwrap().draft.decimate;
+    assert!((9..=11).contains(&apart), "{apart}");
+    assert_eq!(seeded(&pool[..999]), Err(SeedError::FewFrames { found: 999 }));
+    assert_eq!(seeded(&[pool[0]; 2_000]), Err(SeedError::Dependent));
+}
+
 #[test]
 fn what_cannot_be_promised_is_refused() {
     let seen = Pool::new(0.0, 1.0, 299).seen();
     assert_eq!(
-        seed(&FORM, &seen, &config(SentinelProfile::All)),
+        seed(&FORM, &seen, None, &config(SentinelProfile::All)),
         Err(SeedError::TooFew { found: 299 })
     );
     let text = SeedError::TooFew { found: 299 }.to_string();
@@ -253,7 +301,8 @@ fn a_model_gets_one_sentinel_and_answers_as_before() {
         );
     }
     let labels: Vec<u32> = (0..600).map(|at| at % 10).collect();
-    let examples = Examples { inputs: &inputs, labels: &labels, classes: 10, values: false };
+    let examples =
+        Examples { inputs: &inputs, labels: &labels, classes: 10, values: false, recording: None };
     let mut bytes = MODEL.to_vec();
     let summary = attach(&mut bytes, &examples, &config(SentinelProfile::All), run).unwrap();
     assert_eq!(bytes.len() as u64, MODEL.len() as u64 + summary.bytes);

@@ -23,9 +23,14 @@ impl Scene {
         fs::write(self.path(name), bytes).unwrap();
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bitsback"));
-        command.current_dir(self.0.path()).args(args).output().unwrap()
+        command.current_dir(self.0.path()).args(args);
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
     }
 
     /// What a command that must succeed prints.
