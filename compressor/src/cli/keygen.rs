@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::Context;
 use crate::error::Error;
-use crate::package::{SecretKey, public_path};
+use crate::package::{self, public_path};
 
 /// Make a pair of keys: one that signs update packages, one that devices check them with
 ///
@@ -36,8 +36,8 @@ struct Summary {
 
 impl Keygen {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
-        let key = SecretKey::generate()?;
-        key.write(&self.output)?;
+        let key = package::generate()?;
+        package::write(&key, &self.output)?;
         let summary = Summary {
             secret: self.output.display().to_string(),
             public: public_path(&self.output).display().to_string(),

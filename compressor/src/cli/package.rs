@@ -12,7 +12,7 @@ use super::output::{Context, keeps_inputs};
 use crate::compile::Core;
 use crate::error::Error;
 use crate::files;
-use crate::package::{About, Built, SecretKey, UpdateError, build};
+use crate::package::{self, About, Built, UpdateError, build};
 use crate::report::number::thousands;
 
 /// Pack a model for devices in the field, signed
@@ -118,7 +118,7 @@ impl Package {
     pub(super) fn run(&self, context: &Context) -> Result<(), Error> {
         let inputs = [Some(&self.model), Some(&self.key), self.base.as_ref()];
         keeps_inputs(&self.output, &inputs.into_iter().flatten().collect::<Vec<_>>())?;
-        let key = SecretKey::read(&self.key)?;
+        let key = package::read(&self.key)?;
         let bytes = files::read(&self.model, u64::from(MAX_FILE_LEN))?;
         let model = model_file::parse(&self.model, &bytes)?;
         let base = match &self.base {

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use bitsback_slots::package::{HEADER_LEN, PublicKey, Signature, message};
-use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
+use bitsback_slots::package::PublicKey;
+use bitsback_slots::package::writer::SecretKey;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
@@ -20,51 +20,31 @@ const PUBLIC: &str = "bitsback public key 1";
 /// Most bytes of a file of a key: two lines, and more than anybody adds to them.
 const MAX_KEY_BYTES: u64 = 4096;
 
-/// What signs packages.
-pub(crate) struct SecretKey(SigningKey);
+/// A new key, of the system's random bytes.
+pub(crate) fn generate() -> Result<SecretKey, UpdateError> {
+    let mut seed = [0; 32];
+    let filled = OsRng.try_fill_bytes(&mut seed);
+    filled.map_err(|error| UpdateError::Random(error.to_string()))?;
+    Ok(SecretKey::new(&seed))
+}
 
-impl SecretKey {
-    /// A new key, of the system's random bytes.
-    pub(crate) fn generate() -> Result<Self, UpdateError> {
-        let mut seed = [0; 32];
-        let filled = OsRng.try_fill_bytes(&mut seed);
-        filled.map_err(|error| UpdateError::Random(error.to_string()))?;
-        Ok(Self::of(&seed))
-    }
+/// Reads a file that [`write`] wrote.
+pub(crate) fn read(path: &Path) -> Result<SecretKey, UpdateError> {
+    digits(path, SECRET).map(|seed| SecretKey::new(&seed))
+}
 
-    /// The key of a seed.
-    pub(super) fn of(seed: &[u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(seed))
+/// Writes the secret half to `path`, for its owner alone, and the other to [`public_path`]. Files that are there
+/// stay, and then neither is written.
+pub(crate) fn write(key: &SecretKey, path: &Path) -> Result<(), UpdateError> {
+    let secret = text(SECRET, key.bytes());
+    files::write_new(path, secret.as_bytes(), Access::Owner)?;
+    let public = text(PUBLIC, key.public().bytes());
+    let written = files::write_new(&public_path(path), public.as_bytes(), Access::Everybody);
+    if written.is_err() {
+        // It was made just now, and half a pair is in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
     }
-
-    /// Reads a file that [`Self::write`] wrote.
-    pub(crate) fn read(path: &Path) -> Result<Self, UpdateError> {
-        digits(path, SECRET).map(|seed| Self::of(&seed))
-    }
-
-    /// Writes this half to `path`, for its owner alone, and the other to [`public_path`]. Files that are there
-    /// stay, and then neither is written.
-    pub(crate) fn write(&self, path: &Path) -> Result<(), UpdateError> {
-        let secret = text(SECRET, self.0.as_bytes());
-        files::write_new(path, secret.as_bytes(), Access::Owner)?;
-        let public = text(PUBLIC, self.public().bytes());
-        let written = files::write_new(&public_path(path), public.as_bytes(), Access::Everybody);
-        if written.is_err() {
-            // It was made just now, and half a pair is in the way of the next attempt.
-            let _ = std::fs::remove_file(path);
-        }
-        Ok(written?)
-    }
-
-    /// The half that checks.
-    pub(crate) fn public(&self) -> PublicKey {
-        PublicKey::new(self.0.verifying_key().to_bytes())
-    }
-
-    /// The signature of a package's header.
-    pub(super) fn sign(&self, header: &[u8; HEADER_LEN]) -> Signature {
-        self.0.sign(&message(header)).to_bytes()
-    }
+    Ok(written?)
 }
 
 /// Where the public half of the key in `path` is.
@@ -76,10 +56,10 @@ pub(crate) fn public_path(path: &Path) -> PathBuf {
 
 /// Reads a public key, and checks that it is one that signatures can be trusted with.
 pub(crate) fn read_public(path: &Path) -> Result<PublicKey, UpdateError> {
-    let bytes = digits(path, PUBLIC)?;
-    match VerifyingKey::from_bytes(&bytes) {
-        Ok(point) if !point.is_weak() => Ok(PublicKey::new(bytes)),
-        _ => Err(UpdateError::DamagedKey { path: path.to_owned(), what: half(PUBLIC) }),
+    let key = PublicKey::new(digits(path, PUBLIC)?);
+    match key.is_sound() {
+        true => Ok(key),
+        false => Err(UpdateError::DamagedKey { path: path.to_owned(), what: half(PUBLIC) }),
     }
 }
 
@@ -136,13 +116,13 @@ mod tests {
     fn keys_come_back_from_their_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fleet.key");
-        let key = SecretKey::generate().unwrap();
-        key.write(&path).unwrap();
-        assert_eq!(SecretKey::read(&path).unwrap().0, key.0);
+        let key = generate().unwrap();
+        write(&key, &path).unwrap();
+        assert_eq!(read(&path).unwrap().bytes(), key.bytes());
         assert_eq!(read_public(&public_path(&path)).unwrap(), key.public());
         let text = fs::read_to_string(folder.path().join("fleet.key.pub")).unwrap();
         assert_eq!(PublicKey::from_file(&text), Some(key.public()));
-        assert!(SecretKey::generate().unwrap().0 != key.0, "two keys are the same");
+        assert!(generate().unwrap() != key, "two keys are the same");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -155,13 +135,13 @@ mod tests {
     fn keys_are_never_replaced_and_never_halved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("k");
-        let key = SecretKey::of(&[1; 32]);
-        key.write(&path).unwrap();
-        let error = SecretKey::of(&[2; 32]).write(&path).unwrap_err();
+        let key = SecretKey::new(&[1; 32]);
+        write(&key, &path).unwrap();
+        let error = write(&SecretKey::new(&[2; 32]), &path).unwrap_err();
         assert!(matches!(error, UpdateError::File(files::FileError::Exists { .. })), "{error}");
-        assert_eq!(SecretKey::read(&path).unwrap().0, key.0);
+        assert_eq!(read(&path).unwrap().bytes(), key.bytes());
         fs::remove_file(&path).unwrap();
-        assert!(SecretKey::of(&[2; 32]).write(&path).is_err(), "k.pub is there");
+        assert!(write(&SecretKey::new(&[2; 32]), &path).is_err(), "k.pub is there");
         assert!(!path.exists());
         assert_eq!(read_public(&public_path(&path)).unwrap(), key.public());
     }
@@ -174,7 +154,7 @@ mod tests {
         let secret = format!("{SECRET}\n{digits}\n");
         let errors = |text: &[u8]| {
             fs::write(&path, text).unwrap();
-            let messages = [SecretKey::read(&path).err(), read_public(&path).err()];
+            let messages = [read(&path).err(), read_public(&path).err()];
             messages.map(|error| error.map(|error| error.to_string()).unwrap_or_default())
         };
         let [as_secret, as_public] = errors(secret.as_bytes());
@@ -207,6 +187,6 @@ mod tests {
         }
         assert_eq!(errors(secret.replace('\n', "\r\n").as_bytes())[0], "");
         fs::remove_file(&path).unwrap();
-        assert!(matches!(SecretKey::read(&path), Err(UpdateError::File(_))));
+        assert!(matches!(read(&path), Err(UpdateError::File(_))));
     }
 }

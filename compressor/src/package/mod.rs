@@ -1,68 +1,19 @@
 //! Update packages on the host: made of a model and a secret key, and checked as a device checks them.
 //!
-//! The format, and every check, are those of [`bitsback_slots::package`]; what only a host does is here: keys in
-//! files, deltas, and whole files. What [`build`] gives, [`check`] accepts with the key's public half.
+//! The format, every check, and what makes packages are those of [`bitsback_slots::package`]; here are keys in files,
+//! and whole files. What [`build`] gives, [`check`] accepts with the key's public half.
 
-mod delta;
 mod error;
 mod keys;
 
-use bitsback_runtime::{Limits, Model};
+use bitsback_runtime::Limits;
 use bitsback_slots::package::{
-    Admitted, Authority, Device, Header, Isa, Needs, PAYLOAD_AT, PackageError, Signed, UnpackError,
-    digest, reader,
+    Admitted, Authority, Device, Header, PAYLOAD_AT, PackageError, Signed, UnpackError, reader,
 };
 
+pub(crate) use bitsback_slots::package::writer::{About, Built, build};
 pub(crate) use error::UpdateError;
-pub(crate) use keys::{SecretKey, public_path, read_public};
-
-/// What a package says of its model that the model doesn't.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct About {
-    /// A counter that only goes up.
-    pub(crate) version: u32,
-    /// The kernels that it was laid out for.
-    pub(crate) isa: Isa,
-    /// Bytes of RAM.
-    pub(crate) ram: u32,
-}
-
-/// A package, and what was chosen between.
-#[derive(Debug)]
-pub(crate) struct Built {
-    /// The whole file.
-    pub(crate) bytes: Vec<u8>,
-    /// What was signed.
-    pub(crate) header: Header,
-    /// Bytes of the delta, if one was tried.
-    pub(crate) delta_len: Option<usize>,
-}
-
-/// Packs a model, as a delta to `base` where that is smaller.
-pub(crate) fn build(
-    (model, bytes): (&Model<'_>, &[u8]),
-    base: Option<&[u8]>,
-    about: About,
-    key: &SecretKey,
-) -> Built {
-    let delta = base.map(|base| delta::delta(base, bytes));
-    let is_smaller = |delta: &&Vec<u8>| delta.len() < bytes.len();
-    let smaller = delta.as_ref().filter(is_smaller);
-    let payload = smaller.map_or(bytes, Vec::as_slice);
-    let header = Header {
-        key: key.public().id(),
-        version: about.version,
-        // A model that was parsed has at most `MAX_FILE_LEN` bytes, and no payload is longer.
-        model_len: model.header().file_len,
-        payload_len: payload.len() as u32,
-        needs: Needs::of(model, about.isa, about.ram),
-        digest: digest(bytes),
-        base: base.filter(|_| smaller.is_some()).map(digest),
-    };
-    let head = header.emit();
-    let bytes = [&head[..], &key.sign(&head), payload].concat();
-    Built { bytes, header, delta_len: delta.as_ref().map(Vec::len) }
-}
+pub(crate) use keys::{generate, public_path, read, read_public, write};
 
 /// Checks a package in the order of a device, and gives the model.
 ///

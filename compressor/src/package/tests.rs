@@ -1,5 +1,7 @@
+use bitsback_runtime::Model;
 use bitsback_runtime::format::MAX_FILE_LEN;
-use bitsback_slots::package::PublicKey;
+use bitsback_slots::package::writer::{SecretKey, delta};
+use bitsback_slots::package::{Isa, PublicKey, digest};
 use proptest::prelude::*;
 
 use super::*;
@@ -8,7 +10,7 @@ const OLD: &[u8] = include_bytes!("../../../tests/golden/digits/model.bbk");
 const NEW: &[u8] = include_bytes!("../../../tests/golden/unsure/model.bbk");
 
 fn key() -> SecretKey {
-    SecretKey::of(&[7; 32])
+    SecretKey::new(&[7; 32])
 }
 
 fn built(model: &[u8], base: Option<&[u8]>) -> Built {
@@ -104,7 +106,7 @@ proptest! {
         written in any::<prop::sample::Index>(),
     ) {
         prop_assume!(model.len() >= bitsback_runtime::format::HEADER_LEN);
-        let payload = delta::delta(&base, &model);
+        let payload = delta(&base, &model);
         prop_assert!(payload.len() <= model.len() + 2);
         let written = written.index(model.len());
         let header = Header {

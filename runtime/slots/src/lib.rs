@@ -53,6 +53,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(any(test, feature = "writer"))]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 

@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bitsback_slots::package::PAYLOAD_AT;
+use bitsback_slots::package::writer::Built;
 use cobs::CobsDecoder;
 use tempfile::TempDir;
 
 use super::emulator::Emulator;
 use super::frame::{Frame, Kind, MAX_FRAME, MAX_LINE};
-use super::package::Package;
 use crate::boards::Board;
 use crate::error::XtaskError;
 use crate::files;
@@ -40,9 +40,9 @@ pub(super) enum Way {
 }
 
 /// A piece of a payload, behind the number of its first byte.
-fn piece(package: &Package, range: Range<usize>) -> Vec<u8> {
+fn piece(package: &Built, range: Range<usize>) -> Vec<u8> {
     let place = (range.start as u32).to_le_bytes();
-    [&place, &package.bytes[PAYLOAD_AT..][range]].concat()
+    [&place, &package.payload()[range]].concat()
 }
 
 /// A device and who talks to it.
@@ -136,11 +136,11 @@ impl Host {
     }
 
     /// Offers a package: from which byte of its payload on it is to be sent, or `None` if the device refuses it.
-    pub(super) fn begin(&mut self, package: &Package) -> Result<Option<usize>, XtaskError> {
-        let (version, whole) = (package.version, package.model.len());
-        let delta = match package.is_delta {
-            false => String::new(),
-            true => format!(" as a delta of {}", package.payload_len()),
+    pub(super) fn begin(&mut self, package: &Built) -> Result<Option<usize>, XtaskError> {
+        let (version, whole) = (package.header.version, package.header.model_len);
+        let delta = match package.header.base {
+            None => String::new(),
+            Some(_) => format!(" as a delta of {}", package.payload().len()),
         };
         self.note("host", &format!("offers version {version}, a model of {whole} bytes{delta}"));
         let next = self.next_byte(package)?;
@@ -150,7 +150,7 @@ impl Host {
         Ok(next)
     }
 
-    fn next_byte(&mut self, package: &Package) -> Result<Option<usize>, XtaskError> {
+    fn next_byte(&mut self, package: &Built) -> Result<Option<usize>, XtaskError> {
         let head = &package.bytes[..PAYLOAD_AT];
         let Ok(body) = self.ask(Kind::Begin, head, Way::Whole)? else { return Ok(None) };
         match body.try_into() {
@@ -162,7 +162,7 @@ impl Host {
     /// Sends bytes of the payload, in pieces of several lengths, of which the first goes a way of its own.
     pub(super) fn send(
         &mut self,
-        package: &Package,
+        package: &Built,
         range: Range<usize>,
         way: Way,
     ) -> Result<(), XtaskError> {
@@ -181,12 +181,12 @@ impl Host {
     }
 
     /// Sends what is missing of a package, wherever that begins.
-    pub(super) fn send_rest(&mut self, package: &Package) -> Result<(), XtaskError> {
-        let version = package.version;
+    pub(super) fn send_rest(&mut self, package: &Built) -> Result<(), XtaskError> {
+        let version = package.header.version;
         let Some(mut at) = self.next_byte(package)? else {
             return Err(self.problem("a good package must be taken"));
         };
-        while at < package.payload_len() {
+        while at < package.payload().len() {
             at = self.send_one(package, at)?;
         }
         self.note("host", &format!("sent what was missing of version {version}"));
@@ -194,8 +194,8 @@ impl Host {
     }
 
     /// Sends a piece, and gives the byte that comes next.
-    fn send_one(&mut self, package: &Package, at: usize) -> Result<usize, XtaskError> {
-        let end = package.payload_len().min(at + PIECES[1]);
+    fn send_one(&mut self, package: &Built, at: usize) -> Result<usize, XtaskError> {
+        let end = package.payload().len().min(at + PIECES[1]);
         match self.ask(Kind::Data, &piece(package, at..end), Way::Whole)? {
             Ok(_) => Ok(end),
             Err(refusal) => Err(self.problem(&format!("a piece is refused: {refusal}"))),
@@ -206,7 +206,7 @@ impl Host {
     /// What the device was doing then isn't the same each time, so little of it is noted.
     pub(super) fn cut(
         &mut self,
-        package: &Package,
+        package: &Built,
         pieces: usize,
         after: Duration,
     ) -> Result<(), XtaskError> {
@@ -216,7 +216,7 @@ impl Host {
         for _ in 0..pieces {
             at = self.send_one(package, at)?;
         }
-        let end = package.payload_len().min(at + PIECES[1]);
+        let end = package.payload().len().min(at + PIECES[1]);
         self.number = self.number.wrapping_add(1);
         let (number, body) = (self.number, piece(package, at..end));
         let mut bytes = [0; MAX_LINE];

@@ -6,10 +6,8 @@ use crate::boards::{BOARDS, Board, Chip};
 use crate::error::XtaskError;
 use crate::{firmware, qemu, transcript};
 
-// The compressor's own deltas, and the firmware's own frames.
-#[path = "../../../compressor/src/package/delta.rs"]
-mod delta;
 mod emulator;
+// The firmware's own frames.
 #[path = "../../../firmware-examples/update/src/frame.rs"]
 #[allow(unreachable_pub)] // written for the firmware, too
 mod frame;

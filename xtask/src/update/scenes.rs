@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bitsback_slots::package::writer::{Built, SecretKey};
+
 use super::host::{Host, Way};
-use super::package::{Key, Package, in_other_light, pack, spoiled, with_margin};
+use super::package::{in_other_light, pack, read_key, spoiled, with_margin};
 use crate::error::XtaskError;
 use crate::files;
 
@@ -20,7 +22,7 @@ const CUT_AT: usize = 1000;
 
 /// Models and keys.
 struct Props {
-    key: Key,
+    key: SecretKey,
     model: Vec<u8>,
     /// The same with a sentinel.
     watched: Vec<u8>,
@@ -37,14 +39,14 @@ impl Props {
         with_margin(&self.model, version as u8)
     }
 
-    fn package(&self, version: u32) -> Result<Package, XtaskError> {
+    fn package(&self, version: u32) -> Result<Built, XtaskError> {
         pack(&self.model(version), version, None, 0, &self.key)
     }
 }
 
 /// All scenes.
 pub(super) fn play(host: &mut Host, root: &Path, folder: &Path) -> Result<(), XtaskError> {
-    let key = Key::read(&folder.join("example.key"))?;
+    let key = read_key(&folder.join("example.key"))?;
     let watched = root.join(super::WATCHED);
     let props = Props {
         key,
@@ -78,9 +80,9 @@ fn darker(inputs: &[(Vec<u8>, u8)]) -> Vec<(Vec<u8>, u8)> {
 }
 
 /// Sends what is missing of a package, and activates it; false if any of it is refused.
-fn update(host: &mut Host, package: &Package, way: Way, starts: u8) -> Result<bool, XtaskError> {
+fn update(host: &mut Host, package: &Built, way: Way, starts: u8) -> Result<bool, XtaskError> {
     let Some(next) = host.begin(package)? else { return Ok(false) };
-    let end = package.payload_len();
+    let end = package.payload().len();
     host.send(package, next..end, way)?;
     host.activate(starts)
 }
@@ -110,9 +112,9 @@ fn good_updates(host: &mut Host, props: &Props) -> Result<(), XtaskError> {
 }
 
 fn refused(host: &mut Host, props: &Props) -> Result<(), XtaskError> {
-    let stranger = pack(&props.model(4), 4, None, 0, &Key::of(STRANGER))?;
+    let stranger = pack(&props.model(4), 4, None, 0, &SecretKey::new(&STRANGER))?;
     let mut changed = props.package(2)?;
-    changed.version = 9;
+    changed.header.version = 9;
     changed.bytes[VERSION_AT] = 9;
     let large = pack(&props.model(4), 4, None, 8192, &props.key)?;
     let foreign = pack(&props.model(4), 4, Some(&props.model(1)), 0, &props.key)?;
@@ -206,7 +208,7 @@ fn watched_by_sentinels(host: &mut Host, props: &Props) -> Result<(), XtaskError
     let shown = props.inputs.len() * TURNS;
     let daylight: Vec<_> = props.inputs.iter().cycle().take(shown).cloned().collect();
     let pack = |model: &[u8], version| pack(model, version, None, 0, &props.key);
-    let try_out = |host: &mut Host, package: &Package| {
+    let try_out = |host: &mut Host, package: &Built| {
         let is_taken = update(host, package, Way::Whole, 3)?;
         must(host, is_taken, "a good model must be taken")
     };

@@ -77,28 +77,9 @@ impl PublicKey {
     /// assert_eq!(KEY.map(|key| key.id().0), Some([0x21, 0xfe, 0x31, 0xdf]));
     /// ```
     pub const fn from_file(text: &str) -> Option<Self> {
-        let Some((head, mut rest)) = text.as_bytes().split_first_chunk::<{ HEAD.len() }>() else {
-            return None;
-        };
-        let mut i = 0;
-        while i < HEAD.len() {
-            if head[i] != HEAD[i] {
-                return None;
-            }
-            i += 1;
-        }
-        let mut bytes = [0; 32];
-        let mut at = 0;
-        while at < bytes.len() {
-            let [high, low, after @ ..] = rest else { return None };
-            let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return None };
-            bytes[at] = high << 4 | low;
-            rest = after;
-            at += 1;
-        }
-        match rest {
-            [] | [b'\n'] | [b'\r', b'\n'] => Some(Self(bytes)),
-            _ => None,
+        match read_key(text, HEAD) {
+            Some(bytes) => Some(Self(bytes)),
+            None => None,
         }
     }
 
@@ -107,10 +88,43 @@ impl PublicKey {
         &self.0
     }
 
+    /// Whether signatures can be trusted with it: it is a point of the curve, and none of those of small order, with
+    /// which some signatures fit any message.
+    pub fn is_sound(&self) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|point| !point.is_weak())
+    }
+
     /// Its short name.
     pub fn id(&self) -> KeyId {
         let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(self.0));
         KeyId([a, b, c, d])
+    }
+}
+
+/// The 32 bytes in the text of a key that begins with `head`.
+pub(super) const fn read_key(text: &str, head: &[u8]) -> Option<[u8; 32]> {
+    let Some((found, mut rest)) = text.as_bytes().split_at_checked(head.len()) else {
+        return None;
+    };
+    let mut i = 0;
+    while i < head.len() {
+        if found[i] != head[i] {
+            return None;
+        }
+        i += 1;
+    }
+    let mut bytes = [0; 32];
+    let mut at = 0;
+    while at < bytes.len() {
+        let [high, low, after @ ..] = rest else { return None };
+        let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return None };
+        bytes[at] = high << 4 | low;
+        rest = after;
+        at += 1;
+    }
+    match rest {
+        [] | [b'\n'] | [b'\r', b'\n'] => Some(bytes),
+        _ => None,
     }
 }
 

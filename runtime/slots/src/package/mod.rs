@@ -31,6 +31,8 @@ mod isa;
 mod key;
 mod receive;
 mod unpack;
+#[cfg(any(test, feature = "writer"))]
+pub mod writer;
 
 use bitsback_runtime::format::{FORMAT_VERSION, NUMERICS_VERSION};
 use bitsback_runtime::{ALL_KINDS, Limits, Model};

@@ -4,7 +4,10 @@
 //! most of it in its old place. A greedy search for the copy that saves most, which looks one byte ahead, finds
 //! that; there is nothing to gain from differences of bytes.
 
-use bitsback_slots::package::emit_number;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use super::super::emit_number;
 
 /// Bytes that a copy out of place must have in common to be looked at.
 const SEED: usize = 4;
@@ -24,7 +27,7 @@ struct Copy {
 }
 
 /// The payload that makes `model` of `base`.
-pub(super) fn delta(base: &[u8], model: &[u8]) -> Vec<u8> {
+pub fn delta(base: &[u8], model: &[u8]) -> Vec<u8> {
     let index = Index::of(base);
     let mut out = Delta { payload: Vec::new(), model, shift: 0 };
     let (mut at, mut copied) = (0, 0);
@@ -61,10 +64,10 @@ struct Index {
 
 impl Index {
     fn of(base: &[u8]) -> Self {
-        let (mut first, mut next) = (vec![0; 1 << HASH_BITS], vec![0; base.len()]);
+        let (mut first, mut next) = (alloc::vec![0; 1 << HASH_BITS], alloc::vec![0; base.len()]);
         for (at, seed) in base.windows(SEED).enumerate().rev() {
             // Files have at most `MAX_FILE_LEN` bytes.
-            next[at] = std::mem::replace(&mut first[hash(seed)], at as u32 + 1);
+            next[at] = core::mem::replace(&mut first[hash(seed)], at as u32 + 1);
         }
         Self { first, next }
     }
@@ -73,7 +76,7 @@ impl Index {
     fn places(&self, bytes: &[u8]) -> impl Iterator<Item = usize> {
         let first = bytes.get(..SEED).map_or(0, |seed| self.first[hash(seed)]);
         let place = |plus_one: u32| (plus_one as usize).checked_sub(1);
-        std::iter::successors(place(first), move |&at| place(self.next[at])).take(MAX_PLACES)
+        core::iter::successors(place(first), move |&at| place(self.next[at])).take(MAX_PLACES)
     }
 }
 
@@ -128,7 +131,7 @@ impl Delta<'_> {
         self.payload.extend(bytes.iter().take(len));
     }
 
-    fn insert(&mut self, range: std::ops::Range<usize>) {
+    fn insert(&mut self, range: Range<usize>) {
         let bytes = &self.model[range];
         if !bytes.is_empty() {
             self.number((bytes.len() as u32) << 1);
@@ -146,6 +149,8 @@ impl Delta<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
 
     #[test]
