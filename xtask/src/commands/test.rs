@@ -17,8 +17,7 @@ use crate::{firmware, footprint, no_panic, paths, process, update};
 ///
 /// First, what the chosen steps need of the machine is looked for and, where it is missing, installed.
 /// The root workspace is always built with the release profile, so that the demo and the tests share
-/// one build of burn; its former backend has a step of its own. All steps run, even after one has
-/// failed.
+/// one build of most of burn. All steps run, even after one has failed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Run this step only (may be repeated).
@@ -34,10 +33,8 @@ enum Step {
     Fmt,
     /// Clippy on the root workspace, warnings denied.
     Clippy,
-    /// Build and test the root workspace.
+    /// Build and test the root workspace, burn's former backend included.
     Test,
-    /// burn's former backend, which `--device ndarray` chooses, beside the default one.
-    Ndarray,
     /// The runtime's unit tests, kernels of x86-64 among them, under AddressSanitizer.
     Asan,
     /// The runtime's portable kernels, as such: tests and golden vectors on this host, and on a board.
@@ -67,7 +64,6 @@ impl Step {
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
             Self::Test => "test",
-            Self::Ndarray => "ndarray",
             Self::Asan => "asan",
             Self::Portable => "portable",
             Self::Doc => "doc",
@@ -84,7 +80,7 @@ impl Step {
     /// What it needs of the machine beside a compiler for the host.
     fn needs(self) -> &'static [Need] {
         match self {
-            Self::Setup | Self::Fmt | Self::Clippy | Self::Ndarray => &[],
+            Self::Setup | Self::Fmt | Self::Clippy => &[],
             Self::Asan | Self::Doc | Self::Onnx => &[],
             Self::Firmware | Self::NoPanic => &[Need::Targets],
             Self::Test | Self::Portable | Self::Qemu | Self::Fuzz | Self::Cost => {
@@ -113,7 +109,9 @@ impl Step {
                 cargo(&[&lean[..], &denied].concat(), root)
             }
             Self::Test => {
-                cargo(&["test", "--release", "--workspace", "--quiet"], root)?;
+                // With burn's former backend, which `--device ndarray` chooses, beside the default one.
+                let all = ["--workspace", "--features", "bitsback/ndarray"];
+                cargo(&[&["test", "--release", "--quiet"], &all[..]].concat(), root)?;
                 // With a gate of the program's own.
                 let bare = ["-p", "bitsback-slots", "--no-default-features", "--lib"];
                 cargo(&[&["build", "--release", "--quiet"], &bare[..]].concat(), root)?;
@@ -121,14 +119,6 @@ impl Step {
                     ["-p", "bitsback-runtime", "--no-default-features", "--test", "features"];
                 cargo(&[&["test", "--release", "--quiet"], &lean[..]].concat(), root)
             }
-            Self::Ndarray => cargo(
-                &[
-                    &["test", "--release", "--quiet", "-p", "bitsback"][..],
-                    &["--features", "ndarray", "--lib", "ndarray"],
-                ]
-                .concat(),
-                root,
-            ),
             Self::Asan => asan(root),
             Self::Portable => portable(root),
             Self::Doc => doc(root),
