@@ -43,7 +43,7 @@ pub(super) fn read(
         context.note(&format!("{place}: {bytes} bytes from byte {offset} left out: {reason}"));
     }
     if let more @ 1.. = readings.skipped().len().saturating_sub(SHOWN) {
-        context.note(&format!("and {more} more places; --json lists all"));
+        context.note(&format!("and {more} more places; `bitsback telemetry --json` lists all"));
     }
     match readings.records() {
         0 => Err(CliError::NoRecords { model: format!("{id:08x}") }.into()),

@@ -60,7 +60,7 @@ on one another at any distance.
 
 With --json: profile, bytes (of the section), examples, confidence, tolerance_percent, false_alarms,
 inferences, decimate, threshold_bits, bets, delays[] with change, inferences (on average at most, until the
-alarm; null where it isn't noticed), bet, error_points (none of --records); notes[].")]
+alarm; null where it isn't noticed), bet, error_points (no delays with --records); notes[].")]
 pub(crate) struct Sentinel {
     /// The model file
     model: PathBuf,
